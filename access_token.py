@@ -1,0 +1,170 @@
+"""Salesforce's client-credentials token, one for all threads (contracts/agentforce.md §1)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+import requests
+import structlog
+
+from errors import AgentMisconfigured, AgentUnavailable
+from metrics import Metrics
+from retrying import parse_retry_after
+from settings import Settings
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 10.0
+
+# Renewed this long before the end, so that no request starts with a token about to expire.
+EXPIRY_MARGIN = 60.0
+# Where the token does not tell its lifetime; the shortest that Salesforce sets up is 30 minutes.
+UNKNOWN_LIFETIME = 20 * 60.0
+DEFAULT_API_URL = "https://api.salesforce.com"
+SCOPES = frozenset({"api", "chatbot_api", "sfap_api"})
+
+# What to mend, by the error and part of its description (§1.5).
+_ADVICE = {
+    "invalid_client_id": "check SALESFORCE_CONSUMER_KEY; a new app takes up to 10 minutes to work",
+    "invalid_client": "check SALESFORCE_CONSUMER_SECRET",
+    "unsupported_grant_type": "switch on the Client Credentials Flow in the External Client App",
+    "invalid_app_access": "let the Run-As user use the External Client App (its policies)",
+    "invalid_grant": (
+        "set a Run-As user in the External Client App, and let SALESFORCE_INSTANCE_URL be your "
+        "My Domain, like https://acme.my.salesforce.com"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Token:
+    """A bearer token, the host it is good for, and until when (monotonic seconds)."""
+
+    value: str
+    api_url: str
+    fresh_until: float
+
+    @property
+    def fresh(self) -> bool:
+        return time.monotonic() < self.fresh_until
+
+
+class AccessToken:
+    """Keeps the current token; however many threads wait, one fetches, and only once."""
+
+    def __init__(self, *, session: requests.Session, settings: Settings, metrics: Metrics) -> None:
+        self._session = session
+        self._metrics = metrics
+        self._address = f"{settings.SALESFORCE_INSTANCE_URL}/services/oauth2/token"
+        self._api_url = settings.AGENTFORCE_API_URL
+        self._form = {
+            "grant_type": "client_credentials",
+            "client_id": settings.SALESFORCE_CONSUMER_KEY,
+            "client_secret": settings.SALESFORCE_CONSUMER_SECRET,
+        }
+        self._lock = threading.Lock()
+        self._current: Token | None = None
+        self._pending: Future[Token] | None = None
+
+    def get(self) -> Token:
+        """A fresh token. Raises ``AgentUnavailable`` or ``AgentMisconfigured``."""
+        with self._lock:
+            if self._current is not None and self._current.fresh:
+                return self._current
+            pending = self._pending
+            if mine := pending is None:
+                pending = self._pending = Future()
+        if mine:
+            self._settle(pending)
+        return pending.result()
+
+    def drop(self, token: Token) -> None:
+        """Forget a token that was refused, unless another thread has replaced it already."""
+        with self._lock:
+            if self._current == token:
+                self._current = None
+
+    def _settle(self, pending: Future[Token]) -> None:
+        try:
+            token = self._fetch()
+        except BaseException as error:
+            with self._lock:
+                self._pending = None
+            pending.set_exception(error)
+            return
+        with self._lock:
+            self._current, self._pending = token, None
+        pending.set_result(token)
+
+    def _fetch(self) -> Token:
+        try:
+            response = self._session.post(
+                self._address,
+                data=self._form,
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise AgentUnavailable(f"no token: {type(error).__name__}") from error
+        answer = _json(response)
+        if response.status_code == 429 or response.status_code >= 500:
+            raise AgentUnavailable(
+                f"no token: HTTP {response.status_code}",
+                retry_after=parse_retry_after(response.headers.get("Retry-After")),
+            )
+        if response.status_code != 200:
+            raise AgentMisconfigured(_advice(response.status_code, answer))
+        if not isinstance(answer.get("access_token"), str):
+            raise AgentUnavailable("the token endpoint answered with something else than a token")
+        self._metrics.count("tokens_fetched")
+        return self._token(answer)
+
+    def _token(self, answer: dict[str, Any]) -> Token:
+        missing = SCOPES - set(str(answer.get("scope", "")).split())
+        if missing:
+            log.warning(
+                "The Salesforce app lacks scopes; Agentforce will refuse its token",
+                missing=" ".join(sorted(missing)),
+            )
+        lifetime = _lifetime(answer)
+        margin = min(EXPIRY_MARGIN, lifetime / 10)
+        return Token(
+            value=answer["access_token"],
+            api_url=self._api_url or answer.get("api_instance_url") or DEFAULT_API_URL,
+            fresh_until=time.monotonic() + lifetime - margin,
+        )
+
+
+def _json(response: requests.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _lifetime(answer: dict[str, Any]) -> float:
+    """Seconds the token lives, from its own claims, so that our clock need not be right."""
+    try:
+        claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        claims = {}
+    expiry, issued = claims.get("exp"), claims.get("iat", time.time())
+    if isinstance(expiry, int | float) and isinstance(issued, int | float):
+        return max(float(expiry - issued), 0.0)
+    try:
+        return float(answer["expires_in"])
+    except (KeyError, TypeError, ValueError):
+        return UNKNOWN_LIFETIME
+
+
+def _advice(status: int, answer: dict[str, Any]) -> str:
+    error = str(answer.get("error", f"HTTP {status}"))
+    advice = _ADVICE.get(error, "check the External Client App in Salesforce Setup")
+    return f"Salesforce gives no token ({error}): {advice}"

@@ -1,0 +1,284 @@
+"""Salesforce Agentforce: a session per sender, questions, answers (contracts/agentforce.md)."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import requests
+import structlog
+from sseclient import SSEClient
+
+from access_token import AccessToken, Token
+from agent_reply import AgentReply, read_messages, read_stream
+from errors import AgentBusy, AgentError, AgentFailed, AgentMisconfigured, AgentUnavailable
+from metrics import Metrics
+from retrying import never_sent, parse_retry_after, patiently
+from settings import Settings
+from store import AgentSession, Store
+
+log = structlog.get_logger(__name__)
+
+API_PATH = "/einstein/ai-agent/v1"
+CONNECT_TIMEOUT = 5.0
+# Starting a session takes seconds, not minutes (§7).
+SESSION_TIMEOUT = 20.0
+END_TIMEOUT = 10.0
+# A session that is still at work on something else (423) or a limit (429) asks for patience.
+RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+EndReason = Literal["UserRequest", "Transfer", "Expiration", "Error", "Other"]
+
+
+class SessionGone(AgentError):
+    """Agentforce does not know the session (any more)."""
+
+
+class TokenRefused(AgentError):
+    """Agentforce does not take the token (any more)."""
+
+
+class Agentforce:
+    """The agent. Requests of one sender must come one at a time (§6.3)."""
+
+    def __init__(
+        self,
+        *,
+        session: requests.Session,
+        token: AccessToken,
+        store: Store,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
+        self._http = session
+        self._token = token
+        self._store = store
+        self._metrics = metrics
+        self._settings = settings
+        self._sequence = _Sequence()
+        # Service agents run as their own user; employee agents have none and say so (§2.2).
+        self._bypass_user = True
+
+    def warm(self, sender: str) -> AgentSession:
+        """The sender's session, started if there is none or it has idled too long.
+
+        Raises ``AgentError``.
+        """
+        session = self._store.session(sender)
+        if session and time.time() - session.used_at < self._settings.AGENTFORCE_SESSION_IDLE:
+            return session
+        if session:
+            self.end(sender, "Expiration")
+            self._metrics.count("sessions_renewed")
+        with self._metrics.timed("session_time"):
+            return self._start(sender)
+
+    def ask(self, sender: str, text: str) -> AgentReply:
+        """Ask in the sender's session; where Agentforce has forgotten it, in a new one.
+
+        The question is repeated only when it surely was not heard. Raises ``AgentError``.
+        """
+        try:
+            reply = self._ask(self.warm(sender), text)
+        except SessionGone:
+            log.info("Agentforce session gone; starting another")
+            self._store.drop_session(sender)
+            self._metrics.count("sessions_renewed")
+            reply = self._ask(self.warm(sender), text)
+        self._remember(sender, reply)
+        return reply
+
+    def end(self, sender: str, reason: EndReason) -> None:
+        """End the sender's session, if there is one; failing is logged and otherwise harmless."""
+        session = self._store.drop_session(sender)
+        if session is None:
+            return
+        try:
+            self._call(
+                "DELETE",
+                f"/sessions/{session.id}",
+                timeout=END_TIMEOUT,
+                headers={"x-session-end-reason": reason},
+            ).close()
+        except SessionGone:
+            pass
+        except AgentError as error:
+            log.info("Agentforce session not ended", error=str(error))
+
+    def _remember(self, sender: str, reply: AgentReply) -> None:
+        session = self._store.session(sender)
+        if reply.ended:
+            self._store.drop_session(sender)
+        elif session:
+            self._store.save_session(sender, AgentSession(session.id, time.time()))
+
+    def _start(self, sender: str) -> AgentSession:
+        started = patiently(RETRY_DELAYS)(self._request_session)
+        session = AgentSession(started, time.time())
+        self._store.save_session(sender, session)
+        self._metrics.count("sessions_started")
+        return session
+
+    def _request_session(self) -> str:
+        try:
+            return self._new_session(bypass_user=self._bypass_user)
+        except AgentMisconfigured as error:
+            if "Invalid user ID" not in str(error) or not self._bypass_user:
+                raise
+            self._bypass_user = False
+            return self._new_session(bypass_user=False)
+
+    def _new_session(self, *, bypass_user: bool) -> str:
+        body = {
+            "externalSessionKey": str(uuid.uuid4()),
+            "instanceConfig": {"endpoint": self._settings.SALESFORCE_INSTANCE_URL},
+            "streamingCapabilities": {"chunkTypes": ["Text"]},
+            "bypassUser": bypass_user,
+        }
+        path = f"/agents/{self._settings.AGENTFORCE_AGENT_ID}/sessions"
+        with self._call("POST", path, timeout=SESSION_TIMEOUT, json=body) as response:
+            session_id = _json(response).get("sessionId")
+        if not isinstance(session_id, str) or not session_id:
+            raise AgentUnavailable("Agentforce started a session without naming it")
+        return session_id
+
+    def _ask(self, session: AgentSession, text: str) -> AgentReply:
+        return patiently(RETRY_DELAYS)(self._question, session, text)
+
+    def _question(self, session: AgentSession, text: str) -> AgentReply:
+        streaming = self._settings.AGENTFORCE_STREAMING
+        # Every attempt takes a new number: a used one is refused (§3.2).
+        question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
+        with self._call(
+            "POST",
+            f"/sessions/{session.id}/messages" + ("/stream" if streaming else ""),
+            timeout=self._settings.AGENTFORCE_TIMEOUT,
+            json={"message": question, "variables": []},
+            headers={"Accept": "text/event-stream" if streaming else "application/json"},
+            effect=True,
+        ) as response:
+            try:
+                return _streamed(response) if streaming else _whole(response)
+            except requests.RequestException as error:
+                raise AgentFailed(f"the answer broke off: {type(error).__name__}") from error
+
+    def _call(
+        self, method: str, path: str, *, timeout: float, effect: bool = False, **request: Any
+    ) -> requests.Response:
+        """A successful response; a refused token is replaced once. Raises ``AgentError``."""
+        token = self._token.get()
+        try:
+            return self._send(token, method, path, timeout, effect, request)
+        except TokenRefused:
+            self._token.drop(token)
+        try:
+            return self._send(self._token.get(), method, path, timeout, effect, request)
+        except TokenRefused as error:
+            raise AgentMisconfigured(
+                "Agentforce refuses a fresh token; the External Client App must issue JWT-based "
+                "tokens with the scopes api, chatbot_api and sfap_api, and the agent must allow it"
+            ) from error
+
+    def _send(
+        self,
+        token: Token,
+        method: str,
+        path: str,
+        timeout: float,
+        effect: bool,
+        request: dict[str, Any],
+    ) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token.value}", **request.get("headers", {})}
+        try:
+            response = self._http.request(
+                method,
+                token.api_url + API_PATH + path,
+                json=request.get("json"),
+                headers=headers,
+                timeout=(CONNECT_TIMEOUT, timeout),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            kind = AgentFailed if effect and not never_sent(error) else AgentUnavailable
+            raise kind(f"no answer from Agentforce: {type(error).__name__}") from error
+        if response.ok and not response.is_redirect:
+            return response
+        with response:
+            raise _refusal(response, effect)
+
+
+class _Sequence:
+    """Message numbers that always grow, also across restarts (§3.2)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        with self._lock:
+            self._last = max(int(time.time() * 1000), self._last + 1)
+            return self._last
+
+
+def _streamed(response: requests.Response) -> AgentReply:
+    if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+        raise AgentFailed("Agentforce answered with something else than an event stream")
+    return read_stream(_event_data(response))
+
+
+def _event_data(response: requests.Response) -> Iterator[str]:
+    try:
+        for event in SSEClient(response.iter_content(chunk_size=None)).events():
+            yield event.data
+    except UnicodeDecodeError as error:
+        raise AgentFailed("Agentforce sent an event that is not UTF-8") from error
+
+
+def _whole(response: requests.Response) -> AgentReply:
+    if response.status_code == 204:
+        return AgentReply()
+    messages = _json(response).get("messages")
+    if not isinstance(messages, list):
+        raise AgentFailed("Agentforce answered with something else than messages")
+    return read_messages(message for message in messages if isinstance(message, dict))
+
+
+def _refusal(response: requests.Response, effect: bool) -> AgentError:
+    """What an error status means (§6.2); ``effect`` where the agent may have acted already."""
+    status = response.status_code
+    body = _json(response)
+    reason = f"HTTP {status} {body.get('error', '')} {body.get('message', '')}".strip()
+    if status == 401 and "not attached" not in reason:
+        return TokenRefused(reason)
+    if status == 404 and not body:
+        return TokenRefused(reason)
+    if status == 410 or (status == 404 and "V6Session not found" in reason):
+        return SessionGone(reason)
+    if status in (423, 429):
+        return AgentBusy(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
+    if status < 500 or any(sign in reason for sign in _MISCONFIGURED):
+        return AgentMisconfigured(reason)
+    if effect:
+        return AgentFailed(reason)
+    return AgentUnavailable(reason)
+
+
+_MISCONFIGURED = (
+    "EngineConfigLookupException",
+    "InactiveConfigException",
+    "UNKNOWN_EXCEPTION",
+    "HttpServerErrorException",
+    "Unsupported Media Type",
+)
+
+
+def _json(response: requests.Response) -> dict[str, Any]:
+    try:
+        body = response.json()
+    except (ValueError, requests.RequestException):
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -1,0 +1,212 @@
+"""The web service: Twilio's webhook, the voice notes it fetches, and what operators look at."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from dataclasses import dataclass
+
+import structlog
+from flask import Flask, Response, abort, request
+from twilio.twiml.messaging_response import MessagingResponse
+
+from access_token import AccessToken
+from agentforce import Agentforce
+from audio import Ffmpeg
+from connections import requests_session
+from conversation import Conversation
+from errors import ForgedRequest, InboundError
+from inbound import Inbound, read_message
+from inbox import Acceptance, Inbox
+from logs import ContextPool, configure_logging
+from media import Media
+from metrics import Metrics
+from narration import Narrator
+from phrases import Phrases
+from settings import Settings, load_settings
+from signature import SIGNATURE, Signature
+from speech import Speech
+from store import Store
+from whatsapp import WhatsApp
+
+log = structlog.get_logger(__name__)
+
+# Twilio's forms are a few KB; a user's longest text fits many times.
+BODY_LIMIT = 256 * 1024
+# How long a stopping service finishes what runs; Heroku kills after 30 s.
+CLOSING_SECONDS = 25.0
+EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts that the web service talks to."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    phrases: Phrases
+    inbox: Inbox
+    signature: Signature
+
+
+def build(settings: Settings) -> Parts:
+    """Make all parts and hand them to each other."""
+    threads = settings.TURN_THREADS
+    metrics = Metrics()
+    phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
+    store = Store(note_lifetime=settings.MEDIA_LIFETIME)
+    ffmpeg = Ffmpeg(path=settings.FFMPEG_PATH, longest_seconds=settings.VOICE_NOTE_MAX_SECONDS)
+    speech = Speech(settings=settings, ffmpeg=ffmpeg, metrics=metrics, width=threads)
+    aside = ContextPool(threads * 2, thread_name_prefix="aside")
+    conversation = Conversation(
+        whatsapp=WhatsApp(settings=settings, metrics=metrics, width=threads),
+        agent=_agent(settings, store, metrics),
+        media=Media(
+            session=requests_session(settings, width=threads),
+            api_url=settings.TWILIO_API_URL,
+            account_sid=settings.TWILIO_ACCOUNT_SID,
+            auth_token=settings.TWILIO_AUTH_TOKEN,
+            media_hosts=settings.TWILIO_MEDIA_HOSTS,
+        ),
+        ffmpeg=ffmpeg,
+        speech=speech,
+        narrator=Narrator(
+            speech=speech,
+            ffmpeg=ffmpeg,
+            phrases=phrases,
+            pool=aside,
+            longest=settings.SPEECH_MAX_CHARACTERS,
+        ),
+        phrases=phrases,
+        store=store,
+        metrics=metrics,
+        settings=settings,
+        answers=ContextPool(threads, thread_name_prefix="answer"),
+        aside=aside,
+    )
+    return Parts(
+        settings=settings,
+        metrics=metrics,
+        store=store,
+        phrases=phrases,
+        inbox=Inbox(
+            store=store,
+            run=conversation.run,
+            pool=ContextPool(threads, thread_name_prefix="turn"),
+            limit=settings.INBOX_LIMIT,
+        ),
+        signature=Signature(
+            auth_token=settings.TWILIO_AUTH_TOKEN,
+            account_sid=settings.TWILIO_ACCOUNT_SID,
+            public_url=settings.PUBLIC_URL,
+        ),
+    )
+
+
+def _agent(settings: Settings, store: Store, metrics: Metrics) -> Agentforce:
+    session = requests_session(settings, width=settings.TURN_THREADS)
+    token = AccessToken(session=session, settings=settings, metrics=metrics)
+    return Agentforce(session=session, token=token, store=store, metrics=metrics, settings=settings)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The Flask application. Raises ``SettingsError`` where the environment is not complete."""
+    settings = settings or load_settings()
+    configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
+    parts = build(settings)
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.config["MAX_FORM_MEMORY_SIZE"] = BODY_LIMIT
+    app.extensions["bridge"] = parts
+    _add_webhook(app, parts)
+    _add_voice_notes(app, parts)
+    _add_metrics(app, parts)
+    return app
+
+
+def _add_webhook(app: Flask, parts: Parts) -> None:
+    @app.get("/")
+    def alive() -> Response:
+        return Response("OK", mimetype="text/plain")
+
+    @app.post("/")
+    def webhook() -> Response:
+        started = time.monotonic()
+        try:
+            _check_origin(parts)
+            message = read_message(request.form)
+        except InboundError as error:
+            forged = isinstance(error, ForgedRequest)
+            parts.metrics.count("signatures_rejected" if forged else "messages_refused")
+            log.warning("Webhook refused", error=str(error))
+            return Response(status=403 if forged else 400)
+        answer = _taken(parts, message)
+        parts.metrics.time("ack_time", time.monotonic() - started)
+        return Response(answer, mimetype="text/xml")
+
+
+def _check_origin(parts: Parts) -> None:
+    """Raise ``ForgedRequest`` unless Twilio signed the request, or it is the sandbox's curl."""
+    local = request.remote_addr in LOOPBACK and "X-Forwarded-For" not in request.headers
+    if SIGNATURE not in request.headers and local and parts.settings.UNSIGNED_LOCAL_WEBHOOKS:
+        parts.signature.check_account(request.form)
+        return
+    path, _, query = request.environ.get("RAW_URI", request.full_path).partition("?")
+    parts.signature.check(path, query, request.form, dict(request.headers))
+
+
+def _taken(parts: Parts, message: Inbound) -> str:
+    """Hand a message in; returns the TwiML to answer with."""
+    if message.sender == parts.settings.TWILIO_WHATSAPP_FROM:
+        return EMPTY_TWIML
+    acceptance = parts.inbox.accept(message)
+    if acceptance is Acceptance.DUPLICATE:
+        parts.metrics.count("messages_duplicate")
+    elif acceptance is Acceptance.FULL:
+        parts.metrics.count("messages_refused")
+        log.error("Inbox full; sender asked to come back")
+        refusal = MessagingResponse()
+        known = parts.store.preferences(message.sender).language
+        refusal.message(parts.phrases.say("busy", known))
+        return str(refusal)
+    else:
+        parts.metrics.count("messages_received")
+    return EMPTY_TWIML
+
+
+def _add_voice_notes(app: Flask, parts: Parts) -> None:
+    @app.get("/media/<token>.ogg")
+    def voice_note(token: str) -> Response:
+        note = parts.store.note(token)
+        if note is None:
+            abort(404)
+        return Response(
+            note,
+            content_type="audio/ogg",
+            headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"},
+        )
+
+
+def _add_metrics(app: Flask, parts: Parts) -> None:
+    @app.get("/metrics")
+    def metrics() -> Response | dict[str, object]:
+        token = parts.settings.METRICS_TOKEN
+        if token and not _authorised(token):
+            return Response(status=401, headers={"WWW-Authenticate": 'Basic realm="metrics"'})
+        preferred = request.accept_mimetypes.best_match(["application/json", "text/plain"])
+        if request.args.get("format") == "prometheus" or (
+            preferred == "text/plain" and not request.accept_mimetypes.accept_json
+        ):
+            return Response(
+                parts.metrics.prometheus(), content_type="text/plain; version=0.0.4; charset=utf-8"
+            )
+        return parts.metrics.report()
+
+
+def _authorised(token: str) -> bool:
+    """Whether the request brings the token, as ``Bearer`` or as a browser's password."""
+    given = request.authorization
+    brought = (given.token or given.password or "") if given else ""
+    return hmac.compare_digest(brought.encode(), token.encode())

@@ -1,0 +1,252 @@
+"""One turn, top to bottom: what a sender said, what the agent answers, what the sender gets."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+import structlog
+
+from agent_reply import AgentReply
+from agentforce import Agentforce
+from audio import Ffmpeg, trim
+from errors import BridgeError, SendError
+from inbound import Inbound, Kind
+from logs import hashed
+from markup import paragraphs, to_whatsapp
+from media import Media
+from metrics import Metrics
+from narration import Narrator
+from phrases import Command, Phrases
+from settings import Settings
+from speech import Speech, Transcript
+from store import AgentSession, Store
+from whatsapp import WhatsApp
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to ask the agent, in which language (ISO 639-1), and whether it was spoken."""
+
+    text: str
+    language: str | None
+    spoken: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the sender gets, as Markdown; ``aloud`` is spoken as well, if anything."""
+
+    text: str
+    language: str | None
+    aloud: str = ""
+
+
+class Conversation:
+    """Runs turns; one of a sender at a time."""
+
+    def __init__(
+        self,
+        *,
+        whatsapp: WhatsApp,
+        agent: Agentforce,
+        media: Media,
+        ffmpeg: Ffmpeg,
+        speech: Speech,
+        narrator: Narrator,
+        phrases: Phrases,
+        store: Store,
+        metrics: Metrics,
+        settings: Settings,
+        answers: Executor,
+        aside: Executor,
+    ) -> None:
+        self._whatsapp = whatsapp
+        self._agent = agent
+        self._media = media
+        self._ffmpeg = ffmpeg
+        self._speech = speech
+        self._narrator = narrator
+        self._phrases = phrases
+        self._store = store
+        self._metrics = metrics
+        self._settings = settings
+        # Threads of their own, so that no turn waits for a thread that waits for a turn.
+        self._answers = answers
+        self._aside = aside
+
+    def run(self, message: Inbound) -> None:
+        """Answer one message. Never raises: what fails is told to the sender, once."""
+        structlog.contextvars.bind_contextvars(
+            turn=message.sid,
+            sender=hashed(message.sender, key=self._settings.TWILIO_AUTH_TOKEN),
+        )
+        self._metrics.time("queue_time", time.monotonic() - message.received_at)
+        try:
+            self._converse(message)
+        except Exception as error:
+            self._metrics.count("turns_failed")
+            self._metrics.failed(error)
+            self._log_failure(error)
+            self._apologise(message, error)
+        finally:
+            structlog.contextvars.clear_contextvars()
+
+    def _converse(self, message: Inbound) -> None:
+        if message.kind is Kind.SILENT:
+            log.info("Nothing to answer")
+            return
+        self._aside.submit(self._whatsapp.show_typing, message.sid)
+        if message.kind is Kind.UNSUPPORTED:
+            self._say(message.sender, "unsupported")
+            return
+        answer = self._awaited(message, self._answers.submit(self._answer, message))
+        self._send_text(message, answer)
+        if answer.aloud:
+            self._send_voice(message, answer)
+
+    def _awaited(self, message: Inbound, answer: Future[Answer]) -> Answer:
+        """The answer, with a word to the sender if it takes long."""
+        try:
+            return answer.result(self._settings.STILL_WORKING_AFTER)
+        except TimeoutError:
+            if answer.done():
+                raise
+        try:
+            self._say(message.sender, "still_working")
+            self._metrics.count("still_working_sent")
+        except SendError as error:
+            log.warning("Still-working notice not sent", error=str(error))
+        return answer.result()
+
+    def _answer(self, message: Inbound) -> Answer:
+        log.info("Pre-warming Agentforce session")
+        session = self._aside.submit(self._agent.warm, message.sender)
+        question = self._question(message)
+        if question.language:
+            self._store.remember_language(message.sender, question.language)
+        command = self._phrases.command(question.text)
+        if command:
+            return self._obey(command, message, question, session)
+        # Fails here, rather than below, with what kept the session from starting.
+        session.result()
+        started = time.monotonic()
+        reply = self._agent.ask(message.sender, question.text)
+        self._log_stage("agentforce_time", "Agentforce", time.monotonic() - started)
+        return self._worded(message, question, reply)
+
+    def _question(self, message: Inbound) -> Question:
+        known = self._store.preferences(message.sender).language
+        if message.kind is Kind.VOICE:
+            self._metrics.count("voice_notes_received")
+            transcript = self._heard(message)
+            return Question(transcript.text, transcript.language or known, spoken=True)
+        if message.kind is Kind.LOCATION:
+            return Question(self._phrases.say("location", known, place=message.text), known)
+        return Question(message.text, self._phrases.language_of(message.text, known))
+
+    def _heard(self, message: Inbound) -> Transcript:
+        started = time.monotonic()
+        recording = self._media.download(message.media_url)
+        downloaded = time.monotonic()
+        self._log_stage("download_time", "Download", downloaded - started)
+        pcm = self._ffmpeg.decode(recording)
+        speech = trim(pcm, longest_seconds=self._settings.VOICE_NOTE_MAX_SECONDS)
+        converted = time.monotonic()
+        self._metrics.time("convert_time", converted - downloaded)
+        transcript = self._speech.transcribe(speech)
+        self._log_stage("stt_time", "STT", time.monotonic() - converted)
+        return transcript
+
+    def _obey(
+        self, command: Command, message: Inbound, question: Question, session: Future[AgentSession]
+    ) -> Answer:
+        said: str = command
+        if command == "new_conversation":
+            # The session being warmed may be the one to end.
+            session.exception()
+            self._agent.end(message.sender, "UserRequest")
+        elif command == "voice_on" and self._settings.VOICE_REPLIES == "never":
+            said = "voice_unavailable"
+        else:
+            self._store.prefer_voice(message.sender, command == "voice_on")
+        return Answer(self._phrases.say(said, question.language), question.language)
+
+    def _worded(self, message: Inbound, question: Question, reply: AgentReply) -> Answer:
+        if reply.escalated:
+            self._metrics.count("escalations")
+            log.info("Agent hands over to a person")
+        words = paragraphs([reply.text, *self._remarks(reply, question.language)])
+        aloud = words if self._speaks(message, question) else ""
+        if question.spoken and self._settings.TRANSCRIPT_ECHO:
+            words = paragraphs([f"🎤 _{question.text}_", words])
+        return Answer(words, question.language, aloud)
+
+    def _remarks(self, reply: AgentReply, language: str | None) -> list[str]:
+        """What has to be said beside, or in place of, the agent's own words."""
+        keys = []
+        if reply.escalated:
+            keys.append("escalated")
+        elif reply.ended:
+            keys.append("session_ended")
+        elif not reply.text:
+            keys.append("action_failed" if reply.failed else "no_answer")
+        return [self._phrases.say(key, language) for key in keys]
+
+    def _speaks(self, message: Inbound, question: Question) -> bool:
+        policy = self._settings.VOICE_REPLIES
+        if policy == "never":
+            return False
+        ordered = self._store.preferences(message.sender).voice
+        if ordered is not None:
+            return ordered
+        return policy == "always" or question.spoken
+
+    def _send_text(self, message: Inbound, answer: Answer) -> None:
+        sent = self._whatsapp.send_text(message.sender, to_whatsapp(answer.text))
+        self._metrics.count("texts_sent", len(sent))
+        self._metrics.count("turns_answered")
+        self._log_stage("total_time", "Total processing", time.monotonic() - message.received_at)
+
+    def _send_voice(self, message: Inbound, answer: Answer) -> None:
+        """The text has arrived; a voice note that fails is for the operator to know only."""
+        started = time.monotonic()
+        try:
+            note = self._narrator.narrate(answer.aloud, answer.language)
+            self._log_stage("tts_time", "TTS", time.monotonic() - started)
+            token = self._store.keep_note(note)
+            self._whatsapp.send_voice(
+                message.sender, f"{self._settings.PUBLIC_URL}/media/{token}.ogg"
+            )
+        except BridgeError as error:
+            self._metrics.count("voice_notes_failed")
+            self._metrics.failed(error)
+            log.warning("Voice note not sent", error=f"{type(error).__name__}: {error}")
+            return
+        self._metrics.count("voice_notes_sent")
+        self._metrics.time("voice_reply_time", time.monotonic() - started)
+
+    def _apologise(self, message: Inbound, error: Exception) -> None:
+        phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
+        try:
+            self._say(message.sender, phrase)
+        except Exception as failure:
+            log.error("Sender could not be told", error=type(failure).__name__)
+
+    def _say(self, sender: str, phrase: str) -> None:
+        language = self._store.preferences(sender).language or self._settings.DEFAULT_LANGUAGE
+        self._whatsapp.send_text(sender, self._phrases.say(phrase, language))
+
+    def _log_stage(self, stage: str, name: str, seconds: float) -> None:
+        """The predecessor's log line, and the figure behind it."""
+        self._metrics.time(stage, seconds)
+        log.info(f"⏱️ {name} time: {seconds:.2f}s")
+
+    def _log_failure(self, error: Exception) -> None:
+        if isinstance(error, BridgeError):
+            log.error(f"❌ Turn failed: {type(error).__name__}: {error}")
+        else:
+            log.exception("❌ Turn failed unexpectedly", error=type(error).__name__)

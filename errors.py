@@ -1,0 +1,186 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    BridgeError
+    ├── SettingsError            a setting is missing or wrong; stops the start
+    ├── InboundError             a request to our webhook that is not served
+    │   ├── ForgedRequest        no valid signature
+    │   └── MalformedRequest     signed, but not a message of ours
+    ├── MediaError               the sender's recording could not be fetched
+    │   ├── MediaForbidden       its address is not one of Twilio's
+    │   ├── MediaMissing         still not there after the last retry
+    │   └── MediaTooLarge
+    ├── AudioError               the recording cannot be used
+    │   ├── AudioUnreadable
+    │   ├── AudioTooShort
+    │   ├── AudioSilent
+    │   └── AudioTooLong
+    ├── SpeechError              ElevenLabs did not do its part
+    │   ├── SpeechUnavailable    busy, down or slow; worth another try
+    │   ├── SpeechRefused        key, plan, voice or model; only the operator can mend it
+    │   └── NothingHeard         no words, or too unsure of them
+    ├── AgentError               Agentforce did not answer
+    │   ├── AgentUnavailable     down; nothing was asked yet
+    │   ├── AgentBusy            a limit or a locked session, after patient retries
+    │   ├── AgentFailed          it was asked and broke; asking again could act twice
+    │   ├── AgentMisconfigured   only the operator can mend it
+    │   └── AnswerTruncated      the event stream ended before the turn did
+    └── SendError                Twilio did not take a message
+        ├── SendBusy             a limit, or no connection; nothing was sent
+        ├── SendRefused          it said no
+        └── SendUncertain        nobody knows whether it was sent
+
+Each leaf says whether the same call may be made again (``retryable``), what the WhatsApp user is
+told (``phrase``, a key of ``phrases.toml``), and what is logged (its message).
+"""
+
+from __future__ import annotations
+
+
+class BridgeError(Exception):
+    """Root of all errors this service raises itself."""
+
+    retryable = False
+    phrase = "failed"
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message or (self.__doc__ or type(self).__name__).strip())
+        self.retry_after = retry_after
+
+
+class SettingsError(BridgeError):
+    """A setting is missing or wrong."""
+
+
+class InboundError(BridgeError):
+    """A request to the webhook is not served."""
+
+
+class ForgedRequest(InboundError):
+    """The request carries no valid signature of this Twilio account."""
+
+
+class MalformedRequest(InboundError):
+    """The request is signed but is not a message this service can take."""
+
+
+class MediaError(BridgeError):
+    """The recording could not be fetched."""
+
+    phrase = "media_missing"
+
+
+class MediaForbidden(MediaError):
+    """The recording's address is not one of Twilio's."""
+
+
+class MediaMissing(MediaError):
+    """The recording was still not there after the last retry."""
+
+    retryable = True
+
+
+class MediaTooLarge(MediaError):
+    """The recording is larger than WhatsApp allows."""
+
+    phrase = "audio_too_long"
+
+
+class AudioError(BridgeError):
+    """The recording cannot be used."""
+
+    phrase = "audio_unreadable"
+
+
+class AudioUnreadable(AudioError):
+    """The recording is in no format that can be decoded."""
+
+
+class AudioTooShort(AudioError):
+    """The recording is too short to hold a word."""
+
+    phrase = "nothing_heard"
+
+
+class AudioSilent(AudioError):
+    """The recording holds no sound."""
+
+    phrase = "nothing_heard"
+
+
+class AudioTooLong(AudioError):
+    """The recording is longer than VOICE_NOTE_MAX_SECONDS."""
+
+    phrase = "audio_too_long"
+
+
+class SpeechError(BridgeError):
+    """ElevenLabs did not do its part."""
+
+    phrase = "speech_failed"
+
+
+class SpeechUnavailable(SpeechError):
+    """ElevenLabs is busy, down or too slow."""
+
+    retryable = True
+
+
+class SpeechRefused(SpeechError):
+    """ElevenLabs refuses this key, plan, voice or model."""
+
+
+class NothingHeard(SpeechError):
+    """The recording holds no words, or none that were understood with confidence."""
+
+    phrase = "nothing_heard"
+
+
+class AgentError(BridgeError):
+    """Agentforce did not answer."""
+
+    phrase = "agent_failed"
+
+
+class AgentUnavailable(AgentError):
+    """Agentforce cannot be reached."""
+
+    retryable = True
+
+
+class AgentBusy(AgentError):
+    """Agentforce refuses more requests for now."""
+
+    retryable = True
+    phrase = "agent_busy"
+
+
+class AgentFailed(AgentError):
+    """Agentforce broke while it worked on the question."""
+
+
+class AgentMisconfigured(AgentError):
+    """Agentforce or its app in Salesforce is not set up for this service."""
+
+
+class AnswerTruncated(AgentError):
+    """The answer broke off before its end."""
+
+
+class SendError(BridgeError):
+    """Twilio did not take a message."""
+
+
+class SendBusy(SendError):
+    """Twilio takes no more messages for now, or could not be reached."""
+
+    retryable = True
+
+
+class SendRefused(SendError):
+    """Twilio refused the message."""
+
+
+class SendUncertain(SendError):
+    """The connection to Twilio broke before it said whether the message was taken."""

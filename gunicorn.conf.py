@@ -1,0 +1,42 @@
+"""How gunicorn runs the service; the reason stands by each number."""
+
+# One process: state and metrics live in its memory. Turns run on the service's own threads.
+workers = 1
+worker_class = "gthread"
+
+# A webhook is acknowledged within milliseconds and a voice note served from memory, so these
+# threads never wait for a cloud. 32 of them also outlast slow readers of /media.
+threads = 32
+
+# Heroku's router keeps connections to a dyno open; so do we, for longer than a lull between turns.
+keepalive = 75
+
+# Heroku kills 30 s after SIGTERM; the accepted turns get 25 of them.
+graceful_timeout = 28
+
+# The longest the gthread worker may go without a heartbeat; requests are not limited by it.
+timeout = 30
+
+# Twilio posts a burst at once; the kernel queues what 32 threads have not picked up yet.
+backlog = 2048
+
+# Request lines would show nothing that /metrics does not, and might show signed addresses.
+accesslog = None
+
+
+def on_starting(server):  # type: ignore[no-untyped-def]
+    """Stop with one sentence, not with a traceback, where a setting is missing or wrong."""
+    from errors import SettingsError
+    from settings import load_settings
+
+    try:
+        load_settings()
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+
+
+def worker_exit(server, worker):  # type: ignore[no-untyped-def]
+    """Let accepted turns finish before the process goes."""
+    parts = worker.app.callable.extensions["bridge"]
+    if not parts.inbox.close(25.0):
+        worker.log.warning("Stopped with turns unfinished")

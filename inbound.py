@@ -1,0 +1,88 @@
+"""What Twilio's webhook brought, read into one message (contracts/twilio.md §1)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from errors import MalformedRequest
+from markup import clean
+
+# Any SID a caller may use; the documented curl says test123 (design.md §3.4).
+SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+ADDRESS_LIMIT = 256
+
+
+class Kind(Enum):
+    """What the sender sent, as far as this service treats it differently."""
+
+    TEXT = "text"
+    VOICE = "voice"
+    LOCATION = "location"
+    UNSUPPORTED = "unsupported"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class Inbound:
+    """One message of a WhatsApp user.
+
+    ``sender`` is opaque: kept as it came and used as the address to answer to. ``received_at`` is
+    monotonic seconds. ``text`` is the typed text, or the place of a location.
+    """
+
+    sid: str
+    sender: str
+    kind: Kind
+    text: str = ""
+    media_url: str = ""
+    received_at: float = field(default_factory=time.monotonic)
+
+
+def read_message(form: Mapping[str, str]) -> Inbound:
+    """Read the form of ``POST /``. Raises ``MalformedRequest``."""
+    sid = form.get("MessageSid") or form.get("SmsMessageSid") or ""
+    sender = form.get("From", "")
+    if not SID.fullmatch(sid):
+        raise MalformedRequest("MessageSid is missing or not a SID")
+    if not sender or len(sender) > ADDRESS_LIMIT:
+        raise MalformedRequest("From is missing or too long")
+    kind = _kind(form)
+    text = _place(form) if kind is Kind.LOCATION else clean(_words(form)).strip()
+    if kind is Kind.TEXT and not text:
+        kind = Kind.UNSUPPORTED
+    return Inbound(
+        sid=sid, sender=sender, kind=kind, text=text, media_url=form.get("MediaUrl0", "")
+    )
+
+
+def _kind(form: Mapping[str, str]) -> Kind:
+    message_type = form.get("MessageType", "").lower()
+    media_type = form.get("MediaContentType0", "").split(";")[0].strip().lower()
+    if form.get("NumMedia", "0") not in ("", "0"):
+        return Kind.VOICE if media_type.startswith("audio/") else Kind.UNSUPPORTED
+    if form.get("Latitude") and form.get("Longitude"):
+        return Kind.LOCATION
+    # Reactions have no documented form; what carries nothing is answered with nothing
+    # (contracts/twilio.md §1.2).
+    if message_type == "reaction":
+        return Kind.SILENT
+    if _words(form).strip():
+        return Kind.TEXT
+    known = ("", "text", "interactive", "button", "contacts", "order", "sticker", "image")
+    return Kind.UNSUPPORTED if message_type in known else Kind.SILENT
+
+
+def _words(form: Mapping[str, str]) -> str:
+    """The typed text, or the words on the button or list row that was pressed."""
+    return form.get("Body") or form.get("ButtonText") or form.get("ListTitle") or ""
+
+
+def _place(form: Mapping[str, str]) -> str:
+    """``Twilio Inc, 375 Beale St (37.78, -122.39)``; a location without a name is coordinates."""
+    point = f"{form['Latitude']}, {form['Longitude']}"
+    name = clean(", ".join(form[key] for key in ("Label", "Address") if form.get(key)))
+    return f"{name} ({point})" if name else clean(point)

@@ -1,0 +1,251 @@
+"""An agent's Markdown, written for WhatsApp or worded for speech."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+
+_PARSER = (
+    MarkdownIt("commonmark", {"linkify": True})
+    .enable(["table", "strikethrough", "linkify"])
+    # An indented line of chat is no program.
+    .disable("code")
+)
+
+# Directions that could make a text read as something else; joiners and plain marks are harmless.
+_OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF, 0xFFFC))
+_TAG = re.compile(
+    r"</?(?:a|b|br|code|div|em|h[1-6]|hr|i|img|li|ol|p|pre|s|small|span|strong|sub|sup|table|tbody"
+    r"|td|th|thead|tr|u|ul)\b[^<>]*>",
+    re.IGNORECASE,
+)
+_LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_UNSPOKEN = re.compile(r"[*_~`<>#|\\{}\[\]]+")
+_EMPTY_BRACKETS = re.compile(r"\(\s*\)")
+_SENTENCE_END = (".", "!", "?", ":", ";", "…", "؟", "؛", "،", ",", "。")
+
+
+def clean(text: str) -> str:
+    """Text without control characters and direction overrides; line breaks stay, as LF."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").translate(_OVERRIDES)
+    return "".join(
+        character
+        for character in lines
+        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs")
+    )
+
+
+def to_whatsapp(markdown: str) -> str:
+    """Markdown in WhatsApp's own marks (contracts/twilio.md §9).
+
+    Headings become bold lines, links ``label (address)``, table rows bullets, images addresses.
+    """
+    return _tidy(_WhatsApp().block(_tree(markdown)))
+
+
+def to_speech(markdown: str) -> str:
+    """Markdown as sentences to be read aloud: no marks, addresses, emoji, tables or programs."""
+    return _tidy(_Spoken().block(_tree(markdown))).replace("\n\n", "\n")
+
+
+def _tree(markdown: str) -> SyntaxTreeNode:
+    return SyntaxTreeNode(_PARSER.parse(clean(markdown)))
+
+
+def _tidy(text: str) -> str:
+    lines = (line.rstrip() for line in text.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+class _WhatsApp:
+    """Renders a syntax tree; every method takes a node and returns text."""
+
+    def block(self, node: SyntaxTreeNode) -> str:
+        """The node's children as paragraphs."""
+        return "\n\n".join(filter(None, map(self.render, node.children)))
+
+    def inline(self, node: SyntaxTreeNode) -> str:
+        return "".join(map(self.render, node.children))
+
+    def render(self, node: SyntaxTreeNode) -> str:
+        method = getattr(self, f"_{node.type}", None)
+        if method is not None:
+            return str(method(node))
+        return self.inline(node) if node.children else node.content
+
+    def _paragraph(self, node: SyntaxTreeNode) -> str:
+        return self.inline(node)
+
+    def _text(self, node: SyntaxTreeNode) -> str:
+        return node.content
+
+    def _softbreak(self, _: SyntaxTreeNode) -> str:
+        return "\n"
+
+    _hardbreak = _softbreak
+
+    def _strong(self, node: SyntaxTreeNode) -> str:
+        return _marked("*", self.inline(node))
+
+    def _em(self, node: SyntaxTreeNode) -> str:
+        return _marked("_", self.inline(node))
+
+    def _s(self, node: SyntaxTreeNode) -> str:
+        return _marked("~", self.inline(node))
+
+    def _heading(self, node: SyntaxTreeNode) -> str:
+        return _marked("*", self.inline(node).replace("*", ""))
+
+    def _code_inline(self, node: SyntaxTreeNode) -> str:
+        return f"`{node.content}`"
+
+    def _fence(self, node: SyntaxTreeNode) -> str:
+        return f"```\n{node.content.rstrip()}\n```"
+
+    def _hr(self, _: SyntaxTreeNode) -> str:
+        return ""
+
+    def _link(self, node: SyntaxTreeNode) -> str:
+        label = self.inline(node).strip()
+        if node.markup in ("linkify", "autolink"):
+            return label
+        address = str(node.attrs.get("href", ""))
+        if not address or label in (address, address.removeprefix("mailto:")):
+            return label
+        return f"{label} ({address})" if label else address
+
+    def _image(self, node: SyntaxTreeNode) -> str:
+        label, address = node.content.strip(), str(node.attrs.get("src", ""))
+        return f"{label} ({address})" if label else address
+
+    def _blockquote(self, node: SyntaxTreeNode) -> str:
+        return "\n".join(f"> {line}" if line else ">" for line in self.block(node).split("\n"))
+
+    def _bullet_list(self, node: SyntaxTreeNode) -> str:
+        return "\n".join(self._item("-", item) for item in node.children)
+
+    def _ordered_list(self, node: SyntaxTreeNode) -> str:
+        start = int(node.attrs.get("start", 1))
+        numbered = enumerate(node.children, start)
+        return "\n".join(self._item(f"{number}.", item) for number, item in numbered)
+
+    def _item(self, mark: str, node: SyntaxTreeNode) -> str:
+        """One item; what is nested in it follows on lines of its own, not indented."""
+        return f"{mark} " + "\n".join(filter(None, map(self.render, node.children)))
+
+    def _table(self, node: SyntaxTreeNode) -> str:
+        titles, rows = _cells(node)
+        return "\n".join(self._row(titles, row) for row in rows)
+
+    def _row(self, titles: list[SyntaxTreeNode], row: list[SyntaxTreeNode]) -> str:
+        parts = []
+        for title, cell in zip(titles, row, strict=False):
+            heading, value = self.inline(title).replace("*", "").strip(), self.inline(cell).strip()
+            if value:
+                parts.append(f"{_marked('*', heading + ':')} {value}" if heading else value)
+        return f"- {', '.join(parts)}" if parts else ""
+
+    def _html_inline(self, node: SyntaxTreeNode) -> str:
+        return _without_tags(node.content)
+
+    _html_block = _html_inline
+
+
+class _Spoken(_WhatsApp):
+    """The same tree in words."""
+
+    def _text(self, node: SyntaxTreeNode) -> str:
+        return _pronounceable(node.content)
+
+    _code_inline = _text
+
+    def _html_inline(self, node: SyntaxTreeNode) -> str:
+        return _pronounceable(_without_tags(node.content))
+
+    _html_block = _html_inline
+
+    def _softbreak(self, _: SyntaxTreeNode) -> str:
+        return " "
+
+    _hardbreak = _softbreak
+
+    def _paragraph(self, node: SyntaxTreeNode) -> str:
+        return _sentence(self.inline(node))
+
+    _heading = _paragraph
+
+    def _strong(self, node: SyntaxTreeNode) -> str:
+        return self.inline(node)
+
+    _em = _s = _strong
+
+    def _fence(self, _: SyntaxTreeNode) -> str:
+        return ""
+
+    def _table(self, node: SyntaxTreeNode) -> str:
+        return ""
+
+    def _image(self, node: SyntaxTreeNode) -> str:
+        return ""
+
+    def _link(self, node: SyntaxTreeNode) -> str:
+        label = self.inline(node)
+        return "" if "://" in label or node.markup in ("linkify", "autolink") else label
+
+    def _blockquote(self, node: SyntaxTreeNode) -> str:
+        return self.block(node)
+
+    def _item(self, mark: str, node: SyntaxTreeNode) -> str:
+        spoken = super()._item(mark, node)
+        return spoken.removeprefix("- ")
+
+
+def _marked(mark: str, text: str) -> str:
+    """Marks must hug their text and end on its line (contracts/twilio.md §9)."""
+    return "\n".join(_hugged(mark, line) for line in text.split("\n"))
+
+
+def _hugged(mark: str, line: str) -> str:
+    inner = line.strip()
+    if not inner:
+        return line
+    before, after = line.split(inner, 1)
+    return f"{before}{mark}{inner}{mark}{after}"
+
+
+def _cells(table: SyntaxTreeNode) -> tuple[list[SyntaxTreeNode], list[list[SyntaxTreeNode]]]:
+    """A table's titles, and its rows of cells."""
+    rows = [row.children for part in table.children for row in part.children]
+    return rows[0], rows[1:]
+
+
+def _without_tags(html: str) -> str:
+    """HTML's own tags removed; ``<your name>`` and the like are words and stay."""
+    return _TAG.sub("", _LINE_BREAK.sub("\n", html))
+
+
+def _pronounceable(text: str) -> str:
+    """Text without emoji, and without signs that a voice would spell out."""
+    words = "".join(character for character in text if not _is_emoji(character))
+    return _UNSPOKEN.sub(" ", words)
+
+
+def _is_emoji(character: str) -> bool:
+    return unicodedata.category(character) in ("So", "Sk", "Me") or character in "\ufe0f\u200d"
+
+
+def _sentence(text: str) -> str:
+    """A line that ends like a sentence, so that the voice falls and pauses."""
+    words = " ".join(_EMPTY_BRACKETS.sub("", text).split())
+    if not any(character.isalnum() for character in words):
+        return ""
+    return words if words.endswith(_SENTENCE_END) else f"{words}."
+
+
+def paragraphs(texts: Iterable[str]) -> str:
+    """Several messages as one text, a blank line between them."""
+    return "\n\n".join(text.strip() for text in texts if text.strip())

@@ -1,0 +1,128 @@
+"""Fetching a voice note from Twilio, and nothing else from anywhere (contracts/twilio.md §4)."""
+
+from __future__ import annotations
+
+import re
+import time
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.auth import AuthBase
+
+from errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
+from retrying import patiently
+
+# Twilio announces a recording before it is everywhere: 404 at first is normal.
+RETRY_DELAYS = (0.5, 1.0, 2.0)
+REDIRECT_LIMIT = 4
+SIZE_LIMIT = 16 * 1024 * 1024
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 10.0
+# All tries together; a peer that trickles must not hold the turn.
+TOTAL_TIMEOUT = 30.0
+CHUNK = 64 * 1024
+
+_REGIONAL_API = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com")
+
+
+class _Anonymous(AuthBase):
+    """No credentials, not even those of a .netrc file."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class Media:
+    """Downloads recordings of one Twilio account."""
+
+    def __init__(
+        self,
+        *,
+        session: requests.Session,
+        api_url: str,
+        account_sid: str,
+        auth_token: str,
+        media_hosts: tuple[str, ...],
+    ) -> None:
+        self._session = session
+        self._api = urlsplit(api_url)
+        self._credentials = (account_sid, auth_token)
+        self._path = re.compile(
+            rf"/2010-04-01/Accounts/{re.escape(account_sid)}/Messages/[\w-]+/Media/\w+"
+        )
+        self._media_hosts = frozenset(media_hosts)
+
+    def download(self, url: str) -> bytes:
+        """The recording at ``MediaUrl0``.
+
+        Tried at once, then after 0.5, 1 and 2 s on 404, 5xx or a broken connection. Raises
+        ``MediaForbidden`` for an address that is not this account's, ``MediaMissing`` or
+        ``MediaTooLarge``.
+        """
+        self._check_origin(url)
+        deadline = time.monotonic() + TOTAL_TIMEOUT
+        return patiently(RETRY_DELAYS)(self._fetch, url, deadline)
+
+    def _fetch(self, url: str, deadline: float) -> bytes:
+        auth: AuthBase | tuple[str, str] = self._credentials
+        try:
+            for _ in range(REDIRECT_LIMIT):
+                with self._get(url, auth) as response:
+                    if not response.is_redirect:
+                        return _body(response, deadline)
+                    url = urljoin(url, response.headers["Location"])
+                    self._check_target(url)
+                    auth = _Anonymous()
+        except requests.RequestException as error:
+            raise MediaMissing(f"the recording broke off: {type(error).__name__}") from error
+        raise MediaForbidden("the recording's address redirects too often")
+
+    def _get(self, url: str, auth: AuthBase | tuple[str, str]) -> requests.Response:
+        return self._session.get(
+            url,
+            auth=auth,
+            stream=True,
+            allow_redirects=False,
+            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+            # A compressed answer could be far larger than what was sent.
+            headers={"Accept-Encoding": "identity"},
+        )
+
+    def _check_origin(self, url: str) -> None:
+        """Credentials go to this account's recordings at Twilio's API only."""
+        parts = urlsplit(url)
+        ours = (parts.scheme, parts.netloc) == (self._api.scheme, self._api.netloc)
+        regional = (
+            parts.scheme == "https"
+            and self._api.netloc == "api.twilio.com"
+            and _REGIONAL_API.fullmatch(parts.netloc) is not None
+        )
+        if not (ours or regional) or not self._path.fullmatch(parts.path):
+            raise MediaForbidden("MediaUrl0 is not a recording of this Twilio account")
+
+    def _check_target(self, url: str) -> None:
+        """Redirects lead to Twilio's own stores only, by https wherever the API is https."""
+        parts = urlsplit(url)
+        s3 = parts.netloc == "s3-external-1.amazonaws.com"
+        if (
+            parts.netloc not in self._media_hosts
+            or parts.scheme not in ("https", self._api.scheme)
+            or (s3 and not parts.path.startswith("/media.twiliocdn.com/"))
+        ):
+            raise MediaForbidden("Twilio redirects the recording to a foreign host")
+
+
+def _body(response: requests.Response, deadline: float) -> bytes:
+    status = response.status_code
+    if status == 404 or status >= 500:
+        raise MediaMissing(f"HTTP {status} instead of the recording")
+    if status != 200:
+        raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
+    data = bytearray()
+    for chunk in response.iter_content(CHUNK):
+        data += chunk
+        if len(data) > SIZE_LIMIT:
+            raise MediaTooLarge
+        if time.monotonic() > deadline:
+            raise MediaError(f"the recording took longer than {TOTAL_TIMEOUT:.0f} s")
+    return bytes(data)

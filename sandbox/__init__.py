@@ -1,0 +1,130 @@
+"""Twilio, Agentforce and ElevenLabs on this computer: the embedded default (design.md §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import imageio_ffmpeg
+
+from sandbox.agentforce import AgentforceStandIn
+from sandbox.control import Control
+from sandbox.elevenlabs import ElevenLabsStandIn
+from sandbox.faults import Faults
+from sandbox.helpdesk import DEFAULT_FILE, Helpdesk
+from sandbox.ledger import Ledger
+from sandbox.pace import INSTANT, Pace
+from sandbox.speech import Speech
+from sandbox.twilio import TwilioStandIn
+
+__all__ = ["PORTS", "Sandbox"]
+
+# Where `python -m sandbox` listens, in a row.
+PORTS = {"control": 5100, "twilio": 5101, "cdn": 5102, "agentforce": 5103, "elevenlabs": 5104}
+
+# Credentials that open nothing but the stand-ins; they have the form of real ones.
+CREDENTIALS = {
+    "TWILIO_ACCOUNT_SID": f"AC{'5a' * 16}",
+    "TWILIO_AUTH_TOKEN": "sandbox-auth-token",
+    "TWILIO_WHATSAPP_FROM": "whatsapp:+14155238886",
+    "AGENTFORCE_AGENT_ID": "0XxSANDBOX00000AAA",
+    "SALESFORCE_CONSUMER_KEY": "sandbox-consumer-key",
+    "SALESFORCE_CONSUMER_SECRET": "sandbox-consumer-secret",
+    "ELEVENLABS_API_KEY": "sandbox-api-key",
+    "ELEVENLABS_VOICE_ID": "sandboxVoice00000001",
+}
+
+
+class Sandbox:
+    """The three clouds and a control server, with one ledger and one set of faults.
+
+    ``ports`` are as in ``PORTS``; what it leaves out gets a free one. ``ffmpeg`` is the path of the
+    program, by default the one of the wheel imageio-ffmpeg. Use it as a context manager, or
+    ``start`` and ``stop`` it.
+    """
+
+    def __init__(
+        self,
+        *,
+        pace: Pace = INSTANT,
+        speech: Speech,
+        ports: Mapping[str, int] | None = None,
+        helpdesk_file: Path | None = None,
+        ffmpeg: str | None = None,
+    ) -> None:
+        chosen = dict.fromkeys(PORTS, 0) | dict(ports or {})
+        self.ledger = Ledger()
+        self.faults = Faults()
+        shared: dict[str, Any] = {"ledger": self.ledger, "faults": self.faults, "pace": pace}
+        self.twilio = TwilioStandIn(
+            **shared,
+            port=chosen["twilio"],
+            cdn_port=chosen["cdn"],
+            account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
+            auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
+            sender=CREDENTIALS["TWILIO_WHATSAPP_FROM"],
+        )
+        self.agentforce = AgentforceStandIn(
+            **shared,
+            port=chosen["agentforce"],
+            consumer_key=CREDENTIALS["SALESFORCE_CONSUMER_KEY"],
+            consumer_secret=CREDENTIALS["SALESFORCE_CONSUMER_SECRET"],
+            agent_id=CREDENTIALS["AGENTFORCE_AGENT_ID"],
+            helpdesk=Helpdesk(helpdesk_file or DEFAULT_FILE),
+        )
+        self.elevenlabs = ElevenLabsStandIn(
+            **shared,
+            port=chosen["elevenlabs"],
+            api_key=CREDENTIALS["ELEVENLABS_API_KEY"],
+            voice_id=CREDENTIALS["ELEVENLABS_VOICE_ID"],
+            speech=speech,
+            ffmpeg=ffmpeg or imageio_ffmpeg.get_ffmpeg_exe(),
+        )
+        self.control = Control(
+            ledger=self.ledger,
+            faults=self.faults,
+            twilio=self.twilio,
+            clouds=(self.twilio, self.agentforce, self.elevenlabs),
+            port=chosen["control"],
+        )
+        self._parts = (self.twilio, self.agentforce, self.elevenlabs, self.control)
+
+    def start(self) -> None:
+        """Raises ``SystemExit`` with a message on stderr when a port is taken."""
+        for part in self._parts:
+            part.start()
+
+    def stop(self) -> None:
+        for part in reversed(self._parts):
+            part.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def environment(self, public_url: str) -> dict[str, str]:
+        """The ordinary settings that make a bridge at ``public_url`` use this sandbox."""
+        return CREDENTIALS | {
+            "TWILIO_API_URL": self.twilio.url,
+            "TWILIO_MEDIA_HOSTS": self.twilio.cdn.host,
+            "SALESFORCE_INSTANCE_URL": self.agentforce.url,
+            "AGENTFORCE_API_URL": self.agentforce.url,
+            "ELEVENLABS_API_URL": self.elevenlabs.url,
+            "PUBLIC_URL": public_url,
+            "UNSIGNED_LOCAL_WEBHOOKS": "true",
+        }
+
+    def connect(self, bridge_url: str, *, public_url: str | None = None) -> None:
+        """Tell Twilio where the bridge is; it signs for ``public_url`` where that differs."""
+        self.twilio.webhook_url = f"{bridge_url.rstrip('/')}/"
+        self.twilio.public_webhook_url = public_url and f"{public_url.rstrip('/')}/"

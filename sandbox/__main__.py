@@ -1,0 +1,75 @@
+"""``python -m sandbox``: the stand-ins on fixed ports until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+from sandbox import PORTS, Sandbox
+from sandbox.helpdesk import HelpdeskError
+from sandbox.local_speech import LocalSpeech
+from sandbox.models import ModelsMissing
+from sandbox.pace import PACES
+from sandbox.speech import FixtureSpeech, Speech
+
+
+def main() -> None:
+    try:
+        _run(_arguments())
+    except (HelpdeskError, ModelsMissing) as error:
+        sys.exit(str(error))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    with (
+        _speech(arguments.speech) as speech,
+        Sandbox(
+            pace=PACES[arguments.pace],
+            speech=speech,
+            ports={name: arguments.port + place for place, name in enumerate(PORTS)},
+            ffmpeg=os.environ.get("FFMPEG_PATH"),
+        ) as sandbox,
+    ):
+        sandbox.connect(arguments.bridge)
+        for name, value in sandbox.environment(arguments.bridge).items():
+            print(f"{name}={value}", flush=True)
+        print(f"Control: {sandbox.control.url}. Ctrl-C stops.", file=sys.stderr)
+        _wait_for_the_end()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    parser.add_argument("--pace", choices=sorted(PACES), default="instant")
+    parser.add_argument("--speech", choices=["real", "fixtures"], default="real")
+    parser.add_argument(
+        "--bridge", metavar="URL", default="http://127.0.0.1:5000", help="where the bridge listens"
+    )
+    parser.add_argument(
+        "--port", type=int, metavar="N", default=PORTS["control"], help="the first of five in a row"
+    )
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def _speech(kind: str) -> Iterator[Speech]:
+    if kind == "fixtures":
+        yield FixtureSpeech()
+        return
+    with contextlib.closing(LocalSpeech()) as speech:
+        yield speech
+
+
+def _wait_for_the_end() -> None:
+    ended = threading.Event()
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, lambda *_: ended.set())
+    ended.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+"""A stand-in for Salesforce: the OAuth token endpoint and the Agent API."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, g, jsonify, request
+from flask.json.provider import DefaultJSONProvider
+
+from sandbox import agentforce_errors as errors
+from sandbox.agentforce_errors import API, Refusal
+from sandbox.agentforce_events import (
+    Stream,
+    StreamStyle,
+    ends_session,
+    farewell,
+    greeting,
+    whole,
+    written,
+)
+from sandbox.agentforce_login import LoginStandIn, Misconfiguration
+from sandbox.agentforce_requests import (
+    END_REASONS,
+    Feedback,
+    Send,
+    Start,
+    check_agent_id,
+    check_endpoint,
+    check_variables,
+    read,
+)
+from sandbox.agentforce_sessions import Ended, Session, Sessions
+from sandbox.faults import Faults
+from sandbox.helpdesk import Helpdesk, HelpdeskError
+from sandbox.ledger import Ledger
+from sandbox.pace import Pace
+
+Json = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+# The API gives up on a call after this many seconds, with a 500 (contracts/agentforce.md §6.3).
+CALL_SECONDS = 120.0
+_NOT_FOUND_PAGE = "<html><head><title>URL No Longer Exists</title></head><body></body></html>"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One message that reached the agent; ``at`` is monotonic seconds."""
+
+    session_id: str
+    external_session_key: str
+    sequence_id: int
+    text: str
+    at: float
+    streamed: bool
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A message that was admitted and what the agent says to it."""
+
+    session: Session
+    sequence_id: int
+    messages: list[Json]
+    told: bool
+
+
+class AgentforceStandIn(LoginStandIn):
+    """My Domain and Agent API of one org with one agent, on one host.
+
+    Switches beside those of the login, to be set at any time: ``employee_agent``;
+    ``session_idle_seconds``; ``settable_variables`` beside ``$Context``; ``stream_style``;
+    ``call_seconds``, after which a call ends in a 500.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        faults: Faults,
+        pace: Pace,
+        port: int = 0,
+        consumer_key: str,
+        consumer_secret: str,
+        agent_id: str,
+        helpdesk: Helpdesk,
+    ) -> None:
+        super().__init__(
+            ledger=ledger,
+            faults=faults,
+            pace=pace,
+            port=port,
+            consumer_key=consumer_key,
+            consumer_secret=consumer_secret,
+        )
+        self._agent_id = agent_id
+        self._helpdesk = helpdesk
+        self._sessions = Sessions()
+        self._questions: list[Question] = []
+        self.employee_agent = False
+        self.settable_variables: set[str] = set()
+        self.stream_style = StreamStyle()
+        self.call_seconds = CALL_SECONDS
+        # The real service answers in UTF-8 as it is, in the order of its schema.
+        self.app.json = _Json(self.app)
+        self.app.register_error_handler(HelpdeskError, self._broken_helpdesk)
+        self.app.register_error_handler(404, self._no_such_page)
+        self.app.register_error_handler(405, self._no_such_page)
+        self._add_routes()
+
+    def _add_routes(self) -> None:
+        session = f"{API}/sessions/<session_id>"
+        turn = functools.partial(self.call, "ask", paced=False, hangs=False, methods=["POST"])
+        self.call("session", f"{API}/agents/<agent_id>/sessions", methods=["POST"])(self._start)
+        turn(f"{session}/messages")(self._ask)
+        turn(f"{session}/messages/stream")(self._ask_streamed)
+        self.call("end", session, methods=["DELETE"])(self._end)
+        self.call("feedback", f"{session}/feedback", methods=["POST"])(self._feedback)
+        self.call("status", f"{API}/status", methods=["GET"])(lambda: {"status": "UP"})
+
+    @property
+    def session_idle_seconds(self) -> float:
+        return self._sessions.idle_seconds
+
+    @session_idle_seconds.setter
+    def session_idle_seconds(self, seconds: float) -> None:
+        self._sessions.idle_seconds = seconds
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Every session ever started, the oldest first."""
+        return self._sessions.listed()
+
+    @property
+    def questions(self) -> list[Question]:
+        """What the agent was asked, in order of arrival."""
+        return list(self._questions)
+
+    @property
+    def ended(self) -> list[Ended]:
+        return self._sessions.ended()
+
+    @property
+    def busy(self) -> set[str]:
+        """The sessions that are locked by a message being answered."""
+        return self._sessions.busy()
+
+    def forget_sessions(self) -> None:
+        """Let every session age out."""
+        self._sessions.forget()
+
+    def _broken_helpdesk(self, error: HelpdeskError) -> Response:
+        _log.error("The help desk cannot answer: %s", error)
+        return errors.agent_failed(str(error)).response()
+
+    def _no_such_page(self, error: Exception) -> Response:
+        self.violate("none", f"no such call: {request.method} {request.path}")
+        return Response(_NOT_FOUND_PAGE, 404, mimetype="text/html")
+
+    def _start(self, agent_id: str) -> Response:
+        self.authorise()
+        body = read(Start)
+        check_agent_id(agent_id, self._agent_id)
+        check_endpoint(body.instance_config.endpoint, self.url)
+        check_variables(body.variables, self.settable_variables, starting=True)
+        if self.misconfiguration is Misconfiguration.AGENT_INACTIVE:
+            raise errors.inactive_agent()
+        if self.employee_agent and body.bypass_user:
+            raise errors.invalid_user()
+        session = self._sessions.start(
+            external_session_key=body.external_session_key,
+            text_chunks=body.wants_text_chunks,
+            variables={variable.name: variable.value for variable in body.variables or []},
+        )
+        self.ledger.touch()
+        answer = jsonify(
+            sessionId=session.session_id,
+            _links=self._links(session.session_id),
+            messages=[greeting(self._helpdesk.greeting(body.language))],
+        )
+        answer.headers["x-session-mode"] = "default"
+        return answer
+
+    def _ask(self, session_id: str) -> Response:
+        turn = self._admit(session_id, streamed=False)
+        try:
+            time.sleep(self.pace.ask)
+            for message in turn.messages:
+                if message.get("envelope") == "bare":
+                    raise Refusal(message["httpStatus"], message["error"], message["message"])
+            return jsonify(messages=whole(turn.messages), _links=self._links(session_id))
+        finally:
+            self._conclude(turn)
+
+    def _ask_streamed(self, session_id: str) -> Response:
+        if "text/event-stream" not in request.headers.get("Accept", ""):
+            self.violate("ask", "Accept is not text/event-stream")
+        turn = self._admit(session_id, streamed=True)
+        style = self.stream_style
+        answer = Response(written(self._played(turn, style), style), mimetype="text/event-stream")
+        # The generator cannot do this itself if the caller is gone before it starts.
+        answer.call_on_close(lambda: self._conclude(turn))
+        return answer
+
+    def _admit(self, session_id: str, *, streamed: bool) -> _Turn:
+        """Lock the session and let the agent answer; raises what §3 and §6.2 refuse."""
+        self.authorise()
+        body = read(Send)
+        check_variables(body.variables, self.settable_variables, starting=False)
+        sequence_id = int(body.message.sequence_id)
+        session = self._sessions.begin(session_id, sequence_id, excused=g.fault is not None)
+        try:
+            self._refuse_events_here(streamed)
+            text = body.message.text or ""
+            self._note(session, sequence_id, text, streamed)
+            self._hold()
+            messages = self._helpdesk.answer(session_id, text)
+        except BaseException:
+            self._sessions.finish(session_id, sequence_id)
+            raise
+        return _Turn(session, sequence_id, messages, told=g.fault is None)
+
+    def _refuse_events_here(self, streamed: bool) -> None:
+        """The message of such a request is consumed all the same (§3.1)."""
+        if not streamed and "text/event-stream" in request.headers.get("Accept", ""):
+            breach = "Accept: text/event-stream on the synchronous call"
+            raise errors.agent_failed("Could not find acceptable representation", breach)
+
+    def _note(self, session: Session, sequence_id: int, text: str, streamed: bool) -> None:
+        if not text.strip():
+            self.violate("ask", "the agent was asked nothing")
+        key, at = session.external_session_key, time.monotonic()
+        self._questions.append(Question(session.session_id, key, sequence_id, text, at, streamed))
+        self.ledger.touch()
+
+    def _hold(self) -> None:
+        """Wait out a hang with the session locked; what takes too long ends in a 500."""
+        hang = g.fault.seconds if g.fault is not None and g.fault.kind == "hang" else 0.0
+        time.sleep(min(hang, self.call_seconds))
+        if hang + self.pace.ask > self.call_seconds:
+            raise errors.timed_out()
+
+    def _played(self, turn: _Turn, style: StreamStyle) -> Iterator[bytes]:
+        session = turn.session
+        links = self._links(session.session_id)
+        stream = Stream(turn.messages, text_chunks=session.text_chunks, style=style, links=links)
+        started = time.monotonic()
+        for event, block in stream.blocks():
+            due = started + event.due * self.pace.ask + event.after
+            time.sleep(max(0.0, due - time.monotonic()))
+            if event is stream.events[-1]:
+                # Before its caller knows: the next message may follow at once.
+                self._conclude(turn)
+            yield block
+
+    def _conclude(self, turn: _Turn) -> None:
+        session_id = turn.session.session_id
+        self._sessions.finish(session_id, turn.sequence_id)
+        reason = ends_session(turn.messages)
+        if reason is not None:
+            self._helpdesk.forget(session_id)
+            self._sessions.ended_by_agent(session_id, reason, told=turn.told)
+        self.ledger.touch()
+
+    def _end(self, session_id: str) -> Response:
+        self.authorise()
+        reason = request.headers.get("x-session-end-reason")
+        if reason not in END_REASONS:
+            raise errors.bad_request(f"x-session-end-reason is missing or unknown: {reason}")
+        self._sessions.end(session_id, reason)
+        self._helpdesk.forget(session_id)
+        self.ledger.touch()
+        return jsonify(messages=[farewell()], _links=self._links(session_id))
+
+    def _feedback(self, session_id: str) -> Response:
+        self.authorise()
+        read(Feedback)
+        self._sessions.check(session_id)
+        return Response(status=202)
+
+    def _links(self, session_id: str) -> Json:
+        session = f"{self.url}{API}/sessions/{session_id}"
+        return {
+            "self": None,
+            "messages": {"href": f"{session}/messages"},
+            "messagesStream": {"href": f"{session}/messages/stream"},
+            "session": {"href": f"{self.url}{API}/agents/{self._agent_id}/sessions"},
+            "end": {"href": session},
+        }
+
+
+class _Json(DefaultJSONProvider):
+    ensure_ascii = False
+    sort_keys = False

@@ -1,0 +1,240 @@
+"""An agent's messages on the wire, whole and as a stream (contracts/agentforce.md §3, §4)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Json = dict[str, Any]
+
+# When things happen, in shares of a turn's time (§7: progress early, text shortly before the end).
+PROGRESS_AT = 0.1
+TEXT_FROM = 0.6
+# The last two events are this many seconds apart (§7).
+END_AFTER = 0.004
+WORDS_PER_CHUNK = 3
+# Long enough for two writes to leave as two packets.
+_PACKET_SECONDS = 0.002
+
+# Keys of the help desk's messages that say how to send them and are not sent themselves.
+_DIRECTIONS = ("draft", "event", "envelope")
+_STREAM_ONLY = ("TextChunk", "ValidationFailureChunk", "EndOfTurn")
+_LAST = ("SessionEnded", "Error")
+# What the recorded messages of a type carry beside their text (§3.3, §3.4).
+_FIELDS: dict[str, Json] = {
+    "Inform": {"isContentSafe": True, "result": [], "citedReferences": []},
+    "Inquire": {"isContentSafe": True, "message": "", "collect": []},
+    "Confirm": {"isContentSafe": True, "message": "", "confirm": []},
+    "Failure": {"isContentSafe": True, "code": "ACTION_FAILED", "message": "", "errors": []},
+    "Escalate": {"targets": []},
+    "SessionEnded": {"reason": "Action"},
+    "Error": {
+        "isContentSafe": True,
+        "httpStatus": 500,
+        "error": "INTERNAL_SERVER_ERROR",
+        "message": "",
+        "expected": False,
+        "botMode": "production",
+    },
+}
+_WITHOUT_FEEDBACK = ("SessionEnded", "ProgressIndicator", *_STREAM_ONLY)
+
+
+@dataclass(frozen=True)
+class StreamStyle:
+    """What the real stream may look like without saying anything else (§4.2, §4.4).
+
+    ``writes`` is how events fall into network chunks: one ``event`` each, ``pieces`` of a few
+    bytes, ``split_character`` (cut inside a UTF-8 character), or several ``joined``.
+    Without ``end_of_turn`` the stream ends as if the turn had been truncated.
+    """
+
+    newline: Literal["\n", "\r\n"] = "\n"
+    writes: Literal["event", "pieces", "split_character", "joined"] = "event"
+    text_chunks: bool = True
+    end_of_turn: bool = True
+    final_blank_line: bool = True
+    comments: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event; ``due`` is a share of the turn's time, ``after`` are seconds on top."""
+
+    name: str
+    message: Json
+    due: float
+    after: float = 0.0
+    offset: int = 0
+    envelope: str = "message"
+
+
+def whole(messages: list[Json]) -> list[Json]:
+    """The messages of a synchronous answer, with their ids."""
+    feedback_id = str(uuid.uuid4())
+    shown = (message for message in messages if message["type"] not in _STREAM_ONLY)
+    return [_complete(message, feedback_id) for message in shown]
+
+
+def greeting(text: str) -> Json:
+    """The welcome of a new session: its ``feedbackId`` and ``planId`` are empty (§2.3)."""
+    return _complete({"type": "Inform", "message": text}, "")
+
+
+def farewell() -> Json:
+    """The answer to a DELETE, whose reason is not that of the request (§5.1)."""
+    return {**_complete({"type": "SessionEnded", "reason": "ClientRequest"}, ""), "feedbackId": ""}
+
+
+def ends_session(messages: list[Json]) -> str | None:
+    """The reason of the first ``SessionEnded``, if there is one."""
+    for message in messages:
+        if message["type"] == "SessionEnded":
+            return str(message.get("reason", "Action"))
+    return None
+
+
+def _complete(message: Json, feedback_id: str) -> Json:
+    sent = {key: value for key, value in message.items() if key not in _DIRECTIONS}
+    kind = sent.pop("type")
+    ids: Json = {"type": kind, "id": str(uuid.uuid4())}
+    if kind not in _WITHOUT_FEEDBACK:
+        ids |= {"metrics": {}, "feedbackId": feedback_id, "planId": feedback_id}
+    if "collect" in sent:
+        sent["collect"] = [{**wanted, "data": None} for wanted in sent["collect"]]
+    return ids | _FIELDS.get(kind, {}) | sent
+
+
+class Stream:
+    """The events of one turn, in order."""
+
+    def __init__(
+        self, messages: list[Json], *, text_chunks: bool, style: StreamStyle, links: Json
+    ) -> None:
+        self._style = style
+        self._text_chunks = text_chunks and style.text_chunks
+        self._links = links
+        self._origin = f"{int(time.time() * 1000)}-REQ"
+        self._trace = uuid.uuid4().hex
+        self._feedback_id = str(uuid.uuid4())
+        self._offsets = itertools.count(1)
+        self.events = list(self._planned(messages))
+
+    def blocks(self) -> Iterator[tuple[Event, bytes]]:
+        """Each event with its lines (§4.2)."""
+        for position, event in enumerate(self.events, start=1):
+            yield event, self._block(event, last=position == len(self.events))
+
+    def _planned(self, messages: list[Json]) -> Iterator[Event]:
+        progress = {"type": "ProgressIndicator", "indicatorType": "ACTION"}
+        yield self._event({**progress, "message": "Working on it"}, PROGRESS_AT)
+        chunks = list(self._chunks(messages)) if self._text_chunks else []
+        step = (1.0 - TEXT_FROM) / (len(chunks) or 1)
+        for number, chunk in enumerate(chunks):
+            # Only text chunks count; the envelope of a validation failure is unknown (§4.3).
+            offset = chunk["offset"] if chunk["type"] == "TextChunk" else 0
+            yield self._event(chunk, TEXT_FROM + number * step, offset=offset)
+        ended = False
+        for message in messages:
+            if message["type"] not in _STREAM_ONLY:
+                yield self._event(message, 1.0)
+                ended = ended or message["type"] in _LAST
+        if self._style.end_of_turn and not ended:
+            yield self._event({"type": "EndOfTurn"}, 1.0, after=END_AFTER)
+
+    def _chunks(self, messages: list[Json]) -> Iterator[Json]:
+        for message in messages:
+            if message["type"] == "ValidationFailureChunk":
+                yield from self._text(message.get("draft", ""))
+                yield {**message, "offset": next(self._offsets)}
+            elif message["type"] in ("TextChunk", "Inform", "Inquire", "Confirm"):
+                yield from self._text(message.get("message", ""))
+
+    def _text(self, text: str) -> Iterator[Json]:
+        for words in re.findall(rf"(?:\s*\S+){{1,{WORDS_PER_CHUNK}}}\s*", text):
+            offset = next(self._offsets)
+            yield {"type": "TextChunk", "offset": offset, "message": words, "formatType": "Text"}
+
+    def _event(self, message: Json, due: float, *, offset: int = 0, after: float = 0.0) -> Event:
+        sent = _complete(message, self._feedback_id)
+        name = str(message.get("event", _event_name(sent["type"])))
+        envelope = str(message.get("envelope", "message"))
+        return Event(name, sent, due, after, offset, envelope)
+
+    def _block(self, event: Event, *, last: bool) -> bytes:
+        data = json.dumps(self._data(event), ensure_ascii=False, separators=(",", ":"))
+        lines = [f"event: {event.name}", f"id: {self._origin}", f"data: {data}"]
+        if self._style.comments:
+            lines.insert(0, ": keep-alive")
+        blank = [] if last and not self._style.final_blank_line else ["", ""]
+        return self._style.newline.join([*lines, *blank]).encode()
+
+    def _data(self, event: Event) -> Json:
+        if event.envelope == "messages":
+            return {"messages": [event.message], "_links": self._links}
+        if event.envelope == "bare":
+            return _bare_error(event.message)
+        return {
+            "timestamp": int(time.time() * 1000),
+            "originEventId": self._origin,
+            "traceId": self._trace,
+            "offset": event.offset,
+            "message": event.message,
+        }
+
+
+def _bare_error(message: Json) -> Json:
+    """The error object of §6.1 as an event's data, without an envelope (§4.2 a)."""
+    return {
+        "status": message["httpStatus"],
+        "path": "v6.0.0/messages/stream",
+        "requestId": str(uuid.uuid4()),
+        "error": message["error"],
+        "message": message["message"],
+        "timestamp": int(time.time() * 1000),
+    }
+
+
+def _event_name(kind: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).upper()
+
+
+def written(blocks: Iterable[bytes], style: StreamStyle) -> Iterator[bytes]:
+    """The blocks as the network chunks that ``style.writes`` asks for."""
+    if style.writes == "joined":
+        yield from _joined(blocks)
+        return
+    for block in blocks:
+        if style.writes == "pieces":
+            yield from (block[start : start + 7] for start in range(0, len(block), 7))
+        elif style.writes == "split_character":
+            yield from _split(block)
+        else:
+            yield block
+
+
+def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Four events a chunk, and the fourth one only half, so that none ends where a chunk ends."""
+    kept = b""
+    for number, block in enumerate(blocks, start=1):
+        kept += block
+        if number % 4 == 0:
+            cut = len(kept) - len(block) // 2
+            yield kept[:cut]
+            kept = kept[cut:]
+    yield kept
+
+
+def _split(block: bytes) -> Iterator[bytes]:
+    """Two writes, cut inside a character of several bytes if the block holds one."""
+    inside = [place for place, byte in enumerate(block) if byte & 0xC0 == 0x80]
+    cut = inside[len(inside) // 2] if inside else len(block) // 2
+    yield block[:cut]
+    time.sleep(_PACKET_SECONDS)
+    yield block[cut:]

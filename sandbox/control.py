@@ -1,0 +1,212 @@
+"""The sandbox's own door: look at it, break it, and write to the bot as a WhatsApp user."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, jsonify, request
+from pydantic import TypeAdapter, ValidationError
+
+from sandbox.faults import Fault, Faults
+from sandbox.ledger import Ledger
+from sandbox.loopback import LoopbackServer
+from sandbox.standin import StandIn
+from sandbox.twilio import TwilioStandIn
+from sandbox.twilio_messages import Outbound
+
+Calls = Mapping[str, set[str]]
+
+FAULT = TypeAdapter(Fault)
+FIELDS = tuple(field.name for field in dataclasses.fields(Fault))
+
+
+class Invalid(ValueError):
+    """A request to the control server is wrong; the message is one sentence that says how."""
+
+
+class Control:
+    """A JSON server on loopback; it refuses requests from, or meant for, anywhere else."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        faults: Faults,
+        twilio: TwilioStandIn,
+        clouds: Sequence[StandIn],
+        port: int = 0,
+    ) -> None:
+        self._ledger = ledger
+        self._faults = faults
+        self._twilio = twilio
+        self._clouds = clouds
+        self.app = Flask("sandbox.control")
+        self._server = LoopbackServer(app=self.app, name="control", port=port)
+        self.app.before_request(_refuse_strangers)
+        self.app.register_error_handler(Invalid, _explain)
+        self._add_routes()
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``, without a trailing slash."""
+        return f"http://127.0.0.1:{self._server.port}"
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def _add_routes(self) -> None:
+        for method, rule, view in (
+            ("GET", "/", self._overview),
+            ("GET", "/faults", self._list_faults),
+            ("POST", "/faults", self._add_fault),
+            ("DELETE", "/faults", self._clear_faults),
+            ("GET", "/ledger", self._show_ledger),
+            ("POST", "/say", self._say),
+            ("POST", "/speak", self._speak),
+            ("GET", "/messages", self._list_messages),
+            ("GET", "/messages/<sid>/audio", self._play),
+        ):
+            self.app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
+
+    def _overview(self) -> Response:
+        return jsonify(
+            clouds={cloud.service: cloud.url for cloud in self._clouds},
+            cdn=self._twilio.cdn.url,
+            webhook=self._twilio.webhook_url,
+            calls={service: sorted(names) for service, names in self._calls().items()},
+            faults=self._faults.listed(),
+        )
+
+    def _list_faults(self) -> Response:
+        return jsonify(self._faults.listed())
+
+    def _add_fault(self) -> tuple[Response, int]:
+        fault = read_fault(_json_object(), self._calls())
+        self._faults.add(fault)
+        return jsonify(fault), 201
+
+    def _clear_faults(self) -> tuple[str, int]:
+        self._faults.clear()
+        return "", 204
+
+    def _show_ledger(self) -> Response:
+        """Calls without their headers, which hold credentials."""
+        calls = [
+            {"service": call.service, "name": call.name, "at": call.at, "detail": call.detail}
+            for call in self._ledger.calls()
+        ]
+        return jsonify(calls=calls, violations=self._ledger.violations)
+
+    def _say(self) -> Response:
+        given = _json_object()
+        text = given.get("text")
+        if not isinstance(text, str) or not text:
+            raise Invalid("text must say what the user writes.")
+        return jsonify(self._connected().say(_user(given.get("from")), text))
+
+    def _speak(self) -> Response:
+        audio = request.get_data()
+        if not audio:
+            raise Invalid("The body must be the recording.")
+        kind = request.content_type or "audio/ogg"
+        user = _user(request.args.get("from"))
+        return jsonify(self._connected().speak(user, audio, content_type=kind))
+
+    def _list_messages(self) -> Response:
+        to = request.args.get("to")
+        found = self._twilio.messages(_user(to) if to else None)
+        return jsonify([_shown(message) for message in found])
+
+    def _play(self, sid: str) -> Response:
+        for message in self._twilio.messages():
+            if message.sid == sid and message.audio is not None:
+                return Response(message.audio, content_type=message.audio_type)
+        return Response("No such recording.\n", 404, content_type="text/plain")
+
+    def _connected(self) -> TwilioStandIn:
+        if not self._twilio.webhook_url:
+            raise Invalid("No bridge is connected; start the sandbox with --bridge URL.")
+        return self._twilio
+
+    def _calls(self) -> dict[str, set[str]]:
+        calls = {cloud.service: set(cloud.calls) for cloud in self._clouds}
+        calls[self._twilio.service] = self._twilio.calls | self._twilio.cdn.calls
+        return calls
+
+
+def read_fault(given: Mapping[str, Any], calls: Calls) -> Fault:
+    """A ``Fault`` from its fields; raises ``Invalid``. ``calls`` are those each service knows."""
+    if unknown := sorted(set(given) - set(FIELDS)):
+        raise Invalid(f"There is no field {unknown[0]}; a fault has {', '.join(FIELDS)}.")
+    try:
+        fault = FAULT.validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    if fault.call not in calls.get(fault.service, ()):
+        known = [f"{service} {name}" for service, names in calls.items() for name in sorted(names)]
+        raise Invalid(f"There is no such call; there are {', '.join(known)}.")
+    if fault.seconds < 0 or fault.after < 0 or (fault.times is not None and fault.times < 1):
+        raise Invalid("seconds and after must not be negative, and times must be at least 1.")
+    if not 200 <= fault.status <= 599:
+        raise Invalid("status must be an HTTP status from 200 to 599.")
+    return fault
+
+
+def _json_object() -> dict[str, Any]:
+    given = request.get_json(force=True, silent=True)
+    if not isinstance(given, dict):
+        raise Invalid("The body must be a JSON object.")
+    return given
+
+
+def _user(address: object) -> str:
+    """The WhatsApp address of a user, who may be given by the bare number."""
+    if not isinstance(address, str) or not address:
+        raise Invalid("from must be the user's address, like whatsapp:+14155550100.")
+    # A plus sign in a query is a space unless it was escaped.
+    address = address.strip().replace(" ", "+")
+    if address.startswith("whatsapp:"):
+        return address
+    return f"whatsapp:+{address.lstrip('+')}"
+
+
+def _shown(message: Outbound) -> dict[str, Any]:
+    return {
+        "sid": message.sid,
+        "to": message.to,
+        "body": message.body,
+        "media_url": message.media_url,
+        "audio_bytes": None if message.audio is None else len(message.audio),
+        "status": message.status,
+        "error_code": message.error_code,
+        "at": message.at,
+    }
+
+
+def _explain(error: Invalid) -> tuple[Response, int]:
+    return jsonify(error=str(error)), 400
+
+
+def _refuse_strangers() -> tuple[Response, int] | None:
+    """A web page elsewhere may send requests here, by a name that leads here or from its origin."""
+    hosts = [f"//{request.host}", f"//{request.remote_addr}"]
+    origin = request.headers.get("Origin")
+    if all(_is_loopback(host) for host in ([*hosts, origin] if origin else hosts)):
+        return None
+    return jsonify(error="The sandbox is controlled from this computer only."), 403
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        host = urlsplit(address).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,172 @@
+"""How ElevenLabs refuses (contracts/elevenlabs.md §4)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response
+
+Json = dict[str, Any]
+
+
+class Refusal(Exception):
+    """An error answer; ``breach`` is the rule the caller broke, when it is the caller's mistake."""
+
+    def __init__(self, http: int, detail: Json | list[Json], *, breach: str | None = None) -> None:
+        super().__init__(f"{http} {detail}")
+        self.http = http
+        self.detail = detail
+        self.breach = breach
+
+    def response(self) -> Response:
+        """JSON with a fresh ``request_id``, which is the header ``x-trace-id`` too (§2.5)."""
+        trace = uuid.uuid4().hex
+        answer = Response(self.body(trace), self.http, mimetype="application/json")
+        answer.headers["x-trace-id"] = trace
+        return answer
+
+    def body(self, trace: str = "0" * 32) -> str:
+        detail = self.detail
+        if isinstance(detail, dict):
+            detail = {**detail, "request_id": trace}
+        return json.dumps({"detail": detail}, ensure_ascii=False)
+
+
+def _refusal(
+    http: int,
+    kind: str,
+    code: str,
+    message: str,
+    *,
+    status: str | None = None,
+    param: str | None = None,
+    breach: str | None = None,
+) -> Refusal:
+    """Shape A of §4.1; ``status`` is the legacy one, equal to ``code`` unless told."""
+    detail = {"type": kind, "code": code, "message": message, "status": status or code}
+    return Refusal(http, {**detail, "param": param}, breach=breach)
+
+
+def schema(errors: list[Json], breach: str) -> Refusal:
+    """Shape C of §4.1: 422, before authentication."""
+    return Refusal(422, errors, breach=breach)
+
+
+def invalid(
+    code: str, message: str, *, param: str | None = None, status: str | None = None
+) -> Refusal:
+    """400 for what the schema lets through but no caller should send."""
+    return _refusal(
+        400, "validation_error", code, message, status=status, param=param, breach=message
+    )
+
+
+def bad_audio(code: str, message: str) -> Refusal:
+    """400 for what a user recorded, which is nobody's breach (§1.5)."""
+    return _refusal(400, "validation_error", code, message, param="file")
+
+
+def invalid_api_key() -> Refusal:
+    return _unauthorized("invalid_api_key", "Invalid API key")
+
+
+def needs_authorization() -> Refusal:
+    return _unauthorized(
+        "needs_authorization", "Neither authorization header nor xi-api-key received."
+    )
+
+
+def invalid_authorization_header() -> Refusal:
+    return _unauthorized("invalid_authorization_header", "Invalid authorization header.")
+
+
+def missing_permissions(permission: str = "speech_to_text") -> Refusal:
+    return _unauthorized(
+        "missing_permissions",
+        f"The API key you used is missing the permission {permission} to execute this operation.",
+    )
+
+
+def _unauthorized(status: str, message: str) -> Refusal:
+    return _refusal(401, "authentication_error", "unauthorized", message, status=status)
+
+
+def workspace_not_found() -> Refusal:
+    """What GET /v1/models says without a key (§4.3)."""
+    return _refusal(404, "not_found", "workspace_not_found", "Workspace not found.")
+
+
+def quota_exceeded(quota: int, remaining: int, required: int) -> Refusal:
+    """401, not 402 (§4.3)."""
+    message = (
+        f"This request exceeds your quota of {quota}. You have {remaining} credits remaining, "
+        f"while {required} credits are required for this request."
+    )
+    return _refusal(401, "invalid_request", "quota_exceeded", message)
+
+
+def insufficient_credits() -> Refusal:
+    return _refusal(402, "payment_required", "insufficient_credits", "Insufficient credits.")
+
+
+def output_format_not_allowed(output_format: str) -> Refusal:
+    return _refusal(
+        403,
+        "authorization_error",
+        "subscription_required",
+        f"Output format {output_format} is not available on your current plan.",
+        status="output_format_not_allowed",
+        param="output_format",
+    )
+
+
+def voice_not_found(voice_id: str) -> Refusal:
+    message = f"A voice with voice_id '{voice_id}' was not found."
+    return _refusal(404, "not_found", "voice_not_found", message, param="voice_id")
+
+
+def concurrent_limit_exceeded(limit: int) -> Refusal:
+    """429 without Retry-After, as the one live capture has it (§4.3)."""
+    return _refusal(
+        429,
+        "rate_limit_error",
+        "concurrent_limit_exceeded",
+        f"Too many concurrent requests. Your current subscription allows {limit} of them.",
+        status="too_many_concurrent_requests",
+    )
+
+
+def system_busy(http: int = 429) -> Refusal:
+    return _refusal(
+        http, "rate_limit_error", "system_busy", "We are experiencing heavy traffic, please retry."
+    )
+
+
+def maintenance() -> Refusal:
+    message = "The service is temporarily unavailable."
+    return _refusal(503, "service_unavailable", "maintenance", message)
+
+
+def by_status(http: int) -> Refusal:
+    """The commonest refusal with this status, for scripted faults."""
+    usual: dict[int, Callable[[], Refusal]] = {
+        401: invalid_api_key,
+        402: insufficient_credits,
+        403: lambda: output_format_not_allowed("opus_48000_32"),
+        404: lambda: voice_not_found("unknown"),
+        422: _no_text,
+        429: lambda: concurrent_limit_exceeded(10),
+        503: maintenance,
+    }
+    if http in usual:
+        return usual[http]()
+    kind = "internal_error" if http >= 500 else "invalid_request"
+    return _refusal(http, kind, "bad_request" if http < 500 else kind, "Something went wrong.")
+
+
+def _no_text() -> Refusal:
+    missing = {"type": "missing", "loc": ["body", "text"], "msg": "Field required", "input": None}
+    return schema([missing], "text is missing")

@@ -1,0 +1,210 @@
+"""What callers send to ElevenLabs: its schema, and the rules a good caller keeps beyond it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sandbox import elevenlabs_errors as errors
+from sandbox.elevenlabs_catalogue import VoiceModel
+from sandbox.speech import is_arabic
+from sandbox.spoken_text import breaches_of
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Request(BaseModel):
+    # What the service ignores is kept, so that it can be named as a breach.
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    def unknown_fields(self) -> list[str]:
+        return [f"unknown field {name}: the service ignores it" for name in self.model_extra or {}]
+
+
+class Transcribe(_Request):
+    """The form of POST /v1/speech-to-text without its file (contracts/elevenlabs.md §1.2)."""
+
+    model_id: str
+    file_format: Literal["pcm_s16le_16", "other"] = "other"
+    language_code: str | None = None
+    tag_audio_events: bool = True
+    num_speakers: int | None = Field(None, ge=1, le=32)
+    timestamps_granularity: Literal["none", "word", "character"] = "word"
+    diarize: bool = False
+    diarization_threshold: float | None = Field(None, ge=0.1, le=0.4)
+    additional_formats: str | None = None
+    source_url: str | None = None
+    cloud_storage_url: str | None = None
+    webhook: bool = False
+    webhook_id: str | None = None
+    webhook_metadata: str | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    seed: int | None = Field(None, ge=0, le=2147483647)
+    use_multi_channel: bool = False
+    multichannel_output_style: Literal["separate", "combined"] = "separate"
+    entity_detection: str | None = None
+    entity_redaction: str | None = None
+    entity_redaction_mode: Literal["redacted", "entity_type", "enumerated_entity_type"] | None = (
+        None
+    )
+    no_verbatim: bool = False
+    use_speaker_library: bool = False
+    detect_speaker_roles: bool = False
+    transcript_edit: str | None = Field(None, max_length=2000)
+    keyterms: list[str] = []
+
+    def breaches(self) -> list[str]:
+        found = self.unknown_fields()
+        if self.model_id.startswith("scribe_v1"):
+            found.append("scribe_v1 is withdrawn: ask for scribe_v2 (§1.2)")
+        if self.tag_audio_events:
+            found.append("tag_audio_events is not false: silence comes back as words (§1.5)")
+        if self.language_code is not None and len(self.language_code) not in (2, 3):
+            found.append(f"language_code {self.language_code!r} is neither ISO-639-1 nor -3 (§1.2)")
+        return found
+
+    def check(self, files: int) -> None:
+        """What is refused with 400, after authentication; ``files`` is how many came along."""
+        if files + bool(self.source_url) + bool(self.cloud_storage_url) != 1:
+            raise errors.invalid(
+                "invalid_parameters",
+                "Exactly one of file, source_url, cloud_storage_url is needed.",
+            )
+        if not files or self.webhook or self.use_multi_channel:
+            raise errors.invalid(
+                "feature_not_available", "The sandbox hears uploaded single-channel files only."
+            )
+        if any(not _is_keyterm(term) for term in self.keyterms) or len(self.keyterms) > 1000:
+            raise errors.invalid("invalid_parameters", "Invalid keyterms.", param="keyterms")
+        if self.keyterms and self.model_id.startswith("scribe_v1"):
+            raise errors.invalid(
+                "invalid_parameters", "keyterms need scribe_v2 or later.", param="keyterms"
+            )
+
+
+class VoiceSettings(_Request):
+    stability: float | None = Field(None, ge=0, le=1)
+    similarity_boost: float | None = Field(None, ge=0, le=1)
+    style: float | None = None
+    use_speaker_boost: bool | None = None
+    speed: float | None = None
+    clone_strength: float | None = None
+
+    def in_range(self) -> bool:
+        """Whether those fields are sound that the schema does not look at."""
+        speed = 1.0 if self.speed is None else self.speed
+        return 0.7 <= speed <= 1.2 and 0 <= (self.style or 0.0) <= 1
+
+
+class Speak(_Request):
+    """The JSON of POST /v1/text-to-speech/… (contracts/elevenlabs.md §2.2)."""
+
+    text: str
+    model_id: str | None = None
+    language_code: str | None = None
+    voice_settings: VoiceSettings | None = None
+    pronunciation_dictionary_locators: list[dict[str, Any]] | None = None
+    seed: int | None = None
+    previous_text: str | None = None
+    next_text: str | None = None
+    previous_request_ids: list[str] | None = None
+    next_request_ids: list[str] | None = None
+    apply_text_normalization: Literal["auto", "on", "off"] | None = None
+    apply_language_text_normalization: bool | None = None
+    use_pvc_as_ivc: bool | None = None
+    audio_effects: dict[str, Any] | None = None
+
+    def breaches(self, model: VoiceModel) -> list[str]:
+        found = self.unknown_fields() + breaches_of(self.text)
+        if self.voice_settings is not None:
+            found += self.voice_settings.unknown_fields()
+        if self.language_code is not None:
+            found += self._language_breaches(model, self.language_code)
+        if self.apply_text_normalization == "on" and model.rate < 1:
+            found.append(
+                f"apply_text_normalization=on with {model.model_id} needs enterprise (§2.2)"
+            )
+        return found
+
+    def _language_breaches(self, model: VoiceModel, code: str) -> list[str]:
+        if model.language_code == "ignored":
+            return [f"language_code sent with {model.model_id}, which has none (§2.7)"]
+        if code not in model.languages:
+            return [f"{model.model_id} does not speak language_code {code!r} (§2.7, §6)"]
+        if is_arabic(self.text) and code != "ar":
+            return [f"Arabic text sent with language_code {code!r} (§6)"]
+        return []
+
+    def check(self, model: VoiceModel, early: bool) -> None:
+        """What is refused with 400; ``early`` is whether optimize_streaming_latency was sent."""
+        stitched = self.previous_text or self.next_text or self.previous_request_ids
+        if not model.stitches and (stitched or self.next_request_ids or early):
+            raise errors.invalid(
+                "unsupported_model",
+                f"{model.model_id} takes neither previous_text, next_text, request ids nor "
+                "optimize_streaming_latency.",
+            )
+        if not self.text.strip():
+            raise errors.invalid("empty_text", "The text must not be empty.", param="text")
+        if len(self.text) > model.limit:
+            raise errors.invalid(
+                "text_too_long",
+                f"The text has {len(self.text)} characters, {model.model_id} takes {model.limit}.",
+                param="text",
+                status="max_character_limit_exceeded",
+            )
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        """What the schema does not look at (§4.1); the messages are inferred."""
+        settings = self.voice_settings
+        if settings is not None and not settings.in_range():
+            raise errors.invalid("invalid_voice_settings", "speed or style is out of range.")
+        if self.seed is not None and not 0 <= self.seed <= 4294967295:
+            raise errors.invalid("invalid_parameters", "seed is out of range.", param="seed")
+        ids = (self.previous_request_ids or [], self.next_request_ids or [])
+        if max(map(len, ids)) > 3:
+            raise errors.invalid("invalid_parameters", "At most three request ids.")
+
+
+class SpeakQuery(BaseModel):
+    """The query of POST /v1/text-to-speech/… (contracts/elevenlabs.md §2.1)."""
+
+    enable_logging: bool = True
+    optimize_streaming_latency: int | None = Field(None, ge=0, le=4)
+    output_format: str = "mp3_44100_128"
+
+
+class TranscribeQuery(BaseModel):
+    enable_logging: bool = True
+    token: str | None = None
+
+
+def validated(kind: type[M], values: Any, *, where: str = "body") -> M:
+    """``values`` as ``kind``; raises the service's 422 with ``loc`` under ``where``."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        found = [_schema_error(dict(each), where) for each in error.errors(include_url=False)]
+        broken = ", ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+        raise errors.schema(found, _told(broken)) from None
+
+
+def _schema_error(found: dict[str, Any], where: str) -> dict[str, Any]:
+    return {
+        "type": found["type"],
+        "loc": [where, *found["loc"]],
+        "msg": found["msg"],
+        "input": None if found["type"] == "missing" else found["input"],
+    }
+
+
+def _told(broken: str) -> str:
+    if "body.model_id: Field required" in broken:
+        return f"{broken} (the SDK's own retry drops the form, §7.4: use max_retries=0)"
+    return broken
+
+
+def _is_keyterm(term: str) -> bool:
+    return 0 < len(term) < 50 and len(term.split()) <= 5 and not set(term) & set("<>{}[]\\")

@@ -1,0 +1,81 @@
+"""The answer of ElevenLabs' speech to text (contracts/elevenlabs.md §1.4)."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from typing import Any
+
+from sandbox.elevenlabs_requests import Transcribe
+from sandbox.speech import Heard
+
+_TWO_LETTERS = {"eng": "en", "ara": "ar"}
+
+Word = dict[str, Any]
+
+
+def transcript(
+    heard: Heard, form: Transcribe, seconds: float, *, two_letters: bool = False
+) -> dict[str, Any]:
+    """The single-channel answer; ``seconds`` is the length of the audio."""
+    text = heard.text
+    words = [] if form.timestamps_granularity == "none" else _words(heard, form, seconds)
+    if not text and form.tag_audio_events:
+        text = "(silence)"
+        words = [_word(text, "audio_event", 0.0, seconds, 0.0)]
+    language = heard.language
+    return {
+        "language_code": _TWO_LETTERS.get(language, language) if two_letters else language,
+        "language_probability": heard.probability,
+        "text": text,
+        "words": words,
+        "channel_index": None,
+        "additional_formats": None,
+        "transcription_id": uuid.uuid4().hex[:20],
+        "entities": None,
+        "audio_duration_secs": round(seconds, 3),
+        "edited_transcript": None,
+    }
+
+
+def _words(heard: Heard, form: Transcribe, seconds: float) -> list[Word]:
+    """Words and the spaces between them, spread evenly over the audio."""
+    pieces: list[str] = []
+    for piece in heard.text.split():
+        pieces += [" ", piece] if pieces else [piece]
+    each = seconds / max(1, len(heard.text))
+    logprob = math.log(max(heard.probability, 0.01))
+    words: list[Word] = []
+    start = 0.0
+    for piece in pieces:
+        end = start + each * len(piece)
+        kind = "spacing" if piece == " " else "word"
+        words.append(_word(piece, kind, start, end, logprob))
+        if form.timestamps_granularity == "character":
+            words[-1]["characters"] = _characters(piece, start, each)
+        start = end
+    return words
+
+
+def _word(text: str, kind: str, start: float, end: float, logprob: float) -> Word:
+    return {
+        "text": text,
+        "start": round(start, 3),
+        "end": round(end, 3),
+        "type": kind,
+        "speaker_id": "speaker_0",
+        "logprob": logprob,
+        "characters": None,
+        "channel_index": None,
+    }
+
+
+def _characters(piece: str, start: float, each: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": character,
+            "start": round(start + each * number, 3),
+            "end": round(start + each * (number + 1), 3),
+        }
+        for number, character in enumerate(piece)
+    ]

@@ -1,0 +1,134 @@
+"""What the stand-ins share: calls that are recorded, paced and made to fail."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Flask, Response, g, make_response, request
+
+from sandbox.faults import Fault, Faults
+from sandbox.ledger import Call, Ledger
+from sandbox.loopback import LoopbackServer, break_connection
+from sandbox.pace import Pace
+
+View = Callable[..., Any]
+
+
+class StandIn:
+    """A cloud on a loopback port.
+
+    Subclasses add their routes to ``self.app`` with :meth:`call` and give :meth:`error` the
+    service's own error form. ``calls`` holds the names of the calls that faults can strike.
+    """
+
+    service = ""
+
+    def __init__(self, *, ledger: Ledger, faults: Faults, pace: Pace, port: int = 0) -> None:
+        self.ledger = ledger
+        self.faults = faults
+        self.pace = pace
+        self.app = Flask(f"sandbox.{self.service}")
+        self.calls: set[str] = set()
+        self._server = LoopbackServer(app=self.app, name=self.service, port=port)
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``, without a trailing slash."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop listening and hang up; the next ``start`` takes the same port again."""
+        self._server.stop()
+
+    def error(self, status: int) -> Response:
+        """An error answer in the service's own form."""
+        raise NotImplementedError
+
+    def violate(self, call: str, rule: str) -> None:
+        self.ledger.violate(self.service, call, rule)
+
+    def call(
+        self, name: str, rule: str, *, paced: bool = True, hangs: bool = True, **options: Any
+    ) -> Callable[[View], View]:
+        """Register a view as the call ``name``: recorded, paced, and open to faults.
+
+        The view finds its own record as ``flask.g.call`` and the fault it suffers, or None, as
+        ``flask.g.fault``; with ``paced=False`` it sleeps itself, with ``hangs=False`` it also
+        waits out a ``hang`` itself.
+        """
+
+        def register(view: View) -> View:
+            @functools.wraps(view)
+            def answered(**arguments: Any) -> Any:
+                g.call = Call(self.service, name, time.monotonic(), dict(request.headers))
+                self.ledger.record(g.call)
+                delay = self.pace.of(name) if paced else 0.0
+                fault = g.fault = self.faults.take(self.service, name)
+                if fault is not None and (hangs or fault.kind != "hang"):
+                    return self._fail(fault, delay, functools.partial(view, **arguments))
+                time.sleep(delay)
+                return view(**arguments)
+
+            self.calls.add(name)
+            self.app.add_url_rule(rule, endpoint=f"{name} {rule}", view_func=answered, **options)
+            return view
+
+        return register
+
+    def _fail(self, fault: Fault, delay: float, view: Callable[[], Any]) -> Any:
+        if fault.kind == "status":
+            answer = self.error(fault.status)
+            if fault.body is not None:
+                answer.set_data(fault.body)
+            answer.headers.update(fault.headers)
+            return answer
+        if fault.kind == "junk":
+            return Response(fault.body or "<html>not what you asked for</html>", 200)
+        connection: socket.socket = request.environ["werkzeug.socket"]
+        if fault.kind == "reset":
+            return _broken(connection)
+        time.sleep(delay + fault.seconds if fault.kind == "hang" else delay)
+        answer = make_response(view())
+        if fault.kind == "hang":
+            return answer
+        answer.direct_passthrough = False
+        # All of it, so that a streamed answer has done its work before the connection breaks.
+        streamed, body = answer.is_streamed, answer.get_data()
+        if fault.kind == "vanish":
+            return _broken(connection)
+        if fault.kind == "cut":
+            answer.response = _cut(body, connection)
+        else:
+            answer.response = _trickle(body, fault.seconds)
+        if not streamed:
+            answer.headers["Content-Length"] = str(len(body))
+        return answer
+
+
+def _broken(connection: socket.socket) -> Response:
+    """Break the connection; the server sends nothing of this response."""
+    break_connection(connection)
+    return Response(status=500)
+
+
+def _cut(body: bytes, connection: socket.socket) -> Iterator[bytes]:
+    yield body[: len(body) // 2]
+    break_connection(connection)
+    raise ConnectionAbortedError("cut on purpose")
+
+
+def _trickle(body: bytes, seconds: float) -> Iterator[bytes]:
+    for position in range(len(body)):
+        time.sleep(seconds)
+        yield body[position : position + 1]

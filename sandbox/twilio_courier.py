@@ -1,0 +1,179 @@
+"""What happens to a message after Twilio accepted it: media fetch, delivery, status callbacks."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import requests
+
+from sandbox.ledger import Ledger
+from sandbox.sid import new_sid
+from sandbox.twilio_messages import Messages, Outbound
+from sandbox.twilio_webhook import post, sign
+from sandbox.voice_note import NotAVoiceNote, read_voice_note
+
+THREADS = 32
+FETCH_SECONDS = 15.0
+# Sizes in bytes: the channel's limit, and WhatsApp's for a note with a play button (§5.3).
+CHANNEL_LIMIT = 16 * 1024 * 1024
+VOICE_NOTE_LIMIT = 512 * 1024
+# 128 bits in base64: what makes an address that needs no password safe (§5.4).
+SECRET_LENGTH = 22
+
+WINDOW_CLOSED = 63016
+MEDIA_FAILED = 63019
+MEDIA_TOO_LARGE = 11751
+
+
+class MediaRefused(Exception):
+    """A recording cannot be delivered; ``code`` is Twilio's.
+
+    ``rule`` names the breach, and is empty when nobody could be reached: a bot that restarts
+    breaks no contract.
+    """
+
+    def __init__(self, rule: str, code: int = MEDIA_FAILED) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.code = code
+
+
+class Courier:
+    """Carries accepted messages to their users on threads of its own."""
+
+    def __init__(
+        self, *, ledger: Ledger, messages: Messages, account_sid: str, auth_token: str
+    ) -> None:
+        self.read_receipts = False
+        self._ledger = ledger
+        self._messages = messages
+        self._account_sid = account_sid
+        self._auth_token = auth_token
+        self._channel_sid = new_sid("XE")
+        self._pool: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio courier")
+
+    def stop(self) -> None:
+        """Drop what is not yet on its way."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def carry(self, message: Outbound, *, is_template: bool = False) -> None:
+        """Deliver in the background."""
+        if self._pool is None:
+            raise RuntimeError("the Twilio stand-in is not started")
+        self._pool.submit(self._carry, message, is_template)
+
+    def _carry(self, message: Outbound, is_template: bool) -> None:
+        if not is_template and not self._messages.window_is_open(message.to):
+            self._violate("send", "outside the 24 h window of the user's last message")
+            self._progress(message, "undelivered", WINDOW_CLOSED)
+            return
+        if message.media_url is not None:
+            try:
+                self._fetch(message.sid, message.media_url)
+            except MediaRefused as refusal:
+                if refusal.rule:
+                    self._violate("fetch", refusal.rule)
+                self._progress(message, "undelivered", refusal.code)
+                return
+        for status in ("sent", "delivered", *(["read"] if self.read_receipts else [])):
+            self._progress(message, status)
+
+    def _fetch(self, sid: str, url: str) -> None:
+        """HEAD, then GET, as Twilio does (contracts/twilio.md §5.4)."""
+        with requests.Session() as session:
+            session.trust_env = False
+            session.headers.update({"User-Agent": "TwilioProxy/1.1"})
+            head = _ask(session, "HEAD", url)
+            answer = _ask(session, "GET", url)
+        audio, kind = answer.content, answer.headers.get("Content-Type", "")
+        _check_answers(head, answer)
+        for rule in _flaws(url, audio, kind):
+            self._violate("fetch", rule)
+        self._messages.change(sid, audio=audio, audio_type=kind)
+
+    def _progress(self, message: Outbound, status: str, error_code: int | None = None) -> None:
+        """Set the status, and tell the bot if it asked to be told (contracts/twilio.md §5.7)."""
+        changed = self._messages.change(message.sid, status=status, error_code=error_code)
+        if changed.callback is None:
+            return
+        fields = self._callback_fields(changed)
+        signature = sign(changed.callback, fields, self._auth_token)
+        try:
+            answer = post(changed.callback, fields, signature=signature)
+        except requests.Timeout:
+            self._violate("callback", "11205 the status callback was not answered within 15 s")
+        except requests.RequestException:
+            return
+        else:
+            if not answer.ok:
+                self._violate("callback", f"11200 the callback answered {answer.status_code}")
+
+    def _callback_fields(self, message: Outbound) -> dict[str, str]:
+        fields = {
+            "SmsSid": message.sid,
+            "SmsStatus": message.status,
+            "MessageSid": message.sid,
+            "MessageStatus": message.status,
+            "AccountSid": self._account_sid,
+            "From": message.sender,
+            "To": message.to,
+            "ApiVersion": "2010-04-01",
+            "ChannelPrefix": "whatsapp",
+            "ChannelInstallSid": self._channel_sid,
+            "ChannelToAddress": f"{message.to.removeprefix('whatsapp:')[:-4]}XXXX",
+        }
+        if message.status == "sent":
+            return fields | {"StructuredMessage": "false"}
+        fields["EventType"] = message.status.upper()
+        if message.error_code is not None:
+            fields["ErrorCode"] = str(message.error_code)
+        return fields
+
+    def _violate(self, call: str, rule: str) -> None:
+        self._ledger.violate("twilio", call, rule)
+
+
+def _ask(session: requests.Session, method: str, url: str) -> requests.Response:
+    try:
+        answer = session.request(method, url, timeout=FETCH_SECONDS, allow_redirects=False)
+    except requests.Timeout:
+        raise MediaRefused(f"{method} of the MediaUrl took over {FETCH_SECONDS:g} s") from None
+    except requests.RequestException:
+        raise MediaRefused("") from None
+    if answer.status_code != 200:
+        raise MediaRefused(f"{method} of the MediaUrl answered {answer.status_code}")
+    return answer
+
+
+def _check_answers(head: requests.Response, answer: requests.Response) -> None:
+    """Raise for what Twilio cannot deliver."""
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "audio/ogg":
+        raise MediaRefused(f"the MediaUrl has content type {kind or '(none)'}, not audio/ogg")
+    for name in ("Content-Type", "Content-Length"):
+        if head.headers.get(name) != answer.headers.get(name):
+            raise MediaRefused(f"HEAD and GET of the MediaUrl differ in {name}")
+    if len(answer.content) > CHANNEL_LIMIT:
+        raise MediaRefused("the recording is larger than 16 MB", MEDIA_TOO_LARGE)
+    try:
+        read_voice_note(answer.content)
+    except NotAVoiceNote as error:
+        raise MediaRefused(f"the recording is no voice note: {error}") from None
+
+
+def _flaws(url: str, audio: bytes, kind: str) -> list[str]:
+    """What Twilio delivers all the same."""
+    found = []
+    if kind != "audio/ogg":
+        found.append(f"content type {kind}: only plain audio/ogg is known to work")
+    if len(audio) > VOICE_NOTE_LIMIT:
+        found.append(f"the note has {len(audio)} bytes; over 512 KB it loses its play button")
+    name = urlsplit(url).path.rpartition("/")[2].partition(".")[0]
+    if len(name) < SECRET_LENGTH:
+        found.append("the MediaUrl can be guessed: its name is shorter than 128 bits")
+    return found

@@ -1,0 +1,269 @@
+"""Twilio's REST API on loopback: messages, media and the typing indicator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, jsonify, request
+from werkzeug.exceptions import NotFound
+
+from sandbox.faults import Faults
+from sandbox.ledger import Ledger
+from sandbox.pace import Pace
+from sandbox.sid import is_message_sid, new_sid
+from sandbox.standin import StandIn
+from sandbox.twilio_courier import Courier
+from sandbox.twilio_media import Media, MediaStore, TwilioCdn
+from sandbox.twilio_messages import Inbound, Messages, Outbound, resource
+from sandbox.twilio_send import Refused, blemishes, read_send
+
+ACCOUNT = "/2010-04-01/Accounts/<account>"
+PAGE_SIZE = 50
+# Twilio's codes where they are not 20000 + the HTTP status (contracts/twilio.md §5.5).
+CODES = {400: 20001, 401: 20003}
+MESSAGES = {
+    400: "Invalid parameter",
+    401: "Authenticate",
+    404: "The requested resource was not found",
+    429: "Too Many Requests",
+    500: "An internal server error has occurred",
+    503: "Service Unavailable",
+}
+TYPING_CHANNEL = {"v2": "whatsapp", "v3": "WHATSAPP"}
+
+
+class TwilioRest(StandIn):
+    """What api.twilio.com, messaging.twilio.com and the media CDN answer.
+
+    ``typed`` lists the message SIDs for which the typing indicator was shown.
+    """
+
+    service = "twilio"
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        faults: Faults,
+        pace: Pace,
+        account_sid: str,
+        auth_token: str,
+        sender: str = "whatsapp:+14155238886",
+        port: int = 0,
+        cdn_port: int = 0,
+    ) -> None:
+        super().__init__(ledger=ledger, faults=faults, pace=pace, port=port)
+        self.account_sid = account_sid
+        self.sender = sender
+        self.typed: list[str] = []
+        self._auth_token = auth_token
+        self._media = MediaStore()
+        self._messages = Messages(ledger=ledger)
+        self.cdn = TwilioCdn(
+            ledger=ledger, faults=faults, pace=pace, store=self._media, port=cdn_port
+        )
+        self.courier = Courier(
+            ledger=ledger,
+            messages=self._messages,
+            account_sid=account_sid,
+            auth_token=auth_token,
+        )
+        self._add_routes()
+
+    def start(self) -> None:
+        self.cdn.start()
+        self.courier.start()
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self.courier.stop()
+        self.cdn.stop()
+
+    def error(self, status: int) -> Response:
+        return self._error(status, CODES.get(status, 20000 + status), MESSAGES.get(status, "Error"))
+
+    def _add_routes(self) -> None:
+        media = f"{ACCOUNT}/Messages/<message>/Media"
+        self._route("send", f"{ACCOUNT}/Messages.json", self._send, "POST")
+        self._route("list", f"{ACCOUNT}/Messages.json", self._list, "GET")
+        self._route("list", f"{ACCOUNT}/Messages/<sid>.json", self._show, "GET")
+        self._route("media", f"{media}/<sid>", self._redirect_to_cdn, "GET")
+        self._route("media", f"{media}/<sid>.json", self._show_media, "GET")
+        self._route("media", f"{media}.json", self._list_media, "GET")
+        for address in (f"{media}/<sid>", f"{media}/<sid>.json"):
+            self._route("delete_media", address, self._delete_media, "DELETE")
+        self._route("typing", "/<version>/Indicators/Typing.json", self._type, "POST")
+        self.app.register_error_handler(404, self._not_found)
+
+    def _route(self, name: str, rule: str, view: Callable[..., Any], method: str) -> None:
+        """Register a view that only the account's own credentials reach."""
+
+        def authorised(**arguments: str) -> Any:
+            own = arguments.pop("account", self.account_sid) == self.account_sid
+            given = request.authorization
+            pair = (given.username, given.password) if given and given.type == "basic" else None
+            if not own or pair != (self.account_sid, self._auth_token):
+                self.violate(name, "missing or wrong credentials")
+                return self.error(401)
+            return view(**arguments)
+
+        self.call(name, rule, methods=[method])(authorised)
+
+    def _send(self) -> Response:
+        if request.mimetype != "application/x-www-form-urlencoded":
+            self.violate("send", f"the request is {request.mimetype or 'untyped'}, not a form")
+        for rule in blemishes(request.form):
+            self.violate("send", rule)
+        try:
+            send = read_send(request.form, sender=self.sender)
+        except Refused as refusal:
+            self.violate("send", str(refusal))
+            return self._error(400, refusal.code, refusal.message)
+        message = self._accept(
+            send.to,
+            send.body,
+            media_url=send.media_url,
+            callback=send.callback,
+            is_template=send.is_template,
+        )
+        return self._json(resource(message, self.account_sid), 201)
+
+    def _accept(self, to: str, body: str, *, is_template: bool = False, **more: Any) -> Outbound:
+        message = Outbound(
+            sid=new_sid("MM" if more.get("media_url") else "SM"),
+            to=to,
+            sender=self.sender,
+            body=body,
+            **more,
+        )
+        self._messages.accept(message)
+        self.courier.carry(message, is_template=is_template)
+        return message
+
+    def _list(self) -> Response:
+        size = request.args.get("PageSize", PAGE_SIZE, int)
+        page = request.args.get("Page", 0, int)
+        found = [message for message in self._messages.newest_first() if _is_asked_for(message)]
+        shown = found[page * size : (page + 1) * size]
+        following = {**request.args, "Page": page + 1, "PageSize": size}
+        more = f"{request.path}?{urlencode(following)}" if len(found) > (page + 1) * size else None
+        return self._json(
+            {
+                "messages": [resource(message, self.account_sid) for message in shown],
+                "page": page,
+                "page_size": size,
+                "uri": request.full_path,
+                "next_page_uri": more,
+            }
+        )
+
+    def _show(self, sid: str) -> Response:
+        message = self._messages.find(sid)
+        if message is None:
+            return self.error(404)
+        return self._json(resource(message, self.account_sid))
+
+    def _store_media(self, message_sid: str, media: Media) -> str:
+        stored = self._media.add(message_sid, media)
+        return f"{self.url}{self._media_path(stored)}"
+
+    def _media_path(self, media: Media) -> str:
+        account = ACCOUNT.replace("<account>", self.account_sid)
+        return f"{account}/Messages/{media.message_sid}/Media/{media.sid}"
+
+    def _redirect_to_cdn(self, message: str, sid: str) -> Response:
+        media = self._media.find(message, sid)
+        if media is None:
+            return self.error(404)
+        address = self.cdn.signed_address(self.account_sid, media)
+        body = '<?xml version="1.0" encoding="UTF-8"?>\n<TwilioResponse></TwilioResponse>'
+        return Response(body, 307, {"Location": address}, content_type="application/xml")
+
+    def _show_media(self, message: str, sid: str) -> Response:
+        media = self._media.find(message, sid)
+        return self.error(404) if media is None else self._json(self._media_resource(media))
+
+    def _list_media(self, message: str) -> Response:
+        found = [self._media_resource(media) for media in self._media.of_message(message)]
+        return self._json({"media_list": found})
+
+    def _delete_media(self, message: str, sid: str) -> Response:
+        if self._media.find(message, sid) is None:
+            return self.error(404)
+        self._media.remove(sid)
+        return Response(status=204)
+
+    def _media_resource(self, media: Media) -> dict[str, str]:
+        created = formatdate(media.created)
+        return {
+            "sid": media.sid,
+            "account_sid": self.account_sid,
+            "parent_sid": media.message_sid,
+            "content_type": media.content_type,
+            "date_created": created,
+            "date_updated": created,
+            "uri": f"{self._media_path(media)}.json",
+        }
+
+    def _type(self, version: str) -> Response:
+        """Show the typing indicator: v2 takes a form, v3 JSON (contracts/twilio.md §6)."""
+        if version not in TYPING_CHANNEL:
+            return self.error(404)
+        given = request.form.to_dict() if version == "v2" else request.get_json(silent=True)
+        problem = self._typing_problem(given, TYPING_CHANNEL[version])
+        if problem or not isinstance(given, dict):
+            self.violate("typing", problem)
+            return self._error(400, CODES[400], problem)
+        self.typed.append(given["messageId"])
+        self.ledger.touch()
+        return self._json({"success": True})
+
+    def _typing_problem(self, given: Any, channel: str) -> str:
+        if not isinstance(given, dict) or set(given) != {"channel", "messageId"}:
+            return "exactly channel and messageId are wanted"
+        if given["channel"] != channel:
+            return f"the channel is {given['channel']}, not {channel}"
+        sid = str(given["messageId"])
+        if not is_message_sid(sid):
+            return f"{sid} is not the SID of a message"
+        return "" if self._messages.is_inbound(sid) else f"{sid} is not an inbound message"
+
+    def _not_found(self, _: NotFound) -> Response:
+        self.violate("unknown", f"no such resource: {request.method} {request.path}")
+        return self.error(404)
+
+    def _error(self, status: int, code: int, message: str) -> Response:
+        more = f"https://www.twilio.com/docs/errors/{code}"
+        return self._json(
+            {"code": code, "message": message, "more_info": more, "status": status}, status
+        )
+
+    def _json(self, content: Any, status: int = 200) -> Response:
+        answer = jsonify(content)
+        answer.status_code = status
+        return answer
+
+
+def _is_asked_for(message: Inbound | Outbound) -> bool:
+    """Whether a message passes the filters of the query (contracts/twilio.md §1.5)."""
+    wanted = request.args
+    if wanted.get("To", message.to) != message.to:
+        return False
+    if wanted.get("From", message.sender) != message.sender:
+        return False
+    sent = message.created.replace(microsecond=0)
+    since, until, day = (wanted.get(f"DateSent{mark}") for mark in (">", "<", ""))
+    if (since and sent < _moment(since)) or (until and sent > _moment(until)):
+        return False
+    return not day or sent.date() == _moment(day).date()
+
+
+def _moment(text: str) -> datetime:
+    """An ISO 8601 day or time; without a zone it is UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,145 @@
+"""What ``POST Messages.json`` takes and refuses (contracts/twilio.md §5.1, §5.3, §5.5)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from werkzeug.datastructures import MultiDict
+
+BODY_LIMIT = 1600
+MEDIA_LIMIT = 10
+PARAMETERS = frozenset(
+    {
+        "To",
+        "From",
+        "MessagingServiceSid",
+        "Body",
+        "MediaUrl",
+        "ContentSid",
+        "StatusCallback",
+        "ApplicationSid",
+        "ProvideFeedback",
+        "Attempt",
+        "ValidityPeriod",
+        "ForceDelivery",
+        "ContentRetention",
+        "AddressRetention",
+        "SmartEncoded",
+        "PersistentAction",
+        "TrafficType",
+        "ShortenUrls",
+        "ScheduleType",
+        "SendAt",
+        "SendAsMms",
+        "ContentVariables",
+        "MessageIntent",
+        "RiskCheck",
+        "FallbackFrom",
+        "MaxPrice",
+    }
+)
+# Markdown that WhatsApp shows as it is (contracts/twilio.md §9).
+LEFTOVERS = {
+    "bold": re.compile(r"\*\*\S"),
+    "link": re.compile(r"\]\("),
+    "heading": re.compile(r"^#{1,6} ", re.MULTILINE),
+    "table": re.compile(r"^ *\|.*\| *$", re.MULTILINE),
+    "strikethrough": re.compile(r"~~\S"),
+}
+
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+_PHONE = re.compile(r"whatsapp:\+\d{7,15}")
+_SCOPED_ID = re.compile(r"whatsapp:[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
+
+
+class Refused(Exception):
+    """The API answers 400 with Twilio's ``code`` and ``message``."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code} {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Send:
+    """An accepted request; ``body`` is empty when there is media, which alone is delivered."""
+
+    to: str
+    body: str
+    media_url: str | None
+    callback: str | None
+    is_template: bool
+
+
+def read_send(form: MultiDict[str, str], *, sender: str) -> Send:
+    """Raises ``Refused`` for what Twilio refuses at once."""
+    body = form.get("Body", "")
+    media = [url for url in form.getlist("MediaUrl") if url]
+    _check_addresses(form.get("To", ""), form.get("From", ""), sender)
+    _check_content(body, media, bool(form.get("ContentSid")))
+    callback = form.get("StatusCallback") or None
+    if callback and not _is_web_address(callback):
+        raise Refused(21609, f"The 'StatusCallback' URL {callback} is not a valid URL.")
+    return Send(
+        to=form["To"],
+        body="" if media else body,
+        media_url=media[0] if media else None,
+        callback=callback,
+        is_template="ContentSid" in form,
+    )
+
+
+def blemishes(form: MultiDict[str, str]) -> list[str]:
+    """What Twilio takes but a user suffers from, one sentence each."""
+    body = form.get("Body", "")
+    found = [f"unknown parameter {name}" for name in form if name not in PARAMETERS]
+    if body and form.get("MediaUrl"):
+        found.append("a text and a recording in one message: the text is lost")
+    if len(form.getlist("MediaUrl")) > 1:
+        found.append("more than one MediaUrl: WhatsApp delivers the first only")
+    if bad := _control_characters(body):
+        found.append(f"control characters in the text: {', '.join(bad)}")
+    prose = _CODE.sub("", body)
+    left = [name for name, mark in LEFTOVERS.items() if mark.search(prose)]
+    return found + [f"Markdown left in the text: {name}" for name in left]
+
+
+def _check_addresses(to: str, origin: str, sender: str) -> None:
+    if not to:
+        raise Refused(21604, "A 'To' phone number is required.")
+    if not origin:
+        raise Refused(21603, "A 'From' phone number is required.")
+    if not (_PHONE.fullmatch(to) or _SCOPED_ID.fullmatch(to)):
+        raise Refused(21211, f"The 'To' number {to} is not a valid phone number.")
+    if origin != sender:
+        raise Refused(63007, "Twilio could not find a Channel with the specified From address")
+
+
+def _check_content(body: str, media: list[str], is_template: bool) -> None:
+    if not (body.strip() or media or is_template):
+        raise Refused(21602, "Message body is required.")
+    # Characters beyond the Basic Multilingual Plane count twice: the strict reading of §5.3.
+    if len(body.encode("utf-16-le")) // 2 > BODY_LIMIT:
+        raise Refused(
+            21617, f"The concatenated message body exceeds the {BODY_LIMIT} character limit."
+        )
+    if len(media) > MEDIA_LIMIT:
+        raise Refused(21623, f"Number of media files exceeds allowed limit of {MEDIA_LIMIT}.")
+    if not all(_is_web_address(url) for url in media):
+        raise Refused(21620, "Invalid media URL(s)")
+
+
+def _is_web_address(text: str) -> bool:
+    parts = urlsplit(text)
+    host = parts.hostname or ""
+    return parts.scheme in ("http", "https") and bool(host) and "_" not in host
+
+
+def _control_characters(text: str) -> list[str]:
+    """Line feed and tab are text; the byte order mark is not."""
+    control = {c for c in text if unicodedata.category(c) == "Cc" and c not in "\n\t"}
+    return [f"U+{ord(c):04X}" for c in sorted(control | ({"\ufeff"} & set(text)))]

@@ -1,0 +1,144 @@
+"""Posting to the bot's webhook as Twilio does, and judging what comes back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import requests
+
+# Twilio's limits for one webhook, in seconds and bytes (contracts/twilio.md §1.5, §3).
+ANSWER_SECONDS = 15.0
+CONNECT_SECONDS = 5.0
+TWIML_BYTES = 64 * 1024
+TWIML_TYPES = ("text/xml", "application/xml")
+# A TwiML text of this length is dropped; the REST API refuses only longer ones.
+TWIML_TEXT_LIMIT = 1600
+
+Fields = Mapping[str, str | list[str]]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How the bot answered; ``status`` 0 when it could not be reached or did not answer in time."""
+
+    status: int
+    body: str
+    seconds: float
+    sid: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What Twilio makes of an answer: errors in its debugger, and texts to send."""
+
+    errors: list[str]
+    texts: list[str]
+
+
+def sign(url: str, fields: Fields, token: str) -> str:
+    """``X-Twilio-Signature`` of a form posted to ``url`` (contracts/twilio.md §2.1)."""
+    signed = url.partition("#")[0]
+    for name in sorted(fields):
+        value = fields[name]
+        for one in sorted(set(value)) if isinstance(value, list) else [value]:
+            signed += name + one
+    digest = hmac.new(token.encode(), signed.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()
+
+
+def post(
+    url: str, fields: Fields, *, signature: str | None, timeout: float = ANSWER_SECONDS
+) -> requests.Response:
+    """Post with the headers of contracts/twilio.md §1.1, on a connection of its own.
+
+    A connection that cannot be made is tried once more. Raises ``requests.RequestException``.
+    """
+    headers = {
+        "User-Agent": "TwilioProxy/1.1",
+        "Accept": "*/*",
+        "Accept-Encoding": "gzip",
+        "I-Twilio-Idempotency-Token": str(uuid.uuid4()),
+        "X-Home-Region": "us1",
+    }
+    if signature is not None:
+        headers["X-Twilio-Signature"] = signature
+    limits = (min(CONNECT_SECONDS, timeout), timeout)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers.clear()
+        session.headers.update(headers)
+        try:
+            return session.post(url, data=fields, timeout=limits)
+        except requests.ConnectionError as error:
+            if not _never_connected(error):
+                raise
+            return session.post(url, data=fields, timeout=limits)
+
+
+def deliver(
+    url: str, fields: Fields, *, signature: str | None, timeout: float
+) -> tuple[Delivery, Verdict]:
+    """Post an inbound message and judge the answer (contracts/twilio.md §12).
+
+    A bot that is down is no breach of the contract: it gives status 0 and an empty verdict.
+    """
+    sid = str(fields.get("MessageSid", ""))
+    started = time.monotonic()
+    try:
+        answer = post(url, fields, signature=signature, timeout=timeout)
+    except requests.Timeout:
+        late = f"11205 total timeout triggered: no answer within {timeout:g} s"
+        return Delivery(0, "", time.monotonic() - started, sid), Verdict([late], [])
+    except requests.RequestException:
+        return Delivery(0, "", time.monotonic() - started, sid), Verdict([], [])
+    seconds = time.monotonic() - started
+    verdict = judge(answer)
+    if seconds > timeout:
+        verdict.errors.append(f"11205 total timeout triggered: {seconds:.1f} s")
+    return Delivery(answer.status_code, answer.text, seconds, sid), verdict
+
+
+def judge(answer: requests.Response) -> Verdict:
+    """What Twilio logs and sends for an answer; ``text/html`` is refused though Twilio reads it."""
+    if not answer.ok:
+        return Verdict([f"11200 the webhook answered {answer.status_code}"], [])
+    errors = []
+    if "Set-Cookie" in answer.headers:
+        errors.append("the webhook sets a cookie, which Twilio would keep for four hours")
+    if len(answer.content) > TWIML_BYTES:
+        return Verdict([*errors, "11750 the answer is larger than 64 kB"], [])
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "text/plain" and answer.text.strip():
+        return Verdict([*errors, "text/plain is sent to the user as a message"], [answer.text])
+    if kind not in TWIML_TYPES:
+        return Verdict([*errors, f"12300 invalid content type {kind or '(none)'}"], [])
+    return _judge_twiml(answer.content, errors)
+
+
+def _judge_twiml(document: bytes, errors: list[str]) -> Verdict:
+    try:
+        root = ElementTree.fromstring(document)
+    except ElementTree.ParseError as error:
+        return Verdict([*errors, f"12100 document parse failure: {error}"], [])
+    if root.tag != "Response":
+        return Verdict([*errors, f"12100 the root element is {root.tag}, not Response"], [])
+    texts = [_text(message) for message in root.iter("Message")]
+    kept = [text for text in texts if text and len(text) < TWIML_TEXT_LIMIT]
+    errors += ["14103 a message is empty or too long"] * (len(texts) - len(kept))
+    return Verdict(errors, kept)
+
+
+def _text(message: ElementTree.Element) -> str:
+    bodies = [body.text or "" for body in message.findall("Body")]
+    return ((message.text or "").strip() + "".join(bodies)).strip()
+
+
+def _never_connected(error: requests.ConnectionError) -> bool:
+    return isinstance(error, requests.ConnectTimeout) or "NewConnectionError" in repr(error)

@@ -1,0 +1,204 @@
+"""Every environment variable, typed and checked once at start.
+
+No other module reads the environment. Names of the deployed predecessor are unchanged
+(design.md §4).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from errors import SettingsError
+
+# Where an operator finds the value that a setting wants.
+WHERE = {
+    "TWILIO_ACCOUNT_SID": "Twilio Console, Account Info; it begins with AC",
+    "TWILIO_AUTH_TOKEN": "Twilio Console, Account Info; the primary token",
+    "TWILIO_WHATSAPP_FROM": "Twilio Console, Messaging > Senders; like whatsapp:+14155238886",
+    "AGENTFORCE_AGENT_ID": (
+        "the last part of the agent's address in Salesforce Setup > Agentforce Agents; "
+        "15 or 18 characters that begin with 0Xx"
+    ),
+    "SALESFORCE_CONSUMER_KEY": "Salesforce Setup > External Client App Manager > your app > OAuth",
+    "SALESFORCE_CONSUMER_SECRET": "beside the consumer key",
+    "SALESFORCE_INSTANCE_URL": (
+        "Salesforce Setup > My Domain; like https://acme.my.salesforce.com"
+    ),
+    "ELEVENLABS_API_KEY": "elevenlabs.io > Developers > API Keys",
+    "ELEVENLABS_VOICE_ID": "elevenlabs.io > Voices > your voice > Copy voice ID",
+    "PUBLIC_URL": (
+        "the https:// address under which Twilio reaches this service; on Heroku, "
+        "`heroku labs:enable runtime-dyno-metadata` provides it instead"
+    ),
+}
+
+
+def _web_address(value: str) -> str:
+    value = value.rstrip("/")
+    if value and "://" not in value:
+        value = f"https://{value}"
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ValueError("is not a web address")
+    if parts.query or parts.fragment:
+        raise ValueError("must not hold a query or a fragment")
+    return value
+
+
+def _pattern(pattern: str, expectation: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(expectation)
+        return value
+
+    return AfterValidator(check)
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _whatsapp_address(value: str) -> str:
+    if value.startswith("+"):
+        return f"whatsapp:{value}"
+    if not value.startswith("whatsapp:"):
+        raise ValueError("must begin with whatsapp:")
+    return value
+
+
+Required = Annotated[str, Field(min_length=1)]
+Secret = Annotated[str, Field(min_length=1, repr=False)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """What the operator decided. Durations are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True,
+        frozen=True,
+        extra="ignore",
+    )
+
+    # Twilio
+    TWILIO_ACCOUNT_SID: Annotated[str, _pattern(r"AC\w+", "must begin with AC")]
+    TWILIO_AUTH_TOKEN: Secret
+    TWILIO_WHATSAPP_FROM: Annotated[Required, AfterValidator(_whatsapp_address)]
+    TWILIO_API_URL: WebAddress = "https://api.twilio.com"
+    TWILIO_MESSAGING_URL: WebAddress = "https://messaging.twilio.com"
+    # Hosts that api.twilio.com may redirect a recording to (contracts/twilio.md §4).
+    TWILIO_MEDIA_HOSTS: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = (
+        "mms.twiliocdn.com",
+        "media.twiliocdn.com",
+        "s3-external-1.amazonaws.com",
+    )
+
+    # Salesforce Agentforce
+    AGENTFORCE_AGENT_ID: Annotated[
+        str, _pattern(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?", "must be an id that begins with 0Xx")
+    ]
+    SALESFORCE_CONSUMER_KEY: Secret
+    SALESFORCE_CONSUMER_SECRET: Secret
+    SALESFORCE_INSTANCE_URL: WebAddress
+    # Empty: what the token answer names as api_instance_url (contracts/agentforce.md §1.2).
+    AGENTFORCE_API_URL: Annotated[str, AfterValidator(lambda url: url and _web_address(url))] = ""
+    AGENTFORCE_STREAMING: bool = True
+    # The API documents no idle limit; other clients use 30 minutes (contracts/agentforce.md §2.5).
+    AGENTFORCE_SESSION_IDLE: Seconds = 1800
+    # Agentforce itself answers 500 after 120 s (contracts/agentforce.md §6.3).
+    AGENTFORCE_TIMEOUT: Seconds = 125
+
+    # ElevenLabs
+    ELEVENLABS_API_KEY: Secret
+    ELEVENLABS_VOICE_ID: Annotated[str, _pattern(r"[\w-]+", "must be letters and digits only")]
+    ELEVENLABS_API_URL: WebAddress = "https://api.elevenlabs.io"
+    ELEVENLABS_STT_MODEL: Required = "scribe_v2"
+    ELEVENLABS_TTS_MODEL: Required = "eleven_flash_v2_5"
+    STT_MIN_CONFIDENCE: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    # Where this service is
+    PUBLIC_URL: WebAddress
+    HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
+    HEROKU_APP_NAME: str = ""
+    PORT: Count = 5000
+    FFMPEG_PATH: str = ""
+    # Both name a file of certificate authorities to trust; every client honours either.
+    REQUESTS_CA_BUNDLE: str = ""
+    SSL_CERT_FILE: str = ""
+
+    # The conversation
+    VOICE_REPLIES: Literal["mirror", "always", "never"] = "mirror"
+    TRANSCRIPT_ECHO: bool = False
+    DEFAULT_LANGUAGE: Required = "en"
+    VOICE_NOTE_MAX_SECONDS: Seconds = 300
+    # About 4.5 minutes of speech, the most that fits 512 KB at 15 kbit/s.
+    SPEECH_MAX_CHARACTERS: Count = 4000
+    STILL_WORKING_AFTER: Seconds = 12
+    MEDIA_LIFETIME: Seconds = 3600
+
+    # The process
+    TURN_THREADS: Count = 128
+    INBOX_LIMIT: Count = 5000
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    LOG_FORMAT: Literal["text", "json"] = "text"
+    METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
+    # Lets the documented curl in without a signature, from this machine only: for the sandbox.
+    UNSIGNED_LOCAL_WEBHOOKS: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prepare(cls, given: dict[str, object]) -> dict[str, object]:
+        """Strip every value, and derive the addresses that follow from others."""
+        stripped = {
+            name: value.strip() if isinstance(value, str) else value
+            for name, value in given.items()
+        }
+        kept = {name: value for name, value in stripped.items() if value != ""}
+        domain = kept.get("HEROKU_APP_DEFAULT_DOMAIN_NAME") or _full_domain(kept)
+        if domain:
+            kept.setdefault("PUBLIC_URL", domain)
+        if "TWILIO_API_URL" in kept:
+            kept.setdefault("TWILIO_MESSAGING_URL", kept["TWILIO_API_URL"])
+        return kept
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises ``SettingsError`` with one sentence that names each missing or wrong setting and says
+    where to find it; values are never repeated, for some are secrets.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]  # the environment fills the fields
+    except ValidationError as error:
+        faults = [_fault(str(detail["loc"][0]), detail) for detail in error.errors()]
+        raise SettingsError(f"Cannot start: {'; '.join(faults)}.") from None
+
+
+def _full_domain(given: dict[str, object]) -> object:
+    """HEROKU_APP_NAME where an operator put the whole domain.
+
+    The bare name does not tell it: default domains end in a random suffix since 2023.
+    """
+    name = given.get("HEROKU_APP_NAME")
+    return name if isinstance(name, str) and "." in name else None
+
+
+def _fault(name: str, detail: ErrorDetails) -> str:
+    if detail["type"] == "missing":
+        problem = "is missing"
+    else:
+        problem = detail["msg"].removeprefix("Value error, ")
+        problem = problem[:1].lower() + problem[1:]
+    where = f" ({WHERE[name]})" if name in WHERE else ""
+    return f"{name} {problem}{where}"

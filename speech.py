@@ -1,0 +1,178 @@
+"""ElevenLabs: hearing voice notes and speaking answers (contracts/elevenlabs.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+import structlog
+from elevenlabs.client import ElevenLabs
+from elevenlabs.core.api_error import ApiError
+
+from audio import Ffmpeg, pcm_seconds
+from connections import httpx_client
+from errors import NothingHeard, SpeechError, SpeechRefused, SpeechUnavailable
+from languages import SPOKEN_BY_FLASH, two_letters
+from metrics import Metrics
+from retrying import parse_retry_after, patiently
+from settings import Settings
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+# Plans allow few requests at once; a 429 says nothing of when to come back (§4.4).
+RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
+SPEAK_TIMEOUT = 30
+HEAR_TIMEOUT = 30
+# Batch transcription of long recordings is faster than real time by far.
+HEAR_TIMEOUT_PER_SECOND = 0.2
+
+OPUS = "opus_48000_32"
+# Where the plan refuses Opus; every plan has this one (§2.3).
+MP3 = "mp3_44100_128"
+
+# "(laughter)" and "[music]" are no words.
+_EVENTS_ONLY = re.compile(r"(\s*(\([^)]*\)|\[[^\]]*\])\s*[.,!?]*)*\s*")
+_RETRYABLE_STATUS = frozenset({408, 409, 429})
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said, and its language (ISO 639-1) where that is known."""
+
+    text: str
+    language: str | None
+
+
+class Speech:
+    """One ElevenLabs account with one voice."""
+
+    def __init__(self, *, settings: Settings, ffmpeg: Ffmpeg, metrics: Metrics, width: int) -> None:
+        self._settings = settings
+        self._ffmpeg = ffmpeg
+        self._metrics = metrics
+        self._client = ElevenLabs(
+            api_key=settings.ELEVENLABS_API_KEY,
+            base_url=settings.ELEVENLABS_API_URL,
+            httpx_client=httpx_client(settings, width=width),
+        )
+        self._format = OPUS
+
+    def transcribe(self, pcm: bytes) -> Transcript:
+        """The words in 16 kHz mono PCM.
+
+        Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
+        """
+        heard = patiently(RETRY_DELAYS)(_translated, lambda: self._hear(pcm))
+        text = (heard.text or "").strip()
+        confidence = heard.language_probability
+        if _EVENTS_ONLY.fullmatch(text):
+            raise NothingHeard
+        if confidence is not None and confidence < self._settings.STT_MIN_CONFIDENCE:
+            raise NothingHeard("the transcription is too uncertain")
+        return Transcript(text, two_letters(heard.language_code))
+
+    def speak(
+        self, text: str, language: str | None, *, previous: str = "", following: str = ""
+    ) -> bytes:
+        """``text`` spoken, as Ogg/Opus. Raises ``SpeechError``.
+
+        ``previous`` and ``following`` are what is spoken around it, for the melody.
+        """
+        self._metrics.count("speech_characters", len(text))
+        request = {"text": text, "model_id": self._settings.ELEVENLABS_TTS_MODEL}
+        if code := self._language_code(language):
+            request["language_code"] = code
+        if self._settings.ELEVENLABS_TTS_MODEL != "eleven_v3":
+            request |= {"previous_text": previous} if previous else {}
+            request |= {"next_text": following} if following else {}
+        return self._in_opus(request)
+
+    def _hear(self, pcm: bytes) -> Any:
+        timeout = HEAR_TIMEOUT + int(pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND)
+        return self._client.speech_to_text.convert(
+            model_id=self._settings.ELEVENLABS_STT_MODEL,
+            file=("note.pcm", pcm, "application/octet-stream"),
+            file_format="pcm_s16le_16",
+            tag_audio_events=False,
+            timestamps_granularity="none",
+            # The SDK's own retry drops every form field (§7.4).
+            request_options={"max_retries": 0, "timeout_in_seconds": timeout},
+        )
+
+    def _in_opus(self, request: dict[str, str]) -> bytes:
+        if self._format == OPUS:
+            try:
+                return self._spoken(request, OPUS)
+            except FormatRefused:
+                log.warning("The ElevenLabs plan has no Opus; encoding voice notes here")
+                self._format = MP3
+        return self._ffmpeg.encode_note(self._spoken(request, MP3))
+
+    def _spoken(self, request: dict[str, str], output_format: str) -> bytes:
+        audio: bytes = patiently(RETRY_DELAYS)(
+            _translated, lambda: self._synthesised(request, output_format)
+        )
+        if not audio:
+            raise SpeechUnavailable("ElevenLabs sent no audio")
+        return audio
+
+    def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
+        stream: Callable[..., Iterator[bytes]] = self._client.text_to_speech.stream
+        chunks = stream(
+            self._settings.ELEVENLABS_VOICE_ID,
+            output_format=output_format,
+            request_options={"chunk_size": None, "timeout_in_seconds": SPEAK_TIMEOUT},
+            **request,
+        )
+        return b"".join(chunks)
+
+    def _language_code(self, language: str | None) -> str | None:
+        """The code to send: multilingual_v2 takes none, flash and turbo those they speak (§2.7)."""
+        model = self._settings.ELEVENLABS_TTS_MODEL
+        if model == "eleven_multilingual_v2":
+            return None
+        if model.startswith(("eleven_flash", "eleven_turbo")) and language not in SPOKEN_BY_FLASH:
+            return None
+        return language
+
+
+class FormatRefused(SpeechRefused):
+    """The plan does not include the output format."""
+
+
+def _translated(call: Callable[[], T]) -> T:
+    """Make a call; whatever the SDK raises becomes a ``SpeechError`` (§7.5)."""
+    try:
+        return call()
+    except ApiError as error:
+        raise _refusal(error) from None
+    except httpx.HTTPError as error:
+        raise SpeechUnavailable(f"no answer from ElevenLabs: {type(error).__name__}") from error
+
+
+def _refusal(error: ApiError) -> SpeechError:
+    status = error.status_code or 0
+    signs = _signs(error.body)
+    reason = f"ElevenLabs: HTTP {status} {' '.join(signs)}".strip()
+    if "output_format_not_allowed" in signs or "subscription_required" in signs:
+        return FormatRefused(reason)
+    if status in _RETRYABLE_STATUS or status >= 500 or status < 300:
+        headers = error.headers or {}
+        return SpeechUnavailable(reason, retry_after=parse_retry_after(headers.get("retry-after")))
+    return SpeechRefused(reason)
+
+
+def _signs(body: Any) -> list[str]:
+    """``type``, ``code`` and ``status`` of an error body in any of its shapes (§4.1)."""
+    detail = body.get("detail") if isinstance(body, dict) else None
+    if isinstance(detail, list):
+        return [str(fault.get("type")) for fault in detail if isinstance(fault, dict)]
+    if not isinstance(detail, dict):
+        return []
+    found = (detail.get(key) for key in ("type", "code", "status"))
+    return list(dict.fromkeys(sign for sign in found if isinstance(sign, str)))

@@ -1,0 +1,843 @@
+"""The Agentforce stand-in, as its HTTP callers meet it."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import requests
+from sseclient import SSEClient
+
+from sandbox.agentforce import AgentforceStandIn
+from sandbox.agentforce_events import StreamStyle
+from sandbox.agentforce_login import Misconfiguration
+from sandbox.faults import Fault, Faults
+from sandbox.helpdesk import DEFAULT_FILE, Helpdesk
+from sandbox.ledger import Ledger
+from sandbox.pace import INSTANT, Pace
+
+AGENT = "0XxTEST00000001AAA"
+QUESTION = "How do I register an electronic invoice?"
+ARABIC = "كيف أسجل فاتورة إلكترونية؟"
+LOGIN = {"grant_type": "client_credentials", "client_id": "key", "client_secret": "secret"}
+API = "/einstein/ai-agent/v1"
+
+
+class Cloud:
+    """A started stand-in and short ways to call it."""
+
+    def __init__(self, *, pace: Pace = INSTANT, helpdesk: Helpdesk | None = None) -> None:
+        self.ledger, self.faults = Ledger(), Faults()
+        self.standin = AgentforceStandIn(
+            ledger=self.ledger,
+            faults=self.faults,
+            pace=pace,
+            consumer_key="key",
+            consumer_secret="secret",
+            agent_id=AGENT,
+            helpdesk=helpdesk or Helpdesk(),
+        )
+        self.standin.start()
+        self.token = ""
+
+    @property
+    def rules(self) -> list[str]:
+        return [violation.rule for violation in self.ledger.violations]
+
+    def log_in(self, **fields: str) -> requests.Response:
+        url = f"{self.standin.url}/services/oauth2/token"
+        return requests.post(url, data=LOGIN | fields, timeout=10)
+
+    def fetch_token(self) -> str:
+        self.token = str(self.log_in().json()["access_token"])
+        return self.token
+
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        token = options.pop("token", None) or self.token or self.fetch_token()
+        headers = {"Authorization": f"Bearer {token}"} | options.pop("headers", {})
+        url = f"{self.standin.url}{API}/{path}"
+        return requests.request(method, url, **({"timeout": 10} | options), headers=headers)
+
+    def start(self, agent_id: str = AGENT, **changes: Any) -> requests.Response:
+        body: dict[str, Any] = {
+            "externalSessionKey": "6c1f6a8e",
+            "instanceConfig": {"endpoint": self.standin.url},
+            "streamingCapabilities": {"chunkTypes": ["Text"]},
+            "bypassUser": True,
+        }
+        given = {key: value for key, value in (body | changes).items() if value is not None}
+        return self.call("POST", f"agents/{agent_id}/sessions", json=given)
+
+    def session(self, **changes: Any) -> str:
+        return str(self.start(**changes).json()["sessionId"])
+
+    def ask(self, session: str, text: str = QUESTION, number: int = 1, **options: Any) -> Any:
+        message = {"type": "Text", "sequenceId": number, "text": text}
+        path = f"sessions/{session}/messages"
+        return self.call("POST", path, **({"json": {"message": message}} | options))
+
+    def stream(self, session: str, text: str = QUESTION, number: int = 1, **options: Any) -> Any:
+        message = {"type": "Text", "sequenceId": number, "text": text}
+        return self.call(
+            "POST",
+            f"sessions/{session}/messages/stream",
+            json={"message": message},
+            headers={"Accept": "text/event-stream"},
+            stream=True,
+            **options,
+        )
+
+    def events(self, session: str, text: str = QUESTION, number: int = 1) -> list[Any]:
+        """The events of a streamed answer, each as (name, id, data)."""
+        answer = self.stream(session, text, number)
+        return [
+            (event.event, event.id, json.loads(event.data)) for event in SSEClient(answer).events()
+        ]
+
+    def end(self, session: str, reason: str | None = "UserRequest") -> requests.Response:
+        headers = {} if reason is None else {"x-session-end-reason": reason}
+        return self.call("DELETE", f"sessions/{session}", headers=headers)
+
+    def fail(self, call: str, **how: Any) -> None:
+        self.faults.add(Fault("agentforce", call, **how))
+
+
+Start = Callable[..., Cloud]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts stand-ins with the options it is given; stops them all in the end."""
+    with ExitStack() as clouds:
+
+        def started(**options: Any) -> Cloud:
+            cloud = Cloud(**options)
+            clouds.callback(cloud.standin.stop)
+            return cloud
+
+        yield started
+
+
+@pytest.fixture
+def cloud(start: Start) -> Cloud:
+    return start()
+
+
+def types(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["type"] for message in messages]
+
+
+# The token endpoint
+
+
+def test_a_token_is_a_jwt_with_exp_and_names_the_api_host(cloud: Cloud) -> None:
+    """The answer has the fields of the setup guide, and no expires_in."""
+    answer = cloud.log_in().json()
+    claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 1800
+    assert answer["api_instance_url"] == answer["instance_url"] == cloud.standin.url
+    assert answer["token_format"] == "jwt"
+    assert set(answer["scope"].split()) == {"api", "chatbot_api", "sfap_api"}
+    assert "expires_in" not in answer
+    assert int(answer["issued_at"]) > 1_600_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"client_id": "other"}, "invalid_client_id"),
+        ({"client_secret": "secret\n"}, "invalid_client"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+    ],
+)
+def test_a_wrong_login_is_refused_in_the_form_of_oauth(
+    cloud: Cloud, fields: dict[str, str], error: str
+) -> None:
+    """Each wrong parameter has its own error code, with status 400."""
+    refused = cloud.log_in(**fields)
+    assert refused.status_code == 400
+    assert refused.json()["error"] == error
+    assert refused.json()["error_description"]
+
+
+@pytest.mark.parametrize(
+    "misconfiguration", [Misconfiguration.NO_RUN_AS_USER, Misconfiguration.WRONG_DOMAIN]
+)
+def test_a_misconfigured_app_gets_invalid_grant(
+    cloud: Cloud, misconfiguration: Misconfiguration
+) -> None:
+    """Without a Run-As user, or on another host than My Domain, the login is an invalid grant."""
+    cloud.standin.misconfiguration = misconfiguration
+    refused = cloud.log_in()
+    assert refused.status_code == 400
+    assert refused.json() == {
+        "error": "invalid_grant",
+        "error_description": misconfiguration.value,
+    }
+
+
+def test_an_app_without_jwt_gets_an_opaque_token_that_opens_nothing(cloud: Cloud) -> None:
+    """The token looks fine, api_instance_url is absent, and calls give an empty 404."""
+    cloud.standin.misconfiguration = Misconfiguration.NO_JWT
+    answer = cloud.log_in().json()
+    assert "api_instance_url" not in answer
+    path = f"agents/{AGENT}/sessions"
+    refused = cloud.call("POST", path, token=answer["access_token"], json={})
+    assert (refused.status_code, refused.content) == (404, b"")
+
+
+def test_a_token_per_message_is_a_violation(cloud: Cloud) -> None:
+    """A second fetch while a token is still good is written down, but answered."""
+    cloud.log_in()
+    assert cloud.rules == []
+    assert cloud.log_in().status_code == 200
+    assert cloud.rules == ["a token was fetched while a valid one exists"]
+
+
+def test_two_processes_may_each_hold_a_token(cloud: Cloud) -> None:
+    """token_clients allows for as many tokens as there are processes."""
+    cloud.standin.token_clients = 2
+    cloud.log_in()
+    cloud.log_in()
+    assert cloud.rules == []
+
+
+def test_a_new_token_after_a_401_or_a_lost_answer_is_no_violation(cloud: Cloud) -> None:
+    """Whoever was refused, or never got the token, has to fetch another."""
+    cloud.fail("token", kind="vanish")
+    with pytest.raises(requests.ConnectionError):
+        cloud.log_in()
+    cloud.fetch_token()
+    cloud.fail("session", status=401)
+    assert cloud.start().status_code == 401
+    cloud.fetch_token()
+    assert cloud.rules == []
+
+
+def test_a_token_near_its_end_may_be_renewed(cloud: Cloud) -> None:
+    """A token that has no more than a minute to live is no reason not to fetch another."""
+    cloud.standin.token_lifetime = 60
+    cloud.log_in()
+    cloud.log_in()
+    assert cloud.rules == []
+
+
+# The bearer
+
+
+def test_without_a_bearer_the_gateway_answers_an_empty_404(cloud: Cloud) -> None:
+    """A missing token is a violation too."""
+    url = f"{cloud.standin.url}{API}/agents/{AGENT}/sessions"
+    refused = requests.post(url, json={}, timeout=10)
+    assert (refused.status_code, refused.content) == (404, b"")
+    assert cloud.rules == ["no bearer token"]
+
+
+def test_an_expired_or_forgotten_token_gets_401(cloud: Cloud) -> None:
+    """Both are JWTs the gateway lets through and the API refuses in the error form of §6.1."""
+    cloud.standin.token_lifetime = -1
+    cloud.fetch_token()
+    expired = cloud.start()
+    cloud.standin.token_lifetime = 1800
+    cloud.fetch_token()
+    cloud.standin.forget_tokens()
+    forgotten = cloud.start()
+    for refused in (expired, forgotten):
+        assert refused.status_code == 401
+        assert refused.json()["error"] == "UnauthorizedError"
+        assert refused.headers["X-Request-ID"] == refused.json()["requestId"]
+    assert cloud.rules == []
+
+
+def test_a_user_without_permission_gets_403(cloud: Cloud) -> None:
+    """The token is good but may not be used for the agent."""
+    cloud.standin.misconfiguration = Misconfiguration.FORBIDDEN
+    assert cloud.start().json()["error"] == "ForbiddenError"
+
+
+# Sessions
+
+
+def test_a_session_starts_with_a_greeting_and_links(cloud: Cloud) -> None:
+    """200, a time-ordered UUID, an Inform that takes no feedback, and both message links."""
+    answer = cloud.start()
+    body = answer.json()
+    assert answer.status_code == 200
+    assert answer.headers["x-session-mode"] == "default"
+    assert uuid.UUID(body["sessionId"]).version == 7
+    assert types(body["messages"]) == ["Inform"]
+    assert body["messages"][0]["feedbackId"] == body["messages"][0]["planId"] == ""
+    assert body["_links"]["messages"]["href"].endswith(f"{body['sessionId']}/messages")
+    assert body["_links"]["messagesStream"]["href"].endswith("/messages/stream")
+
+
+def test_the_greeting_speaks_the_language_of_the_end_user(cloud: Cloud) -> None:
+    """$Context.EndUserLanguage is set at the start."""
+    variable = {"name": "$Context.EndUserLanguage", "type": "Text", "value": "ar"}
+    greeting = cloud.start(variables=[variable]).json()["messages"][0]["message"]
+    assert greeting.startswith("مرحبًا")
+
+
+def test_every_start_makes_a_session(cloud: Cloud) -> None:
+    """externalSessionKey is for tracing: the same key twice gives two sessions."""
+    first, second = cloud.session(), cloud.session()
+    assert first != second
+    assert [one.session_id for one in cloud.standin.sessions] == [first, second]
+    assert {one.external_session_key for one in cloud.standin.sessions} == {"6c1f6a8e"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "error"),
+    [
+        ({"externalSessionKey": None}, 400, "BadRequestError"),
+        ({"instanceConfig": None}, 400, "BadRequestError"),
+        ({"instanceConfig": {"endpoint": "acme "}}, 400, "BadRequestError"),
+        (
+            {"instanceConfig": {"endpoint": "https://acme.example.com"}},
+            500,
+            "EngineConfigLookupException",
+        ),
+        ({"bypassUser": "true"}, 400, "BadRequestError"),
+        ({"streamingCapabilities": {"chunkTypes": ["Audio"]}}, 400, "BadRequestError"),
+        (
+            {"variables": [{"name": "Tier", "type": "Text", "value": "gold"}]},
+            400,
+            "InternalVariableMutationAttemptException",
+        ),
+        ({"agent_id": "Help_Desk"}, 400, "BadRequestError"),
+    ],
+)
+def test_a_wrong_start_is_refused_and_written_down(
+    cloud: Cloud, changes: dict[str, Any], status: int, error: str
+) -> None:
+    """Each mistake of the client gets the status and error class that were seen for it."""
+    refused = cloud.start(**changes)
+    assert (refused.status_code, refused.json()["error"]) == (status, error)
+    assert len(cloud.rules) == 1
+
+
+def test_an_endpoint_may_end_in_a_slash_and_an_id_may_have_15_characters(cloud: Cloud) -> None:
+    """Neither makes a difference to the real service."""
+    endpoint = {"endpoint": f"{cloud.standin.url}/"}
+    assert cloud.start(agent_id=AGENT[:15], instanceConfig=endpoint).status_code == 200
+
+
+def test_a_body_that_is_not_declared_as_json_gives_500(cloud: Cloud) -> None:
+    """The real service says 500 "Unsupported Media Type", not 415."""
+    refused = cloud.call("POST", f"agents/{AGENT}/sessions", data="{}")
+    assert (refused.status_code, refused.json()["message"]) == (500, "Unsupported Media Type")
+    assert cloud.rules == ["Content-Type is not application/json"]
+
+
+def test_an_unknown_agent_is_a_mistake_of_the_settings(cloud: Cloud) -> None:
+    """A well-formed id that names no agent gives 500 and is no violation."""
+    refused = cloud.start(agent_id="0XxOTHER0000001AAA")
+    assert (refused.status_code, refused.json()["error"]) == (500, "HttpServerErrorException")
+    assert cloud.rules == []
+
+
+def test_an_inactive_agent_gives_422(cloud: Cloud) -> None:
+    """No version of the agent is active."""
+    cloud.standin.misconfiguration = Misconfiguration.AGENT_INACTIVE
+    assert cloud.start().status_code == 422
+
+
+def test_an_employee_agent_refuses_to_bypass_the_user(cloud: Cloud) -> None:
+    """True gives 400; false and absent are accepted."""
+    cloud.standin.employee_agent = True
+    refused = cloud.start()
+    assert refused.status_code == 400
+    message = "Bad Request: Invalid user ID provided on start session: "
+    assert refused.json()["message"] == message
+    assert cloud.start(bypassUser=False).status_code == 200
+    assert cloud.start(bypassUser=None).status_code == 200
+    assert cloud.rules == []
+
+
+# Messages, whole
+
+
+def test_an_answer_is_an_inform_with_its_ids(cloud: Cloud) -> None:
+    """The text is under message, in UTF-8, and planId equals feedbackId."""
+    answer = cloud.ask(cloud.session(), ARABIC)
+    message = answer.json()["messages"][0]
+    assert message["message"].startswith("لتسجيل فاتورة إلكترونية")
+    assert "لتسجيل".encode() in answer.content
+    assert message["feedbackId"] == message["planId"] != ""
+    assert message["isContentSafe"] is True
+    assert message["result"] == message["citedReferences"] == []
+    assert answer.json()["_links"]["messages"]["href"].endswith("/messages")
+
+
+def test_questions_are_kept_for_the_tests(cloud: Cloud) -> None:
+    """What was asked, by whom, on which session and how."""
+    session = cloud.session()
+    cloud.ask(session, number=5)
+    cloud.events(session, ARABIC, 6)
+    first, second = cloud.standin.questions
+    assert (first.text, first.sequence_id, first.streamed) == (QUESTION, 5, False)
+    assert (second.text, second.sequence_id, second.streamed) == (ARABIC, 6, True)
+    assert first.session_id == second.session_id == session
+    assert first.external_session_key == "6c1f6a8e"
+    assert second.at > first.at
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        ({"type": "Text", "text": "Hi"}, "Missing required creator property 'sequenceId'"),
+        ({"sequenceId": 1, "text": "Hi"}, "Missing required creator property 'type'"),
+        ({"type": "Text", "sequenceId": 1}, "Missing required creator property 'text'"),
+        ({"type": "Text", "sequenceId": True, "text": "Hi"}, "sequenceId"),
+        ({"type": "Speech", "sequenceId": 1, "text": "Hi"}, "type"),
+    ],
+)
+def test_a_malformed_message_is_refused(
+    cloud: Cloud, message: dict[str, Any], complaint: str
+) -> None:
+    """400 names the property at fault; the agent is not asked."""
+    body = {"message": message, "sequenceId": 1}
+    refused = cloud.ask(cloud.session(), json=body)
+    assert refused.status_code == 400
+    assert complaint in refused.json()["message"]
+    assert len(cloud.rules) == 1
+    assert cloud.standin.questions == []
+
+
+def test_a_sequence_must_rise(cloud: Cloud) -> None:
+    """Gaps and strings of digits are fine, the same number or a lower one is a violation."""
+    session = cloud.session()
+    answers = [cloud.ask(session, number=number) for number in (1, 5, 5, 2)]
+    assert [answer.status_code for answer in answers] == [200, 200, 400, 400]
+    assert len(cloud.rules) == 2
+    message = {"type": "Text", "sequenceId": "6", "text": "Hello"}
+    assert cloud.ask(session, json={"message": message}).status_code == 200
+
+
+def test_accepting_events_on_the_synchronous_call_consumes_the_message(cloud: Cloud) -> None:
+    """500, and the sequence number counts as used."""
+    session = cloud.session()
+    assert cloud.ask(session, headers={"Accept": "text/event-stream"}).status_code == 500
+    assert cloud.ask(session).status_code == 400
+    assert cloud.ask(session, number=2).status_code == 200
+
+
+def test_a_session_that_never_was_is_not_found(cloud: Cloud) -> None:
+    """404 in the error form, with the internal path."""
+    unknown = str(uuid.uuid4())
+    refused = cloud.ask(unknown)
+    body = refused.json()
+    assert refused.status_code == body["status"] == 404
+    assert body["message"] == f"V6Session not found for sessionId: {unknown}"
+    assert body["error"] == "NotFoundException"
+    assert body["path"] == f"v6.0.0/sessions/{unknown}/messages"
+    assert body["requestId"] == refused.headers["X-Request-ID"]
+    assert cloud.rules == []
+
+
+def test_sessions_age_out(cloud: Cloud) -> None:
+    """Forgotten and idle sessions are not found, which no client can foresee."""
+    forgotten = cloud.session()
+    cloud.standin.forget_sessions()
+    idle = cloud.session()
+    assert cloud.ask(forgotten).status_code == 404
+    cloud.standin.session_idle_seconds = 0
+    assert cloud.ask(idle).status_code == 404
+    assert cloud.rules == []
+
+
+def test_a_second_message_while_one_runs_is_locked_out(start: Start) -> None:
+    """423 and a violation; the first message is answered and a third one after it too."""
+    cloud = start(pace=Pace(ask=0.5))
+    session = cloud.session()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(cloud.ask, session)
+        cloud.ledger.wait_for(lambda: cloud.standin.questions)
+        locked = cloud.ask(session, number=2)
+        ending = cloud.end(session)
+        assert first.result().status_code == 200
+    assert (locked.status_code, locked.json()["error"]) == (423, "ServerBusyError")
+    assert ending.status_code == 423
+    assert cloud.rules == ["a second request on a session while one runs"] * 2
+    assert cloud.ask(session, number=3).status_code == 200
+
+
+def test_a_message_after_one_that_hangs_is_no_violation(cloud: Cloud) -> None:
+    """A client that gave up waiting gets 423 until the agent is done."""
+    session = cloud.session()
+    cloud.fail("ask", kind="hang", seconds=0.4)
+    with pytest.raises(requests.ReadTimeout):
+        cloud.ask(session, timeout=0.1)
+    assert cloud.ask(session, number=2).status_code == 423
+    assert cloud.rules == []
+
+
+def test_different_sessions_do_not_wait_for_each_other(start: Start) -> None:
+    """Ten turns of 0.3 s at once take far less than 3 s."""
+    cloud = start(pace=Pace(ask=0.3))
+    sessions = [cloud.session() for _ in range(10)]
+    started = time.monotonic()
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(cloud.ask, sessions))
+    assert time.monotonic() - started < 1.5
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_a_call_that_takes_too_long_ends_in_500(cloud: Cloud) -> None:
+    """The API gives up after call_seconds, and the session is free again."""
+    cloud.standin.call_seconds = 0.1
+    cloud.fail("ask", kind="hang", seconds=5)
+    session = cloud.session()
+    assert cloud.ask(session).status_code == 500
+    assert cloud.ask(session, number=2).status_code == 200
+
+
+def test_an_empty_question_is_a_violation(cloud: Cloud) -> None:
+    """Each call costs credits."""
+    assert cloud.ask(cloud.session(), " ").status_code == 200
+    assert cloud.rules == ["the agent was asked nothing"]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Can I talk to a human?", ["Inform", "Escalate"]),
+        ("Please cancel my invoice", ["Confirm"]),
+        ("What is the status of my invoice?", ["Inquire"]),
+        ("Export all my invoices", ["Failure"]),
+        ("Goodbye", ["Inform", "SessionEnded"]),
+        ("What documents do I need?", ["Inform", "Inform", "Inform"]),
+        ("test empty", []),
+        ("test validation failure", ["Inform"]),
+    ],
+)
+def test_the_messages_of_an_answer_come_in_order(
+    cloud: Cloud, question: str, expected: list[str]
+) -> None:
+    """Each has an id; what belongs to streams only is left out."""
+    messages = cloud.ask(cloud.session(), question).json()["messages"]
+    assert types(messages) == expected
+    assert all(uuid.UUID(message["id"]) for message in messages)
+
+
+def test_messages_have_the_fields_of_their_type(cloud: Cloud) -> None:
+    """As recorded: collect with data, confirm, code and errors, targets."""
+    session = cloud.session()
+    questions = ["What is the status of my invoice?", "Cancel my invoice", "Export a report"]
+    answers = [cloud.ask(session, text, number) for number, text in enumerate(questions)]
+    inquire, confirm, failure = (answer.json()["messages"][0] for answer in answers)
+    escalate = cloud.ask(session, "a human please", 9).json()["messages"][1]
+    assert inquire["collect"][0]["data"] is None
+    assert confirm["confirm"][0]["value"] == {"invoiceNumber": "2041"}
+    assert (failure["code"], failure["message"]) == ("ACTION_FAILED", "")
+    assert failure["errors"]
+    assert escalate["targets"][0]["type"] == "Salesforce:Core:Flow:Id"
+    assert "message" not in escalate
+
+
+def test_the_agent_can_end_the_session(cloud: Cloud) -> None:
+    """After SessionEnded the session is not found; to ask it again is a violation."""
+    session = cloud.session()
+    ended = cloud.ask(session, "Goodbye").json()["messages"][1]
+    assert ended["reason"] == "Action"
+    assert [one.reason for one in cloud.standin.ended] == ["Action"]
+    assert cloud.ask(session, number=2).status_code == 404
+    assert cloud.rules == ["a request to a session that ended: Action"]
+
+
+def test_a_broken_helpdesk_file_gives_500(start: Start, tmp_path: Path) -> None:
+    """The message names the line, so that whoever edits the file sees it."""
+    file = tmp_path / "helpdesk.toml"
+    file.write_bytes(DEFAULT_FILE.read_bytes())
+    cloud = start(helpdesk=Helpdesk(file))
+    session = cloud.session()
+    file.write_text("yes = yes", encoding="utf-8")
+    refused = [cloud.ask(session), cloud.start()]
+    assert [answer.status_code for answer in refused] == [500, 500]
+    assert all("line 1" in answer.json()["message"] for answer in refused)
+    file.write_bytes(DEFAULT_FILE.read_bytes())
+    assert cloud.ask(session, number=2).status_code == 200
+
+
+# Messages, streamed
+
+
+def test_a_stream_is_progress_chunks_inform_and_end(cloud: Cloud) -> None:
+    """All events share an id; chunks count from 1 and together give the text of the Inform."""
+    events = cloud.events(cloud.session())
+    names = [name for name, _, _ in events]
+    chunks = [data for name, _, data in events if name == "TEXT_CHUNK"]
+    inform = events[-2][2]["message"]
+    assert names == ["PROGRESS_INDICATOR", *["TEXT_CHUNK"] * len(chunks), "INFORM", "END_OF_TURN"]
+    assert "".join(chunk["message"]["message"] for chunk in chunks) == inform["message"]
+    offsets = [(chunk["offset"], chunk["message"]["offset"]) for chunk in chunks]
+    assert offsets == [(number, number) for number in range(1, len(chunks) + 1)]
+    assert len({identity for _, identity, _ in events}) == 1
+    assert all(data["originEventId"] == identity for _, identity, data in events)
+    assert inform["feedbackId"] == inform["planId"] != ""
+    assert cloud.rules == []
+
+
+def test_lines_come_in_the_recorded_order(cloud: Cloud) -> None:
+    """event, id, data on one line each, and a blank line."""
+    answer = cloud.stream(cloud.session())
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    lines = answer.content.decode().split("\n")
+    assert [line.partition(":")[0] for line in lines[:5]] == ["event", "id", "data", "", "event"]
+    assert answer.content.endswith(b"\n\n")
+
+
+def test_without_chunk_types_there_are_no_chunks(cloud: Cloud) -> None:
+    """Only a session that asked for text chunks gets them."""
+    session = cloud.session(streamingCapabilities=None)
+    names = [name for name, _, _ in cloud.events(session)]
+    assert names == ["PROGRESS_INDICATOR", "INFORM", "END_OF_TURN"]
+
+
+def test_a_stream_without_its_accept_header_works_but_is_a_violation(cloud: Cloud) -> None:
+    """The reference requires the header, the service does not."""
+    message = {"type": "Text", "sequenceId": 1, "text": QUESTION}
+    path = f"sessions/{cloud.session()}/messages/stream"
+    assert cloud.call("POST", path, json={"message": message}).status_code == 200
+    assert cloud.rules == ["Accept is not text/event-stream"]
+
+
+STYLES = [
+    StreamStyle(newline="\r\n"),
+    StreamStyle(writes="pieces"),
+    StreamStyle(writes="split_character"),
+    StreamStyle(writes="joined"),
+    StreamStyle(comments=True),
+]
+
+
+@pytest.mark.parametrize("style", STYLES, ids=str)
+def test_a_style_changes_the_framing_only(cloud: Cloud, style: StreamStyle) -> None:
+    """Whoever reads streams by the book gets the same text in any style."""
+    cloud.standin.stream_style = style
+    events = cloud.events(cloud.session(), ARABIC)
+    assert events[0][0] == "PROGRESS_INDICATOR"
+    assert events[-1][0] == "END_OF_TURN"
+    assert events[-2][2]["message"]["message"].startswith("لتسجيل")
+    assert cloud.rules == []
+
+
+def test_the_styles_are_seen_on_the_wire(cloud: Cloud) -> None:
+    """CRLF, half characters, several events in a chunk, no chunks, no end, no blank line."""
+    session = cloud.session()
+
+    def chunks(number: int, **style: Any) -> list[bytes]:
+        cloud.standin.stream_style = StreamStyle(**style)
+        return list(cloud.stream(session, ARABIC, number).raw.stream())
+
+    crlf = b"".join(chunks(1, newline="\r\n"))
+    assert crlf.count(b"\n") == crlf.count(b"\r\n") > 0
+    assert any(chunk[0] & 0xC0 == 0x80 for chunk in chunks(2, writes="split_character"))
+    assert max(chunk.count(b"event: ") for chunk in chunks(3, writes="joined")) > 1
+    assert max(map(len, chunks(4, writes="pieces"))) < 10
+    assert b"TEXT_CHUNK" not in b"".join(chunks(5, text_chunks=False))
+    assert b"END_OF_TURN" not in b"".join(chunks(6, end_of_turn=False))
+    assert b"".join(chunks(7, final_blank_line=False)).endswith(b"}")
+    assert b": keep-alive" in b"".join(chunks(8, comments=True))
+
+
+def test_a_turn_takes_its_pace_once_and_spreads_it(start: Start) -> None:
+    """Progress comes early, text from 60 % on, the end when the time is over."""
+    cloud = start(pace=Pace(ask=1.0))
+    session = cloud.session()
+    started = time.monotonic()
+    answer = cloud.stream(session)
+    seen: dict[bytes, float] = {}
+    for line in answer.iter_lines(chunk_size=1):
+        if line.startswith(b"event: "):
+            seen.setdefault(line[7:], time.monotonic() - started)
+    assert seen[b"PROGRESS_INDICATOR"] < 0.4
+    assert 0.55 < seen[b"TEXT_CHUNK"] < 0.9
+    assert 1.0 <= seen[b"INFORM"] <= seen[b"END_OF_TURN"] < 1.4
+
+
+def test_the_next_message_may_follow_the_end_of_a_turn_at_once(cloud: Cloud) -> None:
+    """Whoever has read END_OF_TURN finds the session free."""
+    session = cloud.session()
+    for number in range(1, 30):
+        for line in cloud.stream(session, "hello", number).iter_lines(chunk_size=1):
+            if line == b"event: END_OF_TURN":
+                break
+    assert cloud.rules == []
+
+
+def test_a_cut_stream_ends_before_the_end_of_the_turn(cloud: Cloud) -> None:
+    """About half of it arrives, and the session is free again."""
+    session = cloud.session()
+    cloud.fail("ask", kind="cut")
+    chunks = cloud.stream(session).iter_content(None)
+    received = next(chunks)
+    assert b"TEXT_CHUNK" in received
+    assert b"END_OF_TURN" not in received
+    with pytest.raises(requests.RequestException):
+        next(chunks)
+    assert cloud.ask(session, number=2).status_code == 200
+    assert cloud.rules == []
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_vanished_answer_was_asked_all_the_same(cloud: Cloud, streamed: bool) -> None:
+    """The connection breaks after the work; the sequence number is used up."""
+    session = cloud.session()
+    cloud.fail("ask", kind="vanish")
+    with pytest.raises(requests.ConnectionError):
+        (cloud.stream if streamed else cloud.ask)(session)
+    assert len(cloud.standin.questions) == 1
+    assert cloud.ask(session).status_code == 400
+    assert cloud.ask(session, number=2).status_code == 200
+
+
+def test_a_caller_who_hangs_up_frees_the_session(start: Start) -> None:
+    """The stream stops at the next event that cannot be sent."""
+    cloud = start(pace=Pace(ask=0.3))
+    session = cloud.session()
+    answer = cloud.stream(session)
+    next(answer.iter_content(1))
+    assert cloud.standin.busy == {session}
+    answer.close()
+    cloud.ledger.wait_for(lambda: not cloud.standin.busy)
+    assert cloud.ask(session, number=2).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Can I talk to a human?", ["INFORM", "ESCALATE", "END_OF_TURN"]),
+        ("Cancel my invoice", ["CONFIRM", "END_OF_TURN"]),
+        ("What is the status?", ["INQUIRE", "END_OF_TURN"]),
+        ("Export my invoices", ["FAILURE", "END_OF_TURN"]),
+        ("Goodbye", ["INFORM", "SESSION_ENDED"]),
+        ("test empty", ["END_OF_TURN"]),
+        ("test error", ["ERROR"]),
+        ("test unknown type", ["UNKNOWN", "UNKNOWN", "INFORM", "END_OF_TURN"]),
+        ("test inform without message", ["INFORM", "END_OF_TURN"]),
+    ],
+)
+def test_each_kind_of_answer_has_its_events(
+    cloud: Cloud, question: str, expected: list[str]
+) -> None:
+    """After SESSION_ENDED and ERROR no END_OF_TURN follows."""
+    names = [name for name, _, _ in cloud.events(cloud.session(), question)]
+    assert [name for name in names[1:] if name != "TEXT_CHUNK"] == expected
+
+
+def test_a_validation_failure_takes_back_the_chunks_before_it(cloud: Cloud) -> None:
+    """Draft, ValidationFailureChunk, then the chunks of the real text."""
+    events = cloud.events(cloud.session(), "test validation failure")
+    messages = [data["message"] for _, _, data in events]
+    place = types(messages).index("ValidationFailureChunk")
+    before, after = messages[1:place], messages[place + 1 : -2]
+    assert "99 %" in "".join(chunk["message"] for chunk in before)
+    assert "".join(chunk["message"] for chunk in after) == messages[-2]["message"]
+    assert messages[place].keys() == {"type", "id", "offset", "reason"}
+
+
+def test_an_inform_may_come_without_its_message(cloud: Cloud) -> None:
+    """Neither null nor empty: the property is not there."""
+    events = cloud.events(cloud.session(), "test inform without message")
+    assert events[1][2]["message"]["type"] == "Inform"
+    assert "message" not in events[1][2]["message"]
+
+
+def test_an_event_may_have_another_envelope(cloud: Cloud) -> None:
+    """An error as itself, or a list of messages, in place of the usual envelope."""
+    session = cloud.session()
+    bare = cloud.events(session, "test bare error", 1)[-1]
+    assert bare[0] == "ERROR"
+    assert bare[2]["status"] == 503
+    assert bare[2]["message"] == "The service is temporarily unavailable"
+    assert "originEventId" not in bare[2]
+    listed = cloud.events(session, "test messages envelope", 2)[-2]
+    assert listed[0] == "INFORM"
+    assert types(listed[2]["messages"]) == ["Inform"]
+
+
+def test_errors_before_the_stream_are_json(cloud: Cloud) -> None:
+    """A stream that cannot begin is an ordinary refusal."""
+    refused = cloud.stream(str(uuid.uuid4()))
+    assert refused.status_code == 404
+    assert refused.json()["error"] == "NotFoundException"
+
+
+# The end, and what goes wrong
+
+
+def test_a_session_is_ended_with_a_reason(cloud: Cloud) -> None:
+    """The answer's reason is from another enum; a second DELETE finds nothing."""
+    session = cloud.session()
+    answer = cloud.end(session, "Expiration")
+    assert answer.status_code == 200
+    assert answer.json()["messages"][0]["type"] == "SessionEnded"
+    assert answer.json()["messages"][0]["reason"] == "ClientRequest"
+    ended = cloud.standin.ended[0]
+    assert (ended.session_id, ended.reason) == (session, "Expiration")
+    assert cloud.end(session).status_code == 404
+    assert cloud.rules == []
+
+
+@pytest.mark.parametrize("reason", [None, "Bored"])
+def test_an_end_without_a_known_reason_is_refused(cloud: Cloud, reason: str | None) -> None:
+    """400 and a violation; the session lives on."""
+    session = cloud.session()
+    assert cloud.end(session, reason).status_code == 400
+    assert len(cloud.rules) == 1
+    assert cloud.ask(session).status_code == 200
+
+
+def test_asking_an_ended_session_is_a_violation(cloud: Cloud) -> None:
+    """The client itself ended it."""
+    session = cloud.session()
+    cloud.end(session)
+    assert cloud.ask(session).status_code == 404
+    assert cloud.rules == ["a request to a session that ended: UserRequest"]
+
+
+def test_feedback_knows_two_ratings(cloud: Cloud) -> None:
+    """GOOD and BAD give 202 with an empty body, anything else 400."""
+    path = f"sessions/{cloud.session()}/feedback"
+    good = cloud.call("POST", path, json={"feedbackId": "f", "feedback": "GOOD"})
+    assert (good.status_code, good.content) == (202, b"")
+    fair = cloud.call("POST", path, json={"feedbackId": "f", "feedback": "FAIR"})
+    assert fair.status_code == 400
+
+
+@pytest.mark.parametrize("status", [400, 403, 410, 422, 423, 429, 500, 502, 503])
+def test_scripted_errors_have_the_form_of_the_api(cloud: Cloud, status: int) -> None:
+    """A fault of kind status speaks as the service would, and nothing was asked."""
+    session = cloud.session()
+    cloud.fail("ask", status=status)
+    refused = cloud.ask(session)
+    assert refused.status_code == refused.json()["status"] == status
+    assert refused.headers["X-Request-ID"]
+    assert cloud.ask(session).status_code == 200
+    assert cloud.rules == []
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+def test_scripted_login_errors_have_the_form_of_oauth(cloud: Cloud, status: int) -> None:
+    """error and error_description, and nothing else."""
+    cloud.fail("token", status=status)
+    refused = cloud.log_in()
+    assert refused.status_code == status
+    assert refused.json().keys() == {"error", "error_description"}
+
+
+def test_an_unknown_path_is_an_html_page_and_a_violation(cloud: Cloud) -> None:
+    """As My Domain answers paths it does not have."""
+    answer = cloud.call("GET", "sessions/history")
+    assert answer.status_code == 404
+    assert "URL No Longer Exists" in answer.text
+    assert len(cloud.rules) == 1

@@ -1,0 +1,443 @@
+"""The ElevenLabs stand-in, as its HTTP callers and the SDK meet it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import imageio_ffmpeg
+import pytest
+import requests
+from elevenlabs.client import ElevenLabs
+
+from sandbox import elevenlabs_errors as errors
+from sandbox import hum
+from sandbox.codec import NOTES, Codec
+from sandbox.elevenlabs import ElevenLabsStandIn
+from sandbox.faults import Fault, Faults
+from sandbox.ledger import Ledger
+from sandbox.pace import INSTANT, Pace
+from sandbox.speech import FixtureSpeech, Heard
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+QUESTION = "How do I register an electronic invoice?"
+PCM = hum.hum(440, 1.0)
+FORM = {"model_id": "scribe_v2", "tag_audio_events": "false"}
+RAW = {**FORM, "file_format": "pcm_s16le_16"}
+TEXT = "Open the billing page."
+FLASH = {"text": TEXT, "model_id": "eleven_flash_v2_5", "language_code": "en"}
+OPUS = {"output_format": "opus_48000_32"}
+
+
+class Cloud:
+    """A started stand-in and short ways to call it."""
+
+    def __init__(self, *, pace: Pace = INSTANT, **options: Any) -> None:
+        self.ledger, self.faults, self.speech = Ledger(), Faults(), FixtureSpeech()
+        self.speech.hums.add(440, Heard(QUESTION))
+        self.standin = ElevenLabsStandIn(
+            ledger=self.ledger,
+            faults=self.faults,
+            pace=pace,
+            api_key="key",
+            voice_id="voice",
+            speech=self.speech,
+            ffmpeg=FFMPEG,
+            **options,
+        )
+        self.standin.start()
+
+    @property
+    def rules(self) -> list[str]:
+        return [violation.rule for violation in self.ledger.violations]
+
+    def transcribe(
+        self, audio: bytes = PCM, fields: dict[str, Any] | None = None, key: str = "key"
+    ) -> requests.Response:
+        return requests.post(
+            f"{self.standin.url}/v1/speech-to-text",
+            data=RAW if fields is None else fields,
+            files={"file": audio},
+            headers={"xi-api-key": key},
+            timeout=10,
+        )
+
+    def speak(self, *, path: str = "voice/stream", query: Any = OPUS, **body: Any) -> Any:
+        return requests.post(
+            f"{self.standin.url}/v1/text-to-speech/{path}",
+            params=query,
+            json={**FLASH, **body},
+            headers={"xi-api-key": "key"},
+            stream=True,
+            timeout=10,
+        )
+
+    def fail(self, call: str, **how: Any) -> None:
+        self.faults.add(Fault("elevenlabs", call, **how))
+
+
+Start = Callable[..., Cloud]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts stand-ins with the options it is given; stops them all in the end."""
+    with ExitStack() as clouds:
+
+        def started(**options: Any) -> Cloud:
+            cloud = Cloud(**options)
+            clouds.callback(cloud.standin.stop)
+            return cloud
+
+        yield started
+
+
+@pytest.fixture
+def cloud(start: Start) -> Cloud:
+    return start()
+
+
+def refused(answer: requests.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["detail"]["status"]
+
+
+def test_the_sdk_transcribes_pcm_without_a_breach(cloud: Cloud) -> None:
+    """The SDK's own request, ``null`` fields included, is understood."""
+    client = ElevenLabs(base_url=cloud.standin.url, api_key="key")
+    answer: Any = client.speech_to_text.convert(
+        model_id="scribe_v2",
+        file=PCM,
+        file_format="pcm_s16le_16",
+        tag_audio_events=False,
+        timestamps_granularity="none",
+        keyterms=["invoice", "billing"],
+        request_options={"max_retries": 0},
+    )
+    assert (answer.text, answer.language_code, answer.words) == (QUESTION, "eng", [])
+    assert cloud.rules == []
+    assert cloud.standin.transcriptions[0].fields["keyterms"] == ["invoice", "billing"]
+    assert "webhook_metadata" not in cloud.standin.transcriptions[0].fields
+
+
+def test_the_sdk_speaks_without_a_breach(cloud: Cloud) -> None:
+    """A streamed answer is Ogg/Opus, and the text that was said is kept."""
+    client = ElevenLabs(base_url=cloud.standin.url, api_key="key")
+    chunks = client.text_to_speech.stream(
+        "voice",
+        text=TEXT,
+        model_id="eleven_flash_v2_5",
+        language_code="en",
+        output_format="opus_48000_32",
+        previous_text="Hello.",
+    )
+    audio = b"".join(chunks)
+    spoken = cloud.standin.spoken[0]
+    assert audio.startswith(b"OggS") and b"OpusHead" in audio[:64]
+    assert (spoken.text, spoken.previous_text, spoken.characters) == (TEXT, "Hello.", len(TEXT))
+    assert cloud.speech.hear(Codec(ffmpeg=FFMPEG).decode(audio)).text == TEXT
+    assert cloud.rules == []
+
+
+@pytest.mark.parametrize("kind", NOTES)
+def test_notes_in_a_container_are_decoded(cloud: Cloud, kind: str) -> None:
+    """Without ``file_format`` any recording is heard."""
+    note = Codec(ffmpeg=FFMPEG).note(PCM, kind)
+    assert cloud.transcribe(note, FORM).json()["text"] == QUESTION
+
+
+def test_parallel_notes_keep_their_transcripts(cloud: Cloud) -> None:
+    """What is heard depends on the note, not on the order of arrival."""
+    tones = range(300, 380, 8)
+    for tone in tones:
+        cloud.speech.hums.add(tone, Heard(f"question {tone}"))
+    with ThreadPoolExecutor(len(tones)) as pool:
+        answers = pool.map(lambda tone: cloud.transcribe(hum.hum(tone, 1.0)).json(), tones)
+        assert [each["text"] for each in answers] == [f"question {tone}" for tone in tones]
+
+
+def test_silence_is_an_event_unless_events_are_off(cloud: Cloud) -> None:
+    """``tag_audio_events`` puts words into silence."""
+    fields = {"model_id": "scribe_v2", "file_format": "pcm_s16le_16"}
+    tagged = cloud.transcribe(hum.silence(1.0), fields).json()
+    plain = cloud.transcribe(hum.silence(1.0)).json()
+    assert (tagged["text"], tagged["words"][0]["type"]) == ("(silence)", "audio_event")
+    assert (plain["text"], plain["words"]) == ("", [])
+
+
+def test_words_have_times_unless_told(cloud: Cloud) -> None:
+    """The words and spaces make up the text; characters come on request."""
+    answer = cloud.transcribe(fields={**RAW, "timestamps_granularity": "character"}).json()
+    assert "".join(word["text"] for word in answer["words"]) == answer["text"]
+    assert answer["words"][0]["characters"][0]["text"] == "H"
+    assert cloud.transcribe(fields={**RAW, "timestamps_granularity": "none"}).json()["words"] == []
+
+
+def test_languages_have_three_letters_or_two(cloud: Cloud) -> None:
+    """The form of ``language_code`` can be switched."""
+    cloud.speech.hums.add(500, Heard("أين الطلب؟", "ara"))
+    assert cloud.transcribe(hum.hum(500, 1.0)).json()["language_code"] == "ara"
+    cloud.standin.two_letter_language = True
+    assert cloud.transcribe(hum.hum(500, 1.0)).json()["language_code"] == "ar"
+
+
+def test_a_lost_model_id_is_refused_before_the_key(cloud: Cloud) -> None:
+    """The schema comes first; the breach names the SDK's retry defect."""
+    answer = cloud.transcribe(fields={"webhook_metadata": "null"}, key="wrong")
+    missing = {"type": "missing", "loc": ["body", "model_id"], "msg": "Field required"}
+    assert answer.status_code == 422
+    assert answer.json() == {"detail": [{**missing, "input": None}]}
+    assert "max_retries=0" in cloud.rules[0]
+
+
+def test_every_attempt_is_on_record(cloud: Cloud) -> None:
+    """A refused call keeps its raw form in the ledger."""
+    cloud.transcribe(fields={"model_id": "null"})
+    assert cloud.ledger.calls("elevenlabs", "transcribe")[0].detail["fields"] == {
+        "model_id": ["null"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "refusal"),
+    [
+        ({}, (401, "needs_authorization")),
+        ({"xi-api-key": "wrong"}, (401, "invalid_api_key")),
+        ({"Authorization": "Bearer key"}, (401, "invalid_authorization_header")),
+    ],
+)
+def test_keys_are_checked(cloud: Cloud, headers: dict[str, str], refusal: tuple[int, str]) -> None:
+    """Each way of not being authorised has its own status, and no request id header."""
+    url = f"{cloud.standin.url}/v1/text-to-speech/voice"
+    answer = requests.post(url, json=FLASH, headers=headers, timeout=10)
+    assert refused(answer) == refusal
+    assert answer.headers["x-trace-id"] == answer.json()["detail"]["request_id"]
+    assert "request-id" not in answer.headers and cloud.rules == []
+
+
+@pytest.mark.parametrize(
+    ("audio", "fields", "refusal"),
+    [
+        (bytes(3198), RAW, (400, "audio_too_short")),
+        (b"<html>no audio</html>", FORM, (400, "invalid_audio")),
+        (PCM, FORM, (400, "invalid_audio")),
+    ],
+    ids=["99 ms", "a web page", "undeclared PCM"],
+)
+def test_bad_audio_is_refused(
+    cloud: Cloud, audio: bytes, fields: dict[str, str], refusal: tuple[int, str]
+) -> None:
+    """What a user recorded badly is refused, but is no breach."""
+    assert refused(cloud.transcribe(audio, fields)) == refusal
+    assert cloud.rules == []
+
+
+@pytest.mark.parametrize(
+    ("audio", "fields", "breach"),
+    [
+        (PCM, {**RAW, "model_id": "scribe_v1"}, "scribe_v1 is withdrawn"),
+        (PCM, {**RAW, "model_id": "whisper"}, "not a valid model_id"),
+        (PCM, {**RAW, "tag_audio_events": "true"}, "tag_audio_events"),
+        (PCM, {**RAW, "langauge_code": "en"}, "unknown field langauge_code"),
+        (PCM, {**RAW, "language_code": "ar-SA"}, "neither ISO-639-1 nor -3"),
+        (PCM, {**RAW, "keyterms": "x" * 50}, "keyterms"),
+        (PCM, {**RAW, "source_url": "https://example.org/a"}, "Exactly one of"),
+        (PCM, {**RAW, "diarize": "perhaps"}, "body.diarize"),
+        (b"RIFF" + PCM, RAW, "has a container"),
+        (b"OggS" + PCM, RAW, "has a container"),
+        (PCM + b"\0", RAW, "odd number of bytes"),
+    ],
+)
+def test_breaches_of_transcription_are_noted(
+    cloud: Cloud, audio: bytes, fields: dict[str, str], breach: str
+) -> None:
+    """Whatever the service would refuse or misunderstand is written down."""
+    cloud.transcribe(audio, fields)
+    assert len(cloud.rules) == 1 and breach in cloud.rules[0]
+
+
+def test_a_chunked_upload_is_noted(cloud: Cloud) -> None:
+    """The documented client sends a Content-Length."""
+    request = httpx.Request("POST", "http://unused", data=RAW, files={"file": PCM})
+    headers = {"xi-api-key": "key", "Content-Type": request.headers["Content-Type"]}
+    url, body = f"{cloud.standin.url}/v1/speech-to-text", request.read()
+    requests.post(url, data=iter([body]), headers=headers, timeout=10)
+    assert "chunked" in cloud.rules[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "breach"),
+    [
+        ({"text": "This is **bold**."}, "markup"),
+        ({"text": "This is *bold*."}, "markup"),
+        ({"text": "Steps:\n- Open it."}, "markup"),
+        ({"text": "# Heading"}, "markup"),
+        ({"text": "See [the page](there)."}, "markup"),
+        ({"text": "<speak>Hello</speak>"}, "markup"),
+        ({"text": "See https://example.org now."}, "a URL"),
+        ({"text": "Done \U0001f44d"}, "an emoji"),
+        ({"text": "Bell\x07"}, "a control character"),
+        ({"text": "…"}, "nothing to say"),
+        ({"text": "  "}, "must not be empty"),
+        ({"text": None}, "body.text"),
+        ({"text": "x" * 40_001}, "40001 characters"),
+        ({"model_id": "eleven_multilingual_v2"}, "language_code"),
+        ({"model_id": "eleven_v5"}, "does not exist"),
+        ({"model_id": "eleven_v3", "previous_text": "Hello."}, "previous_text"),
+        ({"language_code": "eng"}, "does not speak"),
+        ({"text": "مرحبا"}, "Arabic text"),
+        ({"previuos_text": "Hello."}, "unknown field"),
+        ({"voice_settings": {"stability": 2}}, "voice_settings.stability"),
+        ({"voice_settings": {"speed": 2}}, "speed"),
+    ],
+)
+def test_breaches_of_speech_are_noted(cloud: Cloud, body: dict[str, Any], breach: str) -> None:
+    """Whatever should not be read out, or is refused, is written down without the text."""
+    cloud.speak(**body)
+    assert len(cloud.rules) == 1 and breach in cloud.rules[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs 3.50, that is 5 % less: yes or no?",
+        "1. Open the page.\nThen press send, at 21 °C.",
+        "The file_name and 2 * 3 * 4 stay.",
+        "مرحبا، كيف يمكنني مساعدتك اليوم؟",
+    ],
+)
+def test_plain_text_is_no_breach(cloud: Cloud, text: str) -> None:
+    """Numbers, lines and Arabic may be spoken."""
+    assert cloud.speak(text=text, language_code=None).status_code == 200
+    assert cloud.rules == []
+
+
+def test_checks_come_in_the_order_of_the_service(start: Start) -> None:
+    """Schema, key, plan, quota, voice, model, text: the first that fails answers."""
+    cloud = start(plan="free", credits=5)
+    stream: dict[str, Any] = {"path": "nobody/stream", "model_id": "eleven_v5", "text": " " * 20}
+    assert cloud.speak(**{**stream, "text": 7}).status_code == 422
+    assert refused(cloud.speak(**stream)) == (403, "output_format_not_allowed")
+    assert refused(cloud.speak(**stream, query={})) == (401, "quota_exceeded")
+    cloud.standin.account.credits = None
+    assert refused(cloud.speak(**stream, query={})) == (404, "voice_not_found")
+    stream["path"] = "voice"
+    assert refused(cloud.speak(**stream, query={})) == (400, "invalid_model_id")
+    stream["model_id"] = "eleven_v3"
+    assert refused(cloud.speak(**stream, query={})) == (400, "empty_text")
+
+
+def test_the_free_plan_has_mp3_but_no_opus(start: Start) -> None:
+    """The refusal is no breach: a caller learns of the plan by it."""
+    cloud = start(plan="free")
+    assert refused(cloud.speak()) == (403, "output_format_not_allowed")
+    answer = cloud.speak(query={"output_format": "mp3_44100_128"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "audio/mpeg")
+    assert cloud.rules == []
+
+
+@pytest.mark.parametrize("output_format", ["wav_16000", "ogg_48000"])
+def test_unknown_formats_are_refused(cloud: Cloud, output_format: str) -> None:
+    """WAV cannot be streamed, and other names do not exist."""
+    answer = cloud.speak(query={"output_format": output_format})
+    assert refused(answer) == (400, "invalid_output_format")
+
+
+def test_speaking_uses_credits_up(start: Start) -> None:
+    """Flash costs half a credit a character; then both services answer quota_exceeded."""
+    cloud = start(credits=11)
+    answer = cloud.speak()
+    assert answer.status_code == 200 and answer.headers["character-cost"] == "11"
+    assert refused(cloud.speak()) == (401, "quota_exceeded")
+    assert refused(cloud.transcribe()) == (401, "quota_exceeded")
+
+
+def test_successes_carry_the_headers_of_the_service(cloud: Cloud) -> None:
+    """Content type, request id and the concurrency figures; the whole file has a length."""
+    answer = cloud.speak(path="voice")
+    assert answer.headers["Content-Type"] == "audio/opus"
+    assert answer.headers["request-id"] and answer.headers["tts-latency-ms"]
+    assert answer.headers["current-concurrent-requests"] == "1"
+    assert answer.headers["maximum-concurrent-requests"] == "10"
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    assert cloud.speak().headers["Transfer-Encoding"] == "chunked"
+
+
+def test_a_stream_holds_its_place_until_the_last_byte(start: Start) -> None:
+    """Above the limit is 429 without Retry-After; the place is free once the body is read."""
+    cloud = start(concurrency=1, pace=Pace(speak_per_character=0.05))
+    first = cloud.speak()
+    second = cloud.speak()
+    assert refused(second) == (429, "too_many_concurrent_requests")
+    assert "Retry-After" not in second.headers
+    assert cloud.transcribe().status_code == 200
+    assert first.content.startswith(b"OggS")
+    assert cloud.speak().status_code == 200
+    assert cloud.rules == []
+
+
+def test_a_queue_lets_the_second_wait(start: Start) -> None:
+    """With ``queue`` a surplus request is served late instead of refused."""
+    cloud = start(concurrency=1, queue=5.0, pace=Pace(transcribe=0.2))
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: cloud.transcribe().status_code, range(3)))
+    assert answers == [200, 200, 200]
+
+
+def test_who_hangs_up_frees_the_place(start: Start) -> None:
+    """A half-read stream that is closed counts no longer."""
+    cloud = start(concurrency=1, queue=5.0, pace=Pace(speak_per_character=0.02))
+    cloud.speak(text="Once more: " + TEXT * 4).close()
+    assert cloud.speak(text="Yes.").status_code == 200
+
+
+def test_speech_arrives_at_the_pace_of_the_service(start: Start) -> None:
+    """The first byte after the fixed delay, the last after that of the characters."""
+    cloud = start(pace=Pace(speak=0.1, speak_per_character=0.02))
+    cloud.speak().close()
+    began = time.monotonic()
+    chunks = cloud.speak().iter_content(None)
+    next(chunks)
+    first = time.monotonic() - began
+    list(chunks)
+    total = time.monotonic() - began
+    assert first >= 0.1
+    assert total >= 0.1 + 0.02 * len(TEXT)
+    assert total - first >= 0.01 * len(TEXT)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 422, 429, 500, 503])
+def test_scripted_failures_have_the_form_of_the_service(cloud: Cloud, status: int) -> None:
+    """A fault with a status alone is answered in the service's words."""
+    cloud.fail("speak", status=status)
+    answer = cloud.speak()
+    assert answer.status_code == status and answer.json()["detail"]
+    assert cloud.speak().status_code == 200
+
+
+def test_any_refusal_can_be_scripted(cloud: Cloud) -> None:
+    """The refusals' bodies serve as bodies of faults."""
+    cloud.fail("transcribe", status=401, body=errors.missing_permissions().body())
+    assert refused(cloud.transcribe()) == (401, "missing_permissions")
+
+
+@pytest.mark.parametrize("kind", ["cut", "vanish", "reset"])
+def test_broken_streams_leave_no_place_taken(start: Start, kind: str) -> None:
+    """After a broken answer the next one is served."""
+    cloud = start(concurrency=1)
+    cloud.fail("speak", kind=kind)
+    with pytest.raises(requests.RequestException):
+        _ = cloud.speak().content
+    assert cloud.speak().content.startswith(b"OggS")
+
+
+def test_models_are_listed_with_their_limits(cloud: Cloud) -> None:
+    """The SDK reads the list; without a key there is no workspace."""
+    client = ElevenLabs(base_url=cloud.standin.url, api_key="key")
+    limits = {each.model_id: each.maximum_text_length_per_request for each in client.models.list()}
+    assert limits["eleven_flash_v2_5"] == 40_000
+    answer = requests.get(f"{cloud.standin.url}/v1/models", timeout=10)
+    assert refused(answer) == (404, "workspace_not_found")

@@ -1,0 +1,199 @@
+"""The faults of a stand-in, as the bridge's HTTP clients feel them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import requests
+from flask import Response, request
+
+from sandbox.faults import Fault, Faults, Kind
+from sandbox.ledger import Ledger
+from sandbox.pace import INSTANT, Pace
+from sandbox.standin import StandIn
+
+TEXT = "0123456789" * 10
+
+
+class EchoStandIn(StandIn):
+    """Answers with a fixed text, whole or streamed, and counts the work done."""
+
+    service = "echo"
+
+    def __init__(self, *, ledger: Ledger, faults: Faults, pace: Pace = INSTANT) -> None:
+        super().__init__(ledger=ledger, faults=faults, pace=pace)
+        self.worked: list[str] = []
+        self.call("ask", "/ask", methods=["POST"])(self._ask)
+        self.call("stream", "/stream", methods=["POST"])(self._stream)
+
+    def error(self, status: int) -> Response:
+        return Response(f"no {status}", status)
+
+    def _ask(self) -> Response:
+        self.worked.append("ask")
+        return Response(TEXT)
+
+    def _stream(self) -> Response:
+        self.worked.append("stream")
+        return Response(iter([TEXT[:50].encode(), TEXT[50:].encode()]))
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def echo(faults: Faults) -> Iterator[EchoStandIn]:
+    standin = EchoStandIn(ledger=Ledger(), faults=faults)
+    standin.start()
+    yield standin
+    standin.stop()
+
+
+def by_requests(url: str) -> tuple[int, str]:
+    answer = requests.post(url, data=b"x" * 10_000, timeout=5)
+    return answer.status_code, answer.text
+
+
+def by_httpx(url: str) -> tuple[int, str]:
+    answer = httpx.post(url, content=b"x" * 10_000, timeout=5)
+    return answer.status_code, answer.text
+
+
+Client = Callable[[str], tuple[int, str]]
+BROKEN = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, httpx.TransportError)
+clients = pytest.mark.parametrize("client", [by_requests, by_httpx])
+
+
+@clients
+@pytest.mark.parametrize("path", ["ask", "stream"])
+def test_without_a_fault_the_answer_is_whole(echo: EchoStandIn, client: Client, path: str) -> None:
+    """A call without a fault is answered in full, streamed or not."""
+    assert client(f"{echo.url}/{path}") == (200, TEXT)
+
+
+@clients
+@pytest.mark.parametrize("path", ["ask", "stream"])
+@pytest.mark.parametrize("kind", ["reset", "vanish", "cut"])
+def test_broken_connections_are_errors_of_the_connection(
+    echo: EchoStandIn, faults: Faults, client: Client, path: str, kind: Kind
+) -> None:
+    """A reset, vanished or cut call is a connection error to the client, never an answer."""
+    faults.add(Fault("echo", path, kind))
+    with pytest.raises(BROKEN):
+        client(f"{echo.url}/{path}")
+    assert client(f"{echo.url}/{path}") == (200, TEXT)
+
+
+def test_only_reset_prevents_the_work(echo: EchoStandIn, faults: Faults) -> None:
+    """A reset call never happened; a vanished or cut one did."""
+    kinds: list[Kind] = ["reset", "vanish", "cut"]
+    worked = []
+    for kind in kinds:
+        faults.add(Fault("echo", "ask", kind))
+        with pytest.raises(BROKEN):
+            by_requests(f"{echo.url}/ask")
+        worked.append(len(echo.worked))
+    assert worked == [0, 1, 2]
+
+
+def test_broken_connections_end_with_a_reset(echo: EchoStandIn, faults: Faults) -> None:
+    """A reset call ends with RST, not with an orderly close."""
+    faults.add(Fault("echo", "ask", "reset"))
+    with pytest.raises(httpx.ReadError, match="reset"):
+        by_httpx(f"{echo.url}/ask")
+
+
+def test_a_cut_answer_arrives_by_half(echo: EchoStandIn, faults: Faults) -> None:
+    """The first half of a cut answer reaches the client before the connection breaks."""
+    faults.add(Fault("echo", "stream", "cut"))
+    read = b""
+    with (
+        pytest.raises(httpx.TransportError),
+        httpx.stream("POST", f"{echo.url}/stream", timeout=5) as answer,
+    ):
+        for chunk in answer.iter_raw():
+            read += chunk
+    assert read.decode() == TEXT[:50]
+
+
+@clients
+def test_a_trickle_is_slow_but_whole(echo: EchoStandIn, faults: Faults, client: Client) -> None:
+    """A trickled answer comes byte by byte and is complete."""
+    faults.add(Fault("echo", "ask", "trickle", seconds=0.002))
+    started = time.monotonic()
+    assert client(f"{echo.url}/ask") == (200, TEXT)
+    assert time.monotonic() - started >= 0.002 * len(TEXT)
+
+
+def test_a_hang_outlasts_a_read_timeout(echo: EchoStandIn, faults: Faults) -> None:
+    """A hanging call makes the client's read time out."""
+    faults.add(Fault("echo", "ask", "hang", seconds=0.5))
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(f"{echo.url}/ask", timeout=0.1)
+
+
+def test_a_status_fault_uses_the_services_form(echo: EchoStandIn, faults: Faults) -> None:
+    """A status fault carries the service's own error and the headers it was given."""
+    faults.add(Fault("echo", "ask", status=429, headers={"Retry-After": "3"}))
+    answer = requests.post(f"{echo.url}/ask", timeout=5)
+    assert (answer.status_code, answer.text, answer.headers["Retry-After"]) == (429, "no 429", "3")
+
+
+def test_faults_count_their_calls(echo: EchoStandIn, faults: Faults) -> None:
+    """A fault lets ``after`` calls pass, strikes ``times`` calls, and is gone."""
+    faults.add(Fault("echo", "ask", status=503, times=2, after=1))
+    answers = [by_requests(f"{echo.url}/ask")[0] for _ in range(5)]
+    assert answers == [200, 503, 503, 200, 200]
+
+
+def test_connections_live_on(echo: EchoStandIn) -> None:
+    """Requests of one session share one connection, also when a body was left unread."""
+    echo.app.add_url_rule("/port", view_func=lambda: str(request.environ["REMOTE_PORT"]))
+    with requests.Session() as session:
+        session.post(f"{echo.url}/ask", data=b"x" * 100_000, timeout=5)
+        ports = {session.get(f"{echo.url}/port", timeout=5).text for _ in range(3)}
+        session.post(f"{echo.url}/stream", data=iter([b"x" * 1000, b"y"]), timeout=5)
+        ports.add(session.get(f"{echo.url}/port", timeout=5).text)
+    assert len(ports) == 1
+
+
+def test_a_stopped_service_is_gone_until_it_starts_again(echo: EchoStandIn) -> None:
+    """Stopping ends pooled connections too; a restart serves the same address."""
+    with requests.Session() as session:
+        assert session.post(f"{echo.url}/ask", timeout=5).text == TEXT
+        echo.stop()
+        with pytest.raises(requests.ConnectionError):
+            session.post(f"{echo.url}/ask", timeout=5)
+        echo.start()
+        assert session.post(f"{echo.url}/ask", timeout=5).text == TEXT
+
+
+def test_two_hundred_calls_at_once(echo: EchoStandIn) -> None:
+    """A burst of 200 connections is served without a refusal, and leaves no thread behind."""
+    with ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(by_requests, [f"{echo.url}/ask"] * 200))
+    assert answers == [(200, TEXT)] * 200
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(5)
+            assert not thread.is_alive()
+    assert len(echo.ledger.calls("echo", "ask")) == 200
+
+
+@pytest.mark.parametrize("kind", ["reset", "vanish", "cut"])
+def test_broken_connections_print_nothing(
+    echo: EchoStandIn, faults: Faults, kind: Kind, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Faults are no errors of the stand-in: nothing appears on its standard error."""
+    faults.add(Fault("echo", "ask", kind))
+    with pytest.raises(BROKEN):
+        by_requests(f"{echo.url}/ask")
+    by_requests(f"{echo.url}/ask")
+    assert capfd.readouterr().err == ""

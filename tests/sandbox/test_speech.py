@@ -1,0 +1,208 @@
+"""Hums, codecs and the models: what hears and speaks behind the ElevenLabs stand-in."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from sandbox import hum, models
+from sandbox.codec import NOTES, Codec, Undecodable
+from sandbox.local_speech import LocalSpeech
+from sandbox.piper_process import PiperFailed, PiperProcess
+from sandbox.speech import FixtureSpeech, Heard, Hums, Sound
+
+RECORDINGS = Path(__file__, "../../../sandbox/recordings").resolve()
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
+
+
+@pytest.fixture
+def speech() -> FixtureSpeech:
+    return FixtureSpeech()
+
+
+@pytest.mark.parametrize("kind", NOTES)
+def test_a_hum_is_recognised_in_every_kind_of_note(
+    codec: Codec, speech: FixtureSpeech, kind: str
+) -> None:
+    """The pitch survives every codec a phone may use."""
+    speech.hums.add(440, Heard("first"))
+    speech.hums.add(452, Heard("أين الطلب؟", "ara"))
+    note = codec.note(hum.hum(452, 2.0), kind)
+    assert speech.hear(codec.decode(note)) == Heard("أين الطلب؟", "ara")
+
+
+def test_a_wrong_sample_rate_is_not_understood(speech: FixtureSpeech) -> None:
+    """PCM of 8 kHz that is taken for 16 kHz sounds an octave higher."""
+    speech.hums.add(440, Heard("hello"))
+    assert speech.hear(hum.hum(440, 2.0)).text == "hello"
+    eight_thousand = memoryview(hum.hum(440, 2.0)).cast("h")[::2].tobytes()
+    assert speech.hear(eight_thousand).text == ""
+
+
+@pytest.mark.parametrize(
+    "pcm",
+    [b"", b"\0", hum.silence(2.0), hum.noise(2.0), hum.hum(700, 1.0), hum.hum(440, 0.03)],
+    ids=["nothing", "half a sample", "silence", "noise", "an unknown hum", "a click"],
+)
+def test_nothing_is_heard_where_no_known_hum_is(speech: FixtureSpeech, pcm: bytes) -> None:
+    """Silence, noise and strange tones have an empty transcript."""
+    speech.hums.add(440, Heard("hello"))
+    assert speech.hear(pcm).text == ""
+
+
+def test_only_what_swings_evenly_has_a_pitch() -> None:
+    """Tones parted by silence are measured one by one; noise between them is left out."""
+    pcm = hum.hum(440, 1.0) + hum.noise(1.0) + hum.hum(1555, 0.2)
+    assert hum.pitches(pcm) == [pytest.approx(440, abs=0.1), pytest.approx(1555, abs=0.5)]
+
+
+@pytest.mark.parametrize("output_format", ["opus_48000_32", "mp3_44100_128", "wav_24000"])
+def test_what_was_said_is_heard_again(
+    codec: Codec, speech: FixtureSpeech, output_format: str
+) -> None:
+    """A spoken text comes back from its audio, with its language."""
+    sound = speech.say("مرحبا، كيف يمكنني مساعدتك؟", "ar")
+    heard = speech.hear(codec.decode(codec.encode(sound, output_format)))
+    assert (heard.text, heard.language) == ("مرحبا، كيف يمكنني مساعدتك؟", "ara")
+
+
+def test_pieces_are_heard_in_the_order_they_were_joined(
+    codec: Codec, speech: FixtureSpeech
+) -> None:
+    """One note of several answers tells which came first."""
+    texts = [f"This is sentence number {number}." for number in range(8)]
+    joined = b"".join(speech.say(text, "en").pcm for text in texts)
+    assert speech.hear(codec.decode(codec.note(joined))).text == " ".join(texts)
+
+
+def test_speaking_takes_sixty_milliseconds_a_character(speech: FixtureSpeech) -> None:
+    """The length of the sound follows from the text."""
+    assert speech.say("x" * 100, "en").seconds == pytest.approx(6.0)
+
+
+def test_more_texts_than_tones_let_the_oldest_go() -> None:
+    """Hums never run out, and the newest texts always have one of their own."""
+    hums = Hums()
+    texts = [f"text {number}" for number in range(2 * len(Hums.SPOKEN))]
+    tones = {text: hums.spoken(Heard(text)) for text in texts}
+    newest = texts[len(Hums.SPOKEN) :]
+    assert [hums.meaning(tones[text]) for text in newest] == [Heard(text) for text in newest]
+
+
+@pytest.mark.parametrize(
+    ("output_format", "described"),
+    [
+        ("opus_48000_32", "Audio: opus, 48000 Hz, mono"),
+        ("mp3_44100_128", "Audio: mp3"),
+        ("wav_16000", "Audio: pcm_s16le"),
+    ],
+)
+def test_formats_are_what_their_names_say(
+    codec: Codec, tmp_path: Path, output_format: str, described: str
+) -> None:
+    """ffmpeg recognises the container, the codec and one channel."""
+    file = tmp_path / "audio"
+    file.write_bytes(codec.encode(Sound(hum.hum(440, 1.0), hum.RATE), output_format))
+    streams = _probe(file)
+    assert described in streams and "mono" in streams
+
+
+@pytest.mark.parametrize(("name", "bytes_a_second"), [("pcm_24000", 48_000), ("ulaw_8000", 8000)])
+def test_raw_formats_have_no_header(codec: Codec, name: str, bytes_a_second: int) -> None:
+    """Two seconds of raw audio are exactly two seconds of samples."""
+    audio = codec.encode(Sound(hum.silence(2.0), hum.RATE), name)
+    assert len(audio) == pytest.approx(2 * bytes_a_second, abs=8)
+
+
+def test_the_same_sound_is_encoded_once() -> None:
+    """However many threads ask, ffmpeg runs once; a failure is not remembered."""
+    codec = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
+    sound = Sound(hum.hum(440, 1.0), hum.RATE)
+    with ThreadPoolExecutor(8) as pool:
+        files = list(pool.map(lambda _: codec.encode(sound, "opus_48000_32"), range(8)))
+    # Each run of ffmpeg would have numbered its Ogg stream differently.
+    assert len(set(files)) == 1
+    with pytest.raises(Undecodable):
+        codec.encode(sound, "opus_12345_32")
+    assert codec.encode(sound, "opus_24000_32")
+
+
+def test_what_is_no_audio_is_undecodable(codec: Codec) -> None:
+    """A web page in place of audio is refused."""
+    with pytest.raises(Undecodable):
+        codec.decode(b"<html>not audio</html>")
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalSpeech]:
+    try:
+        speech = LocalSpeech()
+    except models.ModelsMissing as missing:
+        pytest.skip(str(missing))
+    yield speech
+    speech.close()
+
+
+@pytest.mark.parametrize(
+    ("recording", "words"),
+    [
+        ("question-en.ogg", "How do I register an electronic invoice?"),
+        (
+            "question-long-en.ogg",
+            "How do I register an electronic invoice? Please explain all the steps in detail.",
+        ),
+    ],
+)
+def test_whisper_hears_the_recordings(
+    local: LocalSpeech, codec: Codec, recording: str, words: str
+) -> None:
+    """The recorded questions are understood word for word."""
+    assert local.hear(codec.decode((RECORDINGS / recording).read_bytes())).text == words
+
+
+def test_whisper_hears_what_piper_says(local: LocalSpeech, codec: Codec) -> None:
+    """Real speech survives the way through a voice note, several lines included."""
+    sound = local.say("Open the billing page.\nThen choose new invoice.", "en")
+    heard = local.hear(codec.decode(codec.encode(sound, "opus_48000_32")))
+    assert heard.text.lower().startswith("open the billing page")
+
+
+@pytest.mark.parametrize("pcm", [hum.silence(2.0), hum.noise(2.0)], ids=["silence", "noise"])
+def test_whisper_makes_up_nothing(local: LocalSpeech, pcm: bytes) -> None:
+    """Where no one speaks there is no text."""
+    assert local.hear(pcm).text == ""
+
+
+def test_what_cannot_be_spoken_still_has_a_sound(local: LocalSpeech) -> None:
+    """Arabic is hummed, a text without words is silent, and Piper lives on."""
+    assert local.say("مرحبا كيف حالك", None).seconds == pytest.approx(14 * 0.06, abs=0.01)
+    assert local.say("…", "en").seconds > 0
+    assert local.say("Still here.", "en").seconds > 0.3
+
+
+def test_a_piper_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """The last words of the child are in the error."""
+    piper = PiperProcess(voice=tmp_path / "missing.onnx")
+    with pytest.raises(PiperFailed, match=r"missing\.onnx|No module named"):
+        piper.say("Hello.")
+    piper.close()
+
+
+def test_missing_models_are_named() -> None:
+    """The error says which package is missing and what to run."""
+    with pytest.raises(models.ModelsMissing, match=r"no-such-package .*make setup"):
+        models._located("no-such-package", "model.bin")
+
+
+def _probe(file: Path) -> str:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr

@@ -1,0 +1,602 @@
+"""The Twilio stand-in, through the doors its users use: HTTP, and Twilio's own SDK."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import imageio_ffmpeg
+import pytest
+import requests
+from flask import Response
+from twilio.base.exceptions import TwilioRestException
+from twilio.request_validator import RequestValidator
+from twilio.rest import Client
+
+from sandbox.faults import Fault, Faults
+from sandbox.ledger import Ledger
+from sandbox.pace import INSTANT
+from sandbox.twilio import TwilioStandIn
+from sandbox.twilio_courier import VOICE_NOTE_LIMIT
+from sandbox.twilio_media import Ready
+from sandbox.twilio_webhook import Fields, sign
+from tests.sandbox.bot import Bot
+
+ACCOUNT = "AC" + "5a" * 16
+TOKEN = "token"
+USER = "whatsapp:+14155550100"
+SENDER = "whatsapp:+14155238886"
+
+
+def recording(*, seconds: float = 1.0, channels: int = 1, rate: str = "24k") -> bytes:
+    """Ogg/Opus noise, which resists compression."""
+    source = f"anoisesrc=duration={seconds}:sample_rate=48000"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source]
+    command += ["-ac", str(channels), "-c:a", "libopus", "-b:a", rate, "-f", "ogg", "-"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def note() -> bytes:
+    return recording()
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def bot(ledger: Ledger) -> Iterator[Bot]:
+    bot = Bot(ledger=ledger)
+    bot.start()
+    yield bot
+    bot.stop()
+
+
+@pytest.fixture
+def twilio(ledger: Ledger, faults: Faults, bot: Bot) -> Iterator[TwilioStandIn]:
+    standin = TwilioStandIn(
+        ledger=ledger, faults=faults, pace=INSTANT, account_sid=ACCOUNT, auth_token=TOKEN
+    )
+    standin.start()
+    standin.webhook_url = f"{bot.url}/"
+    yield standin
+    standin.stop()
+
+
+@pytest.fixture
+def client(twilio: TwilioStandIn) -> Any:
+    """Twilio's own SDK."""
+    client = Client(ACCOUNT, TOKEN)
+    client.api.base_url = client.messaging.base_url = twilio.url
+    return client
+
+
+def rules(ledger: Ledger) -> list[str]:
+    return [violation.rule for violation in ledger.violations]
+
+
+def send(twilio: TwilioStandIn, **fields: Any) -> requests.Response:
+    """POST Messages.json as the account; an empty field is left out."""
+    form = {"To": USER, "From": SENDER} | fields
+    return requests.post(
+        f"{twilio.url}/2010-04-01/Accounts/{ACCOUNT}/Messages.json",
+        data={name: value for name, value in form.items() if value != ""},
+        auth=(ACCOUNT, TOKEN),
+        timeout=5,
+    )
+
+
+# Inbound
+
+
+def test_signature_agrees_with_published_vectors() -> None:
+    """The signature is right for Twilio's own test vectors (contracts/twilio.md §2.3)."""
+    form = {
+        "CallSid": "CA1234567890ABCDE",
+        "Caller": "+14158675310",
+        "Digits": "1234",
+        "From": "+14158675310",
+        "To": "+18005551212",
+    }
+    url = "https://example.com/myapp.php?foo=1&bar=2"
+    assert sign(f"{url}#rc=2", form, "12345") == "L/OH5YylLD5NRKLltdqwSvS0BnU="
+    repeated: Fields = {
+        "Sid": "CA123",
+        "SidAccount": "AC123",
+        "Digits": ["5678", "1234", "1234"],
+    }
+    url = "https://mycompany.com/myapp.php?foo=1&bar=2"
+    assert sign(url, repeated, "12345") == "IK+Dwps556ElfBT0I3Rgjkr1wJU="
+
+
+def test_a_text_reaches_the_webhook_as_twilio_sends_it(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A text arrives with every field, the usual headers, and a signature the SDK accepts."""
+    twilio.public_webhook_url = "https://bot.example.com/"
+    delivery = twilio.say(USER, "Hi & bye +1 ñ\nline2 ")
+    form, headers = bot.received[0], bot.headers[0]
+    assert (delivery.status, delivery.sid) == (200, form["MessageSid"])
+    assert len(form) == 17
+    assert form["Body"] == "Hi & bye +1 ñ\nline2 "
+    assert headers["User-Agent"] == "TwilioProxy/1.1"
+    validator = RequestValidator(TOKEN)
+    assert validator.validate("https://bot.example.com/", form, headers["X-Twilio-Signature"])
+    assert twilio.ledger.violations == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message_type", "expected"),
+    [
+        ("image", (), "image", {"NumMedia": "1", "MediaContentType0": "image/jpeg"}),
+        ("document", (), "document", {"Body": "invoice.pdf"}),
+        ("sticker", (), "sticker", {"MediaContentType0": "image/webp"}),
+        ("video", (), "video", {"MediaContentType0": "video/mp4"}),
+        ("contact", (), "contacts", {"MediaContentType0": "text/vcard", "Body": ""}),
+        ("location", (), "location", {"Latitude": "37.7879277", "NumMedia": "0", "Body": ""}),
+        ("button", ("Confirm",), "interactive", {"Body": "Confirm", "ButtonText": "Confirm"}),
+        ("list_choice", ("Row",), "interactive", {"Body": "Row", "ListTitle": "Row"}),
+        ("reaction", (), "reaction", {"Body": "", "NumMedia": "0"}),
+    ],
+)
+def test_every_kind_of_message_can_be_sent(
+    twilio: TwilioStandIn,
+    bot: Bot,
+    kind: str,
+    arguments: tuple[str, ...],
+    message_type: str,
+    expected: dict[str, str],
+) -> None:
+    """Each kind of message arrives with its type and its own fields."""
+    form = getattr(twilio.forms, kind)(USER, *arguments)
+    assert twilio.deliver(form).status == 200
+    assert bot.received[0]["MessageType"] == message_type
+    assert expected.items() <= bot.received[0].items()
+    assert form["MessageSid"].startswith("MM" if form["NumMedia"] == "1" else "SM")
+
+
+def test_a_user_who_hides_the_number_has_none(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A business-scoped user arrives without WaId, and can be answered."""
+    user = "whatsapp:US.13491208655302741918"
+    twilio.say(user, "hi")
+    assert bot.received[0]["From"] == user
+    assert "WaId" not in bot.received[0]
+    assert send(twilio, To=user, Body="hello").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Response("<Response/>", 500, content_type="text/xml"), "11200"),
+        (Response("<Response>", content_type="text/xml"), "12100"),
+        (Response("", content_type="text/xml"), "12100"),
+        (Response("<Answer/>", content_type="text/xml"), "12100"),
+        (Response("{}", content_type="application/json"), "12300"),
+        (Response("<Response/>", content_type="text/html"), "12300"),
+        (Response(f"<Response>{' ' * 65536}</Response>", content_type="text/xml"), "11750"),
+        (
+            Response("<Response><Message><Body/></Message></Response>", content_type="text/xml"),
+            "14103",
+        ),
+        (
+            Response("<Response/>", content_type="text/xml", headers={"Set-Cookie": "a=b"}),
+            "the webhook sets a cookie",
+        ),
+        (Response("OK", content_type="text/plain"), "text/plain is sent to the user"),
+    ],
+)
+def test_wrong_answers_of_the_webhook_are_violations(
+    twilio: TwilioStandIn, bot: Bot, answer: Response, error: str
+) -> None:
+    """What Twilio would log about an answer is written down."""
+    bot.answer = answer
+    twilio.say(USER, "hi")
+    assert [rule.startswith(error) for rule in rules(twilio.ledger)] == [True]
+
+
+def test_a_late_answer_is_a_violation(twilio: TwilioStandIn, bot: Bot) -> None:
+    """An answer that does not come in time is given up, and written down."""
+    bot.may_answer.clear()
+    assert twilio.deliver(twilio.forms.text(USER, "hi"), timeout=0.2).status == 0
+    bot.may_answer.set()
+    assert rules(twilio.ledger) == ["11205 total timeout triggered: no answer within 0.2 s"]
+
+
+def test_a_bot_that_is_down_breaks_no_contract(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A refused connection gives status 0 and no violation."""
+    bot.stop()
+    assert twilio.say(USER, "hi").status == 0
+    assert twilio.ledger.violations == []
+
+
+def test_twiml_messages_are_sent(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A text in the TwiML reaches the user."""
+    twiml = "<Response><Message><Body>a</Body></Message><Message>b</Message></Response>"
+    bot.answer = Response(twiml, content_type="application/xml")
+    twilio.say(USER, "hi")
+    sent = twilio.wait_for_messages(USER, 2)
+    assert [(one.body, one.direction) for one in sent] == [
+        ("a", "outbound-reply"),
+        ("b", "outbound-reply"),
+    ]
+
+
+def test_unsigned_deliveries_are_not_twilios(twilio: TwilioStandIn, bot: Bot) -> None:
+    """An unsigned post has no signature, opens no window, and a refusal of it is right."""
+    bot.answer = Response(status=403)
+    form = twilio.forms.text(USER, "hi")
+    assert twilio.deliver(form, signed=False).status == 403
+    assert "X-Twilio-Signature" not in bot.headers[0]
+    assert twilio.ledger.violations == []
+    sid = send(twilio, Body="x").json()["sid"]
+    assert ended(twilio, sid, "undelivered").error_code == 63016
+
+
+# Media
+
+
+def media(twilio: TwilioStandIn, bot: Bot, audio: bytes = b"OggS", **options: Any) -> str:
+    twilio.speak(USER, audio, **options)
+    return bot.received[-1]["MediaUrl0"]
+
+
+def test_a_recording_is_fetched_over_two_hosts(
+    twilio: TwilioStandIn, bot: Bot, note: bytes
+) -> None:
+    """With credentials the API leads to another host, which serves the file to anyone."""
+    url = media(twilio, bot, note)
+    hop = requests.get(url, auth=(ACCOUNT, TOKEN), allow_redirects=False, timeout=5)
+    assert hop.status_code == 307
+    assert hop.headers["Location"].startswith(f"http://localhost:{twilio.cdn.port}/{ACCOUNT}/")
+    answer = requests.get(url, auth=(ACCOUNT, TOKEN), timeout=5)
+    assert (answer.content, answer.headers["Content-Type"]) == (note, "audio/ogg")
+    assert twilio.ledger.violations == []
+
+
+@pytest.mark.parametrize("auth", [None, (ACCOUNT, "wrong"), ("SK1", TOKEN)])
+def test_recordings_want_credentials(
+    twilio: TwilioStandIn, bot: Bot, auth: tuple[str, str] | None
+) -> None:
+    """Without the account's credentials there is no recording, only Twilio's 20003."""
+    answer = requests.get(media(twilio, bot), auth=auth, timeout=5)
+    assert (answer.status_code, answer.json()["code"]) == (401, 20003)
+    assert rules(twilio.ledger) == ["missing or wrong credentials"]
+
+
+def test_the_cdn_refuses_credentials(twilio: TwilioStandIn, bot: Bot) -> None:
+    """Credentials that follow the redirect are refused and written down."""
+    url = media(twilio, bot)
+    hop = requests.get(url, auth=(ACCOUNT, TOKEN), allow_redirects=False, timeout=5)
+    leak = requests.get(hop.headers["Location"], auth=(ACCOUNT, TOKEN), timeout=5)
+    assert leak.status_code == 400
+    assert rules(twilio.ledger) == ["credentials were sent to the CDN host"]
+
+
+def test_cdn_addresses_expire_and_cannot_be_made_up(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A CDN address works only as signed, and for a while."""
+    url = media(twilio, bot)
+    twilio.cdn.signed_seconds = -1
+    assert requests.get(url, auth=(ACCOUNT, TOKEN), timeout=5).status_code == 403
+    twilio.cdn.signed_seconds = 60
+    hop = requests.get(url, auth=(ACCOUNT, TOKEN), allow_redirects=False, timeout=5)
+    changed = hop.headers["Location"].replace("Expires=", "Expires=9")
+    assert requests.get(changed, timeout=5).status_code == 403
+
+
+def test_a_recording_may_not_be_there_yet(twilio: TwilioStandIn, bot: Bot) -> None:
+    """The first calls for a recording answer 404 if the note says so."""
+    url = media(twilio, bot, not_ready=Ready(calls=2))
+    status = [requests.get(url, auth=(ACCOUNT, TOKEN), timeout=5).status_code for _ in range(3)]
+    assert status == [404, 404, 200]
+    later = media(twilio, bot, not_ready=Ready(seconds=60))
+    assert requests.get(later, auth=(ACCOUNT, TOKEN), timeout=5).status_code == 404
+
+
+def test_a_recording_can_be_deleted(twilio: TwilioStandIn, bot: Bot, client: Any) -> None:
+    """Media are listed, and gone once deleted."""
+    url = media(twilio, bot)
+    sid = bot.received[-1]["MessageSid"]
+    found = client.messages(sid).media.list()
+    assert [(one.content_type, one.parent_sid) for one in found] == [("audio/ogg", sid)]
+    assert client.messages(sid).media(found[0].sid).delete()
+    assert requests.get(url, auth=(ACCOUNT, TOKEN), timeout=5).status_code == 404
+
+
+# Sending
+
+
+def ended(twilio: TwilioStandIn, sid: str, status: str) -> Any:
+    def found() -> list[Any]:
+        return [one for one in twilio.messages() if (one.sid, one.status) == (sid, status)]
+
+    return twilio.ledger.wait_for(found, 5)[0]
+
+
+def test_a_text_is_accepted_and_delivered(twilio: TwilioStandIn, client: Any) -> None:
+    """The SDK's create gives a queued message that is delivered shortly after."""
+    twilio.say(USER, "hi")
+    created = client.messages.create(to=USER, from_=SENDER, body="*hello*\n\n- one\n- two")
+    assert (created.status, created.direction, created.num_media) == (
+        "queued",
+        "outbound-api",
+        "0",
+    )
+    assert ended(twilio, created.sid, "delivered").body.startswith("*hello*")
+    assert client.messages(created.sid).fetch().status == "delivered"
+    assert twilio.ledger.violations == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"To": "", "Body": "x"}, 21604),
+        ({"To": "+14155550100", "Body": "x"}, 21211),
+        ({"To": "whatsapp:14155550100", "Body": "x"}, 21211),
+        ({"From": "", "Body": "x"}, 21603),
+        ({"From": "whatsapp:+15550000000", "Body": "x"}, 63007),
+        ({"Body": ""}, 21602),
+        ({"Body": " \n"}, 21602),
+        ({"Body": "x" * 1601}, 21617),
+        ({"Body": "🚀" * 801}, 21617),
+        ({"MediaUrl": "not an address"}, 21620),
+        ({"MediaUrl": ["http://a.example/x"] * 11}, 21623),
+        ({"Body": "x", "StatusCallback": "/status"}, 21609),
+    ],
+)
+def test_wrong_messages_are_refused(
+    twilio: TwilioStandIn, fields: dict[str, Any], code: int
+) -> None:
+    """What Twilio refuses is refused with its code in its form, and written down."""
+    answer = send(twilio, **fields)
+    error = answer.json()
+    assert (answer.status_code, error["code"], error["status"]) == (400, code, 400)
+    assert error["more_info"] == f"https://www.twilio.com/docs/errors/{code}"
+    assert str(code) in " ".join(rules(twilio.ledger))
+    assert twilio.messages() == []
+
+
+def test_the_longest_text_is_taken(twilio: TwilioStandIn) -> None:
+    """Exactly 1600 characters are not too many."""
+    twilio.say(USER, "hi")
+    assert send(twilio, Body="x" * 1600).status_code == 201
+    assert twilio.ledger.violations == []
+
+
+def test_wrong_credentials_are_an_sdk_error(twilio: TwilioStandIn) -> None:
+    """The SDK raises its usual exception for a wrong token."""
+    client = Client(ACCOUNT, "wrong")
+    client.api.base_url = twilio.url
+    with pytest.raises(TwilioRestException) as raised:
+        client.messages.create(to=USER, from_=SENDER, body="x")
+    assert (raised.value.status, raised.value.code) == (401, 20003)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"Body": "a\x07b"}, "control characters in the text: U+0007"),
+        ({"Body": "\ufeffa"}, "control characters in the text: U+FEFF"),
+        ({"Body": "**bold**"}, "Markdown left in the text: bold"),
+        ({"Body": "[a](https://example.com)"}, "Markdown left in the text: link"),
+        ({"Body": "## Steps"}, "Markdown left in the text: heading"),
+        ({"Body": "| a | b |"}, "Markdown left in the text: table"),
+        ({"Body": "a", "body": "b"}, "unknown parameter body"),
+    ],
+)
+def test_ugly_texts_are_violations(
+    twilio: TwilioStandIn, fields: dict[str, str], rule: str
+) -> None:
+    """A text that a user could not read well is taken, but written down."""
+    twilio.say(USER, "hi")
+    assert send(twilio, **fields).status_code == 201
+    assert rules(twilio.ledger) == [rule]
+
+
+@pytest.mark.parametrize("body", ["2 ** 3", "`**x**`", "```\n# a\n| b |\n```", "1 | 2", "#1 ~ 2"])
+def test_code_and_arithmetic_are_no_markdown(twilio: TwilioStandIn, body: str) -> None:
+    """What only looks like Markdown is left in peace."""
+    twilio.say(USER, "hi")
+    assert send(twilio, Body=body).status_code == 201
+    assert twilio.ledger.violations == []
+
+
+def test_outside_the_window_nothing_is_delivered(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A message to a user who has not written for a day is accepted, then undelivered."""
+    twilio.say(USER, "hi")
+    twilio.close_window(USER)
+    sid = send(twilio, Body="x", StatusCallback=f"{bot.url}/status").json()["sid"]
+    assert ended(twilio, sid, "undelivered").error_code == 63016
+    twilio.ledger.wait_for(lambda: bot.callbacks, 5)
+    assert (bot.callbacks[0]["MessageStatus"], bot.callbacks[0]["ErrorCode"]) == (
+        "undelivered",
+        "63016",
+    )
+    assert rules(twilio.ledger) == ["outside the 24 h window of the user's last message"]
+
+
+def test_faults_come_in_twilios_words(twilio: TwilioStandIn, client: Any, faults: Faults) -> None:
+    """A 429 fault is the one that Twilio documents."""
+    faults.add(Fault("twilio", "send", status=429))
+    with pytest.raises(TwilioRestException) as raised:
+        client.messages.create(to=USER, from_=SENDER, body="x")
+    assert (raised.value.status, raised.value.code) == (429, 20429)
+
+
+def test_a_vanished_answer_leaves_the_message(twilio: TwilioStandIn, faults: Faults) -> None:
+    """A message whose answer was lost is delivered all the same."""
+    twilio.say(USER, "hi")
+    faults.add(Fault("twilio", "send", "vanish"))
+    with pytest.raises(requests.ConnectionError):
+        send(twilio, Body="x")
+    assert len(twilio.messages(USER)) == 1
+
+
+# Voice notes and callbacks
+
+
+def test_a_voice_note_is_fetched_and_delivered(
+    twilio: TwilioStandIn, bot: Bot, note: bytes
+) -> None:
+    """The recording is fetched by HEAD and GET, kept, and signed callbacks tell its way."""
+    twilio.say(USER, "hi")
+    callback = f"{bot.url}/status"
+    created = send(twilio, MediaUrl=bot.publish(note), StatusCallback=callback).json()
+    assert created["sid"].startswith("MM")
+    voice = twilio.wait_for_voice(USER, 5)
+    assert (voice.audio, voice.audio_type) == (note, "audio/ogg")
+    assert bot.methods == ["HEAD", "GET"]
+    twilio.ledger.wait_for(lambda: len(bot.callbacks) == 2, 5)
+    assert [one["MessageStatus"] for one in bot.callbacks] == ["sent", "delivered"]
+    signature = bot.headers[-1]["X-Twilio-Signature"]
+    assert RequestValidator(TOKEN).validate(callback, bot.callbacks[-1], signature)
+    assert twilio.ledger.violations == []
+
+
+Spoil = Callable[[bytes], bytes]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (lambda note: b"", "the file is empty"),
+        (lambda note: b"ID3" + note, "not an Ogg file"),
+        (lambda note: note + note, "a chained Ogg: it holds more than one stream"),
+        (lambda note: note[:-10], "the last page is cut off"),
+        (lambda note: note[:-1] + bytes([note[-1] ^ 1]), "wrong checksum"),
+        (lambda note: recording(channels=2), "2 channels instead of one"),
+    ],
+)
+def test_what_is_no_voice_note_is_not_delivered(
+    twilio: TwilioStandIn, bot: Bot, note: bytes, spoil: Spoil, rule: str
+) -> None:
+    """A recording that a phone could not play ends as undelivered with 63019."""
+    twilio.say(USER, "hi")
+    sid = send(twilio, MediaUrl=bot.publish(spoil(note))).json()["sid"]
+    message = ended(twilio, sid, "undelivered")
+    assert (message.error_code, message.audio) == (63019, None)
+    assert rules(twilio.ledger)[0].startswith(f"the recording is no voice note: {rule}")
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "audio/mpeg", "audio/opus"])
+def test_a_recording_needs_the_right_type(
+    twilio: TwilioStandIn, bot: Bot, note: bytes, kind: str
+) -> None:
+    """A recording under any type but audio/ogg is undelivered."""
+    twilio.say(USER, "hi")
+    sid = send(twilio, MediaUrl=bot.publish(note, kind)).json()["sid"]
+    assert ended(twilio, sid, "undelivered").error_code == 63019
+    assert rules(twilio.ledger) == [f"the MediaUrl has content type {kind}, not audio/ogg"]
+
+
+def test_a_recording_that_is_gone_is_undelivered(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A MediaUrl that answers 404 is a violation; one out of reach is only undelivered."""
+    twilio.say(USER, "hi")
+    sid = send(twilio, MediaUrl=f"{bot.url}/media/gone.ogg").json()["sid"]
+    assert ended(twilio, sid, "undelivered").error_code == 63019
+    assert rules(twilio.ledger) == ["HEAD of the MediaUrl answered 404"]
+    bot.stop()
+    sid = send(twilio, MediaUrl=f"{bot.url}/media/gone.ogg").json()["sid"]
+    assert ended(twilio, sid, "undelivered").error_code == 63019
+    assert len(twilio.ledger.violations) == 1
+
+
+def test_imperfect_voice_notes_are_delivered_but_noted(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A note without play button, under a name that can be guessed, arrives; both are noted."""
+    twilio.say(USER, "hi")
+    large = recording(seconds=18, rate="256k")
+    assert len(large) > VOICE_NOTE_LIMIT
+    send(twilio, Body="caption", MediaUrl=bot.publish(large, name="1.ogg"))
+    assert twilio.wait_for_voice(USER, 5).body == ""
+    assert rules(twilio.ledger) == [
+        "a text and a recording in one message: the text is lost",
+        f"the note has {len(large)} bytes; over 512 KB it loses its play button",
+        "the MediaUrl can be guessed: its name is shorter than 128 bits",
+    ]
+
+
+def test_a_refused_callback_is_a_violation(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A status callback wants a 2xx."""
+    twilio.say(USER, "hi")
+    bot.callback_status = 500
+    send(twilio, Body="x", StatusCallback=f"{bot.url}/status")
+    twilio.ledger.wait_for(lambda: len(twilio.ledger.violations) == 2, 5)
+    assert rules(twilio.ledger) == ["11200 the callback answered 500"] * 2
+
+
+# Listing and typing
+
+
+def test_messages_are_listed_newest_first(twilio: TwilioStandIn, client: Any) -> None:
+    """The list holds both directions, filtered by address and time, page by page."""
+    for text in ("one", "two", "three"):
+        twilio.say(USER, text)
+    send(twilio, Body="answer")
+    received = client.messages.list(to=SENDER, page_size=2)
+    assert [one.body for one in received] == ["three", "two", "one"]
+    assert {one.direction for one in received} == {"inbound"}
+    now = datetime.now(UTC)
+    assert len(client.messages.list(date_sent_after=now - timedelta(minutes=1))) == 4
+    assert client.messages.list(date_sent_after=now + timedelta(minutes=1)) == []
+
+
+def typing(twilio: TwilioStandIn, version: str, **body: Any) -> requests.Response:
+    return requests.post(
+        f"{twilio.url}/{version}/Indicators/Typing.json",
+        auth=(ACCOUNT, TOKEN),
+        timeout=5,
+        **body,
+    )
+
+
+def test_typing_is_shown_for_an_inbound_message(twilio: TwilioStandIn, client: Any) -> None:
+    """Both versions of the indicator take the SID of a message that a user sent."""
+    sid = twilio.say(USER, "hi").sid
+    assert client.messaging.v2.typing_indicator.create(channel="whatsapp", message_id=sid).success
+    body = {"channel": "WHATSAPP", "messageId": sid}
+    assert typing(twilio, "v3", json=body).json() == {"success": True}
+    assert twilio.typed == [sid, sid]
+    assert twilio.ledger.violations == []
+
+
+@pytest.mark.parametrize(
+    ("version", "body"),
+    [
+        ("v2", {"data": {"channel": "WHATSAPP", "messageId": "{sid}"}}),
+        ("v3", {"json": {"channel": "whatsapp", "messageId": "{sid}"}}),
+        ("v3", {"data": {"channel": "WHATSAPP", "messageId": "{sid}"}}),
+        ("v3", {"json": {"channel": "WHATSAPP", "messageId": "{sid}", "to": USER}}),
+        ("v2", {"data": {"channel": "whatsapp"}}),
+        ("v2", {"data": {"channel": "whatsapp", "messageId": "test123"}}),
+        ("v2", {"data": {"channel": "whatsapp", "messageId": "SM" + "0" * 32}}),
+    ],
+)
+def test_wrong_typing_calls_are_refused(
+    twilio: TwilioStandIn, version: str, body: dict[str, dict[str, str]]
+) -> None:
+    """A wrong channel, form or message is refused and written down."""
+    sid = twilio.say(USER, "hi").sid
+    filled = {
+        way: {name: value.replace("{sid}", sid) for name, value in fields.items()}
+        for way, fields in body.items()
+    }
+    assert typing(twilio, version, **filled).status_code == 400
+    assert (len(twilio.ledger.violations), twilio.typed) == (1, [])
+
+
+def test_two_hundred_messages_at_once(twilio: TwilioStandIn, bot: Bot, note: bytes) -> None:
+    """A burst of voice notes is accepted, fetched and delivered without loss."""
+    twilio.say(USER, "hi")
+    urls = [bot.publish(note) for _ in range(200)]
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda url: send(twilio, MediaUrl=url).status_code, urls))
+    assert answers == [201] * 200
+    twilio.wait_for_voice(USER, 20, count=200)
+    assert twilio.ledger.violations == []

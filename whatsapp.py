@@ -1,0 +1,135 @@
+"""Twilio: sending text, voice notes and the typing indicator (contracts/twilio.md §5, §6)."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import requests
+import structlog
+from twilio.base.exceptions import TwilioException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.rest import Client
+
+from connections import prepare_session
+from errors import SendBusy, SendRefused, SendUncertain
+from metrics import Metrics
+from retrying import never_sent, patiently
+from segments import split_message
+from settings import Settings
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+SEND_TIMEOUT = 10.0
+TYPING_TIMEOUT = 3.0
+# 429 is documented as never processed, so waiting is all it takes (contracts/twilio.md §5.5).
+RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
+# How long Twilio may need to list a message whose acceptance we did not hear of.
+LISTING_DELAY = 1.0
+LISTED = 20
+CLOCK_SKEW = timedelta(seconds=2)
+
+_INBOUND_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
+
+
+class WhatsApp:
+    """Our WhatsApp sender at Twilio."""
+
+    def __init__(self, *, settings: Settings, metrics: Metrics, width: int) -> None:
+        self._sender = settings.TWILIO_WHATSAPP_FROM
+        self._metrics = metrics
+        self._client = _client(settings, SEND_TIMEOUT, width)
+        self._typing = _client(settings, TYPING_TIMEOUT, width)
+        # Importing these takes 80 ms; better now than in the first turn.
+        self._messages = self._client.messages
+        self._indicator = self._typing.messaging.v2.typing_indicator
+
+    def send_text(self, to: str, text: str) -> list[str]:
+        """Send ``text`` in as many messages as it takes, in order; returns their SIDs.
+
+        A part is sent again only when it surely was not sent, or when Twilio does not list it.
+        Raises ``SendError``.
+        """
+        return [self._send_part(to, part) for part in split_message(text)]
+
+    def send_voice(self, to: str, url: str) -> str:
+        """Send the voice note that Twilio can fetch from ``url``. Raises ``SendError``."""
+        return self._create(to=to, media_url=[url])
+
+    def show_typing(self, message_sid: str) -> None:
+        """Mark the message read and show that an answer is on its way; failing is harmless."""
+        if not _INBOUND_SID.fullmatch(message_sid):
+            return
+        try:
+            self._indicator.create(channel="whatsapp", message_id=message_sid)
+        except (TwilioException, requests.RequestException, ValueError) as error:
+            self._metrics.count("typing_failed")
+            log.info("Typing indicator failed", error=_reason(error))
+
+    def _send_part(self, to: str, text: str) -> str:
+        since = datetime.now(UTC) - CLOCK_SKEW
+        try:
+            return self._create(to=to, body=text)
+        except SendUncertain as error:
+            log.warning("Twilio did not say whether it took the message", error=str(error))
+            return self._listed(to, text, since) or self._create(to=to, body=text)
+
+    def _create(self, **message: object) -> str:
+        with self._metrics.timed("send_time"):
+            sent = patiently(RETRY_DELAYS)(
+                _translated, lambda: self._messages.create(from_=self._sender, **message)
+            )
+        return str(sent.sid)
+
+    def _listed(self, to: str, text: str, since: datetime) -> str | None:
+        """The SID of a message that Twilio took although its answer got lost."""
+        time.sleep(LISTING_DELAY)
+        recent = patiently(RETRY_DELAYS)(
+            _translated, lambda: self._messages.list(to=to, limit=LISTED)
+        )
+        for message in recent:
+            if message.body == text and (message.date_created or since) >= since:
+                return str(message.sid)
+        return None
+
+
+def _client(settings: Settings, timeout: float, width: int) -> Client:
+    http = TwilioHttpClient(timeout=timeout)
+    if http.session is not None:
+        prepare_session(http.session, settings, width=width)
+    client = Client(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN, http_client=http)
+    # The SDK would take a region from the environment and rewrite the host with it.
+    client.region = client.edge = None
+    client.api.base_url = settings.TWILIO_API_URL
+    client.messaging.base_url = settings.TWILIO_MESSAGING_URL
+    return client
+
+
+def _translated(call: Callable[[], T]) -> T:
+    """Make a call; whatever the SDK raises becomes a ``SendError`` (contracts/twilio.md §8)."""
+    try:
+        return call()
+    except TwilioException as error:
+        status = getattr(error, "status", 500)
+        if status == 429:
+            raise SendBusy(_reason(error)) from None
+        if status >= 500:
+            raise SendUncertain(_reason(error)) from None
+        raise SendRefused(_reason(error)) from None
+    except requests.RequestException as error:
+        kind = SendBusy if never_sent(error) else SendUncertain
+        raise kind(_reason(error)) from None
+    except json.JSONDecodeError as error:
+        raise SendUncertain("Twilio answered with something else than JSON") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What may be logged: Twilio's code, never its text, which can quote the message."""
+    code = getattr(error, "code", None)
+    return f"Twilio error {code}" if code else type(error).__name__
