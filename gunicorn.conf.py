@@ -20,6 +20,9 @@ timeout = 30
 # Twilio posts a burst at once; the kernel queues what 32 threads have not picked up yet.
 backlog = 2048
 
+# Nobody manages the server through a socket in the home directory.
+control_socket_disable = True
+
 # Request lines would show nothing that /metrics does not, and might show signed addresses.
 accesslog = None
 

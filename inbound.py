@@ -44,7 +44,7 @@ class Inbound:
 
 def read_message(form: Mapping[str, str]) -> Inbound:
     """Read the form of ``POST /``. Raises ``MalformedRequest``."""
-    sid = form.get("MessageSid") or form.get("SmsMessageSid") or ""
+    sid = form.get("MessageSid", "")
     sender = form.get("From", "")
     if not SID.fullmatch(sid):
         raise MalformedRequest("MessageSid is missing or not a SID")

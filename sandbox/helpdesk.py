@@ -170,10 +170,10 @@ class _Shelf:
         return entry if score >= _LEAST_SCORE else None
 
     def _score(self, keywords: frozenset[str], asked: list[str]) -> float:
-        """A keyword counts the less, the more entries have it."""
+        """Each word that was asked counts once, and the less, the more entries have it."""
         return sum(
-            max(resembles(keyword, word) for word in asked) / self.shared[keyword]
-            for keyword in keywords
+            max(resembles(keyword, word) / self.shared[keyword] for keyword in keywords)
+            for word in asked
         )
 
 
@@ -201,7 +201,7 @@ class _Desk:
         return []
 
     def entry(self, text: str) -> Entry | None:
-        asked = words(text)
+        asked = list(dict.fromkeys(words(text)))
         return self._shelves[_language(text)].best(asked) if asked else None
 
     def unknown(self, text: str) -> Message:

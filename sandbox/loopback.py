@@ -97,7 +97,7 @@ class _Handler(WSGIRequestHandler):
             try:
                 if not is_broken(self.connection):
                     self._answer(head[0], head[1], chunks)
-                    pass
+                    _drain(body)
             finally:
                 getattr(chunks, "close", _nothing)()
         except (OSError, ClientDisconnected):

@@ -26,6 +26,8 @@ class StandIn:
     """
 
     service = ""
+    # The address it is known by where that is not its port: behind a proxy that speaks TLS.
+    public_url: str | None = None
 
     def __init__(self, *, ledger: Ledger, faults: Faults, pace: Pace, port: int = 0) -> None:
         self.ledger = ledger
@@ -41,8 +43,8 @@ class StandIn:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``, without a trailing slash."""
-        return f"http://127.0.0.1:{self.port}"
+        """``http://127.0.0.1:PORT`` or ``public_url``, without a trailing slash."""
+        return self.public_url or f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._server.start()

@@ -118,7 +118,7 @@ class TwilioCdn(StandIn):
             "Signature": self._signature(path, expires),
             "Key-Pair-Id": KEY_PAIR_ID,
         }
-        return f"http://{self.host}{path}?{urlencode(query)}"
+        return f"{self.public_url or f'http://{self.host}'}{path}?{urlencode(query)}"
 
     def error(self, status: int) -> Response:
         code = {400: "InvalidArgument", 403: "AccessDenied", 404: "NoSuchKey"}.get(

@@ -1,0 +1,99 @@
+"""The addresses that the open internet can reach."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+
+from sandbox.twilio_webhook import sign
+from tests.e2e.world import World
+
+
+def test_get_says_that_the_service_is_alive(world: World) -> None:
+    answer = requests.get(world.bridge.url, timeout=10)
+    assert (answer.status_code, answer.text) == (200, "OK")
+
+
+def test_a_forged_signature_is_refused_before_anything_happens(world: World) -> None:
+    form = world.twilio.forms.text(world.user(), "hello")
+    answer = requests.post(
+        world.bridge.url, data=form, headers={"X-Twilio-Signature": "forged"}, timeout=10
+    )
+    assert answer.status_code == 403
+    assert answer.content == b""
+    assert not world.sandbox.ledger.calls()
+
+
+def test_an_unsigned_request_from_elsewhere_is_refused(world: World) -> None:
+    """A router in front of the service adds X-Forwarded-For; then it came from outside."""
+    answer = requests.post(
+        world.bridge.url,
+        data=world.twilio.forms.text(world.user(), "hello"),
+        headers={"X-Forwarded-For": "203.0.113.9"},
+        timeout=10,
+    )
+    assert answer.status_code == 403
+
+
+def test_a_query_is_part_of_what_is_signed(world: World) -> None:
+    """Percent signs stay as they came: Flask's own decoded address would not verify."""
+    user = world.user()
+    form = world.twilio.forms.text(user, "hello")
+    address = f"{world.bridge.url}/?tenant=a%2Fb&name=%C3%A9"
+    signature = sign(address, form, world.bridge.settings["TWILIO_AUTH_TOKEN"])
+    other = address.replace("a%2Fb", "c")
+    headers = {"X-Twilio-Signature": signature}
+    assert requests.post(other, data=form, headers=headers, timeout=10).status_code == 403
+    assert world.twilio.deliver(form, url=address).status == 200
+    world.answers(user, 1)
+
+
+def test_another_account_is_refused(world: World) -> None:
+    form = {**world.twilio.forms.text(world.user(), "hello"), "AccountSid": f"AC{'0' * 32}"}
+    assert world.twilio.deliver(form).status == 403
+    world.sandbox.ledger.clear()
+
+
+@pytest.mark.parametrize(
+    "change", [{"MessageSid": ""}, {"MessageSid": "../etc"}, {"From": ""}, {"From": "x" * 300}]
+)
+def test_a_signed_request_that_is_no_message_is_a_clear_error(
+    world: World, change: dict[str, str]
+) -> None:
+    form = {**world.twilio.forms.text(world.user(), "hello"), **change}
+    answer = requests.post(world.bridge.url, data=form, timeout=10)
+    assert answer.status_code == 400
+
+
+def test_credentials_are_sent_to_twilio_only(world: World) -> None:
+    """A MediaUrl0 that points elsewhere is not fetched at all."""
+    user = world.user()
+    form = dict(world.twilio.forms.voice(user, b"OggS"))
+    form["MediaUrl0"] = f"{world.sandbox.elevenlabs.url}/steal"
+    world.twilio.deliver(form)
+    assert world.answers(user, 1)[0].body.startswith("Sorry, I couldn't fetch")
+    assert not world.sandbox.ledger.calls("elevenlabs")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_voice_note_that_is_gone_or_was_never_there_is_404(world: World, method: str) -> None:
+    answer = requests.request(method, f"{world.bridge.url}/media/{'0' * 32}.ogg", timeout=10)
+    assert answer.status_code == 404
+
+
+def test_a_voice_note_has_the_headers_that_twilio_wants(world: World) -> None:
+    user = world.user()
+    world.twilio.speak(user, world.note("Thanks"))
+    voice = world.twilio.wait_for_voice(user)
+    assert voice.media_url is not None
+    assert voice.audio is not None
+    head = requests.head(voice.media_url, timeout=10)
+    assert head.headers["Content-Type"] == "audio/ogg"
+    assert head.headers["Content-Length"] == str(len(voice.audio))
+    assert head.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Set-Cookie" not in head.headers
+
+
+def test_a_body_that_is_too_large_is_refused(world: World) -> None:
+    answer = requests.post(world.bridge.url, data={"Body": "x" * 300_000}, timeout=10)
+    assert answer.status_code == 413

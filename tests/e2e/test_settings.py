@@ -1,0 +1,150 @@
+"""What operators can change."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+import requests
+
+from sandbox.agentforce_events import StreamStyle
+from sandbox.bridge import ROOT, web_command
+from sandbox.faults import Fault
+from tests.e2e.conftest import StartWorld
+from tests.e2e.world import World
+
+QUESTION = "How do I register an electronic invoice?"
+
+
+def test_the_synchronous_endpoint_gives_the_same_answers(start_world: StartWorld) -> None:
+    with start_world(AGENTFORCE_STREAMING="false") as world:
+        user = world.user()
+        world.twilio.say(user, QUESTION)
+        world.twilio.say(user, "I want to talk to a human")
+        world.twilio.say(user, "test empty")
+        world.twilio.say(user, "test error")
+        bodies = [message.body for message in world.answers(user, 4)]
+        assert bodies[0].startswith("To register an electronic invoice")
+        assert "handing you over to a person" in bodies[1]
+        assert bodies[2].startswith("Sorry, I have no answer")
+        assert bodies[3].startswith("Sorry, I couldn't get an answer")
+        assert not any(question.streamed for question in world.asked(user))
+        world.check()
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        StreamStyle(newline="\r\n"),
+        StreamStyle(writes="pieces"),
+        StreamStyle(writes="split_character"),
+        StreamStyle(writes="joined"),
+        StreamStyle(text_chunks=False),
+    ],
+    ids=["CRLF", "pieces", "split character", "joined", "no chunks"],
+)
+def test_the_stream_is_read_however_it_is_cut(world: World, style: StreamStyle) -> None:
+    agent = world.sandbox.agentforce
+    usual, agent.stream_style = agent.stream_style, style
+    try:
+        user = world.user()
+        world.twilio.say(user, "كيف أسجل فاتورة إلكترونية؟")
+        (answer,) = world.answers(user, 1)
+        assert answer.body.startswith("لتسجيل فاتورة إلكترونية")
+        assert answer.body.count("سجّل الدخول") == 1
+    finally:
+        agent.stream_style = usual
+
+
+def test_a_stream_without_its_end_is_an_error(world: World) -> None:
+    agent = world.sandbox.agentforce
+    usual, agent.stream_style = agent.stream_style, StreamStyle(end_of_turn=False)
+    try:
+        user = world.user()
+        world.twilio.say(user, "hello")
+        assert world.answers(user, 1)[0].body.startswith("Sorry, I couldn't get an answer")
+    finally:
+        agent.stream_style = usual
+
+
+def test_a_late_answer_is_announced_once_and_still_sent(start_world: StartWorld) -> None:
+    with start_world(STILL_WORKING_AFTER="0.2") as world:
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1.0))
+        user = world.user()
+        world.twilio.say(user, QUESTION)
+        notice, answer = world.answers(user, 2)
+        assert notice.body == "I'm still working on your answer, one moment please."
+        assert answer.body.startswith("To register")
+        world.expect_no_more(user, 2)
+
+
+def test_voice_replies_to_all_with_the_transcript(start_world: StartWorld) -> None:
+    with start_world(VOICE_REPLIES="always", TRANSCRIPT_ECHO="true") as world:
+        user = world.user()
+        world.twilio.say(user, "thanks")
+        world.twilio.wait_for_voice(user)
+        world.twilio.speak(user, world.note("Thanks"))
+        world.twilio.wait_for_voice(user, count=2)
+        assert world.answers(user, 3)[2].body.startswith("🎤 _Thanks_\n\nYou're welcome")
+        world.check()
+
+
+def test_voice_replies_to_nobody(start_world: StartWorld) -> None:
+    with start_world(VOICE_REPLIES="never") as world:
+        user = world.user()
+        world.twilio.say(user, "voice on")
+        assert "switched off here" in world.answers(user, 1)[0].body
+        world.twilio.speak(user, world.note(QUESTION))
+        world.answers(user, 2)
+        world.expect_no_more(user, 2)
+
+
+def test_a_session_that_idled_is_ended_and_renewed(start_world: StartWorld) -> None:
+    with start_world(AGENTFORCE_SESSION_IDLE="0.001") as world:
+        user = world.user()
+        world.twilio.say(user, "hello")
+        world.answers(user, 1)
+        world.twilio.say(user, "thanks")
+        world.answers(user, 2)
+        first, second = (question.session_id for question in world.asked(user))
+        assert first != second
+        assert [end.reason for end in world.sandbox.agentforce.ended][:1] == ["Expiration"]
+
+
+def test_a_full_inbox_answers_the_sender_in_the_webhook(start_world: StartWorld) -> None:
+    with start_world(INBOX_LIMIT="1") as world:
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=2.0))
+        busy, refused = world.user(), world.user()
+        world.twilio.say(busy, QUESTION)
+        delivery = world.twilio.say(refused, QUESTION)
+        assert delivery.status == 200
+        assert world.answers(refused, 1)[0].body.startswith("Sorry, too many people")
+        assert world.answers(busy, 1)[0].body.startswith("To register")
+
+
+def test_the_metrics_token_guards_the_metrics(start_world: StartWorld) -> None:
+    with start_world(METRICS_TOKEN="open-sesame") as world:
+        url = f"{world.bridge.url}/metrics"
+        assert requests.get(url, timeout=10).status_code == 401
+        bearer = {"Authorization": "Bearer open-sesame"}
+        assert requests.get(url, headers=bearer, timeout=10).status_code == 200
+        assert requests.get(url, auth=("any", "open-sesame"), timeout=10).status_code == 200
+        scraped = requests.get(url, params={"format": "prometheus"}, headers=bearer, timeout=10)
+        assert scraped.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert "bridge_total_seconds_bucket" in scraped.text
+
+
+def test_a_missing_setting_stops_the_start_with_one_sentence() -> None:
+    done = subprocess.run(
+        web_command(),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "TWILIO_AUTH_TOKEN is missing (Twilio Console" in done.stderr
+    assert "Traceback" not in done.stderr

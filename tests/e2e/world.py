@@ -1,0 +1,100 @@
+"""A running bridge, the clouds around it, and what tests ask of both."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import imageio_ffmpeg
+import requests
+
+from sandbox import Sandbox
+from sandbox.agentforce import Question
+from sandbox.bridge import Bridge
+from sandbox.codec import NOTES, Codec
+from sandbox.elevenlabs import Spoken
+from sandbox.hum import hum
+from sandbox.speech import FixtureSpeech, Heard
+from sandbox.twilio import TwilioStandIn
+from sandbox.twilio_messages import Outbound
+
+
+class World:
+    """One sandbox with one bridge; every test uses users of its own."""
+
+    _numbers = itertools.count(14155550000)
+    # The stand-in tells hums apart that are 5 Hz apart, below those of spoken answers.
+    _pitches = itertools.cycle(range(200, 950, 5))
+
+    def __init__(self, *, sandbox: Sandbox, speech: FixtureSpeech, bridge: Bridge) -> None:
+        self.sandbox = sandbox
+        self.speech = speech
+        self.bridge = bridge
+        self.codec = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
+
+    @property
+    def twilio(self) -> TwilioStandIn:
+        return self.sandbox.twilio
+
+    def user(self) -> str:
+        """A WhatsApp user nobody has met yet."""
+        return f"whatsapp:+{next(self._numbers)}"
+
+    def note(self, said: str | Heard, language: str = "eng") -> bytes:
+        """A voice note (Ogg/Opus) in which ``said`` is heard."""
+        return self.recording(said, "ogg", language)[0]
+
+    def recording(self, said: str | Heard, kind: str, language: str = "eng") -> tuple[bytes, str]:
+        """The same in any format of ``NOTES``, with its content type."""
+        heard = said if isinstance(said, Heard) else Heard(said, language)
+        pitch = next(self._pitches)
+        self.speech.hums.add(pitch, heard)
+        return self.codec.note(hum(pitch, 1.5), kind), NOTES[kind][0]
+
+    def answers(self, user: str, count: int, timeout: float = 30.0) -> list[Outbound]:
+        """The first ``count`` messages to ``user``, once they are there."""
+        return self.twilio.wait_for_messages(user, count, timeout)[:count]
+
+    def expect_no_more(self, user: str, count: int) -> None:
+        """Raise if ``user`` got more than ``count`` messages for what was said so far.
+
+        Turns of one sender run one after the other, so what answers another question proves
+        that nothing else is to come.
+        """
+        self.twilio.say(user, "thanks")
+        *_, last = self.answers(user, count + 1)
+        assert last.body.startswith("You're welcome"), f"{last.body!r} is one message too many"
+
+    def asked(self, user: str) -> list[Question]:
+        """What the agent was asked since the test began; a test has one user at a time."""
+        return self.sandbox.agentforce.questions[self._asked_before :]
+
+    def spoken_since(self) -> list[Spoken]:
+        """What was spoken since the test began."""
+        return self.sandbox.elevenlabs.spoken[self._spoken_before :]
+
+    def hear(self, voice: Outbound) -> str:
+        """The words of a voice note that arrived."""
+        return self.speech.hear(self.codec.decode(voice.audio or b"")).text
+
+    def metrics(self) -> dict[str, Any]:
+        return dict(requests.get(f"{self.bridge.url}/metrics", timeout=10).json())
+
+    def counter(self, name: str) -> int:
+        return int(self.metrics()["counters"][name])
+
+    def log(self) -> str:
+        return self.bridge.log()
+
+    def begin(self) -> None:
+        """Forget what earlier tests left behind."""
+        self.sandbox.faults.clear()
+        self.sandbox.ledger.clear()
+        self._asked_before = len(self.sandbox.agentforce.questions)
+        self._spoken_before = len(self.sandbox.elevenlabs.spoken)
+
+    def check(self) -> None:
+        """Raise where the bridge broke a contract since the test began."""
+        violations = self.sandbox.ledger.violations
+        if violations:
+            raise AssertionError(f"contracts were broken: {violations}")
