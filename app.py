@@ -139,7 +139,8 @@ class _ReadableJson(DefaultJSONProvider):
 def _add_webhook(app: Flask, parts: Parts) -> None:
     @app.get("/")
     def alive() -> Response:
-        return Response("OK", mimetype="text/plain")
+        # As plain text Twilio would send it to a user, were the webhook set to GET by mistake.
+        return Response("OK", mimetype="text/html")
 
     @app.post("/")
     def webhook() -> Response:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -20,7 +20,7 @@ from metrics import Metrics
 from narration import Narrator
 from phrases import Command, Phrases
 from settings import Settings
-from speech import Speech, Transcript
+from speech import Speech
 from store import AgentSession, Store
 from whatsapp import WhatsApp
 
@@ -29,11 +29,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask the agent, in which language (ISO 639-1), and whether it was spoken."""
+    """What to ask the agent, in which language (ISO 639-1), and whether it was spoken.
+
+    ``waited`` is how long the turn has waited for clouds so far, in seconds.
+    """
 
     text: str
     language: str | None
     spoken: bool = False
+    waited: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Answer:
     text: str
     language: str | None
     aloud: str = ""
+    waited: float = 0.0
 
 
 class Conversation:
@@ -90,7 +95,7 @@ class Conversation:
         except Exception as error:
             self._metrics.count("turns_failed")
             self._metrics.failed(error)
-            self._log_failure(error)
+            self._log_failure("❌ Turn failed", error)
             self._apologise(message, error)
         finally:
             structlog.contextvars.clear_contextvars()
@@ -110,17 +115,18 @@ class Conversation:
 
     def _awaited(self, message: Inbound, answer: Future[Answer]) -> Answer:
         """The answer, with a word to the sender if it takes long."""
+        wait([answer], timeout=self._settings.STILL_WORKING_AFTER)
+        if not answer.done():
+            self._say_still_working(message.sender)
+        return answer.result()
+
+    def _say_still_working(self, sender: str) -> None:
         try:
-            return answer.result(self._settings.STILL_WORKING_AFTER)
-        except TimeoutError:
-            if answer.done():
-                raise
-        try:
-            self._say(message.sender, "still_working")
-            self._metrics.count("still_working_sent")
+            self._say(sender, "still_working")
         except SendError as error:
             log.warning("Still-working notice not sent", error=str(error))
-        return answer.result()
+            return
+        self._metrics.count("still_working_sent")
 
     def _answer(self, message: Inbound) -> Answer:
         log.info("Pre-warming Agentforce session")
@@ -131,24 +137,26 @@ class Conversation:
         command = self._phrases.command(question.text)
         if command:
             return self._obey(command, message, question, session)
+        ready = time.monotonic()
         # Fails here, rather than below, with what kept the session from starting.
         session.result()
         started = time.monotonic()
         reply = self._agent.ask(message.sender, question.text)
-        self._log_stage("agentforce_time", "Agentforce", time.monotonic() - started)
-        return self._worded(message, question, reply)
+        answered = time.monotonic()
+        self._log_stage("agentforce_time", "Agentforce", answered - started)
+        answer = self._worded(message, question, reply)
+        return replace(answer, waited=question.waited + answered - ready)
 
     def _question(self, message: Inbound) -> Question:
         known = self._store.preferences(message.sender).language
         if message.kind is Kind.VOICE:
             self._metrics.count("voice_notes_received")
-            transcript = self._heard(message)
-            return Question(transcript.text, transcript.language or known, spoken=True)
+            return self._heard(message, known)
         if message.kind is Kind.LOCATION:
             return Question(self._phrases.say("location", known, place=message.text), known)
         return Question(message.text, self._phrases.language_of(message.text, known))
 
-    def _heard(self, message: Inbound) -> Transcript:
+    def _heard(self, message: Inbound, known: str | None) -> Question:
         started = time.monotonic()
         recording = self._media.download(message.media_url)
         downloaded = time.monotonic()
@@ -158,8 +166,14 @@ class Conversation:
         converted = time.monotonic()
         self._metrics.time("convert_time", converted - downloaded)
         transcript = self._speech.transcribe(speech)
-        self._log_stage("stt_time", "STT", time.monotonic() - converted)
-        return transcript
+        transcribed = time.monotonic()
+        self._log_stage("stt_time", "STT", transcribed - converted)
+        return Question(
+            text=transcript.text,
+            language=transcript.language or known,
+            spoken=True,
+            waited=(downloaded - started) + (transcribed - converted),
+        )
 
     def _obey(
         self, command: Command, message: Inbound, question: Question, session: Future[AgentSession]
@@ -206,10 +220,15 @@ class Conversation:
         return policy == "always" or question.spoken
 
     def _send_text(self, message: Inbound, answer: Answer) -> None:
-        sent = self._whatsapp.send_text(message.sender, to_whatsapp(answer.text))
-        self._metrics.count("texts_sent", len(sent))
+        text = to_whatsapp(answer.text)
+        started = time.monotonic()
+        sids = self._whatsapp.send_text(message.sender, text)
+        sent = time.monotonic()
+        self._metrics.count("texts_sent", len(sids))
         self._metrics.count("turns_answered")
-        self._log_stage("total_time", "Total processing", time.monotonic() - message.received_at)
+        total = sent - message.received_at
+        self._metrics.time("overhead_time", total - answer.waited - (sent - started))
+        self._log_stage("total_time", "Total processing", total)
 
     def _send_voice(self, message: Inbound, answer: Answer) -> None:
         """The text has arrived; a voice note that fails is for the operator to know only."""
@@ -221,10 +240,10 @@ class Conversation:
             self._whatsapp.send_voice(
                 message.sender, f"{self._settings.PUBLIC_URL}/media/{token}.ogg"
             )
-        except BridgeError as error:
+        except Exception as error:
             self._metrics.count("voice_notes_failed")
             self._metrics.failed(error)
-            log.warning("Voice note not sent", error=f"{type(error).__name__}: {error}")
+            self._log_failure("Voice note not sent", error)
             return
         self._metrics.count("voice_notes_sent")
         self._metrics.time("voice_reply_time", time.monotonic() - started)
@@ -245,8 +264,8 @@ class Conversation:
         self._metrics.time(stage, seconds)
         log.info(f"⏱️ {name} time: {seconds:.2f}s")
 
-    def _log_failure(self, error: Exception) -> None:
+    def _log_failure(self, what: str, error: Exception) -> None:
         if isinstance(error, BridgeError):
-            log.error(f"❌ Turn failed: {type(error).__name__}: {error}")
+            log.error(f"{what}: {type(error).__name__}: {error}")
         else:
-            log.exception("❌ Turn failed unexpectedly", error=type(error).__name__)
+            log.exception(f"{what} unexpectedly", error=type(error).__name__)

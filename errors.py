@@ -17,7 +17,8 @@
     │   ├── AudioSilent
     │   └── AudioTooLong
     ├── SpeechError              ElevenLabs did not do its part
-    │   ├── SpeechUnavailable    busy, down or slow; worth another try
+    │   ├── SpeechUnavailable    down or slow; worth another try
+    │   ├── SpeechBusy           the plan allows no more requests at once
     │   ├── SpeechRefused        key, plan, voice or model; only the operator can mend it
     │   └── NothingHeard         no words, or too unsure of them
     ├── AgentError               Agentforce did not answer
@@ -31,8 +32,9 @@
         ├── SendRefused          it said no
         └── SendUncertain        nobody knows whether it was sent
 
-Each leaf says whether the same call may be made again (``retryable``), what the WhatsApp user is
-told (``phrase``, a key of ``phrases.toml``), and what is logged (its message).
+Each leaf says whether the same call may be made again (``retryable``), whether waiting for long
+helps (``busy``), what the WhatsApp user is told (``phrase``, a key of ``phrases.toml``), and what
+is logged (its message).
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class BridgeError(Exception):
     """Root of all errors this service raises itself."""
 
     retryable = False
+    busy = False
     phrase = "failed"
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
@@ -122,9 +125,16 @@ class SpeechError(BridgeError):
 
 
 class SpeechUnavailable(SpeechError):
-    """ElevenLabs is busy, down or too slow."""
+    """ElevenLabs is down or too slow."""
 
     retryable = True
+
+
+class SpeechBusy(SpeechError):
+    """ElevenLabs takes no more requests at once."""
+
+    retryable = True
+    busy = True
 
 
 class SpeechRefused(SpeechError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import random
+import ssl
+from collections.abc import Sequence
 
 import requests
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from tenacity import RetryCallState, Retrying, retry_if_exception
+from urllib3.exceptions import MaxRetryError, NewConnectionError, SSLError
 
 from errors import BridgeError
 
@@ -14,48 +17,64 @@ from errors import BridgeError
 LONGEST_WAIT = 20.0
 
 
-def patiently(
-    delays: Sequence[float], *, when: Callable[[BaseException], bool] | None = None
-) -> Retrying:
+def patiently(delays: Sequence[float], *, while_busy: Sequence[float] = ()) -> Retrying:
     """A caller that tries at once, then after each of ``delays`` (seconds).
 
-    It tries again on errors that are ``retryable`` (or for which ``when`` holds), waits longer
-    where the error carries ``retry_after``, and raises the last error.
+    It tries again on errors that are ``retryable``, after ``while_busy`` too where they say that
+    waiting helps, and waits longer where they carry ``retry_after``. It raises the last error.
     """
 
+    def schedule(state: RetryCallState) -> Sequence[float]:
+        error = _error(state)
+        return (*delays, *while_busy) if error is not None and error.busy else delays
+
+    def stop(state: RetryCallState) -> bool:
+        return state.attempt_number > len(schedule(state))
+
     def wait(state: RetryCallState) -> float:
-        asked = _retry_after(state.outcome.exception() if state.outcome else None)
-        return max(delays[state.attempt_number - 1], min(asked, LONGEST_WAIT))
+        if stop(state):
+            return 0.0
+        error = _error(state)
+        asked = (error and error.retry_after) or 0.0
+        # Those who were refused together must not come back together.
+        jitter = random.uniform(1.0, 1.2)  # noqa: S311  # nothing secret
+        return max(schedule(state)[state.attempt_number - 1] * jitter, min(asked, LONGEST_WAIT))
 
-    return Retrying(
-        stop=stop_after_attempt(len(delays) + 1),
-        wait=wait,
-        retry=retry_if_exception(when or is_retryable),
-        reraise=True,
-    )
+    return Retrying(stop=stop, wait=wait, retry=retry_if_exception(_is_retryable), reraise=True)
 
 
-def is_retryable(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, BridgeError) and error.retryable
+
+
+def _error(state: RetryCallState) -> BridgeError | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, BridgeError) else None
 
 
 def never_sent(error: BaseException) -> bool:
     """Whether a request surely had no effect because no connection came about."""
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
+    if isinstance(error, requests.ConnectTimeout):
         return True
-    if isinstance(error, requests.ConnectionError) and error.args:
-        cause = error.args[0]
-        return isinstance(cause, MaxRetryError) and isinstance(cause.reason, NewConnectionError)
-    return False
+    if not isinstance(error, requests.ConnectionError) or not error.args:
+        return False
+    cause = error.args[0]
+    if not isinstance(cause, MaxRetryError):
+        return False
+    return isinstance(cause.reason, NewConnectionError) or _is_unverified(cause.reason)
+
+
+def _is_unverified(reason: Exception | None) -> bool:
+    """A certificate is judged before anything is sent; TLS may break in other ways later."""
+    return isinstance(reason, SSLError) and any(
+        isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args
+    )
 
 
 def parse_retry_after(value: str | None) -> float | None:
     """Seconds of a ``Retry-After`` header, or ``None`` if it has none that can be read."""
     try:
-        return max(float(value or ""), 0.0)
+        seconds = float(value or "")
     except ValueError:
         return None
-
-
-def _retry_after(error: BaseException | None) -> float:
-    return (isinstance(error, BridgeError) and error.retry_after) or 0.0
+    return None if math.isnan(seconds) else max(seconds, 0.0)

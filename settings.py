@@ -43,8 +43,13 @@ def _web_address(value: str) -> str:
     value = value.rstrip("/")
     if value and "://" not in value:
         value = f"https://{value}"
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+    try:
+        parts = urlsplit(value)
+        odd = parts.port == 0 or "@" in parts.netloc or any(map(str.isspace, value))
+    except ValueError:
+        # Its message may repeat the value.
+        raise ValueError("is not a web address") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or odd:
         raise ValueError("is not a web address")
     if parts.query or parts.fragment:
         raise ValueError("must not hold a query or a fragment")
@@ -130,7 +135,6 @@ class Settings(BaseSettings):
     PUBLIC_URL: WebAddress
     HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
     HEROKU_APP_NAME: str = ""
-    PORT: Count = 5000
     FFMPEG_PATH: str = ""
     # Both name a file of certificate authorities to trust; every client honours either.
     REQUESTS_CA_BUNDLE: str = ""

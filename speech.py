@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import httpx
 import structlog
@@ -14,7 +14,7 @@ from elevenlabs.core.api_error import ApiError
 
 from audio import Ffmpeg, pcm_seconds
 from connections import httpx_client
-from errors import NothingHeard, SpeechError, SpeechRefused, SpeechUnavailable
+from errors import NothingHeard, SpeechBusy, SpeechError, SpeechRefused, SpeechUnavailable
 from languages import SPOKEN_BY_FLASH, two_letters
 from metrics import Metrics
 from retrying import parse_retry_after, patiently
@@ -24,8 +24,10 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# Plans allow few requests at once; a 429 says nothing of when to come back (§4.4).
-RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
+RETRY_DELAYS = (0.5, 1.0, 2.0)
+# Plans allow few requests at once, and a 429 says nothing of when to come back (§4.4): under load
+# voice notes come later rather than never.
+BUSY_DELAYS = (4.0, *[5.0] * 10)
 SPEAK_TIMEOUT = 30
 HEAR_TIMEOUT = 30
 # Batch transcription of long recordings is faster than real time by far.
@@ -37,7 +39,7 @@ MP3 = "mp3_44100_128"
 
 # "(laughter)" and "[music]" are no words.
 _EVENTS_ONLY = re.compile(r"(\s*(\([^)]*\)|\[[^\]]*\])\s*[.,!?]*)*\s*")
-_RETRYABLE_STATUS = frozenset({408, 409, 429})
+_RETRYABLE_STATUS = frozenset({408, 409})
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Speech:
 
         Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
         """
-        heard = patiently(RETRY_DELAYS)(_translated, lambda: self._hear(pcm))
+        heard = _patiently(lambda: self._hear(pcm))
         text = (heard.text or "").strip()
         confidence = heard.language_probability
         if _EVENTS_ONLY.fullmatch(text):
@@ -114,9 +116,7 @@ class Speech:
         return self._ffmpeg.encode_note(self._spoken(request, MP3))
 
     def _spoken(self, request: dict[str, str], output_format: str) -> bytes:
-        audio: bytes = patiently(RETRY_DELAYS)(
-            _translated, lambda: self._synthesised(request, output_format)
-        )
+        audio = _patiently(lambda: self._synthesised(request, output_format))
         if not audio:
             raise SpeechUnavailable("ElevenLabs sent no audio")
         return audio
@@ -145,6 +145,10 @@ class FormatRefused(SpeechRefused):
     """The plan does not include the output format."""
 
 
+def _patiently(call: Callable[[], T]) -> T:
+    return cast(T, patiently(RETRY_DELAYS, while_busy=BUSY_DELAYS)(_translated, call))
+
+
 def _translated(call: Callable[[], T]) -> T:
     """Make a call; whatever the SDK raises becomes a ``SpeechError`` (§7.5)."""
     try:
@@ -161,9 +165,11 @@ def _refusal(error: ApiError) -> SpeechError:
     reason = f"ElevenLabs: HTTP {status} {' '.join(signs)}".strip()
     if "output_format_not_allowed" in signs or "subscription_required" in signs:
         return FormatRefused(reason)
-    if status in _RETRYABLE_STATUS or status >= 500 or status < 300:
+    if status == 429:
         headers = error.headers or {}
-        return SpeechUnavailable(reason, retry_after=parse_retry_after(headers.get("retry-after")))
+        return SpeechBusy(reason, retry_after=parse_retry_after(headers.get("retry-after")))
+    if status in _RETRYABLE_STATUS or status >= 500 or status < 300:
+        return SpeechUnavailable(reason)
     return SpeechRefused(reason)
 
 

@@ -32,7 +32,8 @@ class BridgeDied(RuntimeError):
 class Bridge:
     """One web process on a loopback port, logging to ``log_file``.
 
-    ``settings`` are its environment, to be set before it starts. Use it as a context manager, or ``start`` and ``stop`` it.
+    ``settings`` are its environment, to be set before it starts. Use it as a context manager, or
+    ``start`` and ``stop`` it.
     """
 
     def __init__(

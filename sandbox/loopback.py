@@ -83,6 +83,9 @@ class _Handler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing: the ledger keeps the record."""
 
+    def log_error(self, format: str, *args: object) -> None:  # the base's name
+        """Say nothing: that an idle connection timed out is no error."""
+
     def run_wsgi(self) -> None:
         environ = self.make_environ()
         body = get_input_stream(environ)

@@ -1,0 +1,83 @@
+"""The service as it is deployed: real host names, TLS, a proxy, and a private authority."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.bridge import Bridge
+from sandbox.speech import FixtureSpeech
+from tests.e2e.tls_proxy import TlsProxy
+from tests.e2e.world import World
+
+QUESTION = "How do I register an electronic invoice?"
+
+# Settings that would lead the service elsewhere than a deployment's defaults.
+SANDBOX_ONLY = (
+    "TWILIO_API_URL",
+    "TWILIO_MEDIA_HOSTS",
+    "AGENTFORCE_API_URL",
+    "ELEVENLABS_API_URL",
+    "UNSIGNED_LOCAL_WEBHOOKS",
+)
+
+
+@pytest.fixture(params=["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def deployed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, TlsProxy]]:
+    """A bridge with the settings of a live deployment, trusting an authority by either variable."""
+    speech = FixtureSpeech()
+    with Sandbox(speech=speech) as sandbox:
+        hosts = {
+            "api.twilio.com": sandbox.twilio.port,
+            "messaging.twilio.com": sandbox.twilio.port,
+            "mms.twiliocdn.com": sandbox.twilio.cdn.port,
+            "acme.my.salesforce.com": sandbox.agentforce.port,
+            "api.elevenlabs.io": sandbox.elevenlabs.port,
+        }
+        sandbox.twilio.public_url = "https://api.twilio.com"
+        sandbox.twilio.cdn.public_url = "https://mms.twiliocdn.com"
+        # My Domain and API are one host here, named by the token answer.
+        sandbox.agentforce.public_url = "https://acme.my.salesforce.com"
+        with TlsProxy(hosts=hosts, folder=tmp_path) as proxy:
+            bridge = Bridge(log_file=tmp_path / "log")
+            settings = sandbox.environment(bridge.url)
+            for name in SANDBOX_ONLY:
+                del settings[name]
+            bridge.settings = settings | {
+                "HTTPS_PROXY": proxy.url,
+                str(request.param): str(proxy.ca_file),
+            }
+            sandbox.connect(bridge.url)
+            with bridge:
+                world = World(sandbox=sandbox, speech=speech, bridge=bridge)
+                world.begin()
+                yield world, proxy
+
+
+def test_a_voice_turn_through_the_real_names(deployed: tuple[World, TlsProxy]) -> None:
+    """Every client goes through the proxy and trusts the authority; the answer is spoken."""
+    world, proxy = deployed
+    user = world.user()
+    delivery = world.twilio.speak(user, world.note(QUESTION))
+    world.twilio.wait_for_voice(user)
+    world.sandbox.ledger.wait_for(lambda: delivery.sid in world.twilio.typed)
+    assert world.answers(user, 1)[0].body.startswith("To register")
+    assert set(proxy.tunnels) == {
+        "api.twilio.com",
+        "messaging.twilio.com",
+        "mms.twiliocdn.com",
+        "acme.my.salesforce.com",
+        "api.elevenlabs.io",
+    }
+    world.check()
+
+
+def test_an_unsigned_webhook_is_refused_in_a_deployment(
+    deployed: tuple[World, TlsProxy],
+) -> None:
+    world, _ = deployed
+    form = world.twilio.forms.text(world.user(), "hello")
+    assert world.twilio.deliver(form, signed=False).status == 403
