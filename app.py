@@ -206,14 +206,21 @@ def _add_metrics(app: Flask, parts: Parts) -> None:
         token = parts.settings.METRICS_TOKEN
         if token and not _authorised(token):
             return Response(status=401, headers={"WWW-Authenticate": 'Basic realm="metrics"'})
-        preferred = request.accept_mimetypes.best_match(["application/json", "text/plain"])
-        if request.args.get("format") == "prometheus" or (
-            preferred == "text/plain" and not request.accept_mimetypes.accept_json
-        ):
+        if _wants_prometheus():
             return Response(
                 parts.metrics.prometheus(), content_type="text/plain; version=0.0.4; charset=utf-8"
             )
         return parts.metrics.report()
+
+
+def _wants_prometheus() -> bool:
+    """Whether the request asks for text rather than JSON; ``*/*``, as curl sends, does not."""
+    if "format" in request.args:
+        return request.args["format"] == "prometheus"
+    accepted = request.accept_mimetypes
+    scraped = ("text/plain", "application/openmetrics-text")
+    text = max((quality for mime, quality in accepted if mime.startswith(scraped)), default=0)
+    return bool(text > accepted["application/json"])
 
 
 def _authorised(token: str) -> bool:

@@ -135,6 +135,28 @@ def test_the_metrics_token_guards_the_metrics(start_world: StartWorld) -> None:
         assert "bridge_total_seconds_bucket" in scraped.text
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("application/json", "application/json"),
+        ("text/plain", "text/plain"),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,"
+            "*/*;q=0.1",
+            "text/plain",
+        ),
+    ],
+    ids=["curl", "browser", "json", "text", "Prometheus"],
+)
+def test_the_metrics_come_in_the_form_that_is_asked_for(
+    world: World, accept: str, kind: str
+) -> None:
+    answer = requests.get(f"{world.bridge.url}/metrics", headers={"Accept": accept}, timeout=10)
+    assert answer.headers["Content-Type"].startswith(kind)
+
+
 def test_a_missing_setting_stops_the_start_with_one_sentence() -> None:
     done = subprocess.run(
         web_command(),
