@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 Message = dict[str, Any]
 
 # Everything else either has a meaning of its own or is shown if it carries a text (§3.4).
-_UNSHOWN = frozenset({"ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn"})
+_UNSHOWN = ("ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Inbound:
 def read_message(form: Mapping[str, str]) -> Inbound:
     """Read the form of ``POST /``. Raises ``MalformedRequest``."""
     sid = form.get("MessageSid", "")
-    sender = form.get("From", "")
+    sender = _sender(form.get("From", ""))
     if not SID.fullmatch(sid):
         raise MalformedRequest("MessageSid is missing or not a SID")
     if not sender or len(sender) > ADDRESS_LIMIT:
@@ -57,6 +57,11 @@ def read_message(form: Mapping[str, str]) -> Inbound:
     return Inbound(
         sid=sid, sender=sender, kind=kind, text=text, media_url=form.get("MediaUrl0", "")
     )
+
+
+def _sender(address: str) -> str:
+    """The address as it came; a blank behind the colon was a plus that curl did not encode."""
+    return re.sub(r"^whatsapp: (?=\d)", "whatsapp:+", address)
 
 
 def _kind(form: Mapping[str, str]) -> Kind:
@@ -84,5 +89,5 @@ def _words(form: Mapping[str, str]) -> str:
 def _place(form: Mapping[str, str]) -> str:
     """``Twilio Inc, 375 Beale St (37.78, -122.39)``; a location without a name is coordinates."""
     point = f"{form['Latitude']}, {form['Longitude']}"
-    name = clean(", ".join(form[key] for key in ("Label", "Address") if form.get(key)))
-    return f"{name} ({point})" if name else clean(point)
+    name = ", ".join(form[key] for key in ("Label", "Address") if form.get(key))
+    return clean(f"{name} ({point})" if name else point)

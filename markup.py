@@ -9,8 +9,15 @@ from collections.abc import Iterable
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
+
+class _Parser(MarkdownIt):
+    def normalizeLinkText(self, link: str) -> str:
+        """Bare addresses stay as they were written: decoded ones lead elsewhere or nowhere."""
+        return link
+
+
 _PARSER = (
-    MarkdownIt("commonmark", {"linkify": True})
+    _Parser("commonmark", {"linkify": True})
     .enable(["table", "strikethrough", "linkify"])
     # An indented line of chat is no program.
     .disable("code")
@@ -19,11 +26,19 @@ _PARSER = (
 # Directions that could make a text read as something else; joiners and plain marks are harmless.
 _OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF, 0xFFFC))
 _TAG = re.compile(
-    r"</?(?:a|b|br|code|div|em|h[1-6]|hr|i|img|li|ol|p|pre|s|small|span|strong|sub|sup|table|tbody"
-    r"|td|th|thead|tr|u|ul)\b[^<>]*>",
+    r"</?(?:a|b|blockquote|br|code|div|em|font|h[1-6]|hr|i|img|li|mark|ol|p|pre|s|small|span|strike"
+    r"|strong|sub|sup|table|tbody|td|th|thead|tr|u|ul)\b[^<>]*>",
     re.IGNORECASE,
 )
-_LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_HREF = re.compile(r"<a\s[^<>]*?\bhref\s*=\s*[\"']?([^\"'<>\s]+)", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
+_LINE_BREAK = re.compile(
+    r"<br\s*/?>|</(?:blockquote|div|h[1-6]|li|ol|p|pre|table|tr|ul)\s*>", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,20}://|www\.)\S*", re.IGNORECASE)
+_TIMES = re.compile(r"(?<=\d)\s*\*\s*(?=\d)")
+# Signs that Unicode files with the emoji, but that are said.
+_SAID = "°℃℉№"
 _UNSPOKEN = re.compile(r"[*_~`<>#|\\{}\[\]]+")
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)")
 _SENTENCE_END = (".", "!", "?", ":", ";", "…", "؟", "؛", "،", ",", "。")
@@ -57,12 +72,17 @@ def _tree(markdown: str) -> SyntaxTreeNode:
 
 
 def _tidy(text: str) -> str:
-    lines = (line.rstrip() for line in text.split("\n"))
+    # Entities such as &#x202e; are characters by now.
+    lines = (line.rstrip() for line in clean(text).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 class _WhatsApp:
     """Renders a syntax tree; every method takes a node and returns text."""
+
+    def __init__(self) -> None:
+        # Where the HTML link that is open leads.
+        self._address = ""
 
     def block(self, node: SyntaxTreeNode) -> str:
         """The node's children as paragraphs."""
@@ -92,7 +112,8 @@ class _WhatsApp:
         return _marked("*", self.inline(node))
 
     def _em(self, node: SyntaxTreeNode) -> str:
-        return _marked("_", self.inline(node))
+        inner = self.inline(node)
+        return f"*{inner}*" if _is_product(node, inner) else _marked("_", inner)
 
     def _s(self, node: SyntaxTreeNode) -> str:
         return _marked("~", self.inline(node))
@@ -150,9 +171,19 @@ class _WhatsApp:
         return f"- {', '.join(parts)}" if parts else ""
 
     def _html_inline(self, node: SyntaxTreeNode) -> str:
-        return _without_tags(node.content)
+        """HTML's own tags removed; ``<your name>`` and the like are words and stay."""
+        return _TAG.sub(self._tag, _LINE_BREAK.sub("\n", _COMMENT.sub("", node.content)))
 
     _html_block = _html_inline
+
+    def _tag(self, tag: re.Match[str]) -> str:
+        """Nothing, but behind an HTML link its address."""
+        if opened := _HREF.match(tag[0]):
+            self._address = opened[1]
+        if not self._address or not tag[0].lower().startswith("</a"):
+            return ""
+        address, self._address = self._address, ""
+        return f" ({address})"
 
 
 class _Spoken(_WhatsApp):
@@ -164,9 +195,13 @@ class _Spoken(_WhatsApp):
     _code_inline = _text
 
     def _html_inline(self, node: SyntaxTreeNode) -> str:
-        return _pronounceable(_without_tags(node.content))
+        return _pronounceable(super()._html_inline(node))
 
-    _html_block = _html_inline
+    def _html_block(self, node: SyntaxTreeNode) -> str:
+        return "\n".join(filter(None, map(_sentence, self._html_inline(node).split("\n"))))
+
+    def _tag(self, tag: re.Match[str]) -> str:
+        return ""
 
     def _softbreak(self, _: SyntaxTreeNode) -> str:
         return " "
@@ -181,7 +216,11 @@ class _Spoken(_WhatsApp):
     def _strong(self, node: SyntaxTreeNode) -> str:
         return self.inline(node)
 
-    _em = _s = _strong
+    _s = _strong
+
+    def _em(self, node: SyntaxTreeNode) -> str:
+        inner = self.inline(node)
+        return f" × {inner} × " if _is_product(node, inner) else inner
 
     def _fence(self, _: SyntaxTreeNode) -> str:
         return ""
@@ -223,19 +262,30 @@ def _cells(table: SyntaxTreeNode) -> tuple[list[SyntaxTreeNode], list[list[Synta
     return rows[0], rows[1:]
 
 
-def _without_tags(html: str) -> str:
-    """HTML's own tags removed; ``<your name>`` and the like are words and stay."""
-    return _TAG.sub("", _LINE_BREAK.sub("\n", html))
+def _is_product(emphasis: SyntaxTreeNode, inner: str) -> bool:
+    """CommonMark takes the 3 of ``2*3*4`` for emphasis."""
+    before = emphasis.previous_sibling
+    return (
+        emphasis.markup == "*"
+        and inner[:1].isdigit()
+        and before is not None
+        and before.content[-1:].isdigit()
+    )
 
 
 def _pronounceable(text: str) -> str:
-    """Text without emoji, and without signs that a voice would spell out."""
-    words = "".join(character for character in text if not _is_emoji(character))
-    return _UNSPOKEN.sub(" ", words)
+    """Text without addresses and emoji, and without signs that a voice would spell out."""
+    said = _TIMES.sub(" × ", _ADDRESS.sub(" ", text))
+    return _UNSPOKEN.sub(" ", "".join(filter(_is_said, said)))
 
 
-def _is_emoji(character: str) -> bool:
-    return unicodedata.category(character) in ("So", "Sk", "Me") or character in "\ufe0f\u200d"
+def _is_said(character: str) -> bool:
+    if character in _SAID:
+        return True
+    return (
+        unicodedata.category(character) not in ("So", "Sk", "Me")
+        and character not in "\ufe0f\u200d"
+    )
 
 
 def _sentence(text: str) -> str:

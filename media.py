@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from urllib.parse import urljoin, urlsplit
+from collections.abc import Iterator
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
 
 from errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
 from retrying import patiently
@@ -70,8 +72,7 @@ class Media:
                 with self._get(url, auth) as response:
                     if not response.is_redirect:
                         return _body(response, deadline)
-                    url = urljoin(url, response.headers["Location"])
-                    self._check_target(url)
+                    url = self._target(url, response.headers["Location"])
                     auth = _Anonymous()
         except requests.RequestException as error:
             raise MediaMissing(f"the recording broke off: {type(error).__name__}") from error
@@ -90,7 +91,7 @@ class Media:
 
     def _check_origin(self, url: str) -> None:
         """Credentials go to this account's recordings at Twilio's API only."""
-        parts = urlsplit(url)
+        parts = _parts(url)
         ours = (parts.scheme, parts.netloc) == (self._api.scheme, self._api.netloc)
         regional = (
             parts.scheme == "https"
@@ -100,9 +101,9 @@ class Media:
         if not (ours or regional) or not self._path.fullmatch(parts.path):
             raise MediaForbidden("MediaUrl0 is not a recording of this Twilio account")
 
-    def _check_target(self, url: str) -> None:
+    def _target(self, url: str, location: str) -> str:
         """Redirects lead to Twilio's own stores only, by https wherever the API is https."""
-        parts = urlsplit(url)
+        parts = _parts(location, base=url)
         s3 = parts.netloc == "s3-external-1.amazonaws.com"
         if (
             parts.netloc not in self._media_hosts
@@ -110,6 +111,14 @@ class Media:
             or (s3 and not parts.path.startswith("/media.twiliocdn.com/"))
         ):
             raise MediaForbidden("Twilio redirects the recording to a foreign host")
+        return parts.geturl()
+
+
+def _parts(url: str, base: str = "") -> SplitResult:
+    try:
+        return urlsplit(urljoin(base, url))
+    except ValueError:
+        raise MediaForbidden("the recording's address is none") from None
 
 
 def _body(response: requests.Response, deadline: float) -> bytes:
@@ -119,10 +128,19 @@ def _body(response: requests.Response, deadline: float) -> bytes:
     if status != 200:
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     data = bytearray()
-    for chunk in response.iter_content(CHUNK):
+    for chunk in _chunks(response):
         data += chunk
         if len(data) > SIZE_LIMIT:
             raise MediaTooLarge
         if time.monotonic() > deadline:
             raise MediaError(f"the recording took longer than {TOTAL_TIMEOUT:.0f} s")
     return bytes(data)
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes in: ``iter_content`` would wait until a chunk is full."""
+    try:
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            yield chunk
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from error

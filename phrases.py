@@ -15,6 +15,9 @@ CATALOGUE = Path(__file__).with_name("phrases.toml")
 
 Command = Literal["voice_on", "voice_off", "new_conversation"]
 
+# What people type for one another at the end of a word, and the stroke that only lengthens it.
+_ARABIC_SPELLINGS = str.maketrans({"ة": "ه", "ى": "ي", "ـ": None})
+
 
 @dataclass(frozen=True)
 class Language:
@@ -93,7 +96,7 @@ def _read(catalogue: Path) -> dict[str, Language]:
 
 def _plain(text: str) -> str:
     """Case, marks, Arabic vowel signs and hamza carriers folded away; single spaces."""
-    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    decomposed = unicodedata.normalize("NFKD", text).casefold().translate(_ARABIC_SPELLINGS)
     letters = "".join(
         character if character.isalnum() else " "
         for character in decomposed

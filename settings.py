@@ -45,11 +45,12 @@ def _web_address(value: str) -> str:
         value = f"https://{value}"
     try:
         parts = urlsplit(value)
-        odd = parts.port == 0 or "@" in parts.netloc or any(map(str.isspace, value))
+        # "https://" alone, once its slashes are gone, is a host of that name.
+        odd = parts.port == 0 or "@" in parts.netloc or parts.netloc.endswith(":")
     except ValueError:
         # Its message may repeat the value.
         raise ValueError("is not a web address") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or odd:
+    if parts.scheme not in ("http", "https") or not parts.hostname or odd or " " in value:
         raise ValueError("is not a web address")
     if parts.query or parts.fragment:
         raise ValueError("must not hold a query or a fragment")

@@ -74,7 +74,7 @@ def _samples(pcm: bytes) -> array[int]:
 def _runs(samples: array[int]) -> list[tuple[int, int]]:
     """Where the sound is: (first, last + 1) sample of each stretch between silences."""
     peaks = [
-        max(max(block), -min(block))
+        max(map(abs, block))
         for start in range(0, len(samples), _BLOCK)
         if (block := samples[start : start + _BLOCK])
     ]

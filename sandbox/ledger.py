@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Call:
     """One request that reached a stand-in.
 
     ``service`` is ``twilio``, ``agentforce`` or ``elevenlabs``; ``name`` is the call in that
-    service's own vocabulary (``send``, ``token``, ``transcribe``, …); ``at`` is monotonic seconds.
+    service's own vocabulary (``send``, ``token``, ``transcribe``, …); ``at`` is monotonic seconds,
+    and so is ``ended``, the end of the answer, which is None until there is one.
     """
 
     service: str
@@ -24,6 +25,7 @@ class Call:
     at: float
     headers: dict[str, str]
     detail: dict[str, Any] = field(default_factory=dict)
+    ended: float | None = None
 
 
 @dataclass(frozen=True)

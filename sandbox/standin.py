@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flask import Flask, Response, g, make_response, request
+from flask import Flask, Response, after_this_request, g, make_response, request
 
 from sandbox.faults import Fault, Faults
 from sandbox.ledger import Call, Ledger
@@ -75,6 +75,7 @@ class StandIn:
             def answered(**arguments: Any) -> Any:
                 g.call = Call(self.service, name, time.monotonic(), dict(request.headers))
                 self.ledger.record(g.call)
+                after_this_request(functools.partial(_time_until_closed, g.call))
                 delay = self.pace.of(name) if paced else 0.0
                 fault = g.fault = self.faults.take(self.service, name)
                 if fault is not None and (hangs or fault.kind != "hang"):
@@ -116,6 +117,16 @@ class StandIn:
         if not streamed:
             answer.headers["Content-Length"] = str(len(body))
         return answer
+
+
+def _time_until_closed(call: Call, answer: Response) -> Response:
+    def note() -> None:
+        call.ended = time.monotonic()
+
+    # An answer without a body is never closed; a streamed one ends long after this.
+    note()
+    answer.call_on_close(note)
+    return answer
 
 
 def _broken(connection: socket.socket) -> Response:

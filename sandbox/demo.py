@@ -1,0 +1,191 @@
+"""``python -m sandbox.demo``: a voice note through the whole bridge, shown step by step."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import imageio_ffmpeg
+import requests
+
+from sandbox import PORTS, Sandbox
+from sandbox.bridge import ROOT, Bridge, BridgeDied, free_port
+from sandbox.codec import Codec
+from sandbox.demo_story import Story
+from sandbox.local_speech import LocalSpeech
+from sandbox.models import ModelsMissing
+from sandbox.prompt import Prompt
+from sandbox.screen import Screen
+
+USER = "whatsapp:+15550100"
+RECORDING = ROOT / "sandbox/recordings/question-en.ogg"
+FOLDER = ROOT / ".state/demo"
+BRIDGE_PORT = 5000
+
+
+class Stopped(BaseException):
+    """Somebody wants the process to end: Ctrl-C, ``kill``, or a closed window."""
+
+
+class Impossible(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+def main() -> None:
+    arguments = _arguments()
+    # A terminal of another encoding gets question marks, not a traceback.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    screen = Screen()
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, _stop)
+    try:
+        status = _run(arguments, screen)
+    except Stopped:
+        screen.line("\nStopped.")
+        status = 130
+    except (ModelsMissing, Impossible) as problem:
+        screen.text(str(problem))
+        status = 1
+    sys.exit(status)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Clean up in peace: a second Ctrl-C would leave the bridge behind."""
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, signal.SIG_IGN)
+    raise Stopped
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="stop after the first turn")
+    parser.add_argument(
+        "--file", type=Path, metavar="PATH", default=RECORDING, help="a recording of your own"
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="PATH", default=FOLDER, help="where answers and log are kept"
+    )
+    parser.add_argument(
+        "--fault",
+        metavar="JSON",
+        action="append",
+        default=[],
+        help="a fault to switch on first, as the control server takes it",
+    )
+    return parser.parse_args()
+
+
+def _run(arguments: argparse.Namespace, screen: Screen) -> int:
+    screen.line(screen.coloured("A voice note through the whole bridge", "bold"))
+    screen.line()
+    ffmpeg = os.environ.get("FFMPEG_PATH") or imageio_ffmpeg.get_ffmpeg_exe()
+    codec = Codec(ffmpeg=ffmpeg)
+    with contextlib.ExitStack() as stack:
+        with screen.step("Loading the speech models"):
+            speech = stack.enter_context(contextlib.closing(LocalSpeech()))
+            _warm(speech, codec)
+        with screen.step("Starting the sandbox"):
+            sandbox = stack.enter_context(Sandbox(speech=speech, ports=_ports(), ffmpeg=ffmpeg))
+            # Connections that idle for a minute are told of as errors, in the middle of the screen.
+            logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+        for fault in arguments.fault:
+            _switch_on(fault, sandbox)
+        with screen.step("Starting the bridge"):
+            bridge = stack.enter_context(_bridge(sandbox, arguments.folder))
+        story = Story(
+            sandbox=sandbox,
+            bridge=bridge,
+            screen=screen,
+            speech=speech,
+            codec=codec,
+            user=USER,
+            folder=arguments.folder,
+        )
+        complete = story.tell(arguments.file)
+        if arguments.once:
+            return 0 if complete else 1
+        _stay(sandbox, screen, story)
+    return 0
+
+
+def _warm(speech: LocalSpeech, codec: Codec) -> None:
+    """Let everything be loaded that is loaded late, so that the turn's times are its own."""
+    ready = speech.say("The demonstration is ready.", "en")
+    speech.hear(codec.decode(codec.encode(ready, "opus_48000_32")))
+
+
+def _stay(sandbox: Sandbox, screen: Screen, story: Story) -> None:
+    story.say_how_to_go_on()
+    prompt = Prompt(
+        sandbox=sandbox,
+        screen=screen,
+        user=USER,
+        show=story.show_message,
+        send_file=story.tell_of_own,
+    )
+    prompt.skip_to_now()
+    try:
+        prompt.run()
+    except Stopped:
+        screen.line()
+    screen.line("Stopping.")
+
+
+@contextlib.contextmanager
+def _bridge(sandbox: Sandbox, folder: Path) -> Iterator[Bridge]:
+    log_file = folder / "bridge.log"
+    log_file.unlink(missing_ok=True)
+    bridge = Bridge(log_file=log_file, port=_or_free(BRIDGE_PORT))
+    bridge.settings = sandbox.environment(bridge.url)
+    sandbox.connect(bridge.url)
+    try:
+        bridge.start()
+        yield bridge
+    except BridgeDied as death:
+        raise Impossible(f"The bridge did not start. The end of its log:\n{death}") from None
+    finally:
+        bridge.stop()
+
+
+def _ports() -> dict[str, int]:
+    return {name: port for name, port in PORTS.items() if _is_free(port)}
+
+
+def _or_free(port: int) -> int:
+    return port if _is_free(port) else free_port()
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody listens there, on loopback or on every address."""
+    with socket.socket() as caller:
+        if caller.connect_ex(("127.0.0.1", port)) == 0:
+            return False
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _switch_on(fault: str, sandbox: Sandbox) -> None:
+    """By the same door as everybody, which explains what is wrong with a fault."""
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(f"{sandbox.control.url}/faults", data=fault.encode())
+    if not answer.ok:
+        raise Impossible(f"--fault {fault}: {answer.json()['error']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A spoken answer transcribed, and held against what should have been said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+
+from sandbox.codec import Codec, Undecodable
+from sandbox.speech import Speech
+from sandbox.wording import words
+
+# The small model mishears about a word in ten: answers that are whole match by 0.86 to 0.95. One
+# that lacks a third of its words, repeats some or has them in another order stays below this.
+ENOUGH = 0.7
+
+
+@dataclass(frozen=True)
+class HeardAgain:
+    """What was understood, and its likeness to the text, from 0 to 1."""
+
+    text: str
+    match: float
+
+    @property
+    def understood(self) -> bool:
+        return self.match >= ENOUGH
+
+
+def hear_again(audio: bytes, expected: str, *, speech: Speech, codec: Codec) -> HeardAgain:
+    """Transcribe ``audio`` and compare it with ``expected`` word by word, in order."""
+    try:
+        heard = speech.hear(codec.decode(audio)).text
+    except Undecodable:
+        heard = ""
+    return HeardAgain(heard, Levenshtein.normalized_similarity(words(expected), words(heard)))

@@ -1,0 +1,324 @@
+"""An agent's Markdown as a WhatsApp user reads it, and as a voice says it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from markup import clean, paragraphs, to_speech, to_whatsapp
+
+# What makes Markdown parsers stumble, and what people really write, in any order.
+PIECES = st.sampled_from(
+    "* ** *** _ __ ~~ ` ``` # ## > - + 1. 2) | |-| [ ] ( ) [a](http://b.c) ![i](http://b.c/d) "
+    "<b> </b> <br> <a_href='http://x'> </a> <!-- --> <your_name> &lt; &#x202e; &#7; &#13; \\ "
+    "http://a.b/c%20d www.a.com a@b.com مرحبا عنوان: 5 * 3 word é 🚀 👨‍👩‍👧".split()
+    + ["\n", "\n\n", " ", "  ", "\t", "\x00", "\x1b", "\u202e", "\ufeff", "\r\n", "\u2028", "    "]
+)
+MARKDOWN = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("**bold**", "*bold*"),
+        ("__bold__", "*bold*"),
+        ("*italic*", "_italic_"),
+        ("_italic_", "_italic_"),
+        ("~~gone~~", "~gone~"),
+        ("***both***", "_*both*_"),
+        ("**a _b_ c**", "*a _b_ c*"),
+        ("a `code` b", "a `code` b"),
+        ("`**not bold**`", "`**not bold**`"),
+        ("# Title", "*Title*"),
+        ("###### Title", "*Title*"),
+        ("Title\n===", "*Title*"),
+        ("## The **big** _one_", "*The big _one_*"),
+        ("# Title\ntext", "*Title*\n\ntext"),
+        ("above\n\n---\n\nbelow", "above\n\nbelow"),
+        ("line  \nbreak", "line\nbreak"),
+        ("line\\\nbreak", "line\nbreak"),
+        ("line\nbreak", "line\nbreak"),
+        ("> quote", "> quote"),
+        ("> one\n>\n> two", "> one\n>\n> two"),
+        ("> - a\n> - b", "> - a\n> - b"),
+        ("one\n\n\n\n\ntwo", "one\n\ntwo"),
+        ("  indented", "indented"),
+        ("    no program", "no program"),
+        ("AT&amp;T &lt;b&gt;", "AT&T <b>"),
+        (r"\*literal\*", "*literal*"),
+    ],
+)
+def test_each_mark_becomes_whatsapps_own(markdown: str, shown: str) -> None:
+    assert to_whatsapp(markdown) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5 * 2 * 3",
+        "2*3*4 = 24",
+        "٣*٤*٥",
+        "Dear <your name>, 2 < 3 & 4 > 1",
+        "snake_case_name.txt",
+        "**unbalanced",
+        "*unbalanced",
+        "a ~ b ~ c",
+        "half an `open code",
+        "~5 minutes",
+        "C# and #1",
+        "(a) and [b] and {c}",
+        "call +1 (555) 010-0100",
+        "مرحبا بك، كيف حالك؟",
+        "👨‍👩‍👧 and 🇪🇬",
+        "50 % - 10 % = 40 %",
+        "3.5",
+        "",
+    ],
+)
+def test_plain_chat_stays_as_it_is(text: str) -> None:
+    assert to_whatsapp(text) == text
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("**two\nlines**", "*two*\n*lines*"),
+        ("*two\nlines*", "_two_\n_lines_"),
+        ("**a _b\nc_ d**", "*a _b_*\n*_c_ d*"),
+        ("~~two\nlines~~", "~two~\n~lines~"),
+    ],
+)
+def test_marks_end_on_the_line_they_begin_on(markdown: str, shown: str) -> None:
+    assert to_whatsapp(markdown) == shown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("[shop](https://a.b/c_d*e)", "shop (https://a.b/c_d*e)"),
+        ("[https://a.b](https://a.b)", "https://a.b"),
+        ("[](https://a.b)", "https://a.b"),
+        ("[nothing]()", "nothing"),
+        ("<https://a.b/c%20d>", "https://a.b/c%20d"),
+        ("see https://a.b/c%20d?e=%2F_x_ now", "see https://a.b/c%20d?e=%2F_x_ now"),
+        ("https://xn--mgbh0fb.com/", "https://xn--mgbh0fb.com/"),
+        ("https://مثال.com/صفحة", "https://مثال.com/صفحة"),
+        ("www.a.com/x_y_z", "www.a.com/x_y_z"),
+        ("ask a@b.com", "ask a@b.com"),
+        ("[mail](mailto:a@b.com)", "mail (mailto:a@b.com)"),
+        ("[a@b.com](mailto:a@b.com)", "a@b.com"),
+        ("**[shop](https://a.b)**", "*shop (https://a.b)*"),
+        ("[**shop**](https://a.b)", "*shop* (https://a.b)"),
+        ("[shop]\n\n[shop]: https://a.b", "shop (https://a.b)"),
+        ("![plan](https://a.b/p.png)", "plan (https://a.b/p.png)"),
+        ("![](https://a.b/p.png)", "https://a.b/p.png"),
+        ("[المتجر](https://a.b)", "المتجر (https://a.b)"),
+    ],
+)
+def test_links_and_images_show_an_address_that_can_be_tapped(markdown: str, shown: str) -> None:
+    assert to_whatsapp(markdown) == shown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("* a\n* b", "- a\n- b"),
+        ("+ a\n+ b", "- a\n- b"),
+        ("1. a\n2. b", "1. a\n2. b"),
+        ("7) a\n8) b", "7. a\n8. b"),
+        ("- a\n  - b\n    - c\n- d", "- a\n- b\n- c\n- d"),
+        ("1. a\n   - x\n   - y\n2. b", "1. a\n- x\n- y\n2. b"),
+        ("- a\n\n  more\n- b", "- a\nmore\n- b"),
+        ("- **k**: v", "- *k*: v"),
+        ("1. a\n\n   ```\n   x\n   ```\n2. b", "1. a\n```\nx\n```\n2. b"),
+        ("- [ ] open\n- [x] done", "- [ ] open\n- [x] done"),
+        ("intro\n- a", "intro\n\n- a"),
+        ("- أولاً\n- ثانيًا", "- أولاً\n- ثانيًا"),
+    ],
+)
+def test_lists_are_flat_and_keep_their_numbers(markdown: str, shown: str) -> None:
+    assert to_whatsapp(markdown) == shown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("```python\nx = *1*\n\ny\n```", "```\nx = *1*\n\ny\n```"),
+        ("~~~\nx\n~~~", "```\nx\n```"),
+        ("```\nnever closed", "```\nnever closed\n```"),
+        ("```\n<b>x</b> [a](b)\n```", "```\n<b>x</b> [a](b)\n```"),
+    ],
+)
+def test_programs_stay_as_they_are_without_a_language(markdown: str, shown: str) -> None:
+    assert to_whatsapp(markdown) == shown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        (
+            "| Plan | Price |\n|:--|--:|\n| Basic | **5** |\n| Pro | [9](http://a.b) |",
+            "- *Plan:* Basic, *Price:* *5*\n- *Plan:* Pro, *Price:* 9 (http://a.b)",
+        ),
+        ("| A | B |\n|---|---|\n| | x |", "- *B:* x"),
+        ("| | B |\n|---|---|\n| x | y |", "- x, *B:* y"),
+        ("| **A** |\n|---|\n| x |", "- *A:* x"),
+        ("| A |\n|---|\n| x | too | many |", "- *A:* x"),
+        ("| السعر |\n|---|\n| ٥ |", "- *السعر:* ٥"),
+        ("no | table", "no | table"),
+    ],
+)
+def test_table_rows_become_bullets_that_name_each_column(markdown: str, shown: str) -> None:
+    assert to_whatsapp(markdown) == shown
+
+
+@pytest.mark.parametrize(
+    ("html", "shown"),
+    [
+        ("<b>Hi</b><br>you", "Hi\nyou"),
+        ("Use <B CLASS='x'>bold</B><br />now", "Use bold\nnow"),
+        ("<p>One.</p><p>Two.</p>", "One.\nTwo."),
+        ("<ul><li>a</li><li>b</li></ul>", "a\nb"),
+        ("<div>\nblock\n</div>", "block"),
+        ("<a href='https://a.b/c'>shop</a> now", "shop (https://a.b/c) now"),
+        ('See <a class="x" href="https://a.b">this</a>.', "See this (https://a.b)."),
+        ("<a name='x'>anchor</a>", "anchor"),
+        ("before <!-- secret --> after", "before  after"),
+        ("<!-- secret\nsecret -->\n\nHi", "Hi"),
+        ("<your name>", "<your name>"),
+        ("<b", "<b"),
+    ],
+)
+def test_html_leaves_its_text_and_its_addresses(html: str, shown: str) -> None:
+    assert to_whatsapp(html) == shown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("مرحبا **عالم** و*مائل*", "مرحبا *عالم* و_مائل_"),
+        ("# عنوان", "*عنوان*"),
+        ("**رقم الفاتورة:** ١٢٣", "*رقم الفاتورة:* ١٢٣"),
+        ("> اقتباس", "> اقتباس"),
+    ],
+)
+def test_arabic_gets_the_same_marks(markdown: str, shown: str) -> None:
+    assert to_whatsapp(markdown) == shown
+
+
+@pytest.mark.parametrize("entity", ["&#x202e;", "&#8238;", "&#13;", "&#12;", "&#7;", "&#xfeff;"])
+def test_entities_smuggle_no_control_characters_in(entity: str) -> None:
+    for rendered in (to_whatsapp(f"a{entity}b"), to_speech(f"a{entity}b")):
+        assert all(unicodedata.category(sign) != "Cc" for sign in rendered.replace("\n", ""))
+        assert not set(rendered) & {"\u202e", "\ufeff"}
+
+
+@given(MARKDOWN)
+@settings(max_examples=300, deadline=None)
+def test_any_text_can_be_shown(markdown: str) -> None:
+    """Nothing raises, and no control characters, overrides or stray blanks come through."""
+    shown = to_whatsapp(markdown)
+    assert shown == clean(shown)
+    assert shown == shown.strip()
+    assert "\n\n\n" not in shown
+
+
+@given(MARKDOWN)
+@settings(max_examples=300, deadline=None)
+def test_any_text_can_be_spoken(markdown: str) -> None:
+    """Whatever comes in, a voice never gets addresses, marks or emoji to spell."""
+    spoken = to_speech(markdown)
+    assert spoken == clean(spoken)
+    assert "\n\n" not in spoken
+    assert "://" not in spoken
+    assert not set(spoken) & set("*_~`<>#|\\{}[]")
+    assert not any(unicodedata.category(sign) == "So" for sign in spoken if sign not in "°℃℉№")
+    assert all(line.rstrip()[-1] in ".!?:;…؟؛،,。" for line in spoken.split("\n") if line)
+
+
+@given(st.text(st.characters(whitelist_categories=["L", "N"]), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_no_letter_or_digit_is_lost(word: str) -> None:
+    sentence = f"**{word}** is [{word}](https://a.b)"
+    assert to_whatsapp(sentence).count(word) >= 2
+    assert to_speech(sentence).count(word) >= 2
+
+
+@pytest.mark.parametrize(
+    ("markdown", "spoken"),
+    [
+        ("**Hello** _there_ ~~you~~ `x`", "Hello there you x."),
+        ("# Title\ntext", "Title.\ntext."),
+        ("Done! 🎉👍🏽 5️⃣", "Done! 5."),
+        ("It is 25 °C", "It is 25 °C."),
+        ("Is it?", "Is it?"),
+        ("هل هذا صحيح؟", "هل هذا صحيح؟"),
+        ("مرحبا **بك**", "مرحبا بك."),
+        ("- a\n- b!", "a.\nb!"),
+        ("1. a\n2. b", "1. a.\n2. b."),
+        ("2*3*4 and 5 * 6", "2 × 3 × 4 and 5 × 6."),
+        ("> said", "said."),
+        ("a\nb", "a b."),
+        ("a\n\nb", "a.\nb."),
+        ("[shop](https://a.b)", "shop."),
+        ("See https://a.b/c now", "See now."),
+        ("See [https://a.b](https://a.b) (https://c.d) now", "See now."),
+        ("Run `https://a.b/c` now", "Run now."),
+        ("![plan](https://a.b/p.png)", ""),
+        ("Look:\n\n```\nx = 1\n```", "Look:"),
+        ("Prices:\n\n| A |\n|---|\n| 1 |", "Prices:"),
+        ("<div>\nblock\n</div>", "block."),
+        ("<p>One</p><p>Two!</p>", "One.\nTwo!"),
+        ("<a href='https://a.b'>shop</a>", "shop."),
+        ("---", ""),
+        ("👍", ""),
+        ("...", ""),
+        ("", ""),
+    ],
+)
+def test_speech_is_sentences_without_signs_addresses_and_tables(markdown: str, spoken: str) -> None:
+    assert to_speech(markdown) == spoken
+
+
+@pytest.mark.parametrize(
+    "unit", ["*a ", "**a ", "[a](", "![", "[", "<a ", "<!--", "`", "_a", "> ", "- ", "a-", "&#"]
+)
+def test_long_hostile_text_is_rendered(unit: str) -> None:
+    """Much of what parsers hate comes back, without a recursion error."""
+    hostile = unit * (16_384 // len(unit))
+    assert isinstance(to_whatsapp(hostile), str)
+    assert "://" not in to_speech(hostile)
+
+
+def test_deep_nesting_is_rendered() -> None:
+    """Deeper than a person would nest, text may be lost, but nothing raises."""
+    assert to_whatsapp("\n".join("  " * depth + "- a" for depth in range(8))) == "\n".join(
+        ["- a"] * 8
+    )
+    assert to_whatsapp("\n".join("  " * depth + "- a" for depth in range(300))).startswith(
+        "- a\n- a"
+    )
+    assert to_whatsapp("> " * 300 + "a").startswith("> > >")
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a\r\nb\rc\nd\te", "a\nb\nc\nd\te"),
+        ("a\x00b\x07c\x1bd\x7fe\x85f", "abcdef"),
+        ("\ufeffa\u202eb\u2066c\u2069", "abc"),
+        ("a\ud800b", "ab"),
+        ("\u200fمرحبا\u200c\u200d", "\u200fمرحبا\u200c\u200d"),
+        ("👨‍👩‍👧 é e\u0301", "👨‍👩‍👧 é e\u0301"),
+    ],
+)
+def test_clean_drops_what_nobody_can_see_and_keeps_joiners(text: str, cleaned: str) -> None:
+    assert clean(text) == cleaned
+
+
+def test_paragraphs_leave_blank_messages_out() -> None:
+    assert paragraphs([" a ", "", "\n", "b\nc"]) == "a\n\nb\nc"
+    assert paragraphs([]) == ""

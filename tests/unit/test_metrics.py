@@ -1,0 +1,180 @@
+"""Timings and counters as operators and scrapers read them."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from errors import AgentBusy, MediaMissing
+from metrics import BOUNDS, COUNTERS, STAGES, Histogram, Metrics
+
+PREDECESSOR = ["download_time", "stt_time", "agentforce_time", "tts_time", "total_time"]
+
+
+def exact(values: list[float], percent: int) -> float:
+    """The smallest value that ``percent`` % of the values do not exceed."""
+    return sorted(values)[max(math.ceil(len(values) * percent / 100), 1) - 1]
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
+    text = metrics.prometheus().decode()
+    return {
+        (sample.name, sample.labels.get("le", sample.labels.get("error", ""))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_predecessors_five_come_first_with_their_four_figures() -> None:
+    report = json.loads(json.dumps(Metrics().report()))
+    assert list(report)[:5] == PREDECESSOR
+    for stage in STAGES:
+        assert {"count", "avg", "min", "max"} <= report[stage].keys()
+        assert set(report[stage].values()) == {0}
+
+
+def test_the_four_figures_are_exact() -> None:
+    metrics = Metrics()
+    for seconds in (0.5, 0.25, 2.0):
+        metrics.time("stt_time", seconds)
+    figures = Metrics.report(metrics)["stt_time"]
+    assert isinstance(figures, dict)
+    assert [figures[key] for key in ("count", "min", "max")] == [3, 0.25, 2.0]
+    assert figures["avg"] == pytest.approx(2.75 / 3)
+
+
+@given(st.lists(st.floats(0.001, 600), min_size=1, max_size=300))
+@settings(deadline=None)
+def test_percentiles_are_right_within_five_percent(values: list[float]) -> None:
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    for percent in (50, 95, 99):
+        assert histogram.percentile(percent) == pytest.approx(exact(values, percent), rel=0.05)
+    assert histogram.percentile(100) <= max(values)
+    assert histogram.percentile(0) >= min(values)
+    assert histogram.summary()["avg"] == pytest.approx(statistics.fmean(values))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-9, 0.0004, 0.001, 609.0, 1e6])
+def test_one_value_is_all_its_percentiles_even_out_of_range(value: float) -> None:
+    histogram = Histogram()
+    histogram.add(value)
+    summary = histogram.summary()
+    assert {summary[key] for key in ("avg", "min", "max", "p50", "p95", "p99")} == {value}
+
+
+def test_the_range_is_from_a_millisecond_to_ten_minutes() -> None:
+    assert BOUNDS[0] == 0.001
+    assert BOUNDS[-1] > 600
+
+
+def test_memory_does_not_grow_with_traffic() -> None:
+    metrics = Metrics()
+
+    def size() -> int:
+        return len(metrics.prometheus()) // 1000 + sum(
+            sys.getsizeof(histogram.buckets) for histogram in metrics._stages.values()
+        )
+
+    metrics.time("total_time", 1.0)
+    before = size()
+    for number in range(20_000):
+        metrics.time("total_time", number / 100)
+        metrics.failed(AgentBusy())
+    assert size() == before
+
+
+def test_durations_below_zero_count_as_none() -> None:
+    metrics = Metrics()
+    metrics.time("queue_time", -1.0)
+    figures = metrics.report()["queue_time"]
+    assert isinstance(figures, dict)
+    assert (figures["count"], figures["min"]) == (1, 0.0)
+
+
+def test_a_timed_block_counts_unless_it_raises() -> None:
+    metrics = Metrics()
+    with metrics.timed("convert_time"):
+        pass
+    with pytest.raises(ZeroDivisionError), metrics.timed("convert_time"):
+        _ = 1 / 0
+    figures = metrics.report()["convert_time"]
+    assert isinstance(figures, dict)
+    assert figures["count"] == 1
+
+
+def test_counters_and_errors_are_reported() -> None:
+    metrics = Metrics()
+    metrics.count("texts_sent")
+    metrics.count("texts_sent", 2)
+    metrics.failed(MediaMissing())
+    metrics.failed(MediaMissing("again"))
+    metrics.failed(ValueError("phone number"))
+    report = metrics.report()
+    assert report["counters"] == dict.fromkeys(COUNTERS, 0) | {"texts_sent": 3}
+    assert report["errors"] == {"MediaMissing": 2, "ValueError": 1}
+    assert "phone number" not in json.dumps(report)
+
+
+def test_a_misspelt_stage_or_counter_is_found_at_once() -> None:
+    with pytest.raises(KeyError):
+        Metrics().count("text_sent")
+    with pytest.raises(KeyError):
+        Metrics().time("stt", 1.0)
+
+
+def test_no_count_is_lost_between_threads() -> None:
+    metrics = Metrics()
+
+    def work(_: int) -> None:
+        for _ in range(500):
+            metrics.count("texts_sent")
+            metrics.time("send_time", 0.1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    report = metrics.report()
+    figures, counters = report["send_time"], report["counters"]
+    assert isinstance(figures, dict) and isinstance(counters, dict)
+    assert (figures["count"], counters["texts_sent"]) == (4000, 4000)
+
+
+def test_a_scraper_can_read_all_figures() -> None:
+    metrics = Metrics()
+    for seconds in (0.01, 0.1, 1.0, 10.0, 5000.0):
+        metrics.time("total_time", seconds)
+    metrics.count("messages_received", 7)
+    metrics.failed(AgentBusy())
+    read = samples(metrics)
+    assert read["bridge_total_seconds_count", ""] == 5
+    assert read["bridge_total_seconds_sum", ""] == pytest.approx(5011.11)
+    assert read["bridge_total_seconds_bucket", "+Inf"] == 5
+    assert read["bridge_messages_received_total", ""] == 7
+    assert read["bridge_errors_total", "AgentBusy"] == 1
+    for stage in STAGES:
+        assert (f"bridge_{stage.removesuffix('_time')}_seconds_count", "") in read
+    for counter in COUNTERS:
+        assert (f"bridge_{counter}_total", "") in read
+
+
+@given(st.lists(st.floats(0, 2000), max_size=50))
+@settings(max_examples=25, deadline=None)
+def test_scraped_buckets_hold_what_does_not_exceed_them(values: list[float]) -> None:
+    metrics = Metrics()
+    for value in values:
+        metrics.time("tts_time", value)
+    for (name, bound), number in samples(metrics).items():
+        if name == "bridge_tts_seconds_bucket":
+            # The bound is printed with six digits.
+            slack = float(bound) * 1e-5 if bound != "+Inf" else 0.0
+            least = sum(value <= float(bound) - slack for value in values)
+            assert least <= number <= sum(value <= float(bound) + slack for value in values)

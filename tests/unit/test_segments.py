@@ -1,0 +1,218 @@
+"""Where long texts are cut."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segments import (
+    MESSAGE_LIMIT,
+    first_sentences,
+    group_sentences,
+    split_message,
+    split_sentences,
+)
+
+FAMILY = "👨‍👩‍👧‍👦"
+WORDS = st.sampled_from(
+    ["hello", "a", "مرحبا", "فاتورة،", "stop.", "Why?", "نعم؟", "https://a.b/c?d=e_f", "*bold*"]
+    + ["_two words_", "`x = 1`", "🚀", FAMILY, "e\u0301e\u0301", "🇪🇬", "*", "(www.a.com)", "漢字。"]
+)
+GAPS = st.sampled_from([" ", " ", " ", "\n", "\n\n", "  ", ""])
+TEXTS = st.lists(st.tuples(WORDS, GAPS), max_size=80).map(
+    lambda pairs: "".join(word + gap for word, gap in pairs)
+)
+
+
+def units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+def without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+def cuts(text: str, parts: list[str]) -> list[tuple[int, int]]:
+    """For every cut, where the part before it ends and the one behind it begins."""
+    found, position = [], 0
+    for part in parts:
+        start = text.index(part, position)
+        found.append((position, start))
+        position = start + len(part)
+    return found[1:]
+
+
+@given(st.text(), st.integers(2, 60))
+@settings(deadline=None)
+def test_any_text_comes_in_order_in_parts_that_fit(text: str, limit: int) -> None:
+    """Nothing but whitespace is lost, no part is blank, padded or too long."""
+    parts = split_message(text, limit)
+    assert without_space("".join(parts)) == without_space(text)
+    assert all(0 < units(part) <= limit for part in parts)
+    assert all(part == part.strip() for part in parts)
+
+
+@given(TEXTS, st.integers(30, 120))
+@settings(max_examples=200, deadline=None)
+def test_no_cut_inside_a_link_or_a_character(text: str, limit: int) -> None:
+    """Graphemes and links that fit a part are never taken apart."""
+    whole = [found.span() for found in regex.finditer(r"\X", text)]
+    whole += [
+        found.span()
+        for found in regex.finditer(r"https://[^\s()*_`]+", text)
+        if len(found[0]) < limit // 2
+    ]
+    for end, start in cuts(text, split_message(text, limit)):
+        if end == start:
+            assert not any(first < end < last for first, last in whole)
+
+
+@given(TEXTS)
+def test_short_texts_are_one_part(text: str) -> None:
+    assert split_message(text) == ([text.strip()] if text.strip() else [])
+
+
+def test_the_limit_is_twilios_and_counts_emoji_twice() -> None:
+    assert MESSAGE_LIMIT == 1600
+    assert len(split_message("a" * 1600)) == 1
+    assert len(split_message("a" * 1601)) == 2
+    assert len(split_message("🚀" * 800)) == 1
+    assert [units(part) for part in split_message("🚀" * 801)] == [1600, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "parts"),
+    [
+        ("One two.\n\nThree four. Five six", 25, ["One two.", "Three four. Five six"]),
+        ("One two.\nThree four. Five six", 25, ["One two.", "Three four. Five six"]),
+        ("One two three. Four five six", 20, ["One two three.", "Four five six"]),
+        ("One two three four five", 14, ["One two three", "four five"]),
+        ("abcdefghij", 4, ["abcd", "efgh", "ij"]),
+        ('He said "stop." Then he left', 22, ['He said "stop."', "Then he left"]),
+        ("مرحبا بك اليوم. كيف حالك أنت؟", 20, ["مرحبا بك اليوم.", "كيف حالك أنت؟"]),
+        ("هل أنت بخير؟ نعم أنا بخير", 18, ["هل أنت بخير؟", "نعم أنا بخير"]),
+        ("a " + "b" * 30, 20, ["a " + "b" * 18, "b" * 12]),
+    ],
+)
+def test_paragraphs_then_lines_then_sentences_then_words(
+    text: str, limit: int, parts: list[str]
+) -> None:
+    assert split_message(text, limit) == parts
+
+
+def test_an_early_paragraph_is_not_worth_a_message_of_its_own() -> None:
+    parts = split_message("Hi.\n\n" + "One two three. " * 6, 60)
+    assert parts[0].startswith("Hi.\n\nOne two three.")
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "*one two three four*",
+        "_one two three four_",
+        "~one two three four~",
+        "`one two three four`",
+    ],
+)
+def test_marked_text_moves_to_the_next_part_whole(marked: str) -> None:
+    """A pair that is parted would show its marks."""
+    parts = split_message(f"Some words before it {marked} and after it", 32)
+    assert any(marked in part for part in parts)
+
+
+def test_a_program_moves_to_the_next_part_whole() -> None:
+    program = "```\nx = 1\n\ny = 2\n```"
+    parts = split_message(f"{'Word. ' * 8}\n\n{program}\n\nAnd so on.", 60)
+    assert any(program in part for part in parts)
+
+
+def test_marked_text_longer_than_a_part_is_cut_at_a_word() -> None:
+    text = "*" + "word " * 100 + "end*"
+    parts = split_message(text, 100)
+    assert re.sub(r"\s", "", "".join(parts)) == re.sub(r"\s", "", text)
+    assert all(part.split()[0].strip("*") in ("word", "end") for part in parts)
+
+
+@pytest.mark.parametrize("before", range(1580, 1600, 3))
+def test_a_link_at_the_border_stays_whole(before: int) -> None:
+    link = "https://acme.my.site.com/orders?id=0123456789&token=abcdefghijklmnop"
+    parts = split_message(f"{'a' * 40} " * (before // 41) + f"see ({link}) please")
+    assert any(link in part for part in parts)
+
+
+def test_a_link_longer_than_a_part_is_still_sent() -> None:
+    link = "https://a.b/" + "c" * 500
+    assert "".join(split_message(f"See {link}", 100)).endswith("c" * 100)
+
+
+@pytest.mark.parametrize(
+    "character", [FAMILY, "🇪🇬", "e\u0301", "👍🏽", "क्षि", "\u0644\u0651\u064e"]
+)
+def test_characters_as_readers_see_them_stay_whole(character: str) -> None:
+    parts = split_message(character * 60, 50)
+    assert len(parts) > 1
+    assert all(part == character * (len(part) // len(character)) for part in parts)
+
+
+def test_a_character_larger_than_a_part_is_cut_all_the_same() -> None:
+    text = "a" + "\u0301" * 300
+    assert "".join(split_message(text, 100)) == text
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a", "*a ", "**a ", "_", "`", "```", "a-", "a.", "x:", "www.", "(", "\n", " ", "\u0301"]
+    + [FAMILY, "https://", "مرحبا. ", ". ", "\u200d", "*x y"],
+)
+def test_64_kb_of_anything_is_cut(unit: str) -> None:
+    text = unit * (65_536 // len(unit))
+    parts = split_message(text)
+    assert without_space("".join(parts)) == without_space(text)
+    assert all(units(part) <= MESSAGE_LIMIT for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ("Line\nline\n\nline", ["Line", "line", "line"]),
+        ("كيف حالك؟ بخير. شكرًا", ["كيف حالك؟", "بخير.", "شكرًا"]),
+        ('He said "no." Then', ['He said "no."', "Then"]),
+        ("3.5 is a number", ["3.5 is a number"]),
+        ("  \n ", []),
+    ],
+)
+def test_sentences(text: str, sentences: list[str]) -> None:
+    assert split_sentences(text) == sentences
+
+
+def test_groups_gather_short_sentences_up_to_the_size() -> None:
+    assert group_sentences("One. Two. Three four five six.", 12) == [
+        "One. Two.",
+        "Three four five six.",
+    ]
+
+
+@given(TEXTS, st.integers(0, 80))
+@settings(deadline=None)
+def test_groups_say_everything_in_pieces_of_about_the_size(text: str, size: int) -> None:
+    groups = group_sentences(text, size)
+    assert without_space("".join(groups)) == without_space(text)
+    assert all(units(group) <= max(size, 1) * 2 for group in groups)
+
+
+@given(TEXTS, st.integers(10, 80))
+@settings(deadline=None)
+def test_first_sentences_are_the_beginning(text: str, limit: int) -> None:
+    first = first_sentences(text, limit)
+    assert units(first) <= limit
+    assert without_space(text).startswith(without_space(first))
+    assert units(text) > limit or first == text
+
+
+def test_first_sentences_end_with_a_sentence() -> None:
+    assert first_sentences("One two three. Four five six.", 20) == "One two three."

@@ -1,0 +1,248 @@
+"""The environment, checked once at start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from errors import SettingsError
+from settings import WHERE, Settings, load_settings
+
+Load = Callable[..., Settings]
+
+SECRETS = {
+    "TWILIO_AUTH_TOKEN": "very-secret-1",
+    "SALESFORCE_CONSUMER_KEY": "very-secret-2",
+    "SALESFORCE_CONSUMER_SECRET": "very-secret-3",
+    "ELEVENLABS_API_KEY": "very-secret-4",
+    "METRICS_TOKEN": "very-secret-5",
+}
+GIVEN = SECRETS | {
+    "TWILIO_ACCOUNT_SID": "AC" + "5a" * 16,
+    "TWILIO_WHATSAPP_FROM": "whatsapp:+14155238886",
+    "AGENTFORCE_AGENT_ID": "0XxSANDBOX00000AAA",
+    "SALESFORCE_INSTANCE_URL": "https://acme.my.salesforce.com",
+    "ELEVENLABS_VOICE_ID": "voice0001",
+    "PUBLIC_URL": "https://bot.example.com",
+}
+NEEDED = sorted(GIVEN.keys() - {"METRICS_TOKEN"})
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ.keys() & Settings.model_fields.keys():
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+    def loaded(**changes: str | None) -> Settings:
+        for name, value in (GIVEN | changes).items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        return load_settings()
+
+    return loaded
+
+
+def test_the_needed_settings_suffice(load: Load) -> None:
+    settings = load(METRICS_TOKEN=None)
+    for name in NEEDED:
+        assert getattr(settings, name) == GIVEN[name]
+
+
+def test_defaults_are_those_of_the_documents(load: Load) -> None:
+    settings = load()
+    assert settings.TURN_THREADS == 128
+    assert settings.VOICE_REPLIES == "mirror"
+    assert settings.ELEVENLABS_STT_MODEL == "scribe_v2"
+    assert settings.ELEVENLABS_TTS_MODEL == "eleven_flash_v2_5"
+    assert settings.AGENTFORCE_TIMEOUT >= 125
+    assert settings.TWILIO_API_URL == "https://api.twilio.com"
+    assert settings.TWILIO_MESSAGING_URL == "https://messaging.twilio.com"
+    assert "mms.twiliocdn.com" in settings.TWILIO_MEDIA_HOSTS
+    assert settings.UNSIGNED_LOCAL_WEBHOOKS is False
+
+
+@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("value", [None, "", "  \n"], ids=["unset", "empty", "blank"])
+def test_each_missing_setting_is_named_with_where_to_find_it(
+    load: Load, name: str, value: str | None
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**{name: value})
+    message = str(caught.value)
+    assert f"{name} is missing" in message
+    assert WHERE[name] in message
+    assert not any(other in message for other in NEEDED if other != name and name not in other)
+
+
+def test_all_missing_settings_are_named_at_once(load: Load) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**dict.fromkeys(GIVEN))
+    assert all(f"{name} is missing" in str(caught.value) for name in NEEDED)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TWILIO_ACCOUNT_SID", "SK123"),
+        ("TWILIO_ACCOUNT_SID", "AC12 34"),
+        ("TWILIO_WHATSAPP_FROM", "14155238886"),
+        ("TWILIO_WHATSAPP_FROM", "sms:+14155238886"),
+        ("AGENTFORCE_AGENT_ID", "My_Agent"),
+        ("AGENTFORCE_AGENT_ID", "0Xx123"),
+        ("AGENTFORCE_AGENT_ID", "0XxSANDBOX00000AA"),
+        ("AGENTFORCE_AGENT_ID", "0XySANDBOX00000AAA"),
+        ("SALESFORCE_INSTANCE_URL", "ftp://acme.my.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://"),
+        ("SALESFORCE_INSTANCE_URL", "https:/acme.my.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme my.salesforce.com"),
+        ("PUBLIC_URL", "https://user:very-secret-0@bot.example.com"),
+        ("PUBLIC_URL", "https://:very-secret-0@bot.example.com"),
+        ("PUBLIC_URL", "https://bot.example.com/?a=very-secret-0"),
+        ("PUBLIC_URL", "https://bot.example.com/#rc=2"),
+        ("PUBLIC_URL", "https://bot.example.com:very-secret-0"),
+        ("PUBLIC_URL", "https://bot.example.com:99999"),
+        ("PUBLIC_URL", "https://[very-secret-0"),
+        ("AGENTFORCE_API_URL", "not an address"),
+        ("ELEVENLABS_VOICE_ID", "../voices"),
+        ("ELEVENLABS_VOICE_ID", "a b"),
+        ("INBOX_LIMIT", "many"),
+        ("INBOX_LIMIT", "0"),
+        ("TURN_THREADS", "-1"),
+        ("STILL_WORKING_AFTER", "soon"),
+        ("STILL_WORKING_AFTER", "nan"),
+        ("MEDIA_LIFETIME", "0"),
+        ("STT_MIN_CONFIDENCE", "1.5"),
+        ("VOICE_REPLIES", "sometimes"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "LOUD"),
+        ("TRANSCRIPT_ECHO", "perhaps"),
+        ("AGENTFORCE_STREAMING", "2"),
+    ],
+)
+def test_each_wrong_setting_is_named_and_its_value_is_not_repeated(
+    load: Load, name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**{name: value})
+    message = str(caught.value)
+    assert f"{name} " in message
+    assert message.startswith("Cannot start: ")
+    assert message.endswith(".")
+    assert "very-secret" not in message
+    assert caught.value.__suppress_context__
+
+
+def test_a_missing_and_a_wrong_setting_are_both_named(load: Load) -> None:
+    with pytest.raises(
+        SettingsError, match=r"(?s)(?=.*TWILIO_AUTH_TOKEN is missing)(?=.*INBOX_LIMIT )"
+    ):
+        load(TWILIO_AUTH_TOKEN=None, INBOX_LIMIT="x")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secrets_are_shown_nowhere(load: Load, name: str) -> None:
+    settings = load()
+    assert getattr(settings, name) == SECRETS[name]
+    assert SECRETS[name] not in repr(settings)
+    assert SECRETS[name] not in str(settings)
+    with pytest.raises(SettingsError) as caught:
+        load(INBOX_LIMIT="x", **{name: f"{SECRETS[name]} "})
+    assert "very-secret" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_values_are_stripped(load: Load, name: str) -> None:
+    """A pasted newline is the classic mistake."""
+    assert getattr(load(**{name: f" \t{GIVEN[name]}\r\n"}), name) == GIVEN[name]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://bot.example.com/", "https://bot.example.com"),
+        ("https://bot.example.com//", "https://bot.example.com"),
+        ("bot.example.com", "https://bot.example.com"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("https://bot.example.com:8443/wa/", "https://bot.example.com:8443/wa"),
+    ],
+)
+def test_web_addresses_lose_their_last_slash_and_gain_a_scheme(
+    load: Load, given: str, kept: str
+) -> None:
+    assert kept == load(PUBLIC_URL=given).PUBLIC_URL
+
+
+@pytest.mark.parametrize(
+    ("environment", "public_url"),
+    [
+        ({"HEROKU_APP_DEFAULT_DOMAIN_NAME": "bot-1a2b.herokuapp.com"},
+         "https://bot-1a2b.herokuapp.com"),
+        ({"HEROKU_APP_NAME": "bot-1a2b.herokuapp.com"}, "https://bot-1a2b.herokuapp.com"),
+        ({"HEROKU_APP_NAME": "bot", "HEROKU_APP_DEFAULT_DOMAIN_NAME": "bot-9.herokuapp.com"},
+         "https://bot-9.herokuapp.com"),
+        ({"HEROKU_APP_NAME": "old.herokuapp.com",
+          "HEROKU_APP_DEFAULT_DOMAIN_NAME": "bot-9.herokuapp.com"}, "https://bot-9.herokuapp.com"),
+        ({"PUBLIC_URL": "https://own.example.com",
+          "HEROKU_APP_DEFAULT_DOMAIN_NAME": "bot-9.herokuapp.com"}, "https://own.example.com"),
+    ],
+)  # fmt: skip
+def test_heroku_tells_the_public_address_unless_the_operator_does(
+    load: Load, environment: dict[str, str], public_url: str
+) -> None:
+    assert public_url == load(**({"PUBLIC_URL": None} | environment)).PUBLIC_URL
+
+
+def test_the_bare_name_of_a_heroku_app_tells_no_address(load: Load) -> None:
+    """Its domain ends in a random suffix since 2023."""
+    with pytest.raises(SettingsError, match=r"PUBLIC_URL is missing.*runtime-dyno-metadata"):
+        load(PUBLIC_URL=None, HEROKU_APP_NAME="bot")
+
+
+@pytest.mark.parametrize("given", ["+14155238886", "whatsapp:+14155238886"])
+def test_the_sender_gets_its_prefix(load: Load, given: str) -> None:
+    assert load(TWILIO_WHATSAPP_FROM=given).TWILIO_WHATSAPP_FROM == "whatsapp:+14155238886"
+
+
+def test_typing_indicators_follow_a_changed_api(load: Load) -> None:
+    assert load(TWILIO_API_URL="http://127.0.0.1:1").TWILIO_MESSAGING_URL == "http://127.0.0.1:1"
+    both = load(TWILIO_API_URL="http://127.0.0.1:1", TWILIO_MESSAGING_URL="http://127.0.0.1:2")
+    assert both.TWILIO_MESSAGING_URL == "http://127.0.0.1:2"
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts"),
+    [("a.com", ("a.com",)), (" a.com , b.com:81,", ("a.com", "b.com:81"))],
+)
+def test_media_hosts_are_a_list_with_commas(load: Load, given: str, hosts: tuple[str, ...]) -> None:
+    assert hosts == load(TWILIO_MEDIA_HOSTS=given).TWILIO_MEDIA_HOSTS
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("true", True), ("1", True), ("on", True), ("False", False), ("no", False)]
+)
+def test_switches(load: Load, given: str, meant: bool) -> None:
+    assert load(TRANSCRIPT_ECHO=given).TRANSCRIPT_ECHO is meant
+
+
+def test_empty_settings_fall_back_to_their_defaults(load: Load) -> None:
+    settings = load(INBOX_LIMIT="", VOICE_REPLIES=" ", AGENTFORCE_API_URL="", TURN_THREADS="\n")
+    assert (settings.INBOX_LIMIT, settings.VOICE_REPLIES) == (5000, "mirror")
+    assert settings.AGENTFORCE_API_URL == ""
+
+
+def test_names_are_case_sensitive_and_strangers_are_ignored(load: Load) -> None:
+    with pytest.raises(SettingsError, match="TWILIO_AUTH_TOKEN is missing"):
+        load(TWILIO_AUTH_TOKEN=None, twilio_auth_token="x", SOMETHING_ELSE="y")
+
+
+def test_settings_cannot_be_changed_later(load: Load) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().TURN_THREADS = 1

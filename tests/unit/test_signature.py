@@ -1,0 +1,227 @@
+"""Who may post to the webhook, by the vectors of contracts/twilio.md §2.3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.datastructures import EnvironHeaders, Headers, MultiDict
+
+from errors import ForgedRequest
+from sandbox.twilio_webhook import sign
+from signature import SETTINGS, SIGNATURE, Signature
+
+ACCOUNT = "AC" + "b" * 32
+TOKEN = "test_auth_token_0123456789abcdef"
+HOST = "https://bot.example.com"
+SM = "SM" + "a" * 32
+FIELDS = {
+    "SmsMessageSid": SM,
+    "SmsSid": SM,
+    "MessageSid": SM,
+    "NumMedia": "0",
+    "ProfileName": "Zoë 🚀",
+    "MessageType": "text",
+    "WaId": "14155550100",
+    "SmsStatus": "received",
+    "Body": "Hi & bye +1 ñ\nline2",
+    "To": "whatsapp:+14155238886",
+    "NumSegments": "1",
+    "ReferralNumMedia": "0",
+    "AccountSid": ACCOUNT,
+    "ChannelMetadata": '{"type":"whatsapp","data":{"context":'
+    '{"ProfileName":"Zoë 🚀","WaId":"14155550100"}}}',
+    "From": "whatsapp:+14155550100",
+    "ApiVersion": "2010-04-01",
+}
+GOOD = "Pq6lHv9TuYiEVh8xRtB6yeJeA4M="
+SHA256 = "lYlmstw5uETFJrZGv4NbQw9TKBm6tnSYWBFmuig/dC8="
+CALL = {
+    "CallSid": "CA1234567890ABCDE",
+    "Caller": "+14158675309",
+    "Digits": "1234",
+    "From": "+14158675309",
+    "To": "+18005551212",
+}
+DOCUMENTED = CALL | {"Caller": "+14158675310", "From": "+14158675310"}
+
+
+def check(
+    fields: Mapping[str, str | list[str]] | MultiDict[str, str],
+    signature: str | None,
+    *,
+    public_url: str = HOST,
+    path: str = "/whatsapp",
+    query: str = "",
+    token: str = TOKEN,
+    settings: str | None = None,
+) -> None:
+    headers = Headers()
+    if signature is not None:
+        headers.set(SIGNATURE.lower(), signature)
+    if settings is not None:
+        headers.set(SETTINGS, settings)
+    checker = Signature(auth_token=token, account_sid=ACCOUNT, public_url=public_url)
+    form = fields if isinstance(fields, MultiDict) else MultiDict(fields)
+    checker.check(path, query, form, headers)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "fields", "signature"),
+    [
+        ("https://example.com", DOCUMENTED, "L/OH5YylLD5NRKLltdqwSvS0BnU="),
+        ("https://mycompany.com", CALL, "RSOYDt4T1cUTdK1PDd93/VVr8B8="),
+        ("https://mycompany.com:443", CALL, "kvajT1Ptam85bY51eRf/AJRuM3w="),
+        ("https://mycompany.com", CALL, "kvajT1Ptam85bY51eRf/AJRuM3w="),
+        ("https://mycompany.com:443", CALL, "RSOYDt4T1cUTdK1PDd93/VVr8B8="),
+        ("http://mycompany.com:80", CALL, "0ZXoZLH/DfblKGATFgpif+LLRf4="),
+        ("http://mycompany.com", CALL, "0ZXoZLH/DfblKGATFgpif+LLRf4="),
+        ("http://mycompany.com:1234", CALL, "Zmvh+3yNM1Phv2jhDCwEM3q5ebU="),
+    ],
+)
+def test_the_published_vectors(public_url: str, fields: dict[str, str], signature: str) -> None:
+    """With and without a port, as Twilio may sign either form."""
+    check(
+        fields,
+        signature,
+        public_url=public_url,
+        path="/myapp.php",
+        query="foo=1&bar=2",
+        token="12345",
+    )
+
+
+def test_repeated_fields_count_once_and_sorted() -> None:
+    fields = {"Sid": "CA123", "SidAccount": "AC123", "Digits": ["5678", "1234", "1234"]}
+    check(
+        fields,
+        "IK+Dwps556ElfBT0I3Rgjkr1wJU=",
+        public_url="https://mycompany.com",
+        path="/myapp.php",
+        query="foo=1&bar=2",
+        token="12345",
+    )
+
+
+@pytest.mark.parametrize(
+    ("signature", "options"),
+    [
+        (GOOD, {}),
+        ("6XABZ0Qy5a/EnJ70RdTZDNYkUXI=", {}),
+        ("6XABZ0Qy5a/EnJ70RdTZDNYkUXI=", {"public_url": f"{HOST}:443"}),
+        ("AiAxDrYsNzya32dJbU0y0mRG/rw=", {"query": "tenant=a%20b&x=1"}),
+        (SHA256, {"settings": "key=k1,algorithm=HMAC_SHA256"}),
+        (SHA256, {"settings": "key=k1, algorithm=hmac_sha256"}),
+        (GOOD, {"settings": ""}),
+        (GOOD, {"settings": "key=k1"}),
+    ],
+)
+def test_a_whatsapp_message_in_utf_8(signature: str, options: dict[str, str]) -> None:
+    check(FIELDS, signature, **options)
+
+
+@pytest.mark.parametrize(
+    ("signature", "options"),
+    [
+        (None, {}),
+        ("", {}),
+        ("x", {}),
+        (GOOD[:-1], {}),
+        (f"{GOOD} ", {}),
+        (GOOD.lower(), {}),
+        ("é" * 28, {}),
+        (GOOD, {"token": "other"}),
+        (GOOD, {"path": "/whatsapp/"}),
+        (GOOD, {"path": "/"}),
+        (GOOD, {"query": "x=1"}),
+        (GOOD, {"public_url": "http://bot.example.com"}),
+        (GOOD, {"public_url": "https://bot.example.org"}),
+        (GOOD, {"settings": "algorithm=HMAC_SHA256"}),
+        (GOOD, {"settings": "algorithm=none"}),
+        (SHA256, {}),
+        (SHA256, {"settings": "algorithm=MD5"}),
+        ("AiAxDrYsNzya32dJbU0y0mRG/rw=", {"query": "tenant=a+b&x=1"}),
+    ],
+)
+def test_everything_else_is_forged(signature: str | None, options: dict[str, str]) -> None:
+    with pytest.raises(ForgedRequest):
+        check(FIELDS, signature, **options)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_changed_missing_or_added_field_is_forged(name: str) -> None:
+    for changed in (
+        FIELDS | {name: f"{FIELDS[name]} "},
+        {key: value for key, value in FIELDS.items() if key != name},
+        FIELDS | {f"{name}2": ""},
+    ):
+        with pytest.raises(ForgedRequest):
+            check(changed, GOOD)
+
+
+def test_empty_fields_and_edges_of_texts_are_signed() -> None:
+    fields = FIELDS | {"Body": "  padded \n", "ReferralBody": ""}
+    signature = sign(f"{HOST}/whatsapp", fields, TOKEN)
+    check(fields, signature)
+    with pytest.raises(ForgedRequest):
+        check({key: value for key, value in fields.items() if value}, signature)
+    with pytest.raises(ForgedRequest):
+        check(fields | {"Body": "padded"}, signature)
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("/caf%C3%A9", ""),
+        ("/a%2Fb", ""),
+        ("/whatsapp", "tenant=%2Facme%7B1%7D&name=%C3%A9"),
+        ("/whatsapp", "a=1&a=2&b="),
+        ("/whatsapp", "signature=%3D%26"),
+    ],
+)
+def test_paths_and_queries_count_as_they_stood_on_the_wire(path: str, query: str) -> None:
+    url = f"{HOST}{path}?{query}" if query else f"{HOST}{path}"
+    check(FIELDS, sign(url, FIELDS, TOKEN), path=path, query=query)
+
+
+@pytest.mark.parametrize("configured", [HOST, f"{HOST}/"])
+def test_an_address_without_a_path_may_be_signed_with_or_without_its_slash(configured: str) -> None:
+    check(FIELDS, sign(configured, FIELDS, TOKEN), path="/")
+
+
+def test_the_slash_is_needed_before_a_query() -> None:
+    with pytest.raises(ForgedRequest):
+        check(FIELDS, sign(HOST, FIELDS, TOKEN), path="/", query="x=1")
+
+
+def test_the_header_is_found_in_a_wsgi_environment() -> None:
+    checker = Signature(auth_token=TOKEN, account_sid=ACCOUNT, public_url=HOST)
+    headers = EnvironHeaders({"HTTP_X_TWILIO_SIGNATURE": GOOD})
+    checker.check("/whatsapp", "", MultiDict(FIELDS), headers)
+
+
+def test_another_account_is_refused_though_the_signature_fits() -> None:
+    fields = FIELDS | {"AccountSid": "AC" + "c" * 32}
+    with pytest.raises(ForgedRequest, match="another Twilio account"):
+        check(fields, sign(f"{HOST}/whatsapp", fields, TOKEN))
+
+
+def test_a_request_that_names_no_account_is_judged_by_its_signature() -> None:
+    """The documented curl sends none, and Twilio's status callbacks may."""
+    fields = {"MessageSid": "test123"}
+    check(fields, sign(f"{HOST}/whatsapp", fields, TOKEN))
+
+
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=20), max_size=5),
+    st.text(max_size=44),
+    st.text(max_size=30),
+)
+def test_nobody_gets_in_by_chance(fields: dict[str, str], signature: str, settings: str) -> None:
+    """Whatever the fields and headers hold, only ``ForgedRequest`` comes out."""
+    checker = Signature(auth_token=TOKEN, account_sid=ACCOUNT, public_url=HOST)
+    headers = {SIGNATURE: signature, SETTINGS: settings}
+    with pytest.raises(ForgedRequest):
+        checker.check("/", "", MultiDict(fields), headers)
