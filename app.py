@@ -165,7 +165,7 @@ def _check_origin(parts: Parts) -> None:
         parts.signature.check_account(request.form)
         return
     path, _, query = request.environ.get("RAW_URI", request.full_path).partition("?")
-    parts.signature.check(path, query, request.form, dict(request.headers))
+    parts.signature.check(path, query, request.form, request.headers)
 
 
 def _taken(parts: Parts, message: Inbound) -> str:

@@ -61,7 +61,7 @@ def read_message(form: Mapping[str, str]) -> Inbound:
 
 def _sender(address: str) -> str:
     """The address as it came; a blank behind the colon was a plus that curl did not encode."""
-    return re.sub(r"^whatsapp: (?=\d)", "whatsapp:+", address)
+    return re.sub(r"^whatsapp: (?=[0-9]+$)", "whatsapp:+", address)
 
 
 def _kind(form: Mapping[str, str]) -> Kind:

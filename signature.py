@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from twilio.request_validator import RequestValidator, get_signature_algorithm
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import Headers, MultiDict
 
 from errors import ForgedRequest
 
@@ -21,9 +21,7 @@ class Signature:
         self._account_sid = account_sid
         self._public_url = public_url
 
-    def check(
-        self, path: str, query: str, form: MultiDict[str, str], headers: Mapping[str, str]
-    ) -> None:
+    def check(self, path: str, query: str, form: MultiDict[str, str], headers: Headers) -> None:
         """Raise ``ForgedRequest`` unless the request is signed for this address and account.
 
         ``path`` and ``query`` are as they stood on the wire: decoded ones sign differently.

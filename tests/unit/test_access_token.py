@@ -29,6 +29,8 @@ from settings import Settings
 KEY, SECRET = "consumer-key", "consumer-secret"
 SCOPE = "sfap_api chatbot_api api"
 
+Keeper = Callable[..., AccessToken]
+
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[AgentforceStandIn]:
@@ -57,7 +59,7 @@ def cloud(started: AgentforceStandIn) -> AgentforceStandIn:
 
 
 @pytest.fixture
-def keeper(cloud: AgentforceStandIn) -> Iterator[Callable[..., AccessToken]]:
+def keeper(cloud: AgentforceStandIn) -> Iterator[Keeper]:
     with requests.Session() as session:
         session.trust_env = False
 
@@ -92,7 +94,7 @@ def lifetime(token: access_token.Token) -> float:
     return token.fresh_until - time.monotonic()
 
 
-def test_a_token_is_fetched_once_and_kept(cloud: AgentforceStandIn, keeper) -> None:
+def test_a_token_is_fetched_once_and_kept(cloud: AgentforceStandIn, keeper: Keeper) -> None:
     tokens = keeper()
     assert tokens.get() is tokens.get()
     assert tokens.get().api_url == cloud.url
@@ -100,7 +102,7 @@ def test_a_token_is_fetched_once_and_kept(cloud: AgentforceStandIn, keeper) -> N
     assert not cloud.ledger.violations
 
 
-def test_fifty_threads_wait_for_one_fetch(cloud: AgentforceStandIn, keeper) -> None:
+def test_fifty_threads_wait_for_one_fetch(cloud: AgentforceStandIn, keeper: Keeper) -> None:
     tokens = keeper()
     cloud.faults.add(Fault("agentforce", "token", "hang", seconds=0.1))
     together = threading.Barrier(50)
@@ -115,7 +117,7 @@ def test_fifty_threads_wait_for_one_fetch(cloud: AgentforceStandIn, keeper) -> N
 
 
 def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(
-    cloud: AgentforceStandIn, keeper
+    cloud: AgentforceStandIn, keeper: Keeper
 ) -> None:
     tokens = keeper()
     cloud.faults.add(Fault("agentforce", "token", "status", status=503, times=None))
@@ -134,7 +136,7 @@ def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(
 
 
 def test_a_token_is_renewed_before_it_expires(
-    cloud: AgentforceStandIn, keeper, monkeypatch: pytest.MonkeyPatch
+    cloud: AgentforceStandIn, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
@@ -167,13 +169,15 @@ def test_a_token_is_renewed_before_it_expires(
     ],
 )
 def test_a_token_tells_its_lifetime_whatever_our_clock_says(
-    cloud: AgentforceStandIn, keeper, answer: dict[str, Any], seconds: float
+    cloud: AgentforceStandIn, keeper: Keeper, answer: dict[str, Any], seconds: float
 ) -> None:
     answers(cloud, **answer)
     assert lifetime(keeper().get()) == pytest.approx(seconds, abs=30)
 
 
-def test_a_token_that_does_not_tell_its_age_is_new(cloud: AgentforceStandIn, keeper) -> None:
+def test_a_token_that_does_not_tell_its_age_is_new(
+    cloud: AgentforceStandIn, keeper: Keeper
+) -> None:
     answers(cloud, access_token=token_of(exp=time.time() + 1800))
     assert lifetime(keeper().get()) == pytest.approx(1740, abs=30)
 
@@ -190,13 +194,13 @@ def test_a_token_that_does_not_tell_its_age_is_new(cloud: AgentforceStandIn, kee
     ],
 )  # fmt: skip
 def test_the_api_host_is_the_operators_then_salesforces_then_the_usual_one(
-    cloud: AgentforceStandIn, keeper, setting: str, answered: dict[str, Any], used: str
+    cloud: AgentforceStandIn, keeper: Keeper, setting: str, answered: dict[str, Any], used: str
 ) -> None:
     answers(cloud, access_token=token_of(iat=0, exp=1800), **answered)
     assert keeper(AGENTFORCE_API_URL=setting).get().api_url == used
 
 
-def test_a_dropped_token_is_replaced_once(cloud: AgentforceStandIn, keeper) -> None:
+def test_a_dropped_token_is_replaced_once(cloud: AgentforceStandIn, keeper: Keeper) -> None:
     """Many threads may be refused with the same token; only the first drops it."""
     cloud.token_clients = 2
     tokens = keeper()
@@ -220,7 +224,7 @@ def test_a_dropped_token_is_replaced_once(cloud: AgentforceStandIn, keeper) -> N
 )
 def test_an_error_says_what_to_mend(
     cloud: AgentforceStandIn,
-    keeper,
+    keeper: Keeper,
     changes: dict[str, str],
     wrong: Misconfiguration | None,
     advice: str,
@@ -242,7 +246,7 @@ def test_an_error_says_what_to_mend(
     ],
 )
 def test_the_other_refusals_of_the_contract(
-    cloud: AgentforceStandIn, keeper, status: int, error: str, advice: str
+    cloud: AgentforceStandIn, keeper: Keeper, status: int, error: str, advice: str
 ) -> None:
     body = json.dumps({"error": error, "error_description": "..."})
     cloud.faults.add(Fault("agentforce", "token", "status", status=status, body=body))
@@ -266,7 +270,7 @@ def test_the_other_refusals_of_the_contract(
     ids=lambda value: f"{value.kind}-{value.status}-{value.body}" if hasattr(value, "kind") else "",
 )
 def test_every_failure_is_an_agent_error(
-    cloud: AgentforceStandIn, keeper, fault: Fault, error: type[AgentError]
+    cloud: AgentforceStandIn, keeper: Keeper, fault: Fault, error: type[AgentError]
 ) -> None:
     cloud.faults.add(fault)
     tokens = keeper()
@@ -277,12 +281,12 @@ def test_every_failure_is_an_agent_error(
     assert tokens.get().value
 
 
-def test_a_refused_connection_is_an_agent_error(keeper) -> None:
+def test_a_refused_connection_is_an_agent_error(keeper: Keeper) -> None:
     with pytest.raises(AgentUnavailable):
         keeper(SALESFORCE_INSTANCE_URL="http://127.0.0.1:1").get()
 
 
-def test_retry_after_is_passed_on(cloud: AgentforceStandIn, keeper) -> None:
+def test_retry_after_is_passed_on(cloud: AgentforceStandIn, keeper: Keeper) -> None:
     headers = {"Retry-After": "7"}
     cloud.faults.add(Fault("agentforce", "token", "status", status=429, headers=headers))
     with pytest.raises(AgentUnavailable) as caught:
@@ -296,7 +300,7 @@ def test_retry_after_is_passed_on(cloud: AgentforceStandIn, keeper) -> None:
 )
 def test_missing_scopes_are_logged(
     cloud: AgentforceStandIn,
-    keeper,
+    keeper: Keeper,
     monkeypatch: pytest.MonkeyPatch,
     scope: str,
     missing: str | None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import random
 import subprocess
+from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import audio
@@ -51,7 +52,7 @@ def made(*options: str, pcm: bytes = TONE) -> bytes:
     ).stdout
 
 
-def with_index_in_front(m4a: bytes, folder) -> bytes:
+def with_index_in_front(m4a: bytes, folder: Path) -> bytes:
     before, after = folder / "in.m4a", folder / "out.m4a"
     before.write_bytes(m4a)
     command = [EXE, "-v", "error", "-i", str(before), "-c", "copy", "-movflags", "+faststart"]
@@ -91,7 +92,7 @@ def test_other_containers_are_decoded(ffmpeg: Ffmpeg, options: tuple[str, ...]) 
     assert is_the_tone(ffmpeg.decode(made(*options)))
 
 
-def test_an_index_in_front_is_read_too(ffmpeg: Ffmpeg, codec: Codec, tmp_path) -> None:
+def test_an_index_in_front_is_read_too(ffmpeg: Ffmpeg, codec: Codec, tmp_path: Path) -> None:
     assert is_the_tone(ffmpeg.decode(with_index_in_front(codec.note(TONE, "m4a"), tmp_path)))
 
 
@@ -172,9 +173,7 @@ def test_any_bytes_can_be_sniffed(data: bytes) -> None:
 
 
 @given(data=st.data())
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15)
 def test_damaged_recordings_are_decoded_or_unreadable(
     ffmpeg: Ffmpeg, codec: Codec, data: st.DataObject
 ) -> None:
@@ -191,7 +190,7 @@ def test_a_missing_program_is_an_audio_error(codec: Codec) -> None:
 
 
 def test_a_conversion_that_hangs_is_ended(
-    codec: Codec, tmp_path, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = tmp_path / "ffmpeg"
     stuck.write_text("#!/bin/sh\nexec sleep 60\n")

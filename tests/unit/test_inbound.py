@@ -151,11 +151,28 @@ def test_a_location_is_its_name_and_coordinates(sent: Form, place: str) -> None:
         "whatsapp:CO." + "9aZ" * 42,
         "whatsapp:CC.ENT.4480491918930694",
         "whatsapp:+5215512345678",
+        "whatsapp:5215512345678",
+        "whatsapp:  5215512345678",
+        "whatsapp:\t5215512345678",
+        "whatsapp: +5215512345678",
+        "whatsapp: US.13491208655302741918",
+        "whatsapp: bot",
+        "whatsapp: ",
+        " whatsapp: 5215512345678",
+        "WhatsApp: 5215512345678",
+        "sms: 5215512345678",
+        "whatsapp:US.1 whatsapp: 5215512345678",
         "x" * ADDRESS_LIMIT,
     ],
 )
 def test_the_sender_is_kept_as_it_came(sender: str) -> None:
     assert read_message(FORMS.text(sender, "Hi")).sender == sender
+
+
+@pytest.mark.parametrize("number", ["15551234567", "5215512345678", "1"])
+def test_a_plus_that_curl_did_not_encode_is_put_back(number: str) -> None:
+    """``curl -d`` sends the plus as it is, and forms read it as a blank."""
+    assert read_message(form(From=f"whatsapp: {number}")).sender == f"whatsapp:+{number}"
 
 
 @pytest.mark.parametrize("sid", [SM, MM, "test123", "a", "A-b_9", "x" * 64])
@@ -201,6 +218,6 @@ def test_any_form_is_read_or_malformed(fields: Form) -> None:
         read = read_message(fields)
     except MalformedRequest:
         return
-    assert read.sender == fields["From"]
+    assert read.sender in (fields["From"], fields["From"].replace(": ", ":+", 1))
     assert (read.text != "") or read.kind is not Kind.TEXT
     assert not set(read.text) & set("\x00\x07\x1b\r\u202e")

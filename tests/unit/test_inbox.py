@@ -185,7 +185,7 @@ HISTORIES = st.lists(
 
 
 @given(HISTORIES, st.integers(1, 6), st.integers(5, 100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_history_keeps_the_promises(
     history: list[tuple[str, int, bool]], threads: int, limit: int
 ) -> None:

@@ -147,7 +147,10 @@ def test_pool_threads_log_with_the_context_of_who_submitted(written: Written) ->
 
 
 def test_pool_hands_results_and_errors_back() -> None:
+    def total(number: int, *, plus: int) -> int:
+        return number + plus
+
     with ContextPool(1) as pool:
-        assert pool.submit(lambda number, *, plus: number + plus, 1, plus=2).result() == 3
+        assert pool.submit(total, 1, plus=2).result() == 3
         with pytest.raises(ZeroDivisionError):
             pool.submit(lambda: 1 / 0).result()

@@ -217,7 +217,7 @@ def test_entities_smuggle_no_control_characters_in(entity: str) -> None:
 
 
 @given(MARKDOWN)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_can_be_shown(markdown: str) -> None:
     """Nothing raises, and no control characters, overrides or stray blanks come through."""
     shown = to_whatsapp(markdown)
@@ -227,7 +227,7 @@ def test_any_text_can_be_shown(markdown: str) -> None:
 
 
 @given(MARKDOWN)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_can_be_spoken(markdown: str) -> None:
     """Whatever comes in, a voice never gets addresses, marks or emoji to spell."""
     spoken = to_speech(markdown)
@@ -240,7 +240,6 @@ def test_any_text_can_be_spoken(markdown: str) -> None:
 
 
 @given(st.text(st.characters(whitelist_categories=["L", "N"]), min_size=1, max_size=30))
-@settings(deadline=None)
 def test_no_letter_or_digit_is_lost(word: str) -> None:
     sentence = f"**{word}** is [{word}](https://a.b)"
     assert to_whatsapp(sentence).count(word) >= 2

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
 from flask import Flask, Response
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import media as media_module
@@ -79,7 +80,7 @@ def test_a_recording_is_fetched_over_the_redirect(sandbox: Sandbox, media: Media
 
 
 def test_credentials_go_to_the_api_only(
-    sandbox: Sandbox, media: Media, monkeypatch: pytest.MonkeyPatch, tmp_path
+    sandbox: Sandbox, media: Media, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Not even those of a .netrc file go to the CDN."""
     netrc = tmp_path / "netrc"
@@ -279,7 +280,6 @@ def test_twilio_and_its_regions_are_asked(host: str) -> None:
 
 
 @given(st.text())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_other_address_is_refused(url: str) -> None:
     media = Media(
         session=Unreachable(),

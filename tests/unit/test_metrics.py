@@ -52,7 +52,6 @@ def test_the_four_figures_are_exact() -> None:
 
 
 @given(st.lists(st.floats(0.001, 600), min_size=1, max_size=300))
-@settings(deadline=None)
 def test_percentiles_are_right_within_five_percent(values: list[float]) -> None:
     histogram = Histogram()
     for value in values:
@@ -167,7 +166,7 @@ def test_a_scraper_can_read_all_figures() -> None:
 
 
 @given(st.lists(st.floats(0, 2000), max_size=50))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_scraped_buckets_hold_what_does_not_exceed_them(values: list[float]) -> None:
     metrics = Metrics()
     for value in values:

@@ -42,7 +42,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits, which nobody sits out, without their jitter."""
     waits: list[float] = []
     monkeypatch.setattr(retrying, "random", SimpleNamespace(uniform=lambda low, high: low))
-    monkeypatch.setattr(tenacity.nap.time, "sleep", waits.append)
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
     return waits
 
 
@@ -100,7 +100,7 @@ def test_where_waiting_does_not_help_the_usual_tries_are_all(slept: list[float])
 
 def test_those_refused_together_do_not_come_back_together(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(tenacity.nap.time, "sleep", waits.append)
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
     for _ in range(20):
         patiently((1.0,))(Calls(AgentBusy()))
     assert len(set(waits)) > 1
@@ -148,10 +148,13 @@ def test_any_retry_after_header_is_read_or_not(header: str) -> None:
     assert seconds is None or seconds >= 0
 
 
+Treatment = Callable[[socket.socket], None]
+
+
 class Peer:
     """Accepts one connection on loopback and treats it as ``treatment`` says."""
 
-    def __init__(self, treatment: Callable[[socket.socket], None]) -> None:
+    def __init__(self, treatment: Treatment) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._treatment = treatment
@@ -173,11 +176,14 @@ class Peer:
         self._thread.join(5)
 
 
+StartPeer = Callable[[Treatment], Peer]
+
+
 @pytest.fixture
-def peer() -> Iterator[Callable[[Callable[[socket.socket], None]], Peer]]:
+def peer() -> Iterator[StartPeer]:
     peers: list[Peer] = []
 
-    def start(treatment: Callable[[socket.socket], None]) -> Peer:
+    def start(treatment: Treatment) -> Peer:
         peers.append(Peer(treatment))
         return peers[-1]
 
@@ -233,11 +239,13 @@ def keep_silent(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("treatment", [hang_up, reset, cut, talk_nonsense])
-def test_a_connection_that_broke_later_may_have_had_an_effect(peer, treatment) -> None:
+def test_a_connection_that_broke_later_may_have_had_an_effect(
+    peer: StartPeer, treatment: Treatment
+) -> None:
     assert not never_sent(failure(f"http://127.0.0.1:{peer(treatment).port}/"))
 
 
-def test_silence_may_have_had_an_effect(peer) -> None:
+def test_silence_may_have_had_an_effect(peer: StartPeer) -> None:
     error = failure(f"http://127.0.0.1:{peer(keep_silent).port}/", timeout=(5, 0.05))
     assert isinstance(error, requests.ReadTimeout)
     assert not never_sent(error)
@@ -276,7 +284,7 @@ def test_a_connection_that_never_came_about_had_none() -> None:
     assert never_sent(error)
 
 
-def test_an_untrusted_certificate_had_none(peer, authority: trustme.CA) -> None:
+def test_an_untrusted_certificate_had_none(peer: StartPeer, authority: trustme.CA) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
 
@@ -290,7 +298,7 @@ def test_an_untrusted_certificate_had_none(peer, authority: trustme.CA) -> None:
 
 
 def test_tls_that_breaks_after_the_request_may_have_had_an_effect(
-    peer, authority: trustme.CA, roots: Path
+    peer: StartPeer, authority: trustme.CA, roots: Path
 ) -> None:
     """The same class of error as an untrusted certificate, but the request was read."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

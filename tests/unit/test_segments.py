@@ -47,7 +47,6 @@ def cuts(text: str, parts: list[str]) -> list[tuple[int, int]]:
 
 
 @given(st.text(), st.integers(2, 60))
-@settings(deadline=None)
 def test_any_text_comes_in_order_in_parts_that_fit(text: str, limit: int) -> None:
     """Nothing but whitespace is lost, no part is blank, padded or too long."""
     parts = split_message(text, limit)
@@ -57,7 +56,7 @@ def test_any_text_comes_in_order_in_parts_that_fit(text: str, limit: int) -> Non
 
 
 @given(TEXTS, st.integers(30, 120))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_cut_inside_a_link_or_a_character(text: str, limit: int) -> None:
     """Graphemes and links that fit a part are never taken apart."""
     whole = [found.span() for found in regex.finditer(r"\X", text)]
@@ -198,7 +197,6 @@ def test_groups_gather_short_sentences_up_to_the_size() -> None:
 
 
 @given(TEXTS, st.integers(0, 80))
-@settings(deadline=None)
 def test_groups_say_everything_in_pieces_of_about_the_size(text: str, size: int) -> None:
     groups = group_sentences(text, size)
     assert without_space("".join(groups)) == without_space(text)
@@ -206,7 +204,6 @@ def test_groups_say_everything_in_pieces_of_about_the_size(text: str, size: int)
 
 
 @given(TEXTS, st.integers(10, 80))
-@settings(deadline=None)
 def test_first_sentences_are_the_beginning(text: str, limit: int) -> None:
     first = first_sentences(text, limit)
     assert units(first) <= limit

@@ -94,7 +94,11 @@ def test_the_published_vectors(public_url: str, fields: dict[str, str], signatur
 
 
 def test_repeated_fields_count_once_and_sorted() -> None:
-    fields = {"Sid": "CA123", "SidAccount": "AC123", "Digits": ["5678", "1234", "1234"]}
+    fields: dict[str, str | list[str]] = {
+        "Sid": "CA123",
+        "SidAccount": "AC123",
+        "Digits": ["5678", "1234", "1234"],
+    }
     check(
         fields,
         "IK+Dwps556ElfBT0I3Rgjkr1wJU=",
@@ -222,6 +226,11 @@ def test_a_request_that_names_no_account_is_judged_by_its_signature() -> None:
 def test_nobody_gets_in_by_chance(fields: dict[str, str], signature: str, settings: str) -> None:
     """Whatever the fields and headers hold, only ``ForgedRequest`` comes out."""
     checker = Signature(auth_token=TOKEN, account_sid=ACCOUNT, public_url=HOST)
-    headers = {SIGNATURE: signature, SETTINGS: settings}
+    headers = EnvironHeaders(
+        {
+            "HTTP_X_TWILIO_SIGNATURE": signature,
+            "HTTP_X_TWILIO_WEBHOOKS_SIGNATURE_SETTINGS": settings,
+        }
+    )
     with pytest.raises(ForgedRequest):
         checker.check("/", "", MultiDict(fields), headers)
