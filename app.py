@@ -16,7 +16,10 @@ from agentforce import Agentforce
 from audio import Ffmpeg
 from connections import requests_session
 from conversation import Conversation
+from database import open_database
+from delivery import Delivery
 from errors import ForgedRequest, InboundError
+from housekeeping import Housekeeper
 from inbound import Inbound, read_message
 from inbox import Acceptance, Inbox
 from logs import ContextPool, configure_logging
@@ -34,8 +37,6 @@ log = structlog.get_logger(__name__)
 
 # Twilio's forms are a few KB; a user's longest text fits many times.
 BODY_LIMIT = 256 * 1024
-# How long a stopping service finishes what runs; Heroku kills after 30 s.
-CLOSING_SECONDS = 25.0
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -49,6 +50,7 @@ class Parts:
     store: Store
     phrases: Phrases
     inbox: Inbox
+    housekeeper: Housekeeper
     signature: Signature
 
 
@@ -57,13 +59,16 @@ def build(settings: Settings) -> Parts:
     threads = settings.TURN_THREADS
     metrics = Metrics()
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
-    store = Store(note_lifetime=settings.MEDIA_LIFETIME)
+    store = Store(engine=open_database(settings.STATE_DIR), note_lifetime=settings.MEDIA_LIFETIME)
     ffmpeg = Ffmpeg(path=settings.FFMPEG_PATH, longest_seconds=settings.VOICE_NOTE_MAX_SECONDS)
     speech = Speech(settings=settings, ffmpeg=ffmpeg, metrics=metrics, width=threads)
     aside = ContextPool(threads * 2, thread_name_prefix="aside")
+    agent = _agent(settings, store, metrics)
+    whatsapp = WhatsApp(settings=settings, metrics=metrics, width=threads)
     conversation = Conversation(
-        whatsapp=WhatsApp(settings=settings, metrics=metrics, width=threads),
-        agent=_agent(settings, store, metrics),
+        whatsapp=whatsapp,
+        delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),
+        agent=agent,
         media=Media(
             session=requests_session(settings, width=threads),
             api_url=settings.TWILIO_API_URL,
@@ -96,7 +101,14 @@ def build(settings: Settings) -> Parts:
             store=store,
             run=conversation.run,
             pool=ContextPool(threads, thread_name_prefix="turn"),
+            phrases=phrases,
             limit=settings.INBOX_LIMIT,
+        ),
+        housekeeper=Housekeeper(
+            store=store,
+            agent=agent,
+            retention=settings.RETENTION_HOURS * 3600,
+            session_idle=settings.AGENTFORCE_SESSION_IDLE,
         ),
         signature=Signature(
             auth_token=settings.TWILIO_AUTH_TOKEN,
@@ -122,6 +134,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_FORM_MEMORY_SIZE"] = BODY_LIMIT
     app.json = _ReadableJson(app)
     app.extensions["bridge"] = parts
+    resumed = parts.inbox.recover()
+    if resumed:
+        log.info("Taking up turns that a former process left", turns=resumed)
+    parts.housekeeper.start()
     _add_webhook(app, parts)
     _add_voice_notes(app, parts)
     _add_metrics(app, parts)

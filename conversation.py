@@ -11,17 +11,18 @@ import structlog
 from agent_reply import AgentReply
 from agentforce import Agentforce
 from audio import Ffmpeg, trim
+from delivery import Delivery
 from errors import BridgeError, SendError
 from inbound import Inbound, Kind
 from logs import hashed
-from markup import paragraphs, to_whatsapp
+from markup import paragraphs
 from media import Media
 from metrics import Metrics
 from narration import Narrator
 from phrases import Command, Phrases
 from settings import Settings
 from speech import Speech
-from store import AgentSession, Store
+from store import AgentSession, Answer, Store, Turn
 from whatsapp import WhatsApp
 
 log = structlog.get_logger(__name__)
@@ -40,16 +41,6 @@ class Question:
     waited: float = 0.0
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the sender gets, as Markdown; ``aloud`` is spoken as well, if anything."""
-
-    text: str
-    language: str | None
-    aloud: str = ""
-    waited: float = 0.0
-
-
 class Conversation:
     """Runs turns; one of a sender at a time."""
 
@@ -57,6 +48,7 @@ class Conversation:
         self,
         *,
         whatsapp: WhatsApp,
+        delivery: Delivery,
         agent: Agentforce,
         media: Media,
         ffmpeg: Ffmpeg,
@@ -70,6 +62,7 @@ class Conversation:
         aside: Executor,
     ) -> None:
         self._whatsapp = whatsapp
+        self._delivery = delivery
         self._agent = agent
         self._media = media
         self._ffmpeg = ffmpeg
@@ -83,52 +76,59 @@ class Conversation:
         self._answers = answers
         self._aside = aside
 
-    def run(self, message: Inbound) -> None:
-        """Answer one message. Never raises: what fails is told to the sender, once."""
+    def run(self, turn: Turn) -> None:
+        """Bring a turn to its end. Never raises: what fails is told to the sender, once."""
+        message = turn.message
         structlog.contextvars.bind_contextvars(
             turn=message.sid,
             sender=hashed(message.sender, key=self._settings.TWILIO_AUTH_TOKEN),
         )
-        self._metrics.time("queue_time", time.monotonic() - message.received_at)
+        self._metrics.time("queue_time", time.time() - message.received_at)
         try:
-            self._converse(message)
+            answer = turn.answer or self._settle(turn)
+            if answer:
+                self._deliver(turn, answer)
+        except Exception as error:
+            self._metrics.failed(error)
+            self._log_failure("❌ Answer not sent", error)
+        finally:
+            structlog.contextvars.clear_contextvars()
+
+    def _settle(self, turn: Turn) -> Answer | None:
+        """What to send: the agent's answer, or an apology; kept before anything is sent."""
+        if turn.message.kind is Kind.SILENT:
+            log.info("Nothing to answer")
+            return None
+        try:
+            self._aside.submit(self._whatsapp.show_typing, turn.message.sid)
+            answer = self._awaited(turn, self._answers.submit(self._answer, turn.message))
         except Exception as error:
             self._metrics.count("turns_failed")
             self._metrics.failed(error)
             self._log_failure("❌ Turn failed", error)
-            self._apologise(message, error)
-        finally:
-            structlog.contextvars.clear_contextvars()
+            phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
+            answer = self._phrase(turn.message, phrase)
+        self._store.save_answer(turn, answer)
+        return answer
 
-    def _converse(self, message: Inbound) -> None:
-        if message.kind is Kind.SILENT:
-            log.info("Nothing to answer")
-            return
-        self._aside.submit(self._whatsapp.show_typing, message.sid)
-        if message.kind is Kind.UNSUPPORTED:
-            self._say(message.sender, "unsupported")
-            return
-        answer = self._awaited(message, self._answers.submit(self._answer, message))
-        self._send_text(message, answer)
-        if answer.aloud:
-            self._send_voice(message, answer)
-
-    def _awaited(self, message: Inbound, answer: Future[Answer]) -> Answer:
+    def _awaited(self, turn: Turn, answer: Future[Answer]) -> Answer:
         """The answer, with a word to the sender if it takes long."""
         wait([answer], timeout=self._settings.STILL_WORKING_AFTER)
         if not answer.done():
-            self._say_still_working(message.sender)
+            self._say_still_working(turn)
         return answer.result()
 
-    def _say_still_working(self, sender: str) -> None:
+    def _say_still_working(self, turn: Turn) -> None:
         try:
-            self._say(sender, "still_working")
+            self._delivery.send_notice(turn, self._phrase(turn.message, "still_working").text)
         except SendError as error:
             log.warning("Still-working notice not sent", error=str(error))
             return
         self._metrics.count("still_working_sent")
 
     def _answer(self, message: Inbound) -> Answer:
+        if message.kind is Kind.UNSUPPORTED:
+            return self._phrase(message, "unsupported")
         log.info("Pre-warming Agentforce session")
         session = self._aside.submit(self._agent.warm, message.sender)
         question = self._question(message)
@@ -219,27 +219,27 @@ class Conversation:
             return ordered
         return policy == "always" or question.spoken
 
-    def _send_text(self, message: Inbound, answer: Answer) -> None:
-        text = to_whatsapp(answer.text)
-        started = time.monotonic()
-        sids = self._whatsapp.send_text(message.sender, text)
-        sent = time.monotonic()
-        self._metrics.count("texts_sent", len(sids))
+    def _deliver(self, turn: Turn, answer: Answer) -> None:
+        started = time.time()
+        self._delivery.send_text(turn, answer.text)
+        sent = time.time()
         self._metrics.count("turns_answered")
-        total = sent - message.received_at
+        total = sent - turn.message.received_at
         self._metrics.time("overhead_time", total - answer.waited - (sent - started))
         self._log_stage("total_time", "Total processing", total)
+        if answer.aloud:
+            self._speak(turn, answer)
 
-    def _send_voice(self, message: Inbound, answer: Answer) -> None:
+    def _speak(self, turn: Turn, answer: Answer) -> None:
         """The text has arrived; a voice note that fails is for the operator to know only."""
         started = time.monotonic()
         try:
+            if self._delivery.voice_sent(turn):
+                return
             note = self._narrator.narrate(answer.aloud, answer.language)
             self._log_stage("tts_time", "TTS", time.monotonic() - started)
             token = self._store.keep_note(note)
-            self._whatsapp.send_voice(
-                message.sender, f"{self._settings.PUBLIC_URL}/media/{token}.ogg"
-            )
+            self._delivery.send_voice(turn, f"{self._settings.PUBLIC_URL}/media/{token}.ogg")
         except Exception as error:
             self._metrics.count("voice_notes_failed")
             self._metrics.failed(error)
@@ -248,16 +248,11 @@ class Conversation:
         self._metrics.count("voice_notes_sent")
         self._metrics.time("voice_reply_time", time.monotonic() - started)
 
-    def _apologise(self, message: Inbound, error: Exception) -> None:
-        phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
-        try:
-            self._say(message.sender, phrase)
-        except Exception as failure:
-            log.error("Sender could not be told", error=type(failure).__name__)
-
-    def _say(self, sender: str, phrase: str) -> None:
-        language = self._store.preferences(sender).language or self._settings.DEFAULT_LANGUAGE
-        self._whatsapp.send_text(sender, self._phrases.say(phrase, language))
+    def _phrase(self, message: Inbound, key: str) -> Answer:
+        """One of our own sentences as the answer, in the language the sender used last."""
+        language = self._store.preferences(message.sender).language
+        said = self._phrases.say(key, language or self._settings.DEFAULT_LANGUAGE)
+        return Answer(said, language)
 
     def _log_stage(self, stage: str, name: str, seconds: float) -> None:
         """The predecessor's log line, and the figure behind it."""

@@ -11,7 +11,8 @@ threads = 32
 # Heroku's router keeps connections to a dyno open; so do we, for longer than a lull between turns.
 keepalive = 75
 
-# Heroku kills 30 s after SIGTERM; the accepted turns get 25 of them.
+# Heroku kills 30 s after SIGTERM; the running turns get 25 of them.
+TURN_SECONDS = 25.0
 graceful_timeout = 28
 
 # The longest the gthread worker may go without a heartbeat; requests are not limited by it.
@@ -38,8 +39,17 @@ def on_starting(server):  # type: ignore[no-untyped-def]
         raise SystemExit(str(error)) from None
 
 
-def worker_exit(server, worker):  # type: ignore[no-untyped-def]
-    """Let accepted turns finish before the process goes."""
+def post_worker_init(worker):  # type: ignore[no-untyped-def]
+    """On SIGTERM let running turns finish first, still serving their voice notes to Twilio."""
+    import signal
+    import threading
+
     parts = worker.app.callable.extensions["bridge"]
-    if not parts.inbox.close(25.0):
-        worker.log.warning("Stopped with turns unfinished")
+    leave = worker.handle_exit
+
+    def finish() -> None:
+        if not parts.inbox.close(TURN_SECONDS):
+            worker.log.warning("Stopping with turns unfinished; the next start takes them up")
+        leave(signal.SIGTERM, None)
+
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=finish).start())

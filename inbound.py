@@ -31,7 +31,7 @@ class Inbound:
     """One message of a WhatsApp user.
 
     ``sender`` is opaque: kept as it came and used as the address to answer to. ``received_at`` is
-    monotonic seconds. ``text`` is the typed text, or the place of a location.
+    epoch seconds. ``text`` is the typed text, or the place of a location.
     """
 
     sid: str
@@ -39,7 +39,7 @@ class Inbound:
     kind: Kind
     text: str = ""
     media_url: str = ""
-    received_at: float = field(default_factory=time.monotonic)
+    received_at: float = field(default_factory=time.time)
 
 
 def read_message(form: Mapping[str, str]) -> Inbound:

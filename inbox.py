@@ -1,18 +1,27 @@
-"""Accepting messages once, and running each sender's in order, one at a time.
-
-Kept in memory: a restart forgets what is waiting.
-"""
+"""Accepting messages once, running each sender's in order, and taking up what a restart left."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from enum import Enum
 
+import structlog
+
 from inbound import Inbound
-from store import Store
+from phrases import Phrases
+from store import SET_ASIDE, Answer, Store, Turn
+
+log = structlog.get_logger(__name__)
+
+# A turn that was running when the process died this often is taken for the cause.
+ATTEMPTS = 3
+# An answer that comes later than this would come out of the blue.
+STALE_SECONDS = 600.0
 
 
 class Acceptance(Enum):
@@ -24,57 +33,117 @@ class Acceptance(Enum):
 
 
 class Inbox:
-    """Hands messages to ``run``; senders never wait for each other."""
+    """Writes messages down and hands them to ``run``; senders never wait for each other."""
 
     def __init__(
-        self, *, store: Store, run: Callable[[Inbound], None], pool: Executor, limit: int
+        self,
+        *,
+        store: Store,
+        run: Callable[[Turn], None],
+        pool: Executor,
+        phrases: Phrases,
+        limit: int,
     ) -> None:
         self._store = store
         self._run = run
         self._pool = pool
+        self._phrases = phrases
         self._limit = limit
         self._changed = threading.Condition()
-        # A sender is listed while one of their messages runs; the queue holds those behind it.
-        self._waiting: dict[str, deque[Inbound]] = {}
-        self._size = 0
+        # A sender is listed while one of their turns runs; the queue holds those behind it.
+        self._queues: dict[str, deque[Turn]] = {}
+        self._running = 0
+        self._waiting = 0
         self._closed = False
 
     def accept(self, message: Inbound) -> Acceptance:
-        """Take a message, once per SID; returns at once."""
+        """Take a message, once per SID; unless refused it is on disk when this returns."""
+        # One at a time from paper to queue, so that a sender's messages cannot overtake another.
         with self._changed:
-            if not self._store.admit(message.sid):
+            if self._running + self._waiting >= self._limit:
+                # Who is being answered must not be asked to write again.
+                return Acceptance.DUPLICATE if self._store.knows(message.sid) else Acceptance.FULL
+            turn = self._store.admit(message)
+            if turn is None:
                 return Acceptance.DUPLICATE
-            if self._closed or self._size >= self._limit:
-                self._store.dismiss(message.sid)
-                return Acceptance.FULL
-            self._size += 1
-            if message.sender in self._waiting:
-                self._waiting[message.sender].append(message)
-                return Acceptance.NEW
-            self._waiting[message.sender] = deque()
-        self._pool.submit(self._serve, message)
+            self._schedule(turn)
         return Acceptance.NEW
 
+    def recover(self) -> int:
+        """Schedule what a former process accepted and did not finish; returns how many turns.
+
+        To be called before anything is accepted, so that what is older runs first, and once.
+        """
+        left = self._store.unfinished()
+        with self._changed:
+            for turn in left:
+                revived = self._revived(turn)
+                if revived:
+                    self._schedule(revived)
+        return len(left)
+
     def close(self, timeout: float) -> bool:
-        """Take no more messages and wait for the accepted ones; ``False`` if some are left."""
+        """Start no more turns and wait for the running ones; what waits is left for next time.
+
+        ``False`` if some still run.
+        """
         with self._changed:
             self._closed = True
-            return self._changed.wait_for(lambda: self._size == 0, timeout)
+            return self._changed.wait_for(lambda: self._running == 0, timeout)
 
-    def _serve(self, message: Inbound) -> None:
+    def _revived(self, turn: Turn) -> Turn | None:
+        """The turn to go on with: as it was, or with nothing left to do but to say so."""
+        if turn.attempts < ATTEMPTS:
+            fresh = time.time() - turn.message.received_at < STALE_SECONDS
+            return turn if fresh or turn.answer else self._answered(turn, "resend")
+        log.error("Turn set aside: the process died in it again and again", turn=turn.message.sid)
+        if turn.attempts > ATTEMPTS:
+            self._store.finish(turn, SET_ASIDE)
+            return None
+        if turn.answer is None:
+            return self._answered(turn, "failed")
+        # Its words may not have gone out yet; making the voice note may be what kills.
+        return replace(turn, answer=replace(turn.answer, aloud=""))
+
+    def _answered(self, turn: Turn, phrase: str) -> Turn:
+        language = self._store.preferences(turn.message.sender).language
+        answer = Answer(self._phrases.say(phrase, language), language)
+        self._store.save_answer(turn, answer)
+        return Turn(turn.id, turn.message, turn.attempts, answer)
+
+    def _schedule(self, turn: Turn) -> None:
+        sender = turn.message.sender
+        if sender in self._queues:
+            self._queues[sender].append(turn)
+            self._waiting += 1
+        elif not self._closed:
+            self._queues[sender] = deque()
+            self._start(turn)
+
+    def _start(self, turn: Turn) -> None:
+        self._running += 1
+        self._pool.submit(self._serve, turn)
+
+    def _serve(self, turn: Turn) -> None:
         try:
-            self._run(message)
+            if not self._closed:
+                self._store.begin(turn)
+                self._run(turn)
+                self._store.finish(turn)
+        except Exception:
+            # Left unfinished: the next start takes it up.
+            log.exception("Turn not written down", turn=turn.message.sid)
         finally:
-            self._next(message.sender)
+            self._next(turn.message.sender)
 
     def _next(self, sender: str) -> None:
-        """Queue the sender's next message behind those of other senders."""
+        """Queue the sender's next turn behind those of other senders."""
         with self._changed:
-            self._size -= 1
+            self._running -= 1
             self._changed.notify_all()
-            queue = self._waiting[sender]
-            if not queue:
-                del self._waiting[sender]
-                return
-            message = queue.popleft()
-        self._pool.submit(self._serve, message)
+            queue = self._queues[sender]
+            if queue and not self._closed:
+                self._waiting -= 1
+                self._start(queue.popleft())
+            elif not queue:
+                del self._queues[sender]

@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     ELEVENLABS_API_URL: WebAddress = "https://api.elevenlabs.io"
     ELEVENLABS_STT_MODEL: Required = "scribe_v2"
     ELEVENLABS_TTS_MODEL: Required = "eleven_flash_v2_5"
+    # Requests of a kind at once, until an answer of ElevenLabs says what the plan allows.
+    ELEVENLABS_CONCURRENCY: Count = 10
     STT_MIN_CONFIDENCE: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     # Where this service is
@@ -137,6 +139,10 @@ class Settings(BaseSettings):
     HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
     HEROKU_APP_NAME: str = ""
     FFMPEG_PATH: str = ""
+    # Where the database file lies.
+    STATE_DIR: Required = ".state"
+    # How long transcripts, answers and numbers are kept.
+    RETENTION_HOURS: Seconds = 24
     # Both name a file of certificate authorities to trust; every client honours either.
     REQUESTS_CA_BUNDLE: str = ""
     SSL_CERT_FILE: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from audio import Ffmpeg, pcm_seconds
 from connections import httpx_client
 from errors import NothingHeard, SpeechBusy, SpeechError, SpeechRefused, SpeechUnavailable
 from languages import SPOKEN_BY_FLASH, two_letters
+from limiter import Limiter
 from metrics import Metrics
 from retrying import parse_retry_after, patiently
 from settings import Settings
@@ -63,6 +64,9 @@ class Speech:
             httpx_client=httpx_client(settings, width=width),
         )
         self._format = OPUS
+        # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
+        self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY)
+        self._speaking = Limiter(settings.ELEVENLABS_CONCURRENCY)
 
     def transcribe(self, pcm: bytes) -> Transcript:
         """The words in 16 kHz mono PCM.
@@ -96,15 +100,18 @@ class Speech:
 
     def _hear(self, pcm: bytes) -> Any:
         timeout = HEAR_TIMEOUT + int(pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND)
-        return self._client.speech_to_text.convert(
-            model_id=self._settings.ELEVENLABS_STT_MODEL,
-            file=("note.pcm", pcm, "application/octet-stream"),
-            file_format="pcm_s16le_16",
-            tag_audio_events=False,
-            timestamps_granularity="none",
-            # The SDK's own retry drops every form field (§7.4).
-            request_options={"max_retries": 0, "timeout_in_seconds": timeout},
-        )
+        with self._hearing:
+            answer = self._client.speech_to_text.with_raw_response.convert(
+                model_id=self._settings.ELEVENLABS_STT_MODEL,
+                file=("note.pcm", pcm, "application/octet-stream"),
+                file_format="pcm_s16le_16",
+                tag_audio_events=False,
+                timestamps_granularity="none",
+                # The SDK's own retry drops every form field (§7.4).
+                request_options={"max_retries": 0, "timeout_in_seconds": timeout},
+            )
+        _resize(self._hearing, answer.headers)
+        return answer.data
 
     def _in_opus(self, request: dict[str, str]) -> bytes:
         if self._format == OPUS:
@@ -122,14 +129,19 @@ class Speech:
         return audio
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
-        stream: Callable[..., Iterator[bytes]] = self._client.text_to_speech.stream
-        chunks = stream(
-            self._settings.ELEVENLABS_VOICE_ID,
-            output_format=output_format,
-            request_options={"chunk_size": None, "timeout_in_seconds": SPEAK_TIMEOUT},
-            **request,
-        )
-        return b"".join(chunks)
+        stream: Callable[..., Any] = self._client.text_to_speech.with_raw_response.stream
+        with (
+            self._speaking,
+            stream(
+                self._settings.ELEVENLABS_VOICE_ID,
+                output_format=output_format,
+                request_options={"chunk_size": None, "timeout_in_seconds": SPEAK_TIMEOUT},
+                **request,
+            ) as answer,
+        ):
+            audio = b"".join(answer.data)
+        _resize(self._speaking, answer.headers)
+        return audio
 
     def _language_code(self, language: str | None) -> str | None:
         """The code to send: multilingual_v2 takes none, flash and turbo those they speak (§2.7)."""
@@ -147,6 +159,13 @@ class FormatRefused(SpeechRefused):
 
 def _patiently(call: Callable[[], T]) -> T:
     return cast(T, patiently(RETRY_DELAYS, while_busy=BUSY_DELAYS)(_translated, call))
+
+
+def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
+    """Let in as many at once as the plan allows by the headers of an answer."""
+    allowed = headers.get("maximum-concurrent-requests", "")
+    if allowed.isdigit():
+        limiter.resize(int(allowed))
 
 
 def _translated(call: Callable[[], T]) -> T:

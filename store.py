@@ -1,23 +1,51 @@
-"""What must outlive a thread: messages seen, agent sessions, preferences, voice notes.
-
-In memory and bounded; a restart forgets it.
-"""
+"""What must outlive a thread and the process: turns, agent sessions, preferences, voice notes."""
 
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from cachetools import LRUCache, TTLCache
+from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 
-# Twilio repeats a webhook within seconds; a day covers an operator's replays
-# (contracts/twilio.md §13.2).
-SEEN_LIFETIME = 24 * 3600
-SEEN_LIMIT = 200_000
-SENDER_LIMIT = 100_000
-NOTE_BYTES = 128 * 1024 * 1024
+from inbound import Inbound, Kind
+from schema import agent_sessions, preferences, sendings, turns, voice_notes
+
+WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
+UNFINISHED = (WAITING, RUNNING)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a sender gets, as Markdown; ``aloud`` is spoken as well, if anything.
+
+    ``waited`` is how long the turn waited for clouds until then, in seconds.
+    """
+
+    text: str
+    language: str | None
+    aloud: str = ""
+    waited: float = 0.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A message and how far its turn has come; ``attempts`` counts the starts of its turn."""
+
+    id: int
+    message: Inbound
+    attempts: int = 0
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True)
+class Sending:
+    """One message to a sender that was begun; ``sid`` is ``None`` where nobody knows its end."""
+
+    begun_at: float
+    sid: str | None
 
 
 @dataclass(frozen=True)
@@ -37,65 +65,178 @@ class Preferences:
 
 
 class Store:
-    """Thread-safe; every method returns at once."""
+    """Thread-safe. What a method wrote is on disk when it returns."""
 
-    def __init__(self, *, note_lifetime: float) -> None:
-        self._lock = threading.Lock()
-        self._seen: TTLCache[str, bool] = TTLCache(SEEN_LIMIT, SEEN_LIFETIME, timer=time.monotonic)
-        self._sessions: LRUCache[str, AgentSession] = LRUCache(SENDER_LIMIT)
-        self._preferences: LRUCache[str, Preferences] = LRUCache(SENDER_LIMIT)
-        self._notes: TTLCache[str, bytes] = TTLCache(
-            NOTE_BYTES, note_lifetime, timer=time.monotonic, getsizeof=len
-        )
+    def __init__(self, *, engine: Engine, note_lifetime: float) -> None:
+        self._engine = engine
+        self._note_lifetime = note_lifetime
 
-    def admit(self, message_sid: str) -> bool:
-        """Note a message down; ``False`` if it was noted before."""
-        with self._lock:
-            if message_sid in self._seen:
-                return False
-            self._seen[message_sid] = True
-            return True
+    def admit(self, message: Inbound) -> Turn | None:
+        """Write a message down; ``None`` if it was written down before."""
+        row = {
+            "message_sid": message.sid,
+            "sender": message.sender,
+            "kind": message.kind.value,
+            "text": message.text,
+            "media_url": message.media_url,
+            "received_at": message.received_at,
+            "state": WAITING,
+            "attempts": 0,
+        }
+        statement = upsert(turns).values(row).on_conflict_do_nothing().returning(turns.c.id)
+        with self._engine.begin() as connection:
+            turn_id = connection.execute(statement).scalar()
+        return None if turn_id is None else Turn(turn_id, message)
 
-    def dismiss(self, message_sid: str) -> None:
-        """Forget a message that was not accepted after all, so that it may be sent again."""
-        with self._lock:
-            self._seen.pop(message_sid, None)
+    def knows(self, message_sid: str) -> bool:
+        """Whether the message was written down."""
+        wanted = select(turns.c.id).where(turns.c.message_sid == message_sid)
+        with self._engine.connect() as connection:
+            return connection.execute(wanted).first() is not None
+
+    def begin(self, turn: Turn) -> None:
+        """Note that the turn starts, once more perhaps."""
+        self._change(turn, state=RUNNING, attempts=turns.c.attempts + 1)
+
+    def save_answer(self, turn: Turn, answer: Answer) -> None:
+        """Keep the answer, so that a restart sends it instead of asking again."""
+        self._change(turn, answer=asdict(answer))
+
+    def finish(self, turn: Turn, state: str = DONE) -> None:
+        self._change(turn, state=state)
+
+    def unfinished(self) -> list[Turn]:
+        """Turns that a former process accepted and did not finish, in order of arrival."""
+        wanted = select(turns).where(turns.c.state.in_(UNFINISHED)).order_by(turns.c.id)
+        with self._engine.connect() as connection:
+            return [_turn(row) for row in connection.execute(wanted)]
+
+    def begin_sending(self, turn: Turn, part: str) -> Sending | None:
+        """Note that ``part`` is about to be sent; what a former attempt noted, if any."""
+        row = {"turn_id": turn.id, "part": part, "begun_at": time.time()}
+        with self._engine.begin() as connection:
+            known = _sending(connection, turn, part)
+            if known is None:
+                connection.execute(insert(sendings).values(row))
+        return known
+
+    def sending(self, turn: Turn, part: str) -> Sending | None:
+        """What was noted of ``part``; ``None`` where it was not begun."""
+        with self._engine.connect() as connection:
+            return _sending(connection, turn, part)
+
+    def finish_sending(self, turn: Turn, part: str, sid: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(sendings)
+                .where(sendings.c.turn_id == turn.id, sendings.c.part == part)
+                .values(sid=sid)
+            )
+
+    def sent(self, sid: str) -> bool:
+        """Whether this is on record as the SID of something sent."""
+        wanted = select(sendings.c.turn_id).where(sendings.c.sid == sid)
+        with self._engine.connect() as connection:
+            return connection.execute(wanted).first() is not None
 
     def session(self, sender: str) -> AgentSession | None:
-        with self._lock:
-            return self._sessions.get(sender)
+        row = self._find(agent_sessions, sender)
+        return AgentSession(row.session_id, row.used_at) if row else None
 
     def save_session(self, sender: str, session: AgentSession) -> None:
-        with self._lock:
-            self._sessions[sender] = session
+        self._put(agent_sessions, sender, session_id=session.id, used_at=session.used_at)
 
     def drop_session(self, sender: str) -> AgentSession | None:
         """Forget the sender's session and return it."""
-        with self._lock:
-            return self._sessions.pop(sender, None)
+        statement = (
+            delete(agent_sessions)
+            .where(agent_sessions.c.sender == sender)
+            .returning(agent_sessions.c.session_id, agent_sessions.c.used_at)
+        )
+        with self._engine.begin() as connection:
+            row = connection.execute(statement).first()
+        return AgentSession(row.session_id, row.used_at) if row else None
+
+    def idle_sessions(self, before: float) -> list[str]:
+        """The senders whose sessions were last used before that time."""
+        wanted = select(agent_sessions.c.sender).where(agent_sessions.c.used_at < before)
+        with self._engine.connect() as connection:
+            return list(connection.execute(wanted).scalars())
 
     def preferences(self, sender: str) -> Preferences:
-        with self._lock:
-            return self._known(sender)
+        row = self._find(preferences, sender)
+        return Preferences(row.voice, row.language) if row else Preferences()
 
     def prefer_voice(self, sender: str, voice: bool) -> None:
-        with self._lock:
-            self._preferences[sender] = replace(self._known(sender), voice=voice)
+        self._put(preferences, sender, voice=voice, used_at=time.time())
 
     def remember_language(self, sender: str, language: str) -> None:
-        with self._lock:
-            self._preferences[sender] = replace(self._known(sender), language=language)
+        self._put(preferences, sender, language=language, used_at=time.time())
 
     def keep_note(self, audio: bytes) -> str:
         """Keep a voice note for ``note_lifetime`` seconds; returns its unguessable token."""
         token = secrets.token_hex(16)
-        with self._lock:
-            self._notes[token] = audio
+        row = {"token": token, "audio": audio, "expires_at": time.time() + self._note_lifetime}
+        with self._engine.begin() as connection:
+            connection.execute(insert(voice_notes).values(row))
         return token
 
     def note(self, token: str) -> bytes | None:
-        with self._lock:
-            return self._notes.get(token)
+        wanted = select(voice_notes.c.audio).where(
+            voice_notes.c.token == token, voice_notes.c.expires_at > time.time()
+        )
+        with self._engine.connect() as connection:
+            audio: bytes | None = connection.execute(wanted).scalar()
+        return audio
 
-    def _known(self, sender: str) -> Preferences:
-        return self._preferences.get(sender) or Preferences()
+    def purge(self, *, before: float) -> int:
+        """Delete finished turns received before that time, and preferences unused since.
+
+        Voice notes go when they expire. Returns how many turns went.
+        """
+        finished = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before)
+        with self._engine.begin() as connection:
+            connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
+            connection.execute(delete(preferences).where(preferences.c.used_at < before))
+            return connection.execute(delete(turns).where(finished)).rowcount
+
+    def count_unfinished(self) -> int:
+        wanted = select(func.count()).where(turns.c.state.in_(UNFINISHED))
+        with self._engine.connect() as connection:
+            return int(connection.execute(wanted).scalar_one())
+
+    def _change(self, turn: Turn, **values: object) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(update(turns).where(turns.c.id == turn.id).values(values))
+
+    def _find(self, table: Table, sender: str) -> Row[Any] | None:
+        with self._engine.connect() as connection:
+            return connection.execute(select(table).where(table.c.sender == sender)).first()
+
+    def _put(self, table: Table, sender: str, **values: object) -> None:
+        statement = (
+            upsert(table)
+            .values(sender=sender, **values)
+            .on_conflict_do_update(index_elements=["sender"], set_=values)
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement)
+
+
+def _sending(connection: Connection, turn: Turn, part: str) -> Sending | None:
+    wanted = select(sendings).where(sendings.c.turn_id == turn.id, sendings.c.part == part)
+    row = connection.execute(wanted).first()
+    return Sending(row.begun_at, row.sid) if row else None
+
+
+def _turn(row: Row[Any]) -> Turn:
+    message = Inbound(
+        sid=row.message_sid,
+        sender=row.sender,
+        kind=Kind(row.kind),
+        text=row.text,
+        media_url=row.media_url,
+        received_at=row.received_at,
+    )
+    answer = Answer(**row.answer) if row.answer else None
+    return Turn(row.id, message, row.attempts, answer)

@@ -14,12 +14,12 @@ import structlog
 from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
+from twilio.rest.api.v2010.account.message import MessageInstance
 
 from connections import prepare_session
 from errors import SendBusy, SendRefused, SendUncertain
 from metrics import Metrics
 from retrying import never_sent, patiently
-from segments import split_message
 from settings import Settings
 
 T = TypeVar("T")
@@ -50,17 +50,23 @@ class WhatsApp:
         self._messages = self._client.messages
         self._indicator = self._typing.messaging.v2.typing_indicator
 
-    def send_text(self, to: str, text: str) -> list[str]:
-        """Send ``text`` in as many messages as it takes, in order; returns their SIDs.
-
-        A part is sent again only when it surely was not sent, or when Twilio does not list it.
-        Raises ``SendError``.
-        """
-        return [self._send_part(to, part) for part in split_message(text)]
+    def send_text(self, to: str, text: str) -> str:
+        """Send one message of at most 1600 characters; returns its SID. Raises ``SendError``."""
+        return self._create(to=to, body=text)
 
     def send_voice(self, to: str, url: str) -> str:
-        """Send the voice note that Twilio can fetch from ``url``. Raises ``SendError``."""
+        """Send the voice note that Twilio can fetch from ``url``; returns its SID."""
         return self._create(to=to, media_url=[url])
+
+    def find_text(self, to: str, text: str, *, since: float) -> str | None:
+        """The SID of a message that Twilio took whose answer was lost. Raises ``SendError``."""
+        found = (message.sid for message in self._listed(to, since) if message.body == text)
+        return next(found, None)
+
+    def find_voice(self, to: str, *, since: float) -> str | None:
+        """The same for a voice note; senders get one at a time, so any recording is it."""
+        found = (message.sid for message in self._listed(to, since) if message.num_media == "1")
+        return next(found, None)
 
     def show_typing(self, message_sid: str) -> None:
         """Mark the message read and show that an answer is on its way; failing is harmless."""
@@ -72,14 +78,6 @@ class WhatsApp:
             self._metrics.count("typing_failed")
             log.info("Typing indicator failed", error=_reason(error))
 
-    def _send_part(self, to: str, text: str) -> str:
-        since = datetime.now(UTC) - CLOCK_SKEW
-        try:
-            return self._create(to=to, body=text)
-        except SendUncertain as error:
-            log.warning("Twilio did not say whether it took the message", error=str(error))
-            return self._listed(to, text, since) or self._create(to=to, body=text)
-
     def _create(self, **message: object) -> str:
         with self._metrics.timed("send_time"):
             sent = patiently(RETRY_DELAYS)(
@@ -87,16 +85,14 @@ class WhatsApp:
             )
         return str(sent.sid)
 
-    def _listed(self, to: str, text: str, since: datetime) -> str | None:
-        """The SID of a message that Twilio took although its answer got lost."""
+    def _listed(self, to: str, since: float) -> list[MessageInstance]:
+        """What Twilio took from us for ``to`` since then (epoch seconds), the newest first."""
         time.sleep(LISTING_DELAY)
-        recent = patiently(RETRY_DELAYS)(
+        recent: list[MessageInstance] = patiently(RETRY_DELAYS)(
             _translated, lambda: self._messages.list(to=to, limit=LISTED)
         )
-        for message in recent:
-            if message.body == text and (message.date_created or since) >= since:
-                return str(message.sid)
-        return None
+        oldest = datetime.fromtimestamp(since, UTC) - CLOCK_SKEW
+        return [message for message in recent if (message.date_created or oldest) >= oldest]
 
 
 def _client(settings: Settings, timeout: float, width: int) -> Client:

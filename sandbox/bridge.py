@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -42,18 +43,20 @@ class Bridge:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = dict(settings or {})
+        self.state_dir = log_file.with_suffix(".state")
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Return once ``GET /`` answers. Raises ``BridgeDied``."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        own = {"PYTHONUNBUFFERED": "1", "STATE_DIR": str(self.state_dir)}
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*web_command(), "--bind", f"127.0.0.1:{self.port}"],
                 cwd=ROOT,
-                env=inherited | {"PYTHONUNBUFFERED": "1"} | self.settings,
+                env=inherited | own | self.settings,
                 stdout=log,
                 stderr=log,
                 # Ctrl-C in a terminal is for whoever started us; we are stopped in our turn.
@@ -72,6 +75,13 @@ class Bridge:
             self._process.kill()
             return self._process.wait()
         finally:
+            self._process = None
+
+    def kill(self) -> None:
+        """Kill it at once, as the kernel would for want of memory."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
             self._process = None
 
     def log(self) -> str:

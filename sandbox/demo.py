@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -146,6 +147,8 @@ def _bridge(sandbox: Sandbox, folder: Path) -> Iterator[Bridge]:
     log_file.unlink(missing_ok=True)
     bridge = Bridge(log_file=log_file, port=_or_free(BRIDGE_PORT))
     bridge.settings = sandbox.environment(bridge.url)
+    # The sandbox forgets when it stops, so the bridge must not remember.
+    shutil.rmtree(bridge.state_dir, ignore_errors=True)
     sandbox.connect(bridge.url)
     try:
         bridge.start()

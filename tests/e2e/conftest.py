@@ -26,10 +26,14 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
             bridge = Bridge(log_file=log_file)
             sandbox.connect(bridge.url)
             bridge.settings = sandbox.environment(bridge.url) | settings
-            with bridge:
+            bridge.start()
+            try:
                 world = World(sandbox=sandbox, speech=speech, bridge=bridge)
                 world.begin()
                 yield world
+            finally:
+                # A clean stop waits for kept-alive connections; one test sees it through.
+                bridge.kill()
 
     return start
 

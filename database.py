@@ -1,0 +1,68 @@
+"""Opening the database: one SQLite file in ``STATE_DIR``, brought to the current schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import alembic.command
+import alembic.config
+from alembic.util import CommandError
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from errors import SettingsError
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+FILE_NAME = "bridge.sqlite3"
+
+# How long a statement waits for another process that holds the file.
+BUSY_SECONDS = 10
+
+
+def open_database(state_dir: str) -> Engine:
+    """An engine on a database with the current tables.
+
+    SQLite takes one writer at a time, so all threads share one connection in turn: that queues
+    them fairly, where several would poll for the file's lock. Raises ``SettingsError``.
+    """
+    folder = Path(state_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_engine(
+            URL.create("sqlite", database=str(folder / FILE_NAME)),
+            pool_size=1,
+            max_overflow=0,
+            connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+        )
+        event.listen(engine, "connect", _prepare)
+        _migrate(engine)
+    except (OSError, SQLAlchemyError, CommandError) as error:
+        raise SettingsError(
+            f"Cannot start: STATE_DIR {state_dir!r} cannot hold the database ({_reason(error)})."
+        ) from error
+    return engine
+
+
+def _reason(error: Exception) -> str:
+    """What the system or SQLite said, without SQLAlchemy's paragraphs around it."""
+    said = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
+    return f"{type(error).__name__}: {said}"
+
+
+def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """A write-ahead log survives a killed process at a fraction of a full sync's cost."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _migrate(engine: Engine) -> None:
+    config = alembic.config.Config()
+    # A percent sign would be taken for the name of another option.
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")

@@ -1,0 +1,55 @@
+"""What has to go after a while: finished turns, voice notes, sessions nobody uses any more."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+
+from agentforce import Agentforce
+from store import Store
+
+log = structlog.get_logger(__name__)
+
+INTERVAL = 60.0
+# A turn that found its session just in time may still be asking in it for that long.
+GRACE = 300.0
+
+
+class Housekeeper:
+    """A thread that tidies up every minute; ``retention`` and ``session_idle`` are seconds."""
+
+    def __init__(
+        self, *, store: Store, agent: Agentforce, retention: float, session_idle: float
+    ) -> None:
+        self._store = store
+        self._agent = agent
+        self._retention = retention
+        self._session_idle = session_idle
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="housekeeper", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def tidy(self) -> None:
+        """Delete what is past its time, and end idle sessions at Agentforce."""
+        purged = self._store.purge(before=time.time() - self._retention)
+        if purged:
+            log.info("Old turns purged", turns=purged)
+        idle_since = time.time() - self._session_idle - GRACE
+        for sender in self._store.idle_sessions(idle_since):
+            session = self._store.session(sender)
+            # Ending the ones before took a while; the sender may have come back since.
+            if session and session.used_at < idle_since:
+                self._agent.end(sender, "Expiration")
+
+    def _run(self) -> None:
+        while not self._stopped.wait(INTERVAL):
+            try:
+                self.tidy()
+            except Exception:
+                log.exception("Housekeeping failed; trying again in a minute")

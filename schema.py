@@ -1,0 +1,76 @@
+"""The tables of ``store.py``; ``migrations/`` brings a database to them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# SQLite counts up only where the key is exactly INTEGER.
+_Counter = BigInteger().with_variant(Integer, "sqlite")
+
+# Times are epoch seconds: they must mean the same after a restart, and on another machine.
+turns = Table(
+    "turns",
+    metadata,
+    Column("id", _Counter, primary_key=True, autoincrement=True),
+    Column("message_sid", String(64), nullable=False, unique=True),
+    Column("sender", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("media_url", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("answer", JSON),
+    Index("turns_by_state", "state", "id"),
+)
+
+# What a turn began to send and, once Twilio took it, the SID it got.
+sendings = Table(
+    "sendings",
+    metadata,
+    Column("turn_id", _Counter, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),
+    Column("part", String(16), primary_key=True),
+    Column("begun_at", Float, nullable=False),
+    Column("sid", String(64)),
+)
+
+agent_sessions = Table(
+    "agent_sessions",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
+    Column("used_at", Float, nullable=False),
+)
+
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("sender", Text, primary_key=True),
+    Column("voice", Boolean),
+    Column("language", String(8)),
+    Column("used_at", Float, nullable=False),
+)
+
+voice_notes = Table(
+    "voice_notes",
+    metadata,
+    Column("token", String(32), primary_key=True),
+    Column("audio", LargeBinary, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+)

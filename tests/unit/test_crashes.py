@@ -1,0 +1,269 @@
+"""Random histories of processes that share a file and die at any step: what is promised holds."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event as sql_event
+
+from database import FILE_NAME, open_database
+from inbound import Inbound, Kind
+from inbox import ATTEMPTS, Acceptance, Inbox
+from phrases import Phrases
+from store import Store, Turn
+
+PATIENCE = 10.0
+PHRASES = Phrases()
+FAILED = PHRASES.say("failed", None)
+
+
+class Died(BaseException):
+    """Raised at every step of a process that is dead."""
+
+
+class World:
+    """The file, and what the senders saw; outlives every process."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.lock = threading.Lock()
+        self.acknowledged: set[str] = set()
+        self.starts: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter()
+        self.told: set[str] = set()
+        self.order: defaultdict[str, list[str]] = defaultdict(list)
+        self.running: Counter[str] = Counter()
+        self.broken: list[str] = []
+        # Makes the file.
+        open_database(folder).dispose()
+
+    def rows(self, columns: str, where: str = "1") -> list[tuple[Any, ...]]:
+        """What is on disk, seen from outside."""
+        with closing(sqlite3.connect(Path(self.folder, FILE_NAME), timeout=PATIENCE)) as file:
+            return file.execute(f"SELECT {columns} FROM turns WHERE {where} ORDER BY id").fetchall()
+
+    def enter(self, turn: Turn) -> None:
+        """A turn begins; nobody may have finished it, and nothing older may be open."""
+        sid, sender = turn.message.sid, turn.message.sender
+        open_ = self.rows("message_sid", f"sender = '{sender}' AND state IN ('waiting', 'running')")
+        with self.lock:
+            self.starts[sid] += 1
+            self.running[sender] += 1
+            if self.running[sender] > 1:
+                self.broken.append(f"{sender} has two turns at once")
+            if not open_ or open_[0] != (sid,):
+                self.broken.append(f"{sid} begins before its time: {open_}")
+            if bool(turn.answer) != (self.starts[sid] == ATTEMPTS + 1):
+                self.broken.append(f"{sid} given up at the wrong start: {self.starts[sid]}")
+
+    def end(self, turn: Turn) -> None:
+        """The sender has the answer, or our apology; nobody has written that down yet."""
+        with self.lock:
+            sid = turn.message.sid
+            self.ends[sid] += 1
+            if turn.answer:
+                self.told.add(sid)
+                if turn.answer.text != FAILED:
+                    self.broken.append(f"{sid} got {turn.answer.text!r}")
+            self.order[turn.message.sender].append(sid)
+
+    def leave(self, turn: Turn) -> None:
+        with self.lock:
+            self.running[turn.message.sender] -= 1
+
+
+class Process:
+    """One life of the service; ``fuse`` is how many steps it has left, ``None`` for ever."""
+
+    def __init__(self, world: World, threads: int, fuse: int | None) -> None:
+        self.dead = False
+        self._world = world
+        self._fuse = fuse
+        self._lock = threading.Lock()
+        self._may_run = threading.Event()
+        self._may_run.set()
+        self._engine = open_database(world.folder)
+        # Whatever reaches the file is a step: a statement, and the commit that makes it last.
+        sql_event.listen(self._engine, "before_cursor_execute", lambda *_: self._step())
+        sql_event.listen(self._engine, "commit", lambda *_: self._step())
+        self.store = Store(engine=self._engine, note_lifetime=1)
+        self._pool = ThreadPoolExecutor(threads)
+        self.inbox = Inbox(
+            store=self.store, run=self._run, pool=self._pool, phrases=PHRASES, limit=1000
+        )
+
+    def start(self) -> None:
+        self.inbox.recover()
+
+    def hold(self) -> None:
+        """The clouds are slow: turns begin and do not end."""
+        self._may_run.clear()
+
+    def let_go(self) -> None:
+        self._may_run.set()
+
+    def burn(self, steps: int) -> None:
+        with self._lock:
+            self._fuse = steps
+
+    def kill(self) -> None:
+        """From here on, no thread of this process changes anything."""
+        with self._lock:
+            self.dead = True
+        self.let_go()
+        self._pool.shutdown()
+        self._engine.dispose()
+        self._world.running.clear()
+
+    def _step(self) -> None:
+        with self._lock:
+            if self._fuse is not None:
+                self._fuse -= 1
+                self.dead = self.dead or self._fuse < 0
+            if self.dead:
+                self._may_run.set()
+                raise Died
+
+    def _run(self, turn: Turn) -> None:
+        self._world.enter(turn)
+        try:
+            self._may_run.wait(PATIENCE)
+            self._step()
+            self._world.end(turn)
+            self._step()
+        finally:
+            self._world.leave(turn)
+
+
+class History:
+    """Does what the test made up, starting another process whenever one died."""
+
+    def __init__(self, folder: str, threads: int) -> None:
+        self.world = World(folder)
+        self._threads = threads
+        self._process = self._started(None)
+
+    def do(self, what: str, number: int) -> None:
+        try:
+            if self._process.dead:
+                raise Died
+            getattr(self, what)(number)
+        except Died:
+            self._process.kill()
+            self._process = self._started(number)
+
+    def message(self, number: int) -> None:
+        """Message ``number``, perhaps for the second time."""
+        sid = f"SM{number}"
+        known = (sid,) in self.world.rows("message_sid")
+        received = Inbound(sid=sid, sender="abc"[number % 3], kind=Kind.TEXT, text=sid)
+        acceptance = self._process.inbox.accept(received)
+        assert acceptance is (Acceptance.DUPLICATE if known else Acceptance.NEW)
+        self.world.acknowledged.add(sid)
+
+    def hold(self, _: int) -> None:
+        self._process.hold()
+
+    def let_go(self, _: int) -> None:
+        self._process.let_go()
+
+    def burn(self, number: int) -> None:
+        self._process.burn(number)
+
+    def crash(self, _: int) -> None:
+        raise Died
+
+    def stop(self, _: int) -> None:
+        """SIGTERM; what runs is let finish, what waits must not be counted as begun."""
+        self._process.let_go()
+        if self._process.inbox.close(PATIENCE):
+            waiting = self.world.rows("message_sid", "state = 'running'")
+            assert self._process.dead or not waiting
+        raise Died
+
+    def finish(self) -> None:
+        """A last process, which nothing harms, finds an end for everything."""
+        self._process.kill()
+        self._process = self._started(None)
+        deadline = time.monotonic() + PATIENCE
+        while self._process.store.count_unfinished():
+            assert time.monotonic() < deadline, self.world.rows("message_sid, state, attempts")
+            time.sleep(0.001)
+        assert self._process.inbox.close(PATIENCE)
+        self._process.kill()
+
+    def _started(self, fuse: int | None) -> Process:
+        """The next process that gets as far as serving; ones that die while starting are many."""
+        process = Process(self.world, self._threads, fuse)
+        try:
+            process.start()
+        except Died:
+            process.kill()
+            return self._started(None)
+        return process
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("message"), st.integers(0, 20)),
+    st.tuples(st.just("burn"), st.integers(0, 25)),
+    st.tuples(st.sampled_from(["crash", "stop", "hold", "let_go"]), st.integers(0, 40)),
+)
+
+
+@given(st.lists(STEPS, min_size=5, max_size=40), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_whatever_dies_whenever(history: list[tuple[str, int]], threads: int) -> None:
+    with TemporaryDirectory() as folder:
+        past = History(folder, threads)
+        for what, number in history:
+            past.do(what, number)
+        past.finish()
+        check(past.world)
+
+
+@given(st.lists(st.integers(0, 5), min_size=4, max_size=8), st.integers(0, 14))
+@settings(max_examples=30, deadline=None)
+def test_turns_that_kill_again_and_again(messages: list[int], steps: int) -> None:
+    """Every process dies a few steps after its start, so that turns are given up."""
+    with TemporaryDirectory() as folder:
+        past = History(folder, 2)
+        past.do("hold", 0)
+        for number in messages:
+            past.do("message", number)
+        for _ in range(ATTEMPTS + 2):
+            past.do("crash", steps + 4)
+        past.finish()
+        check(past.world)
+
+
+def check(world: World) -> None:
+    """The promises."""
+    assert world.broken == []
+    rows = world.rows("message_sid, sender, state, attempts")
+    assert world.acknowledged <= {sid for sid, *_ in rows}
+    ended = {sid for sid, _, state, _ in rows if state == "done"}
+    aside = {sid for sid, _, state, _ in rows if state == "set aside"}
+    assert ended | aside == {sid for sid, *_ in rows}
+    # A start is counted once it happens, and only then.
+    assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(world.starts)
+    # Whatever is done reached the sender; whoever is set aside was told, or died in being told.
+    assert ended <= set(world.ends)
+    assert all(world.starts[sid] == ATTEMPTS + 1 for sid in aside)
+    # What had reached the sender may be run again only by a process that could not know of it.
+    for sid, times in world.ends.items():
+        assert times <= world.starts[sid] <= ATTEMPTS + 1
+    for sender, order in world.order.items():
+        by_arrival = [sid for sid, of, *_ in rows if of == sender and sid in world.ends]
+        assert list(dict.fromkeys(order)) == by_arrival
+    event(f"told: {bool(world.told)}, set aside: {bool(aside)}")
+    event(f"crashed in a turn: {any(n > 1 for n in world.starts.values())}")

@@ -1,0 +1,163 @@
+"""Opening the one file, new or old, and refusing what cannot hold it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+
+import database
+from database import FILE_NAME, open_database
+from errors import SettingsError
+from schema import metadata, preferences, sendings
+
+
+def languages(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(preferences.c.language)).scalars())
+
+
+def add_language(engine: Engine, sender: str, language: str) -> None:
+    with engine.begin() as connection:
+        row = {"sender": sender, "language": language, "used_at": 1.0}
+        connection.execute(insert(preferences).values(row))
+
+
+def test_the_migrations_lead_to_the_schema(tmp_path: Path) -> None:
+    with open_database(str(tmp_path)).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_migrations_lead_to_the_same_constraints(tmp_path: Path) -> None:
+    """Autogenerate does not compare those that have no name."""
+    drawn = create_engine("sqlite://")
+    metadata.create_all(drawn)
+    migrated = open_database(str(tmp_path))
+    for table in metadata.tables:
+        assert constraints(drawn, table) == constraints(migrated, table)
+
+
+def constraints(engine: Engine, table: str) -> tuple[object, ...]:
+    seen = inspect(engine)
+    return (
+        seen.get_unique_constraints(table),
+        seen.get_foreign_keys(table),
+        seen.get_pk_constraint(table),
+        seen.get_indexes(table),
+    )
+
+
+def test_a_missing_folder_is_made_for_the_service_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "100% new"
+    open_database(str(folder))
+    assert (folder / FILE_NAME).is_file()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+    first = open_database(str(tmp_path))
+    add_language(first, "ana", "en")
+    first.dispose()
+    assert languages(open_database(str(tmp_path))) == ["en"]
+
+
+def test_a_file_may_be_opened_twice(tmp_path: Path) -> None:
+    """As while one process hands over to the next."""
+    first, second = open_database(str(tmp_path)), open_database(str(tmp_path))
+    add_language(first, "ana", "en")
+    add_language(second, "ben", "ar")
+    assert languages(first) == languages(second) == ["en", "ar"]
+
+
+def test_what_was_committed_survives_a_killed_process(tmp_path: Path) -> None:
+    """The files as they lie there, with the write-ahead log nobody folded in."""
+    engine = open_database(str(tmp_path / "live"))
+    add_language(engine, "ana", "en")
+    shutil.copytree(tmp_path / "live", tmp_path / "found")
+    assert languages(open_database(str(tmp_path / "found"))) == ["en"]
+
+
+def test_every_connection_has_the_log_and_checks_references(tmp_path: Path) -> None:
+    engine = open_database(str(tmp_path))
+    for _ in range(2):
+        with engine.connect() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+            assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+            # NORMAL
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == 1
+        engine.dispose()
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(insert(sendings).values(turn_id=1, part="voice", begun_at=1.0))
+
+
+def test_the_migrations_may_lie_in_a_folder_with_a_percent_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(database.MIGRATIONS, tmp_path / "50%(x)s")
+    monkeypatch.setattr(database, "MIGRATIONS", tmp_path / "50%(x)s")
+    assert languages(open_database(str(tmp_path / "state"))) == []
+
+
+def not_a_folder(folder: Path) -> Path:
+    (folder / "file").write_text("")
+    return folder / "file"
+
+
+def under_a_file(folder: Path) -> Path:
+    return not_a_folder(folder) / "state"
+
+
+def no_database(folder: Path) -> Path:
+    (folder / FILE_NAME).write_bytes(b"not a database" * 1000)
+    return folder
+
+
+def a_folder_instead(folder: Path) -> Path:
+    (folder / FILE_NAME).mkdir()
+    return folder
+
+
+def of_a_newer_service(folder: Path) -> Path:
+    open_database(str(folder)).dispose()
+    with sqlite3.connect(folder / FILE_NAME) as file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+    return folder
+
+
+def of_something_else(folder: Path) -> Path:
+    with sqlite3.connect(folder / FILE_NAME) as file:
+        file.execute("CREATE TABLE turns (x)")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("unusable", "reason"),
+    [
+        (not_a_folder, "File exists"),
+        (under_a_file, "Not a directory"),
+        (no_database, "file is not a database"),
+        (a_folder_instead, "unable to open database file"),
+        (of_a_newer_service, "9999"),
+        (of_something_else, "already exists"),
+        (lambda _: Path("/proc/state"), "No such file"),
+    ],
+)
+def test_an_unusable_folder_stops_the_start_with_one_sentence(
+    tmp_path: Path, unusable: Callable[[Path], Path], reason: str
+) -> None:
+    folder = str(unusable(tmp_path))
+    with pytest.raises(SettingsError) as raised:
+        open_database(folder)
+    said = str(raised.value)
+    assert said.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
+    assert re.fullmatch(r"[^\n]{1,300}\.", said)
+    assert reason in said

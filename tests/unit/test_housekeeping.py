@@ -1,0 +1,132 @@
+"""What goes after a while, and what must not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import housekeeping
+from agentforce import Agentforce, EndReason
+from database import open_database
+from housekeeping import GRACE, Housekeeper
+from inbound import Inbound, Kind
+from store import AgentSession, Store
+
+DAY = 24 * 3600.0
+IDLE = 1800.0
+
+
+class Agent(Agentforce):
+    """Ends sessions as the real one does, but for the call."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.ended: list[str] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def end(self, sender: str, reason: EndReason) -> None:
+        assert reason == "Expiration"
+        session = self.store.drop_session(sender)
+        assert session
+        self.ended.append(session.id)
+        self.meanwhile()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(engine=open_database(str(tmp_path)), note_lifetime=-1)
+
+
+@pytest.fixture
+def agent(store: Store) -> Agent:
+    return Agent(store)
+
+
+@pytest.fixture
+def housekeeper(store: Store, agent: Agent) -> Housekeeper:
+    return Housekeeper(store=store, agent=agent, retention=DAY, session_idle=IDLE)
+
+
+def use_session(store: Store, sender: str, *, ago: float) -> None:
+    store.save_session(sender, AgentSession(f"{sender} {ago}", time.time() - ago))
+
+
+def test_finished_turns_go_when_their_time_is_over(store: Store, housekeeper: Housekeeper) -> None:
+    for sid, age in (("old", DAY + 60), ("young", DAY - 60), ("open", DAY * 9)):
+        received = time.time() - age
+        turn = store.admit(
+            Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="secret", received_at=received)
+        )
+        assert turn
+        if sid != "open":
+            store.finish(turn)
+    housekeeper.tidy()
+    assert [store.knows(sid) for sid in ("old", "young", "open")] == [False, True, True]
+
+
+def test_idle_sessions_are_ended(store: Store, agent: Agent, housekeeper: Housekeeper) -> None:
+    """Not as soon as they count as idle: a turn may have come just in time and be asking."""
+    use_session(store, "ana", ago=IDLE + GRACE + 5)
+    use_session(store, "ben", ago=IDLE + GRACE - 5)
+    use_session(store, "cleo", ago=0)
+    housekeeper.tidy()
+    housekeeper.tidy()
+    assert agent.ended == [f"ana {IDLE + GRACE + 5}"]
+    assert store.session("ben")
+    assert store.session("cleo")
+
+
+def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
+    store: Store, agent: Agent, housekeeper: Housekeeper
+) -> None:
+    """Ending takes up to ten seconds for each; the list of idle ones grows old."""
+    for sender in ("ana", "ben", "cleo"):
+        use_session(store, sender, ago=DAY)
+
+    def come_back() -> None:
+        use_session(store, "ben", ago=0)
+        store.drop_session("cleo")
+
+    agent.meanwhile = come_back
+    housekeeper.tidy()
+    assert agent.ended == [f"ana {DAY}"]
+    assert store.session("ben") is not None
+
+
+def test_a_failure_is_not_the_end_of_housekeeping(
+    store: Store, agent: Agent, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
+    tidied = threading.Semaphore(0)
+    purge = store.purge
+
+    def fail_first(*, before: float) -> int:
+        tidied.release()
+        monkeypatch.setattr(store, "purge", purge)
+        raise OSError("disk")
+
+    monkeypatch.setattr(store, "purge", fail_first)
+    ended = threading.Event()
+    agent.meanwhile = ended.set
+    use_session(store, "ana", ago=DAY)
+    housekeeper.start()
+    assert tidied.acquire(timeout=5)
+    assert ended.wait(5)
+    housekeeper.stop()
+
+
+def test_a_stopped_housekeeper_does_nothing_more(
+    store: Store, agent: Agent, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
+    housekeeper.stop()
+    housekeeper.start()
+    use_session(store, "ana", ago=DAY)
+    for thread in threading.enumerate():
+        if thread.name == "housekeeper" and thread.daemon:
+            thread.join(0.2)
+    assert agent.ended == []
