@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import time
 from dataclasses import dataclass
+from typing import IO
 
 import structlog
 from flask import Flask, Response, abort, request
@@ -16,7 +17,7 @@ from agentforce import Agentforce
 from audio import Ffmpeg
 from connections import requests_session
 from conversation import Conversation
-from database import open_database
+from database import hold, open_database
 from delivery import Delivery
 from errors import ForgedRequest, InboundError
 from housekeeping import Housekeeper
@@ -46,6 +47,7 @@ class Parts:
     """The parts that the web service talks to."""
 
     settings: Settings
+    held: IO[str]
     metrics: Metrics
     store: Store
     phrases: Phrases
@@ -57,6 +59,8 @@ class Parts:
 def build(settings: Settings) -> Parts:
     """Make all parts and hand them to each other."""
     threads = settings.TURN_THREADS
+    # Two processes would both take up what a third one left.
+    held = hold(settings.STATE_DIR)
     metrics = Metrics()
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
     store = Store(engine=open_database(settings.STATE_DIR), note_lifetime=settings.MEDIA_LIFETIME)
@@ -94,6 +98,7 @@ def build(settings: Settings) -> Parts:
     )
     return Parts(
         settings=settings,
+        held=held,
         metrics=metrics,
         store=store,
         phrases=phrases,

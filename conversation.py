@@ -22,7 +22,7 @@ from narration import Narrator
 from phrases import Command, Phrases
 from settings import Settings
 from speech import Speech
-from store import AgentSession, Answer, Store, Turn
+from store import AgentSession, Answer, Store, StoreError, Turn
 from whatsapp import WhatsApp
 
 log = structlog.get_logger(__name__)
@@ -77,7 +77,10 @@ class Conversation:
         self._aside = aside
 
     def run(self, turn: Turn) -> None:
-        """Bring a turn to its end. Never raises: what fails is told to the sender, once."""
+        """Bring a turn to its end; what fails is told to the sender, once.
+
+        Raises ``StoreError``; then the turn is to be run again, and goes on where it was.
+        """
         message = turn.message
         structlog.contextvars.bind_contextvars(
             turn=message.sid,
@@ -85,9 +88,11 @@ class Conversation:
         )
         self._metrics.time("queue_time", time.time() - message.received_at)
         try:
-            answer = turn.answer or self._settle(turn)
+            answer = turn.answer or self._store.answer(turn) or self._settle(turn)
             if answer:
                 self._deliver(turn, answer)
+        except StoreError:
+            raise
         except Exception as error:
             self._metrics.failed(error)
             self._log_failure("❌ Answer not sent", error)
@@ -102,6 +107,8 @@ class Conversation:
         try:
             self._aside.submit(self._whatsapp.show_typing, turn.message.sid)
             answer = self._awaited(turn, self._answers.submit(self._answer, turn.message))
+        except StoreError:
+            raise
         except Exception as error:
             self._metrics.count("turns_failed")
             self._metrics.failed(error)
@@ -240,6 +247,8 @@ class Conversation:
             self._log_stage("tts_time", "TTS", time.monotonic() - started)
             token = self._store.keep_note(note)
             self._delivery.send_voice(turn, f"{self._settings.PUBLIC_URL}/media/{token}.ogg")
+        except StoreError:
+            raise
         except Exception as error:
             self._metrics.count("voice_notes_failed")
             self._metrics.failed(error)

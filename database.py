@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import time
 from pathlib import Path
+from typing import IO
 
 import alembic.command
 import alembic.config
@@ -19,6 +22,9 @@ FILE_NAME = "bridge.sqlite3"
 
 # How long a statement waits for another process that holds the file.
 BUSY_SECONDS = 10
+# A little longer than gunicorn.conf.py lets the turns of a stopping process run.
+HOLD_SECONDS = 28.0
+POLL_SECONDS = 0.1
 
 
 def open_database(state_dir: str) -> Engine:
@@ -32,6 +38,8 @@ def open_database(state_dir: str) -> Engine:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         engine = create_engine(
             URL.create("sqlite", database=str(folder / FILE_NAME)),
+            # Its errors would quote what people said.
+            hide_parameters=True,
             pool_size=1,
             max_overflow=0,
             connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
@@ -43,6 +51,29 @@ def open_database(state_dir: str) -> Engine:
             f"Cannot start: STATE_DIR {state_dir!r} cannot hold the database ({_reason(error)})."
         ) from error
     return engine
+
+
+def hold(state_dir: str, *, patience: float = HOLD_SECONDS) -> IO[str]:
+    """Keep other processes out of ``state_dir`` until the returned file is closed, or we end.
+
+    A process that is being replaced finishes its turns first, so there is some patience. Raises
+    ``SettingsError``.
+    """
+    folder = Path(state_dir)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = (folder / "lock").open("w")
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SettingsError(
+                    f"Cannot start: another process uses STATE_DIR {state_dir!r}."
+                ) from None
+            time.sleep(POLL_SECONDS)
+        else:
+            return file
 
 
 def _reason(error: Exception) -> str:

@@ -30,11 +30,12 @@ accesslog = None
 
 def on_starting(server):  # type: ignore[no-untyped-def]
     """Stop with one sentence, not with a traceback, where a setting is missing or wrong."""
+    from database import open_database
     from errors import SettingsError
     from settings import load_settings
 
     try:
-        load_settings()
+        open_database(load_settings().STATE_DIR).dispose()
     except SettingsError as error:
         raise SystemExit(str(error)) from None
 

@@ -14,7 +14,7 @@ import structlog
 
 from inbound import Inbound
 from phrases import Phrases
-from store import SET_ASIDE, Answer, Store, Turn
+from store import SET_ASIDE, Answer, Store, StoreError, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = 3
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
+# How long a turn waits for a database that fails.
+RETRY_SECONDS = 5.0
 
 
 class Acceptance(Enum):
@@ -60,10 +62,15 @@ class Inbox:
         """Take a message, once per SID; unless refused it is on disk when this returns."""
         # One at a time from paper to queue, so that a sender's messages cannot overtake another.
         with self._changed:
-            if self._running + self._waiting >= self._limit:
-                # Who is being answered must not be asked to write again.
-                return Acceptance.DUPLICATE if self._store.knows(message.sid) else Acceptance.FULL
-            turn = self._store.admit(message)
+            try:
+                if self._running + self._waiting >= self._limit:
+                    # Who is being answered must not be asked to write again.
+                    known = self._store.knows(message.sid)
+                    return Acceptance.DUPLICATE if known else Acceptance.FULL
+                turn = self._store.admit(message)
+            except StoreError:
+                log.exception("The database fails; no message can be accepted")
+                return Acceptance.FULL
             if turn is None:
                 return Acceptance.DUPLICATE
             self._schedule(turn)
@@ -75,9 +82,10 @@ class Inbox:
         To be called before anything is accepted, so that what is older runs first, and once.
         """
         left = self._store.unfinished()
+        latest = {turn.message.sender: turn.id for turn in left}
         with self._changed:
             for turn in left:
-                revived = self._revived(turn)
+                revived = self._revived(turn, latest=latest[turn.message.sender] == turn.id)
                 if revived:
                     self._schedule(revived)
         return len(left)
@@ -91,11 +99,17 @@ class Inbox:
             self._closed = True
             return self._changed.wait_for(lambda: self._running == 0, timeout)
 
-    def _revived(self, turn: Turn) -> Turn | None:
+    def _revived(self, turn: Turn, *, latest: bool) -> Turn | None:
         """The turn to go on with: as it was, or with nothing left to do but to say so."""
+        fresh = time.time() - turn.message.received_at < STALE_SECONDS
+        if turn.attempts < ATTEMPTS and (fresh or turn.answer):
+            return turn
         if turn.attempts < ATTEMPTS:
-            fresh = time.time() - turn.message.received_at < STALE_SECONDS
-            return turn if fresh or turn.answer else self._answered(turn, "resend")
+            if latest:
+                return self._answered(turn, "resend")
+            # Of several that came too long ago, one line is enough.
+            self._store.finish(turn, SET_ASIDE)
+            return None
         log.error("Turn set aside: the process died in it again and again", turn=turn.message.sid)
         if turn.attempts > ATTEMPTS:
             self._store.finish(turn, SET_ASIDE)
@@ -126,15 +140,24 @@ class Inbox:
 
     def _serve(self, turn: Turn) -> None:
         try:
-            if not self._closed:
-                self._store.begin(turn)
-                self._run(turn)
-                self._store.finish(turn)
-        except Exception:
-            # Left unfinished: the next start takes it up.
-            log.exception("Turn not written down", turn=turn.message.sid)
+            # Its sender's next turn must not overtake it, so a database that fails holds it up.
+            while not self._closed and not self._finished(turn):
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, RETRY_SECONDS)
         finally:
             self._next(turn.message.sender)
+
+    def _finished(self, turn: Turn) -> bool:
+        try:
+            self._store.begin(turn)
+            self._run(turn)
+            self._store.finish(turn)
+        except StoreError:
+            log.exception("The database fails; the turn is tried again", turn=turn.message.sid)
+            return False
+        except Exception:
+            log.exception("Turn left for the next start", turn=turn.message.sid)
+        return True
 
     def _next(self, sender: str) -> None:
         """Queue the sender's next turn behind those of other senders."""

@@ -18,7 +18,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Libraries that print addresses, headers or bodies at INFO or DEBUG.
-TALKATIVE = ("httpx", "httpcore", "urllib3", "twilio", "twilio.http_client", "sseclient", "pydub")
+TALKATIVE = (
+    "httpx",
+    "httpcore",
+    "urllib3",
+    "twilio",
+    "twilio.http_client",
+    "sseclient",
+    "pydub",
+    "alembic",
+)
 
 
 def configure_logging(*, level: str, form: str) -> None:

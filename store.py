@@ -9,9 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import SQLAlchemyError
 
 from inbound import Inbound, Kind
 from schema import agent_sessions, preferences, sendings, turns, voice_notes
+
+# What every method may raise.
+StoreError = SQLAlchemyError
 
 WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
 UNFINISHED = (WAITING, RUNNING)
@@ -101,6 +105,13 @@ class Store:
     def save_answer(self, turn: Turn, answer: Answer) -> None:
         """Keep the answer, so that a restart sends it instead of asking again."""
         self._change(turn, answer=asdict(answer))
+
+    def answer(self, turn: Turn) -> Answer | None:
+        """The answer that was kept, if any."""
+        wanted = select(turns.c.answer).where(turns.c.id == turn.id)
+        with self._engine.connect() as connection:
+            kept = connection.execute(wanted).scalar()
+        return Answer(**kept) if kept else None
 
     def finish(self, turn: Turn, state: str = DONE) -> None:
         self._change(turn, state=state)

@@ -9,15 +9,15 @@ from typing import Any, Self
 
 import imageio_ffmpeg
 
-from sandbox.agentforce import AgentforceStandIn
+from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk
+from sandbox.agentforce.standin import AgentforceStandIn
 from sandbox.control import Control
-from sandbox.elevenlabs import ElevenLabsStandIn
+from sandbox.elevenlabs.standin import ElevenLabsStandIn
 from sandbox.faults import Faults
-from sandbox.helpdesk import DEFAULT_FILE, Helpdesk
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT, Pace
 from sandbox.speech import Speech
-from sandbox.twilio import TwilioStandIn
+from sandbox.twilio.standin import TwilioStandIn
 
 __all__ = ["PORTS", "Sandbox"]
 

@@ -11,11 +11,12 @@ import threading
 from collections.abc import Iterator
 
 from sandbox import PORTS, Sandbox
-from sandbox.helpdesk import HelpdeskError
-from sandbox.local_speech import LocalSpeech
-from sandbox.models import ModelsMissing
+from sandbox.agentforce.helpdesk import HelpdeskError
 from sandbox.pace import PACES
-from sandbox.speech import FixtureSpeech, Speech
+from sandbox.speech import Speech
+from sandbox.speech.fixture import FixtureSpeech
+from sandbox.speech.local import LocalSpeech
+from sandbox.speech.models import ModelsMissing
 
 
 def main() -> None:

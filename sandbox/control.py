@@ -15,8 +15,8 @@ from sandbox.faults import Fault, Faults
 from sandbox.ledger import Ledger
 from sandbox.loopback import LoopbackServer
 from sandbox.standin import StandIn
-from sandbox.twilio import TwilioStandIn
-from sandbox.twilio_messages import Outbound
+from sandbox.twilio.messages import Outbound
+from sandbox.twilio.standin import TwilioStandIn
 
 Calls = Mapping[str, set[str]]
 

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
-from sandbox.speech import FixtureSpeech
+from sandbox.speech.fixture import FixtureSpeech
 from tests.e2e.world import World
 
 StartWorld = Callable[..., AbstractContextManager[World]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from sandbox.twilio_webhook import sign
+from sandbox.twilio.webhook import sign
 from tests.e2e.world import World
 
 

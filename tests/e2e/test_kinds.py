@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from sandbox.twilio_forms import InboundForms
+from sandbox.twilio.forms import InboundForms
 from tests.e2e.world import World
 
 Form = Mapping[str, str]

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import requests
 
-from sandbox.agentforce_events import StreamStyle
+from sandbox.agentforce.events import StreamStyle
 from sandbox.bridge import ROOT, web_command
 from sandbox.faults import Fault
 from tests.e2e.conftest import StartWorld

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.hum import hum, noise, silence
 from sandbox.speech import Heard
-from sandbox.twilio_media import Ready
+from sandbox.speech.hum import hum, noise, silence
+from sandbox.twilio.media import Ready
 from tests.e2e.world import World
 
 QUESTION = "How do I register an electronic invoice?"

@@ -9,14 +9,15 @@ import imageio_ffmpeg
 import requests
 
 from sandbox import Sandbox
-from sandbox.agentforce import Question
+from sandbox.agentforce.standin import Question
 from sandbox.bridge import Bridge
-from sandbox.codec import NOTES, Codec
-from sandbox.elevenlabs import Spoken
-from sandbox.hum import hum
-from sandbox.speech import FixtureSpeech, Heard
-from sandbox.twilio import TwilioStandIn
-from sandbox.twilio_messages import Outbound
+from sandbox.elevenlabs.standin import Spoken
+from sandbox.speech import Heard
+from sandbox.speech.codec import NOTES, Codec
+from sandbox.speech.fixture import FixtureSpeech
+from sandbox.speech.hum import hum
+from sandbox.twilio.messages import Outbound
+from sandbox.twilio.standin import TwilioStandIn
 
 
 class World:

@@ -16,11 +16,11 @@ import pytest
 import requests
 from sseclient import SSEClient
 
-from sandbox.agentforce import AgentforceStandIn
-from sandbox.agentforce_events import StreamStyle
-from sandbox.agentforce_login import Misconfiguration
+from sandbox.agentforce.events import StreamStyle
+from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk
+from sandbox.agentforce.login import Misconfiguration
+from sandbox.agentforce.standin import AgentforceStandIn
 from sandbox.faults import Fault, Faults
-from sandbox.helpdesk import DEFAULT_FILE, Helpdesk
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT, Pace
 

@@ -15,7 +15,7 @@ import requests
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.ledger import Ledger
-from sandbox.speech import FixtureSpeech
+from sandbox.speech.fixture import FixtureSpeech
 from settings import load_settings
 from tests.sandbox.bot import Bot
 

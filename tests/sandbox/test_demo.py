@@ -15,17 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import models
 from sandbox.bridge import ROOT
-from sandbox.codec import Codec
-from sandbox.heard_again import hear_again
+from sandbox.demo.heard_again import hear_again
+from sandbox.demo.prompt import dropped_file
+from sandbox.demo.screen import Screen
+from sandbox.demo.timeline import PLAIN_BLOCKS, Stage, drawn, stages_of, told
+from sandbox.demo.turn import Turn
 from sandbox.ledger import Call
-from sandbox.prompt import dropped_file
-from sandbox.screen import Screen
-from sandbox.speech import Heard, Sound
-from sandbox.timeline import PLAIN_BLOCKS, Stage, drawn, stages_of, told
-from sandbox.turn import Turn
-from sandbox.twilio_messages import Outbound
+from sandbox.speech import Heard, Sound, models
+from sandbox.speech.codec import Codec
+from sandbox.twilio.messages import Outbound
 
 STAGES = [
     Stage("Webhook acknowledged", 0.0, 0.004),

@@ -14,14 +14,14 @@ import pytest
 import requests
 from elevenlabs.client import ElevenLabs
 
-from sandbox import elevenlabs_errors as errors
-from sandbox import hum
-from sandbox.codec import NOTES, Codec
-from sandbox.elevenlabs import ElevenLabsStandIn
+from sandbox.elevenlabs import errors
+from sandbox.elevenlabs.standin import ElevenLabsStandIn
 from sandbox.faults import Fault, Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT, Pace
-from sandbox.speech import FixtureSpeech, Heard
+from sandbox.speech import Heard, hum
+from sandbox.speech.codec import NOTES, Codec
+from sandbox.speech.fixture import FixtureSpeech
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 QUESTION = "How do I register an electronic invoice?"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.helpdesk import DEFAULT_FILE, Helpdesk, HelpdeskError, read
-from sandbox.wording import normalised, resembles, words
+from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk, HelpdeskError, read
+from sandbox.agentforce.wording import normalised, resembles, words
 
 FILE = """
 yes = ["yes", "go ahead"]

@@ -10,13 +10,13 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from sandbox import hum, models
-from sandbox.codec import NOTES, Codec, Undecodable
-from sandbox.local_speech import LocalSpeech
-from sandbox.piper_process import PiperFailed, PiperProcess
-from sandbox.speech import FixtureSpeech, Heard, Hums, Sound
+from sandbox.speech import Heard, Sound, hum, models
+from sandbox.speech.codec import NOTES, Codec, Undecodable
+from sandbox.speech.fixture import FixtureSpeech, Hums
+from sandbox.speech.local import LocalSpeech
+from sandbox.speech.piper import PiperFailed, PiperProcess
 
-RECORDINGS = Path(__file__, "../../../sandbox/recordings").resolve()
+RECORDINGS = Path(__file__, "../../../sandbox/demo/recordings").resolve()
 
 
 @pytest.fixture(scope="module")

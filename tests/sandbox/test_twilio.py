@@ -19,10 +19,10 @@ from twilio.rest import Client
 from sandbox.faults import Fault, Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT
-from sandbox.twilio import TwilioStandIn
-from sandbox.twilio_courier import VOICE_NOTE_LIMIT
-from sandbox.twilio_media import Ready
-from sandbox.twilio_webhook import Fields, sign
+from sandbox.twilio.courier import VOICE_NOTE_LIMIT
+from sandbox.twilio.media import Ready
+from sandbox.twilio.standin import TwilioStandIn
+from sandbox.twilio.webhook import Fields, sign
 from tests.sandbox.bot import Bot
 
 ACCOUNT = "AC" + "5a" * 16

@@ -18,10 +18,10 @@ import access_token
 from access_token import DEFAULT_API_URL, UNKNOWN_LIFETIME, AccessToken
 from errors import AgentError, AgentMisconfigured, AgentUnavailable
 from metrics import Metrics
-from sandbox.agentforce import AgentforceStandIn
-from sandbox.agentforce_login import Misconfiguration
+from sandbox.agentforce.helpdesk import Helpdesk
+from sandbox.agentforce.login import Misconfiguration
+from sandbox.agentforce.standin import AgentforceStandIn
 from sandbox.faults import Fault, Faults
-from sandbox.helpdesk import Helpdesk
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT
 from settings import Settings

@@ -24,10 +24,10 @@ from audio import (
     trim,
 )
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
-from sandbox.codec import Codec
-from sandbox.hum import hum, noise, pitches, silence
 from sandbox.speech import Sound
-from sandbox.voice_note import NotAVoiceNote, read_voice_note
+from sandbox.speech.codec import Codec
+from sandbox.speech.hum import hum, noise, pitches, silence
+from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
 
 LONGEST = 5.0
 TONE = hum(440, 1.5)

@@ -15,9 +15,11 @@ from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 import database
-from database import FILE_NAME, open_database
+from database import FILE_NAME, hold, open_database
 from errors import SettingsError
+from inbound import Inbound, Kind
 from schema import metadata, preferences, sendings
+from store import Store, StoreError
 
 
 def languages(engine: Engine) -> list[str]:
@@ -161,3 +163,22 @@ def test_an_unusable_folder_stops_the_start_with_one_sentence(
     assert said.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
     assert re.fullmatch(r"[^\n]{1,300}\.", said)
     assert reason in said
+
+
+def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
+    held = hold(str(tmp_path))
+    with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
+        hold(str(tmp_path), patience=0)
+    held.close()
+    hold(str(tmp_path), patience=0).close()
+
+
+def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:
+    """The log holds it, with the statement but without its values."""
+    store = Store(engine=open_database(str(tmp_path)), note_lifetime=1)
+    with store._engine.begin() as connection:
+        connection.execute(text("DROP TABLE turns"))
+    with pytest.raises(StoreError) as raised:
+        store.admit(Inbound(sid="SM1", sender="whatsapp:+1", kind=Kind.TEXT, text="a secret"))
+    assert "a secret" not in str(raised.value)
+    assert "whatsapp" not in str(raised.value)

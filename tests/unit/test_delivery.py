@@ -18,7 +18,7 @@ from sandbox import CREDENTIALS
 from sandbox.faults import Fault, Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT
-from sandbox.twilio import TwilioStandIn
+from sandbox.twilio.standin import TwilioStandIn
 from segments import MESSAGE_LIMIT
 from settings import load_settings
 from store import Store, Turn

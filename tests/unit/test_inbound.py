@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from errors import MalformedRequest
 from inbound import ADDRESS_LIMIT, Kind, read_message
-from sandbox.twilio_forms import Form, InboundForms
+from sandbox.twilio.forms import Form, InboundForms
 
 USER = "whatsapp:+14155550100"
 SM, MM = "SM" + "1" * 32, "MM" + "3" * 32

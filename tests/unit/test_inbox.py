@@ -271,14 +271,14 @@ def test_a_turn_that_raises_does_not_stop_the_sender(
 def test_a_full_disk_refuses_the_message_and_nothing_else(
     tmp_path: Path, turns: Turns, pool: ThreadPoolExecutor
 ) -> None:
-    """The webhook fails and is not acknowledged; the message may come again."""
+    """Its sender is asked to come back; the message may come again."""
     engine = open_database(str(tmp_path))
     store = Store(engine=engine, note_lifetime=1)
     inbox = Inbox(store=store, run=turns, pool=pool, phrases=PHRASES, limit=1)
     allow(engine, pages=1)
     for sid in ("SM1", "SM2"):
-        with pytest.raises(OperationalError, match="full"):
-            inbox.accept(Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="x" * 100_000))
+        large = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="x" * 100_000)
+        assert inbox.accept(large) is Acceptance.FULL
     assert inbox.close(0)
     allow(engine, pages=100_000)
     inbox = Inbox(store=store, run=turns, pool=pool, phrases=PHRASES, limit=1)
@@ -287,25 +287,42 @@ def test_a_full_disk_refuses_the_message_and_nothing_else(
     assert turns.done == {"ana": ["SM1"]}
 
 
-def test_a_turn_whose_start_cannot_be_noted_is_left_and_blocks_nobody(
+def test_a_turn_that_the_database_fails_is_tried_again_before_the_next(
     inbox: Inbox, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = store.begin
+    """It holds up its own sender, so that the order is kept, and nobody else."""
+    monkeypatch.setattr("inbox.RETRY_SECONDS", 0.01)
+    begin, mended = store.begin, threading.Event()
 
     def refuse(turn: Turn) -> None:
-        if turn.message.sid == "SM1":
+        if turn.message.sid == "SM1" and not mended.is_set():
             raise OperationalError("UPDATE", {}, sqlite3.OperationalError("disk I/O error"))
         begin(turn)
 
     monkeypatch.setattr(store, "begin", refuse)
-    let_go = turns.hold("SM2")
+    for sender, sid in (("ana", "SM1"), ("ana", "SM2"), ("ben", "SM3")):
+        inbox.accept(message(sender, sid))
+    assert turns.started["SM3"].wait(PATIENCE)
+    mended.set()
+    wait_until_idle(store)
+    assert turns.done == {"ana": ["SM1", "SM2"], "ben": ["SM3"]}
+
+
+def test_a_turn_that_the_database_fails_is_left_when_the_inbox_closes(
+    inbox: Inbox, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = threading.Event()
+
+    def refuse(turn: Turn) -> None:
+        failed.set()
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr(store, "begin", refuse)
     inbox.accept(message("ana", "SM1"))
-    inbox.accept(message("ana", "SM2"))
-    assert turns.started["SM2"].wait(PATIENCE)
-    let_go.set()
+    assert failed.wait(PATIENCE)
     assert inbox.close(PATIENCE)
-    assert turns.done == {"ana": ["SM2"]}
-    assert [(turn.message.sid, turn.attempts) for turn in store.unfinished()] == [("SM1", 0)]
+    assert not turns.done
+    assert [turn.message.sid for turn in store.unfinished()] == ["SM1"]
 
 
 # Closing
@@ -503,3 +520,13 @@ def test_many_threads_hand_in_at_once(make_inbox: MakeInbox, turns: Turns, store
     for sender, done in turns.done.items():
         assert done == [f"{sender}-{number}" for number in range(100)]
     assert len(list(itertools.chain(*turns.done.values()))) == 800
+
+
+def test_of_several_stale_messages_one_is_asked_for_again(
+    make_inbox: MakeInbox, turns: Turns, store: Store
+) -> None:
+    for sid in ("SM1", "SM2"):
+        left(store, message("ana", sid, age=STALE_SECONDS + 1), attempts=0)
+    assert make_inbox().recover() == 2
+    wait_until_idle(store)
+    assert turns.done == {"ana": ["SM2"]}

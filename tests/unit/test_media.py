@@ -19,8 +19,8 @@ from media import Media
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.loopback import LoopbackServer
-from sandbox.speech import FixtureSpeech
-from sandbox.twilio_media import Ready
+from sandbox.speech.fixture import FixtureSpeech
+from sandbox.twilio.media import Ready
 
 USER = "whatsapp:+14155550100"
 ACCOUNT, TOKEN = CREDENTIALS["TWILIO_ACCOUNT_SID"], CREDENTIALS["TWILIO_AUTH_TOKEN"]

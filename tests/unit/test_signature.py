@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import EnvironHeaders, Headers, MultiDict
 
 from errors import ForgedRequest
-from sandbox.twilio_webhook import sign
+from sandbox.twilio.webhook import sign
 from signature import SETTINGS, SIGNATURE, Signature
 
 ACCOUNT = "AC" + "b" * 32

@@ -6,10 +6,10 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sandbox import elevenlabs_errors as errors
-from sandbox.elevenlabs_catalogue import VoiceModel
+from sandbox.elevenlabs import errors
+from sandbox.elevenlabs.catalogue import VoiceModel
+from sandbox.elevenlabs.spoken_text import breaches_of
 from sandbox.speech import is_arabic
-from sandbox.spoken_text import breaches_of
 
 M = TypeVar("M", bound=BaseModel)
 

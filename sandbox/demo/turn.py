@@ -10,7 +10,7 @@ import requests
 
 from sandbox import Sandbox
 from sandbox.ledger import Call
-from sandbox.twilio_messages import Outbound
+from sandbox.twilio.messages import Outbound
 
 # A turn takes seconds; the bridge itself gives a slow agent up after 125 s.
 PATIENCE_SECONDS = 150.0

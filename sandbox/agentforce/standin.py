@@ -12,9 +12,9 @@ from typing import Any
 from flask import Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 
-from sandbox import agentforce_errors as errors
-from sandbox.agentforce_errors import API, Refusal
-from sandbox.agentforce_events import (
+from sandbox.agentforce import errors
+from sandbox.agentforce.errors import API, Refusal
+from sandbox.agentforce.events import (
     Stream,
     StreamStyle,
     ends_session,
@@ -23,8 +23,9 @@ from sandbox.agentforce_events import (
     whole,
     written,
 )
-from sandbox.agentforce_login import LoginStandIn, Misconfiguration
-from sandbox.agentforce_requests import (
+from sandbox.agentforce.helpdesk import Helpdesk, HelpdeskError
+from sandbox.agentforce.login import LoginStandIn, Misconfiguration
+from sandbox.agentforce.requests import (
     END_REASONS,
     Feedback,
     Send,
@@ -34,9 +35,8 @@ from sandbox.agentforce_requests import (
     check_variables,
     read,
 )
-from sandbox.agentforce_sessions import Ended, Session, Sessions
+from sandbox.agentforce.sessions import Ended, Session, Sessions
 from sandbox.faults import Faults
-from sandbox.helpdesk import Helpdesk, HelpdeskError
 from sandbox.ledger import Ledger
 from sandbox.pace import Pace
 

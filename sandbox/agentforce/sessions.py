@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox import agentforce_errors as errors
+from sandbox.agentforce import errors
 
 
 @dataclass

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sandbox import models
-from sandbox.hum import RATE
-from sandbox.piper_process import PiperProcess
-from sandbox.speech import Heard, Sound, hummed, is_arabic
+from sandbox.speech import Heard, Sound, is_arabic, models
+from sandbox.speech.fixture import hummed
+from sandbox.speech.hum import RATE
+from sandbox.speech.piper import PiperProcess
 
 _HUM_HZ = 440
 

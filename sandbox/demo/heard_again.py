@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
-from sandbox.codec import Codec, Undecodable
+from sandbox.agentforce.wording import words
 from sandbox.speech import Speech
-from sandbox.wording import words
+from sandbox.speech.codec import Codec, Undecodable
 
 # The small model mishears about a word in ten: answers that are whole match by 0.86 to 0.95. One
 # that lacks a third of its words, repeats some or has them in another order stays below this.

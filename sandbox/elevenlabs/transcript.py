@@ -6,7 +6,7 @@ import math
 import uuid
 from typing import Any
 
-from sandbox.elevenlabs_requests import Transcribe
+from sandbox.elevenlabs.requests import Transcribe
 from sandbox.speech import Heard
 
 _TWO_LETTERS = {"eng": "en", "ara": "ar"}

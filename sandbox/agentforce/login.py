@@ -7,9 +7,9 @@ import time
 
 from flask import Response, g, jsonify, request
 
-from sandbox import agentforce_errors as errors
-from sandbox.agentforce_errors import Json, LoginRefusal, Refusal, Unrecognised
-from sandbox.agentforce_tokens import Tokens
+from sandbox.agentforce import errors
+from sandbox.agentforce.errors import Json, LoginRefusal, Refusal, Unrecognised
+from sandbox.agentforce.tokens import Tokens
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import Pace

@@ -6,8 +6,8 @@ import json
 import uuid
 from collections.abc import Callable
 
-from sandbox.sid import new_sid
-from sandbox.twilio_media import READY, Media, Ready
+from sandbox.twilio.media import READY, Media, Ready
+from sandbox.twilio.sid import new_sid
 
 Form = dict[str, str]
 StoreMedia = Callable[[str, Media], str]

@@ -15,8 +15,8 @@ from flask import Response, request
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import Pace
-from sandbox.sid import new_sid
 from sandbox.standin import StandIn
+from sandbox.twilio.sid import new_sid
 
 # A signed CDN address works for four hours (contracts/twilio.md §4).
 SIGNED_SECONDS = 4 * 3600.0

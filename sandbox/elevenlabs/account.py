@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 from werkzeug.datastructures import Headers
 
-from sandbox import elevenlabs_errors as errors
-from sandbox.elevenlabs_catalogue import GROUPS, Plan, allows
-from sandbox.slots import Full, Slots
+from sandbox.elevenlabs import errors
+from sandbox.elevenlabs.catalogue import GROUPS, Plan, allows
+from sandbox.elevenlabs.slots import Full, Slots
 
 TRANSCRIPTION_GROUP = "scribe"
 

@@ -14,12 +14,12 @@ from werkzeug.exceptions import NotFound
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import Pace
-from sandbox.sid import is_message_sid, new_sid
 from sandbox.standin import StandIn
-from sandbox.twilio_courier import Courier
-from sandbox.twilio_media import Media, MediaStore, TwilioCdn
-from sandbox.twilio_messages import Inbound, Messages, Outbound, resource
-from sandbox.twilio_send import Refused, blemishes, read_send
+from sandbox.twilio.courier import Courier
+from sandbox.twilio.media import Media, MediaStore, TwilioCdn
+from sandbox.twilio.messages import Inbound, Messages, Outbound, resource
+from sandbox.twilio.send import Refused, blemishes, read_send
+from sandbox.twilio.sid import is_message_sid, new_sid
 
 ACCOUNT = "/2010-04-01/Accounts/<account>"
 PAGE_SIZE = 50

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sandbox import Sandbox
-from sandbox.screen import Screen
-from sandbox.twilio_messages import Outbound
+from sandbox.demo.screen import Screen
+from sandbox.twilio.messages import Outbound
 
 MARK = "> "
 # How long a message may wait to be shown.

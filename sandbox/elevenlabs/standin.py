@@ -11,11 +11,10 @@ from typing import Any
 from flask import Response, g, jsonify, request
 from werkzeug.datastructures import FileStorage
 
-from sandbox import elevenlabs_errors as errors
-from sandbox.codec import Codec, Undecodable
-from sandbox.elevenlabs_account import TRANSCRIPTION_GROUP, Account
-from sandbox.elevenlabs_audio import answered, release_after
-from sandbox.elevenlabs_catalogue import (
+from sandbox.elevenlabs import errors
+from sandbox.elevenlabs.account import TRANSCRIPTION_GROUP, Account
+from sandbox.elevenlabs.audio import answered, release_after
+from sandbox.elevenlabs.catalogue import (
     CONTENT_TYPES,
     STREAM_FORMATS,
     TRANSCRIPTION_MODELS,
@@ -24,13 +23,14 @@ from sandbox.elevenlabs_catalogue import (
     Plan,
     VoiceModel,
 )
-from sandbox.elevenlabs_requests import Speak, SpeakQuery, Transcribe, TranscribeQuery, validated
-from sandbox.elevenlabs_transcript import transcript
+from sandbox.elevenlabs.requests import Speak, SpeakQuery, Transcribe, TranscribeQuery, validated
+from sandbox.elevenlabs.transcript import transcript
 from sandbox.faults import Faults
-from sandbox.hum import RATE
 from sandbox.ledger import Ledger
 from sandbox.pace import Pace
 from sandbox.speech import Heard, Speech
+from sandbox.speech.codec import Codec, Undecodable
+from sandbox.speech.hum import RATE
 from sandbox.standin import StandIn
 
 _CONTAINER_MARKS = (b"RIFF", b"OggS", b"ID3", b"fLaC", b"\x1aE\xdf\xa3", b"#!AMR")

@@ -19,15 +19,15 @@ import requests
 
 from sandbox import PORTS, Sandbox
 from sandbox.bridge import ROOT, Bridge, BridgeDied, free_port
-from sandbox.codec import Codec
-from sandbox.demo_story import Story
-from sandbox.local_speech import LocalSpeech
-from sandbox.models import ModelsMissing
-from sandbox.prompt import Prompt
-from sandbox.screen import Screen
+from sandbox.demo.prompt import Prompt
+from sandbox.demo.screen import Screen
+from sandbox.demo.story import Story
+from sandbox.speech.codec import Codec
+from sandbox.speech.local import LocalSpeech
+from sandbox.speech.models import ModelsMissing
 
 USER = "whatsapp:+15550100"
-RECORDING = ROOT / "sandbox/recordings/question-en.ogg"
+RECORDING = Path(__file__).with_name("recordings") / "question-en.ogg"
 FOLDER = ROOT / ".state/demo"
 BRIDGE_PORT = 5000
 

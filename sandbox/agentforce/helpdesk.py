@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sandbox.wording import has_arabic, normalised, resembles, words
+from sandbox.agentforce.wording import has_arabic, normalised, resembles, words
 
 Json = dict[str, Any]
 Language = Literal["en", "ar"]

@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from pathlib import Path
 
-from sandbox.hum import RATE
 from sandbox.speech import Sound
+from sandbox.speech.hum import RATE
 
 NOTES = {
     "ogg": ("audio/ogg", "-c:a libopus -b:a 20k -application voip -ar 16000 -f ogg"),

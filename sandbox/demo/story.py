@@ -8,14 +8,14 @@ from pathlib import Path
 
 from sandbox import Sandbox
 from sandbox.bridge import ROOT, Bridge
-from sandbox.codec import NOTES, Codec, Undecodable
-from sandbox.heard_again import ENOUGH, hear_again
-from sandbox.screen import Screen
+from sandbox.demo.heard_again import ENOUGH, hear_again
+from sandbox.demo.screen import Screen
+from sandbox.demo.timeline import BLOCKS, PLAIN_BLOCKS, drawn, stages_of, told
+from sandbox.demo.turn import Turn, take_turn
 from sandbox.speech import Speech, is_arabic
-from sandbox.timeline import BLOCKS, PLAIN_BLOCKS, drawn, stages_of, told
-from sandbox.turn import Turn, take_turn
-from sandbox.twilio_messages import Outbound
-from sandbox.voice_note import NotAVoiceNote, read_voice_note
+from sandbox.speech.codec import NOTES, Codec, Undecodable
+from sandbox.twilio.messages import Outbound
+from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
 
 LOG_LINES = 20
 LOG_SECONDS = 0.3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from sandbox.twilio_forms import InboundForms
-from sandbox.twilio_media import READY, Ready
-from sandbox.twilio_messages import Outbound
-from sandbox.twilio_rest import TwilioRest
-from sandbox.twilio_webhook import ANSWER_SECONDS, Delivery, Fields, deliver, sign
+from sandbox.twilio.forms import InboundForms
+from sandbox.twilio.media import READY, Ready
+from sandbox.twilio.messages import Outbound
+from sandbox.twilio.rest import TwilioRest
+from sandbox.twilio.webhook import ANSWER_SECONDS, Delivery, Fields, deliver, sign
 
 
 class TwilioStandIn(TwilioRest):

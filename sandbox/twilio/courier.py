@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import requests
 
 from sandbox.ledger import Ledger
-from sandbox.sid import new_sid
-from sandbox.twilio_messages import Messages, Outbound
-from sandbox.twilio_webhook import post, sign
-from sandbox.voice_note import NotAVoiceNote, read_voice_note
+from sandbox.twilio.messages import Messages, Outbound
+from sandbox.twilio.sid import new_sid
+from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
+from sandbox.twilio.webhook import post, sign
 
 THREADS = 32
 FETCH_SECONDS = 15.0

@@ -9,7 +9,7 @@ from flask import request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from sandbox import agentforce_errors as errors
+from sandbox.agentforce import errors
 
 END_REASONS = ("UserRequest", "Transfer", "Expiration", "Error", "Other")
 _AGENT_ID = re.compile(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?")

@@ -1,0 +1,1 @@
+"""A stand-in for Salesforce: OAuth, the Agent API, and the help desk behind it."""

@@ -1,0 +1,1 @@
+"""``make demo``: a voice note through the whole bridge, shown step by step."""

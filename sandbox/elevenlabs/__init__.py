@@ -1,0 +1,1 @@
+"""A stand-in for ElevenLabs: speech to text and text to speech."""

@@ -1,0 +1,1 @@
+"""A stand-in for Twilio, with the WhatsApp users behind it."""
