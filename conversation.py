@@ -12,7 +12,7 @@ from agent_reply import AgentReply
 from agentforce import Agentforce
 from audio import Ffmpeg, trim
 from delivery import Delivery
-from errors import BridgeError, SendError
+from errors import BridgeError, SendError, SendRefused
 from inbound import Inbound, Kind
 from logs import hashed
 from markup import paragraphs
@@ -22,7 +22,7 @@ from narration import Narrator
 from phrases import Command, Phrases
 from settings import Settings
 from speech import Speech
-from store import AgentSession, Answer, Store, StoreError, Turn
+from store import STALE_SECONDS, AgentSession, Answer, Store, StoreError, Turn
 from whatsapp import WhatsApp
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,8 @@ class Conversation:
     def run(self, turn: Turn) -> None:
         """Bring a turn to its end; what fails is told to the sender, once.
 
-        Raises ``StoreError``; then the turn is to be run again, and goes on where it was.
+        Raises ``StoreError`` or ``SendError``; then the turn is to be run again, and goes on where
+        it was.
         """
         message = turn.message
         structlog.contextvars.bind_contextvars(
@@ -93,9 +94,12 @@ class Conversation:
                 self._deliver(turn, answer)
         except StoreError:
             raise
-        except Exception as error:
+        except SendError as error:
             self._metrics.failed(error)
+            if not self._is_final(turn, error):
+                raise
             self._log_failure("❌ Answer not sent", error)
+            self._send_line(turn, "apology", "failed")
         finally:
             structlog.contextvars.clear_contextvars()
 
@@ -118,20 +122,17 @@ class Conversation:
         self._store.save_answer(turn, answer)
         return answer
 
+    def _is_final(self, turn: Turn, error: SendError) -> bool:
+        """Whether sending again is of no use: Twilio said no, or it has got too late."""
+        late = time.time() - turn.message.received_at > STALE_SECONDS
+        return late or isinstance(error, SendRefused)
+
     def _awaited(self, turn: Turn, answer: Future[Answer]) -> Answer:
         """The answer, with a word to the sender if it takes long."""
         wait([answer], timeout=self._settings.STILL_WORKING_AFTER)
-        if not answer.done():
-            self._say_still_working(turn)
+        if not answer.done() and self._send_line(turn, "notice", "still_working"):
+            self._metrics.count("still_working_sent")
         return answer.result()
-
-    def _say_still_working(self, turn: Turn) -> None:
-        try:
-            self._delivery.send_notice(turn, self._phrase(turn.message, "still_working").text)
-        except SendError as error:
-            log.warning("Still-working notice not sent", error=str(error))
-            return
-        self._metrics.count("still_working_sent")
 
     def _answer(self, message: Inbound) -> Answer:
         if message.kind is Kind.UNSUPPORTED:
@@ -256,6 +257,15 @@ class Conversation:
             return
         self._metrics.count("voice_notes_sent")
         self._metrics.time("voice_reply_time", time.monotonic() - started)
+
+    def _send_line(self, turn: Turn, part: str, key: str) -> bool:
+        """Send one of our own sentences beside the answer; whether Twilio took it."""
+        try:
+            self._delivery.send_line(turn, part, self._phrase(turn.message, key).text)
+        except SendError as error:
+            log.warning("Sender could not be told", line=key, error=str(error))
+            return False
+        return True
 
     def _phrase(self, message: Inbound, key: str) -> Answer:
         """One of our own sentences as the answer, in the language the sender used last."""

@@ -16,7 +16,6 @@ from whatsapp import WhatsApp
 log = structlog.get_logger(__name__)
 
 VOICE = "voice"
-NOTICE = "notice"
 
 
 class Delivery:
@@ -33,9 +32,9 @@ class Delivery:
             if self._send_text(turn, f"text {number}", part):
                 self._metrics.count("texts_sent")
 
-    def send_notice(self, turn: Turn, text: str) -> None:
-        """Send a line beside the answer. Raises ``SendError``."""
-        self._send_text(turn, NOTICE, text)
+    def send_line(self, turn: Turn, part: str, text: str) -> None:
+        """Send a line beside the answer, noted as ``part``. Raises ``SendError``."""
+        self._send_text(turn, part, text)
 
     def send_voice(self, turn: Turn, url: str) -> None:
         """Send the voice note at ``url``. Raises ``SendError``."""

@@ -12,17 +12,16 @@ from enum import Enum
 
 import structlog
 
+from errors import SendError
 from inbound import Inbound
 from phrases import Phrases
-from store import SET_ASIDE, Answer, Store, StoreError, Turn
+from store import SET_ASIDE, STALE_SECONDS, Answer, Store, StoreError, Turn
 
 log = structlog.get_logger(__name__)
 
 # A turn that was running when the process died this often is taken for the cause.
 ATTEMPTS = 3
-# An answer that comes later than this would come out of the blue.
-STALE_SECONDS = 600.0
-# How long a turn waits for a database that fails.
+# How long a turn waits for a database that fails, or for Twilio to take its answer.
 RETRY_SECONDS = 5.0
 
 
@@ -139,25 +138,32 @@ class Inbox:
         self._pool.submit(self._serve, turn)
 
     def _serve(self, turn: Turn) -> None:
+        steps = (self._store.begin, self._run, self._store.finish)
         try:
-            # Its sender's next turn must not overtake it, so a database that fails holds it up.
-            while not self._closed and not self._finished(turn):
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed, RETRY_SECONDS)
+            if not self._closed:
+                # Short of the last step the turn is unfinished, and the next start takes it up.
+                all(self._done(step, turn) for step in steps)
+        except Exception:
+            log.exception("Turn left for the next start", turn=turn.message.sid)
         finally:
             self._next(turn.message.sender)
 
-    def _finished(self, turn: Turn) -> bool:
-        try:
-            self._store.begin(turn)
-            self._run(turn)
-            self._store.finish(turn)
-        except StoreError:
-            log.exception("The database fails; the turn is tried again", turn=turn.message.sid)
-            return False
-        except Exception:
-            log.exception("Turn left for the next start", turn=turn.message.sid)
-        return True
+    def _done(self, step: Callable[[Turn], None], turn: Turn) -> bool:
+        """Take a step, as often as it takes; ``False`` where the inbox is closed before that.
+
+        The sender's next turn must not overtake this one, so what fails holds both up.
+        """
+        while True:
+            try:
+                step(turn)
+            except (StoreError, SendError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                log.error("Turn held up; trying again", turn=turn.message.sid, error=reason)
+            else:
+                return True
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closed, RETRY_SECONDS):
+                    return False
 
     def _next(self, sender: str) -> None:
         """Queue the sender's next turn behind those of other senders."""

@@ -20,6 +20,9 @@ StoreError = SQLAlchemyError
 WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
 UNFINISHED = (WAITING, RUNNING)
 
+# An answer that comes later than this would come out of the blue.
+STALE_SECONDS = 600.0
+
 
 @dataclass(frozen=True)
 class Answer:

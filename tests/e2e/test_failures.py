@@ -147,3 +147,23 @@ def test_an_agent_without_a_user_of_its_own_is_served(world: World) -> None:
         assert world.answers(user, 1)[0].body.startswith("Hello!")
     finally:
         world.sandbox.agentforce.employee_agent = False
+
+
+def test_an_answer_is_kept_while_twilio_takes_none(world: World) -> None:
+    """It is not asked for again, and sent once when Twilio is back."""
+    user = world.user()
+    world.sandbox.faults.add(Fault("twilio", "send", status=503, times=3))
+    world.twilio.say(user, QUESTION)
+    assert world.answers(user, 1)[0].body.startswith(ANSWER)
+    assert len(world.asked(user)) == 1
+    world.expect_no_more(user, 1)
+
+
+def test_an_answer_that_twilio_refuses_is_told_and_holds_nothing_up(world: World) -> None:
+    user = world.user()
+    world.sandbox.faults.add(Fault("twilio", "send", status=400))
+    world.twilio.say(user, QUESTION)
+    world.twilio.say(user, "hello")
+    apology, answer = world.answers(user, 2)
+    assert apology.body.startswith("Sorry, something went wrong")
+    assert answer.body.startswith("Hello!")

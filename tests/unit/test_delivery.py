@@ -153,7 +153,7 @@ def test_what_was_sent_is_not_sent_again(
     for _ in range(3):
         _, delivery = restart()
         delivery.send_text(turn, LONG)
-        delivery.send_notice(turn, "One moment")
+        delivery.send_line(turn, "notice", "One moment")
     assert texts(twilio) == [*PARTS, "One moment"]
     assert counted(metrics, "texts_sent") == 3
     assert twilio.ledger.calls("twilio", "list") == []

@@ -21,9 +21,9 @@ from sqlalchemy.exc import OperationalError
 
 from database import FILE_NAME, open_database
 from inbound import Inbound, Kind
-from inbox import ATTEMPTS, STALE_SECONDS, Acceptance, Inbox
+from inbox import ATTEMPTS, Acceptance, Inbox
 from phrases import Phrases
-from store import Answer, Store, Turn
+from store import STALE_SECONDS, Answer, Store, Turn
 
 PATIENCE = 10.0
 PHRASES = Phrases()
