@@ -1,11 +1,12 @@
 """How gunicorn runs the service; the reason stands by each number."""
 
-# One process: state and metrics live in its memory. Turns run on the service's own threads.
+# One process: it alone holds STATE_DIR, and the metrics live in its memory. Turns run on threads
+# of the service's own.
 workers = 1
 worker_class = "gthread"
 
-# A webhook is acknowledged within milliseconds and a voice note served from memory, so these
-# threads never wait for a cloud. 32 of them also outlast slow readers of /media.
+# A webhook is acknowledged within milliseconds and a voice note served from the database, so
+# these threads never wait for a cloud. 32 of them also outlast slow readers of /media.
 threads = 32
 
 # Heroku's router keeps connections to a dyno open; so do we, for longer than a lull between turns.
