@@ -50,8 +50,10 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
     leave = worker.handle_exit
 
     def finish() -> None:
-        if not parts.inbox.close(TURN_SECONDS):
-            worker.log.warning("Stopping with turns unfinished; the next start takes them up")
-        leave(signal.SIGTERM, None)
+        try:
+            if not parts.inbox.close(TURN_SECONDS):
+                worker.log.warning("Stopping with turns unfinished; the next start takes them up")
+        finally:
+            leave(signal.SIGTERM, None)
 
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=finish).start())

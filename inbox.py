@@ -53,7 +53,7 @@ class Inbox:
         self._changed = threading.Condition()
         # A sender is listed while one of their turns runs; the queue holds those behind it.
         self._queues: dict[str, deque[Turn]] = {}
-        self._running = 0
+        self._running: dict[int, Turn] = {}
         self._waiting = 0
         self._closed = False
 
@@ -62,7 +62,7 @@ class Inbox:
         # One at a time from paper to queue, so that a sender's messages cannot overtake another.
         with self._changed:
             try:
-                if self._running + self._waiting >= self._limit:
+                if len(self._running) + self._waiting >= self._limit:
                     # Who is being answered must not be asked to write again.
                     known = self._store.knows(message.sid)
                     return Acceptance.DUPLICATE if known else Acceptance.FULL
@@ -96,7 +96,11 @@ class Inbox:
         """
         with self._changed:
             self._closed = True
-            return self._changed.wait_for(lambda: self._running == 0, timeout)
+            if self._changed.wait_for(lambda: not self._running, timeout):
+                return True
+            for turn in self._running.values():
+                self._store.forgive(turn)
+            return False
 
     def _revived(self, turn: Turn, *, latest: bool) -> Turn | None:
         """The turn to go on with: as it was, or with nothing left to do but to say so."""
@@ -134,7 +138,7 @@ class Inbox:
             self._start(turn)
 
     def _start(self, turn: Turn) -> None:
-        self._running += 1
+        self._running[turn.id] = turn
         self._pool.submit(self._serve, turn)
 
     def _serve(self, turn: Turn) -> None:
@@ -146,7 +150,7 @@ class Inbox:
         except Exception:
             log.exception("Turn left for the next start", turn=turn.message.sid)
         finally:
-            self._next(turn.message.sender)
+            self._next(turn)
 
     def _done(self, step: Callable[[Turn], None], turn: Turn) -> bool:
         """Take a step, as often as it takes; ``False`` where the inbox is closed before that.
@@ -165,10 +169,11 @@ class Inbox:
                 if self._changed.wait_for(lambda: self._closed, RETRY_SECONDS):
                     return False
 
-    def _next(self, sender: str) -> None:
+    def _next(self, turn: Turn) -> None:
         """Queue the sender's next turn behind those of other senders."""
+        sender = turn.message.sender
         with self._changed:
-            self._running -= 1
+            del self._running[turn.id]
             self._changed.notify_all()
             queue = self._queues[sender]
             if queue and not self._closed:

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Table, case, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -104,6 +104,10 @@ class Store:
     def begin(self, turn: Turn) -> None:
         """Note that the turn starts, once more perhaps."""
         self._change(turn, state=RUNNING, attempts=turns.c.attempts + 1)
+
+    def forgive(self, turn: Turn) -> None:
+        """Take back the last start of a turn that is cut off, but did not kill the process."""
+        self._change(turn, attempts=case((turns.c.attempts > 0, turns.c.attempts - 1), else_=0))
 
     def save_answer(self, turn: Turn, answer: Answer) -> None:
         """Keep the answer, so that a restart sends it instead of asking again."""

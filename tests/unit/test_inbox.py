@@ -530,3 +530,14 @@ def test_of_several_stale_messages_one_is_asked_for_again(
     assert make_inbox().recover() == 2
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM2"]}
+
+
+def test_a_turn_that_a_stop_cuts_off_has_not_killed_the_process(
+    inbox: Inbox, turns: Turns, store: Store
+) -> None:
+    let_go = turns.hold("SM1")
+    inbox.accept(message("ana", "SM1"))
+    assert turns.started["SM1"].wait(PATIENCE)
+    assert not inbox.close(0)
+    assert [turn.attempts for turn in store.unfinished()] == [0]
+    let_go.set()
