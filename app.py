@@ -31,7 +31,7 @@ from phrases import Phrases
 from settings import Settings, load_settings
 from signature import SIGNATURE, Signature
 from speech import Speech
-from store import Store
+from store import Store, StoreError
 from whatsapp import WhatsApp
 
 log = structlog.get_logger(__name__)
@@ -200,12 +200,19 @@ def _taken(parts: Parts, message: Inbound) -> str:
         parts.metrics.count("messages_refused")
         log.error("Inbox full; sender asked to come back")
         refusal = MessagingResponse()
-        known = parts.store.preferences(message.sender).language
-        refusal.message(parts.phrases.say("busy", known))
+        refusal.message(parts.phrases.say("busy", _language(parts, message.sender)))
         return str(refusal)
     else:
         parts.metrics.count("messages_received")
     return EMPTY_TWIML
+
+
+def _language(parts: Parts, sender: str) -> str | None:
+    """What the sender used last; unknown where the database that fails is why we refuse."""
+    try:
+        return parts.store.preferences(sender).language
+    except StoreError:
+        return None
 
 
 def _add_voice_notes(app: Flask, parts: Parts) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 
 import pytest
 import requests
 
+from database import FILE_NAME, hold
+from errors import SettingsError
 from sandbox.agentforce.events import StreamStyle
 from sandbox.bridge import ROOT, web_command
 from sandbox.faults import Fault
@@ -121,6 +124,23 @@ def test_a_full_inbox_answers_the_sender_in_the_webhook(start_world: StartWorld)
         assert delivery.status == 200
         assert world.answers(refused, 1)[0].body.startswith("Sorry, too many people")
         assert world.answers(busy, 1)[0].body.startswith("To register")
+
+
+def test_a_database_that_fails_refuses_the_sender_politely(start_world: StartWorld) -> None:
+    """Twilio would not come back after a 500."""
+    with start_world() as world:
+        with sqlite3.connect(world.bridge.state_dir / FILE_NAME) as file:
+            file.executescript("DROP TABLE sendings; DROP TABLE turns; DROP TABLE preferences")
+        user = world.user()
+        assert world.twilio.say(user, QUESTION).status == 200
+        assert world.answers(user, 1)[0].body.startswith("Sorry, too many people")
+
+
+def test_two_services_do_not_share_a_state_dir(start_world: StartWorld) -> None:
+    with start_world() as world:
+        folder = str(world.bridge.state_dir)
+        with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
+            hold(folder, patience=0)
 
 
 def test_the_metrics_token_guards_the_metrics(start_world: StartWorld) -> None:
