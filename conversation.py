@@ -87,13 +87,10 @@ class Conversation:
             turn=message.sid,
             sender=hashed(message.sender, key=self._settings.TWILIO_AUTH_TOKEN),
         )
-        self._metrics.time("queue_time", time.time() - message.received_at)
         try:
             answer = turn.answer or self._store.answer(turn) or self._settle(turn)
             if answer:
                 self._deliver(turn, answer)
-        except StoreError:
-            raise
         except SendError as error:
             self._metrics.failed(error)
             if not self._is_final(turn, error):
@@ -105,6 +102,7 @@ class Conversation:
 
     def _settle(self, turn: Turn) -> Answer | None:
         """What to send: the agent's answer, or an apology; kept before anything is sent."""
+        self._metrics.time("queue_time", time.time() - turn.message.received_at)
         if turn.message.kind is Kind.SILENT:
             log.info("Nothing to answer")
             return None
@@ -270,8 +268,7 @@ class Conversation:
     def _phrase(self, message: Inbound, key: str) -> Answer:
         """One of our own sentences as the answer, in the language the sender used last."""
         language = self._store.preferences(message.sender).language
-        said = self._phrases.say(key, language or self._settings.DEFAULT_LANGUAGE)
-        return Answer(said, language)
+        return Answer(self._phrases.say(key, language), language)
 
     def _log_stage(self, stage: str, name: str, seconds: float) -> None:
         """The predecessor's log line, and the figure behind it."""

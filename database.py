@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -33,9 +35,7 @@ def open_database(state_dir: str) -> Engine:
     SQLite takes one writer at a time, so all threads share one connection in turn: that queues
     them fairly, where several would poll for the file's lock. Raises ``SettingsError``.
     """
-    folder = Path(state_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _usable(state_dir) as folder:
         engine = create_engine(
             URL.create("sqlite", database=str(folder / FILE_NAME)),
             # Its errors would quote what people said.
@@ -46,10 +46,6 @@ def open_database(state_dir: str) -> Engine:
         )
         event.listen(engine, "connect", _prepare)
         _migrate(engine)
-    except (OSError, SQLAlchemyError, CommandError) as error:
-        raise SettingsError(
-            f"Cannot start: STATE_DIR {state_dir!r} cannot hold the database ({_reason(error)})."
-        ) from error
     return engine
 
 
@@ -59,9 +55,8 @@ def hold(state_dir: str, *, patience: float = HOLD_SECONDS) -> IO[str]:
     A process that is being replaced finishes its turns first, so there is some patience. Raises
     ``SettingsError``.
     """
-    folder = Path(state_dir)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = (folder / "lock").open("w")
+    with _usable(state_dir) as folder:
+        file = (folder / "lock").open("w")
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -74,6 +69,19 @@ def hold(state_dir: str, *, patience: float = HOLD_SECONDS) -> IO[str]:
             time.sleep(POLL_SECONDS)
         else:
             return file
+
+
+@contextmanager
+def _usable(state_dir: str) -> Iterator[Path]:
+    """The folder, made if need be; what is wrong with it becomes a ``SettingsError``."""
+    folder = Path(state_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield folder
+    except (OSError, SQLAlchemyError, CommandError) as error:
+        raise SettingsError(
+            f"Cannot start: STATE_DIR {state_dir!r} cannot hold the database ({_reason(error)})."
+        ) from error
 
 
 def _reason(error: Exception) -> str:

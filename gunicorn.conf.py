@@ -31,12 +31,15 @@ accesslog = None
 
 def on_starting(server):  # type: ignore[no-untyped-def]
     """Stop with one sentence, not with a traceback, where a setting is missing or wrong."""
-    from database import open_database
+    from database import hold, open_database
     from errors import SettingsError
     from settings import load_settings
 
     try:
-        open_database(load_settings().STATE_DIR).dispose()
+        state_dir = load_settings().STATE_DIR
+        # Nobody's tables are changed under them; the worker holds the folder for itself.
+        with hold(state_dir):
+            open_database(state_dir).dispose()
     except SettingsError as error:
         raise SystemExit(str(error)) from None
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Table, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Table, case, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -217,11 +217,6 @@ class Store:
             connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
             connection.execute(delete(preferences).where(preferences.c.used_at < before))
             return connection.execute(delete(turns).where(finished)).rowcount
-
-    def count_unfinished(self) -> int:
-        wanted = select(func.count()).where(turns.c.state.in_(UNFINISHED))
-        with self._engine.connect() as connection:
-            return int(connection.execute(wanted).scalar_one())
 
     def _change(self, turn: Turn, **values: object) -> None:
         with self._engine.begin() as connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import shutil
 import signal
@@ -96,8 +95,6 @@ def _run(arguments: argparse.Namespace, screen: Screen) -> int:
             _warm(speech, codec)
         with screen.step("Starting the sandbox"):
             sandbox = stack.enter_context(Sandbox(speech=speech, ports=_ports(), ffmpeg=ffmpeg))
-            # Connections that idle for a minute are told of as errors, in the middle of the screen.
-            logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         for fault in arguments.fault:
             _switch_on(fault, sandbox)
         with screen.step("Starting the bridge"):

@@ -196,7 +196,7 @@ class History:
         self._process.kill()
         self._process = self._started(None)
         deadline = time.monotonic() + PATIENCE
-        while self._process.store.count_unfinished():
+        while self._process.store.unfinished():
             assert time.monotonic() < deadline, self.world.rows("message_sid, state, attempts")
             time.sleep(0.001)
         assert self._process.inbox.close(PATIENCE)

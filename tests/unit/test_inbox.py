@@ -120,7 +120,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def wait_until_idle(store: Store) -> None:
     """All that is on disk is finished."""
-    wait_for(lambda: store.count_unfinished() == 0)
+    wait_for(lambda: len(store.unfinished()) == 0)
 
 
 def allow(engine: Engine, *, pages: int) -> None:
