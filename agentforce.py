@@ -18,7 +18,7 @@ from errors import AgentBusy, AgentError, AgentFailed, AgentMisconfigured, Agent
 from metrics import Metrics
 from retrying import never_sent, parse_retry_after, patiently
 from settings import Settings
-from store import AgentSession, Store
+from store import AgentSession, Store, StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +27,11 @@ CONNECT_TIMEOUT = 5.0
 # Starting a session takes seconds, not minutes (§7).
 SESSION_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
+# A process that dies while it starts a session keeps others waiting for that long.
+START_SECONDS = SESSION_TIMEOUT
+LOOK_SECONDS = 0.05
+# A session in use is marked so, lest it be ended as idle meanwhile.
+TOUCH_SECONDS = 60.0
 # A session that is still at work on something else (423) or a limit (429) asks for patience.
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -65,12 +70,31 @@ class Agentforce:
     def warm(self, sender: str) -> AgentSession:
         """The sender's session, started if there is none or it has idled too long.
 
-        Raises ``AgentError``.
+        Where another process is starting it, that one's is waited for. Raises ``AgentError``.
         """
+        lease = f"session of {sender}"
+        while True:
+            if session := self._current(sender):
+                return session
+            if self._store.lease(lease, START_SECONDS):
+                try:
+                    return self._current(sender) or self._renewed(sender)
+                finally:
+                    self._store.release(lease)
+            time.sleep(LOOK_SECONDS)
+
+    def _current(self, sender: str) -> AgentSession | None:
+        """The sender's session unless it has idled too long; from now on it is in use."""
         session = self._store.session(sender)
-        if session and time.time() - session.used_at < self._settings.AGENTFORCE_SESSION_IDLE:
-            return session
-        if session:
+        now = time.time()
+        if session is None or now - session.used_at >= self._settings.AGENTFORCE_SESSION_IDLE:
+            return None
+        if now - session.used_at > TOUCH_SECONDS:
+            self._store.save_session(sender, AgentSession(session.id, now))
+        return session
+
+    def _renewed(self, sender: str) -> AgentSession:
+        if self._store.session(sender):
             self.end(sender, "Expiration")
             self._metrics.count("sessions_renewed")
         with self._metrics.timed("session_time"):
@@ -109,11 +133,15 @@ class Agentforce:
             log.info("Agentforce session not ended", error=str(error))
 
     def _remember(self, sender: str, reply: AgentReply) -> None:
-        session = self._store.session(sender)
-        if reply.ended:
-            self._store.drop_session(sender)
-        elif session:
-            self._store.save_session(sender, AgentSession(session.id, time.time()))
+        """Note the session's use; a database that fails now must not make us ask again."""
+        try:
+            session = self._store.session(sender)
+            if reply.ended:
+                self._store.drop_session(sender)
+            elif session:
+                self._store.save_session(sender, AgentSession(session.id, time.time()))
+        except StoreError as error:
+            log.error("Agentforce session not noted", error=type(error).__name__)
 
     def _start(self, sender: str) -> AgentSession:
         started = patiently(RETRY_DELAYS)(self._request_session)

@@ -12,16 +12,17 @@ from agent_reply import AgentReply
 from agentforce import Agentforce
 from audio import Ffmpeg, trim
 from delivery import Delivery
-from errors import BridgeError, SendError, SendRefused
+from errors import BridgeError, SendError, SendRefused, TurnSuperseded
 from inbound import Inbound, Kind
-from logs import hashed
 from markup import paragraphs
 from media import Media
 from metrics import Metrics
 from narration import Narrator
 from phrases import Command, Phrases
+from prewarming import Prewarmer
 from settings import Settings
 from speech import Speech
+from standard_replies import StandardReplies
 from store import STALE_SECONDS, AgentSession, Answer, Store, StoreError, Turn
 from whatsapp import WhatsApp
 
@@ -50,11 +51,13 @@ class Conversation:
         whatsapp: WhatsApp,
         delivery: Delivery,
         agent: Agentforce,
+        prewarmer: Prewarmer,
         media: Media,
         ffmpeg: Ffmpeg,
         speech: Speech,
         narrator: Narrator,
         phrases: Phrases,
+        replies: StandardReplies,
         store: Store,
         metrics: Metrics,
         settings: Settings,
@@ -64,11 +67,13 @@ class Conversation:
         self._whatsapp = whatsapp
         self._delivery = delivery
         self._agent = agent
+        self._prewarmer = prewarmer
         self._media = media
         self._ffmpeg = ffmpeg
         self._speech = speech
         self._narrator = narrator
         self._phrases = phrases
+        self._replies = replies
         self._store = store
         self._metrics = metrics
         self._settings = settings
@@ -76,49 +81,40 @@ class Conversation:
         self._answers = answers
         self._aside = aside
 
-    def run(self, turn: Turn) -> None:
-        """Bring a turn to its end; what fails is told to the sender, once.
+    def answer(self, turn: Turn) -> Answer | None:
+        """What to send: the agent's answer, or an apology; ``None`` where nothing is to be said.
 
-        Raises ``StoreError`` or ``SendError``; then the turn is to be run again, and goes on where
-        it was.
+        Raises ``StoreError`` before the agent was asked.
         """
-        message = turn.message
-        structlog.contextvars.bind_contextvars(
-            turn=message.sid,
-            sender=hashed(message.sender, key=self._settings.TWILIO_AUTH_TOKEN),
-        )
-        try:
-            answer = turn.answer or self._store.answer(turn) or self._settle(turn)
-            if answer:
-                self._deliver(turn, answer)
-        except SendError as error:
-            self._metrics.failed(error)
-            if not self._is_final(turn, error):
-                raise
-            self._log_failure("❌ Answer not sent", error)
-            self._send_line(turn, "apology", "failed")
-        finally:
-            structlog.contextvars.clear_contextvars()
-
-    def _settle(self, turn: Turn) -> Answer | None:
-        """What to send: the agent's answer, or an apology; kept before anything is sent."""
         self._metrics.time("queue_time", time.time() - turn.message.received_at)
         if turn.message.kind is Kind.SILENT:
             log.info("Nothing to answer")
             return None
+        self._aside.submit(self._whatsapp.show_typing, turn.message.sid)
         try:
-            self._aside.submit(self._whatsapp.show_typing, turn.message.sid)
-            answer = self._awaited(turn, self._answers.submit(self._answer, turn.message))
-        except StoreError:
+            return self._awaited(turn, self._answers.submit(self._answer, turn.message))
+        except (StoreError, TurnSuperseded):
             raise
         except Exception as error:
             self._metrics.count("turns_failed")
             self._metrics.failed(error)
             self._log_failure("❌ Turn failed", error)
             phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
-            answer = self._phrase(turn.message, phrase)
-        self._store.save_answer(turn, answer)
-        return answer
+            return self._replies.answer(turn.message.sender, phrase)
+
+    def deliver(self, turn: Turn, answer: Answer) -> None:
+        """Send the answer; where a former attempt began that, go on where it was.
+
+        Raises ``StoreError`` or ``SendError``; then it is to be called again.
+        """
+        try:
+            self._send(turn, answer)
+        except SendError as error:
+            self._metrics.failed(error)
+            if not self._is_final(turn, error):
+                raise
+            self._log_failure("❌ Answer not sent", error)
+            self._send_line(turn, "apology", "failed")
 
     def _is_final(self, turn: Turn, error: SendError) -> bool:
         """Whether sending again is of no use: Twilio said no, or it has got too late."""
@@ -134,15 +130,16 @@ class Conversation:
 
     def _answer(self, message: Inbound) -> Answer:
         if message.kind is Kind.UNSUPPORTED:
-            return self._phrase(message, "unsupported")
-        log.info("Pre-warming Agentforce session")
-        session = self._aside.submit(self._agent.warm, message.sender)
+            return self._replies.answer(message.sender, "unsupported")
+        session = self._prewarmer.start(message.sender)
         question = self._question(message)
         if question.language:
             self._store.remember_language(message.sender, question.language)
         command = self._phrases.command(question.text)
         if command:
             return self._obey(command, message, question, session)
+        # Read before the question is asked: what fails behind it would have it asked again.
+        aloud = self._speaks(message, question)
         ready = time.monotonic()
         # Fails here, rather than below, with what kept the session from starting.
         session.result()
@@ -150,7 +147,7 @@ class Conversation:
         reply = self._agent.ask(message.sender, question.text)
         answered = time.monotonic()
         self._log_stage("agentforce_time", "Agentforce", answered - started)
-        answer = self._worded(message, question, reply)
+        answer = self._worded(question, reply, aloud=aloud)
         return replace(answer, waited=question.waited + answered - ready)
 
     def _question(self, message: Inbound) -> Question:
@@ -195,15 +192,15 @@ class Conversation:
             self._store.prefer_voice(message.sender, command == "voice_on")
         return Answer(self._phrases.say(said, question.language), question.language)
 
-    def _worded(self, message: Inbound, question: Question, reply: AgentReply) -> Answer:
+    def _worded(self, question: Question, reply: AgentReply, *, aloud: bool) -> Answer:
         if reply.escalated:
             self._metrics.count("escalations")
             log.info("Agent hands over to a person")
         words = paragraphs([reply.text, *self._remarks(reply, question.language)])
-        aloud = words if self._speaks(message, question) else ""
+        spoken = words if aloud else ""
         if question.spoken and self._settings.TRANSCRIPT_ECHO:
             words = paragraphs([f"🎤 _{question.text}_", words])
-        return Answer(words, question.language, aloud)
+        return Answer(words, question.language, spoken)
 
     def _remarks(self, reply: AgentReply, language: str | None) -> list[str]:
         """What has to be said beside, or in place of, the agent's own words."""
@@ -225,7 +222,7 @@ class Conversation:
             return ordered
         return policy == "always" or question.spoken
 
-    def _deliver(self, turn: Turn, answer: Answer) -> None:
+    def _send(self, turn: Turn, answer: Answer) -> None:
         started = time.time()
         self._delivery.send_text(turn, answer.text)
         sent = time.time()
@@ -246,7 +243,7 @@ class Conversation:
             self._log_stage("tts_time", "TTS", time.monotonic() - started)
             token = self._store.keep_note(note)
             self._delivery.send_voice(turn, f"{self._settings.PUBLIC_URL}/media/{token}.ogg")
-        except StoreError:
+        except (StoreError, TurnSuperseded):
             raise
         except Exception as error:
             self._metrics.count("voice_notes_failed")
@@ -259,16 +256,12 @@ class Conversation:
     def _send_line(self, turn: Turn, part: str, key: str) -> bool:
         """Send one of our own sentences beside the answer; whether Twilio took it."""
         try:
-            self._delivery.send_line(turn, part, self._phrase(turn.message, key).text)
+            line = self._replies.answer(turn.message.sender, key).text
+            self._delivery.send_line(turn, part, line)
         except SendError as error:
             log.warning("Sender could not be told", line=key, error=str(error))
             return False
         return True
-
-    def _phrase(self, message: Inbound, key: str) -> Answer:
-        """One of our own sentences as the answer, in the language the sender used last."""
-        language = self._store.preferences(message.sender).language
-        return Answer(self._phrases.say(key, language), language)
 
     def _log_stage(self, stage: str, name: str, seconds: float) -> None:
         """The predecessor's log line, and the figure behind it."""

@@ -1,4 +1,8 @@
-"""Opening the database: one SQLite file in ``STATE_DIR``, brought to the current schema."""
+"""Opening the database, brought to the current schema.
+
+By default one SQLite file in ``STATE_DIR``, held by one process; with ``DATABASE_URL`` a
+PostgreSQL database, shared by many.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,14 @@ from typing import IO
 import alembic.command
 import alembic.config
 from alembic.util import CommandError
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from errors import SettingsError
+from settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 FILE_NAME = "bridge.sqlite3"
@@ -28,9 +34,29 @@ BUSY_SECONDS = 10
 HOLD_SECONDS = 28.0
 POLL_SECONDS = 0.1
 
+# A server that restarts, or is full while old processes end, is back by then.
+CONNECT_SECONDS = 30.0
+# For libpq: a server that vanishes is noticed, and no statement waits for ever.
+POSTGRES_OPTIONS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "options": "-c statement_timeout=20s -c lock_timeout=10s",
+}
+# Any number, so long as nobody else uses it in this database.
+MIGRATION_LOCK = 4216803
 
-def open_database(state_dir: str) -> Engine:
-    """An engine on a database with the current tables.
+
+def open_database(settings: Settings) -> Engine:
+    """An engine on the database that the settings name. Raises ``SettingsError``."""
+    if settings.DATABASE_URL:
+        return open_postgres(settings.DATABASE_URL, connections=settings.DATABASE_CONNECTIONS)
+    return open_sqlite(settings.STATE_DIR)
+
+
+def open_sqlite(state_dir: str) -> Engine:
+    """An engine on the file in ``state_dir``.
 
     SQLite takes one writer at a time, so all threads share one connection in turn: that queues
     them fairly, where several would poll for the file's lock. Raises ``SettingsError``.
@@ -46,6 +72,32 @@ def open_database(state_dir: str) -> Engine:
         )
         event.listen(engine, "connect", _prepare)
         _migrate(engine)
+    return engine
+
+
+def open_postgres(url: str, *, connections: int, patience: float = CONNECT_SECONDS) -> Engine:
+    """An engine that keeps at most ``connections`` open. Raises ``SettingsError``."""
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        # Half of them are closed again when the burst is over.
+        pool_size=max(connections // 2, 1),
+        max_overflow=connections - max(connections // 2, 1),
+        pool_pre_ping=True,
+        connect_args=POSTGRES_OPTIONS,
+    )
+    again = Retrying(
+        retry=retry_if_exception_type(OperationalError),
+        stop=stop_after_delay(patience),
+        wait=wait_fixed(POLL_SECONDS),
+        reraise=True,
+    )
+    try:
+        again(_migrate, engine)
+    except (SQLAlchemyError, CommandError) as error:
+        raise SettingsError(
+            f"Cannot start: the database of DATABASE_URL cannot be used ({_reason(error)})."
+        ) from error
     return engine
 
 
@@ -85,9 +137,9 @@ def _usable(state_dir: str) -> Iterator[Path]:
 
 
 def _reason(error: Exception) -> str:
-    """What the system or SQLite said, without SQLAlchemy's paragraphs around it."""
+    """What the system or the database said, on one line, without SQLAlchemy's paragraphs."""
     said = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
-    return f"{type(error).__name__}: {said}"
+    return f"{type(error).__name__}: {' '.join(str(said).split())}"
 
 
 def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -103,5 +155,8 @@ def _migrate(engine: Engine) -> None:
     # A percent sign would be taken for the name of another option.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # Processes that start together migrate one after the other.
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, "head")

@@ -4,6 +4,7 @@
 
     BridgeError
     ├── SettingsError            a setting is missing or wrong; stops the start
+    ├── TurnSuperseded           another process has taken the turn over
     ├── InboundError             a request to our webhook that is not served
     │   ├── ForgedRequest        no valid signature
     │   └── MalformedRequest     signed, but not a message of ours
@@ -54,6 +55,10 @@ class BridgeError(Exception):
 
 class SettingsError(BridgeError):
     """A setting is missing or wrong."""
+
+
+class TurnSuperseded(BridgeError):
+    """Another process has taken the turn over, or ended it."""
 
 
 class InboundError(BridgeError):

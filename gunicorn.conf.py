@@ -1,7 +1,6 @@
 """How gunicorn runs the service; the reason stands by each number."""
 
-# One process: it alone holds STATE_DIR, and the metrics live in its memory. Turns run on threads
-# of the service's own.
+# One process, whose own threads run the turns: without DATABASE_URL it alone holds STATE_DIR.
 workers = 1
 worker_class = "gthread"
 
@@ -31,15 +30,17 @@ accesslog = None
 
 def on_starting(server):  # type: ignore[no-untyped-def]
     """Stop with one sentence, not with a traceback, where a setting is missing or wrong."""
+    from contextlib import nullcontext
+
     from database import hold, open_database
     from errors import SettingsError
     from settings import load_settings
 
     try:
-        state_dir = load_settings().STATE_DIR
+        settings = load_settings()
         # Nobody's tables are changed under them; the worker holds the folder for itself.
-        with hold(state_dir):
-            open_database(state_dir).dispose()
+        with nullcontext() if settings.DATABASE_URL else hold(settings.STATE_DIR):
+            open_database(settings).dispose()
     except SettingsError as error:
         raise SystemExit(str(error)) from None
 

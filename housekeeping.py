@@ -36,7 +36,12 @@ class Housekeeper:
         self._stopped.set()
 
     def tidy(self) -> None:
-        """Delete what is past its time, and end idle sessions at Agentforce."""
+        """Delete what is past its time, and end idle sessions at Agentforce.
+
+        Of several processes one does it.
+        """
+        if not self._store.lease("housekeeping", INTERVAL / 2):
+            return
         purged = self._store.purge(before=time.time() - self._retention)
         if purged:
             log.info("Old turns purged", turns=purged)

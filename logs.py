@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
@@ -27,6 +28,8 @@ TALKATIVE = (
     "sseclient",
     "pydub",
     "alembic",
+    "procrastinate",
+    "psycopg",
 )
 
 
@@ -74,6 +77,13 @@ def hashed(sender: str, *, key: str) -> str:
     """Ten hex digits that stand for a sender in logs; without ``key`` they lead nowhere."""
     keyed = hashlib.blake2s(sender.encode(), key=key.encode()[:32], digest_size=5)
     return keyed.hexdigest()
+
+
+@contextmanager
+def bound_to(turn: str, sender: str, *, key: str) -> Iterator[None]:
+    """Let what is logged meanwhile name the turn and, hashed, its sender."""
+    with structlog.contextvars.bound_contextvars(turn=turn, sender=hashed(sender, key=key)):
+        yield
 
 
 class ContextPool(ThreadPoolExecutor):

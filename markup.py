@@ -35,7 +35,7 @@ _COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _LINE_BREAK = re.compile(
     r"<br\s*/?>|</(?:blockquote|div|h[1-6]|li|ol|p|pre|table|tr|ul)\s*>", re.IGNORECASE
 )
-_ADDRESS = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,20}://|www\.)\S*", re.IGNORECASE)
+_ADDRESS = re.compile(r"[\w+.-]{0,20}://\S*|\bwww\.\S*", re.IGNORECASE)
 _TIMES = re.compile(r"(?<=\d)\s*\*\s*(?=\d)")
 # Signs that Unicode files with the emoji, but that are said.
 _SAID = "°℃℉№"

@@ -37,7 +37,11 @@ turns = Table(
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("answer", JSON),
+    # Whoever runs the turn; a process that lost it to another finds another claim.
+    Column("claim", String(32)),
     Index("turns_by_state", "state", "id"),
+    Index("turns_by_sender", "sender", "id"),
+    Index("turns_by_age", "received_at"),
 )
 
 # What a turn began to send and, once Twilio took it, the SID it got.
@@ -73,4 +77,22 @@ voice_notes = Table(
     Column("token", String(32), primary_key=True),
     Column("audio", LargeBinary, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
+)
+
+# What one process at a time may do, until when.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("until", Float, nullable=False),
+)
+
+# What each process last said of itself, and when.
+processes = Table(
+    "processes",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("figures", JSON, nullable=False),
 )

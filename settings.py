@@ -80,6 +80,13 @@ def _whatsapp_address(value: str) -> str:
     return value
 
 
+def _postgres_address(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if value and (scheme not in ("postgres", "postgresql") or not rest):
+        raise ValueError("must begin with postgres://")
+    return f"postgresql{separator}{rest}" if value else ""
+
+
 Required = Annotated[str, Field(min_length=1)]
 Secret = Annotated[str, Field(min_length=1, repr=False)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
@@ -141,6 +148,10 @@ class Settings(BaseSettings):
     FFMPEG_PATH: str = ""
     # Where the database file lies.
     STATE_DIR: Required = ".state"
+    # PostgreSQL instead, shared by web and worker processes; Heroku's postgres:// is fine.
+    DATABASE_URL: Annotated[str, Field(repr=False), AfterValidator(_postgres_address)] = ""
+    # The most a process opens; docs/scaling.md adds them up.
+    DATABASE_CONNECTIONS: Count = 4
     # How long transcripts, answers and numbers are kept.
     RETENTION_HOURS: Seconds = 24
     # Both name a file of certificate authorities to trust; every client honours either.

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Table, case, delete, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
+from errors import TurnSuperseded
 from inbound import Inbound, Kind
-from schema import agent_sessions, preferences, sendings, turns, voice_notes
+from schema import agent_sessions, leases, preferences, processes, sendings, turns, voice_notes
 
 # What every method may raise.
 StoreError = SQLAlchemyError
@@ -39,12 +53,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Turn:
-    """A message and how far its turn has come; ``attempts`` counts the starts of its turn."""
+    """A message and how far its turn has come.
+
+    ``attempts`` counts the starts of its turn; ``claim`` is whose it is since the last one.
+    """
 
     id: int
     message: Inbound
     attempts: int = 0
     answer: Answer | None = None
+    claim: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,14 +90,23 @@ class Preferences:
 
 
 class Store:
-    """Thread-safe. What a method wrote is on disk when it returns."""
+    """Thread-safe. What a method wrote is on disk when it returns.
+
+    What is written about a turn raises ``TurnSuperseded`` where another process has begun it since.
+    """
 
     def __init__(self, *, engine: Engine, note_lifetime: float) -> None:
         self._engine = engine
         self._note_lifetime = note_lifetime
+        self._upsert = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
 
-    def admit(self, message: Inbound) -> Turn | None:
-        """Write a message down; ``None`` if it was written down before."""
+    def admit(
+        self, message: Inbound, *, along: Callable[[Connection, Turn], None] | None = None
+    ) -> Turn | None:
+        """Write a message down; ``None`` if it was written down before.
+
+        ``along`` is done in the same transaction, if it is new.
+        """
         row = {
             "message_sid": message.sid,
             "sender": message.sender,
@@ -90,10 +117,15 @@ class Store:
             "state": WAITING,
             "attempts": 0,
         }
-        statement = upsert(turns).values(row).on_conflict_do_nothing().returning(turns.c.id)
+        statement = self._upsert(turns).values(row).on_conflict_do_nothing().returning(turns.c.id)
         with self._engine.begin() as connection:
             turn_id = connection.execute(statement).scalar()
-        return None if turn_id is None else Turn(turn_id, message)
+            if turn_id is None:
+                return None
+            turn = Turn(turn_id, message)
+            if along:
+                along(connection, turn)
+        return turn
 
     def knows(self, message_sid: str) -> bool:
         """Whether the message was written down."""
@@ -101,9 +133,20 @@ class Store:
         with self._engine.connect() as connection:
             return connection.execute(wanted).first() is not None
 
-    def begin(self, turn: Turn) -> None:
-        """Note that the turn starts, once more perhaps."""
-        self._change(turn, state=RUNNING, attempts=turns.c.attempts + 1)
+    def begin(self, turn: Turn) -> Turn:
+        """Note that the turn starts, once more perhaps; from now on it is ours alone."""
+        claim = secrets.token_hex(16)
+        statement = (
+            update(turns)
+            .where(turns.c.id == turn.id, turns.c.state.in_(UNFINISHED))
+            .values(state=RUNNING, attempts=turns.c.attempts + 1, claim=claim)
+            .returning(turns.c.attempts)
+        )
+        with self._engine.begin() as connection:
+            attempts = connection.execute(statement).scalar()
+        if attempts is None:
+            raise TurnSuperseded
+        return replace(turn, attempts=attempts, claim=claim)
 
     def forgive(self, turn: Turn) -> None:
         """Take back the last start of a turn that is cut off, but did not kill the process."""
@@ -129,10 +172,41 @@ class Store:
         with self._engine.connect() as connection:
             return [_turn(row) for row in connection.execute(wanted)]
 
+    def oldest_beside(self, turn_id: int) -> Turn | None:
+        """The oldest unfinished turn of the sender of that turn."""
+        sender = select(turns.c.sender).where(turns.c.id == turn_id).scalar_subquery()
+        wanted = (
+            select(turns)
+            .where(turns.c.sender == sender, turns.c.state.in_(UNFINISHED))
+            .order_by(turns.c.id)
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted).first()
+        return _turn(row) if row else None
+
+    def has_later(self, turn: Turn) -> bool:
+        """Whether the sender has written again, and that is unfinished too."""
+        later = select(turns.c.id).where(
+            turns.c.sender == turn.message.sender,
+            turns.c.id > turn.id,
+            turns.c.state.in_(UNFINISHED),
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(later.limit(1)).first() is not None
+
+    def count_unfinished(self, *, limit: int) -> int:
+        """How many turns are unfinished; counts no further than ``limit``."""
+        some = select(turns.c.id).where(turns.c.state.in_(UNFINISHED)).limit(limit).subquery()
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.count()).select_from(some)).scalar_one()
+
     def begin_sending(self, turn: Turn, part: str) -> Sending | None:
         """Note that ``part`` is about to be sent; what a former attempt noted, if any."""
         row = {"turn_id": turn.id, "part": part, "begun_at": time.time()}
         with self._engine.begin() as connection:
+            if connection.execute(select(turns.c.id).where(*_ours(turn))).first() is None:
+                raise TurnSuperseded
             known = _sending(connection, turn, part)
             if known is None:
                 connection.execute(insert(sendings).values(row))
@@ -213,14 +287,68 @@ class Store:
         Voice notes go when they expire. Returns how many turns went.
         """
         finished = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before)
+        now = time.time()
         with self._engine.begin() as connection:
-            connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
+            connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < now))
+            connection.execute(delete(leases).where(leases.c.until < now))
+            connection.execute(delete(processes).where(processes.c.seen_at < before))
             connection.execute(delete(preferences).where(preferences.c.used_at < before))
             return connection.execute(delete(turns).where(finished)).rowcount
 
+    def lease(self, name: str, seconds: float) -> bool:
+        """Take what one process at a time may do; ``False`` while another one has it."""
+        now = time.time()
+        statement = (
+            self._upsert(leases)
+            .values(name=name, until=now + seconds)
+            .on_conflict_do_update(
+                index_elements=["name"], set_={"until": now + seconds}, where=leases.c.until < now
+            )
+            .returning(leases.c.name)
+        )
+        with self._engine.begin() as connection:
+            return connection.execute(statement).first() is not None
+
+    def release(self, name: str) -> None:
+        """Give a lease back."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(leases).where(leases.c.name == name))
+
+    def void_leases(self) -> None:
+        """Take all leases away: nobody else is there any more who could have one."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(leases))
+
+    def report(self, process: str, kind: str, figures: dict[str, Any]) -> None:
+        """Note that a process of this kind is alive, and its figures in place of earlier ones."""
+        row = {"kind": kind, "seen_at": time.time(), "figures": figures}
+        statement = (
+            self._upsert(processes)
+            .values(name=process, **row)
+            .on_conflict_do_update(index_elements=["name"], set_=row)
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement)
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """What each process last reported, also those that ended within the retention time."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(processes.c.name, processes.c.figures))
+            return {row.name: row.figures for row in rows}
+
+    def count_alive(self, kind: str, *, since: float) -> int:
+        """How many processes of a kind have reported since that time."""
+        alive = (processes.c.kind == kind) & (processes.c.seen_at > since)
+        with self._engine.connect() as connection:
+            return connection.execute(
+                select(func.count()).select_from(processes).where(alive)
+            ).scalar_one()
+
     def _change(self, turn: Turn, **values: object) -> None:
         with self._engine.begin() as connection:
-            connection.execute(update(turns).where(turns.c.id == turn.id).values(values))
+            changed = connection.execute(update(turns).where(*_ours(turn)).values(values)).rowcount
+        if not changed:
+            raise TurnSuperseded
 
     def _find(self, table: Table, sender: str) -> Row[Any] | None:
         with self._engine.connect() as connection:
@@ -228,12 +356,17 @@ class Store:
 
     def _put(self, table: Table, sender: str, **values: object) -> None:
         statement = (
-            upsert(table)
+            self._upsert(table)
             .values(sender=sender, **values)
             .on_conflict_do_update(index_elements=["sender"], set_=values)
         )
         with self._engine.begin() as connection:
             connection.execute(statement)
+
+
+def _ours(turn: Turn) -> tuple[ColumnElement[bool], ...]:
+    """Which row is the turn's, so long as nobody else has begun it."""
+    return turns.c.id == turn.id, turns.c.claim == turn.claim
 
 
 def _sending(connection: Connection, turn: Turn, part: str) -> Sending | None:
@@ -252,4 +385,4 @@ def _turn(row: Row[Any]) -> Turn:
         received_at=row.received_at,
     )
     answer = Answer(**row.answer) if row.answer else None
-    return Turn(row.id, message, row.attempts, answer)
+    return Turn(row.id, message, row.attempts, answer, row.claim)

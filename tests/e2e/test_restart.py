@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from inbox import ATTEMPTS
+from runner import ATTEMPTS
 from sandbox.faults import Fault
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World

@@ -16,11 +16,13 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event as sql_event
 
-from database import FILE_NAME, open_database
+from database import FILE_NAME, open_sqlite
 from inbound import Inbound, Kind
-from inbox import ATTEMPTS, Acceptance, Inbox
+from inbox import Acceptance, Inbox
 from phrases import Phrases
-from store import Store, Turn
+from runner import ATTEMPTS, Runner
+from standard_replies import StandardReplies
+from store import Answer, Store, Turn
 
 PATIENCE = 10.0
 PHRASES = Phrases()
@@ -45,7 +47,7 @@ class World:
         self.running: Counter[str] = Counter()
         self.broken: list[str] = []
         # Makes the file.
-        open_database(folder).dispose()
+        open_sqlite(folder).dispose()
 
     def rows(self, columns: str, where: str = "1") -> list[tuple[Any, ...]]:
         """What is on disk, seen from outside."""
@@ -92,14 +94,21 @@ class Process:
         self._lock = threading.Lock()
         self._may_run = threading.Event()
         self._may_run.set()
-        self._engine = open_database(world.folder)
+        self._engine = open_sqlite(world.folder)
         # Whatever reaches the file is a step: a statement, and the commit that makes it last.
         sql_event.listen(self._engine, "before_cursor_execute", lambda *_: self._step())
         sql_event.listen(self._engine, "commit", lambda *_: self._step())
         self.store = Store(engine=self._engine, note_lifetime=1)
         self._pool = ThreadPoolExecutor(threads)
+        self._suspects = ThreadPoolExecutor(1)
+        replies = StandardReplies(phrases=PHRASES, store=self.store)
+        runner = Runner(store=self.store, talk=self, replies=replies, log_key="")
         self.inbox = Inbox(
-            store=self.store, run=self._run, pool=self._pool, phrases=PHRASES, limit=1000
+            store=self.store,
+            runner=runner,
+            pool=self._pool,
+            suspects=self._suspects,
+            limit=1000,
         )
 
     def start(self) -> None:
@@ -122,6 +131,7 @@ class Process:
             self.dead = True
         self.let_go()
         self._pool.shutdown()
+        self._suspects.shutdown()
         self._engine.dispose()
         self._world.running.clear()
 
@@ -133,6 +143,12 @@ class Process:
             if self.dead:
                 self._may_run.set()
                 raise Died
+
+    def answer(self, turn: Turn) -> None:
+        self._run(turn)
+
+    def deliver(self, turn: Turn, answer: Answer) -> None:
+        self._run(turn)
 
     def _run(self, turn: Turn) -> None:
         self._world.enter(turn)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 import database
-from database import FILE_NAME, hold, open_database
+from database import FILE_NAME, hold, open_sqlite
 from errors import SettingsError
 from inbound import Inbound, Kind
 from schema import metadata, preferences, sendings
@@ -34,7 +34,7 @@ def add_language(engine: Engine, sender: str, language: str) -> None:
 
 
 def test_the_migrations_lead_to_the_schema(tmp_path: Path) -> None:
-    with open_database(str(tmp_path)).connect() as connection:
+    with open_sqlite(str(tmp_path)).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
@@ -43,7 +43,7 @@ def test_the_migrations_lead_to_the_same_constraints(tmp_path: Path) -> None:
     """Autogenerate does not compare those that have no name."""
     drawn = create_engine("sqlite://")
     metadata.create_all(drawn)
-    migrated = open_database(str(tmp_path))
+    migrated = open_sqlite(str(tmp_path))
     for table in metadata.tables:
         assert constraints(drawn, table) == constraints(migrated, table)
 
@@ -60,21 +60,21 @@ def constraints(engine: Engine, table: str) -> tuple[object, ...]:
 
 def test_a_missing_folder_is_made_for_the_service_alone(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "100% new"
-    open_database(str(folder))
+    open_sqlite(str(folder))
     assert (folder / FILE_NAME).is_file()
     assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
-    first = open_database(str(tmp_path))
+    first = open_sqlite(str(tmp_path))
     add_language(first, "ana", "en")
     first.dispose()
-    assert languages(open_database(str(tmp_path))) == ["en"]
+    assert languages(open_sqlite(str(tmp_path))) == ["en"]
 
 
 def test_a_file_may_be_opened_twice(tmp_path: Path) -> None:
     """As while one process hands over to the next."""
-    first, second = open_database(str(tmp_path)), open_database(str(tmp_path))
+    first, second = open_sqlite(str(tmp_path)), open_sqlite(str(tmp_path))
     add_language(first, "ana", "en")
     add_language(second, "ben", "ar")
     assert languages(first) == languages(second) == ["en", "ar"]
@@ -82,14 +82,14 @@ def test_a_file_may_be_opened_twice(tmp_path: Path) -> None:
 
 def test_what_was_committed_survives_a_killed_process(tmp_path: Path) -> None:
     """The files as they lie there, with the write-ahead log nobody folded in."""
-    engine = open_database(str(tmp_path / "live"))
+    engine = open_sqlite(str(tmp_path / "live"))
     add_language(engine, "ana", "en")
     shutil.copytree(tmp_path / "live", tmp_path / "found")
-    assert languages(open_database(str(tmp_path / "found"))) == ["en"]
+    assert languages(open_sqlite(str(tmp_path / "found"))) == ["en"]
 
 
 def test_every_connection_has_the_log_and_checks_references(tmp_path: Path) -> None:
-    engine = open_database(str(tmp_path))
+    engine = open_sqlite(str(tmp_path))
     for _ in range(2):
         with engine.connect() as connection:
             assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
@@ -106,7 +106,7 @@ def test_the_migrations_may_lie_in_a_folder_with_a_percent_sign(
 ) -> None:
     shutil.copytree(database.MIGRATIONS, tmp_path / "50%(x)s")
     monkeypatch.setattr(database, "MIGRATIONS", tmp_path / "50%(x)s")
-    assert languages(open_database(str(tmp_path / "state"))) == []
+    assert languages(open_sqlite(str(tmp_path / "state"))) == []
 
 
 def not_a_folder(folder: Path) -> Path:
@@ -129,7 +129,7 @@ def a_folder_instead(folder: Path) -> Path:
 
 
 def of_a_newer_service(folder: Path) -> Path:
-    open_database(str(folder)).dispose()
+    open_sqlite(str(folder)).dispose()
     with sqlite3.connect(folder / FILE_NAME) as file:
         file.execute("UPDATE alembic_version SET version_num = '9999'")
     return folder
@@ -158,7 +158,7 @@ def test_an_unusable_folder_stops_the_start_with_one_sentence(
 ) -> None:
     folder = str(unusable(tmp_path))
     with pytest.raises(SettingsError) as raised:
-        open_database(folder)
+        open_sqlite(folder)
     said = str(raised.value)
     assert said.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
     assert re.fullmatch(r"[^\n]{1,300}\.", said)
@@ -175,7 +175,7 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:
     """The log holds it, with the statement but without its values."""
-    store = Store(engine=open_database(str(tmp_path)), note_lifetime=1)
+    store = Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
     with store._engine.begin() as connection:
         connection.execute(text("DROP TABLE turns"))
     with pytest.raises(StoreError) as raised:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import whatsapp as whatsapp_module
-from database import open_database
+from database import open_sqlite
 from delivery import VOICE, Delivery
 from errors import SendRefused, SendUncertain
 from inbound import Inbound, Kind
@@ -78,7 +78,7 @@ def restart(
     """Store and delivery as the next process has them."""
 
     def start() -> tuple[Store, Delivery]:
-        store = Store(engine=open_database(str(tmp_path)), note_lifetime=1)
+        store = Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
         return store, Delivery(whatsapp=whatsapp, store=store, metrics=metrics)
 
     return start

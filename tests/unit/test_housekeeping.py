@@ -11,7 +11,7 @@ import pytest
 
 import housekeeping
 from agentforce import Agentforce, EndReason
-from database import open_database
+from database import open_sqlite
 from housekeeping import GRACE, Housekeeper
 from inbound import Inbound, Kind
 from store import AgentSession, Store
@@ -38,7 +38,7 @@ class Agent(Agentforce):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(engine=open_database(str(tmp_path)), note_lifetime=-1)
+    return Store(engine=open_sqlite(str(tmp_path)), note_lifetime=-1)
 
 
 @pytest.fixture

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from database import FILE_NAME, open_database
+from database import FILE_NAME, open_sqlite
 from inbound import Inbound, Kind
-from inbox import ATTEMPTS, Acceptance, Inbox
+from inbox import Acceptance, Inbox
 from phrases import Phrases
+from runner import ATTEMPTS, Runner, Talk
+from standard_replies import StandardReplies
 from store import STALE_SECONDS, Answer, Store, Turn
 
 PATIENCE = 10.0
@@ -70,6 +72,18 @@ class Turns:
         if message.sid in self.failing:
             raise RuntimeError("on purpose")
 
+    def answer(self, turn: Turn) -> None:
+        self(turn)
+
+    def deliver(self, turn: Turn, answer: Answer) -> None:
+        self(turn)
+
+
+def inbox_on(store: Store, talk: Talk, pool: ThreadPoolExecutor, *, limit: int = 100) -> Inbox:
+    replies = StandardReplies(phrases=PHRASES, store=store)
+    runner = Runner(store=store, talk=talk, replies=replies, log_key="")
+    return Inbox(store=store, runner=runner, pool=pool, suspects=pool, limit=limit)
+
 
 @pytest.fixture
 def turns() -> Turns:
@@ -84,7 +98,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(engine=open_database(str(tmp_path)), note_lifetime=1)
+    return Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
 
 
 @pytest.fixture
@@ -92,7 +106,7 @@ def make_inbox(store: Store, turns: Turns, pool: ThreadPoolExecutor) -> MakeInbo
     """An inbox as every process makes one, on the same file."""
 
     def make(*, limit: int = 100, pool: ThreadPoolExecutor = pool) -> Inbox:
-        return Inbox(store=store, run=turns, pool=pool, phrases=PHRASES, limit=limit)
+        return inbox_on(store, turns, pool, limit=limit)
 
     return make
 
@@ -106,7 +120,7 @@ def inbox(make_inbox: MakeInbox) -> Inbox:
 def temporary_store() -> Iterator[Store]:
     """For tests with many examples, which share their fixtures."""
     with TemporaryDirectory() as folder:
-        engine = open_database(folder)
+        engine = open_sqlite(folder)
         yield Store(engine=engine, note_lifetime=1)
         engine.dispose()
 
@@ -140,7 +154,7 @@ def left(store: Store, *started: Inbound, attempts: int, answer: Answer | None =
         turn = store.admit(received)
         assert turn
         for _ in range(attempts):
-            store.begin(turn)
+            turn = store.begin(turn)
         if answer:
             store.save_answer(turn, answer)
 
@@ -178,7 +192,7 @@ def test_with_one_thread_the_senders_take_turns(senders: list[str]) -> None:
     turns, expected = Turns(), []
     let_go = turns.hold("first")
     with temporary_store() as store, ThreadPoolExecutor(1) as pool:
-        inbox = Inbox(store=store, run=turns, pool=pool, phrases=PHRASES, limit=100)
+        inbox = inbox_on(store, turns, pool)
         inbox.accept(message("zoe", "first"))
         waiting: dict[str, list[str]] = {}
         for number, sender in enumerate(senders):
@@ -272,16 +286,16 @@ def test_a_full_disk_refuses_the_message_and_nothing_else(
     tmp_path: Path, turns: Turns, pool: ThreadPoolExecutor
 ) -> None:
     """Its sender is asked to come back; the message may come again."""
-    engine = open_database(str(tmp_path))
+    engine = open_sqlite(str(tmp_path))
     store = Store(engine=engine, note_lifetime=1)
-    inbox = Inbox(store=store, run=turns, pool=pool, phrases=PHRASES, limit=1)
+    inbox = inbox_on(store, turns, pool, limit=1)
     allow(engine, pages=1)
     for sid in ("SM1", "SM2"):
         large = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="x" * 100_000)
         assert inbox.accept(large) is Acceptance.FULL
     assert inbox.close(0)
     allow(engine, pages=100_000)
-    inbox = Inbox(store=store, run=turns, pool=pool, phrases=PHRASES, limit=1)
+    inbox = inbox_on(store, turns, pool, limit=1)
     assert inbox.accept(message("ana", "SM1")) is Acceptance.NEW
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM1"]}
@@ -291,13 +305,13 @@ def test_a_turn_that_the_database_fails_is_tried_again_before_the_next(
     inbox: Inbox, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds up its own sender, so that the order is kept, and nobody else."""
-    monkeypatch.setattr("inbox.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("runner.RETRY_SECONDS", 0.01)
     begin, mended = store.begin, threading.Event()
 
-    def refuse(turn: Turn) -> None:
+    def refuse(turn: Turn) -> Turn:
         if turn.message.sid == "SM1" and not mended.is_set():
             raise OperationalError("UPDATE", {}, sqlite3.OperationalError("disk I/O error"))
-        begin(turn)
+        return begin(turn)
 
     monkeypatch.setattr(store, "begin", refuse)
     for sender, sid in (("ana", "SM1"), ("ana", "SM2"), ("ben", "SM3")):
@@ -488,7 +502,7 @@ def test_any_history_keeps_the_promises(
     turns = Turns()
     expected: defaultdict[str, list[str]] = defaultdict(list)
     with temporary_store() as store, ThreadPoolExecutor(threads) as pool:
-        inbox = Inbox(store=store, run=turns, pool=pool, phrases=PHRASES, limit=limit)
+        inbox = inbox_on(store, turns, pool, limit=limit)
         seen: set[str] = set()
         for sender, number, fails in history:
             sid = f"SM{number}"

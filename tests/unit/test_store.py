@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 import store as store_module
-from database import FILE_NAME, open_database
+from database import FILE_NAME, open_sqlite
 from inbound import Inbound, Kind
 from store import DONE, SET_ASIDE, AgentSession, Answer, Preferences, Sending, Store, Turn
 
@@ -38,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def reopen(tmp_path: Path) -> Callable[[], Store]:
     """A store as the next process sees it."""
-    return lambda: Store(engine=open_database(str(tmp_path)), note_lifetime=3600)
+    return lambda: Store(engine=open_sqlite(str(tmp_path)), note_lifetime=3600)
 
 
 @pytest.fixture
@@ -101,19 +102,19 @@ def test_unfinished_turns_come_in_order_of_arrival(
 def test_a_start_is_counted_and_an_answer_kept(store: Store, reopen: Callable[[], Store]) -> None:
     turn = admitted(store, "SM1")
     waiting = admitted(store, "SM2")
-    store.begin(turn)
-    store.begin(turn)
+    turn = store.begin(store.begin(turn))
     answer = Answer("**Hallo** 👋", None, aloud="Hallo", waited=1.25)
     store.save_answer(turn, answer)
     store = reopen()
-    assert store.unfinished() == [Turn(turn.id, turn.message, 2, answer), waiting]
+    assert store.unfinished() == [replace(turn, answer=answer), waiting]
+    assert turn.attempts == 2
     assert len(store.unfinished()) == 2
 
 
 @pytest.mark.parametrize("state", [DONE, SET_ASIDE])
 def test_a_finished_turn_is_not_taken_up(store: Store, state: str) -> None:
     first, second = admitted(store, "SM1"), admitted(store, "SM2")
-    store.begin(first)
+    first = store.begin(first)
     store.finish(first, state)
     assert store.unfinished() == [second]
     assert len(store.unfinished()) == 1
@@ -243,7 +244,7 @@ def test_many_threads_write_and_read_at_once(store: Store) -> None:
 
     def work(number: int) -> bool:
         turn = admitted(store, f"SM{number}", f"sender{number % 5}")
-        store.begin(turn)
+        turn = store.begin(turn)
         store.save_session(f"sender{number}", AgentSession(f"s{number}", number))
         token = store.keep_note(bytes([number]) * 1000)
         store.begin_sending(turn, "text 1")
@@ -262,7 +263,7 @@ def test_a_locked_file_is_an_error_and_no_half_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("database.BUSY_SECONDS", 0.05)
-    store = Store(engine=open_database(str(tmp_path)), note_lifetime=1)
+    store = Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()

@@ -1,0 +1,203 @@
+"""Makes the parts and hands them to each other: for one process alone, for web, for workers."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+from sqlalchemy import Engine
+
+from access_token import AccessToken
+from agentforce import Agentforce
+from audio import Ffmpeg
+from connections import requests_session
+from conversation import Conversation
+from database import hold, open_database
+from delivery import Delivery
+from housekeeping import Housekeeper
+from inbound import Inbound
+from inbox import Acceptance, Inbox
+from logs import ContextPool
+from media import Media
+from metrics import Metrics
+from narration import Narrator
+from phrases import Phrases
+from prewarming import Prewarmer
+from runner import Runner
+from settings import Settings
+from shared_inbox import SharedInbox
+from speech import Speech
+from standard_replies import StandardReplies
+from store import Store
+from turn_queue import TurnQueue, TurnWorker
+from whatsapp import WhatsApp
+
+# A web process starts sessions for turns that workers run.
+PREWARM_THREADS = 16
+
+
+class AnyInbox(Protocol):
+    """Where the webhook hands messages in: ``inbox.py`` or ``shared_inbox.py``."""
+
+    def accept(self, message: Inbound) -> Acceptance: ...
+
+    def recover(self) -> int: ...
+
+    def close(self, timeout: float) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Base:
+    """What every process has."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    replies: StandardReplies
+    agent: Agentforce
+    housekeeper: Housekeeper
+    engine: Engine
+    held: IO[str] | None
+
+
+@dataclass(frozen=True)
+class WebParts:
+    """What answers webhooks."""
+
+    base: Base
+    inbox: AnyInbox
+    prewarmer: Prewarmer
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What runs turns for web processes elsewhere."""
+
+    base: Base
+    worker: TurnWorker
+    speech: Speech
+
+
+def build_web(settings: Settings) -> WebParts:
+    """A process that answers webhooks; it also runs their turns where it is alone."""
+    base = _base(settings)
+    if not settings.DATABASE_URL:
+        return _alone(base)
+    queue = TurnQueue(engine=base.engine)
+    return WebParts(
+        base=base,
+        inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
+        prewarmer=Prewarmer(
+            agent=base.agent, pool=ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
+        ),
+    )
+
+
+def build_worker(settings: Settings) -> WorkerParts:
+    """A process that runs turns; ``DATABASE_URL`` must be set."""
+    base = _base(settings)
+    talk = _Talk(base)
+    worker = TurnWorker(
+        url=settings.DATABASE_URL,
+        store=base.store,
+        runner=talk.runner,
+        queue=TurnQueue(engine=base.engine),
+        threads=settings.TURN_THREADS,
+    )
+    return WorkerParts(base=base, worker=worker, speech=talk.speech)
+
+
+def _base(settings: Settings) -> Base:
+    # Two processes on one file would both take up what a third one left.
+    held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
+    engine = open_database(settings)
+    metrics = Metrics()
+    store = Store(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
+    agent = _agent(settings, store, metrics)
+    return Base(
+        settings=settings,
+        metrics=metrics,
+        store=store,
+        replies=StandardReplies(phrases=Phrases(default=settings.DEFAULT_LANGUAGE), store=store),
+        agent=agent,
+        housekeeper=Housekeeper(
+            store=store,
+            agent=agent,
+            retention=settings.RETENTION_HOURS * 3600,
+            session_idle=settings.AGENTFORCE_SESSION_IDLE,
+        ),
+        engine=engine,
+        held=held,
+    )
+
+
+def _agent(settings: Settings, store: Store, metrics: Metrics) -> Agentforce:
+    session = requests_session(settings, width=settings.TURN_THREADS)
+    token = AccessToken(session=session, settings=settings, metrics=metrics)
+    return Agentforce(session=session, token=token, store=store, metrics=metrics, settings=settings)
+
+
+def _alone(base: Base) -> WebParts:
+    talk = _Talk(base)
+    inbox = Inbox(
+        store=base.store,
+        runner=talk.runner,
+        pool=ThreadPoolExecutor(base.settings.TURN_THREADS, thread_name_prefix="turn"),
+        suspects=ThreadPoolExecutor(1, thread_name_prefix="suspect"),
+        limit=base.settings.INBOX_LIMIT,
+    )
+    return WebParts(base=base, inbox=inbox, prewarmer=talk.prewarmer)
+
+
+class _Talk:
+    """What running turns takes."""
+
+    def __init__(self, base: Base) -> None:
+        settings, metrics, store = base.settings, base.metrics, base.store
+        threads = settings.TURN_THREADS
+        aside = ContextPool(threads * 2, thread_name_prefix="aside")
+        phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
+        ffmpeg = Ffmpeg(path=settings.FFMPEG_PATH, longest_seconds=settings.VOICE_NOTE_MAX_SECONDS)
+        whatsapp = WhatsApp(settings=settings, metrics=metrics, width=threads)
+        self.speech = Speech(settings=settings, ffmpeg=ffmpeg, metrics=metrics, width=threads)
+        self.prewarmer = Prewarmer(agent=base.agent, pool=aside)
+        conversation = Conversation(
+            whatsapp=whatsapp,
+            delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),
+            agent=base.agent,
+            prewarmer=self.prewarmer,
+            media=_media(settings),
+            ffmpeg=ffmpeg,
+            speech=self.speech,
+            narrator=Narrator(
+                speech=self.speech,
+                ffmpeg=ffmpeg,
+                phrases=phrases,
+                pool=aside,
+                longest=settings.SPEECH_MAX_CHARACTERS,
+            ),
+            phrases=phrases,
+            replies=base.replies,
+            store=store,
+            metrics=metrics,
+            settings=settings,
+            answers=ContextPool(threads, thread_name_prefix="answer"),
+            aside=aside,
+        )
+        self.runner = Runner(
+            store=store,
+            talk=conversation,
+            replies=base.replies,
+            log_key=settings.TWILIO_AUTH_TOKEN,
+        )
+
+
+def _media(settings: Settings) -> Media:
+    return Media(
+        session=requests_session(settings, width=settings.TURN_THREADS),
+        api_url=settings.TWILIO_API_URL,
+        account_sid=settings.TWILIO_ACCOUNT_SID,
+        auth_token=settings.TWILIO_AUTH_TOKEN,
+        media_hosts=settings.TWILIO_MEDIA_HOSTS,
+    )

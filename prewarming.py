@@ -1,0 +1,37 @@
+"""Sessions started before they are needed: while a message waits, or its recording is heard."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Executor, Future
+
+from agentforce import Agentforce
+from store import AgentSession
+
+
+class Prewarmer:
+    """Starts a sender's session beside the path, however many ask for it at once."""
+
+    def __init__(self, *, agent: Agentforce, pool: Executor) -> None:
+        self._agent = agent
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._starting: dict[str, Future[AgentSession]] = {}
+
+    def start(self, sender: str) -> Future[AgentSession]:
+        """The session to come, or what keeps it from starting (``AgentError``)."""
+        with self._lock:
+            session = self._starting.get(sender)
+            if session is None:
+                session = self._pool.submit(self._agent.warm, sender)
+                self._starting[sender] = session
+                fresh = True
+            else:
+                fresh = False
+        if fresh:
+            session.add_done_callback(lambda _: self._forget(sender))
+        return session
+
+    def _forget(self, sender: str) -> None:
+        with self._lock:
+            del self._starting[sender]

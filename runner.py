@@ -1,0 +1,138 @@
+"""Running a turn to its end, whatever fails on the way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+import structlog
+
+from errors import SendError, TurnSuperseded
+from logs import bound_to
+from standard_replies import StandardReplies
+from store import SET_ASIDE, STALE_SECONDS, Answer, Store, StoreError, Turn
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+# A turn that was running when the process died this often is taken for the cause.
+ATTEMPTS = 3
+# How long a turn waits for a database that fails, or for Twilio to take its answer.
+RETRY_SECONDS = 5.0
+
+
+class Stopping(Exception):
+    """The process is about to end; the turn is left for another, or for the next start."""
+
+
+class Talk(Protocol):
+    """What a turn is made of (``conversation.py``)."""
+
+    def answer(self, turn: Turn) -> Answer | None: ...
+
+    def deliver(self, turn: Turn, answer: Answer) -> None: ...
+
+
+class Runner:
+    """Begins, runs and finishes turns on the caller's threads.
+
+    ``log_key`` makes the hashes that stand for senders in the log.
+    """
+
+    def __init__(self, *, store: Store, talk: Talk, replies: StandardReplies, log_key: str) -> None:
+        self._store = store
+        self._talk = talk
+        self._replies = replies
+        self._log_key = log_key
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._running: dict[int, Turn] = {}
+
+    def run(self, turn: Turn) -> None:
+        """Return once the turn is finished; raises ``Stopping`` where it is left as it is."""
+        if self._stopping.is_set():
+            raise Stopping
+        with bound_to(turn.message.sid, turn.message.sender, key=self._log_key):
+            try:
+                revived = self._insist(lambda: self._revived(turn))
+                if revived:
+                    self._go_on(self._insist(lambda: self._store.begin(revived)))
+            except TurnSuperseded:
+                log.warning("Turn taken over by another process")
+
+    def stop(self) -> None:
+        """Begin no more turns, and leave those that are held up."""
+        self._stopping.set()
+
+    def forgive(self) -> None:
+        """Turns that are cut off now are not to be taken for what killed the process."""
+        with self._lock:
+            running = list(self._running.values())
+        for turn in running:
+            self._store.forgive(turn)
+
+    def _go_on(self, turn: Turn) -> None:
+        with self._lock:
+            self._running[turn.id] = turn
+        try:
+            answer = turn.answer or self._settled(turn)
+            if answer:
+                self._insist(lambda: self._talk.deliver(turn, answer))
+            self._insist(lambda: self._store.finish(turn))
+        finally:
+            with self._lock:
+                del self._running[turn.id]
+
+    def _settled(self, turn: Turn) -> Answer | None:
+        """The answer, kept before any of it is sent; nobody asks the agent again for that."""
+        answer = self._insist(lambda: self._talk.answer(turn))
+        if answer:
+            self._insist(lambda: self._store.save_answer(turn, answer))
+        return answer
+
+    def _insist(self, step: Callable[[], T]) -> T:
+        """Take a step, as often as it takes.
+
+        The sender's next turn must not overtake this one, so what fails holds both up.
+        """
+        while True:
+            try:
+                return step()
+            except (StoreError, SendError) as error:
+                log.error("Turn held up; trying again", error=f"{type(error).__name__}: {error}")
+            if self._stopping.wait(RETRY_SECONDS):
+                raise Stopping
+
+    def _revived(self, turn: Turn) -> Turn | None:
+        """The turn to go on with: as it was, or with nothing left to do but to say so."""
+        if turn.attempts >= ATTEMPTS:
+            return self._set_aside(turn)
+        fresh = time.time() - turn.message.received_at < STALE_SECONDS
+        if fresh or turn.answer:
+            return turn
+        if self._store.has_later(turn):
+            # Of several that came too long ago, one line is enough.
+            self._store.finish(turn, SET_ASIDE)
+            return None
+        return self._answered(turn, "resend")
+
+    def _set_aside(self, turn: Turn) -> Turn | None:
+        log.error("Turn set aside: the process died in it again and again")
+        if turn.attempts > ATTEMPTS:
+            self._store.finish(turn, SET_ASIDE)
+            return None
+        if turn.answer is None:
+            return self._answered(turn, "failed")
+        # Its words may not have gone out yet; making the voice note may be what kills.
+        return self._keeping(turn, replace(turn.answer, aloud=""))
+
+    def _answered(self, turn: Turn, phrase: str) -> Turn:
+        return self._keeping(turn, self._replies.answer(turn.message.sender, phrase))
+
+    def _keeping(self, turn: Turn, answer: Answer) -> Turn:
+        self._store.save_answer(turn, answer)
+        return replace(turn, answer=answer)

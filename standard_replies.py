@@ -1,0 +1,26 @@
+"""Our own sentences as answers, in the language their reader used last."""
+
+from __future__ import annotations
+
+from phrases import Phrases
+from store import Answer, Store, StoreError
+
+
+class StandardReplies:
+    """What is answered in place of the agent."""
+
+    def __init__(self, *, phrases: Phrases, store: Store) -> None:
+        self._phrases = phrases
+        self._store = store
+
+    def answer(self, sender: str, key: str) -> Answer:
+        """The phrase ``key`` of ``phrases.toml`` for the sender."""
+        language = self._store.preferences(sender).language
+        return Answer(self._phrases.say(key, language), language)
+
+    def refusal(self, sender: str) -> str:
+        """What is said where a message cannot be taken; a failing database may be why."""
+        try:
+            return self.answer(sender, "busy").text
+        except StoreError:
+            return self._phrases.say("busy", None)

@@ -1,0 +1,47 @@
+"""The scale-out worker process: runs turns that web processes wrote down in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from errors import SettingsError
+from logs import configure_logging
+from parts import WorkerParts, build_worker
+from settings import load_settings
+
+# Heroku kills 30 s after SIGTERM.
+GRACE_SECONDS = 25.0
+
+
+def main() -> None:
+    try:
+        settings = load_settings()
+        if not settings.DATABASE_URL:
+            raise SettingsError(
+                "Cannot start a worker: DATABASE_URL is missing (a PostgreSQL database, shared "
+                "with the web process); without it the web process runs the turns itself."
+            )
+        configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
+        parts = build_worker(settings)
+    except SettingsError as error:
+        sys.exit(str(error))
+    asyncio.run(_run(parts))
+
+
+async def _run(parts: WorkerParts) -> None:
+    stop = asyncio.Event()
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(kind, stop.set)
+    parts.base.housekeeper.start()
+    await parts.worker.work(stop, grace=GRACE_SECONDS)
+    # Turns that were cut off still hold their threads, for which Python would wait.
+    logging.shutdown()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
