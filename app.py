@@ -20,6 +20,7 @@ from conversation import Conversation
 from database import hold, open_database
 from delivery import Delivery
 from errors import ForgedRequest, InboundError
+from health import Health
 from housekeeping import Housekeeper
 from inbound import Inbound, read_message
 from inbox import Acceptance, Inbox
@@ -54,6 +55,7 @@ class Parts:
     inbox: Inbox
     housekeeper: Housekeeper
     signature: Signature
+    health: Health
 
 
 def build(settings: Settings) -> Parts:
@@ -120,6 +122,8 @@ def build(settings: Settings) -> Parts:
             account_sid=settings.TWILIO_ACCOUNT_SID,
             public_url=settings.PUBLIC_URL,
         ),
+        # This process is its own worker.
+        health=Health(backlog=store.backlog, workers=lambda: 1),
     )
 
 
@@ -146,6 +150,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _add_webhook(app, parts)
     _add_voice_notes(app, parts)
     _add_metrics(app, parts)
+    _add_health(app, parts)
     return app
 
 
@@ -239,6 +244,13 @@ def _add_metrics(app: Flask, parts: Parts) -> None:
                 parts.metrics.prometheus(), content_type="text/plain; version=0.0.4; charset=utf-8"
             )
         return parts.metrics.report()
+
+
+def _add_health(app: Flask, parts: Parts) -> None:
+    @app.get("/health")
+    def health() -> tuple[dict[str, object], int, dict[str, str]]:
+        report = parts.health.check()
+        return report.to_json(), 200 if report.healthy else 503, {"Cache-Control": "no-store"}
 
 
 def _wants_prometheus() -> bool:

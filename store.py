@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Table, case, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Table, case, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -71,6 +71,14 @@ class Preferences:
     language: str | None = None
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """How many turns wait, and when the first of them was received (epoch seconds)."""
+
+    waiting: int
+    oldest: float | None
+
+
 class Store:
     """Thread-safe. What a method wrote is on disk when it returns."""
 
@@ -128,6 +136,14 @@ class Store:
         wanted = select(turns).where(turns.c.state.in_(UNFINISHED)).order_by(turns.c.id)
         with self._engine.connect() as connection:
             return [_turn(row) for row in connection.execute(wanted)]
+
+    def backlog(self) -> Backlog:
+        """The turns that were accepted and have not been started yet."""
+        waiting = turns.c.state == WAITING
+        first = select(turns.c.received_at).where(waiting).order_by(turns.c.id).limit(1)
+        wanted = select(func.count(), first.scalar_subquery()).select_from(turns).where(waiting)
+        with self._engine.connect() as connection:
+            return Backlog(*connection.execute(wanted).one())
 
     def begin_sending(self, turn: Turn, part: str) -> Sending | None:
         """Note that ``part`` is about to be sent; what a former attempt noted, if any."""
