@@ -11,6 +11,8 @@ from flask.json.provider import DefaultJSONProvider
 from twilio.twiml.messaging_response import MessagingResponse
 
 from errors import ForgedRequest, InboundError
+from exposition import CONTENT_TYPE, prometheus
+from figures import Figures
 from inbound import Inbound, Kind, read_message
 from inbox import Acceptance
 from logs import bound_to, configure_logging
@@ -43,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _add_webhook(app, parts)
     _add_voice_notes(app, parts)
     _add_metrics(app, parts)
+    _add_health(app, parts)
     return app
 
 
@@ -141,12 +144,17 @@ def _add_metrics(app: Flask, parts: WebParts) -> None:
         token = parts.base.settings.METRICS_TOKEN
         if token and not _authorised(token):
             return Response(status=401, headers={"WWW-Authenticate": 'Basic realm="metrics"'})
+        figures = parts.figures()
         if _wants_prometheus():
-            return Response(
-                parts.base.metrics.prometheus(),
-                content_type="text/plain; version=0.0.4; charset=utf-8",
-            )
-        return parts.base.metrics.report()
+            return Response(prometheus(figures), content_type=CONTENT_TYPE)
+        return Figures.merged(figures.values()).report(parts.base.metrics.uptime())
+
+
+def _add_health(app: Flask, parts: WebParts) -> None:
+    @app.get("/health")
+    def health() -> tuple[dict[str, object], int, dict[str, str]]:
+        report = parts.health.check()
+        return report.to_json(), 200 if report.healthy else 503, {"Cache-Control": "no-store"}
 
 
 def _wants_prometheus() -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Protocol
 
 from sqlalchemy import Engine
@@ -15,6 +17,8 @@ from connections import requests_session
 from conversation import Conversation
 from database import hold, open_database
 from delivery import Delivery
+from figures import Figures
+from health import Health, count_workers
 from housekeeping import Housekeeper
 from inbound import Inbound
 from inbox import Acceptance, Inbox
@@ -27,6 +31,7 @@ from prewarming import Prewarmer
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
+from shared_metrics import SharedMetrics
 from speech import Speech
 from standard_replies import StandardReplies
 from store import Store
@@ -68,6 +73,8 @@ class WebParts:
     base: Base
     inbox: AnyInbox
     prewarmer: Prewarmer
+    figures: Callable[[], dict[str, Figures]]
+    health: Health
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class WorkerParts:
 
     base: Base
     worker: TurnWorker
+    shared: SharedMetrics
     speech: Speech
 
 
@@ -85,12 +93,16 @@ def build_web(settings: Settings) -> WebParts:
     if not settings.DATABASE_URL:
         return _alone(base)
     queue = TurnQueue(engine=base.engine)
+    shared = SharedMetrics(metrics=base.metrics, store=base.store, kind="web")
+    shared.start()
     return WebParts(
         base=base,
         inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
         prewarmer=Prewarmer(
             agent=base.agent, pool=ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
         ),
+        figures=shared.figures,
+        health=Health(backlog=base.store.backlog, workers=partial(count_workers, base.store)),
     )
 
 
@@ -105,7 +117,8 @@ def build_worker(settings: Settings) -> WorkerParts:
         queue=TurnQueue(engine=base.engine),
         threads=settings.TURN_THREADS,
     )
-    return WorkerParts(base=base, worker=worker, speech=talk.speech)
+    shared = SharedMetrics(metrics=base.metrics, store=base.store, kind="worker")
+    return WorkerParts(base=base, worker=worker, shared=shared, speech=talk.speech)
 
 
 def _base(settings: Settings) -> Base:
@@ -147,7 +160,14 @@ def _alone(base: Base) -> WebParts:
         suspects=ThreadPoolExecutor(1, thread_name_prefix="suspect"),
         limit=base.settings.INBOX_LIMIT,
     )
-    return WebParts(base=base, inbox=inbox, prewarmer=talk.prewarmer)
+    return WebParts(
+        base=base,
+        inbox=inbox,
+        prewarmer=talk.prewarmer,
+        figures=lambda: {"": base.metrics.figures()},
+        # This process is its own worker.
+        health=Health(backlog=base.store.backlog, workers=lambda: 1),
+    )
 
 
 class _Talk:

@@ -89,6 +89,15 @@ class Preferences:
     language: str | None = None
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """How many turns wait and run, and when the first that waits was received (epoch seconds)."""
+
+    waiting: int
+    running: int
+    oldest: float | None
+
+
 class Store:
     """Thread-safe. What a method wrote is on disk when it returns.
 
@@ -200,6 +209,20 @@ class Store:
         some = select(turns.c.id).where(turns.c.state.in_(UNFINISHED)).limit(limit).subquery()
         with self._engine.connect() as connection:
             return connection.execute(select(func.count()).select_from(some)).scalar_one()
+
+    def backlog(self) -> Backlog:
+        """What is left to do at the moment."""
+        waits, runs = turns.c.state == WAITING, turns.c.state == RUNNING
+        first = select(turns.c.received_at).where(waits).order_by(turns.c.id).limit(1)
+        counts = (
+            select(func.count()).select_from(turns).where(state).scalar_subquery()
+            for state in (waits, runs)
+        )
+        with self._engine.connect() as connection:
+            waiting, running, oldest = connection.execute(
+                select(*counts, first.scalar_subquery())
+            ).one()
+        return Backlog(waiting, running, oldest)
 
     def begin_sending(self, turn: Turn, part: str) -> Sending | None:
         """Note that ``part`` is about to be sent; what a former attempt noted, if any."""

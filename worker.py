@@ -37,7 +37,9 @@ async def _run(parts: WorkerParts) -> None:
     for kind in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(kind, stop.set)
     parts.base.housekeeper.start()
+    parts.shared.start()
     await parts.worker.work(stop, grace=GRACE_SECONDS)
+    parts.shared.stop()
     # Turns that were cut off still hold their threads, for which Python would wait.
     logging.shutdown()
     os._exit(0)

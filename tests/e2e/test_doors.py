@@ -14,6 +14,24 @@ def test_get_says_that_the_service_is_alive(world: World) -> None:
     assert (answer.status_code, answer.text) == (200, "OK")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_health_is_for_everybody_and_only_of_this_moment(world: World, method: str) -> None:
+    answer = requests.request(method, f"{world.bridge.url}/health", timeout=10)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
+    assert answer.headers["Cache-Control"] == "no-store"
+    if method == "GET":
+        report = answer.json()
+        assert list(report) == [
+            "healthy",
+            "database",
+            "workers",
+            "waiting",
+            "running",
+            "oldest_waiting",
+        ]
+        assert (report["healthy"], report["database"], report["workers"]) == (True, True, 1)
+
+
 def test_a_forged_signature_is_refused_before_anything_happens(world: World) -> None:
     form = world.twilio.forms.text(world.user(), "hello")
     answer = requests.post(

@@ -126,7 +126,9 @@ def test_a_full_inbox_answers_the_sender_in_the_webhook(start_world: StartWorld)
         assert world.answers(busy, 1)[0].body.startswith("To register")
 
 
-def test_a_database_that_fails_refuses_the_sender_politely(start_world: StartWorld) -> None:
+def test_a_database_that_fails_is_unhealthy_and_refuses_the_sender_politely(
+    start_world: StartWorld,
+) -> None:
     """Twilio would not come back after a 500."""
     with start_world() as world:
         with sqlite3.connect(world.bridge.state_dir / FILE_NAME) as file:
@@ -134,6 +136,9 @@ def test_a_database_that_fails_refuses_the_sender_politely(start_world: StartWor
         user = world.user()
         assert world.twilio.say(user, QUESTION).status == 200
         assert world.answers(user, 1)[0].body.startswith("Sorry, too many people")
+        answer = requests.get(f"{world.bridge.url}/health", timeout=10)
+        assert answer.status_code == 503
+        assert (answer.json()["healthy"], answer.json()["database"]) == (False, False)
 
 
 def test_two_services_do_not_share_a_state_dir(start_world: StartWorld) -> None:
@@ -153,6 +158,7 @@ def test_the_metrics_token_guards_the_metrics(start_world: StartWorld) -> None:
         scraped = requests.get(url, params={"format": "prometheus"}, headers=bearer, timeout=10)
         assert scraped.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert "bridge_total_seconds_bucket" in scraped.text
+        assert requests.get(f"{world.bridge.url}/health", timeout=10).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def texts(twilio: TwilioStandIn) -> list[str]:
 
 
 def counted(metrics: Metrics, counter: str) -> int:
-    counters = metrics.report()["counters"]
+    counters = metrics.figures().report(metrics.uptime())["counters"]
     assert isinstance(counters, dict)
     number = counters[counter]
     assert isinstance(number, int)

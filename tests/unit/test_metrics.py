@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import statistics
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,18 +12,15 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from errors import AgentBusy, MediaMissing
-from metrics import BOUNDS, COUNTERS, STAGES, Histogram, Metrics
+from exposition import prometheus
+from figures import COUNTERS, STAGES
+from metrics import Metrics
 
 PREDECESSOR = ["download_time", "stt_time", "agentforce_time", "tts_time", "total_time"]
 
 
-def exact(values: list[float], percent: int) -> float:
-    """The smallest value that ``percent`` % of the values do not exceed."""
-    return sorted(values)[max(math.ceil(len(values) * percent / 100), 1) - 1]
-
-
 def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
-    text = metrics.prometheus().decode()
+    text = prometheus({"": metrics.figures()}).decode()
     return {
         (sample.name, sample.labels.get("le", sample.labels.get("error", ""))): sample.value
         for family in text_string_to_metric_families(text)
@@ -34,7 +29,7 @@ def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
 
 
 def test_the_predecessors_five_come_first_with_their_four_figures() -> None:
-    report = json.loads(json.dumps(Metrics().report()))
+    report = json.loads(json.dumps(Metrics().figures().report(0)))
     assert list(report)[:5] == PREDECESSOR
     for stage in STAGES:
         assert {"count", "avg", "min", "max"} <= report[stage].keys()
@@ -45,43 +40,18 @@ def test_the_four_figures_are_exact() -> None:
     metrics = Metrics()
     for seconds in (0.5, 0.25, 2.0):
         metrics.time("stt_time", seconds)
-    figures = Metrics.report(metrics)["stt_time"]
+    figures = metrics.figures().report(0)["stt_time"]
     assert isinstance(figures, dict)
     assert [figures[key] for key in ("count", "min", "max")] == [3, 0.25, 2.0]
     assert figures["avg"] == pytest.approx(2.75 / 3)
-
-
-@given(st.lists(st.floats(0.001, 600), min_size=1, max_size=300))
-def test_percentiles_are_right_within_five_percent(values: list[float]) -> None:
-    histogram = Histogram()
-    for value in values:
-        histogram.add(value)
-    for percent in (50, 95, 99):
-        assert histogram.percentile(percent) == pytest.approx(exact(values, percent), rel=0.05)
-    assert histogram.percentile(100) <= max(values)
-    assert histogram.percentile(0) >= min(values)
-    assert histogram.summary()["avg"] == pytest.approx(statistics.fmean(values))
-
-
-@pytest.mark.parametrize("value", [0.0, 1e-9, 0.0004, 0.001, 609.0, 1e6])
-def test_one_value_is_all_its_percentiles_even_out_of_range(value: float) -> None:
-    histogram = Histogram()
-    histogram.add(value)
-    summary = histogram.summary()
-    assert {summary[key] for key in ("avg", "min", "max", "p50", "p95", "p99")} == {value}
-
-
-def test_the_range_is_from_a_millisecond_to_ten_minutes() -> None:
-    assert BOUNDS[0] == 0.001
-    assert BOUNDS[-1] > 600
 
 
 def test_memory_does_not_grow_with_traffic() -> None:
     metrics = Metrics()
 
     def size() -> int:
-        return len(metrics.prometheus()) // 1000 + sum(
-            sys.getsizeof(histogram.buckets) for histogram in metrics._stages.values()
+        return len(prometheus({"": metrics.figures()})) // 1000 + sum(
+            sys.getsizeof(histogram.buckets) for histogram in metrics.figures().stages.values()
         )
 
     metrics.time("total_time", 1.0)
@@ -95,7 +65,7 @@ def test_memory_does_not_grow_with_traffic() -> None:
 def test_durations_below_zero_count_as_none() -> None:
     metrics = Metrics()
     metrics.time("queue_time", -1.0)
-    figures = metrics.report()["queue_time"]
+    figures = metrics.figures().report(metrics.uptime())["queue_time"]
     assert isinstance(figures, dict)
     assert (figures["count"], figures["min"]) == (1, 0.0)
 
@@ -106,7 +76,7 @@ def test_a_timed_block_counts_unless_it_raises() -> None:
         pass
     with pytest.raises(ZeroDivisionError), metrics.timed("convert_time"):
         _ = 1 / 0
-    figures = metrics.report()["convert_time"]
+    figures = metrics.figures().report(metrics.uptime())["convert_time"]
     assert isinstance(figures, dict)
     assert figures["count"] == 1
 
@@ -118,10 +88,21 @@ def test_counters_and_errors_are_reported() -> None:
     metrics.failed(MediaMissing())
     metrics.failed(MediaMissing("again"))
     metrics.failed(ValueError("phone number"))
-    report = metrics.report()
+    report = metrics.figures().report(metrics.uptime())
     assert report["counters"] == dict.fromkeys(COUNTERS, 0) | {"texts_sent": 3}
     assert report["errors"] == {"MediaMissing": 2, "ValueError": 1}
     assert "phone number" not in json.dumps(report)
+
+
+def test_a_copy_of_the_figures_does_not_change_any_more() -> None:
+    metrics = Metrics()
+    metrics.time("stt_time", 1.0)
+    figures = metrics.figures()
+    metrics.time("stt_time", 2.0)
+    metrics.count("texts_sent")
+    metrics.failed(AgentBusy())
+    assert figures.stages["stt_time"].count == 1
+    assert (figures.counters["texts_sent"], figures.errors["AgentBusy"]) == (0, 0)
 
 
 def test_a_misspelt_stage_or_counter_is_found_at_once() -> None:
@@ -141,7 +122,7 @@ def test_no_count_is_lost_between_threads() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    report = metrics.report()
+    report = metrics.figures().report(metrics.uptime())
     figures, counters = report["send_time"], report["counters"]
     assert isinstance(figures, dict) and isinstance(counters, dict)
     assert (figures["count"], counters["texts_sent"]) == (4000, 4000)

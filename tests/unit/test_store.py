@@ -16,7 +16,17 @@ from sqlalchemy.exc import OperationalError
 import store as store_module
 from database import FILE_NAME, open_sqlite
 from inbound import Inbound, Kind
-from store import DONE, SET_ASIDE, AgentSession, Answer, Preferences, Sending, Store, Turn
+from store import (
+    DONE,
+    SET_ASIDE,
+    AgentSession,
+    Answer,
+    Backlog,
+    Preferences,
+    Sending,
+    Store,
+    Turn,
+)
 
 START = 1_700_000_000.0
 
@@ -109,6 +119,22 @@ def test_a_start_is_counted_and_an_answer_kept(store: Store, reopen: Callable[[]
     assert store.unfinished() == [replace(turn, answer=answer), waiting]
     assert turn.attempts == 2
     assert len(store.unfinished()) == 2
+
+
+def test_the_backlog_is_what_waits_and_since_when(
+    store: Store, reopen: Callable[[], Store]
+) -> None:
+    assert store.backlog() == Backlog(0, 0, None)
+    first, second, _ = (
+        store.admit(message(f"SM{number}", received_at=START + number)) for number in range(3)
+    )
+    assert first and second
+    assert store.backlog() == reopen().backlog() == Backlog(3, 0, START)
+    first = store.begin(first)
+    assert store.backlog() == Backlog(2, 1, START + 1)
+    store.finish(first)
+    store.finish(second, SET_ASIDE)
+    assert store.backlog() == Backlog(1, 0, START + 2)
 
 
 @pytest.mark.parametrize("state", [DONE, SET_ASIDE])

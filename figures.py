@@ -1,0 +1,190 @@
+"""Timings and counters as a value: it can be added up, kept and shown.
+
+Timings are histograms with fixed buckets, so that memory does not grow with traffic and the
+figures of several processes can be added up.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# The predecessor's five, then ours (design.md §5). All are listed from the start, with count 0.
+STAGES = (
+    "download_time",
+    "stt_time",
+    "agentforce_time",
+    "tts_time",
+    "total_time",
+    "ack_time",
+    "queue_time",
+    "session_time",
+    "convert_time",
+    "send_time",
+    "voice_reply_time",
+    "overhead_time",
+)
+
+COUNTERS = (
+    "messages_received",
+    "messages_duplicate",
+    "messages_refused",
+    "turns_answered",
+    "turns_failed",
+    "voice_notes_received",
+    "voice_notes_sent",
+    "voice_notes_failed",
+    "texts_sent",
+    "escalations",
+    "sessions_started",
+    "sessions_renewed",
+    "tokens_fetched",
+    "still_working_sent",
+    "speech_characters",
+    "typing_failed",
+    "signatures_rejected",
+)
+
+# 5 % steps from 1 ms to 10 min: a percentile is off by 2.5 % at most.
+BOUNDS = tuple(0.001 * 1.05**step for step in range(274))
+
+
+@dataclass
+class Histogram:
+    """Durations in seconds, counted in the buckets that ``BOUNDS`` limits from above."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    count: int = 0
+    total: float = 0.0
+    smallest: float = 0.0
+    largest: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.smallest = min(self.smallest, seconds) if self.count else seconds
+        self.largest = max(self.largest, seconds)
+        self.count += 1
+        self.total += seconds
+
+    def percentile(self, percent: float) -> float:
+        """The duration that ``percent`` % of the values do not exceed; 0 without values."""
+        if not self.count:
+            return 0.0
+        wanted = self.count * percent / 100
+        seen = 0
+        for index, number in enumerate(self.buckets):
+            seen += number
+            if number and seen >= wanted:
+                middle = BOUNDS[min(index, len(BOUNDS) - 1)] / 1.025
+                return min(max(middle, self.smallest), self.largest)
+        return self.largest
+
+    def summary(self) -> dict[str, float]:
+        """The predecessor's four figures and three percentiles, in seconds."""
+        return {
+            "count": self.count,
+            "avg": self.total / self.count if self.count else 0.0,
+            "min": self.smallest,
+            "max": self.largest,
+            "p50": self.percentile(50),
+            "p95": self.percentile(95),
+            "p99": self.percentile(99),
+        }
+
+    def merge(self, other: Histogram) -> None:
+        """Add what another one counted."""
+        if not other.count:
+            return
+        self.buckets = [
+            ours + theirs for ours, theirs in zip(self.buckets, other.buckets, strict=True)
+        ]
+        self.smallest = min(self.smallest, other.smallest) if self.count else other.smallest
+        self.largest = max(self.largest, other.largest)
+        self.count += other.count
+        self.total += other.total
+
+    def to_json(self) -> dict[str, Any]:
+        """Its buckets from the first used one to the last; there has to be one."""
+        used = [index for index, number in enumerate(self.buckets) if number]
+        return {
+            "first": used[0],
+            "buckets": self.buckets[used[0] : used[-1] + 1],
+            "total": self.total,
+            "min": self.smallest,
+            "max": self.largest,
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Histogram:
+        """The histogram that was kept; a bucket we do not have counts as the last one."""
+        values = cls(total=kept["total"], smallest=kept["min"], largest=kept["max"])
+        for index, number in enumerate(kept["buckets"], kept["first"]):
+            values.buckets[min(index, len(BOUNDS))] += number
+        values.count = sum(values.buckets)
+        return values
+
+
+def _stages() -> dict[str, Histogram]:
+    return {stage: Histogram() for stage in STAGES}
+
+
+def _counters() -> Counter[str]:
+    return Counter(dict.fromkeys(COUNTERS, 0))
+
+
+@dataclass
+class Figures:
+    """What one process, or several together, did since their start. Not thread-safe."""
+
+    stages: dict[str, Histogram] = field(default_factory=_stages)
+    counters: Counter[str] = field(default_factory=_counters)
+    errors: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def merged(cls, several: Iterable[Figures]) -> Figures:
+        """The figures of several processes as those of one."""
+        figures = cls()
+        for each in several:
+            figures.merge(each)
+        return figures
+
+    def merge(self, other: Figures) -> None:
+        """Add the figures of another process; ``other`` stays as it is."""
+        for stage, values in other.stages.items():
+            self.stages[stage].merge(values)
+        self.counters.update(other.counters)
+        self.errors.update(other.errors)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON; what is 0 is left out."""
+        stages = {stage: values.to_json() for stage, values in self.stages.items() if values.count}
+        return {
+            "stages": stages,
+            "counters": {name: number for name, number in self.counters.items() if number},
+            "errors": dict(self.errors),
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Figures:
+        """The figures that were kept, by another release perhaps: what is not ours is dropped."""
+        figures = cls()
+        stages = kept.get("stages", {})
+        for stage in stages.keys() & figures.stages.keys():
+            figures.stages[stage] = Histogram.from_json(stages[stage])
+        counters = kept.get("counters", {})
+        for name in counters.keys() & figures.counters.keys():
+            figures.counters[name] = counters[name]
+        figures.errors.update(kept.get("errors", {}))
+        return figures
+
+    def report(self, uptime: float) -> dict[str, object]:
+        """The JSON of ``GET /metrics``; ``uptime`` in seconds."""
+        return {
+            **{stage: values.summary() for stage, values in self.stages.items()},
+            "counters": dict(self.counters),
+            "errors": dict(self.errors),
+            "uptime": uptime,
+        }

@@ -1,0 +1,73 @@
+"""Whether messages get answered, for whoever or whatever watches the service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from store import Backlog, Store, StoreError
+
+# Turns may wait that long without a worker: one that is replaced is back by then.
+PATIENCE_SECONDS = 5.0
+# A worker reports every two seconds (shared_metrics.py).
+SILENCE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found; ``oldest_waiting`` in seconds. Without a database the numbers are 0."""
+
+    database: bool
+    workers: int = 0
+    waiting: int = 0
+    running: int = 0
+    oldest_waiting: float = 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether what arrives gets answered, if late; a backlog that is worked off is healthy."""
+        deserted = self.running > 0 or self.oldest_waiting >= PATIENCE_SECONDS
+        return self.database and not (deserted and self.workers == 0)
+
+    def to_json(self) -> dict[str, object]:
+        """The JSON of ``GET /health``."""
+        return {
+            "healthy": self.healthy,
+            "database": self.database,
+            "workers": self.workers,
+            "waiting": self.waiting,
+            "running": self.running,
+            "oldest_waiting": round(self.oldest_waiting, 3),
+        }
+
+
+def count_workers(store: Store) -> int:
+    """How many worker processes have reported lately."""
+    return store.count_alive("worker", since=time.time() - SILENCE_SECONDS)
+
+
+class Health:
+    """Judges by what waits and by how many workers live; both callables may raise ``StoreError``.
+
+    Where this process runs the turns itself, it is its one worker.
+    """
+
+    def __init__(self, *, backlog: Callable[[], Backlog], workers: Callable[[], int]) -> None:
+        self._backlog = backlog
+        self._workers = workers
+
+    def check(self) -> Report:
+        try:
+            backlog, workers = self._backlog(), self._workers()
+        except StoreError:
+            return Report(database=False)
+        # The oldest was written down by another machine perhaps, whose clock is ahead.
+        waited = 0.0 if backlog.oldest is None else max(time.time() - backlog.oldest, 0.0)
+        return Report(
+            database=True,
+            workers=workers,
+            waiting=backlog.waiting,
+            running=backlog.running,
+            oldest_waiting=waited,
+        )

@@ -1,0 +1,116 @@
+"""The figures of several processes, each under its name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+import shared_metrics
+from database import open_sqlite
+from figures import Figures
+from metrics import Metrics
+from shared_metrics import SharedMetrics
+from store import Store, StoreError
+
+Break = Callable[..., None]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
+
+
+@pytest.fixture
+def fail(store: Store, monkeypatch: pytest.MonkeyPatch) -> Break:
+    """Lets methods of the store fail; without names all work again."""
+
+    def failing(*_: object) -> None:
+        raise StoreError("no connection")
+
+    def change(*methods: str) -> None:
+        monkeypatch.undo()
+        for method in methods:
+            monkeypatch.setattr(store, method, failing)
+
+    return change
+
+
+def process(store: Store, kind: str = "web") -> tuple[Metrics, SharedMetrics]:
+    metrics = Metrics()
+    return metrics, SharedMetrics(metrics=metrics, store=store, kind=kind)
+
+
+def texts_sent(figures: dict[str, Figures]) -> int:
+    return Figures.merged(figures.values()).counters["texts_sent"]
+
+
+def test_every_process_sees_what_all_did(store: Store) -> None:
+    web, of_web = process(store)
+    worker, of_worker = process(store, "worker")
+    web.time("ack_time", 0.005)
+    worker.time("total_time", 4.0)
+    worker.count("texts_sent")
+    for each in (of_web, of_worker):
+        each.report()
+    for each in (of_web, of_worker):
+        seen = Figures.merged(each.figures().values())
+        assert (seen.stages["ack_time"].count, seen.stages["total_time"].largest) == (1, 4.0)
+        assert seen.counters["texts_sent"] == 1
+
+
+def test_its_own_figures_are_those_of_now_and_count_once(store: Store) -> None:
+    web, of_web = process(store)
+    web.count("texts_sent")
+    of_web.report()
+    web.count("texts_sent")
+    assert texts_sent(of_web.figures()) == 2
+
+
+def test_processes_that_ended_still_count(store: Store) -> None:
+    for _ in range(2):
+        metrics, former = process(store, "worker")
+        metrics.count("texts_sent")
+        former.stop()
+    assert texts_sent(process(store)[1].figures()) == 2
+
+
+def test_a_process_reports_again_and_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it has nothing new to tell: that is how others know it lives."""
+    monkeypatch.setattr(shared_metrics, "INTERVAL_SECONDS", 0.01)
+    reported, report = threading.Semaphore(0), store.report
+
+    def note(process: str, kind: str, figures: dict[str, Any]) -> None:
+        report(process, kind, figures)
+        reported.release()
+
+    monkeypatch.setattr(store, "report", note)
+    _, worker = process(store, "worker")
+    worker.start()
+    assert all(reported.acquire(timeout=10) for _ in range(3))
+    worker.stop()
+    assert store.count_alive("worker", since=0) == 1
+    assert store.count_alive("web", since=0) == 0
+
+
+def test_an_outage_loses_nothing_and_is_logged_once(store: Store, fail: Break) -> None:
+    web, of_web = process(store)
+    worker, of_worker = process(store, "worker")
+    worker.count("texts_sent", 5)
+    of_worker.report()
+    of_web.figures()
+    with capture_logs() as lines:
+        fail("report", "figures")
+        for number in (1, 2, 3):
+            web.count("texts_sent")
+            of_web.report()
+            # What the others did does not shrink because nobody can read it.
+            assert texts_sent(of_web.figures()) == number + 5
+        assert [line["log_level"] for line in lines] == ["error"]
+        fail()
+        of_web.report()
+        assert texts_sent(of_worker.figures()) == 8
