@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Row,
+    ScalarSelect,
     Table,
     case,
     delete,
@@ -214,15 +215,19 @@ class Store:
         """What is left to do at the moment."""
         waits, runs = turns.c.state == WAITING, turns.c.state == RUNNING
         first = select(turns.c.received_at).where(waits).order_by(turns.c.id).limit(1)
-        counts = (
-            select(func.count()).select_from(turns).where(state).scalar_subquery()
-            for state in (waits, runs)
-        )
+
+        def counted(state: ColumnElement[bool]) -> ScalarSelect[int]:
+            return select(func.count()).select_from(turns).where(state).scalar_subquery()
+
         with self._engine.connect() as connection:
-            waiting, running, oldest = connection.execute(
-                select(*counts, first.scalar_subquery())
+            row = connection.execute(
+                select(
+                    counted(waits).label("waiting"),
+                    counted(runs).label("running"),
+                    first.scalar_subquery().label("oldest"),
+                )
             ).one()
-        return Backlog(waiting, running, oldest)
+        return Backlog(row.waiting, row.running, row.oldest)
 
     def begin_sending(self, turn: Turn, part: str) -> Sending | None:
         """Note that ``part`` is about to be sent; what a former attempt noted, if any."""
