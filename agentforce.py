@@ -14,7 +14,14 @@ from sseclient import SSEClient
 
 from access_token import AccessToken, Token
 from agent_reply import AgentReply, read_messages, read_stream
-from errors import AgentBusy, AgentError, AgentFailed, AgentMisconfigured, AgentUnavailable
+from errors import (
+    AgentBusy,
+    AgentError,
+    AgentFailed,
+    AgentLocked,
+    AgentMisconfigured,
+    AgentUnavailable,
+)
 from metrics import Metrics
 from retrying import never_sent, parse_retry_after, patiently
 from settings import Settings
@@ -27,7 +34,7 @@ CONNECT_TIMEOUT = 5.0
 # Starting a session takes seconds, not minutes (§7).
 SESSION_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
-# A session that is still at work on something else (423) or a limit (429) asks for patience.
+# Limits (429) and locked sessions (423) are waited out longer, see their errors' ``patience``.
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 EndReason = Literal["UserRequest", "Transfer", "Expiration", "Error", "Other"]
@@ -139,7 +146,9 @@ class Agentforce:
             "bypassUser": bypass_user,
         }
         path = f"/agents/{self._settings.AGENTFORCE_AGENT_ID}/sessions"
-        with self._call("POST", path, timeout=SESSION_TIMEOUT, json=body) as response:
+        with (
+            self._call("POST", path, timeout=SESSION_TIMEOUT, json=body) as response,
+        ):
             session_id = _json(response).get("sessionId")
         if not isinstance(session_id, str) or not session_id:
             raise AgentUnavailable("Agentforce started a session without naming it")
@@ -152,14 +161,16 @@ class Agentforce:
         streaming = self._settings.AGENTFORCE_STREAMING
         # Every attempt takes a new number: a used one is refused (§3.2).
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
-        with self._call(
-            "POST",
-            f"/sessions/{session.id}/messages" + ("/stream" if streaming else ""),
-            timeout=self._settings.AGENTFORCE_TIMEOUT,
-            json={"message": question, "variables": []},
-            headers={"Accept": "text/event-stream" if streaming else "application/json"},
-            effect=True,
-        ) as response:
+        with (
+            self._call(
+                "POST",
+                f"/sessions/{session.id}/messages" + ("/stream" if streaming else ""),
+                timeout=self._settings.AGENTFORCE_TIMEOUT,
+                json={"message": question, "variables": []},
+                headers={"Accept": "text/event-stream" if streaming else "application/json"},
+                effect=True,
+            ) as response,
+        ):
             try:
                 return _streamed(response) if streaming else _whole(response)
             except requests.RequestException as error:
@@ -259,7 +270,8 @@ def _refusal(response: requests.Response, effect: bool) -> AgentError:
     if status == 410 or (status == 404 and "V6Session not found" in reason):
         return SessionGone(reason)
     if status in (423, 429):
-        return AgentBusy(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
+        kind = AgentLocked if status == 423 else AgentBusy
+        return kind(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
     if status < 500 or any(sign in reason for sign in _MISCONFIGURED):
         return AgentMisconfigured(reason)
     if effect:

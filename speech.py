@@ -26,9 +26,6 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 RETRY_DELAYS = (0.5, 1.0, 2.0)
-# Plans allow few requests at once, and a 429 says nothing of when to come back (§4.4): under load
-# voice notes come later rather than never.
-BUSY_DELAYS = (4.0, *[5.0] * 10)
 SPEAK_TIMEOUT = 30
 HEAR_TIMEOUT = 30
 # Batch transcription of long recordings is faster than real time by far.
@@ -158,7 +155,7 @@ class FormatRefused(SpeechRefused):
 
 
 def _patiently(call: Callable[[], T]) -> T:
-    return cast(T, patiently(RETRY_DELAYS, while_busy=BUSY_DELAYS)(_translated, call))
+    return cast(T, patiently(RETRY_DELAYS)(_translated, call))
 
 
 def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
 from connections import prepare_session
-from errors import SendBusy, SendRefused, SendUncertain
+from errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
 from metrics import Metrics
 from retrying import never_sent, patiently
 from settings import Settings
@@ -119,7 +119,7 @@ def _translated(call: Callable[[], T]) -> T:
             raise SendUncertain(_reason(error)) from None
         raise SendRefused(_reason(error)) from None
     except requests.RequestException as error:
-        kind = SendBusy if never_sent(error) else SendUncertain
+        kind = SendUnreachable if never_sent(error) else SendUncertain
         raise kind(_reason(error)) from None
     except json.JSONDecodeError as error:
         raise SendUncertain("Twilio answered with something else than JSON") from error
