@@ -22,6 +22,7 @@ from errors import (
     AgentMisconfigured,
     AgentUnavailable,
 )
+from limiter import Limiter
 from metrics import Metrics
 from retrying import never_sent, parse_retry_after, patiently
 from settings import Settings
@@ -66,6 +67,8 @@ class Agentforce:
         self._metrics = metrics
         self._settings = settings
         self._sequence = _Sequence()
+        # No limit is documented (§6.3); refusals teach one.
+        self._limiter = Limiter(settings.TURN_THREADS, cloud="Agentforce")
         # Service agents run as their own user; employee agents have none and say so (§2.2).
         self._bypass_user = True
 
@@ -147,6 +150,7 @@ class Agentforce:
         }
         path = f"/agents/{self._settings.AGENTFORCE_AGENT_ID}/sessions"
         with (
+            self._limiter.place(),
             self._call("POST", path, timeout=SESSION_TIMEOUT, json=body) as response,
         ):
             session_id = _json(response).get("sessionId")
@@ -162,6 +166,7 @@ class Agentforce:
         # Every attempt takes a new number: a used one is refused (§3.2).
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
         with (
+            self._limiter.place(),
             self._call(
                 "POST",
                 f"/sessions/{session.id}/messages" + ("/stream" if streaming else ""),
