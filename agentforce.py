@@ -14,7 +14,15 @@ from sseclient import SSEClient
 
 from access_token import AccessToken, Token
 from agent_reply import AgentReply, read_messages, read_stream
-from errors import AgentBusy, AgentError, AgentFailed, AgentMisconfigured, AgentUnavailable
+from errors import (
+    AgentBusy,
+    AgentError,
+    AgentFailed,
+    AgentLocked,
+    AgentMisconfigured,
+    AgentUnavailable,
+)
+from limiter import Limiter
 from metrics import Metrics
 from retrying import never_sent, parse_retry_after, patiently
 from settings import Settings
@@ -32,7 +40,7 @@ START_SECONDS = SESSION_TIMEOUT
 LOOK_SECONDS = 0.05
 # A session in use is marked so, lest it be ended as idle meanwhile.
 TOUCH_SECONDS = 60.0
-# A session that is still at work on something else (423) or a limit (429) asks for patience.
+# Limits (429) and locked sessions (423) are waited out longer, see their errors' ``patience``.
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 EndReason = Literal["UserRequest", "Transfer", "Expiration", "Error", "Other"]
@@ -64,6 +72,8 @@ class Agentforce:
         self._metrics = metrics
         self._settings = settings
         self._sequence = _Sequence()
+        # No limit is documented (§6.3); refusals teach one.
+        self._limiter = Limiter(settings.TURN_THREADS, cloud="Agentforce")
         # Service agents run as their own user; employee agents have none and say so (§2.2).
         self._bypass_user = True
 
@@ -167,7 +177,10 @@ class Agentforce:
             "bypassUser": bypass_user,
         }
         path = f"/agents/{self._settings.AGENTFORCE_AGENT_ID}/sessions"
-        with self._call("POST", path, timeout=SESSION_TIMEOUT, json=body) as response:
+        with (
+            self._limiter.place(),
+            self._call("POST", path, timeout=SESSION_TIMEOUT, json=body) as response,
+        ):
             session_id = _json(response).get("sessionId")
         if not isinstance(session_id, str) or not session_id:
             raise AgentUnavailable("Agentforce started a session without naming it")
@@ -180,14 +193,17 @@ class Agentforce:
         streaming = self._settings.AGENTFORCE_STREAMING
         # Every attempt takes a new number: a used one is refused (§3.2).
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
-        with self._call(
-            "POST",
-            f"/sessions/{session.id}/messages" + ("/stream" if streaming else ""),
-            timeout=self._settings.AGENTFORCE_TIMEOUT,
-            json={"message": question, "variables": []},
-            headers={"Accept": "text/event-stream" if streaming else "application/json"},
-            effect=True,
-        ) as response:
+        with (
+            self._limiter.place(),
+            self._call(
+                "POST",
+                f"/sessions/{session.id}/messages" + ("/stream" if streaming else ""),
+                timeout=self._settings.AGENTFORCE_TIMEOUT,
+                json={"message": question, "variables": []},
+                headers={"Accept": "text/event-stream" if streaming else "application/json"},
+                effect=True,
+            ) as response,
+        ):
             try:
                 return _streamed(response) if streaming else _whole(response)
             except requests.RequestException as error:
@@ -287,7 +303,8 @@ def _refusal(response: requests.Response, effect: bool) -> AgentError:
     if status == 410 or (status == 404 and "V6Session not found" in reason):
         return SessionGone(reason)
     if status in (423, 429):
-        return AgentBusy(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
+        kind = AgentLocked if status == 423 else AgentBusy
+        return kind(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
     if status < 500 or any(sign in reason for sign in _MISCONFIGURED):
         return AgentMisconfigured(reason)
     if effect:

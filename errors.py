@@ -24,18 +24,21 @@
     │   └── NothingHeard         no words, or too unsure of them
     ├── AgentError               Agentforce did not answer
     │   ├── AgentUnavailable     down; nothing was asked yet
-    │   ├── AgentBusy            a limit or a locked session, after patient retries
+    │   ├── AgentBusy            a limit, after patient retries
+    │   ├── AgentLocked          the session is at work on another question
     │   ├── AgentFailed          it was asked and broke; asking again could act twice
     │   ├── AgentMisconfigured   only the operator can mend it
     │   └── AnswerTruncated      the event stream ended before the turn did
     └── SendError                Twilio did not take a message
-        ├── SendBusy             a limit, or no connection; nothing was sent
+        ├── SendBusy             a limit; nothing was sent
+        ├── SendUnreachable      no connection; nothing was sent
         ├── SendRefused          it said no
         └── SendUncertain        nobody knows whether it was sent
 
-Each leaf says whether the same call may be made again (``retryable``), whether waiting for long
-helps (``busy``), what the WhatsApp user is told (``phrase``, a key of ``phrases.toml``), and what
-is logged (its message).
+Each leaf says whether the same call may be made again (``retryable``), for how many seconds that
+is tried where the usual delays end sooner (``patience``), whether fewer calls at once would have
+helped (``limited``), what the WhatsApp user is told (``phrase``, a key of ``phrases.toml``), and
+what is logged (its message).
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ class BridgeError(Exception):
     """Root of all errors this service raises itself."""
 
     retryable = False
-    busy = False
+    patience = 0.0
+    limited = False
     phrase = "failed"
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
@@ -138,8 +142,11 @@ class SpeechUnavailable(SpeechError):
 class SpeechBusy(SpeechError):
     """ElevenLabs takes no more requests at once."""
 
+    # A 429 says nothing of when to come back (contracts/elevenlabs.md §4.3): under load voice
+    # notes come later rather than never.
     retryable = True
-    busy = True
+    patience = 60.0
+    limited = True
 
 
 class SpeechRefused(SpeechError):
@@ -168,6 +175,18 @@ class AgentBusy(AgentError):
     """Agentforce refuses more requests for now."""
 
     retryable = True
+    patience = 60.0
+    limited = True
+    phrase = "agent_busy"
+
+
+class AgentLocked(AgentError):
+    """The session is at work on another question."""
+
+    # A question that its process did not survive holds the session until Agentforce gives up on
+    # it, after 120 s (contracts/agentforce.md §6.3).
+    retryable = True
+    patience = 130.0
     phrase = "agent_busy"
 
 
@@ -188,7 +207,14 @@ class SendError(BridgeError):
 
 
 class SendBusy(SendError):
-    """Twilio takes no more messages for now, or could not be reached."""
+    """Twilio takes no more messages for now."""
+
+    retryable = True
+    limited = True
+
+
+class SendUnreachable(SendError):
+    """Twilio could not be reached."""
 
     retryable = True
 

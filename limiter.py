@@ -2,42 +2,100 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import structlog
+
+from errors import BridgeError
+
+log = structlog.get_logger(__name__)
 
 
 class Limiter:
-    """A gate for at most ``size`` threads at once, first come, first served.
+    """A gate for so many calls at once as ``cloud`` takes, first come, first served.
 
-    Use it as a context manager. ``resize`` may come at any time; who is inside stays inside.
+    Additive increase, multiplicative decrease, as in TCP (RFC 5681 §3.1): a call that ends in a
+    ``limited`` error halves how many are let in, and as many successes as are let in make it one
+    more, up to ``ceiling``. Whatever changes, who is inside stays inside.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, ceiling: int, *, cloud: str) -> None:
+        self._cloud = cloud
         self._lock = threading.Lock()
-        self._size = size
+        self._ceiling = ceiling
+        self._parts = 1
+        # What refusals have taught: nothing yet.
+        self._learned = math.inf
+        self._cuts = 0
         self._inside = 0
-        self._queue: deque[threading.Event] = deque()
+        self._queue: deque[Future[int]] = deque()
 
-    def resize(self, size: int) -> None:
+    @property
+    def size(self) -> int:
+        """How many are let in at once; at least one, or nothing would ever move."""
+        return max(int(min(self._learned, self._ceiling // self._parts)), 1)
+
+    def resize(self, ceiling: int) -> None:
+        """Let in ``ceiling`` at most, over all processes."""
         with self._lock:
-            self._size = max(size, 1)
+            self._ceiling = ceiling
             self._admit()
 
-    def __enter__(self) -> None:
+    def share(self, parts: int) -> None:
+        """Take one of ``parts`` equal parts of the ceiling, for as many processes."""
         with self._lock:
-            if not self._queue and self._inside < self._size:
-                self._inside += 1
-                return
-            turn = threading.Event()
-            self._queue.append(turn)
-        turn.wait()
+            self._parts = max(parts, 1)
+            self._admit()
 
-    def __exit__(self, *_: object) -> None:
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Wait for a place and hold it for one call, which is to raise its errors in here."""
+        cuts = self._enter()
+        try:
+            yield
+        except BridgeError as error:
+            if error.limited:
+                self._refused(cuts)
+            raise
+        else:
+            self._served()
+        finally:
+            self._leave()
+
+    def _enter(self) -> int:
+        """Returns how many cuts there were when the place was given."""
+        turn: Future[int] = Future()
+        with self._lock:
+            self._queue.append(turn)
+            self._admit()
+        return turn.result()
+
+    def _leave(self) -> None:
         with self._lock:
             self._inside -= 1
             self._admit()
 
     def _admit(self) -> None:
-        while self._queue and self._inside < self._size:
+        while self._queue and self._inside < self.size:
             self._inside += 1
-            self._queue.popleft().set()
+            self._queue.popleft().set_result(self._cuts)
+
+    def _refused(self, cuts: int) -> None:
+        with self._lock:
+            # Calls that were let in together are refused together; that is one lesson.
+            if cuts < self._cuts:
+                return
+            self._cuts += 1
+            # Half of those really inside: where few use a wide gate, its width says nothing.
+            self._learned = max(min(self.size, self._inside) // 2, 1)
+            size = self.size
+        log.warning("Limit met; fewer requests at once", cloud=self._cloud, at_once=size)
+
+    def _served(self) -> None:
+        with self._lock:
+            self._learned += 1 / self._learned

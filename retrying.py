@@ -15,32 +15,35 @@ from errors import BridgeError
 
 # No cloud's Retry-After may hold a turn longer than this.
 LONGEST_WAIT = 20.0
+# Between the tries of an error's patience.
+PATIENT_DELAY = 5.0
 
 
-def patiently(delays: Sequence[float], *, while_busy: Sequence[float] = ()) -> Retrying:
+def patiently(delays: Sequence[float]) -> Retrying:
     """A caller that tries at once, then after each of ``delays`` (seconds).
 
-    It tries again on errors that are ``retryable``, after ``while_busy`` too where they say that
-    waiting helps, and waits longer where they carry ``retry_after``. It raises the last error.
+    It tries again on errors that are ``retryable``, beyond the delays for as long as their
+    ``patience``, and waits longer where they carry ``retry_after``. It raises the last error.
     """
 
-    def schedule(state: RetryCallState) -> Sequence[float]:
-        error = _error(state)
-        return (*delays, *while_busy) if error is not None and error.busy else delays
-
     def stop(state: RetryCallState) -> bool:
-        return state.attempt_number > len(schedule(state))
+        error = _error(state)
+        # Time spent in the call itself, such as in line for a place, is not patience.
+        patient = error is not None and state.idle_for < error.patience
+        return state.attempt_number > len(delays) and not patient
 
     def wait(state: RetryCallState) -> float:
-        if stop(state):
-            return 0.0
         error = _error(state)
         asked = (error and error.retry_after) or 0.0
         # Those who were refused together must not come back together.
         jitter = random.uniform(1.0, 1.2)  # noqa: S311  # nothing secret
-        return max(schedule(state)[state.attempt_number - 1] * jitter, min(asked, LONGEST_WAIT))
+        return max(_delay(delays, state.attempt_number) * jitter, min(asked, LONGEST_WAIT))
 
     return Retrying(stop=stop, wait=wait, retry=retry_if_exception(_is_retryable), reraise=True)
+
+
+def _delay(delays: Sequence[float], attempt: int) -> float:
+    return delays[attempt - 1] if attempt <= len(delays) else PATIENT_DELAY
 
 
 def _is_retryable(error: BaseException) -> bool:

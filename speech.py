@@ -26,9 +26,6 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 RETRY_DELAYS = (0.5, 1.0, 2.0)
-# Plans allow few requests at once, and a 429 says nothing of when to come back (§4.4): under load
-# voice notes come later rather than never.
-BUSY_DELAYS = (4.0, *[5.0] * 10)
 SPEAK_TIMEOUT = 30
 HEAR_TIMEOUT = 30
 # Batch transcription of long recordings is faster than real time by far.
@@ -65,15 +62,20 @@ class Speech:
         )
         self._format = OPUS
         # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
-        self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY)
-        self._speaking = Limiter(settings.ELEVENLABS_CONCURRENCY)
+        self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
+        self._speaking = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
+
+    def share(self, processes: int) -> None:
+        """Use one of as many equal parts of what the plan allows, though one place at least."""
+        self._hearing.share(processes)
+        self._speaking.share(processes)
 
     def transcribe(self, pcm: bytes) -> Transcript:
         """The words in 16 kHz mono PCM.
 
         Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
         """
-        heard = _patiently(lambda: self._hear(pcm))
+        heard = _patiently(self._hearing, lambda: self._hear(pcm))
         text = (heard.text or "").strip()
         confidence = heard.language_probability
         if _EVENTS_ONLY.fullmatch(text):
@@ -100,16 +102,15 @@ class Speech:
 
     def _hear(self, pcm: bytes) -> Any:
         timeout = HEAR_TIMEOUT + int(pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND)
-        with self._hearing:
-            answer = self._client.speech_to_text.with_raw_response.convert(
-                model_id=self._settings.ELEVENLABS_STT_MODEL,
-                file=("note.pcm", pcm, "application/octet-stream"),
-                file_format="pcm_s16le_16",
-                tag_audio_events=False,
-                timestamps_granularity="none",
-                # The SDK's own retry drops every form field (§7.4).
-                request_options={"max_retries": 0, "timeout_in_seconds": timeout},
-            )
+        answer = self._client.speech_to_text.with_raw_response.convert(
+            model_id=self._settings.ELEVENLABS_STT_MODEL,
+            file=("note.pcm", pcm, "application/octet-stream"),
+            file_format="pcm_s16le_16",
+            tag_audio_events=False,
+            timestamps_granularity="none",
+            # The SDK's own retry drops every form field (§7.4).
+            request_options={"max_retries": 0, "timeout_in_seconds": timeout},
+        )
         _resize(self._hearing, answer.headers)
         return answer.data
 
@@ -123,22 +124,19 @@ class Speech:
         return self._ffmpeg.encode_note(self._spoken(request, MP3))
 
     def _spoken(self, request: dict[str, str], output_format: str) -> bytes:
-        audio = _patiently(lambda: self._synthesised(request, output_format))
+        audio = _patiently(self._speaking, lambda: self._synthesised(request, output_format))
         if not audio:
             raise SpeechUnavailable("ElevenLabs sent no audio")
         return audio
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
         stream: Callable[..., Any] = self._client.text_to_speech.with_raw_response.stream
-        with (
-            self._speaking,
-            stream(
-                self._settings.ELEVENLABS_VOICE_ID,
-                output_format=output_format,
-                request_options={"chunk_size": None, "timeout_in_seconds": SPEAK_TIMEOUT},
-                **request,
-            ) as answer,
-        ):
+        with stream(
+            self._settings.ELEVENLABS_VOICE_ID,
+            output_format=output_format,
+            request_options={"chunk_size": None, "timeout_in_seconds": SPEAK_TIMEOUT},
+            **request,
+        ) as answer:
             audio = b"".join(answer.data)
         _resize(self._speaking, answer.headers)
         return audio
@@ -157,14 +155,20 @@ class FormatRefused(SpeechRefused):
     """The plan does not include the output format."""
 
 
-def _patiently(call: Callable[[], T]) -> T:
-    return cast(T, patiently(RETRY_DELAYS, while_busy=BUSY_DELAYS)(_translated, call))
+def _patiently(limiter: Limiter, call: Callable[[], T]) -> T:
+    """Make a call, again where that helps; it holds a place only while it is under way."""
+    return cast(T, patiently(RETRY_DELAYS)(_placed, limiter, call))
+
+
+def _placed(limiter: Limiter, call: Callable[[], T]) -> T:
+    with limiter.place():
+        return _translated(call)
 
 
 def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
     """Let in as many at once as the plan allows by the headers of an answer."""
     allowed = headers.get("maximum-concurrent-requests", "")
-    if allowed.isdigit():
+    if allowed.isdecimal():
         limiter.resize(int(allowed))
 
 

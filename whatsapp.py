@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import requests
 import structlog
@@ -17,7 +17,8 @@ from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
 from connections import prepare_session
-from errors import SendBusy, SendRefused, SendUncertain
+from errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
+from limiter import Limiter
 from metrics import Metrics
 from retrying import never_sent, patiently
 from settings import Settings
@@ -44,6 +45,8 @@ class WhatsApp:
     def __init__(self, *, settings: Settings, metrics: Metrics, width: int) -> None:
         self._sender = settings.TWILIO_WHATSAPP_FROM
         self._metrics = metrics
+        # Twilio documents no number; its refusals (20429) teach one.
+        self._limiter = Limiter(width, cloud="Twilio")
         self._client = _client(settings, SEND_TIMEOUT, width)
         self._typing = _client(settings, TYPING_TIMEOUT, width)
         # Importing these takes 80 ms; better now than in the first turn.
@@ -69,7 +72,10 @@ class WhatsApp:
         return next(found, None)
 
     def show_typing(self, message_sid: str) -> None:
-        """Mark the message read and show that an answer is on its way; failing is harmless."""
+        """Mark the message read and show that an answer is on its way; failing is harmless.
+
+        It does not wait for a place: late, it would follow the answer.
+        """
         if not _INBOUND_SID.fullmatch(message_sid):
             return
         try:
@@ -80,19 +86,22 @@ class WhatsApp:
 
     def _create(self, **message: object) -> str:
         with self._metrics.timed("send_time"):
-            sent = patiently(RETRY_DELAYS)(
-                _translated, lambda: self._messages.create(from_=self._sender, **message)
-            )
+            sent = self._patiently(lambda: self._messages.create(from_=self._sender, **message))
         return str(sent.sid)
 
     def _listed(self, to: str, since: float) -> list[MessageInstance]:
         """What Twilio took from us for ``to`` since then (epoch seconds), the newest first."""
         time.sleep(LISTING_DELAY)
-        recent: list[MessageInstance] = patiently(RETRY_DELAYS)(
-            _translated, lambda: self._messages.list(to=to, limit=LISTED)
-        )
+        recent = self._patiently(lambda: self._messages.list(to=to, limit=LISTED))
         oldest = datetime.fromtimestamp(since, UTC) - CLOCK_SKEW
         return [message for message in recent if (message.date_created or oldest) >= oldest]
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        return cast(T, patiently(RETRY_DELAYS)(self._placed, call))
+
+    def _placed(self, call: Callable[[], T]) -> T:
+        with self._limiter.place():
+            return _translated(call)
 
 
 def _client(settings: Settings, timeout: float, width: int) -> Client:
@@ -119,7 +128,7 @@ def _translated(call: Callable[[], T]) -> T:
             raise SendUncertain(_reason(error)) from None
         raise SendRefused(_reason(error)) from None
     except requests.RequestException as error:
-        kind = SendBusy if never_sent(error) else SendUncertain
+        kind = SendUnreachable if never_sent(error) else SendUncertain
         raise kind(_reason(error)) from None
     except json.JSONDecodeError as error:
         raise SendUncertain("Twilio answered with something else than JSON") from error

@@ -8,13 +8,20 @@ import os
 import signal
 import sys
 
+import structlog
+
 from errors import SettingsError
+from health import count_workers
 from logs import configure_logging
 from parts import WorkerParts, build_worker
 from settings import load_settings
+from store import StoreError
+
+log = structlog.get_logger(__name__)
 
 # Heroku kills 30 s after SIGTERM.
 GRACE_SECONDS = 25.0
+SHARE_SECONDS = 5.0
 
 
 def main() -> None:
@@ -38,11 +45,23 @@ async def _run(parts: WorkerParts) -> None:
         asyncio.get_running_loop().add_signal_handler(kind, stop.set)
     parts.base.housekeeper.start()
     parts.shared.start()
+    sharing = asyncio.create_task(_share_plan(parts))
     await parts.worker.work(stop, grace=GRACE_SECONDS)
+    sharing.cancel()
     parts.shared.stop()
     # Turns that were cut off still hold their threads, for which Python would wait.
     logging.shutdown()
     os._exit(0)
+
+
+async def _share_plan(parts: WorkerParts) -> None:
+    """Divide what the ElevenLabs plan allows at once between the workers that live."""
+    while True:
+        try:
+            parts.speech.share(await asyncio.to_thread(count_workers, parts.base.store))
+        except StoreError as error:
+            log.warning("Workers not counted", error=type(error).__name__)
+        await asyncio.sleep(SHARE_SECONDS)
 
 
 if __name__ == "__main__":

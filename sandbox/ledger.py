@@ -17,7 +17,7 @@ class Call:
 
     ``service`` is ``twilio``, ``agentforce`` or ``elevenlabs``; ``name`` is the call in that
     service's own vocabulary (``send``, ``token``, ``transcribe``, …); ``at`` is monotonic seconds,
-    and so is ``ended``, the end of the answer, which is None until there is one.
+    and so is ``ended``, the end of the answer. It and ``status`` are None until there is an answer.
     """
 
     service: str
@@ -26,6 +26,7 @@ class Call:
     headers: dict[str, str]
     detail: dict[str, Any] = field(default_factory=dict)
     ended: float | None = None
+    status: int | None = None
 
 
 @dataclass(frozen=True)

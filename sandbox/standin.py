@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from flask import Flask, Response, after_this_request, g, make_response, request
@@ -14,6 +16,7 @@ from sandbox.faults import Fault, Faults
 from sandbox.ledger import Call, Ledger
 from sandbox.loopback import LoopbackServer, break_connection
 from sandbox.pace import Pace
+from sandbox.slots import Full, Slots
 
 View = Callable[..., Any]
 
@@ -23,11 +26,14 @@ class StandIn:
 
     Subclasses add their routes to ``self.app`` with :meth:`call` and give :meth:`error` the
     service's own error form. ``calls`` holds the names of the calls that faults can strike.
+    ``at_once``, to be set at any time, is how many of the ``limited`` calls are served at once;
+    more get 429.
     """
 
     service = ""
     # The address it is known by where that is not its port: behind a proxy that speaks TLS.
     public_url: str | None = None
+    limited: frozenset[str] = frozenset()
 
     def __init__(self, *, ledger: Ledger, faults: Faults, pace: Pace, port: int = 0) -> None:
         self.ledger = ledger
@@ -35,6 +41,7 @@ class StandIn:
         self.pace = pace
         self.app = Flask(f"sandbox.{self.service}")
         self.calls: set[str] = set()
+        self._slots = Slots(limit=sys.maxsize)
         self._server = LoopbackServer(app=self.app, name=self.service, port=port)
 
     @property
@@ -45,6 +52,14 @@ class StandIn:
     def url(self) -> str:
         """``http://127.0.0.1:PORT`` or ``public_url``, without a trailing slash."""
         return self.public_url or f"http://127.0.0.1:{self.port}"
+
+    @property
+    def at_once(self) -> int:
+        return self._slots.limit
+
+    @at_once.setter
+    def at_once(self, calls: int) -> None:
+        self._slots.limit = calls
 
     def start(self) -> None:
         self._server.start()
@@ -67,7 +82,8 @@ class StandIn:
 
         The view finds its own record as ``flask.g.call`` and the fault it suffers, or None, as
         ``flask.g.fault``; with ``paced=False`` it sleeps itself, with ``hangs=False`` it also
-        waits out a ``hang`` itself.
+        waits out a ``hang`` itself. What it puts on ``flask.g.held`` is closed after the view; its
+        place is there, and it may take that away (``pop_all``) to close it later.
         """
 
         def register(view: View) -> View:
@@ -76,18 +92,28 @@ class StandIn:
                 g.call = Call(self.service, name, time.monotonic(), dict(request.headers))
                 self.ledger.record(g.call)
                 after_this_request(functools.partial(_time_until_closed, g.call))
-                delay = self.pace.of(name) if paced else 0.0
-                fault = g.fault = self.faults.take(self.service, name)
-                if fault is not None and (hangs or fault.kind != "hang"):
-                    return self._fail(fault, delay, functools.partial(view, **arguments))
-                time.sleep(delay)
-                return view(**arguments)
+                with ExitStack() as g.held:
+                    try:
+                        self._hold_place(name, g.held)
+                    except Full:
+                        return self.error(429)
+                    delay = self.pace.of(name) if paced else 0.0
+                    fault = g.fault = self.faults.take(self.service, name)
+                    if fault is not None and (hangs or fault.kind != "hang"):
+                        return self._fail(fault, delay, functools.partial(view, **arguments))
+                    time.sleep(delay)
+                    return view(**arguments)
 
             self.calls.add(name)
             self.app.add_url_rule(rule, endpoint=f"{name} {rule}", view_func=answered, **options)
             return view
 
         return register
+
+    def _hold_place(self, name: str, held: ExitStack) -> None:
+        """Raises ``Full`` where all places are taken."""
+        if name in self.limited:
+            held.enter_context(self._slots.held())
 
     def _fail(self, fault: Fault, delay: float, view: Callable[[], Any]) -> Any:
         if fault.kind == "status":
@@ -121,6 +147,7 @@ class StandIn:
 
 def _time_until_closed(call: Call, answer: Response) -> Response:
     def note() -> None:
+        call.status = answer.status_code
         call.ended = time.monotonic()
 
     # An answer without a body is never closed; a streamed one ends long after this.

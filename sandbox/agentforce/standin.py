@@ -6,6 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,7 @@ class _Turn:
     sequence_id: int
     messages: list[Json]
     told: bool
+    held: ExitStack
 
 
 class AgentforceStandIn(LoginStandIn):
@@ -78,6 +80,8 @@ class AgentforceStandIn(LoginStandIn):
     ``session_idle_seconds``; ``settable_variables`` beside ``$Context``; ``stream_style``;
     ``call_seconds``, after which a call ends in a 500.
     """
+
+    limited = frozenset({"session", "ask"})
 
     def __init__(
         self,
@@ -224,7 +228,8 @@ class AgentforceStandIn(LoginStandIn):
         except BaseException:
             self._sessions.finish(session_id, sequence_id)
             raise
-        return _Turn(session, sequence_id, messages, told=g.fault is None)
+        # A streamed answer is given after its view has returned.
+        return _Turn(session, sequence_id, messages, told=g.fault is None, held=g.held.pop_all())
 
     def _refuse_events_here(self, streamed: bool) -> None:
         """The message of such a request is consumed all the same (§3.1)."""
@@ -261,6 +266,7 @@ class AgentforceStandIn(LoginStandIn):
 
     def _conclude(self, turn: _Turn) -> None:
         session_id = turn.session.session_id
+        turn.held.close()
         self._sessions.finish(session_id, turn.sequence_id)
         reason = ends_session(turn.messages)
         if reason is not None:

@@ -10,16 +10,17 @@ from werkzeug.datastructures import Headers
 
 from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.catalogue import GROUPS, Plan, allows
-from sandbox.elevenlabs.slots import Full, Slots
+from sandbox.slots import Full, Slots
 
 TRANSCRIPTION_GROUP = "scribe"
 
 
 class Account:
-    """What the service knows of its customer. ``plan`` and ``credits`` may be set at any time.
+    """What the service knows of its customer.
 
-    ``credits`` None is without end. Each concurrency group has ``concurrency`` places of its own
-    (§4.4); a request above that waits up to ``queue`` seconds and is refused then.
+    ``plan``, ``credits`` and ``concurrency`` may be set at any time. ``credits`` None is without
+    end. Each concurrency group has ``concurrency`` places of its own (§4.4); a request above that
+    waits up to ``queue`` seconds and is refused then.
     """
 
     def __init__(
@@ -34,6 +35,15 @@ class Account:
             group: Slots(limit=concurrency, patience=queue)
             for group in {TRANSCRIPTION_GROUP, *GROUPS}
         }
+
+    @property
+    def concurrency(self) -> int:
+        return self._slots[TRANSCRIPTION_GROUP].limit
+
+    @concurrency.setter
+    def concurrency(self, places: int) -> None:
+        for slots in self._slots.values():
+            slots.limit = places
 
     def authenticate(self, headers: Headers) -> None:
         key = headers.get("xi-api-key")

@@ -67,8 +67,8 @@ class ElevenLabsStandIn(StandIn):
     """ElevenLabs as contracts/elevenlabs.md has it; WebSockets and timestamps are left out.
 
     Tests read ``transcriptions`` and ``spoken``. They may set at any time: ``account.plan``,
-    ``account.credits``, the ``voices`` that exist, and ``two_letter_language`` for the form of
-    ``language_code`` in transcripts (§1.4).
+    ``account.credits``, ``account.concurrency``, the ``voices`` that exist, and
+    ``two_letter_language`` for the form of ``language_code`` in transcripts (§1.4).
     """
 
     service = "elevenlabs"

@@ -43,6 +43,7 @@ class TwilioRest(StandIn):
     """
 
     service = "twilio"
+    limited = frozenset({"send", "list"})
 
     def __init__(
         self,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from sandbox.faults import Fault, Kind
+from sandbox.pace import Pace
 from tests.e2e.world import World
 
 QUESTION = "How do I register an electronic invoice?"
@@ -167,3 +170,27 @@ def test_an_answer_that_twilio_refuses_is_told_and_holds_nothing_up(world: World
     apology, answer = world.answers(user, 2)
     assert apology.body.startswith("Sorry, something went wrong")
     assert answer.body.startswith("Hello!")
+
+
+def test_clouds_that_take_few_at_once_answer_a_burst_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody gets text and voice, and hardly more calls are made than that takes."""
+    sandbox = world.sandbox
+    for cloud in (sandbox.twilio, sandbox.agentforce, sandbox.elevenlabs):
+        monkeypatch.setattr(cloud, "pace", Pace(transcribe=0.1, ask=0.1, speak=0.1, send=0.1))
+    monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", 3)
+    monkeypatch.setattr(sandbox.agentforce, "at_once", 3)
+    monkeypatch.setattr(sandbox.twilio, "at_once", 3)
+    users = [world.user() for _ in range(16)]
+    failed = world.counter("turns_failed"), world.counter("voice_notes_failed")
+    notes = [world.note(QUESTION) for _ in users]
+    with ThreadPoolExecutor(len(users)) as pool:
+        list(pool.map(world.twilio.speak, users, notes))
+    for user in users:
+        world.twilio.wait_for_voice(user)
+        assert world.answers(user, 2)[0].body.startswith(ANSWER)
+    assert (world.counter("turns_failed"), world.counter("voice_notes_failed")) == failed
+    assert len(world.asked(users[0])) == len(users)
+    refused = [call for call in sandbox.ledger.calls() if call.status == 429]
+    assert len(refused) <= 2 * len(users)

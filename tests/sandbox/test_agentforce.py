@@ -472,6 +472,27 @@ def test_a_second_message_while_one_runs_is_locked_out(start: Start) -> None:
     assert cloud.ask(session, number=3).status_code == 200
 
 
+@pytest.mark.parametrize("way", ["ask", "stream"])
+def test_beyond_so_many_at_once_there_is_429(start: Start, way: str) -> None:
+    """For questions and new sessions; a place is free before its caller knows the answer."""
+    cloud = start()
+    session, other = cloud.session(), cloud.session()
+    cloud.standin.at_once = 1
+    cloud.fail("ask", kind="hang", seconds=0.5)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(lambda: getattr(cloud, way)(session).content)
+        cloud.ledger.wait_for(lambda: cloud.standin.busy)
+        surplus = cloud.ask(other)
+        starting = cloud.start()
+        assert b"electronic invoice" in first.result()
+    assert (surplus.status_code, surplus.json()["error"]) == (429, "TooManyRequestsError")
+    assert starting.status_code == 429
+    for number in range(2, 12):
+        answer = getattr(cloud, way)(other, number=number)
+        assert (answer.status_code, bool(answer.content)) == (200, True)
+    assert cloud.rules == []
+
+
 def test_a_message_after_one_that_hangs_is_no_violation(cloud: Cloud) -> None:
     """A client that gave up waiting gets 423 until the agent is done."""
     session = cloud.session()

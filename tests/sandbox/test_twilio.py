@@ -591,6 +591,21 @@ def test_wrong_typing_calls_are_refused(
     assert (len(twilio.ledger.violations), twilio.typed) == (1, [])
 
 
+def test_beyond_so_many_at_once_there_is_20429(twilio: TwilioStandIn, faults: Faults) -> None:
+    """What is refused was never taken."""
+    twilio.open_window(USER)
+    twilio.at_once = 1
+    faults.add(Fault("twilio", "send", "hang", seconds=0.5))
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(send, twilio, Body="first")
+        twilio.ledger.wait_for(lambda: twilio.ledger.calls("twilio", "send"))
+        surplus = send(twilio, Body="surplus")
+        assert first.result().status_code == 201
+    assert (surplus.status_code, surplus.json()["code"]) == (429, 20429)
+    assert send(twilio, Body="third").status_code == 201
+    assert [message.body for message in twilio.messages(USER)] == ["first", "third"]
+
+
 def test_two_hundred_messages_at_once(twilio: TwilioStandIn, bot: Bot, note: bytes) -> None:
     """A burst of voice notes is accepted, fetched and delivered without loss."""
     twilio.say(USER, "hi")

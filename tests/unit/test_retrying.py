@@ -19,8 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import retrying
-from errors import AgentBusy, AgentFailed, AgentUnavailable, SendBusy, SpeechBusy
-from retrying import LONGEST_WAIT, never_sent, parse_retry_after, patiently
+from errors import (
+    AgentBusy,
+    AgentFailed,
+    AgentLocked,
+    AgentUnavailable,
+    BridgeError,
+    SendBusy,
+    SpeechBusy,
+)
+from retrying import LONGEST_WAIT, PATIENT_DELAY, never_sent, parse_retry_after, patiently
 
 
 class Calls:
@@ -53,21 +61,21 @@ def test_success_is_not_repeated(slept: list[float]) -> None:
 
 
 def test_tries_at_once_then_after_each_delay(slept: list[float]) -> None:
-    call = Calls(*(AgentBusy(str(number)) for number in range(3)))
+    call = Calls(*(AgentUnavailable(str(number)) for number in range(3)))
     assert patiently((0.5, 1.0, 2.0))(call) == "answer"
     assert (call.made, slept) == (4, [0.5, 1.0, 2.0])
 
 
 def test_the_last_error_is_raised_as_it_is(slept: list[float]) -> None:
-    call = Calls(*(AgentBusy(str(number)) for number in range(9)))
-    with pytest.raises(AgentBusy, match="2"):
+    call = Calls(*(AgentUnavailable(str(number)) for number in range(9)))
+    with pytest.raises(AgentUnavailable, match="2"):
         patiently((0.5, 1.0))(call)
     assert (call.made, slept) == (3, [0.5, 1.0])
 
 
 def test_without_delays_there_is_one_try(slept: list[float]) -> None:
-    call = Calls(AgentBusy())
-    with pytest.raises(AgentBusy):
+    call = Calls(AgentUnavailable())
+    with pytest.raises(AgentUnavailable):
         patiently(())(call)
     assert (call.made, slept) == (1, [])
 
@@ -80,29 +88,36 @@ def test_what_is_not_retryable_is_not_repeated(slept: list[float], error: Except
     assert (call.made, slept) == (1, [])
 
 
-def test_where_waiting_helps_there_are_more_tries(slept: list[float]) -> None:
+@pytest.mark.parametrize("error", [SpeechBusy, AgentBusy, AgentLocked])
+def test_an_error_is_waited_out_for_as_long_as_its_patience(
+    slept: list[float], error: type[BridgeError]
+) -> None:
     """A limit passes; a service that is down is not worth the user's time."""
-    call = Calls(SpeechBusy(), SpeechBusy(), SpeechBusy())
-    assert patiently((0.5,), while_busy=(1.0, 2.0))(call) == "answer"
-    assert slept == [0.5, 1.0, 2.0]
-    call = Calls(*(SpeechBusy() for _ in range(9)))
-    with pytest.raises(SpeechBusy):
-        patiently((0.5,), while_busy=(1.0, 2.0))(call)
-    assert call.made == 4
+    call = Calls(*(error() for _ in range(99)))
+    with pytest.raises(error):
+        patiently((0.5, 1.0))(call)
+    assert slept[:4] == [0.5, 1.0, PATIENT_DELAY, PATIENT_DELAY]
+    assert error.patience <= sum(slept) < error.patience + PATIENT_DELAY
+    assert call.made == len(slept) + 1
 
 
-def test_where_waiting_does_not_help_the_usual_tries_are_all(slept: list[float]) -> None:
-    call = Calls(*(AgentUnavailable() for _ in range(9)))
+def test_patience_outlasts_what_holds_a_session() -> None:
+    """A question whose process died holds it for 120 s (contracts/agentforce.md §6.3)."""
+    assert AgentLocked.patience > 120
+
+
+def test_patience_ends_with_the_error_that_deserved_it(slept: list[float]) -> None:
+    call = Calls(AgentBusy(), AgentBusy(), AgentBusy(), AgentUnavailable())
     with pytest.raises(AgentUnavailable):
-        patiently((0.5,), while_busy=(1.0, 2.0))(call)
-    assert (call.made, slept) == (2, [0.5])
+        patiently((0.5,))(call)
+    assert slept == [0.5, PATIENT_DELAY, PATIENT_DELAY]
 
 
 def test_those_refused_together_do_not_come_back_together(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
     for _ in range(20):
-        patiently((1.0,))(Calls(AgentBusy()))
+        patiently((1.0,))(Calls(AgentUnavailable()))
     assert len(set(waits)) > 1
     assert all(1.0 <= wait <= 1.5 for wait in waits)
 
@@ -120,7 +135,7 @@ def test_retry_after_prolongs_a_wait_within_reason(
 def test_a_caller_can_be_used_twice(slept: list[float]) -> None:
     caller = patiently((1.0,))
     for _ in range(2):
-        assert caller(Calls(AgentBusy())) == "answer"
+        assert caller(Calls(AgentUnavailable())) == "answer"
     assert slept == [1.0, 1.0]
 
 

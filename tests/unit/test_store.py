@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 import store as store_module
 from database import FILE_NAME, open_sqlite
+from errors import TurnSuperseded
 from inbound import Inbound, Kind
 from store import (
     DONE,
@@ -119,6 +120,39 @@ def test_a_start_is_counted_and_an_answer_kept(store: Store, reopen: Callable[[]
     assert store.unfinished() == [replace(turn, answer=answer), waiting]
     assert turn.attempts == 2
     assert len(store.unfinished()) == 2
+
+
+def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store) -> None:
+    """A process that was taken for dead comes back; another one has begun its turn."""
+    ours = store.begin(admitted(store, "SM1"))
+    theirs = store.begin(ours)
+    writing: list[Callable[[], object]] = [
+        lambda: store.save_answer(ours, Answer("late", None)),
+        lambda: store.begin_sending(ours, "text 1"),
+        lambda: store.forgive(ours),
+        lambda: store.finish(ours),
+    ]
+    for write in writing:
+        with pytest.raises(TurnSuperseded):
+            write()
+    store.save_answer(theirs, Answer("in time", None))
+    assert store.begin_sending(theirs, "text 1") is None
+    store.finish(theirs)
+    for late in (ours, theirs):
+        with pytest.raises(TurnSuperseded):
+            store.begin(late)
+
+
+def test_a_lease_is_one_process_at_a_time(store: Store, clock: Clock) -> None:
+    assert store.lease("tidy", 10)
+    assert not store.lease("tidy", 10)
+    assert store.lease("other", 10)
+    clock.now += 11
+    assert store.lease("tidy", 10)
+    store.release("tidy")
+    assert store.lease("tidy", 10)
+    store.void_leases()
+    assert store.lease("tidy", 10)
 
 
 def test_the_backlog_is_what_waits_and_since_when(

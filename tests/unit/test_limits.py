@@ -1,0 +1,224 @@
+"""The clients of the clouds at their limits; against the stand-ins, over HTTP."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import imageio_ffmpeg
+import pytest
+import tenacity.nap
+
+from access_token import AccessToken
+from agentforce import Agentforce
+from audio import Ffmpeg
+from connections import requests_session
+from database import open_sqlite
+from errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable
+from metrics import Metrics
+from sandbox import Sandbox
+from sandbox.faults import Fault
+from sandbox.pace import Pace
+from sandbox.speech.fixture import FixtureSpeech
+from settings import Settings
+from speech import Speech
+from store import Store
+from whatsapp import WhatsApp
+
+USERS = [f"whatsapp:+{14155551000 + number}" for number in range(24)]
+AT_ONCE = 3
+PACE = Pace(ask=0.1, send=0.1, speak=0.1)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(speech=FixtureSpeech(), pace=PACE) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def afresh(sandbox: Sandbox) -> None:
+    sandbox.faults.clear()
+    sandbox.ledger.clear()
+    for user in USERS:
+        sandbox.twilio.open_window(user)
+
+
+@pytest.fixture
+def settings(sandbox: Sandbox) -> Settings:
+    return Settings(**sandbox.environment("http://127.0.0.1:9"))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def agent(sandbox: Sandbox, settings: Settings, tmp_path: Path) -> Agentforce:
+    sandbox.agentforce.forget_tokens()
+    metrics = Metrics()
+    session = requests_session(settings, width=len(USERS))
+    return Agentforce(
+        session=session,
+        token=AccessToken(session=session, settings=settings, metrics=metrics),
+        store=Store(engine=open_sqlite(str(tmp_path)), note_lifetime=60),
+        metrics=metrics,
+        settings=settings,
+    )
+
+
+@pytest.fixture
+def whatsapp(settings: Settings) -> WhatsApp:
+    return WhatsApp(settings=settings, metrics=Metrics(), width=len(USERS))
+
+
+@pytest.fixture
+def speech(settings: Settings) -> Speech:
+    return _speech(settings)
+
+
+def _speech(settings: Settings) -> Speech:
+    return Speech(
+        settings=settings,
+        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
+        metrics=Metrics(),
+        width=len(USERS),
+    )
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits, which nobody sits out."""
+    waits: list[float] = []
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
+    return waits
+
+
+def at_once(call: Callable[[str], object]) -> list[object]:
+    """Make the call for all users side by side."""
+    with ThreadPoolExecutor(len(USERS)) as pool:
+        return list(pool.map(call, USERS))
+
+
+def refused(sandbox: Sandbox, name: str) -> int:
+    return sum(call.status == 429 for call in sandbox.ledger.calls(name=name))
+
+
+class Crowd:
+    """A pace at which no question is answered before all users wait for their answers."""
+
+    session = 0.0
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._complete = False
+
+    @property
+    def ask(self) -> float:
+        self._sandbox.ledger.wait_for(self._is_complete)
+        return 0.0
+
+    def of(self, call: str) -> float:
+        return 0.0
+
+    def _is_complete(self) -> bool:
+        self._complete |= len(self._sandbox.agentforce.busy) == len(USERS)
+        return self._complete
+
+
+def test_agentforce_that_takes_few_at_once_answers_all(
+    sandbox: Sandbox, agent: Agentforce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox.agentforce, "at_once", AT_ONCE)
+    replies = at_once(lambda user: agent.ask(user, "hello").text)
+    assert all(str(reply).startswith("Hello!") for reply in replies)
+    # The next burst finds a gate that has learned.
+    sandbox.ledger.clear()
+    at_once(lambda user: agent.ask(user, "thanks"))
+    assert refused(sandbox, "ask") <= len(USERS) / 2
+
+
+def test_agentforce_without_a_limit_is_not_held_back(
+    sandbox: Sandbox, agent: Agentforce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where sessions are locked, which has nothing to do with how many ask."""
+    for user in USERS:
+        agent.warm(user)
+    sandbox.faults.add(Fault("agentforce", "ask", status=423, times=len(USERS)))
+    monkeypatch.setattr(sandbox.agentforce, "pace", Crowd(sandbox))
+    replies = at_once(lambda user: agent.ask(user, "hello").text)
+    assert all(str(reply).startswith("Hello!") for reply in replies)
+
+
+def test_a_locked_session_is_waited_out_for_longer_than_a_limit(
+    sandbox: Sandbox, agent: Agentforce, slept: list[float]
+) -> None:
+    agent.warm(USERS[0])
+    sandbox.faults.add(Fault("agentforce", "ask", status=423, times=None))
+    with pytest.raises(AgentLocked):
+        agent.ask(USERS[0], "hello")
+    assert 130 <= sum(slept) < 140
+    sandbox.faults.clear()
+    slept.clear()
+    sandbox.faults.add(Fault("agentforce", "ask", status=429, times=None))
+    with pytest.raises(AgentBusy):
+        agent.ask(USERS[0], "hello")
+    assert 60 <= sum(slept) < 70
+
+
+def test_starting_a_session_has_the_same_patience(
+    sandbox: Sandbox, agent: Agentforce, slept: list[float]
+) -> None:
+    sandbox.faults.add(Fault("agentforce", "session", status=429, times=None))
+    with pytest.raises(AgentBusy):
+        agent.warm(USERS[0])
+    assert 60 <= sum(slept) < 70
+
+
+def test_twilio_that_takes_few_at_once_gets_all_messages_once(
+    sandbox: Sandbox, whatsapp: WhatsApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox.twilio, "at_once", AT_ONCE)
+    sids = at_once(lambda user: whatsapp.send_text(user, "a burst"))
+    taken = [message.sid for message in sandbox.twilio.messages() if message.body == "a burst"]
+    assert sorted(map(str, sids)) == sorted(taken)
+    assert len(taken) == len(USERS)
+    sandbox.ledger.clear()
+    at_once(lambda user: whatsapp.send_text(user, "another"))
+    assert refused(sandbox, "send") <= len(USERS) / 2
+
+
+def test_a_limit_of_twilio_is_told_from_no_connection(
+    sandbox: Sandbox, settings: Settings, whatsapp: WhatsApp, slept: list[float]
+) -> None:
+    sandbox.faults.add(Fault("twilio", "send", status=429, times=None))
+    with pytest.raises(SendBusy):
+        whatsapp.send_text(USERS[0], "hello")
+    nowhere = settings.model_copy(update={"TWILIO_API_URL": "http://127.0.0.1:9"})
+    unreachable = WhatsApp(settings=nowhere, metrics=Metrics(), width=1)
+    with pytest.raises(SendUnreachable):
+        unreachable.send_text(USERS[0], "hello")
+
+
+def test_a_small_plan_speaks_all_later(
+    sandbox: Sandbox, speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", AT_ONCE)
+    notes = at_once(lambda user: speech.speak("Hello!", "en"))
+    assert all(notes)
+    # Its answers have said by now what the plan allows.
+    sandbox.ledger.clear()
+    at_once(lambda user: speech.speak("Hello!", "en"))
+    assert refused(sandbox, "speak") == 0
+
+
+def test_processes_divide_the_plan(
+    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three with a third each never ask for more than there is."""
+    monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", 9)
+    processes = [_speech(settings) for _ in range(3)]
+    for process in processes:
+        process.share(len(processes))
+    turn = itertools.cycle(processes)
+    at_once(lambda user: next(turn).speak("Hello!", "en"))
+    assert refused(sandbox, "speak") == 0
