@@ -1,7 +1,8 @@
-"""The bridge as its own process, started as the Procfile says."""
+"""The bridge as processes of its own, started as the Procfile says."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -9,11 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,40 +23,55 @@ START_SECONDS = 60.0
 # A little more than gunicorn.conf.py's graceful_timeout.
 STOP_SECONDS = 35.0
 POLL_SECONDS = 0.05
+# What a worker logs once it takes turns.
+WORKER_READY = "Worker ready"
 
 # Settings of this shell must not reach a bridge that is to run on the sandbox's alone.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 
 
 class BridgeDied(RuntimeError):
-    """The bridge ended instead of starting; the message holds the end of its log."""
+    """A process ended instead of starting; the message holds the end of its log."""
 
 
-class Bridge:
-    """One web process on a loopback port, logging to ``log_file``.
+class Process:
+    """One process of the Procfile, with its children in one process group.
 
-    ``settings`` are its environment, to be set before it starts. Use it as a context manager, or
-    ``start`` and ``stop`` it.
+    ``settings`` are its environment, to be set before it starts; ``command`` is what to run, by
+    default the line of its ``kind``. Use it as a context manager, or ``start`` and ``stop`` it.
     """
 
+    kind = ""
+
     def __init__(
-        self, *, log_file: Path, settings: Mapping[str, str] | None = None, port: int = 0
+        self,
+        *,
+        log_file: Path,
+        settings: Mapping[str, str] | None = None,
+        command: Sequence[str] | None = None,
     ) -> None:
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         self.settings = dict(settings or {})
         self.state_dir = log_file.with_suffix(".state")
+        self._command = list(command or procfile_command(self.kind))
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the first process of the group. Raises ``RuntimeError`` before it is started."""
+        if self._process is None:
+            raise RuntimeError(f"the {self.kind} process is not running")
+        return self._process.pid
+
     def start(self) -> None:
-        """Return once ``GET /`` answers. Raises ``BridgeDied``."""
+        """Return once it is ready. Raises ``BridgeDied``."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         own = {"PYTHONUNBUFFERED": "1", "STATE_DIR": str(self.state_dir)}
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         with self._log_file.open("ab") as log:
+            logged_before = log.tell()
             self._process = subprocess.Popen(
-                [*web_command(), "--bind", f"127.0.0.1:{self.port}"],
+                self._command,
                 cwd=ROOT,
                 env=inherited | own | self.settings,
                 stdout=log,
@@ -62,17 +79,18 @@ class Bridge:
                 # Ctrl-C in a terminal is for whoever started us; we are stopped in our turn.
                 start_new_session=True,
             )
-        self._wait_until_alive(self._process)
+        self._wait_until_ready(self._process, logged_before)
 
     def stop(self) -> int:
-        """Ask it to finish and wait; returns its exit code."""
+        """Ask it to finish and wait; returns its exit code, negative where a signal ended it."""
         if self._process is None:
             return 0
+        self.resume()
         self._process.terminate()
         try:
             return self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._signal(signal.SIGKILL)
             return self._process.wait()
         finally:
             self._process = None
@@ -80,12 +98,28 @@ class Bridge:
     def kill(self) -> None:
         """Kill it at once, as the kernel would for want of memory."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
+    def pause(self) -> None:
+        """Freeze it with its children, as a machine that swaps would."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it run on after ``pause``."""
+        self._signal(signal.SIGCONT)
+
+    def resident_memory(self) -> int:
+        """Bytes in memory of it and its children; pages that they share count for each."""
+        return self._sum(lambda process: int(process.memory_info().rss))
+
+    def threads(self) -> int:
+        """How many threads it and its children have."""
+        return self._sum(lambda process: int(process.num_threads()))
+
     def log(self) -> str:
-        """Everything it has logged."""
+        """Everything it has logged, earlier starts included."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
 
     def __enter__(self) -> Self:
@@ -100,30 +134,89 @@ class Bridge:
     ) -> None:
         self.stop()
 
-    def _wait_until_alive(self, process: subprocess.Popen[bytes]) -> None:
+    def _is_ready(self, logged: str) -> bool:
+        """Whether it does its work; ``logged`` is what it logged since it was started."""
+        raise NotImplementedError
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], logged_before: int) -> None:
         deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise BridgeDied("\n".join(self.log().splitlines()[-20:]))
+            logged = self._log_file.read_bytes()[logged_before:]
+            if self._is_ready(logged.decode("utf-8", "replace")):
+                return
+            time.sleep(POLL_SECONDS)
+        self.stop()
+        raise BridgeDied(f"The {self.kind} process was not ready within {START_SECONDS:.0f} s")
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _sum(self, figure: Callable[[psutil.Process], int]) -> int:
+        first = psutil.Process(self.pid)
+        total = 0
+        for process in (first, *first.children(recursive=True)):
+            # An ffmpeg that ended meanwhile.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += figure(process)
+        return total
+
+
+class Bridge(Process):
+    """One web process on a loopback port, ready when ``GET /`` answers."""
+
+    kind = "web"
+
+    def __init__(
+        self,
+        *,
+        log_file: Path,
+        settings: Mapping[str, str] | None = None,
+        port: int = 0,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(log_file=log_file, settings=settings, command=command)
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command += ["--bind", f"127.0.0.1:{self.port}"]
+
+    def _is_ready(self, logged: str) -> bool:
         with requests.Session() as session:
             session.trust_env = False
-            while time.monotonic() < deadline:
-                if process.poll() is not None:
-                    raise BridgeDied("\n".join(self.log().splitlines()[-20:]))
-                try:
-                    if session.get(self.url, timeout=POLL_SECONDS * 20).ok:
-                        return
-                except requests.RequestException:
-                    time.sleep(POLL_SECONDS)
-        self.stop()
-        raise BridgeDied(f"The bridge did not answer within {START_SECONDS:.0f} s")
+            try:
+                return session.get(self.url, timeout=POLL_SECONDS * 20).ok
+            except requests.RequestException:
+                return False
+
+
+class Worker(Process):
+    """One worker process, ready when it has logged ``Worker ready``."""
+
+    kind = "worker"
+
+    def _is_ready(self, logged: str) -> bool:
+        return WORKER_READY in logged
 
 
 def web_command() -> list[str]:
-    """The Procfile's ``web`` line, with gunicorn taken from this Python's environment."""
+    """The Procfile's ``web`` line, without an address to listen on."""
+    return procfile_command("web")
+
+
+def procfile_command(kind: str) -> list[str]:
+    """The Procfile's line of ``kind``, run by this Python and its environment.
+
+    Raises ``RuntimeError`` where there is none.
+    """
     for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
-        kind, _, command = line.partition(":")
-        if kind == "web":
+        name, _, command = line.partition(":")
+        if name == kind:
             program, *arguments = shlex.split(command)
-            return [sys.executable, "-m", program, *arguments]
-    raise RuntimeError("the Procfile has no web process")
+            module = [] if program == "python" else ["-m", program]
+            return [sys.executable, *module, *arguments]
+    raise RuntimeError(f"the Procfile has no {kind} process")
 
 
 def free_port() -> int:

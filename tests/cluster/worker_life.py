@@ -1,0 +1,110 @@
+"""A worker process as short as it can be: the real queue, runner, store and delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from typing import Any, cast
+
+import psycopg
+
+import runner
+import turn_queue
+from database import open_postgres
+from delivery import Delivery
+from metrics import Metrics
+from phrases import Phrases
+from runner import Runner
+from standard_replies import StandardReplies
+from store import Answer, Store, Turn
+from turn_queue import TurnQueue, TurnWorker
+from whatsapp import WhatsApp
+
+# Long enough for a busy machine not to take the living for dead.
+STALLED_SECONDS = 2.0
+
+
+class Outbox:
+    """Twilio, as far as it takes texts and lists them; it outlives every process."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def send_text(self, to: str, text: str) -> str:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            row = connection.execute(
+                "INSERT INTO outbox (recipient, body) VALUES (%s, %s) RETURNING id", [to, text]
+            ).fetchone()
+        assert row
+        return f"SM-out-{row[0]}"
+
+    def find_text(self, to: str, text: str, *, since: float) -> str | None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            row = connection.execute(
+                "SELECT id FROM outbox WHERE recipient = %s AND body = %s", [to, text]
+            ).fetchone()
+        return f"SM-out-{row[0]}" if row else None
+
+
+class Echo:
+    """Answers with the MessageSid, after a moment, and notes who is being answered when."""
+
+    def __init__(self, url: str, delivery: Delivery) -> None:
+        self._url = url
+        self._delivery = delivery
+
+    def answer(self, turn: Turn) -> Answer:
+        self._note(turn, "asked")
+        time.sleep(random.uniform(0, 0.05))
+        self._note(turn, "answered")
+        return Answer(turn.message.sid, None)
+
+    def deliver(self, turn: Turn, answer: Answer) -> None:
+        self._delivery.send_text(turn, answer.text)
+
+    def _note(self, turn: Turn, what: str) -> None:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO notes (process, sender, sid, what) VALUES (%s, %s, %s, %s)",
+                [os.getpid(), turn.message.sender, turn.message.sid, what],
+            )
+
+
+def live(url: str) -> None:
+    """Run turns until SIGTERM, or for as long as it is let."""
+    _hurry()
+    engine = open_postgres(url, connections=4)
+    store = Store(engine=engine, note_lifetime=60)
+    outbox = cast(WhatsApp, Outbox(url))
+    delivery = Delivery(whatsapp=outbox, store=store, metrics=Metrics())
+    replies = StandardReplies(phrases=Phrases(), store=store)
+    worker = TurnWorker(
+        url=url,
+        store=store,
+        runner=Runner(store=store, talk=Echo(url, delivery), replies=replies, log_key=""),
+        queue=TurnQueue(engine=engine),
+        threads=4,
+    )
+    asyncio.run(_work(worker))
+    os._exit(0)
+
+
+async def _work(worker: TurnWorker) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await worker.work(stop, grace=10)
+
+
+def _hurry() -> None:
+    faster: dict[str, Any] = {
+        "HEARTBEAT_SECONDS": 0.1,
+        "STALLED_SECONDS": STALLED_SECONDS,
+        "PAUSE_SECONDS": STALLED_SECONDS,
+        "TAKE_OVER_SECONDS": 0.2,
+        "POLL_SECONDS": 0.2,
+    }
+    vars(turn_queue).update(faster)
+    runner.RETRY_SECONDS = 0.05

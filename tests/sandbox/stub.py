@@ -1,0 +1,44 @@
+"""What the Procfile's processes are like from outside, without a bridge in them.
+
+``web --bind HOST:PORT`` answers with its PID; ``worker`` says that it is ready; ``child`` is a
+worker that starts another process of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+COMMAND = [sys.executable, __file__]
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = str(os.getpid()).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main() -> None:
+    kind, *arguments = sys.argv[1:]
+    if kind == "web":
+        host, _, port = arguments[1].partition(":")
+        ThreadingHTTPServer((host, int(port)), _Answer).serve_forever()
+    if kind == "child":
+        subprocess.Popen(["sleep", "600"])
+    if kind == "dies":
+        sys.exit("it has no settings")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    print("Worker ready on", os.environ.get("DATABASE_URL"))
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The one address in front of several webs."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from sandbox.bridge import free_port
+from sandbox.front import Front
+
+TIMEOUT = 30.0
+
+
+@contextmanager
+def listening(count: int) -> Iterator[list[socket.socket]]:
+    """``count`` sockets that listen, in place of webs."""
+    with ExitStack() as stack:
+        webs = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        for web in webs:
+            web.settimeout(TIMEOUT)
+        yield webs
+
+
+def port(web: socket.socket) -> int:
+    return int(web.getsockname()[1])
+
+
+def call(front: Front) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", front.port), timeout=TIMEOUT)
+
+
+def accept(web: socket.socket) -> socket.socket:
+    connection, _ = web.accept()
+    connection.settimeout(TIMEOUT)
+    return connection
+
+
+def read(connection: socket.socket) -> bytes:
+    """All until the other side ends."""
+    return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def test_both_ways_are_passed_on_to_their_ends() -> None:
+    question, reply = b"q" * 3_000_000, b"a" * 3_000_000
+    with (
+        listening(1) as [web],
+        Front(ports=[port(web)]) as front,
+        call(front) as caller,
+        accept(web) as asked,
+        ThreadPoolExecutor() as pool,
+    ):
+        sent = pool.submit(caller.sendall, question)
+        assert asked.recv(1) == b"q"
+        heard = pool.submit(read, asked)
+        sent.result()
+        # Half closed: the question ended, the answer is still to come.
+        caller.shutdown(socket.SHUT_WR)
+        assert heard.result() == question[1:]
+        answered = pool.submit(read, caller)
+        asked.sendall(reply)
+        asked.shutdown(socket.SHUT_WR)
+        assert answered.result() == reply
+
+
+def test_the_webs_take_turns() -> None:
+    with listening(3) as webs, Front(ports=[port(web) for web in webs]) as front:
+        for _ in range(2):
+            for web in webs:
+                with call(front), accept(web):
+                    pass
+
+
+def test_a_web_that_is_down_is_skipped_by_callers_that_come_at_once() -> None:
+    with (
+        listening(1) as [web],
+        Front(ports=[free_port(), port(web), free_port()]) as front,
+        ExitStack() as stack,
+    ):
+        for _ in range(30):
+            stack.enter_context(call(front))
+        for _ in range(30):
+            stack.enter_context(accept(web))
+
+
+def test_a_caller_is_hung_up_on_where_no_web_is_up() -> None:
+    with Front(ports=[free_port(), free_port()]) as front, call(front) as caller:
+        assert caller.recv(1) == b""
+
+
+def test_the_caller_learns_that_its_web_died() -> None:
+    with listening(1) as [web], Front(ports=[port(web)]) as front, call(front) as caller:
+        accept(web).close()
+        assert caller.recv(1) == b""
+
+
+def test_a_stopped_front_hangs_up_and_starts_again_at_its_address() -> None:
+    with listening(1) as [web]:
+        front = Front(ports=[port(web)])
+        front.start()
+        with call(front) as caller, accept(web) as asked:
+            front.stop()
+            assert caller.recv(1) == b""
+            assert asked.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            call(front)
+        with front, call(front), accept(web):
+            pass
+
+
+def test_a_port_that_is_taken_is_refused() -> None:
+    with listening(1) as [web], pytest.raises(OSError, match="in use"):
+        Front(ports=[], port=port(web)).start()

@@ -1,0 +1,152 @@
+"""The processes of the Procfile, and many of them as one cluster."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from sandbox.bridge import Bridge, BridgeDied, Process, Worker, procfile_command, web_command
+from sandbox.cluster import Cluster
+from tests.sandbox.stub import COMMAND
+from tests.sandbox.waiting import wait_until, wait_until_ended
+
+
+def worker(folder: Path, kind: str = "worker") -> Worker:
+    return Worker(log_file=folder / "worker.log", command=[*COMMAND, kind])
+
+
+def answer(url: str) -> int:
+    """The PID of the web that answers."""
+    return int(requests.get(url, timeout=10).text)
+
+
+def family(process: Process) -> list[psutil.Process]:
+    first = psutil.Process(process.pid)
+    return [first, *first.children(recursive=True)]
+
+
+def wait_for_state(process: psutil.Process, *states: str) -> None:
+    wait_until(lambda: process.status() in states, f"{process} being {states}")
+
+
+def test_the_procfile_says_how_the_web_is_started() -> None:
+    assert web_command() == [sys.executable, "-m", "gunicorn", "app:create_app()"]
+
+
+def test_a_line_of_python_is_run_by_this_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "Procfile").write_text("web: gunicorn app\nworker: python worker.py --all\n")
+    monkeypatch.setattr("sandbox.bridge.ROOT", tmp_path)
+    assert procfile_command("worker") == [sys.executable, "worker.py", "--all"]
+    with pytest.raises(RuntimeError, match="no clock process"):
+        procfile_command("clock")
+
+
+def test_a_worker_is_started_once_it_says_so_and_each_time(tmp_path: Path) -> None:
+    process = worker(tmp_path)
+    process.settings = {"DATABASE_URL": "postgres://somewhere"}
+    with process:
+        assert process.log() == "Worker ready on postgres://somewhere\n"
+        process.kill()
+        process.start()
+        # The first start's line did not count for the second.
+        assert process.log().count("Worker ready") == 2
+        assert process.stop() == 0
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = process.pid
+
+
+def test_a_process_that_dies_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BridgeDied, match="it has no settings"):
+        worker(tmp_path, "dies").start()
+
+
+def test_a_process_is_killed_with_its_children(tmp_path: Path) -> None:
+    process = worker(tmp_path, "child")
+    process.start()
+    members = family(process)
+    process.kill()
+    assert len(members) == 2
+    wait_until_ended(members)
+
+
+def test_a_process_is_paused_with_its_children(tmp_path: Path) -> None:
+    with worker(tmp_path, "child") as process:
+        members = family(process)
+        process.pause()
+        for member in members:
+            wait_for_state(member, psutil.STATUS_STOPPED)
+        process.resume()
+        for member in members:
+            wait_for_state(member, psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING)
+        process.kill()
+
+
+def test_a_paused_process_can_be_stopped(tmp_path: Path) -> None:
+    with worker(tmp_path) as process:
+        process.pause()
+        assert process.stop() == 0
+
+
+def test_figures_are_of_a_process_and_its_children(tmp_path: Path) -> None:
+    with worker(tmp_path) as alone:
+        assert alone.threads() == 1
+        memory = alone.resident_memory()
+        assert 2**20 < memory < 2**30
+    with worker(tmp_path, "child") as both:
+        assert both.threads() == 2
+        both.kill()
+
+
+def test_a_bridge_answers_at_its_address(tmp_path: Path) -> None:
+    with Bridge(log_file=tmp_path / "web.log", command=[*COMMAND, "web"]) as bridge:
+        assert answer(bridge.url) == bridge.pid
+
+
+def cluster(folder: Path, worker_kind: str = "worker") -> Cluster:
+    return Cluster(
+        folder=folder,
+        database_url="postgres://somewhere",
+        web_command=[*COMMAND, "web"],
+        worker_command=[*COMMAND, worker_kind],
+    )
+
+
+def test_a_cluster_has_one_address(tmp_path: Path) -> None:
+    with cluster(tmp_path) as many:
+        assert {answer(many.url) for _ in range(4)} == {web.pid for web in many.webs}
+        many.webs[0].kill()
+        assert {answer(many.url) for _ in range(4)} == {many.webs[1].pid}
+        many.webs[0].start()
+        assert {answer(many.url) for _ in range(4)} == {web.pid for web in many.webs}
+        assert many.stop() == [-signal.SIGTERM, -signal.SIGTERM, 0, 0]
+    with pytest.raises(requests.ConnectionError):
+        answer(many.url)
+
+
+def test_all_processes_of_a_cluster_know_the_database_and_the_address(tmp_path: Path) -> None:
+    many = cluster(tmp_path)
+    many.settings = {"LOG_LEVEL": "DEBUG"}
+    with many:
+        shared = {"DATABASE_URL": "postgres://somewhere", "PUBLIC_URL": many.url}
+        for process in many.processes:
+            assert process.settings == shared | {"LOG_LEVEL": "DEBUG"}
+        assert many.log().count("Worker ready on postgres://somewhere") == 2
+        assert len({process.state_dir for process in many.processes}) == 4
+
+
+def test_a_cluster_that_does_not_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    many = cluster(tmp_path, "dies")
+    with pytest.raises(BridgeDied):
+        many.start()
+    for process in many.processes:
+        with pytest.raises(RuntimeError, match="not running"):
+            _ = process.pid
+    with pytest.raises(requests.ConnectionError):
+        answer(many.url)
