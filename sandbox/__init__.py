@@ -19,7 +19,7 @@ from sandbox.pace import INSTANT, Pace
 from sandbox.speech import Speech
 from sandbox.twilio.standin import TwilioStandIn
 
-__all__ = ["PORTS", "Sandbox"]
+__all__ = ["CREDENTIALS", "PORTS", "Sandbox"]
 
 # Where `python -m sandbox` listens, in a row.
 PORTS = {"control": 5100, "twilio": 5101, "cdn": 5102, "agentforce": 5103, "elevenlabs": 5104}

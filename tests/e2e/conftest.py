@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -8,10 +9,15 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
+from sandbox.cluster import Cluster
+from sandbox.postgres import Postgres
 from sandbox.speech.fixture import FixtureSpeech
 from tests.e2e.world import World
 
 StartWorld = Callable[..., AbstractContextManager[World]]
+StartCluster = Callable[..., AbstractContextManager[tuple[World, Cluster]]]
+
+_names = (f"cluster{number}" for number in itertools.count(1))
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +25,10 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
     """Starts a sandbox and a bridge with settings of the test's own."""
 
     @contextmanager
-    def start(**settings: str) -> Iterator[World]:
+    def start(*, helpdesk_file: Path | None = None, **settings: str) -> Iterator[World]:
         speech = FixtureSpeech()
         log_file: Path = tmp_path_factory.mktemp("bridge") / "log"
-        with Sandbox(speech=speech) as sandbox:
+        with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
             bridge = Bridge(log_file=log_file)
             sandbox.connect(bridge.url)
             bridge.settings = sandbox.environment(bridge.url) | settings
@@ -50,3 +56,40 @@ def world(common_world: World) -> Iterator[World]:
     common_world.begin()
     yield common_world
     common_world.check()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> StartCluster:
+    """Starts a sandbox and a bridge of several processes on a database of their own."""
+
+    @contextmanager
+    def start(
+        *, webs: int = 2, workers: int = 2, helpdesk_file: Path | None = None, **settings: str
+    ) -> Iterator[tuple[World, Cluster]]:
+        speech = FixtureSpeech()
+        cluster = Cluster(
+            folder=tmp_path_factory.mktemp("cluster"),
+            database_url=server.database(next(_names)),
+            webs=webs,
+            workers=workers,
+        )
+        with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
+            # Every process fetches a token of its own, and so does what is started in its place.
+            sandbox.agentforce.token_clients = 100
+            sandbox.connect(cluster.url)
+            cluster.settings = sandbox.environment(cluster.url) | settings
+            cluster.start()
+            try:
+                world = World(sandbox=sandbox, speech=speech, bridge=cluster.webs[0])
+                world.begin()
+                yield world, cluster
+            finally:
+                cluster.kill()
+
+    return start

@@ -7,12 +7,10 @@ import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 import psycopg
-import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +22,7 @@ from runner import ATTEMPTS
 from sandbox.postgres import Postgres
 from shared_inbox import SharedInbox
 from store import Store
-from tests.cluster.worker_life import live
+from tests.e2e.worker_life import live
 from turn_queue import TurnQueue
 
 PATIENCE = 60.0
@@ -37,13 +35,7 @@ CREATE TABLE notes (id serial PRIMARY KEY, process int, sender text, sid text, w
 
 # Children of a process that has everything loaded start within milliseconds.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.cluster.worker_life"])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
+processes.set_forkserver_preload(["tests.e2e.worker_life"])
 
 
 class History:

@@ -1,0 +1,235 @@
+"""Two web processes and two workers on one database, as users and operators see them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import requests
+
+from sandbox import CREDENTIALS
+from sandbox.bridge import Bridge, Process
+from sandbox.cluster import Cluster
+from sandbox.faults import Fault
+from sandbox.postgres import Postgres
+from sandbox.twilio.messages import Outbound
+from sandbox.twilio.webhook import post, sign
+from tests.e2e.conftest import StartCluster
+from tests.e2e.world import World
+from tests.sandbox.waiting import wait_until
+
+QUESTION = "How do I register an electronic invoice?"
+ANSWER = "To register an electronic invoice"
+# Longer than any test takes: what hangs is still hanging when the process dies.
+FOR_EVER = 60.0
+# What the smallest plan allows for one web and two workers (docs/scaling.md).
+SMALLEST_PLAN = 20
+
+
+@pytest.fixture(scope="module")
+def common_cluster(start_cluster: StartCluster) -> Iterator[tuple[World, Cluster]]:
+    with start_cluster() as both:
+        yield both
+
+
+@pytest.fixture
+def world(common_cluster: tuple[World, Cluster]) -> Iterator[World]:
+    world, _ = common_cluster
+    world.begin()
+    yield world
+    world.check()
+
+
+@pytest.fixture
+def cluster(common_cluster: tuple[World, Cluster]) -> Cluster:
+    return common_cluster[1]
+
+
+def test_text_and_voice_are_answered(world: World) -> None:
+    user = world.user()
+    world.twilio.speak(user, world.note(QUESTION))
+    voice = world.twilio.wait_for_voice(user)
+    text, _ = world.answers(user, 2)
+    assert text.body.startswith(ANSWER)
+    assert world.hear(voice).startswith(ANSWER)
+    world.expect_no_more(user, 2)
+
+
+def test_any_web_serves_any_voice_note(world: World, cluster: Cluster) -> None:
+    user = world.user()
+    world.twilio.speak(user, world.note(QUESTION))
+    voice = world.twilio.wait_for_voice(user)
+    assert voice.media_url
+    path = urlsplit(voice.media_url).path
+    for web in cluster.webs:
+        assert requests.get(web.url + path, timeout=10).content == voice.audio
+
+
+def test_a_message_that_both_webs_get_is_one_turn(world: World, cluster: Cluster) -> None:
+    user = world.user()
+    form = world.twilio.forms.text(user, "hello")
+    signature = sign(f"{cluster.url}/", form, CREDENTIALS["TWILIO_AUTH_TOKEN"])
+    webs = itertools.islice(itertools.cycle(cluster.webs), 49)
+    with ThreadPoolExecutor(50) as pool:
+        first = pool.submit(world.twilio.deliver, form)
+        # Signed for the public address, posted to each web itself.
+        others = list(pool.map(lambda web: post(f"{web.url}/", form, signature=signature), webs))
+    assert [first.result().status, *(other.status_code for other in others)] == [200] * 50
+    world.answers(user, 1)
+    world.expect_no_more(user, 1)
+
+
+def test_messages_of_a_sender_keep_their_order_over_all_processes(world: World) -> None:
+    """The next one starts as soon as the lock is free, not when a worker looks again."""
+    user = world.user()
+    for text in ("hello", "What are the tax codes?", "thanks") * 4:
+        assert world.twilio.say(user, text).status == 200
+    bodies = [message.body[:6] for message in world.answers(user, 12)]
+    assert bodies == ["Hello!", "Most l", "You're"] * 4
+
+
+def test_metrics_and_health_of_any_web_are_of_all(world: World, cluster: Cluster) -> None:
+    user = world.user()
+    world.twilio.say(user, "hello")
+    world.answers(user, 1)
+
+    def answered(web: Bridge) -> tuple[int, int]:
+        metrics = requests.get(f"{web.url}/metrics", timeout=10).json()
+        return metrics["counters"]["messages_received"], metrics["counters"]["turns_answered"]
+
+    def all_agree() -> bool:
+        received, answered_ = zip(*map(answered, cluster.webs), strict=True)
+        return len({*received, *answered_}) == 1 and received[0] > 0
+
+    wait_until(all_agree, "the same figures everywhere, with a turn answered for each message")
+    for web in cluster.webs:
+        health = requests.get(f"{web.url}/health", timeout=10)
+        assert (health.status_code, health.json()["workers"]) == (200, 2)
+    text = requests.get(f"{cluster.url}/metrics?format=prometheus", timeout=10).text
+    assert 'process="worker-' in text
+
+
+def test_a_session_is_started_once_wherever_it_is_warmed(world: World) -> None:
+    """The web starts it when the message arrives; a worker that gets the turn waits for it."""
+    world.sandbox.faults.add(Fault("agentforce", "session", "hang", seconds=0.5, times=None))
+    users = [world.user() for _ in range(10)]
+    for user in users:
+        world.twilio.say(user, "hello")
+    for user in users:
+        world.answers(user, 1)
+    assert len(world.sandbox.ledger.calls("agentforce", "session")) == len(users)
+
+
+def test_the_smallest_database_plan_is_enough(
+    start_cluster: StartCluster, server: Postgres
+) -> None:
+    """Under load one web and two workers open fewer connections than it has."""
+    with start_cluster(webs=1, workers=2) as (world, cluster):
+        name = urlsplit(cluster.database_url).path.strip("/")
+        users = [world.user() for _ in range(60)]
+        most = 0
+        with ThreadPoolExecutor(20) as pool:
+            said = [pool.submit(world.twilio.say, user, "hello") for user in users]
+            while not all(each.done() for each in said):
+                most = max(most, server.connections(name))
+        for user in users:
+            world.answers(user, 1)
+        assert 0 < max(most, server.connections(name)) < SMALLEST_PLAN
+
+
+def test_what_a_killed_worker_ran_is_answered_by_another_once(start_cluster: StartCluster) -> None:
+    with start_cluster() as (world, cluster):
+        user = world.user()
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER))
+        world.twilio.speak(user, world.note(QUESTION))
+        world.twilio.say(user, "thanks")
+        asking = worker_that_asks(world, cluster)
+        asking.kill()
+        world.sandbox.agentforce.forget_sessions()
+        first, *_ = world.answers(user, 3, timeout=60)
+        assert first.body.startswith(ANSWER)
+        assert [message.body[:6] for message in texts(world, user)] == ["To reg", "You're"]
+
+
+def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) -> None:
+    """Another takes over; when it wakes up it ends itself, and is not believed meanwhile."""
+    with start_cluster() as (world, cluster):
+        user = world.user()
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3))
+        world.twilio.say(user, "hello")
+        asking = worker_that_asks(world, cluster)
+        asking.pause()
+        world.sandbox.agentforce.forget_sessions()
+        world.answers(user, 1, timeout=60)
+        asking.resume()
+        wait_until(lambda: "was paused" in asking.log(), "the end of the paused worker")
+        world.expect_no_more(user, 1)
+
+
+def test_a_worker_that_is_stopped_finishes_what_it_runs(start_cluster: StartCluster) -> None:
+    with start_cluster(webs=1, workers=1) as (world, cluster):
+        user = world.user()
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1))
+        world.twilio.say(user, "hello")
+        world.twilio.say(user, "thanks")
+        world.sandbox.ledger.wait_for(lambda: world.sandbox.ledger.calls("agentforce", "ask"))
+        (worker,) = cluster.workers
+        assert worker.stop() == 0
+        assert [message.body[:6] for message in texts(world, user)] == ["Hello!"]
+        health = requests.get(f"{cluster.url}/health", timeout=10).json()
+        assert (health["waiting"], health["running"]) == (1, 0)
+        worker.start()
+        assert world.answers(user, 2)[1].body.startswith("You're")
+
+
+def test_without_a_worker_messages_wait_and_health_says_so(start_cluster: StartCluster) -> None:
+    with start_cluster(webs=1, workers=1) as (world, cluster):
+        (worker,) = cluster.workers
+        worker.kill()
+        user = world.user()
+        assert world.twilio.say(user, "hello").status == 200
+
+        def status() -> int:
+            return requests.get(f"{cluster.url}/health", timeout=10).status_code
+
+        assert status() == 200
+        wait_until(lambda: status() == 503, "that health notices")
+        worker.start()
+        world.answers(user, 1)
+        assert status() == 200
+
+
+def test_a_database_that_restarts_loses_nothing(
+    start_cluster: StartCluster, server: Postgres
+) -> None:
+    with start_cluster() as (world, _):
+        users = [world.user() for _ in range(5)]
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1, times=None))
+        for user in users:
+            world.twilio.say(user, "hello")
+        world.sandbox.ledger.wait_for(lambda: world.sandbox.ledger.calls("agentforce", "ask"))
+        server.restart()
+        world.sandbox.faults.clear()
+        for user in users:
+            world.answers(user, 1, timeout=60)
+            world.expect_no_more(user, 1)
+
+
+def worker_that_asks(world: World, cluster: Cluster) -> Process:
+    """The worker in whose turn the agent is being asked."""
+    world.sandbox.ledger.wait_for(lambda: world.sandbox.ledger.calls("agentforce", "ask"))
+    return next(worker for worker in cluster.workers if talks_with_agent(world, worker))
+
+
+def talks_with_agent(world: World, worker: Process) -> bool:
+    port = urlsplit(world.sandbox.agentforce.url).port
+    connections = psutil.Process(worker.pid).net_connections()
+    return any(connection.raddr and connection.raddr.port == port for connection in connections)
+
+
+def texts(world: World, user: str) -> list[Outbound]:
+    return [message for message in world.twilio.messages(user) if not message.media_url]
