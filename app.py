@@ -153,7 +153,7 @@ def _add_metrics(app: Flask, parts: WebParts) -> None:
 def _add_health(app: Flask, parts: WebParts) -> None:
     @app.get("/health")
     def health() -> tuple[dict[str, object], int, dict[str, str]]:
-        report = parts.health.check()
+        report = parts.base.health.check()
         return report.to_json(), 200 if report.healthy else 503, {"Cache-Control": "no-store"}
 
 

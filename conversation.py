@@ -124,9 +124,17 @@ class Conversation:
     def _awaited(self, turn: Turn, answer: Future[Answer]) -> Answer:
         """The answer, with a word to the sender if it takes long."""
         wait([answer], timeout=self._settings.STILL_WORKING_AFTER)
-        if not answer.done() and self._send_line(turn, "notice", "still_working"):
-            self._metrics.count("still_working_sent")
+        if not answer.done():
+            self._say_still_working(turn)
         return answer.result()
+
+    def _say_still_working(self, turn: Turn) -> None:
+        try:
+            if self._send_line(turn, "notice", "still_working"):
+                self._metrics.count("still_working_sent")
+        except StoreError as error:
+            # The agent is being asked; whatever happens, nobody must begin that anew.
+            log.warning("Sender could not be told", error=type(error).__name__)
 
     def _answer(self, message: Inbound) -> Answer:
         if message.kind is Kind.UNSUPPORTED:

@@ -55,7 +55,7 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
 
     def finish() -> None:
         try:
-            if not parts.inbox.close(TURN_SECONDS):
+            if not parts.close(TURN_SECONDS):
                 worker.log.warning("Stopping with turns unfinished; the next start takes them up")
         finally:
             leave(signal.SIGTERM, None)

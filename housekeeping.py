@@ -8,6 +8,7 @@ import time
 import structlog
 
 from agentforce import Agentforce
+from health import Health
 from store import Store
 
 log = structlog.get_logger(__name__)
@@ -21,10 +22,17 @@ class Housekeeper:
     """A thread that tidies up every minute; ``retention`` and ``session_idle`` are seconds."""
 
     def __init__(
-        self, *, store: Store, agent: Agentforce, retention: float, session_idle: float
+        self,
+        *,
+        store: Store,
+        agent: Agentforce,
+        health: Health,
+        retention: float,
+        session_idle: float,
     ) -> None:
         self._store = store
         self._agent = agent
+        self._health = health
         self._retention = retention
         self._session_idle = session_idle
         self._stopped = threading.Event()
@@ -42,6 +50,7 @@ class Housekeeper:
         """
         if not self._store.lease("housekeeping", INTERVAL / 2):
             return
+        self._warn()
         purged = self._store.purge(before=time.time() - self._retention)
         if purged:
             log.info("Old turns purged", turns=purged)
@@ -51,6 +60,15 @@ class Housekeeper:
             # Ending the ones before took a while; the sender may have come back since.
             if session and session.used_at < idle_since:
                 self._agent.end(sender, "Expiration")
+
+    def _warn(self) -> None:
+        report = self._health.check()
+        if report.database and not report.healthy:
+            log.error(
+                "Turns wait and no worker runs them; start one (heroku ps:scale worker=1)",
+                waiting=report.waiting,
+                running=report.running,
+            )
 
     def _run(self) -> None:
         while not self._stopped.wait(INTERVAL):

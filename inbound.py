@@ -48,14 +48,15 @@ def read_message(form: Mapping[str, str]) -> Inbound:
     sender = _sender(form.get("From", ""))
     if not SID.fullmatch(sid):
         raise MalformedRequest("MessageSid is missing or not a SID")
-    if not sender or len(sender) > ADDRESS_LIMIT:
-        raise MalformedRequest("From is missing or too long")
+    # PostgreSQL cannot hold a NUL.
+    if not sender or len(sender) > ADDRESS_LIMIT or "\0" in sender:
+        raise MalformedRequest("From is missing or not an address")
     kind = _kind(form)
     text = _place(form) if kind is Kind.LOCATION else clean(_words(form)).strip()
     if kind is Kind.TEXT and not text:
         kind = Kind.UNSUPPORTED
     return Inbound(
-        sid=sid, sender=sender, kind=kind, text=text, media_url=form.get("MediaUrl0", "")
+        sid=sid, sender=sender, kind=kind, text=text, media_url=clean(form.get("MediaUrl0", ""))
     )
 
 

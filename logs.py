@@ -59,6 +59,7 @@ def configure_logging(*, level: str, form: str) -> None:
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
     )
     handler = logging.StreamHandler()
+    handler.addFilter(_without_details)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -71,6 +72,13 @@ def configure_logging(*, level: str, form: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _without_details(record: logging.LogRecord) -> bool:
+    """PostgreSQL names the keys that are in conflict, and senders are keys of the queue."""
+    if record.name.startswith("procrastinate"):
+        record.exc_info = None
+    return True
 
 
 def hashed(sender: str, *, key: str) -> str:

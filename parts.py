@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -61,8 +60,10 @@ class Base:
     store: Store
     replies: StandardReplies
     agent: Agentforce
+    health: Health
     housekeeper: Housekeeper
     engine: Engine
+    # Keeps other processes off the SQLite file.
     held: IO[str] | None
 
 
@@ -73,8 +74,19 @@ class WebParts:
     base: Base
     inbox: AnyInbox
     prewarmer: Prewarmer
-    figures: Callable[[], dict[str, Figures]]
-    health: Health
+    # Only where several processes share a database.
+    shared: SharedMetrics | None = None
+
+    def figures(self) -> dict[str, Figures]:
+        """By process; where there is but one it has no name."""
+        return self.shared.figures() if self.shared else {"": self.base.metrics.figures()}
+
+    def close(self, timeout: float) -> bool:
+        """Let running turns finish and figures be kept; ``False`` if some turns still run."""
+        finished = self.inbox.close(timeout)
+        if self.shared:
+            self.shared.stop()
+        return finished
 
 
 @dataclass(frozen=True)
@@ -101,8 +113,7 @@ def build_web(settings: Settings) -> WebParts:
         prewarmer=Prewarmer(
             agent=base.agent, pool=ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
         ),
-        figures=shared.figures,
-        health=Health(backlog=base.store.backlog, workers=partial(count_workers, base.store)),
+        shared=shared,
     )
 
 
@@ -128,15 +139,20 @@ def _base(settings: Settings) -> Base:
     metrics = Metrics()
     store = Store(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
     agent = _agent(settings, store, metrics)
+    # Without workers elsewhere this process is its own.
+    workers = partial(count_workers, store) if settings.DATABASE_URL else lambda: 1
+    health = Health(backlog=store.backlog, workers=workers)
     return Base(
         settings=settings,
         metrics=metrics,
         store=store,
         replies=StandardReplies(phrases=Phrases(default=settings.DEFAULT_LANGUAGE), store=store),
         agent=agent,
+        health=health,
         housekeeper=Housekeeper(
             store=store,
             agent=agent,
+            health=health,
             retention=settings.RETENTION_HOURS * 3600,
             session_idle=settings.AGENTFORCE_SESSION_IDLE,
         ),
@@ -160,14 +176,7 @@ def _alone(base: Base) -> WebParts:
         suspects=ThreadPoolExecutor(1, thread_name_prefix="suspect"),
         limit=base.settings.INBOX_LIMIT,
     )
-    return WebParts(
-        base=base,
-        inbox=inbox,
-        prewarmer=talk.prewarmer,
-        figures=lambda: {"": base.metrics.figures()},
-        # This process is its own worker.
-        health=Health(backlog=base.store.backlog, workers=lambda: 1),
-    )
+    return WebParts(base=base, inbox=inbox, prewarmer=talk.prewarmer)
 
 
 class _Talk:

@@ -189,10 +189,14 @@ class TurnWorker:
         """
         steady_since = time.monotonic()
         while True:
+            asleep = time.monotonic()
             await asyncio.sleep(TAKE_OVER_SECONDS)
             try:
                 mine = await asyncio.to_thread(self._store.lease, "take over", TAKE_OVER_SECONDS)
-                if mine and time.monotonic() - steady_since > STALLED_SECONDS:
+                now = time.monotonic()
+                if now - asleep > TAKE_OVER_SECONDS + HEARTBEAT_SECONDS:
+                    steady_since = now
+                if mine and now - steady_since > STALLED_SECONDS:
                     await self._revive_stalled()
                     await asyncio.to_thread(self._put_forgotten)
             except (ProcrastinateException, StoreError) as error:
@@ -203,8 +207,7 @@ class TurnWorker:
         manager = self._app.job_manager
         stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
         for job in stalled:
-            turn_id = int(str(job.task_kwargs["turn"]))
-            turn = await asyncio.to_thread(self._store.oldest_beside, turn_id)
+            turn = await asyncio.to_thread(self._store.oldest_beside, _turn_id(job))
             suspect = turn is not None and turn.attempts == ATTEMPTS - 1
             await manager.retry_job(job, queue=SUSPECTS if suspect else QUEUE)
             log.warning("Turn of a dead worker taken over", turn=turn and turn.message.sid)
@@ -228,6 +231,10 @@ class _HandBack(BaseRetryStrategy):
         if isinstance(exception, Stopping):
             return RetryDecision()
         return RetryDecision(retry_in={"seconds": RETRY_SECONDS})
+
+
+def _turn_id(job: Job) -> int:
+    return int(str(job.task_kwargs["turn"]))
 
 
 async def _watch_for_pauses() -> None:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from sandbox.postgres import Postgres
 
 # No test fails because its machine is slow: the first text of a run alone takes seconds where
 # Hypothesis has yet to build its table of characters. What is left out here is as Hypothesis
@@ -12,3 +17,10 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("any-machine")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server of the run's own."""
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server

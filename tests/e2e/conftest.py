@@ -59,12 +59,6 @@ def world(common_world: World) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> StartCluster:
     """Starts a sandbox and a bridge of several processes on a database of their own."""
 

@@ -12,7 +12,7 @@ import requests
 from database import FILE_NAME, hold
 from errors import SettingsError
 from sandbox.agentforce.events import StreamStyle
-from sandbox.bridge import ROOT, web_command
+from sandbox.bridge import ROOT, procfile_command
 from sandbox.faults import Fault
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
@@ -183,9 +183,10 @@ def test_the_metrics_come_in_the_form_that_is_asked_for(
     assert answer.headers["Content-Type"].startswith(kind)
 
 
-def test_a_missing_setting_stops_the_start_with_one_sentence() -> None:
+@pytest.mark.parametrize("kind", ["web", "worker"])
+def test_a_missing_setting_stops_the_start_with_one_sentence(kind: str) -> None:
     done = subprocess.run(
-        web_command(),
+        procfile_command(kind),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PORT": "0"},
         capture_output=True,
@@ -195,4 +196,19 @@ def test_a_missing_setting_stops_the_start_with_one_sentence() -> None:
     )
     assert done.returncode == 1
     assert "TWILIO_AUTH_TOKEN is missing (Twilio Console" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_without_a_shared_database_says_what_to_do(world: World) -> None:
+    done = subprocess.run(
+        procfile_command("worker"),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]} | world.sandbox.environment(world.bridge.url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Cannot start a worker: DATABASE_URL is missing")
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Opening the one file, new or old, and refusing what cannot hold it."""
+"""Opening the database, new or old, and refusing what cannot hold it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 import database
-from database import FILE_NAME, hold, open_sqlite
+from database import FILE_NAME, hold, open_postgres, open_sqlite
 from errors import SettingsError
 from inbound import Inbound, Kind
+from sandbox.postgres import Postgres
 from schema import metadata, preferences, sendings
 from store import Store, StoreError
 
@@ -33,10 +35,66 @@ def add_language(engine: Engine, sender: str, language: str) -> None:
         connection.execute(insert(preferences).values(row))
 
 
+def ours(name: str | None, kind: str, _: object) -> bool:
+    """Whether Alembic is to compare it; the queue's tables are Procrastinate's."""
+    return kind != "table" or not (name or "").startswith("procrastinate_")
+
+
+def differences(engine: Engine) -> list[object]:
+    options = {"compare_type": True, "include_name": ours}
+    with engine.connect() as connection:
+        return list(
+            compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        )
+
+
 def test_the_migrations_lead_to_the_schema(tmp_path: Path) -> None:
-    with open_sqlite(str(tmp_path)).connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
+    assert differences(open_sqlite(str(tmp_path))) == []
+
+
+def test_the_migrations_lead_to_the_schema_in_postgresql(server: Postgres) -> None:
+    """Whichever of several processes that start together is the first."""
+    url = server.database("schema")
+    with ThreadPoolExecutor(4) as pool:
+        engines = list(pool.map(lambda _: open_postgres(url, connections=1), range(4)))
+    assert differences(engines[0]) == []
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("postgresql://me:very-secret@127.0.0.1:1/bridge", "refused"),
+        ("postgresql://me:very-secret@nowhere.invalid/bridge", "nowhere.invalid"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_stops_the_start_with_one_sentence(
+    address: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        open_postgres(address, connections=1, patience=0)
+    said = str(raised.value)
+    assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", said)
+    assert reason in said
+    assert "very-secret" not in said
+
+
+def test_a_database_that_is_missing_is_named(server: Postgres) -> None:
+    with pytest.raises(SettingsError, match="does not exist"):
+        open_postgres(server.url("missing"), connections=1, patience=0)
+
+
+def test_a_server_that_is_about_to_start_is_waited_for(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with Postgres(tmp_path_factory.mktemp("restarting")) as server:
+        url = server.database("bridge")
+        server.stop()
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(open_postgres, url, connections=1)
+            server.start()
+            opening.result().dispose()
 
 
 def test_the_migrations_lead_to_the_same_constraints(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 import housekeeping
 from agentforce import Agentforce, EndReason
 from database import open_sqlite
+from health import Health
 from housekeeping import GRACE, Housekeeper
 from inbound import Inbound, Kind
 from store import AgentSession, Store
@@ -47,12 +49,43 @@ def agent(store: Store) -> Agent:
 
 
 @pytest.fixture
-def housekeeper(store: Store, agent: Agent) -> Housekeeper:
-    return Housekeeper(store=store, agent=agent, retention=DAY, session_idle=IDLE)
+def workers() -> list[str]:
+    """Those that live."""
+    return ["worker"]
+
+
+@pytest.fixture
+def housekeeper(store: Store, agent: Agent, workers: list[str]) -> Housekeeper:
+    health = Health(backlog=store.backlog, workers=lambda: len(workers))
+    return Housekeeper(store=store, agent=agent, health=health, retention=DAY, session_idle=IDLE)
 
 
 def use_session(store: Store, sender: str, *, ago: float) -> None:
     store.save_session(sender, AgentSession(f"{sender} {ago}", time.time() - ago))
+
+
+def test_the_log_says_that_nobody_runs_turns(
+    store: Store, housekeeper: Housekeeper, workers: list[str]
+) -> None:
+    store.admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
+    with capture_logs() as lines:
+        housekeeper.tidy()
+        assert not lines
+        store.void_leases()
+        workers.clear()
+        housekeeper.tidy()
+    (line,) = lines
+    assert line["log_level"] == "error"
+    assert line["waiting"] == 1
+
+
+def test_of_several_processes_one_tidies_up(store: Store, housekeeper: Housekeeper) -> None:
+    assert store.lease("housekeeping", 60)
+    turn = store.admit(Inbound(sid="old", sender="ana", kind=Kind.TEXT, received_at=0.0))
+    assert turn
+    store.finish(turn)
+    housekeeper.tidy()
+    assert store.knows("old")
 
 
 def test_finished_turns_go_when_their_time_is_over(store: Store, housekeeper: Housekeeper) -> None:

@@ -190,7 +190,7 @@ def test_a_hostile_sid_is_refused(sid: str) -> None:
         read_message(form(MessageSid=sid))
 
 
-@pytest.mark.parametrize("sender", ["", "x" * (ADDRESS_LIMIT + 1)])
+@pytest.mark.parametrize("sender", ["", "x" * (ADDRESS_LIMIT + 1), "whatsapp:+1\0"])
 def test_a_message_of_nobody_is_refused(sender: str) -> None:
     with pytest.raises(MalformedRequest):
         read_message(form(From=sender))
@@ -221,3 +221,5 @@ def test_any_form_is_read_or_malformed(fields: Form) -> None:
     assert read.sender in (fields["From"], fields["From"].replace(": ", ":+", 1))
     assert (read.text != "") or read.kind is not Kind.TEXT
     assert not set(read.text) & set("\x00\x07\x1b\r\u202e")
+    # No database takes one.
+    assert "\0" not in read.sender + read.media_url

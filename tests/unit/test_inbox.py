@@ -462,6 +462,26 @@ def test_a_turn_that_killed_the_process_too_often_is_replaced_by_a_word(
     assert told == {"SM1": None, "SM2": Answer(PHRASES.say("failed", "ar"), "ar")}
 
 
+def test_suspects_run_one_by_one_beside_the_others(store: Store, turns: Turns) -> None:
+    """Were one of them what kills, the others must not be counted with it."""
+    for number in range(4):
+        left(store, message(f"suspect {number}", f"SM{number}"), attempts=ATTEMPTS - 1)
+    left(store, message("ana", "SM9"), attempts=ATTEMPTS - 2)
+    let_go = [turns.hold(f"SM{number}") for number in range(4)]
+    with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(1) as suspects:
+        replies = StandardReplies(phrases=PHRASES, store=store)
+        runner = Runner(store=store, talk=turns, replies=replies, log_key="")
+        inbox = Inbox(store=store, runner=runner, pool=pool, suspects=suspects, limit=100)
+        inbox.recover()
+        assert turns.started["SM0"].wait(PATIENCE)
+        wait_for(lambda: turns.done["ana"] == ["SM9"])
+        begun = [turn.message.sid for turn in store.unfinished() if turn.attempts == ATTEMPTS]
+        assert begun == ["SM0"]
+        for event in let_go:
+            event.set()
+        wait_until_idle(store)
+
+
 def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
     make_inbox: MakeInbox, turns: Turns, store: Store
 ) -> None:

