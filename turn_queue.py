@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 from procrastinate import (
@@ -122,8 +123,9 @@ class TurnWorker:
                 asyncio.create_task(chore)
                 for chore in (self._beat(), self._take_over(), _watch_for_pauses())
             ]
+            stopping = asyncio.create_task(stop.wait())
             log.info("Worker ready", threads=self._threads)
-            await stop.wait()
+            await _first_of(stopping, *working, *chores)
             self._runner.stop()
             for task in working:
                 task.cancel()
@@ -168,7 +170,7 @@ class TurnWorker:
                     delete_jobs="always",
                     install_signal_handlers=False,
                 )
-            except (ProcrastinateException, ExceptionGroup) as error:
+            except ProcrastinateException as error:
                 log.error("The queue fails; trying again", error=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -235,6 +237,13 @@ class _HandBack(BaseRetryStrategy):
 
 def _turn_id(job: Job) -> int:
     return int(str(job.task_kwargs["turn"]))
+
+
+async def _first_of(*tasks: asyncio.Task[Any]) -> None:
+    """Wait until one ends; what no task may raise ends the process, to be started anew."""
+    ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
+        task.result()
 
 
 async def _watch_for_pauses() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import imageio_ffmpeg
 
@@ -17,6 +16,7 @@ from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT, Pace
 from sandbox.speech import Speech
+from sandbox.startable import Startable
 from sandbox.twilio.standin import TwilioStandIn
 
 __all__ = ["CREDENTIALS", "PORTS", "Sandbox"]
@@ -37,7 +37,7 @@ CREDENTIALS = {
 }
 
 
-class Sandbox:
+class Sandbox(Startable):
     """The three clouds and a control server, with one ledger and one set of faults.
 
     ``ports`` are as in ``PORTS``; what it leaves out gets a free one. ``ffmpeg`` is the path of the
@@ -99,18 +99,6 @@ class Sandbox:
     def stop(self) -> None:
         for part in reversed(self._parts):
             part.stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def environment(self, public_url: str) -> dict[str, str]:
         """The ordinary settings that make a bridge at ``public_url`` use this sandbox."""

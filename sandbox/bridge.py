@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 import requests
+
+from sandbox.startable import Startable
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
@@ -34,7 +34,7 @@ class BridgeDied(RuntimeError):
     """A process ended instead of starting; the message holds the end of its log."""
 
 
-class Process:
+class Process(Startable):
     """One process of the Procfile, with its children in one process group.
 
     ``settings`` are its environment, to be set before it starts; ``command`` is what to run, by
@@ -121,18 +121,6 @@ class Process:
     def log(self) -> str:
         """Everything it has logged, earlier starts included."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _is_ready(self, logged: str) -> bool:
         """Whether it does its work; ``logged`` is what it logged since it was started."""

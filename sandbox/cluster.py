@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from sandbox.bridge import Bridge, Process, Worker
 from sandbox.front import Front
+from sandbox.startable import Startable
 
 T = TypeVar("T")
 
 
-class Cluster:
+class Cluster(Startable):
     """``webs`` web and ``workers`` worker processes, and one address in front of the webs.
 
     ``settings`` are the environment of each, to be set before they start; ``DATABASE_URL`` and
@@ -79,18 +79,6 @@ class Cluster:
     def log(self) -> str:
         """Everything they have logged, one after the other in the order of ``processes``."""
         return "".join(process.log() for process in self.processes)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _at_once(do: Callable[[Process], T], processes: Iterable[Process]) -> list[T]:

@@ -7,17 +7,16 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from sandbox.bridge import free_port
+from sandbox.startable import Startable
 
 # Enough for a burst of callers that all connect before the first is accepted.
 BACKLOG = 1024
 CHUNK = 1 << 16
 
 
-class Front:
+class Front(Startable):
     """Forwards each TCP connection to the next of ``ports`` on loopback.
 
     A port where nobody listens is skipped; where nobody listens on any, the caller is hung up on.
@@ -53,18 +52,6 @@ class Front:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop = self._thread = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._forward, "127.0.0.1", self.port, backlog=BACKLOG)

