@@ -22,6 +22,7 @@ from errors import (
     AgentMisconfigured,
     AgentUnavailable,
 )
+from leases import Leases
 from limiter import Limiter
 from metrics import Metrics
 from retrying import never_sent, parse_retry_after, patiently
@@ -63,12 +64,14 @@ class Agentforce:
         session: requests.Session,
         token: AccessToken,
         store: Store,
+        leases: Leases,
         metrics: Metrics,
         settings: Settings,
     ) -> None:
         self._http = session
         self._token = token
         self._store = store
+        self._leases = leases
         self._metrics = metrics
         self._settings = settings
         self._sequence = _Sequence()
@@ -86,11 +89,11 @@ class Agentforce:
         while True:
             if session := self._current(sender):
                 return session
-            if self._store.lease(lease, START_SECONDS):
+            if self._leases.take(lease, START_SECONDS):
                 try:
                     return self._current(sender) or self._renewed(sender)
                 finally:
-                    self._store.release(lease)
+                    self._leases.release(lease)
             time.sleep(LOOK_SECONDS)
 
     def _current(self, sender: str) -> AgentSession | None:

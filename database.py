@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import alembic.command
 import alembic.config
 from alembic.util import CommandError
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -99,6 +100,11 @@ def open_postgres(url: str, *, connections: int, patience: float = CONNECT_SECON
             f"Cannot start: the database of DATABASE_URL cannot be used ({_reason(error)})."
         ) from error
     return engine
+
+
+def upsert_of(engine: Engine) -> Callable[..., Any]:
+    """The ``INSERT`` that can say ``ON CONFLICT``, which each kind of database has of its own."""
+    return postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
 
 def hold(state_dir: str, *, patience: float = HOLD_SECONDS) -> IO[str]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from store import Backlog, Store, StoreError
+from processes import Processes
+from store import Backlog, StoreError
 
 # Turns may wait that long without a worker: one that is replaced is back by then.
 PATIENCE_SECONDS = 5.0
@@ -42,9 +43,9 @@ class Report:
         }
 
 
-def count_workers(store: Store) -> int:
+def count_workers(processes: Processes) -> int:
     """How many worker processes have reported lately."""
-    return store.count_alive("worker", since=time.time() - SILENCE_SECONDS)
+    return processes.count_alive("worker", since=time.time() - SILENCE_SECONDS)
 
 
 class Health:

@@ -9,6 +9,8 @@ import structlog
 
 from agentforce import Agentforce
 from health import Health
+from leases import Leases
+from processes import Processes
 from store import Store
 
 log = structlog.get_logger(__name__)
@@ -25,12 +27,16 @@ class Housekeeper:
         self,
         *,
         store: Store,
+        leases: Leases,
+        processes: Processes,
         agent: Agentforce,
         health: Health,
         retention: float,
         session_idle: float,
     ) -> None:
         self._store = store
+        self._leases = leases
+        self._processes = processes
         self._agent = agent
         self._health = health
         self._retention = retention
@@ -48,10 +54,13 @@ class Housekeeper:
 
         Of several processes one does it.
         """
-        if not self._store.lease("housekeeping", INTERVAL / 2):
+        if not self._leases.take("housekeeping", INTERVAL / 2):
             return
         self._warn()
-        purged = self._store.purge(before=time.time() - self._retention)
+        old = time.time() - self._retention
+        self._leases.purge()
+        self._processes.purge(before=old)
+        purged = self._store.purge(before=old)
         if purged:
             log.info("Old turns purged", turns=purged)
         idle_since = time.time() - self._session_idle - GRACE

@@ -10,6 +10,7 @@ from enum import Enum
 import structlog
 
 from inbound import Inbound
+from leases import Leases
 from runner import ATTEMPTS, Runner, Stopping
 from store import Store, StoreError, Turn
 
@@ -32,9 +33,17 @@ class Inbox:
     """
 
     def __init__(
-        self, *, store: Store, runner: Runner, pool: Executor, suspects: Executor, limit: int
+        self,
+        *,
+        store: Store,
+        leases: Leases,
+        runner: Runner,
+        pool: Executor,
+        suspects: Executor,
+        limit: int,
     ) -> None:
         self._store = store
+        self._leases = leases
         self._runner = runner
         self._pool = pool
         self._suspects = suspects
@@ -69,7 +78,7 @@ class Inbox:
 
         To be called before anything is accepted, so that what is older runs first, and once.
         """
-        self._store.void_leases()
+        self._leases.void()
         left = self._store.unfinished()
         with self._changed:
             for turn in left:

@@ -21,12 +21,14 @@ from health import Health, count_workers
 from housekeeping import Housekeeper
 from inbound import Inbound
 from inbox import Acceptance, Inbox
+from leases import Leases
 from logs import ContextPool
 from media import Media
 from metrics import Metrics
 from narration import Narrator
 from phrases import Phrases
 from prewarming import Prewarmer
+from processes import Processes
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
@@ -58,6 +60,8 @@ class Base:
     settings: Settings
     metrics: Metrics
     store: Store
+    leases: Leases
+    processes: Processes
     replies: StandardReplies
     agent: Agentforce
     health: Health
@@ -105,7 +109,7 @@ def build_web(settings: Settings) -> WebParts:
     if not settings.DATABASE_URL:
         return _alone(base)
     queue = TurnQueue(engine=base.engine)
-    shared = SharedMetrics(metrics=base.metrics, store=base.store, kind="web")
+    shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="web")
     shared.start()
     return WebParts(
         base=base,
@@ -124,11 +128,12 @@ def build_worker(settings: Settings) -> WorkerParts:
     worker = TurnWorker(
         url=settings.DATABASE_URL,
         store=base.store,
+        leases=base.leases,
         runner=talk.runner,
         queue=TurnQueue(engine=base.engine),
         threads=settings.TURN_THREADS,
     )
-    shared = SharedMetrics(metrics=base.metrics, store=base.store, kind="worker")
+    shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="worker")
     return WorkerParts(base=base, worker=worker, shared=shared, speech=talk.speech)
 
 
@@ -138,19 +143,24 @@ def _base(settings: Settings) -> Base:
     engine = open_database(settings)
     metrics = Metrics()
     store = Store(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
-    agent = _agent(settings, store, metrics)
+    leases, processes = Leases(engine=engine), Processes(engine=engine)
+    agent = _agent(settings, store, leases, metrics)
     # Without workers elsewhere this process is its own.
-    workers = partial(count_workers, store) if settings.DATABASE_URL else lambda: 1
+    workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
     health = Health(backlog=store.backlog, workers=workers)
     return Base(
         settings=settings,
         metrics=metrics,
         store=store,
+        leases=leases,
+        processes=processes,
         replies=StandardReplies(phrases=Phrases(default=settings.DEFAULT_LANGUAGE), store=store),
         agent=agent,
         health=health,
         housekeeper=Housekeeper(
             store=store,
+            leases=leases,
+            processes=processes,
             agent=agent,
             health=health,
             retention=settings.RETENTION_HOURS * 3600,
@@ -161,16 +171,24 @@ def _base(settings: Settings) -> Base:
     )
 
 
-def _agent(settings: Settings, store: Store, metrics: Metrics) -> Agentforce:
+def _agent(settings: Settings, store: Store, leases: Leases, metrics: Metrics) -> Agentforce:
     session = requests_session(settings, width=settings.TURN_THREADS)
     token = AccessToken(session=session, settings=settings, metrics=metrics)
-    return Agentforce(session=session, token=token, store=store, metrics=metrics, settings=settings)
+    return Agentforce(
+        session=session,
+        token=token,
+        store=store,
+        leases=leases,
+        metrics=metrics,
+        settings=settings,
+    )
 
 
 def _alone(base: Base) -> WebParts:
     talk = _Talk(base)
     inbox = Inbox(
         store=base.store,
+        leases=base.leases,
         runner=talk.runner,
         pool=ThreadPoolExecutor(base.settings.TURN_THREADS, thread_name_prefix="turn"),
         suspects=ThreadPoolExecutor(1, thread_name_prefix="suspect"),

@@ -9,7 +9,8 @@ import structlog
 
 from figures import Figures
 from metrics import Metrics
-from store import Store, StoreError
+from processes import Processes
+from store import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -22,9 +23,9 @@ class SharedMetrics:
     ``kind`` is ``web`` or ``worker``.
     """
 
-    def __init__(self, *, metrics: Metrics, store: Store, kind: str) -> None:
+    def __init__(self, *, metrics: Metrics, processes: Processes, kind: str) -> None:
         self._metrics = metrics
-        self._store = store
+        self._processes = processes
         self._kind = kind
         # Unlike a dyno's name, no other process has had it.
         self.process = f"{kind}-{secrets.token_hex(4)}"
@@ -44,7 +45,7 @@ class SharedMetrics:
         """Report now; where the store fails, the next time will do."""
         figures = self._metrics.figures().to_json()
         try:
-            self._store.report(self.process, self._kind, figures)
+            self._processes.report(self.process, self._kind, figures)
         except StoreError as error:
             self._log_once(error)
         else:
@@ -53,7 +54,7 @@ class SharedMetrics:
     def figures(self) -> dict[str, Figures]:
         """By process: this one's as they are now, all others' as they were last read."""
         try:
-            kept = self._store.figures()
+            kept = self._processes.figures()
         except StoreError as error:
             self._log_once(error)
         else:

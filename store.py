@@ -22,12 +22,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
+from database import upsert_of
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
-from schema import agent_sessions, leases, preferences, processes, sendings, turns, voice_notes
+from schema import agent_sessions, preferences, sendings, turns, voice_notes
 
 # What every method may raise.
 StoreError = SQLAlchemyError
@@ -108,7 +108,7 @@ class Store:
     def __init__(self, *, engine: Engine, note_lifetime: float) -> None:
         self._engine = engine
         self._note_lifetime = note_lifetime
-        self._upsert = (postgresql if engine.dialect.name == "postgresql" else sqlite).insert
+        self._upsert = upsert_of(engine)
 
     def admit(
         self, message: Inbound, *, along: Callable[[Connection, Turn], None] | None = None
@@ -315,62 +315,10 @@ class Store:
         Voice notes go when they expire. Returns how many turns went.
         """
         finished = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before)
-        now = time.time()
         with self._engine.begin() as connection:
-            connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < now))
-            connection.execute(delete(leases).where(leases.c.until < now))
-            connection.execute(delete(processes).where(processes.c.seen_at < before))
+            connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
             connection.execute(delete(preferences).where(preferences.c.used_at < before))
             return connection.execute(delete(turns).where(finished)).rowcount
-
-    def lease(self, name: str, seconds: float) -> bool:
-        """Take what one process at a time may do; ``False`` while another one has it."""
-        now = time.time()
-        statement = (
-            self._upsert(leases)
-            .values(name=name, until=now + seconds)
-            .on_conflict_do_update(
-                index_elements=["name"], set_={"until": now + seconds}, where=leases.c.until < now
-            )
-            .returning(leases.c.name)
-        )
-        with self._engine.begin() as connection:
-            return connection.execute(statement).first() is not None
-
-    def release(self, name: str) -> None:
-        """Give a lease back."""
-        with self._engine.begin() as connection:
-            connection.execute(delete(leases).where(leases.c.name == name))
-
-    def void_leases(self) -> None:
-        """Take all leases away: nobody else is there any more who could have one."""
-        with self._engine.begin() as connection:
-            connection.execute(delete(leases))
-
-    def report(self, process: str, kind: str, figures: dict[str, Any]) -> None:
-        """Note that a process of this kind is alive, and its figures in place of earlier ones."""
-        row = {"kind": kind, "seen_at": time.time(), "figures": figures}
-        statement = (
-            self._upsert(processes)
-            .values(name=process, **row)
-            .on_conflict_do_update(index_elements=["name"], set_=row)
-        )
-        with self._engine.begin() as connection:
-            connection.execute(statement)
-
-    def figures(self) -> dict[str, dict[str, Any]]:
-        """What each process last reported, also those that ended within the retention time."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(processes.c.name, processes.c.figures))
-            return {row.name: row.figures for row in rows}
-
-    def count_alive(self, kind: str, *, since: float) -> int:
-        """How many processes of a kind have reported since that time."""
-        alive = (processes.c.kind == kind) & (processes.c.seen_at > since)
-        with self._engine.connect() as connection:
-            return connection.execute(
-                select(func.count()).select_from(processes).where(alive)
-            ).scalar_one()
 
     def _change(self, turn: Turn, **values: object) -> None:
         with self._engine.begin() as connection:

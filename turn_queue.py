@@ -28,6 +28,7 @@ from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Job
 from sqlalchemy import Connection, Engine, text
 
+from leases import Leases
 from runner import ATTEMPTS, Runner, Stopping
 from store import Store, StoreError, Turn
 
@@ -95,9 +96,17 @@ class TurnWorker:
     """Runs turns on ``threads`` threads until it is told to stop."""
 
     def __init__(
-        self, *, url: str, store: Store, runner: Runner, queue: TurnQueue, threads: int
+        self,
+        *,
+        url: str,
+        store: Store,
+        leases: Leases,
+        runner: Runner,
+        queue: TurnQueue,
+        threads: int,
     ) -> None:
         self._store = store
+        self._leases = leases
         self._runner = runner
         self._queue = queue
         self._threads = threads
@@ -194,7 +203,7 @@ class TurnWorker:
             asleep = time.monotonic()
             await asyncio.sleep(TAKE_OVER_SECONDS)
             try:
-                mine = await asyncio.to_thread(self._store.lease, "take over", TAKE_OVER_SECONDS)
+                mine = await asyncio.to_thread(self._leases.take, "take over", TAKE_OVER_SECONDS)
                 now = time.monotonic()
                 if now - asleep > TAKE_OVER_SECONDS + HEARTBEAT_SECONDS:
                     steady_since = now

@@ -58,7 +58,7 @@ async def _share_plan(parts: WorkerParts) -> None:
     """Divide what the ElevenLabs plan allows at once between the workers that live."""
     while True:
         try:
-            parts.speech.share(await asyncio.to_thread(count_workers, parts.base.store))
+            parts.speech.share(await asyncio.to_thread(count_workers, parts.base.processes))
         except StoreError as error:
             log.warning("Workers not counted", error=type(error).__name__)
         await asyncio.sleep(SHARE_SECONDS)

@@ -15,6 +15,7 @@ import runner
 import turn_queue
 from database import open_postgres
 from delivery import Delivery
+from leases import Leases
 from metrics import Metrics
 from phrases import Phrases
 from runner import Runner
@@ -84,6 +85,7 @@ def live(url: str) -> None:
     worker = TurnWorker(
         url=url,
         store=store,
+        leases=Leases(engine=engine),
         runner=Runner(store=store, talk=Echo(url, delivery), replies=replies, log_key=""),
         queue=TurnQueue(engine=engine),
         threads=4,

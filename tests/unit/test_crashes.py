@@ -19,6 +19,7 @@ from sqlalchemy import event as sql_event
 from database import FILE_NAME, open_sqlite
 from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
+from leases import Leases
 from phrases import Phrases
 from runner import ATTEMPTS, Runner
 from standard_replies import StandardReplies
@@ -105,6 +106,7 @@ class Process:
         runner = Runner(store=self.store, talk=self, replies=replies, log_key="")
         self.inbox = Inbox(
             store=self.store,
+            leases=Leases(engine=self._engine),
             runner=runner,
             pool=self._pool,
             suspects=self._suspects,

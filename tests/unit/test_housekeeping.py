@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import housekeeping
 from agentforce import Agentforce, EndReason
-from database import open_sqlite
 from health import Health
 from housekeeping import GRACE, Housekeeper
 from inbound import Inbound, Kind
+from leases import Leases
+from processes import Processes
 from store import AgentSession, Store
 
 DAY = 24 * 3600.0
@@ -39,8 +40,13 @@ class Agent(Agentforce):
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(engine=open_sqlite(str(tmp_path)), note_lifetime=-1)
+def store(engine: Engine) -> Store:
+    return Store(engine=engine, note_lifetime=-1)
+
+
+@pytest.fixture
+def leases(engine: Engine) -> Leases:
+    return Leases(engine=engine)
 
 
 @pytest.fixture
@@ -55,9 +61,19 @@ def workers() -> list[str]:
 
 
 @pytest.fixture
-def housekeeper(store: Store, agent: Agent, workers: list[str]) -> Housekeeper:
+def housekeeper(
+    engine: Engine, store: Store, leases: Leases, agent: Agent, workers: list[str]
+) -> Housekeeper:
     health = Health(backlog=store.backlog, workers=lambda: len(workers))
-    return Housekeeper(store=store, agent=agent, health=health, retention=DAY, session_idle=IDLE)
+    return Housekeeper(
+        store=store,
+        leases=leases,
+        processes=Processes(engine=engine),
+        agent=agent,
+        health=health,
+        retention=DAY,
+        session_idle=IDLE,
+    )
 
 
 def use_session(store: Store, sender: str, *, ago: float) -> None:
@@ -65,13 +81,13 @@ def use_session(store: Store, sender: str, *, ago: float) -> None:
 
 
 def test_the_log_says_that_nobody_runs_turns(
-    store: Store, housekeeper: Housekeeper, workers: list[str]
+    store: Store, leases: Leases, housekeeper: Housekeeper, workers: list[str]
 ) -> None:
     store.admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
     with capture_logs() as lines:
         housekeeper.tidy()
         assert not lines
-        store.void_leases()
+        leases.void()
         workers.clear()
         housekeeper.tidy()
     (line,) = lines
@@ -79,8 +95,10 @@ def test_the_log_says_that_nobody_runs_turns(
     assert line["waiting"] == 1
 
 
-def test_of_several_processes_one_tidies_up(store: Store, housekeeper: Housekeeper) -> None:
-    assert store.lease("housekeeping", 60)
+def test_of_several_processes_one_tidies_up(
+    store: Store, leases: Leases, housekeeper: Housekeeper
+) -> None:
+    assert leases.take("housekeeping", 60)
     turn = store.admit(Inbound(sid="old", sender="ana", kind=Kind.TEXT, received_at=0.0))
     assert turn
     store.finish(turn)

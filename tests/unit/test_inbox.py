@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from database import FILE_NAME, open_sqlite
 from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
+from leases import Leases
 from phrases import Phrases
 from runner import ATTEMPTS, Runner, Talk
 from standard_replies import StandardReplies
@@ -79,10 +80,20 @@ class Turns:
         self(turn)
 
 
-def inbox_on(store: Store, talk: Talk, pool: ThreadPoolExecutor, *, limit: int = 100) -> Inbox:
+def inbox_on(
+    store: Store,
+    talk: Talk,
+    pool: ThreadPoolExecutor,
+    *,
+    suspects: ThreadPoolExecutor | None = None,
+    limit: int = 100,
+) -> Inbox:
     replies = StandardReplies(phrases=PHRASES, store=store)
     runner = Runner(store=store, talk=talk, replies=replies, log_key="")
-    return Inbox(store=store, runner=runner, pool=pool, suspects=pool, limit=limit)
+    leases = Leases(engine=store._engine)
+    return Inbox(
+        store=store, leases=leases, runner=runner, pool=pool, suspects=suspects or pool, limit=limit
+    )
 
 
 @pytest.fixture
@@ -469,10 +480,7 @@ def test_suspects_run_one_by_one_beside_the_others(store: Store, turns: Turns) -
     left(store, message("ana", "SM9"), attempts=ATTEMPTS - 2)
     let_go = [turns.hold(f"SM{number}") for number in range(4)]
     with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(1) as suspects:
-        replies = StandardReplies(phrases=PHRASES, store=store)
-        runner = Runner(store=store, talk=turns, replies=replies, log_key="")
-        inbox = Inbox(store=store, runner=runner, pool=pool, suspects=suspects, limit=100)
-        inbox.recover()
+        inbox_on(store, turns, pool, suspects=suspects).recover()
         assert turns.started["SM0"].wait(PATIENCE)
         wait_for(lambda: turns.done["ana"] == ["SM9"])
         begun = [turn.message.sid for turn in store.unfinished() if turn.attempts == ATTEMPTS]

@@ -18,6 +18,7 @@ from audio import Ffmpeg
 from connections import requests_session
 from database import open_sqlite
 from errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable
+from leases import Leases
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
@@ -56,11 +57,13 @@ def settings(sandbox: Sandbox) -> Settings:
 def agent(sandbox: Sandbox, settings: Settings, tmp_path: Path) -> Agentforce:
     sandbox.agentforce.forget_tokens()
     metrics = Metrics()
+    engine = open_sqlite(str(tmp_path))
     session = requests_session(settings, width=len(USERS))
     return Agentforce(
         session=session,
         token=AccessToken(session=session, settings=settings, metrics=metrics),
-        store=Store(engine=open_sqlite(str(tmp_path)), note_lifetime=60),
+        store=Store(engine=engine, note_lifetime=60),
+        leases=Leases(engine=engine),
         metrics=metrics,
         settings=settings,
     )

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import shared_metrics
-from database import open_sqlite
 from figures import Figures
 from metrics import Metrics
+from processes import Processes
 from shared_metrics import SharedMetrics
-from store import Store, StoreError
+from store import StoreError
 
 Break = Callable[..., None]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
+def processes(engine: Engine) -> Processes:
+    return Processes(engine=engine)
 
 
 @pytest.fixture
-def fail(store: Store, monkeypatch: pytest.MonkeyPatch) -> Break:
+def fail(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Break:
     """Lets methods of the store fail; without names all work again."""
 
     def failing(*_: object) -> None:
@@ -35,23 +35,23 @@ def fail(store: Store, monkeypatch: pytest.MonkeyPatch) -> Break:
     def change(*methods: str) -> None:
         monkeypatch.undo()
         for method in methods:
-            monkeypatch.setattr(store, method, failing)
+            monkeypatch.setattr(processes, method, failing)
 
     return change
 
 
-def process(store: Store, kind: str = "web") -> tuple[Metrics, SharedMetrics]:
+def process(processes: Processes, kind: str = "web") -> tuple[Metrics, SharedMetrics]:
     metrics = Metrics()
-    return metrics, SharedMetrics(metrics=metrics, store=store, kind=kind)
+    return metrics, SharedMetrics(metrics=metrics, processes=processes, kind=kind)
 
 
 def texts_sent(figures: dict[str, Figures]) -> int:
     return Figures.merged(figures.values()).counters["texts_sent"]
 
 
-def test_every_process_sees_what_all_did(store: Store) -> None:
-    web, of_web = process(store)
-    worker, of_worker = process(store, "worker")
+def test_every_process_sees_what_all_did(processes: Processes) -> None:
+    web, of_web = process(processes)
+    worker, of_worker = process(processes, "worker")
     web.time("ack_time", 0.005)
     worker.time("total_time", 4.0)
     worker.count("texts_sent")
@@ -63,43 +63,45 @@ def test_every_process_sees_what_all_did(store: Store) -> None:
         assert seen.counters["texts_sent"] == 1
 
 
-def test_its_own_figures_are_those_of_now_and_count_once(store: Store) -> None:
-    web, of_web = process(store)
+def test_its_own_figures_are_those_of_now_and_count_once(processes: Processes) -> None:
+    web, of_web = process(processes)
     web.count("texts_sent")
     of_web.report()
     web.count("texts_sent")
     assert texts_sent(of_web.figures()) == 2
 
 
-def test_processes_that_ended_still_count(store: Store) -> None:
+def test_processes_that_ended_still_count(processes: Processes) -> None:
     for _ in range(2):
-        metrics, former = process(store, "worker")
+        metrics, former = process(processes, "worker")
         metrics.count("texts_sent")
         former.stop()
-    assert texts_sent(process(store)[1].figures()) == 2
+    assert texts_sent(process(processes)[1].figures()) == 2
 
 
-def test_a_process_reports_again_and_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_reports_again_and_again(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where it has nothing new to tell: that is how others know it lives."""
     monkeypatch.setattr(shared_metrics, "INTERVAL_SECONDS", 0.01)
-    reported, report = threading.Semaphore(0), store.report
+    reported, report = threading.Semaphore(0), processes.report
 
     def note(process: str, kind: str, figures: dict[str, Any]) -> None:
         report(process, kind, figures)
         reported.release()
 
-    monkeypatch.setattr(store, "report", note)
-    _, worker = process(store, "worker")
+    monkeypatch.setattr(processes, "report", note)
+    _, worker = process(processes, "worker")
     worker.start()
     assert all(reported.acquire(timeout=10) for _ in range(3))
     worker.stop()
-    assert store.count_alive("worker", since=0) == 1
-    assert store.count_alive("web", since=0) == 0
+    assert processes.count_alive("worker", since=0) == 1
+    assert processes.count_alive("web", since=0) == 0
 
 
-def test_an_outage_loses_nothing_and_is_logged_once(store: Store, fail: Break) -> None:
-    web, of_web = process(store)
-    worker, of_worker = process(store, "worker")
+def test_an_outage_loses_nothing_and_is_logged_once(processes: Processes, fail: Break) -> None:
+    web, of_web = process(processes)
+    worker, of_worker = process(processes, "worker")
     worker.count("texts_sent", 5)
     of_worker.report()
     of_web.figures()

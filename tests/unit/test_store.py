@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +15,10 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError
 
 import store as store_module
-from database import FILE_NAME, open_postgres, open_sqlite
+from database import FILE_NAME, open_sqlite
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
-from sandbox.postgres import Postgres
-from schema import metadata, voice_notes
+from schema import voice_notes
 from store import (
     DONE,
     SET_ASIDE,
@@ -48,25 +47,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(store_module, "time", SimpleNamespace(time=clock))
     return clock
-
-
-@pytest.fixture(scope="module")
-def postgres(server: Postgres) -> Iterator[Engine]:
-    engine = open_postgres(server.database("stores"), connections=4)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    """An empty database."""
-    if request.param == "sqlite":
-        return open_sqlite(str(tmp_path))
-    engine: Engine = request.getfixturevalue("postgres")
-    with engine.begin() as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
-    return engine
 
 
 @pytest.fixture
@@ -168,18 +148,6 @@ def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store) -> None:
     for late in (ours, theirs):
         with pytest.raises(TurnSuperseded):
             store.begin(late)
-
-
-def test_a_lease_is_one_process_at_a_time(store: Store, clock: Clock) -> None:
-    assert store.lease("tidy", 10)
-    assert not store.lease("tidy", 10)
-    assert store.lease("other", 10)
-    clock.now += 11
-    assert store.lease("tidy", 10)
-    store.release("tidy")
-    assert store.lease("tidy", 10)
-    store.void_leases()
-    assert store.lease("tidy", 10)
 
 
 def test_the_backlog_is_what_waits_and_since_when(
