@@ -32,7 +32,7 @@ demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then
 	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(FILE),--file "$(FILE)")
 
 test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --numprocesses auto $(ARGS)
 
 check: $(VENV)/.dev ## formatting, lint and types
 	@$(PY) -m $(CHECKED)
