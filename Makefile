@@ -28,8 +28,8 @@ help: ## show this
 setup: $(VENV)/.models ## install what the bridge and its sandbox need
 	@echo "Installed. Go on with: make demo"
 
-demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is one of yours
-	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(FILE),--file "$(FILE)")
+demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker
+	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
 
 test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
 	@$(PY) -m pytest --numprocesses auto $(ARGS)

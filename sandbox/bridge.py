@@ -118,6 +118,10 @@ class Process(Startable):
         """How many threads it and its children have."""
         return self._sum(lambda process: int(process.num_threads()))
 
+    def talks_to(self, port: int) -> bool:
+        """Whether it, or a child, is connected to this port of anybody."""
+        return self._sum(lambda process: sum(port == each for each in _remote_ports(process))) > 0
+
     def log(self) -> str:
         """Everything it has logged, earlier starts included."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
@@ -186,6 +190,10 @@ class Worker(Process):
 
     def _is_ready(self, logged: str) -> bool:
         return WORKER_READY in logged
+
+
+def _remote_ports(process: psutil.Process) -> list[int]:
+    return [each.raddr.port for each in process.net_connections("tcp") if each.raddr]
 
 
 def web_command() -> list[str]:

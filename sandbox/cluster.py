@@ -18,8 +18,9 @@ class Cluster(Startable):
     """``webs`` web and ``workers`` worker processes, and one address in front of the webs.
 
     ``settings`` are the environment of each, to be set before they start; ``DATABASE_URL`` and
-    ``PUBLIC_URL`` are added. Logs and state lie in ``folder``. Use it as a context manager, or
-    ``start`` and ``stop`` it; each process can be stopped, killed and started by itself too.
+    ``PUBLIC_URL`` are added. Logs and state lie in ``folder``; ``port`` is of the one address, by
+    default a free one. Use it as a context manager, or ``start`` and ``stop`` it; each process can
+    be stopped, killed and started by itself too.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Cluster(Startable):
         settings: Mapping[str, str] | None = None,
         webs: int = 2,
         workers: int = 2,
+        port: int = 0,
         web_command: Sequence[str] | None = None,
         worker_command: Sequence[str] | None = None,
     ) -> None:
@@ -43,7 +45,7 @@ class Cluster(Startable):
             Worker(log_file=folder / f"worker-{number}.log", command=worker_command)
             for number in range(1, workers + 1)
         ]
-        self._front = Front(ports=[web.port for web in self.webs])
+        self._front = Front(ports=[web.port for web in self.webs], port=port)
         self.url = self._front.url
 
     @property

@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import signal
-import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import imageio_ffmpeg
 import requests
 
-from sandbox import PORTS, Sandbox
-from sandbox.bridge import ROOT, Bridge, BridgeDied, free_port
+from sandbox import Sandbox
+from sandbox.bridge import ROOT
+from sandbox.demo.cluster_story import ClusterStory
+from sandbox.demo.processes import (
+    Impossible,
+    free_ports,
+    running_bridge,
+    running_cluster,
+)
 from sandbox.demo.prompt import Prompt
 from sandbox.demo.screen import Screen
 from sandbox.demo.story import Story
@@ -28,15 +33,10 @@ from sandbox.speech.models import ModelsMissing
 USER = "whatsapp:+15550100"
 RECORDING = Path(__file__).with_name("recordings") / "question-en.ogg"
 FOLDER = ROOT / ".state/demo"
-BRIDGE_PORT = 5000
 
 
 class Stopped(BaseException):
     """Somebody wants the process to end: Ctrl-C, ``kill``, or a closed window."""
-
-
-class Impossible(Exception):
-    """The demo cannot go on; the message says why."""
 
 
 def main() -> None:
@@ -69,6 +69,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop after the first turn")
     parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="two webs and two workers, of which one is killed in the middle of the turn",
+    )
+    parser.add_argument(
         "--file", type=Path, metavar="PATH", default=RECORDING, help="a recording of your own"
     )
     parser.add_argument(
@@ -84,8 +89,14 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _title(arguments: argparse.Namespace) -> str:
+    if arguments.cluster:
+        return "A worker is killed, and the answer still comes once"
+    return "A voice note through the whole bridge"
+
+
 def _run(arguments: argparse.Namespace, screen: Screen) -> int:
-    screen.line(screen.coloured("A voice note through the whole bridge", "bold"))
+    screen.line(screen.coloured(_title(arguments), "bold"))
     screen.line()
     ffmpeg = os.environ.get("FFMPEG_PATH") or imageio_ffmpeg.get_ffmpeg_exe()
     codec = Codec(ffmpeg=ffmpeg)
@@ -94,25 +105,25 @@ def _run(arguments: argparse.Namespace, screen: Screen) -> int:
             speech = stack.enter_context(contextlib.closing(LocalSpeech()))
             _warm(speech, codec)
         with screen.step("Starting the sandbox"):
-            sandbox = stack.enter_context(Sandbox(speech=speech, ports=_ports(), ffmpeg=ffmpeg))
+            sandbox = stack.enter_context(Sandbox(speech=speech, ports=free_ports(), ffmpeg=ffmpeg))
         for fault in arguments.fault:
             _switch_on(fault, sandbox)
-        with screen.step("Starting the bridge"):
-            bridge = stack.enter_context(_bridge(sandbox, arguments.folder))
-        story = Story(
-            sandbox=sandbox,
-            bridge=bridge,
-            screen=screen,
-            speech=speech,
-            codec=codec,
-            user=USER,
-            folder=arguments.folder,
-        )
+        story = _story(arguments, stack, sandbox=sandbox, screen=screen, speech=speech, codec=codec)
         complete = story.tell(arguments.file)
         if arguments.once:
             return 0 if complete else 1
         _stay(sandbox, screen, story)
     return 0
+
+
+def _story(arguments: argparse.Namespace, stack: contextlib.ExitStack, **parts: Any) -> Story:
+    """The story to tell, of processes that run as long as ``stack``."""
+    sandbox, screen, folder = parts["sandbox"], parts["screen"], arguments.folder
+    if arguments.cluster:
+        cluster = stack.enter_context(running_cluster(sandbox, screen, folder))
+        return ClusterStory(bridge=cluster, user=USER, folder=folder, **parts)
+    bridge = stack.enter_context(running_bridge(sandbox, screen, folder))
+    return Story(bridge=bridge, user=USER, folder=folder, **parts)
 
 
 def _warm(speech: LocalSpeech, codec: Codec) -> None:
@@ -136,46 +147,6 @@ def _stay(sandbox: Sandbox, screen: Screen, story: Story) -> None:
     except Stopped:
         screen.line()
     screen.line("Stopping.")
-
-
-@contextlib.contextmanager
-def _bridge(sandbox: Sandbox, folder: Path) -> Iterator[Bridge]:
-    log_file = folder / "bridge.log"
-    log_file.unlink(missing_ok=True)
-    bridge = Bridge(log_file=log_file, port=_or_free(BRIDGE_PORT))
-    bridge.settings = sandbox.environment(bridge.url)
-    # The sandbox forgets when it stops, so the bridge must not remember.
-    shutil.rmtree(bridge.state_dir, ignore_errors=True)
-    sandbox.connect(bridge.url)
-    try:
-        bridge.start()
-        yield bridge
-    except BridgeDied as death:
-        raise Impossible(f"The bridge did not start. The end of its log:\n{death}") from None
-    finally:
-        bridge.stop()
-
-
-def _ports() -> dict[str, int]:
-    return {name: port for name, port in PORTS.items() if _is_free(port)}
-
-
-def _or_free(port: int) -> int:
-    return port if _is_free(port) else free_port()
-
-
-def _is_free(port: int) -> bool:
-    """Whether nobody listens there, on loopback or on every address."""
-    with socket.socket() as caller:
-        if caller.connect_ex(("127.0.0.1", port)) == 0:
-            return False
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _switch_on(fault: str, sandbox: Sandbox) -> None:

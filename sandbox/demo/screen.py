@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, TextIO
 
 # Longer lines are hard to read, and narrower terminals than this break them anyway.
@@ -63,15 +63,26 @@ class Screen:
             self.line(self._wrapped(line, "  ", "  "))
 
     @contextlib.contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """``what … 1.2 s``: what takes a moment, and how long it took."""
+    def step(self, what: str) -> Iterator[Callable[[], None]]:
+        """``what … 1.2 s``: what takes a moment, and how long it took.
+
+        What is yielded, when called, lets a person see how long it has taken so far.
+        """
         print(f"{what} … ", end="", file=self._stream, flush=True)
         started = time.monotonic()
+
+        def so_far() -> None:
+            seconds = f"{time.monotonic() - started:.0f} s"
+            # Nobody can go back over the end of a line.
+            if len(f"{what} … {seconds}") < self.width:
+                self.prompt(seconds + "\b" * len(seconds))
+
         try:
-            yield
+            yield so_far
         except BaseException:
             self.line("failed")
             raise
+        # Longer than what was shown so far, so nothing of that is left.
         self.line(f"{time.monotonic() - started:.1f} s")
 
     def _wrapped(self, text: str, first: str, further: str) -> str:

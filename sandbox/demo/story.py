@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from sandbox import Sandbox
-from sandbox.bridge import ROOT, Bridge
+from sandbox.bridge import ROOT
 from sandbox.demo.heard_again import ENOUGH, hear_again
 from sandbox.demo.screen import Screen
-from sandbox.demo.timeline import BLOCKS, PLAIN_BLOCKS, drawn, stages_of, told
-from sandbox.demo.turn import Turn, take_turn
+from sandbox.demo.timeline import BLOCKS, PLAIN_BLOCKS, Stage, drawn, stages_of, told
+from sandbox.demo.turn import Exchange, Turn
 from sandbox.speech import Speech, is_arabic
 from sandbox.speech.codec import NOTES, Codec, Undecodable
 from sandbox.twilio.messages import Outbound
@@ -24,14 +26,26 @@ TYPES = {f".{kind}": content_type for kind, (content_type, _) in NOTES.items()} 
 }
 
 
+class Answering(Protocol):
+    """A bridge, whether one process or many."""
+
+    @property
+    def url(self) -> str: ...
+
+    def log(self) -> str: ...
+
+
 class Story:
     """Takes turns and shows them; spoken answers are kept in ``folder``, numbered."""
+
+    # The log in the folder, as a person would name it to a shell.
+    log_name = "bridge.log"
 
     def __init__(
         self,
         *,
         sandbox: Sandbox,
-        bridge: Bridge,
+        bridge: Answering,
         screen: Screen,
         speech: Speech,
         codec: Codec,
@@ -45,6 +59,7 @@ class Story:
         self._codec = codec
         self._user = user
         self._folder = folder
+        self._breaches = 0
         self._answers = 0
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("answer-*.ogg"):
@@ -52,23 +67,37 @@ class Story:
 
     def tell(self, recording: Path) -> bool:
         """Send a recording and show what came of it; False when anything is amiss."""
+        return self._tell_plainly(recording)
+
+    def _tell_plainly(self, recording: Path) -> bool:
+        note = self._read(recording)
+        if note is None:
+            return False
+        exchange = self._exchange()
+        with self._screen.step(f"Sending {shown(recording)}"):
+            turn = exchange.send(*note)
+            exchange.finish(turn)
+        return self._show(turn, stages_of(turn))
+
+    def _read(self, recording: Path) -> tuple[bytes, str] | None:
+        """A recording as a phone would send it, and its media type; says so if it cannot be."""
         try:
-            audio, content_type = self._read(recording)
+            return self._sendable(recording)
         except (OSError, Undecodable) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not audio"
-            return self._complain(f"{_shown(recording)} cannot be sent: {why}.")
-        before = len(self._sandbox.ledger.violations)
-        with self._screen.step(f"Sending {_shown(recording)}"):
-            turn = take_turn(
-                self._sandbox,
-                self._bridge.url,
-                user=self._user,
-                recording=audio,
-                content_type=content_type,
-            )
-        self._show(turn)
+            self._complain(f"{shown(recording)} cannot be sent: {why}.")
+            return None
+
+    def _exchange(self) -> Exchange:
+        """What the user's next voice note goes through; ``_show`` ends it."""
+        self._breaches = len(self._sandbox.ledger.violations)
+        return Exchange(sandbox=self._sandbox, bridge_url=self._bridge.url, user=self._user)
+
+    def _show(self, turn: Turn, stages: Sequence[Stage]) -> bool:
+        """Show a turn that ended; False when anything is amiss."""
+        self._draw(turn, stages)
         complete = self._judge(turn)
-        for breach in self._sandbox.ledger.violations[before:]:
+        for breach in self._sandbox.ledger.violations[self._breaches :]:
             complete = self._complain(
                 f"Against the contract of {breach.service} {breach.call}: {breach.rule}"
             )
@@ -76,7 +105,7 @@ class Story:
 
     def tell_of_own(self, recording: Path) -> None:
         """The same for a recording of the user's own."""
-        self.tell(recording)
+        self._tell_plainly(recording)
 
     def show_message(self, message: Outbound) -> None:
         """A message outside the turns that ``tell`` takes."""
@@ -121,11 +150,11 @@ class Story:
         self._screen.line(" \\\n".join(f"  {line}" for line in lines))
         self._screen.line()
 
-    def _show(self, turn: Turn) -> None:
+    def _draw(self, turn: Turn, stages: Sequence[Stage]) -> None:
         screen = self._screen
         screen.line()
         blocks = BLOCKS if screen.is_unicode else PLAIN_BLOCKS
-        for line in drawn(stages_of(turn), screen.width, blocks=blocks):
+        for line in drawn(stages, screen.width, blocks=blocks):
             screen.line(line)
         screen.line()
         self._summarise(turn)
@@ -178,10 +207,10 @@ class Story:
         except NotAVoiceNote:
             length = ""
         size = f"{max(round(len(audio) / 1000), 1)} KB"
-        self._screen.labelled("Voice answer", f"{_shown(path)} ({length}{size})")
+        self._screen.labelled("Voice answer", f"{shown(path)} ({length}{size})")
 
-    def _read(self, recording: Path) -> tuple[bytes, str]:
-        """A recording and its media type; what no phone would send becomes a voice note first."""
+    def _sendable(self, recording: Path) -> tuple[bytes, str]:
+        """What no phone would send becomes a voice note first."""
         audio = recording.read_bytes()
         content_type = TYPES.get(recording.suffix.lower())
         if content_type is None:
@@ -202,10 +231,10 @@ class Story:
             self._screen.line(f"  {line}")
 
     def _log_file(self) -> str:
-        return _shown(self._folder / "bridge.log")
+        return shown(self._folder) + f"/{self.log_name}"
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """As short as it can be typed in the project's folder."""
     absolute = path.expanduser().resolve()
     short = absolute.relative_to(ROOT) if absolute.is_relative_to(ROOT) else absolute

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import requests
-
 from sandbox import Sandbox
+from sandbox.demo.endpoints import report
 from sandbox.ledger import Call
 from sandbox.twilio.messages import Outbound
 
@@ -58,63 +58,70 @@ class Turn:
         return "\n".join(pieces)
 
 
-def take_turn(
-    sandbox: Sandbox,
-    bridge_url: str,
-    *,
-    user: str,
-    recording: bytes,
-    content_type: str = "audio/ogg",
-    patience: float = PATIENCE_SECONDS,
-) -> Turn:
-    """Let ``user`` send a voice note, and wait for the spoken answer or for what kept it away."""
-    before = _metrics(bridge_url)
-    messages = len(sandbox.twilio.messages(user))
-    transcriptions = len(sandbox.elevenlabs.transcriptions)
-    delivery = sandbox.twilio.speak(user, recording, content_type=content_type)
-    acknowledged = time.monotonic()
-    turn = Turn(sent=acknowledged - delivery.seconds, acknowledged=acknowledged)
-    if delivery.status == 200:
-        _await_voice(turn, sandbox, bridge_url, user, messages, before, patience)
-    elif delivery.status:
-        turn.failure = f"The webhook refused the voice note (HTTP {delivery.status})."
-    else:
-        turn.failure = GONE
-    answers = sandbox.twilio.messages(user)[messages:]
-    turn.texts = [message for message in answers if not message.media_url]
-    turn.heard = " ".join(
-        each.heard.text for each in sandbox.elevenlabs.transcriptions[transcriptions:][:1]
-    )
-    turn.calls = [call for call in sandbox.ledger.calls() if call.at >= turn.sent]
-    return turn
+class Exchange:
+    """A voice note of ``user`` and what the bridge at ``bridge_url`` makes of it."""
 
+    def __init__(self, *, sandbox: Sandbox, bridge_url: str, user: str) -> None:
+        self._sandbox = sandbox
+        self._metrics_url = f"{bridge_url}/metrics"
+        self._user = user
+        self._before = report(self._metrics_url)
+        self._messages = len(sandbox.twilio.messages(user))
+        self._transcriptions = len(sandbox.elevenlabs.transcriptions)
 
-def _await_voice(
-    turn: Turn,
-    sandbox: Sandbox,
-    bridge_url: str,
-    user: str,
-    messages: int,
-    before: dict[str, Any],
-    patience: float,
-) -> None:
-    def settled() -> list[Outbound]:
-        voices = [each for each in sandbox.twilio.messages(user)[messages:] if each.media_url]
+    def send(self, recording: bytes, content_type: str = "audio/ogg") -> Turn:
+        """Post the voice note to the webhook; the turn has failed where that refuses it."""
+        delivery = self._sandbox.twilio.speak(self._user, recording, content_type=content_type)
+        acknowledged = time.monotonic()
+        turn = Turn(sent=acknowledged - delivery.seconds, acknowledged=acknowledged)
+        if not delivery.status:
+            turn.failure = GONE
+        elif delivery.status != 200:
+            turn.failure = f"The webhook refused the voice note (HTTP {delivery.status})."
+        return turn
+
+    def finish(
+        self,
+        turn: Turn,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wait for the spoken answer, or for what keeps it away, and complete ``turn``.
+
+        ``meanwhile`` is called every now and then.
+        """
+        if not turn.failure:
+            self._await_voice(turn, patience, meanwhile)
+        turn.texts = [message for message in self._answers() if not message.media_url]
+        heard = self._sandbox.elevenlabs.transcriptions[self._transcriptions :]
+        turn.heard = " ".join(each.heard.text for each in heard[:1])
+        turn.calls = [call for call in self._sandbox.ledger.calls() if call.at >= turn.sent]
+
+    def _await_voice(self, turn: Turn, patience: float, meanwhile: Callable[[], None]) -> None:
+        deadline = turn.sent + patience
+        while turn.voice is None:
+            meanwhile()
+            try:
+                turn.voice = self._sandbox.ledger.wait_for(self._settled, LOOK_SECONDS)[0]
+            except TimeoutError:
+                late = f"No voice answer came within {patience:.0f} s."
+                overdue = late if time.monotonic() > deadline else ""
+                turn.failure = _given_up(self._before, report(self._metrics_url)) or overdue
+                if turn.failure:
+                    return
+        turn.fetched = time.monotonic()
+        if turn.voice.audio is None:
+            error = turn.voice.error_code
+            turn.failure = f"The voice answer was not delivered (Twilio error {error})."
+
+    def _answers(self) -> list[Outbound]:
+        return self._sandbox.twilio.messages(self._user)[self._messages :]
+
+    def _settled(self) -> list[Outbound]:
+        """The voice notes that have arrived, or never will."""
+        voices = [each for each in self._answers() if each.media_url]
         return [each for each in voices if each.audio is not None or each.error_code is not None]
-
-    deadline = turn.sent + patience
-    while turn.voice is None:
-        try:
-            turn.voice = sandbox.ledger.wait_for(settled, LOOK_SECONDS)[0]
-        except TimeoutError:
-            late = f"No voice answer came within {patience:.0f} s."
-            overdue = late if time.monotonic() > deadline else ""
-            turn.failure = _given_up(before, _metrics(bridge_url)) or overdue
-            if turn.failure:
-                return
-    turn.fetched = time.monotonic()
-    if turn.voice.audio is None:
-        turn.failure = f"The voice answer was not delivered (Twilio error {turn.voice.error_code})."
 
 
 def _given_up(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -132,14 +139,3 @@ def _given_up(before: dict[str, Any], now: dict[str, Any]) -> str:
         if now["counters"][counter] > before["counters"][counter]:
             return f"{sentence}{reason}."
     return ""
-
-
-def _metrics(bridge_url: str) -> dict[str, Any]:
-    """``/metrics``; empty when the bridge cannot be reached."""
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            report: dict[str, Any] = session.get(f"{bridge_url}/metrics", timeout=5).json()
-        except requests.RequestException:
-            return {}
-    return report

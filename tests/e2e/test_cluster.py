@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 import requests
 
@@ -222,13 +221,8 @@ def test_a_database_that_restarts_loses_nothing(
 def worker_that_asks(world: World, cluster: Cluster) -> Process:
     """The worker in whose turn the agent is being asked."""
     world.sandbox.ledger.wait_for(lambda: world.sandbox.ledger.calls("agentforce", "ask"))
-    return next(worker for worker in cluster.workers if talks_with_agent(world, worker))
-
-
-def talks_with_agent(world: World, worker: Process) -> bool:
-    port = urlsplit(world.sandbox.agentforce.url).port
-    connections = psutil.Process(worker.pid).net_connections()
-    return any(connection.raddr and connection.raddr.port == port for connection in connections)
+    port = world.sandbox.agentforce.port
+    return next(worker for worker in cluster.workers if worker.talks_to(port))
 
 
 def texts(world: World, user: str) -> list[Outbound]:

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sandbox.bridge import ROOT
+from sandbox.demo import findings
+from sandbox.demo.cluster_story import Death, stages_around
 from sandbox.demo.heard_again import hear_again
 from sandbox.demo.prompt import dropped_file
 from sandbox.demo.screen import Screen
@@ -87,6 +90,33 @@ def test_no_spoken_answer_is_a_failure(tmp_path: Path) -> None:
     assert "could not be spoken or sent" in " ".join(done.stdout.split())
     assert "bridge.log" in done.stdout
     assert "Voice answer:" not in done.stdout
+
+
+@pytest.mark.speech
+@pytest.mark.usefixtures("models_installed")
+def test_a_killed_worker_is_told_of_and_its_turn_answered_once(tmp_path: Path) -> None:
+    """Exit code 0, and who was killed, what it cost and what was counted are on the screen."""
+    done = _demo(tmp_path, "--cluster", COLUMNS="72")
+    assert done.returncode == 0, done.stdout + done.stderr
+    pids = dict(re.findall(r"^  (\w+ \d) +PID (\d+)$", done.stdout, re.MULTILINE))
+    assert sorted(pids) == ["web 1", "web 2", "worker 1", "worker 2"]
+    killed = re.search(r"^kill -9 (\d+): (worker \d) is dead", done.stdout, re.MULTILINE)
+    assert killed is not None
+    assert pids[killed[2]] == killed[1]
+    silence = re.search(rf"^Silence of {killed[2]} .* (\d+\.\d\d) s", done.stdout, re.MULTILINE)
+    assert silence is not None
+    assert float(silence[1]) > 8
+    assert f"Starting {killed[2]} again" in done.stdout
+    for finding in (
+        "Answers by text: 1,",
+        "Answers by voice: 1",
+        "Questions to the agent: 2,",
+        "Workers in /health: 2, then 1, then 2",
+        "/metrics of web 1: 1 received, 1 answered, 1 as text, 1 as voice",
+        "/metrics of web 2: 1 received, 1 answered, 1 as text, 1 as voice",
+    ):
+        assert f"\n{finding}" in done.stdout
+    assert "Heard again as: To register an electronic invoice" in done.stdout
 
 
 @pytest.fixture
@@ -219,6 +249,63 @@ def test_stages_are_read_off_the_ledger() -> None:
     }
 
 
+def test_what_a_worker_did_before_its_death_is_told_from_what_another_did() -> None:
+    turn = Turn(
+        sent=100.0,
+        acknowledged=100.01,
+        calls=[
+            _call("typing", 100.1, 100.2),
+            _call("ask", 100.5, 108.5),
+            _call("typing", 113.0, 113.1),
+            _call("ask", 113.5, 114.0),
+            _call("send", 114.0, 114.1),
+        ],
+        texts=[_message("Hello", at=114.05)],
+    )
+    stages = stages_around(turn, Death("worker 2", at=101.0))
+    assert [(each.name, each.start, each.seconds) for each in stages] == [
+        ("Webhook acknowledged", 0.0, pytest.approx(0.01)),
+        ("Typing shown", pytest.approx(0.1), pytest.approx(0.1)),
+        ("Agent", 0.5, 8.0),
+        ("Silence of worker 2", 1.0, 12.0),
+        ("Typing shown", 13.0, pytest.approx(0.1)),
+        ("Agent", 13.5, 0.5),
+        ("Text sent", 14.0, pytest.approx(0.1)),
+    ]
+    # Nobody took it up.
+    alone = stages_around(replace(turn, calls=turn.calls[:2], texts=[]), Death("worker 2", 101.0))
+    assert [each.name for each in alone][-1] == "Silence of worker 2"
+
+
+NOTICE = "I'm still working on your answer, one moment please."
+
+
+@pytest.mark.parametrize(
+    ("texts", "voices", "holds"),
+    [
+        (["Hello"], 1, [True, True]),
+        ([NOTICE, "Hello"], 1, [True, True]),
+        (["Hello", "Hello"], 1, [False, True]),
+        (["Hello"], 2, [True, False]),
+        ([NOTICE], 0, [False, False]),
+    ],
+    ids=["once", "late", "two texts", "two voice notes", "nothing"],
+)
+def test_once_is_once(texts: list[str], voices: int, holds: list[bool]) -> None:
+    messages = [_message(text, at=1.0) for text in texts]
+    messages += [replace(_message("", at=2.0), media_url="http://x/1.ogg")] * voices
+    assert [finding.holds for finding in findings.sent(messages)] == holds
+
+
+def test_findings_do_not_hold_where_nothing_was_found() -> None:
+    assert not findings.asked(1).holds
+    assert not findings.counted("web 1", {}).holds
+    assert not findings.workers([{}, {}], [2, 1]).holds
+    unwell = {"healthy": False, "workers": 2}
+    assert not findings.workers([unwell], [2]).holds
+    assert findings.workers([unwell | {"healthy": True}], [2]).holds
+
+
 def _call(name: str, at: float, ended: float) -> Call:
     return Call("some cloud", name, at, {}, ended=ended)
 
@@ -314,3 +401,30 @@ def test_texts_are_wrapped_under_their_label(monkeypatch: pytest.MonkeyPatch) ->
         "  long.",
         "  https://example.com/too-long-to-break",
     ]
+
+
+class _Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "what", "shown"),
+    [
+        (_Terminal(), "Waiting", "Waiting … 0 s\b\b\b0.0 s\n"),
+        (_Terminal(), "Waiting for a very long time", "Waiting for a very long time … 0.0 s\n"),
+        (io.StringIO(), "Waiting", "Waiting … 0.0 s\n"),
+    ],
+    ids=["terminal", "narrow terminal", "file"],
+)
+def test_a_step_shows_its_seconds_while_it_lasts(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, what: str, shown: str
+) -> None:
+    """On a terminal, and not where it would have to go back over the end of a line."""
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr("sandbox.demo.screen.time.monotonic", lambda: 5.0)
+    with Screen(stream).step(what) as so_far:
+        so_far()
+    assert stream.getvalue() == shown
