@@ -123,7 +123,8 @@ class Conversation:
 
     def _awaited(self, turn: Turn, answer: Future[Answer]) -> Answer:
         """The answer, with a word to the sender if it takes long."""
-        wait([answer], timeout=self._settings.STILL_WORKING_AFTER)
+        waited = time.time() - turn.message.received_at
+        wait([answer], timeout=max(self._settings.STILL_WORKING_AFTER - waited, 0.0))
         if not answer.done():
             self._say_still_working(turn)
         return answer.result()

@@ -81,9 +81,10 @@ def open_postgres(url: str, *, connections: int, patience: float = CONNECT_SECON
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         hide_parameters=True,
-        # Half of them are closed again when the burst is over.
-        pool_size=max(connections // 2, 1),
-        max_overflow=connections - max(connections // 2, 1),
+        pool_size=connections,
+        max_overflow=0,
+        # What a burst does not need opens no connection.
+        pool_use_lifo=True,
         pool_pre_ping=True,
         connect_args=POSTGRES_OPTIONS,
     )
