@@ -123,8 +123,10 @@ class Conversation:
 
     def _awaited(self, turn: Turn, answer: Future[Answer]) -> Answer:
         """The answer, with a word to the sender if it takes long."""
+        patience = self._settings.STILL_WORKING_AFTER
         waited = time.time() - turn.message.received_at
-        wait([answer], timeout=max(self._settings.STILL_WORKING_AFTER - waited, 0.0))
+        # A turn that begins late may be done in a moment nevertheless.
+        wait([answer], timeout=max(patience - waited, patience / 4))
         if not answer.done():
             self._say_still_working(turn)
         return answer.result()

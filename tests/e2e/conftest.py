@@ -17,6 +17,9 @@ from tests.e2e.world import World
 StartWorld = Callable[..., AbstractContextManager[World]]
 StartCluster = Callable[..., AbstractContextManager[tuple[World, Cluster]]]
 
+# What waits for a restart, or for a worker's silence to be noticed, is no test of that line.
+PATIENT = {"STILL_WORKING_AFTER": "300"}
+
 _names = (f"cluster{number}" for number in itertools.count(1))
 
 
@@ -77,7 +80,7 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             # Every process fetches a token of its own, and so does what is started in its place.
             sandbox.agentforce.token_clients = 100
             sandbox.connect(cluster.url)
-            cluster.settings = sandbox.environment(cluster.url) | settings
+            cluster.settings = sandbox.environment(cluster.url) | PATIENT | settings
             cluster.start()
             try:
                 world = World(sandbox=sandbox, speech=speech, bridge=cluster.webs[0])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.bridge import Process
-from tests.e2e.conftest import StartCluster, StartWorld
+from tests.e2e.conftest import PATIENT, StartCluster, StartWorld
 from tests.e2e.world import World
 
 End = Callable[[Process], object]
@@ -105,7 +105,7 @@ class Load:
 
 
 def test_one_process_that_is_killed_and_stopped(start_world: StartWorld, numbers: Path) -> None:
-    with start_world(helpdesk_file=numbers) as world:
+    with start_world(helpdesk_file=numbers, **PATIENT) as world:
         ends = (Process.kill, Process.stop, Process.kill, Process.stop, Process.kill)
         Load(world).survive([(world.bridge, end) for end in ends])
 

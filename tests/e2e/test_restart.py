@@ -7,7 +7,7 @@ import requests
 
 from runner import ATTEMPTS
 from sandbox.faults import Fault
-from tests.e2e.conftest import StartWorld
+from tests.e2e.conftest import PATIENT, StartWorld
 from tests.e2e.world import World
 
 QUESTION = "How do I register an electronic invoice?"
@@ -32,7 +32,7 @@ def test_a_process_killed_in_a_stage_answers_after_its_restart(
     start_world: StartWorld, service: str, call: str
 ) -> None:
     """Once by text and once by voice, with nobody writing again."""
-    with start_world() as world:
+    with start_world(**PATIENT) as world:
         user = world.user()
         world.sandbox.faults.add(Fault(service, call, "hang", seconds=FOR_EVER))
         world.twilio.speak(user, world.note(QUESTION))
@@ -46,7 +46,7 @@ def test_a_process_killed_in_a_stage_answers_after_its_restart(
 
 def test_a_text_that_twilio_took_is_not_sent_again(start_world: StartWorld) -> None:
     """The process dies before it hears that its text was taken; Twilio lists it."""
-    with start_world() as world:
+    with start_world(**PATIENT) as world:
         user = world.user()
         world.sandbox.faults.add(Fault("elevenlabs", "speak", "hang", seconds=FOR_EVER))
         world.twilio.speak(user, world.note(QUESTION))
@@ -60,7 +60,7 @@ def test_a_text_that_twilio_took_is_not_sent_again(start_world: StartWorld) -> N
 
 
 def test_messages_that_wait_keep_their_order_over_a_restart(start_world: StartWorld) -> None:
-    with start_world() as world:
+    with start_world(**PATIENT) as world:
         user = world.user()
         world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER))
         world.twilio.say(user, "hello")
@@ -73,7 +73,7 @@ def test_messages_that_wait_keep_their_order_over_a_restart(start_world: StartWo
 
 
 def test_a_message_repeated_after_a_restart_is_answered_once(start_world: StartWorld) -> None:
-    with start_world() as world:
+    with start_world(**PATIENT) as world:
         user = world.user()
         form = world.twilio.forms.text(user, "hello")
         world.twilio.deliver(form)
@@ -85,7 +85,7 @@ def test_a_message_repeated_after_a_restart_is_answered_once(start_world: StartW
 
 def test_a_running_turn_is_finished_before_a_clean_stop(start_world: StartWorld) -> None:
     """What waits behind it is left for the next start."""
-    with start_world() as world:
+    with start_world(**PATIENT) as world:
         user = world.user()
         world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1.0))
         world.twilio.say(user, "hello")
@@ -99,7 +99,7 @@ def test_a_running_turn_is_finished_before_a_clean_stop(start_world: StartWorld)
 
 
 def test_a_voice_note_survives_a_restart(start_world: StartWorld) -> None:
-    with start_world() as world:
+    with start_world(**PATIENT) as world:
         user = world.user()
         world.twilio.speak(user, world.note("Thanks"))
         voice = world.twilio.wait_for_voice(user)
@@ -112,7 +112,7 @@ def test_a_turn_that_kills_the_process_again_and_again_is_set_aside(
     start_world: StartWorld,
 ) -> None:
     """Its sender is told, and the next message is answered."""
-    with start_world() as world:
+    with start_world(**PATIENT) as world:
         user = world.user()
         hang = Fault("agentforce", "ask", "hang", seconds=FOR_EVER, times=None)
         world.sandbox.faults.add(hang)
