@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +30,8 @@ class Front:
         self.url = f"http://127.0.0.1:{self.port}"
         self._ports = list(ports)
         self._turns = itertools.count()
+        # Without this a connection whose caller has said all is garbage to Python.
+        self._open: set[asyncio.Task[None] | None] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -70,7 +72,7 @@ class Front:
         return await asyncio.start_server(self._forward, "127.0.0.1", self.port, backlog=BACKLOG)
 
     async def _forward(self, caller: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
-        with contextlib.closing(answers):
+        with contextlib.closing(answers), self._kept(asyncio.current_task()):
             try:
                 answered, asks = await self._connect()
                 with contextlib.closing(asks):
@@ -80,6 +82,14 @@ class Front:
             # One of the two is gone, or this front stops.
             except* (OSError, asyncio.CancelledError):
                 pass
+
+    @contextlib.contextmanager
+    def _kept(self, task: asyncio.Task[None] | None) -> Iterator[None]:
+        self._open.add(task)
+        try:
+            yield
+        finally:
+            self._open.discard(task)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         first = next(self._turns)
