@@ -118,6 +118,14 @@ class Process:
         """How many threads it and its children have."""
         return self._sum(lambda process: int(process.num_threads()))
 
+    def descriptors(self) -> int:
+        """How many files and sockets it and its children have open."""
+        return self._sum(lambda process: int(process.num_fds()))
+
+    def sockets(self) -> int:
+        """How many of them are sockets."""
+        return self._sum(lambda process: len(process.net_connections("all")))
+
     def log(self) -> str:
         """Everything it has logged, earlier starts included."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -99,6 +100,9 @@ def test_figures_are_of_a_process_and_its_children(tmp_path: Path) -> None:
         assert alone.threads() == 1
         memory = alone.resident_memory()
         assert 2**20 < memory < 2**30
+        # Standard input and both outputs; a process inherits nothing else.
+        assert alone.descriptors() == 3
+        assert alone.sockets() == 0
     with worker(tmp_path, "child") as both:
         assert both.threads() == 2
         both.kill()
@@ -107,6 +111,9 @@ def test_figures_are_of_a_process_and_its_children(tmp_path: Path) -> None:
 def test_a_bridge_answers_at_its_address(tmp_path: Path) -> None:
     with Bridge(log_file=tmp_path / "web.log", command=[*COMMAND, "web"]) as bridge:
         assert answer(bridge.url) == bridge.pid
+        with socket.create_connection(("127.0.0.1", bridge.port)):
+            wait_until(lambda: bridge.sockets() == 2, "a listener and a caller")
+        assert bridge.descriptors() > bridge.sockets()
 
 
 def cluster(folder: Path, worker_kind: str = "worker") -> Cluster:
