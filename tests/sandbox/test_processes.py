@@ -36,14 +36,29 @@ def wait_for_state(process: psutil.Process, *states: str) -> None:
 
 
 def test_the_procfile_says_how_the_web_is_started() -> None:
-    assert web_command() == [sys.executable, "-m", "gunicorn", "app:create_app()"]
+    assert web_command() == [
+        "env",
+        "GLIBC_TUNABLES=glibc.malloc.tcache_count=0",
+        *(sys.executable, "-m", "gunicorn", "app:create_app()"),
+    ]
 
 
-def test_a_line_of_python_is_run_by_this_python(
+def test_a_line_is_run_by_this_python_with_its_variables(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "Procfile").write_text("web: gunicorn app\nworker: python worker.py --all\n")
+    (tmp_path / "Procfile").write_text(
+        "web: A=b C='d e' gunicorn f=g\nworker: python worker.py --all\n"
+    )
     monkeypatch.setattr("sandbox.bridge.ROOT", tmp_path)
+    assert procfile_command("web") == [
+        "env",
+        "A=b",
+        "C=d e",
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "f=g",
+    ]
     assert procfile_command("worker") == [sys.executable, "worker.py", "--all"]
     with pytest.raises(RuntimeError, match="no clock process"):
         procfile_command("clock")
