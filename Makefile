@@ -20,7 +20,7 @@ if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; tou
 else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
 endef
 
-.PHONY: help setup demo test check pins clean
+.PHONY: help setup demo test soak check pins clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then
 
 test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
 	@$(PY) -m pytest --numprocesses auto $(ARGS)
+
+soak: $(VENV)/.sandbox ## 20,000 turns, to see whether it grows; TURNS=2000 is shorter, CLUSTER=1 is on PostgreSQL
+	@$(PY) -m sandbox.soak $(if $(TURNS),--turns $(TURNS)) $(if $(filter-out 0,$(CLUSTER)),--cluster)
 
 check: $(VENV)/.dev ## formatting, lint and types
 	@$(PY) -m $(CHECKED)

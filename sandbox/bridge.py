@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import shlex
 import signal
 import socket
@@ -25,6 +27,9 @@ STOP_SECONDS = 35.0
 POLL_SECONDS = 0.05
 # What a worker logs once it takes turns.
 WORKER_READY = "Worker ready"
+
+# As a shell takes it before the name of a program.
+VARIABLE = re.compile(r"[A-Za-z_]\w*=")
 
 # Settings of this shell must not reach a bridge that is to run on the sandbox's alone.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
@@ -122,6 +127,14 @@ class Process(Startable):
         """Whether it, or a child, is connected to this port of anybody."""
         return self._sum(lambda process: sum(port == each for each in _remote_ports(process))) > 0
 
+    def descriptors(self) -> int:
+        """How many files and sockets it and its children have open."""
+        return self._sum(lambda process: int(process.num_fds()))
+
+    def sockets(self) -> int:
+        """How many of them are sockets."""
+        return self._sum(lambda process: len(process.net_connections("all")))
+
     def log(self) -> str:
         """Everything it has logged, earlier starts included."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
@@ -209,10 +222,18 @@ def procfile_command(kind: str) -> list[str]:
     for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
         name, _, command = line.partition(":")
         if name == kind:
-            program, *arguments = shlex.split(command)
+            own, program, arguments = _split(command)
             module = [] if program == "python" else ["-m", program]
-            return [sys.executable, *module, *arguments]
+            return [*own, sys.executable, *module, *arguments]
     raise RuntimeError(f"the Procfile has no {kind} process")
+
+
+def _split(command: str) -> tuple[list[str], str, list[str]]:
+    """What sets the variables before the program's name, the program, and its arguments."""
+    words = shlex.split(command)
+    own = list(itertools.takewhile(VARIABLE.match, words))
+    program, *arguments = words[len(own) :]
+    return ["env", *own] if own else [], program, arguments
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sandbox.bridge import free_port
 from sandbox.startable import Startable
@@ -29,6 +29,8 @@ class Front(Startable):
         self.url = f"http://127.0.0.1:{self.port}"
         self._ports = list(ports)
         self._turns = itertools.count()
+        # Without this a connection whose caller has said all is garbage to Python.
+        self._open: set[asyncio.Task[None] | None] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -57,7 +59,7 @@ class Front(Startable):
         return await asyncio.start_server(self._forward, "127.0.0.1", self.port, backlog=BACKLOG)
 
     async def _forward(self, caller: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
-        with contextlib.closing(answers):
+        with contextlib.closing(answers), self._kept(asyncio.current_task()):
             try:
                 answered, asks = await self._connect()
                 with contextlib.closing(asks):
@@ -67,6 +69,14 @@ class Front(Startable):
             # One of the two is gone, or this front stops.
             except* (OSError, asyncio.CancelledError):
                 pass
+
+    @contextlib.contextmanager
+    def _kept(self, task: asyncio.Task[None] | None) -> Iterator[None]:
+        self._open.add(task)
+        try:
+            yield
+        finally:
+            self._open.discard(task)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         first = next(self._turns)

@@ -92,6 +92,10 @@ class Messages:
         with self._lock:
             return [message for message in self._outbound.values() if to in (None, message.to)]
 
+    def forget_outbound(self) -> None:
+        with self._lock:
+            self._outbound.clear()
+
     def find(self, sid: str) -> Inbound | Outbound | None:
         with self._lock:
             return self._outbound.get(sid) or self._inbound.get(sid)

@@ -82,6 +82,10 @@ class TwilioStandIn(TwilioRest):
         """What the bot sent, in order of acceptance."""
         return self._messages.outbound(to)
 
+    def forget_messages(self) -> None:
+        """Forget what the bot sent so far; all of it must have been delivered."""
+        self._messages.forget_outbound()
+
     def wait_for_messages(self, to: str, count: int, timeout: float = 20.0) -> list[Outbound]:
         """All messages to a user once there are ``count``; raises ``TimeoutError``."""
 

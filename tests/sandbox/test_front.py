@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,21 @@ def test_both_ways_are_passed_on_to_their_ends() -> None:
         asked.sendall(reply)
         asked.shutdown(socket.SHUT_WR)
         assert answered.result() == reply
+
+
+def test_a_caller_who_has_said_all_is_not_garbage() -> None:
+    with (
+        listening(1) as [web],
+        Front(ports=[port(web)]) as front,
+        call(front) as caller,
+        accept(web) as asked,
+    ):
+        caller.shutdown(socket.SHUT_WR)
+        assert read(asked) == b""
+        gc.collect()
+        asked.sendall(b"answer")
+        asked.shutdown(socket.SHUT_WR)
+        assert read(caller) == b"answer"
 
 
 def test_the_webs_take_turns() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -35,14 +36,29 @@ def wait_for_state(process: psutil.Process, *states: str) -> None:
 
 
 def test_the_procfile_says_how_the_web_is_started() -> None:
-    assert web_command() == [sys.executable, "-m", "gunicorn", "app:create_app()"]
+    assert web_command() == [
+        "env",
+        "GLIBC_TUNABLES=glibc.malloc.tcache_count=0",
+        *(sys.executable, "-m", "gunicorn", "app:create_app()"),
+    ]
 
 
-def test_a_line_of_python_is_run_by_this_python(
+def test_a_line_is_run_by_this_python_with_its_variables(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "Procfile").write_text("web: gunicorn app\nworker: python worker.py --all\n")
+    (tmp_path / "Procfile").write_text(
+        "web: A=b C='d e' gunicorn f=g\nworker: python worker.py --all\n"
+    )
     monkeypatch.setattr("sandbox.bridge.ROOT", tmp_path)
+    assert procfile_command("web") == [
+        "env",
+        "A=b",
+        "C=d e",
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "f=g",
+    ]
     assert procfile_command("worker") == [sys.executable, "worker.py", "--all"]
     with pytest.raises(RuntimeError, match="no clock process"):
         procfile_command("clock")
@@ -99,6 +115,9 @@ def test_figures_are_of_a_process_and_its_children(tmp_path: Path) -> None:
         assert alone.threads() == 1
         memory = alone.resident_memory()
         assert 2**20 < memory < 2**30
+        # Standard input and both outputs; a process inherits nothing else.
+        assert alone.descriptors() == 3
+        assert alone.sockets() == 0
     with worker(tmp_path, "child") as both:
         assert both.threads() == 2
         both.kill()
@@ -107,6 +126,9 @@ def test_figures_are_of_a_process_and_its_children(tmp_path: Path) -> None:
 def test_a_bridge_answers_at_its_address(tmp_path: Path) -> None:
     with Bridge(log_file=tmp_path / "web.log", command=[*COMMAND, "web"]) as bridge:
         assert answer(bridge.url) == bridge.pid
+        with socket.create_connection(("127.0.0.1", bridge.port)):
+            wait_until(lambda: bridge.sockets() == 2, "a listener and a caller")
+        assert bridge.descriptors() > bridge.sockets()
 
 
 def cluster(folder: Path, worker_kind: str = "worker") -> Cluster:

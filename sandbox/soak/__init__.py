@@ -1,0 +1,1 @@
+"""Many turns on one bridge, to see whether it grows."""
