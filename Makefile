@@ -32,7 +32,7 @@ demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then
 	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
 
 test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
-	@$(PY) -m pytest --numprocesses auto $(ARGS)
+	@$(PY) -m pytest --numprocesses 3 $(ARGS)
 
 soak: $(VENV)/.sandbox ## 20,000 turns, to see whether it grows; TURNS=2000 is shorter, CLUSTER=1 is on PostgreSQL
 	@$(PY) -m sandbox.soak $(if $(TURNS),--turns $(TURNS)) $(if $(filter-out 0,$(CLUSTER)),--cluster)

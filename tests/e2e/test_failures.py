@@ -85,10 +85,11 @@ def test_a_failure_that_lasts_is_told_once_and_asked_no_second_time(
 ) -> None:
     """What may have had an effect is not repeated; the next question is answered."""
     user = world.user()
-    world.sandbox.faults.add(Fault(service, call, kind, status=status or 500))
+    world.sandbox.faults.add(Fault(service, call, kind, status=status or 500, times=None))
     world.twilio.speak(user, world.note(QUESTION))
     assert world.answers(user, 1)[0].body.startswith(told)
     assert len(world.sandbox.ledger.calls("agentforce", "ask")) <= 1
+    world.sandbox.faults.clear()
     world.expect_no_more(user, 1)
 
 
