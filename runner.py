@@ -83,6 +83,9 @@ class Runner:
             if answer:
                 self._insist(lambda: self._talk.deliver(turn, answer))
             self._insist(lambda: self._store.finish(turn))
+        except Stopping:
+            self._store.forgive(turn)
+            raise
         finally:
             with self._lock:
                 del self._running[turn.id]

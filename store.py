@@ -159,8 +159,9 @@ class Store:
         return replace(turn, attempts=attempts, claim=claim)
 
     def forgive(self, turn: Turn) -> None:
-        """Take back the last start of a turn that is cut off, but did not kill the process."""
-        self._change(turn, attempts=case((turns.c.attempts > 0, turns.c.attempts - 1), else_=0))
+        """Take back the last start of a turn that is left, but did not kill the process."""
+        fewer = case((turns.c.attempts > 0, turns.c.attempts - 1), else_=0)
+        self._change(turn, state=WAITING, attempts=fewer)
 
     def save_answer(self, turn: Turn, answer: Answer) -> None:
         """Keep the answer, so that a restart sends it instead of asking again."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import structlog
 from procrastinate import (
@@ -45,6 +45,8 @@ STALLED_SECONDS = 12.0
 # One that was paused for nearly that long ends itself, lest it go on beside them.
 PAUSE_SECONDS = 8.0
 TAKE_OVER_SECONDS = 3.0
+# A worker asks for turns every second; one that has not for longer than a turn takes is stuck.
+IDLE_SECONDS = 180.0
 # Jobs are announced; this is for one that comes while a worker begins to listen.
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 1
@@ -112,8 +114,8 @@ class TurnWorker:
         self._threads = threads
         self._lock = threading.Lock()
         self._jobs: dict[int | None, Job] = {}
-        connector = PsycopgConnector(conninfo=url, min_size=1, max_size=CONNECTIONS)
-        self._app = App(connector=connector)
+        self._connector = _Connector(conninfo=url, min_size=1, max_size=CONNECTIONS)
+        self._app = App(connector=self._connector)
         self._app.task(name=TASK, pass_context=True, retry=_HandBack())(self._serve)
 
     async def work(self, stop: asyncio.Event, *, grace: float) -> None:
@@ -130,7 +132,7 @@ class TurnWorker:
             ]
             chores = [
                 asyncio.create_task(chore)
-                for chore in (self._beat(), self._take_over(), _watch_for_pauses())
+                for chore in (self._beat(), self._take_over(), self._watch())
             ]
             stopping = asyncio.create_task(stop.wait())
             log.info("Worker ready", threads=self._threads)
@@ -214,6 +216,19 @@ class TurnWorker:
                 log.warning("Nothing taken over", error=type(error).__name__)
                 steady_since = time.monotonic()
 
+    async def _watch(self) -> None:
+        """End a process that others have given up, or that takes no turns any more."""
+        while True:
+            asleep = time.time()
+            await asyncio.sleep(1)
+            if time.time() - asleep > PAUSE_SECONDS:
+                log.error("This process was paused, and others took over its turns; ending it")
+                os._exit(1)
+            idle = time.monotonic() - self._connector.fetched_at
+            if idle > IDLE_SECONDS and len(self._running()) < self._threads:
+                log.error("This process takes no turns any more; ending it", idle=round(idle))
+                os._exit(1)
+
     async def _revive_stalled(self) -> None:
         manager = self._app.job_manager
         stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
@@ -235,6 +250,17 @@ class TurnWorker:
             await self._app.job_manager.retry_job(job)
 
 
+class _Connector(PsycopgConnector):
+    """Notes when a turn was last asked for."""
+
+    fetched_at = time.monotonic()
+
+    async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> Any:
+        if arguments.get("queues") == [QUEUE]:
+            self.fetched_at = time.monotonic()
+        return await super().execute_query_one_async(query, **arguments)
+
+
 class _HandBack(BaseRetryStrategy):
     """Whatever keeps a turn from running here, it goes back to where it waited."""
 
@@ -253,12 +279,3 @@ async def _first_of(*tasks: asyncio.Task[Any]) -> None:
     ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in ended:
         task.result()
-
-
-async def _watch_for_pauses() -> None:
-    while True:
-        asleep = time.time()
-        await asyncio.sleep(1)
-        if time.time() - asleep > PAUSE_SECONDS:
-            log.error("This process was paused, and others took over its turns; ending it")
-            os._exit(1)

@@ -46,12 +46,18 @@ async def _run(parts: WorkerParts) -> None:
     parts.base.housekeeper.start()
     parts.shared.start()
     sharing = asyncio.create_task(_share_plan(parts))
-    await parts.worker.work(stop, grace=GRACE_SECONDS)
-    sharing.cancel()
-    parts.shared.stop()
-    # Turns that were cut off still hold their threads, for which Python would wait.
-    logging.shutdown()
-    os._exit(0)
+    status = 1
+    try:
+        await parts.worker.work(stop, grace=GRACE_SECONDS)
+        status = 0
+    except Exception:
+        log.exception("The worker ends")
+    finally:
+        sharing.cancel()
+        parts.shared.stop()
+        logging.shutdown()
+        # Turns that were cut off still hold their threads, for which Python would wait.
+        os._exit(status)
 
 
 async def _share_plan(parts: WorkerParts) -> None:

@@ -15,6 +15,7 @@ import runner
 import turn_queue
 from database import open_postgres
 from delivery import Delivery
+from errors import SendBusy, SendUncertain
 from leases import Leases
 from metrics import Metrics
 from phrases import Phrases
@@ -29,12 +30,26 @@ STALLED_SECONDS = 2.0
 
 
 class Outbox:
-    """Twilio, as far as it takes texts and lists them; it outlives every process."""
+    """Twilio, as far as it takes texts and lists them; it outlives every process.
+
+    Every fifth call fails: it is refused, or breaks off before or after the text was taken.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def send_text(self, to: str, text: str) -> str:
+        chance = random.random()
+        if chance < 0.1:
+            raise SendBusy
+        if chance < 0.15:
+            raise SendUncertain
+        sid = self._take(to, text)
+        if chance < 0.2:
+            raise SendUncertain
+        return sid
+
+    def _take(self, to: str, text: str) -> str:
         with psycopg.connect(self._url, autocommit=True) as connection:
             row = connection.execute(
                 "INSERT INTO outbox (recipient, body) VALUES (%s, %s) RETURNING id", [to, text]
@@ -91,13 +106,16 @@ def live(url: str) -> None:
         threads=4,
     )
     asyncio.run(_work(worker))
-    os._exit(0)
 
 
 async def _work(worker: TurnWorker) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await worker.work(stop, grace=10)
+    try:
+        await worker.work(stop, grace=10)
+    finally:
+        # As worker.py does: nobody waits for threads that were cut off.
+        os._exit(0)
 
 
 def _hurry() -> None:

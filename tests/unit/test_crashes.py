@@ -6,17 +6,21 @@ import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event as sql_event
 
+import runner
 from database import FILE_NAME, open_sqlite
+from errors import SendBusy
 from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
 from leases import Leases
@@ -28,6 +32,14 @@ from store import Answer, Store, Turn
 PATIENCE = 10.0
 PHRASES = Phrases()
 FAILED = PHRASES.say("failed", None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def haste() -> Iterator[None]:
+    """What failed is tried again at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "RETRY_SECONDS", 0.001)
+        yield
 
 
 class Died(BaseException):
@@ -92,6 +104,7 @@ class Process:
         self.dead = False
         self._world = world
         self._fuse = fuse
+        self._failures = 0
         self._lock = threading.Lock()
         self._may_run = threading.Event()
         self._may_run.set()
@@ -103,11 +116,11 @@ class Process:
         self._pool = ThreadPoolExecutor(threads)
         self._suspects = ThreadPoolExecutor(1)
         replies = StandardReplies(phrases=PHRASES, store=self.store)
-        runner = Runner(store=self.store, talk=self, replies=replies, log_key="")
+        turns = Runner(store=self.store, talk=self, replies=replies, log_key="")
         self.inbox = Inbox(
             store=self.store,
             leases=Leases(engine=self._engine),
-            runner=runner,
+            runner=turns,
             pool=self._pool,
             suspects=self._suspects,
             limit=1000,
@@ -146,7 +159,16 @@ class Process:
                 self._may_run.set()
                 raise Died
 
+    def fail(self, times: int) -> None:
+        """The clouds break down: that many calls fail, whoever makes them."""
+        with self._lock:
+            self._failures = times
+
     def answer(self, turn: Turn) -> None:
+        with self._lock:
+            self._failures -= 1
+            if self._failures >= 0:
+                raise SendBusy
         self._run(turn)
 
     def deliver(self, turn: Turn, answer: Answer) -> None:
@@ -198,6 +220,9 @@ class History:
     def burn(self, number: int) -> None:
         self._process.burn(number)
 
+    def fail(self, number: int) -> None:
+        self._process.fail(number)
+
     def crash(self, _: int) -> None:
         raise Died
 
@@ -234,6 +259,7 @@ class History:
 STEPS = st.one_of(
     st.tuples(st.just("message"), st.integers(0, 20)),
     st.tuples(st.just("burn"), st.integers(0, 25)),
+    st.tuples(st.just("fail"), st.integers(1, 5)),
     st.tuples(st.sampled_from(["crash", "stop", "hold", "let_go"]), st.integers(0, 40)),
 )
 
