@@ -37,7 +37,7 @@ test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
 check: $(VENV)/.dev ## formatting, lint and types
 	@$(PY) -m $(CHECKED)
 
-scaling: $(VENV)/.sandbox ## measure the numbers of docs/scaling.md; QUICK=1 only tries it, in a minute
+scaling: $(VENV)/.sandbox ## measure the numbers of docs/scaling.md (15 min); QUICK=1 only tries it
 	@$(PY) -m bench.scaling $(if $(filter-out 0,$(QUICK)),--quick)
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them

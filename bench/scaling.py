@@ -39,7 +39,7 @@ FULL = Extent(
     acceptance=acceptance.Plan(
         rates=(20, 80, 160, 240, 320, 400), served_rates=(10, 20, 40), seconds=6.0
     ),
-    turns=turns.Plan(texts=400, voice_notes=60, idle_seconds=5.0),
+    turns=turns.Plan(counts={"text": 400, "voice": 60}, workers=(1, 2), idle_seconds=5.0),
     messages=25,
     backlogs=[
         Backlog(0, 0),
@@ -52,7 +52,7 @@ FULL = Extent(
 QUICK = Extent(
     runs=1,
     acceptance=acceptance.Plan(rates=(20,), served_rates=(10,), seconds=1.0),
-    turns=turns.Plan(texts=20, voice_notes=2, idle_seconds=0.5),
+    turns=turns.Plan(counts={"text": 20}, workers=(1,), idle_seconds=0.5),
     messages=4,
     backlogs=[Backlog(0, 0), Backlog(100, 100)],
     fetches=3,

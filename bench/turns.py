@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,13 @@ _KEPT = "SELECT pg_total_relation_size('turns') + pg_total_relation_size('sendin
 
 @dataclass(frozen=True)
 class Plan:
-    """How many turns of each kind to run, and for how many seconds to look at an idle bridge."""
+    """How many turns of each kind to run, on which numbers of workers.
 
-    texts: int
-    voice_notes: int
+    An idle bridge is looked at for ``idle_seconds``.
+    """
+
+    counts: Mapping[str, int]
+    workers: Sequence[int]
     idle_seconds: float
 
 
@@ -71,10 +74,10 @@ class Spent:
 def turns(plan: Plan, folder: Path, server: Postgres, arrivals: Arrivals) -> Table:
     """CPU milliseconds per turn. Webhooks come first, then workers that run them."""
     rows: dict[str, Row] = {}
-    for kind, count in (("text", plan.texts), ("voice", plan.voice_notes)):
+    for kind, count in plan.counts.items():
         with one_process(folder) as site:
             rows[f"{kind}, SQLite"] = _alone(site, server, arrivals, _webhooks(site, kind, count))
-        for workers in (1, 2):
+        for workers in plan.workers:
             with many_processes(folder, server, workers=workers) as site:
                 webhooks = _webhooks(site, kind, count)
                 label = f"{kind}, PostgreSQL, {workers} worker{'s'[: workers - 1]}"
