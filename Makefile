@@ -20,7 +20,7 @@ if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; tou
 else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
 endef
 
-.PHONY: help setup demo test soak check pins clean
+.PHONY: help setup demo test soak scaling check pins clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ soak: $(VENV)/.sandbox ## 20,000 turns, to see whether it grows; TURNS=2000 is s
 
 check: $(VENV)/.dev ## formatting, lint and types
 	@$(PY) -m $(CHECKED)
+
+scaling: $(VENV)/.sandbox ## measure the numbers of docs/scaling.md (15 min); QUICK=1 only tries it
+	@$(PY) -m bench.scaling $(if $(filter-out 0,$(QUICK)),--quick)
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
 	@$(COMPILE) $(ARGS) requirements.in -o requirements.txt

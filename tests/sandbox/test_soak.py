@@ -56,12 +56,10 @@ def test_a_short_soak_passes(tmp_path: Path) -> None:
     assert "120 turns, each answered once" in done.stdout
 
 
-def test_a_short_soak_of_a_cluster_fails_where_memory_does_not_shrink(tmp_path: Path) -> None:
-    done = soak(tmp_path / "soak", "--turns", "120", "--growth", "-50", "--cluster")
+def test_a_short_soak_fails_where_memory_does_not_shrink(tmp_path: Path) -> None:
+    done = soak(tmp_path / "soak", "--turns", "60", "--growth", "-50")
     assert done.returncode == 1
     assert done.stderr.startswith("Failed: memory grew by ")
-    assert [row[0] for row in rows(done)] == [60, 120]
-    assert all(row[-1] >= 4 for row in rows(done))
 
 
 @pytest.mark.parametrize(
