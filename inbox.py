@@ -11,7 +11,7 @@ import structlog
 
 from inbound import Inbound
 from leases import Leases
-from runner import ATTEMPTS, Runner, Stopping
+from runner import Runner, Stopping, is_suspect
 from store import Store, StoreError, Turn
 
 log = structlog.get_logger(__name__)
@@ -23,6 +23,12 @@ class Acceptance(Enum):
     NEW = "new"
     DUPLICATE = "duplicate"
     FULL = "full"
+
+
+def refusal_of(message: Inbound, store: Store) -> Acceptance:
+    """What a message is to a full inbox; raises ``StoreError``."""
+    # Who is being answered must not be asked to write again.
+    return Acceptance.DUPLICATE if store.knows(message.sid) else Acceptance.FULL
 
 
 class Inbox:
@@ -61,9 +67,7 @@ class Inbox:
         with self._changed:
             try:
                 if self._running + self._waiting >= self._limit:
-                    # Who is being answered must not be asked to write again.
-                    known = self._store.knows(message.sid)
-                    return Acceptance.DUPLICATE if known else Acceptance.FULL
+                    return refusal_of(message, self._store)
                 turn = self._store.admit(message)
             except StoreError:
                 log.exception("The database fails; no message can be accepted")
@@ -109,8 +113,8 @@ class Inbox:
 
     def _start(self, turn: Turn) -> None:
         self._running += 1
-        suspect = turn.attempts == ATTEMPTS - 1
-        (self._suspects if suspect else self._pool).submit(self._serve, turn)
+        pool = self._suspects if is_suspect(turn) else self._pool
+        pool.submit(self._serve, turn)
 
     def _serve(self, turn: Turn) -> None:
         try:

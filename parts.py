@@ -62,6 +62,7 @@ class Base:
     store: Store
     leases: Leases
     processes: Processes
+    phrases: Phrases
     replies: StandardReplies
     agent: Agentforce
     health: Health
@@ -145,6 +146,7 @@ def _base(settings: Settings) -> Base:
     store = Store(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
     leases, processes = Leases(engine=engine), Processes(engine=engine)
     agent = _agent(settings, store, leases, metrics)
+    phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
     # Without workers elsewhere this process is its own.
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
     health = Health(backlog=store.backlog, workers=workers)
@@ -154,7 +156,8 @@ def _base(settings: Settings) -> Base:
         store=store,
         leases=leases,
         processes=processes,
-        replies=StandardReplies(phrases=Phrases(default=settings.DEFAULT_LANGUAGE), store=store),
+        phrases=phrases,
+        replies=StandardReplies(phrases=phrases, store=store),
         agent=agent,
         health=health,
         housekeeper=Housekeeper(
@@ -204,7 +207,6 @@ class _Talk:
         settings, metrics, store = base.settings, base.metrics, base.store
         threads = settings.TURN_THREADS
         aside = ContextPool(threads * 2, thread_name_prefix="aside")
-        phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
         ffmpeg = Ffmpeg(path=settings.FFMPEG_PATH, longest_seconds=settings.VOICE_NOTE_MAX_SECONDS)
         whatsapp = WhatsApp(settings=settings, metrics=metrics, width=threads)
         self.speech = Speech(settings=settings, ffmpeg=ffmpeg, metrics=metrics, width=threads)
@@ -220,11 +222,11 @@ class _Talk:
             narrator=Narrator(
                 speech=self.speech,
                 ffmpeg=ffmpeg,
-                phrases=phrases,
+                phrases=base.phrases,
                 pool=aside,
                 longest=settings.SPEECH_MAX_CHARACTERS,
             ),
-            phrases=phrases,
+            phrases=base.phrases,
             replies=base.replies,
             store=store,
             metrics=metrics,

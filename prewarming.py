@@ -21,15 +21,12 @@ class Prewarmer:
     def start(self, sender: str) -> Future[AgentSession]:
         """The session to come, or what keeps it from starting (``AgentError``)."""
         with self._lock:
-            session = self._starting.get(sender)
-            if session is None:
-                session = self._pool.submit(self._agent.warm, sender)
-                self._starting[sender] = session
-                fresh = True
-            else:
-                fresh = False
-        if fresh:
-            session.add_done_callback(lambda _: self._forget(sender))
+            if sender in self._starting:
+                return self._starting[sender]
+            session = self._pool.submit(self._agent.warm, sender)
+            self._starting[sender] = session
+        # Not under the lock, which the callback takes: it may run at once, on this thread.
+        session.add_done_callback(lambda _: self._forget(sender))
         return session
 
     def _forget(self, sender: str) -> None:

@@ -25,6 +25,11 @@ ATTEMPTS = 3
 RETRY_SECONDS = 5.0
 
 
+def is_suspect(turn: Turn) -> bool:
+    """Whether one more start is its last: it runs alone, lest it take others along."""
+    return turn.attempts == ATTEMPTS - 1
+
+
 class Stopping(Exception):
     """The process is about to end; the turn is left for another, or for the next start."""
 

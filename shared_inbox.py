@@ -6,7 +6,7 @@ import structlog
 from procrastinate.exceptions import ProcrastinateException
 
 from inbound import Inbound
-from inbox import Acceptance
+from inbox import Acceptance, refusal_of
 from store import Store, StoreError
 from turn_queue import TurnQueue
 
@@ -25,9 +25,7 @@ class SharedInbox:
         """Take a message, once per SID; unless refused it is in the database when this returns."""
         try:
             if self._store.count_unfinished(limit=self._limit) >= self._limit:
-                # Who is being answered must not be asked to write again.
-                known = self._store.knows(message.sid)
-                return Acceptance.DUPLICATE if known else Acceptance.FULL
+                return refusal_of(message, self._store)
             turn = self._store.admit(message, along=self._queue.put)
         except (StoreError, ProcrastinateException):
             log.exception("The database fails; no message can be accepted")

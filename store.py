@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     Row,
-    ScalarSelect,
     Table,
     case,
     delete,
@@ -167,13 +166,6 @@ class Store:
         """Keep the answer, so that a restart sends it instead of asking again."""
         self._change(turn, answer=asdict(answer))
 
-    def answer(self, turn: Turn) -> Answer | None:
-        """The answer that was kept, if any."""
-        wanted = select(turns.c.answer).where(turns.c.id == turn.id)
-        with self._engine.connect() as connection:
-            kept = connection.execute(wanted).scalar()
-        return Answer(**kept) if kept else None
-
     def finish(self, turn: Turn, state: str = DONE) -> None:
         self._change(turn, state=state)
 
@@ -216,18 +208,13 @@ class Store:
         """What is left to do at the moment."""
         waits, runs = turns.c.state == WAITING, turns.c.state == RUNNING
         first = select(turns.c.received_at).where(waits).order_by(turns.c.id).limit(1)
-
-        def counted(state: ColumnElement[bool]) -> ScalarSelect[int]:
-            return select(func.count()).select_from(turns).where(state).scalar_subquery()
-
+        wanted = select(
+            func.count().filter(waits).label("waiting"),
+            func.count().filter(runs).label("running"),
+            first.scalar_subquery().label("oldest"),
+        ).where(turns.c.state.in_(UNFINISHED))
         with self._engine.connect() as connection:
-            row = connection.execute(
-                select(
-                    counted(waits).label("waiting"),
-                    counted(runs).label("running"),
-                    first.scalar_subquery().label("oldest"),
-                )
-            ).one()
+            row = connection.execute(wanted).one()
         return Backlog(row.waiting, row.running, row.oldest)
 
     def begin_sending(self, turn: Turn, part: str) -> Sending | None:

@@ -26,11 +26,12 @@ from procrastinate import (
 )
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Job
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, select, text
 
 from leases import Leases
-from runner import ATTEMPTS, Runner, Stopping
-from store import Store, StoreError, Turn
+from runner import Runner, Stopping, is_suspect
+from schema import turns
+from store import UNFINISHED, Store, StoreError, Turn
 
 log = structlog.get_logger(__name__)
 
@@ -56,10 +57,16 @@ CONNECTIONS = 2
 SPARE_THREADS = 4
 
 # None should ever get lost, but a turn without a job would wait for ever.
-_FORGOTTEN = text(
-    "SELECT id, sender FROM turns WHERE state IN ('waiting', 'running') AND NOT EXISTS ("
-    "SELECT 1 FROM procrastinate_jobs WHERE lock = sender AND status IN ('todo', 'doing')"
-    ") ORDER BY id"
+_FORGOTTEN = (
+    select(turns.c.id, turns.c.sender)
+    .where(
+        turns.c.state.in_(UNFINISHED),
+        text(
+            "NOT EXISTS (SELECT 1 FROM procrastinate_jobs"
+            " WHERE lock = turns.sender AND status IN ('todo', 'doing'))"
+        ),
+    )
+    .order_by(turns.c.id)
 )
 
 
@@ -234,7 +241,7 @@ class TurnWorker:
         stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
         for job in stalled:
             turn = await asyncio.to_thread(self._store.oldest_beside, _turn_id(job))
-            suspect = turn is not None and turn.attempts == ATTEMPTS - 1
+            suspect = turn is not None and is_suspect(turn)
             await manager.retry_job(job, queue=SUSPECTS if suspect else QUEUE)
             log.warning("Turn of a dead worker taken over", turn=turn and turn.message.sid)
 

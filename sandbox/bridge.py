@@ -209,11 +209,6 @@ def _remote_ports(process: psutil.Process) -> list[int]:
     return [each.raddr.port for each in process.net_connections("tcp") if each.raddr]
 
 
-def web_command() -> list[str]:
-    """The Procfile's ``web`` line, without an address to listen on."""
-    return procfile_command("web")
-
-
 def procfile_command(kind: str) -> list[str]:
     """The Procfile's line of ``kind``, run by this Python and its environment.
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from sandbox.bridge import Bridge, BridgeDied, Process, Worker, procfile_command, web_command
+from sandbox.bridge import Bridge, BridgeDied, Process, Worker, procfile_command
 from sandbox.cluster import Cluster
 from tests.sandbox.stub import COMMAND
 from tests.sandbox.waiting import wait_until, wait_until_ended
@@ -36,7 +36,7 @@ def wait_for_state(process: psutil.Process, *states: str) -> None:
 
 
 def test_the_procfile_says_how_the_web_is_started() -> None:
-    assert web_command() == [
+    assert procfile_command("web") == [
         "env",
         "GLIBC_TUNABLES=glibc.malloc.tcache_count=0",
         *(sys.executable, "-m", "gunicorn", "app:create_app()"),

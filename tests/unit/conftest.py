@@ -2,13 +2,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine
 
+import leases
+import store
 from database import open_postgres, open_sqlite
 from sandbox.postgres import Postgres
 from schema import metadata
+
+START = 1_700_000_000.0
+
+
+class Clock:
+    """Seconds since the epoch, as a test wants them."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the store and the leases take for the time."""
+    clock = Clock()
+    for module in (store, leases):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
+    return clock
 
 
 @pytest.fixture(scope="session")

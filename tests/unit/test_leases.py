@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
-import pytest
 from sqlalchemy import Engine
 
-import leases as leases_module
 from leases import Leases
-
-START = 1_700_000_000.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(leases_module, "time", SimpleNamespace(time=clock))
-    return clock
+from tests.unit.conftest import Clock
 
 
 def test_a_lease_is_for_one_until_it_ends(engine: Engine, clock: Clock) -> None:

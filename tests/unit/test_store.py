@@ -8,13 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError
 
-import store as store_module
 from database import FILE_NAME, open_sqlite
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
@@ -30,23 +28,7 @@ from store import (
     Store,
     Turn,
 )
-
-START = 1_700_000_000.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(store_module, "time", SimpleNamespace(time=clock))
-    return clock
+from tests.unit.conftest import START, Clock
 
 
 @pytest.fixture
