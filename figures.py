@@ -44,6 +44,7 @@ COUNTERS = (
     "tokens_fetched",
     "still_working_sent",
     "speech_characters",
+    "speech_characters_discarded",
     "typing_failed",
     "signatures_rejected",
 )

@@ -41,6 +41,8 @@ from whatsapp import WhatsApp
 
 # A web process starts sessions for turns that workers run.
 PREWARM_THREADS = 16
+# Each is at it for a moment only, behind the end of an agent's turn.
+DRAIN_THREADS = 4
 
 
 class AnyInbox(Protocol):
@@ -184,6 +186,7 @@ def _agent(settings: Settings, store: Store, leases: Leases, metrics: Metrics) -
         leases=leases,
         metrics=metrics,
         settings=settings,
+        drains=ContextPool(DRAIN_THREADS, thread_name_prefix="drain"),
     )
 
 
@@ -223,7 +226,8 @@ class _Talk:
                 speech=self.speech,
                 ffmpeg=ffmpeg,
                 phrases=base.phrases,
-                pool=aside,
+                metrics=metrics,
+                pool=ContextPool(threads, thread_name_prefix="speak"),
                 longest=settings.SPEECH_MAX_CHARACTERS,
             ),
             phrases=base.phrases,

@@ -70,6 +70,11 @@ class Speech:
         self._hearing.share(processes)
         self._speaking.share(processes)
 
+    @property
+    def room(self) -> int:
+        """How many more pieces can be spoken at once without waiting in line."""
+        return self._speaking.room
+
     def transcribe(self, pcm: bytes) -> Transcript:
         """The words in 16 kHz mono PCM.
 
