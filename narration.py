@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import regex
+
 from audio import Ffmpeg
 from errors import NothingHeard
 from markup import to_speech
@@ -22,9 +24,10 @@ from store import Answer
 # its last piece. Where pieces wait in line for the plan, fewer and longer ones take less of it.
 PIECE = 70
 PIECE_IN_LINE = 200
-LONGEST_SENTENCE = 110
+LONGEST_SENTENCE = 80
 
-_ENDS = frozenset(".!?…؟。！？\n")
+# Where the next sentence begins.
+_BEGINNING = regex.compile(r"[.!?…؟。！？\n]\W*\s\W*\w")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Narration:
         self._pool = pool
         self._longest = longest
         self._written = ""
+        self._looked_at = 0
         self._pieces: list[_Piece] = []
         self._note: bytes | None = None
         self._failure: Exception | None = None
@@ -75,14 +79,18 @@ class Narration:
     def write(self, chunk: str) -> None:
         """Have spoken what is complete now that the agent wrote ``chunk``."""
         self._written += chunk
-        if not _ENDS.isdisjoint(chunk) and len(self._written) < self._longest:
+        begun = _BEGINNING.search(self._written, self._looked_at)
+        if begun and len(self._written) < self._longest:
+            self._looked_at = len(self._written)
             with self._readable():
-                # The last sentence may go on, and the last piece may yet get another one.
-                self._speak(_sentences(to_speech(self._written))[:-1], whole=False)
+                # Where the text ends for now is no full stop.
+                words = to_speech(self._written).removesuffix(".")
+                self._speak(_sentences(words), whole=False)
 
     def discard(self) -> None:
         """What was written so far is not to be said."""
         self._written = ""
+        self._looked_at = 0
         self._keep(0)
 
     def finish(self, markdown: str) -> None:
@@ -121,6 +129,7 @@ class Narration:
 
     def _speak(self, sentences: list[str], *, whole: bool) -> None:
         groups = self._grouped(sentences[self._agreed(sentences) :])
+        # The last sentence may go on, and with it the last group.
         last = len(groups) if whole else len(groups) - 1
         for index, group in enumerate(groups[:last]):
             previous = self._pieces[-1].text if self._pieces else ""
