@@ -81,7 +81,7 @@ class Narration:
         self._written += chunk
         begun = _BEGINNING.search(self._written, self._looked_at)
         if begun and len(self._written) < self._longest:
-            self._looked_at = len(self._written)
+            self._looked_at = begun.end()
             with self._readable():
                 # Where the text ends for now is no full stop.
                 words = to_speech(self._written).removesuffix(".")
