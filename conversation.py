@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from agent_reply import AgentReply
-from agentforce import Agentforce
+from agent_sessions import AgentSessions
 from audio import Ffmpeg, trim
 from delivery import Delivery
 from errors import BridgeError, SendError, SendRefused, TurnSuperseded
@@ -50,7 +50,7 @@ class Conversation:
         *,
         whatsapp: WhatsApp,
         delivery: Delivery,
-        agent: Agentforce,
+        sessions: AgentSessions,
         prewarmer: Prewarmer,
         media: Media,
         ffmpeg: Ffmpeg,
@@ -66,7 +66,7 @@ class Conversation:
     ) -> None:
         self._whatsapp = whatsapp
         self._delivery = delivery
-        self._agent = agent
+        self._sessions = sessions
         self._prewarmer = prewarmer
         self._media = media
         self._ffmpeg = ffmpeg
@@ -152,10 +152,10 @@ class Conversation:
         # Read before the question is asked: what fails behind it would have it asked again.
         aloud = self._speaks(message, question)
         ready = time.monotonic()
-        # Fails here, rather than below, with what kept the session from starting.
-        session.result()
+        # Fails here with what kept the session from starting.
+        agent_session = session.result()
         started = time.monotonic()
-        reply = self._agent.ask(message.sender, question.text)
+        reply = self._sessions.ask(message.sender, agent_session, question.text)
         answered = time.monotonic()
         self._log_stage("agentforce_time", "Agentforce", answered - started)
         answer = self._worded(question, reply, aloud=aloud)
@@ -196,7 +196,7 @@ class Conversation:
         if command == "new_conversation":
             # The session being warmed may be the one to end.
             session.exception()
-            self._agent.end(message.sender, "UserRequest")
+            self._sessions.end(message.sender, "UserRequest")
         elif command == "voice_on" and self._settings.VOICE_REPLIES == "never":
             said = "voice_unavailable"
         else:

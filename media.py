@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from itertools import islice
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
+from connections import Route
 from errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
 from retrying import patiently
 
@@ -54,6 +56,11 @@ class Media:
         )
         self._media_hosts = frozenset(media_hosts)
 
+    def routes(self) -> list[Route]:
+        """What is worth keeping open."""
+        stores = (f"{self._api.scheme}://{host}" for host in sorted(self._media_hosts))
+        return [Route(self._session, each) for each in (self._api.geturl(), *stores)]
+
     def download(self, url: str) -> bytes:
         """The recording at ``MediaUrl0``.
 
@@ -73,6 +80,9 @@ class Media:
                     if not response.is_redirect:
                         return _body(response, deadline)
                     url = self._target(url, response.headers["Location"])
+                    # So that the connection can be used again; what is longer costs it.
+                    for _ in islice(_chunks(response), 2):
+                        pass
                     auth = _Anonymous()
         except requests.RequestException as error:
             raise MediaMissing(f"the recording broke off: {type(error).__name__}") from error
