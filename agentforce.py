@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Literal
 
 import requests
@@ -73,12 +74,10 @@ class Agentforce:
 
     def routes(self) -> Iterator[Route]:
         """What is worth keeping open; the API's host is known once there is a token."""
-        yield self._token.route()
-        try:
+        # Where there is none, whoever renews it says so.
+        with suppress(AgentError):
             yield Route(self._http, self._token.get().api_url)
-        except AgentError:
-            # Whoever renews the token says so.
-            return
+        yield self._token.route()
 
     def start(self, *, patient: bool = True) -> AgentSession:
         """A new session, of nobody yet. Raises ``AgentError``, at once unless ``patient``."""

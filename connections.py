@@ -21,7 +21,8 @@ from settings import Settings
 # Keep idle connections for longer than a typical pause between two turns; httpx' default of 5 s
 # costs a TLS handshake per turn (contracts/elevenlabs.md §7.3).
 KEEPALIVE_SECONDS = 90
-# Kept open to each host: what one voice turn uses at once (pieces of speech), or a few text turns.
+# Kept open on each route: a turn uses one, so this is for a few that come at once. A larger burst
+# opens its own, which stay open for the next one.
 CONNECTIONS = 4
 KNOCK_SECONDS = 5.0
 
@@ -83,8 +84,8 @@ def httpx_client(settings: Settings, *, width: int) -> httpx.Client:
 class _Adapter(HTTPAdapter):
     """Lets all connections share one TLS context.
 
-    By itself requests makes one for each connection, and loads the roots into it: 21 ms of CPU and
-    0.7 MB each, against 0.1 ms for the rest of a handshake.
+    By itself requests makes one for each connection and loads the roots into it, which takes most
+    of the CPU and memory of opening it (docs/decisions.md, 24).
     """
 
     def __init__(self, *, context: ssl.SSLContext, width: int) -> None:

@@ -13,7 +13,7 @@ from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
 from audio import Ffmpeg, pcm_seconds
-from connections import Route, httpx_client
+from connections import CONNECTIONS, Route, httpx_client
 from errors import NothingHeard, SpeechBusy, SpeechError, SpeechRefused, SpeechUnavailable
 from languages import SPOKEN_BY_FLASH, two_letters
 from limiter import Limiter
@@ -61,7 +61,8 @@ class Speech:
             base_url=settings.ELEVENLABS_API_URL,
             httpx_client=http,
         )
-        self._route = Route(http, settings.ELEVENLABS_API_URL)
+        # An answer is spoken in several pieces side by side.
+        self._route = Route(http, settings.ELEVENLABS_API_URL, number=CONNECTIONS * 2)
         self._format = OPUS
         # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
         self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")

@@ -36,7 +36,8 @@ class Warmer:
         self._interval = interval
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._lost: set[str] = set()
+        # Whether each host was reached when it was last tried.
+        self._reached: dict[str, bool] = {}
 
     def start(self) -> None:
         """Begin at once, without waiting for any of it."""
@@ -64,20 +65,17 @@ class Warmer:
             try:
                 route.touch()
             except (requests.RequestException, httpx.HTTPError) as error:
-                self._note_lost(route.host, error)
+                if self._noted(route.host, reached=False) is not False:
+                    reason = type(error).__name__
+                    log.warning("Host cannot be reached", host=route.host, error=reason)
             else:
-                self._note_reached(route.host)
+                before = self._noted(route.host, reached=True)
+                if before is not True:
+                    (log.debug if before is None else log.info)("Host reached", host=route.host)
 
-    def _note_lost(self, host: str, error: Exception) -> None:
+    def _noted(self, host: str, *, reached: bool) -> bool | None:
+        """What was noted before, if anything."""
         with self._lock:
-            known = host in self._lost
-            self._lost.add(host)
-        if not known:
-            log.warning("Host cannot be reached", host=host, error=type(error).__name__)
-
-    def _note_reached(self, host: str) -> None:
-        with self._lock:
-            known = host in self._lost
-            self._lost.discard(host)
-        if known:
-            log.info("Host reached again", host=host)
+            before = self._reached.get(host)
+            self._reached[host] = reached
+            return before
