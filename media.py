@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -80,9 +81,7 @@ class Media:
                     if not response.is_redirect:
                         return _body(response, deadline)
                     url = self._target(url, response.headers["Location"])
-                    # So that the connection can be used again; what is longer costs it.
-                    for _ in islice(_chunks(response), 2):
-                        pass
+                    _finish(response)
                     auth = _Anonymous()
         except requests.RequestException as error:
             raise MediaMissing(f"the recording broke off: {type(error).__name__}") from error
@@ -134,6 +133,7 @@ def _parts(url: str, base: str = "") -> SplitResult:
 def _body(response: requests.Response, deadline: float) -> bytes:
     status = response.status_code
     if status == 404 or status >= 500:
+        _finish(response)
         raise MediaMissing(f"HTTP {status} instead of the recording")
     if status != 200:
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
@@ -145,6 +145,13 @@ def _body(response: requests.Response, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise MediaError(f"the recording took longer than {TOTAL_TIMEOUT:.0f} s")
     return bytes(data)
+
+
+def _finish(response: requests.Response) -> None:
+    """Read a short body to its end, so that the connection can be used again."""
+    with suppress(requests.RequestException):
+        for _ in islice(_chunks(response), 2):
+            pass
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

@@ -90,7 +90,8 @@ def test_roots_are_read_once_and_trusted_alone(tmp_path: Path, server: Server, k
         roots.write_bytes(proxy.ca_file.read_bytes() + authority.cert_pem.bytes())
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HTTPS_PROXY", proxy.url)
-            patch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+            # requests itself would look here, each time.
+            patch.setenv("REQUESTS_CA_BUNDLE", str(roots))
             patch.delenv("SSL_CERT_FILE", raising=False)
             client, stranger = made(kind, trusting(str(roots))), made(kind, trusting())
             roots.unlink()
