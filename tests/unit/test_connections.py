@@ -13,6 +13,7 @@ import pytest
 import requests
 import trustme
 from flask import Flask
+from werkzeug.serving import make_server
 
 from connections import CONNECTIONS, Route, httpx_client, requests_session
 from sandbox.loopback import LoopbackServer
@@ -79,6 +80,21 @@ def test_a_burst_as_wide_as_the_pool_opens_its_connections_once(
             got = pool.map(lambda _: client.get(f"{server.url}/together").status_code, range(WIDTH))
             assert set(got) == {200}
     assert server.http.connections == WIDTH
+
+
+@pytest.mark.parametrize("kind", ["requests", "httpx"])
+def test_a_private_authority_is_trusted_without_a_proxy_too(tmp_path: Path, kind: str) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    roots = tmp_path / "roots.pem"
+    authority.cert_pem.write_to_path(roots)
+    server = make_server("127.0.0.1", 0, Flask(__name__), threaded=True, ssl_context=context)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        client = made(kind, trusting(str(roots)))
+        assert client.get(f"https://127.0.0.1:{server.server_port}/").status_code == 404
+    finally:
+        server.shutdown()
 
 
 @pytest.mark.parametrize("kind", ["requests", "httpx"])
