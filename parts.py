@@ -29,6 +29,7 @@ from narration import Narrator
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
+from recording import Recorder
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
@@ -216,8 +217,11 @@ class _Talk:
             delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),
             agent=base.agent,
             prewarmer=self.prewarmer,
-            media=_media(settings),
-            ffmpeg=ffmpeg,
+            recorder=Recorder(
+                media=_media(settings),
+                ffmpeg=ffmpeg,
+                longest_seconds=settings.VOICE_NOTE_MAX_SECONDS,
+            ),
             speech=self.speech,
             narrator=Narrator(
                 speech=self.speech,
