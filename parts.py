@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from sqlalchemy import Engine
 
 from access_token import AccessToken
+from addresses import PublicAdapter
 from agentforce import Agentforce
 from audio import Ffmpeg
 from connections import requests_session
@@ -247,8 +248,12 @@ class _Talk:
 
 
 def _media(settings: Settings) -> Media:
+    session = requests_session(settings, width=settings.TURN_THREADS)
+    hosts = (settings.TWILIO_API_URL, *settings.TWILIO_MEDIA_HOSTS)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, PublicAdapter(named=hosts, width=settings.TURN_THREADS))
     return Media(
-        session=requests_session(settings, width=settings.TURN_THREADS),
+        session=session,
         api_url=settings.TWILIO_API_URL,
         account_sid=settings.TWILIO_ACCOUNT_SID,
         auth_token=settings.TWILIO_AUTH_TOKEN,
