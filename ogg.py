@@ -92,8 +92,10 @@ def _streams(data: bytes) -> list[_Stream]:
         if page.flags & FIRST:
             links.append([])
         if not links:
-            raise AudioUnreadable("an Ogg without its beginning")
+            break
         links[-1].append(page)
+    if not links:
+        raise AudioUnreadable("an Ogg without its beginning")
     return [_stream(pages) for pages in links]
 
 
@@ -150,7 +152,7 @@ def _ends(pages: list[_Page]) -> list[int]:
         before = total
         for size in page.lacing:
             # Its first two bytes say how long it lasts.
-            packet = packet or page.body[at : at + 2]
+            packet = packet or page.body[at : at + min(size, 2)]
             at += size
             if size < 255:
                 total += _samples(packet)
