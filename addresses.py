@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.poolmanager import PoolManager
 
 from errors import MediaForbidden
@@ -105,7 +105,7 @@ class _PublicConnection(HTTPConnection):
         *others, last = self._public_addresses()
         try:
             for self.host in others:
-                with suppress(NewConnectionError):
+                with suppress(NewConnectionError, ConnectTimeoutError):
                     return super()._new_conn()
             self.host = last
             return super()._new_conn()

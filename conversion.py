@@ -16,9 +16,9 @@ from typing import IO, cast
 
 from errors import AudioError, AudioUnreadable
 
-# 5 minutes of Opus take 0.5 s of CPU, and every kind of run 72 MB that it may write to, most of
-# them stacks of its threads; what takes this much is an attack.
-CPU_SECONDS = 20
+# The most that 5 minutes of sound take is 4 s of CPU, to encode them, and any run 72 MB that it
+# may write to, mostly stacks of its threads; what takes this much is an attack.
+CPU_SECONDS = 10
 DATA_BYTES = 192 * 1024 * 1024
 OPEN_FILES = 64
 TIMEOUT = 30.0
