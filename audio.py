@@ -50,7 +50,7 @@ _ONLY_AUDIO = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1")
 _PCM = ("-f", "s16le", "pipe:1")
 _OGG = ("-f", "ogg", "pipe:1")
 # Demuxer, decoder and resampler in one thread that hands on a second of sound at a time; the
-# program's own pipeline wakes five threads for every 20 ms (docs/decisions.md 21).
+# program's own pipeline wakes five threads for every 20 ms (docs/decisions.md).
 _STREAMED = (
     "amovie=pipe\\\\:0:format_name=ogg:stream_index=0:dec_threads=1"
     ":format_opts=protocol_whitelist=pipe\\\\:codec_whitelist=opus"
@@ -216,7 +216,8 @@ def trim(pcm: bytes, *, longest_seconds: float) -> bytes:
     rest = _silence(whole[max(at - EDGE_STEP, 0) : at] for at in range(end, 0, -EDGE_STEP))
     if pcm_seconds(whole[start : end - rest]) < SHORTEST_SOUND_SECONDS:
         raise AudioTooShort
-    return bytes(whole[max(start - KEPT_EDGE, 0) : end - max(rest - KEPT_EDGE, 0)])
+    speech = whole[max(start - KEPT_EDGE, 0) : end - max(rest - KEPT_EDGE, 0)]
+    return pcm if len(speech) == len(pcm) else bytes(speech)
 
 
 def _silence(steps: Iterable[memoryview]) -> int:
