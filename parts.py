@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from sqlalchemy import Engine
 
 from access_token import AccessToken
+from addresses import PublicAdapter
 from agent_sessions import AgentSessions
 from agentforce import Agentforce
 from audio import Ffmpeg
@@ -30,6 +31,7 @@ from narration import Narrator
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
+from recording import Recorder
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
@@ -283,8 +285,11 @@ class _Talk:
             delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),
             sessions=base.sessions,
             prewarmer=self.prewarmer,
-            media=media,
-            ffmpeg=ffmpeg,
+            recorder=Recorder(
+                media=media,
+                ffmpeg=ffmpeg,
+                longest_seconds=settings.VOICE_NOTE_MAX_SECONDS,
+            ),
             speech=self.speech,
             narrator=Narrator(
                 speech=self.speech,
@@ -311,8 +316,10 @@ class _Talk:
 
 
 def _media(settings: Settings) -> Media:
+    hosts = (settings.TWILIO_API_URL, *settings.TWILIO_MEDIA_HOSTS)
+    public = partial(PublicAdapter, named=hosts)
     return Media(
-        session=requests_session(settings, width=settings.TURN_THREADS),
+        session=requests_session(settings, width=settings.TURN_THREADS, adapter=public),
         api_url=settings.TWILIO_API_URL,
         account_sid=settings.TWILIO_ACCOUNT_SID,
         auth_token=settings.TWILIO_AUTH_TOKEN,
