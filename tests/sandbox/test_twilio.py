@@ -485,7 +485,7 @@ def test_what_is_no_voice_note_is_not_delivered(
     assert rules(twilio.ledger)[0].startswith(f"the recording is no voice note: {rule}")
 
 
-@pytest.mark.parametrize("kind", ["application/octet-stream", "audio/mpeg", "audio/opus"])
+@pytest.mark.parametrize("kind", ["application/octet-stream", "audio/x-wav", "audio/opus"])
 def test_a_recording_needs_the_right_type(
     twilio: TwilioStandIn, bot: Bot, note: bytes, kind: str
 ) -> None:
