@@ -42,6 +42,7 @@ FFMPEG_TIMEOUT = 30.0
 LOWEST_BITRATE = 8_000
 _ONLY_AUDIO = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1")
 OPUS_RATE = 48_000
+MP3_BITRATE = 64_000
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,14 @@ class Ffmpeg:
 
     def encode_note(self, data: bytes, bitrate: int = 32_000) -> bytes:
         """Any audio as the Ogg/Opus of a voice note, ``bitrate`` in bits per second."""
-        container = sniff(data) or MP3
-        return self._run(
-            ["-f", container.demuxer, "-i", "pipe:0", *_ONLY_AUDIO, "-ac", "1"]
-            + ["-ar", str(OPUS_RATE), "-c:a", "libopus", "-b:a", str(bitrate)]
-            + ["-application", "voip", "-f", "ogg", "pipe:1"],
-            data,
-        )
+        voip = ["-application", "voip", "-f", "ogg"]
+        return self._encode(data, ["-c:a", "libopus", "-b:a", str(bitrate), *voip])
+
+    def encode_mp3(self, note: bytes) -> bytes:
+        """A voice note as MP3, for phones and channels that refuse its own format."""
+        # A pipe cannot be rewound to fill in a Xing header; with a constant rate none is needed.
+        plain = ["-write_xing", "0", "-f", "mp3"]
+        return self._encode(note, ["-c:a", "libmp3lame", "-b:a", str(MP3_BITRATE), *plain])
 
     def fit_note(self, note: bytes, limit: int = NOTE_LIMIT) -> bytes:
         """The note itself, or the same in fewer bits where it is larger than ``limit``.
@@ -144,6 +146,11 @@ class Ffmpeg:
         if len(smaller) > limit:
             raise AudioTooLong("the voice note stays too large for WhatsApp")
         return smaller
+
+    def _encode(self, data: bytes, codec: list[str]) -> bytes:
+        container = sniff(data) or MP3
+        source = ["-f", container.demuxer, "-i", "pipe:0", *_ONLY_AUDIO]
+        return self._run([*source, "-ac", "1", "-ar", str(OPUS_RATE), *codec, "pipe:1"], data)
 
     def _run(self, arguments: list[str], data: bytes, descriptors: Sequence[int] = ()) -> bytes:
         command = [self._path, "-nostdin", "-hide_banner", "-loglevel", "error"]

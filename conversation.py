@@ -253,7 +253,7 @@ class Conversation:
             note = self._narrator.narrate(answer.aloud, answer.language)
             self._log_stage("tts_time", "TTS", time.monotonic() - started)
             token = self._store.keep_note(note)
-            self._delivery.send_voice(turn, f"{self._settings.PUBLIC_URL}/media/{token}.ogg")
+            self._delivery.send_voice(turn, token)
         except (StoreError, TurnSuperseded):
             raise
         except Exception as error:

@@ -29,6 +29,8 @@ from narration import Narrator
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
+from receipts import Receipts
+from redelivery import Redelivery
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
@@ -79,6 +81,9 @@ class WebParts:
     base: Base
     inbox: AnyInbox
     prewarmer: Prewarmer
+    receipts: Receipts
+    # Only where this process runs turns too.
+    redelivery: Redelivery | None = None
     # Only where several processes share a database.
     shared: SharedMetrics | None = None
 
@@ -89,6 +94,8 @@ class WebParts:
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
         finished = self.inbox.close(timeout)
+        if self.redelivery:
+            self.redelivery.stop()
         if self.shared:
             self.shared.stop()
         return finished
@@ -100,6 +107,7 @@ class WorkerParts:
 
     base: Base
     worker: TurnWorker
+    redelivery: Redelivery
     shared: SharedMetrics
     speech: Speech
 
@@ -118,6 +126,7 @@ def build_web(settings: Settings) -> WebParts:
         prewarmer=Prewarmer(
             agent=base.agent, pool=ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
         ),
+        receipts=_receipts(base),
         shared=shared,
     )
 
@@ -135,7 +144,9 @@ def build_worker(settings: Settings) -> WorkerParts:
         threads=settings.TURN_THREADS,
     )
     shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="worker")
-    return WorkerParts(base=base, worker=worker, shared=shared, speech=talk.speech)
+    return WorkerParts(
+        base=base, worker=worker, redelivery=talk.redelivery, shared=shared, speech=talk.speech
+    )
 
 
 def _base(settings: Settings) -> Base:
@@ -197,7 +208,20 @@ def _alone(base: Base) -> WebParts:
         suspects=ThreadPoolExecutor(1, thread_name_prefix="suspect"),
         limit=base.settings.INBOX_LIMIT,
     )
-    return WebParts(base=base, inbox=inbox, prewarmer=talk.prewarmer)
+    talk.redelivery.start()
+    return WebParts(
+        base=base,
+        inbox=inbox,
+        prewarmer=talk.prewarmer,
+        receipts=talk.receipts,
+        redelivery=talk.redelivery,
+    )
+
+
+def _receipts(base: Base) -> Receipts:
+    return Receipts(
+        engine=base.engine, metrics=base.metrics, log_key=base.settings.TWILIO_AUTH_TOKEN
+    )
 
 
 class _Talk:
@@ -233,6 +257,15 @@ class _Talk:
             settings=settings,
             answers=ContextPool(threads, thread_name_prefix="answer"),
             aside=aside,
+        )
+        self.receipts = _receipts(base)
+        self.redelivery = Redelivery(
+            receipts=self.receipts,
+            store=store,
+            whatsapp=whatsapp,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            log_key=settings.TWILIO_AUTH_TOKEN,
         )
         self.runner = Runner(
             store=store,

@@ -44,6 +44,7 @@ async def _run(parts: WorkerParts) -> None:
     for kind in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(kind, stop.set)
     parts.base.housekeeper.start()
+    parts.redelivery.start()
     parts.shared.start()
     sharing = asyncio.create_task(_share_plan(parts))
     status = 1
@@ -54,6 +55,7 @@ async def _run(parts: WorkerParts) -> None:
         log.exception("The worker ends")
     finally:
         sharing.cancel()
+        parts.redelivery.stop()
         parts.shared.stop()
         logging.shutdown()
         # Turns that were cut off still hold their threads, for which Python would wait.
