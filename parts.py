@@ -94,6 +94,7 @@ class WebParts:
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
         finished = self.inbox.close(timeout)
+        self.receipts.stop()
         if self.redelivery:
             self.redelivery.stop()
         if self.shared:

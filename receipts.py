@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +17,7 @@ from logs import bound_to
 from metrics import Metrics
 from schema import sendings, turns
 from status import State, Status
-from store import STALE_SECONDS, TEXT, VOICE, Turn, new_callback, turn_of
+from store import STALE_SECONDS, TEXT, VOICE, StoreError, Turn, new_callback, turn_of
 from undelivered import RATE_LIMITED, UNPLAYABLE, advice
 
 log = structlog.get_logger(__name__)
@@ -23,6 +26,10 @@ log = structlog.get_logger(__name__)
 LIMIT_SECONDS = 60.0
 # Lines beside an answer are not worth it later, and a second try is the last.
 REPEATABLE = re.compile(rf"{VOICE}|{TEXT} \d+")
+# What a failing database may leave to be written later, and how often that is tried.
+LATE_LIMIT = 1000
+RETRY_SECONDS = 2.0
+
 COUNTED = (State.DELIVERED, State.READ, State.UNDELIVERED, State.FAILED)
 
 
@@ -42,21 +49,47 @@ class Lost:
 
 
 class Receipts:
-    """Thread-safe. Every method may raise ``StoreError``.
-
-    ``log_key`` makes the hashes that stand for senders in the log.
-    """
+    """Thread-safe. ``log_key`` makes the hashes that stand for senders in the log."""
 
     def __init__(self, *, engine: Engine, metrics: Metrics, log_key: str) -> None:
         self._engine = engine
         self._metrics = metrics
         self._log_key = log_key
+        # Twilio does not repeat a callback, so those that meet a failing database wait here.
+        self._late = ThreadPoolExecutor(1, thread_name_prefix="late status")
+        self._places = threading.BoundedSemaphore(LATE_LIMIT)
+        self._stopped = threading.Event()
 
-    def take(self, status: Status) -> None:
-        """Write down what a callback says; it is on disk when this returns.
+    def take(self, status: Status) -> bool:
+        """Write down what a callback says, later where the database fails.
 
-        The sending was noted under its name before Twilio got it, so no callback is too early.
+        ``False`` where too much waits for that already.
         """
+        try:
+            self._write(status)
+        except StoreError as error:
+            if not self._places.acquire(blocking=False):
+                log.error("What became of a message is lost", error=type(error).__name__)
+                return False
+            self._late.submit(self._insist, status, time.time() + STALE_SECONDS)
+        return True
+
+    def stop(self) -> None:
+        """Give up what waits for the database."""
+        self._stopped.set()
+
+    def _insist(self, status: Status, until: float) -> None:
+        try:
+            while time.time() < until and not self._stopped.wait(RETRY_SECONDS):
+                with suppress(StoreError):
+                    self._write(status)
+                    return
+            log.error("What became of a message is lost: the database failed for too long")
+        finally:
+            self._places.release()
+
+    def _write(self, status: Status) -> None:
+        """The sending was noted under its name before Twilio got it: no callback is too early."""
         with self._engine.begin() as connection:
             row = connection.execute(_wanted(status)).first()
             if row is None or status.state is None:
@@ -72,7 +105,10 @@ class Receipts:
         self._tell(row, news, status.code)
 
     def claim(self) -> Lost | None:
-        """A message that it is time to send again, and which nobody else gets from now on."""
+        """A message that it is time to send again, and which nobody else gets from now on.
+
+        Raises ``StoreError``.
+        """
         now = time.time()
         due = (
             select(turns, sendings.c.turn_id, sendings.c.part)

@@ -261,6 +261,37 @@ def test_the_same_words_sent_just_before_are_not_taken_for_it(
     assert texts(twilio) == ["Sorry"] * 3
 
 
+def test_a_callback_says_that_a_text_was_taken(
+    delivery: Delivery,
+    turn: Turn,
+    store: Store,
+    whatsapp: WhatsApp,
+    twilio: TwilioStandIn,
+    faults: Faults,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twilio's answer is lost, and its list does not show the message yet."""
+
+    def called_back(*_: object, **__: object) -> None:
+        store.finish_sending(turn, "text 1", twilio.messages()[0].sid)
+
+    monkeypatch.setattr(whatsapp, "find_text", called_back)
+    faults.add(Fault("twilio", "send", "vanish"))
+    delivery.send_text(turn, "Hello")
+    assert texts(twilio) == ["Hello"]
+
+
+def test_every_send_asks_for_callbacks_of_its_own(
+    delivery: Delivery, turn: Turn, store: Store, twilio: TwilioStandIn
+) -> None:
+    delivery.send_text(turn, LONG)
+    delivery.send_voice(turn, "note")
+    noted = [store.sending(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
+    assert [message.callback for message in twilio.messages()] == [
+        f"{PUBLIC_URL}/status?sending={sending and sending.callback}" for sending in noted
+    ]
+
+
 def test_twilio_that_stays_silent_is_an_error_and_the_next_attempt_sends(
     delivery: Delivery, turn: Turn, store: Store, twilio: TwilioStandIn, faults: Faults
 ) -> None:
