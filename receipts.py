@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Engine, Row, Select, insert, select, update
+from sqlalchemy import ColumnElement, Engine, Row, bindparam, insert, select, update
 
 from logs import bound_to
 from metrics import Metrics
@@ -31,6 +31,16 @@ LATE_LIMIT = 1000
 RETRY_SECONDS = 2.0
 
 COUNTED = (State.DELIVERED, State.READ, State.UNDELIVERED, State.FAILED)
+
+# The sending that a callback is about, held until the end of the transaction.
+_CALLED = (
+    select(turns.c.message_sid, turns.c.sender)
+    .add_columns(sendings.c.turn_id, sendings.c.part, sendings.c.sid)
+    .add_columns(sendings.c.state.label("progress"))
+    .join(sendings)
+    .where(sendings.c.callback == bindparam("name"))
+    .with_for_update(of=sendings)
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Receipts:
         self._log_key = log_key
         # Twilio does not repeat a callback, so those that meet a failing database wait here.
         self._late = ThreadPoolExecutor(1, thread_name_prefix="late status")
+        self._failing = threading.Event()
         self._places = threading.BoundedSemaphore(LATE_LIMIT)
         self._stopped = threading.Event()
 
@@ -65,25 +76,36 @@ class Receipts:
 
         ``False`` where too much waits for that already.
         """
-        try:
-            self._write(status)
-        except StoreError as error:
-            if not self._places.acquire(blocking=False):
-                log.error("What became of a message is lost", error=type(error).__name__)
-                return False
-            self._late.submit(self._insist, status, time.time() + STALE_SECONDS)
-        return True
+        if not self._failing.is_set():
+            try:
+                self._write(status)
+            except StoreError as error:
+                log.warning("What became of a message is noted later", error=type(error).__name__)
+            else:
+                return True
+        return self._postpone(status)
 
     def stop(self) -> None:
         """Give up what waits for the database."""
         self._stopped.set()
 
+    def _postpone(self, status: Status) -> bool:
+        if not self._places.acquire(blocking=False):
+            log.error("What became of a message is lost: too much waits for the database")
+            return False
+        # The next ones need not find out for themselves, which may take as long as Twilio waits.
+        self._failing.set()
+        self._late.submit(self._insist, status, time.time() + STALE_SECONDS)
+        return True
+
     def _insist(self, status: Status, until: float) -> None:
         try:
-            while time.time() < until and not self._stopped.wait(RETRY_SECONDS):
+            while time.time() < until and not self._stopped.is_set():
                 with suppress(StoreError):
                     self._write(status)
+                    self._failing.clear()
                     return
+                self._stopped.wait(RETRY_SECONDS)
             log.error("What became of a message is lost: the database failed for too long")
         finally:
             self._places.release()
@@ -91,7 +113,7 @@ class Receipts:
     def _write(self, status: Status) -> None:
         """The sending was noted under its name before Twilio got it: no callback is too early."""
         with self._engine.begin() as connection:
-            row = connection.execute(_wanted(status)).first()
+            row = connection.execute(_CALLED, {"name": status.callback}).first()
             if row is None or status.state is None:
                 log.debug("Nothing to note of a message", sid=status.sid)
                 return
@@ -137,18 +159,6 @@ class Receipts:
             self._metrics.not_delivered(code)
             with bound_to(row.message_sid, row.sender, key=self._log_key):
                 log.warning(f"Not delivered ({code}): {advice(code)}", part=row.part)
-
-
-def _wanted(status: Status) -> Select[Any]:
-    """The sending that a callback is about, held until the end of the transaction."""
-    return (
-        select(turns.c.message_sid, turns.c.sender, turns.c.received_at)
-        .add_columns(sendings.c.turn_id, sendings.c.part, sendings.c.sid)
-        .add_columns(sendings.c.state.label("progress"))
-        .join(sendings)
-        .where(sendings.c.callback == status.callback)
-        .with_for_update(of=sendings)
-    )
 
 
 def _is(row: Row[Any]) -> tuple[ColumnElement[bool], ...]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
@@ -18,7 +19,11 @@ from metrics import Metrics
 from receipts import LIMIT_SECONDS, Lost, Receipts
 from status import State, Status
 from store import STALE_SECONDS, VOICE, Sending, Store, Turn
+from tests.sandbox.waiting import wait_until
 from tests.unit.conftest import START, Clock
+
+# Were each to wait for its next attempt, this would take longer than the test does.
+LATE_LIMIT = 50
 
 USER = "whatsapp:+14155550100"
 Tell = Callable[..., None]
@@ -34,6 +39,7 @@ def receipts(
     engine: Engine, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Receipts:
     monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
+    monkeypatch.setattr(receipts_module, "LATE_LIMIT", LATE_LIMIT)
     return Receipts(engine=engine, metrics=metrics, log_key="key")
 
 
@@ -79,6 +85,17 @@ def test_a_callback_that_comes_before_our_answer_counts(
     assert counted(metrics) == {"delivered": 1, "read": 1}
 
 
+def test_callbacks_at_the_same_moment_count_once(
+    receipts: Receipts, store: Store, turn: Turn, metrics: Metrics
+) -> None:
+    for number in range(20):
+        begun = store.begin_sending(turn, f"text {number}")
+        status = Status(begun.callback, "SM-out", State.READ, None)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(receipts.take, [status] * 4))
+    assert counted(metrics) == {"delivered": 20, "read": 20}
+
+
 def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
     store: Store, turn: Turn, tell: Tell, metrics: Metrics
 ) -> None:
@@ -102,6 +119,25 @@ def test_a_status_of_nobody_knows_what_changes_nothing(
     receipts.take(Status("", "SM-out", State.READ, None))
     assert counted(metrics) == {}
     assert receipts.claim() is None
+
+
+def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
+    receipts: Receipts, store: Store, turn: Turn, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is back they are written without further waiting."""
+    begun = [store.begin_sending(turn, f"text {number}") for number in range(LATE_LIMIT + 1)]
+    statuses = [Status(each.callback, "SM-out", State.READ, None) for each in begun]
+
+    def fail(_: object) -> None:
+        raise OperationalError("", None, Exception("away"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(receipts, "_write", fail)
+        assert [receipts.take(status) for status in statuses] == [True] * LATE_LIMIT + [False]
+        assert counted(metrics) == {}
+    wait_until(lambda: counted(metrics).get("read") == LATE_LIMIT, "all that waited")
+    assert receipts.take(statuses[-1])
+    wait_until(lambda: counted(metrics)["read"] == LATE_LIMIT + 1, "the one that found no place")
 
 
 @pytest.mark.parametrize("code", [63019, 63021])
