@@ -76,7 +76,7 @@ def whatsapp(twilio: TwilioStandIn, metrics: Metrics, monkeypatch: pytest.Monkey
     }
     for name, value in (CREDENTIALS | addresses).items():
         monkeypatch.setenv(name, value)
-    return WhatsApp(settings=load_settings(), metrics=metrics, width=1)
+    return WhatsApp(settings=load_settings(), metrics=metrics, width=1, typing_width=1)
 
 
 @pytest.fixture
