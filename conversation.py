@@ -263,7 +263,7 @@ class Conversation:
         try:
             if self._delivery.voice_sent(turn):
                 return
-            self._delivery.send_voice(turn, self._note_address(reply))
+            self._delivery.send_voice(turn, self._note(reply))
         except (StoreError, TurnSuperseded):
             raise
         except Exception as error:
@@ -274,13 +274,13 @@ class Conversation:
         self._metrics.count("voice_notes_sent")
         self._metrics.time("voice_reply_time", time.monotonic() - started)
 
-    def _note_address(self, reply: Reply) -> str:
-        """Where Twilio can fetch the voice note."""
+    def _note(self, reply: Reply) -> str:
+        """The token of the voice note, which Twilio can fetch from now on."""
         answer = reply.answer
         narration = reply.narration or self._narrator.narrate(answer.aloud, answer.language)
         note = narration.note()
         self._log_stage("tts_time", "TTS", time.monotonic() - narration.finished_at)
-        return f"{self._settings.PUBLIC_URL}/media/{self._store.keep_note(note)}.ogg"
+        return self._store.keep_note(note)
 
     def _send_line(self, turn: Turn, part: str, key: str) -> bool:
         """Send one of our own sentences beside the answer; whether Twilio took it."""

@@ -37,7 +37,13 @@ COUNTERS = (
     "voice_notes_received",
     "voice_notes_sent",
     "voice_notes_failed",
+    "voice_notes_resent",
     "texts_sent",
+    "texts_resent",
+    "messages_delivered",
+    "messages_read",
+    "messages_undelivered",
+    "messages_failed",
     "escalations",
     "sessions_started",
     "sessions_renewed",
@@ -144,6 +150,8 @@ class Figures:
     stages: dict[str, Histogram] = field(default_factory=_stages)
     counters: Counter[str] = field(default_factory=_counters)
     errors: Counter[str] = field(default_factory=Counter)
+    # By Twilio's codes, for messages that it took.
+    delivery_errors: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def merged(cls, several: Iterable[Figures]) -> Figures:
@@ -159,6 +167,7 @@ class Figures:
             self.stages[stage].merge(values)
         self.counters.update(other.counters)
         self.errors.update(other.errors)
+        self.delivery_errors.update(other.delivery_errors)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; what is 0 is left out."""
@@ -167,6 +176,7 @@ class Figures:
             "stages": stages,
             "counters": {name: number for name, number in self.counters.items() if number},
             "errors": dict(self.errors),
+            "delivery_errors": dict(self.delivery_errors),
         }
 
     @classmethod
@@ -180,6 +190,7 @@ class Figures:
         for name in counters.keys() & figures.counters.keys():
             figures.counters[name] = counters[name]
         figures.errors.update(kept.get("errors", {}))
+        figures.delivery_errors.update(kept.get("delivery_errors", {}))
         return figures
 
     def report(self, uptime: float) -> dict[str, object]:
@@ -188,5 +199,6 @@ class Figures:
             **{stage: values.summary() for stage, values in self.stages.items()},
             "counters": dict(self.counters),
             "errors": dict(self.errors),
+            "delivery_errors": dict(self.delivery_errors),
             "uptime": uptime,
         }

@@ -31,7 +31,9 @@ from narration import Narrator
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
+from receipts import Receipts
 from recording import Recorder
+from redelivery import Redelivery
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
@@ -93,7 +95,10 @@ class WebParts:
     base: Base
     inbox: AnyInbox
     prewarmer: Prewarmer
+    receipts: Receipts
     warmer: Warmer
+    # Only where this process runs turns too.
+    redelivery: Redelivery | None = None
     # Only where several processes share a database.
     shared: SharedMetrics | None = None
 
@@ -104,6 +109,8 @@ class WebParts:
     def start(self) -> None:
         """Let the threads begin that serve no message."""
         _start(self.base, self.warmer)
+        if self.redelivery:
+            self.redelivery.start()
 
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
@@ -111,6 +118,9 @@ class WebParts:
         self.warmer.stop()
         finished = self.inbox.close(timeout)
         self.base.spares.join(END_SECONDS)
+        self.receipts.stop()
+        if self.redelivery:
+            self.redelivery.stop()
         if self.shared:
             self.shared.stop()
         return finished
@@ -122,6 +132,7 @@ class WorkerParts:
 
     base: Base
     worker: TurnWorker
+    redelivery: Redelivery
     shared: SharedMetrics
     speech: Speech
     warmer: Warmer
@@ -129,6 +140,7 @@ class WorkerParts:
     def start(self) -> None:
         """Let the threads begin that run no turn."""
         _start(self.base, self.warmer)
+        self.redelivery.start()
         self.shared.start()
 
 
@@ -152,6 +164,7 @@ def build_web(settings: Settings) -> WebParts:
         base=base,
         inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
         prewarmer=Prewarmer(sessions=base.sessions, pool=aside),
+        receipts=_receipts(base),
         warmer=Warmer(token=base.token, clients=[base.agent.routes]),
         shared=shared,
     )
@@ -174,6 +187,7 @@ def build_worker(settings: Settings) -> WorkerParts:
     return WorkerParts(
         base=base,
         worker=worker,
+        redelivery=talk.redelivery,
         shared=shared,
         speech=talk.speech,
         warmer=Warmer(token=base.token, clients=talk.routes),
@@ -256,7 +270,15 @@ def _alone(base: Base) -> WebParts:
         base=base,
         inbox=inbox,
         prewarmer=talk.prewarmer,
+        receipts=talk.receipts,
         warmer=Warmer(token=base.token, clients=talk.routes),
+        redelivery=talk.redelivery,
+    )
+
+
+def _receipts(base: Base) -> Receipts:
+    return Receipts(
+        engine=base.engine, metrics=base.metrics, log_key=base.settings.TWILIO_AUTH_TOKEN
     )
 
 
@@ -306,6 +328,15 @@ class _Talk:
             settings=settings,
             answers=ContextPool(threads, thread_name_prefix="answer"),
             aside=aside,
+        )
+        self.receipts = _receipts(base)
+        self.redelivery = Redelivery(
+            receipts=self.receipts,
+            store=store,
+            whatsapp=whatsapp,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            log_key=settings.TWILIO_AUTH_TOKEN,
         )
         self.runner = Runner(
             store=store,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
@@ -52,6 +53,20 @@ sendings = Table(
     Column("part", String(16), primary_key=True),
     Column("begun_at", Float, nullable=False),
     Column("sid", String(64)),
+    # What its status callbacks are called by, and what the last of them said.
+    Column("callback", String(32)),
+    Column("state", String(16)),
+    Column("error_code", Integer),
+    # When it is to be sent again, and the voice note that was sent.
+    Column("retry_at", Float),
+    Column("note", String(32)),
+    Index("sendings_by_callback", "callback", unique=True),
+    Index(
+        "sendings_to_repeat",
+        "retry_at",
+        sqlite_where=text("retry_at IS NOT NULL"),
+        postgresql_where=text("retry_at IS NOT NULL"),
+    ),
 )
 
 agent_sessions = Table(
@@ -76,6 +91,7 @@ voice_notes = Table(
     metadata,
     Column("token", String(32), primary_key=True),
     Column("audio", LargeBinary, nullable=False),
+    Column("media_type", String(16), nullable=False, server_default="audio/ogg"),
     Column("expires_at", Float, nullable=False, index=True),
 )
 

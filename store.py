@@ -37,6 +37,12 @@ UNFINISHED = (WAITING, RUNNING)
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
 
+# What a turn sends: a voice note, and texts by their number.
+VOICE, TEXT = "voice", "text"
+
+# The formats of voice notes.
+OGG, MP3 = "audio/ogg", "audio/mpeg"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -67,10 +73,16 @@ class Turn:
 
 @dataclass(frozen=True)
 class Sending:
-    """One message to a sender that was begun; ``sid`` is ``None`` where nobody knows its end."""
+    """One message to a sender that was begun; ``sid`` is ``None`` where nobody knows its end.
+
+    ``callback`` is the name by which Twilio tells what becomes of it. ``is_new`` where no former
+    attempt began it.
+    """
 
     begun_at: float
     sid: str | None
+    callback: str
+    is_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +189,7 @@ class Store:
         """Turns that a former process accepted and did not finish, in order of arrival."""
         wanted = select(turns).where(turns.c.state.in_(UNFINISHED)).order_by(turns.c.id)
         with self._engine.connect() as connection:
-            return [_turn(row) for row in connection.execute(wanted)]
+            return [turn_of(row) for row in connection.execute(wanted)]
 
     def oldest_beside(self, turn_id: int) -> Turn | None:
         """The oldest unfinished turn of the sender of that turn."""
@@ -190,7 +202,7 @@ class Store:
         )
         with self._engine.connect() as connection:
             row = connection.execute(wanted).first()
-        return _turn(row) if row else None
+        return turn_of(row) if row else None
 
     def has_later(self, turn: Turn) -> bool:
         """Whether the sender has written again, and that is unfinished too."""
@@ -221,16 +233,19 @@ class Store:
             row = connection.execute(wanted).one()
         return Backlog(row.waiting, row.running, row.oldest)
 
-    def begin_sending(self, turn: Turn, part: str) -> Sending | None:
-        """Note that ``part`` is about to be sent; what a former attempt noted, if any."""
-        row = {"turn_id": turn.id, "part": part, "begun_at": time.time()}
+    def begin_sending(self, turn: Turn, part: str, *, note: str | None = None) -> Sending:
+        """Note that ``part`` is about to be sent, ``note`` being the token of a voice note."""
+        new = Sending(time.time(), None, new_callback(), is_new=True)
         with self._engine.begin() as connection:
             if connection.execute(select(turns.c.id).where(*_ours(turn))).first() is None:
                 raise TurnSuperseded
             known = _sending(connection, turn, part)
             if known is None:
-                connection.execute(insert(sendings).values(row))
-        return known
+                row = {"begun_at": new.begun_at, "callback": new.callback, "note": note}
+                connection.execute(insert(sendings).values(turn_id=turn.id, part=part, **row))
+            elif note:
+                connection.execute(update(sendings).where(*_of(turn, part)).values(note=note))
+        return known or new
 
     def sending(self, turn: Turn, part: str) -> Sending | None:
         """What was noted of ``part``; ``None`` where it was not begun."""
@@ -239,11 +254,7 @@ class Store:
 
     def finish_sending(self, turn: Turn, part: str, sid: str) -> None:
         with self._engine.begin() as connection:
-            connection.execute(
-                update(sendings)
-                .where(sendings.c.turn_id == turn.id, sendings.c.part == part)
-                .values(sid=sid)
-            )
+            connection.execute(update(sendings).where(*_of(turn, part)).values(sid=sid))
 
     def sent(self, sid: str) -> bool:
         """Whether this is on record as the SID of something sent."""
@@ -304,17 +315,24 @@ class Store:
     def remember_language(self, sender: str, language: str) -> None:
         self._put(preferences, sender, language=language, used_at=time.time())
 
-    def keep_note(self, audio: bytes) -> str:
+    def keep_note(self, audio: bytes, media_type: str = OGG) -> str:
         """Keep a voice note for ``note_lifetime`` seconds; returns its unguessable token."""
         token = secrets.token_hex(16)
-        row = {"token": token, "audio": audio, "expires_at": time.time() + self._note_lifetime}
+        row = {
+            "token": token,
+            "audio": audio,
+            "media_type": media_type,
+            "expires_at": time.time() + self._note_lifetime,
+        }
         with self._engine.begin() as connection:
             connection.execute(insert(voice_notes).values(row))
         return token
 
-    def note(self, token: str) -> bytes | None:
+    def note(self, token: str, media_type: str = OGG) -> bytes | None:
         wanted = select(voice_notes.c.audio).where(
-            voice_notes.c.token == token, voice_notes.c.expires_at > time.time()
+            voice_notes.c.token == token,
+            voice_notes.c.media_type == media_type,
+            voice_notes.c.expires_at > time.time(),
         )
         with self._engine.connect() as connection:
             audio: bytes | None = connection.execute(wanted).scalar()
@@ -351,18 +369,13 @@ class Store:
             connection.execute(statement)
 
 
-def _ours(turn: Turn) -> tuple[ColumnElement[bool], ...]:
-    """Which row is the turn's, so long as nobody else has begun it."""
-    return turns.c.id == turn.id, turns.c.claim == turn.claim
+def new_callback() -> str:
+    """A name for a sending that no other has; one of a database that is gone must not fit it."""
+    return secrets.token_hex(16)
 
 
-def _sending(connection: Connection, turn: Turn, part: str) -> Sending | None:
-    wanted = select(sendings).where(sendings.c.turn_id == turn.id, sendings.c.part == part)
-    row = connection.execute(wanted).first()
-    return Sending(row.begun_at, row.sid) if row else None
-
-
-def _turn(row: Row[Any]) -> Turn:
+def turn_of(row: Row[Any]) -> Turn:
+    """The turn that a row of ``turns`` holds."""
     message = Inbound(
         sid=row.message_sid,
         sender=row.sender,
@@ -373,3 +386,17 @@ def _turn(row: Row[Any]) -> Turn:
     )
     answer = Answer(**row.answer) if row.answer else None
     return Turn(row.id, message, row.attempts, answer, row.claim)
+
+
+def _ours(turn: Turn) -> tuple[ColumnElement[bool], ...]:
+    """Which row is the turn's, so long as nobody else has begun it."""
+    return turns.c.id == turn.id, turns.c.claim == turn.claim
+
+
+def _of(turn: Turn, part: str) -> tuple[ColumnElement[bool], ...]:
+    return sendings.c.turn_id == turn.id, sendings.c.part == part
+
+
+def _sending(connection: Connection, turn: Turn, part: str) -> Sending | None:
+    row = connection.execute(select(sendings).where(*_of(turn, part))).first()
+    return Sending(row.begun_at, row.sid, row.callback or "") if row else None

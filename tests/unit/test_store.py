@@ -125,7 +125,7 @@ def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store) -> None:
         with pytest.raises(TurnSuperseded):
             write()
     store.save_answer(theirs, Answer("in time", None))
-    assert store.begin_sending(theirs, "text 1") is None
+    assert store.begin_sending(theirs, "text 1").is_new
     store.finish(theirs)
     for late in (ours, theirs):
         with pytest.raises(TurnSuperseded):
@@ -163,17 +163,21 @@ def test_a_sending_is_noted_before_and_after(
 ) -> None:
     turn, other = admitted(store, "SM1"), admitted(store, "SM2")
     assert store.sending(turn, "text 1") is None
-    assert store.begin_sending(turn, "text 1") is None
+    begun = store.begin_sending(turn, "text 1")
+    assert begun.is_new
+    begun = replace(begun, is_new=False)
+    assert begun == Sending(START, None, begun.callback)
     clock.now += 5
     store = reopen()
-    assert store.sending(turn, "text 1") == Sending(START, None)
-    assert store.begin_sending(turn, "text 1") == Sending(START, None)
+    assert store.sending(turn, "text 1") == store.begin_sending(turn, "text 1") == begun
     assert not store.sent("SM-out")
     store.finish_sending(turn, "text 1", "SM-out")
-    assert store.begin_sending(turn, "text 1") == Sending(START, "SM-out")
-    assert store.begin_sending(turn, "text 2") is None
+    assert store.begin_sending(turn, "text 1") == replace(begun, sid="SM-out")
+    second = store.begin_sending(turn, "text 2")
+    assert second.is_new
+    assert second.callback != begun.callback
     store.finish_sending(turn, "text 1", "SM-out")
-    assert store.sending(turn, "text 2") == Sending(START + 5, None)
+    assert store.sending(turn, "text 2") == Sending(START + 5, None, second.callback)
     assert store.sending(other, "text 1") is None
     assert store.sent("SM-out")
 
