@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
@@ -10,12 +11,12 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.poolmanager import PoolManager
 
+from connections import Adapter
 from errors import MediaForbidden
 
 # The addresses of a host, best first; raises ``socket.gaierror``.
@@ -52,7 +53,7 @@ def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
     return ip.ipv4_mapped or ip.sixtofour
 
 
-class PublicAdapter(HTTPAdapter):
+class PublicAdapter(Adapter):
     """Raises ``MediaForbidden`` instead of connecting to a private or link-local address.
 
     Hosts in ``named``, which the operator gave, may be on this machine if they say so themselves:
@@ -60,20 +61,23 @@ class PublicAdapter(HTTPAdapter):
     its operator's business.
     """
 
-    def __init__(self, *, named: Collection[str], width: int, look_up: LookUp = look_up) -> None:
+    def __init__(
+        self,
+        *,
+        named: Collection[str],
+        context: ssl.SSLContext,
+        width: int,
+        look_up: LookUp = look_up,
+    ) -> None:
         local = frozenset(host for host in map(_host, named) if _is_local(host))
         self._connect: dict[str, Callable[..., HTTPConnection]] = {
             "http": partial(_PublicConnection, local=local, look_up=look_up),
             "https": partial(_PublicTlsConnection, local=local, look_up=look_up),
         }
-        super().__init__(pool_connections=8, pool_maxsize=width)
+        super().__init__(context=context, width=width)
 
-    def init_poolmanager(
-        self, connections: int, maxsize: int, block: bool = False, **kw: Any
-    ) -> None:
-        self.poolmanager = _PublicPools(
-            connect=self._connect, num_pools=connections, maxsize=maxsize, block=block, **kw
-        )
+    def pools(self, **options: Any) -> PoolManager:
+        return _PublicPools(connect=self._connect, **options)
 
 
 class _PublicPools(PoolManager):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import takewhile
 from typing import IO
 
 import imageio_ffmpeg
@@ -18,9 +17,10 @@ from conversion import Conversion, Result
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 
 with warnings.catch_warnings():
-    # Python 3.13 is without it; runtime.txt says which Python runs this.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import audioop
+    # pydub misses an ffmpeg on the PATH; it is given PCM only and needs none.
+    warnings.simplefilter("ignore", RuntimeWarning)
+    from pydub import AudioSegment
+    from pydub.silence import detect_leading_silence
 
 # ElevenLabs' low-latency form: headerless 16-bit little-endian, 16 kHz, mono
 # (contracts/elevenlabs.md §1.2).
@@ -32,13 +32,13 @@ NOTE_LIMIT = 512 * 1024
 
 # A word needs more; ElevenLabs itself refuses less than 0.1 s.
 SHORTEST_SECONDS = 0.3
-SHORTEST_SOUND_SECONDS = 0.1
-# Peaks of speech, whispered ones too, lie well above -45 dB of full scale; a phone's own noise
-# below. Edges are judged by their loudness in steps of 10 ms.
-SILENCE_PEAK = 32_768 * 10 ** (-45 / 20)
-SILENCE_EDGE = 32_768 * 10 ** (-50 / 20)
-EDGE_STEP = SAMPLE_RATE * SAMPLE_WIDTH // 100
-KEPT_EDGE = 15 * EDGE_STEP
+SHORTEST_SOUND_MS = 100
+# Peaks of speech, whispered ones too, lie well above; a phone's own noise below.
+SILENCE_PEAK_DBFS = -45.0
+SILENCE_EDGE_DBFS = -50.0
+# pydub makes an object for each step.
+EDGE_STEP_MS = 20
+KEPT_EDGE_MS = 150
 
 # Recordings that are decoded while they arrive, beside one complete one per core: they hold their
 # place for as long as the network takes.
@@ -203,30 +203,27 @@ def trim(pcm: bytes, *, longest_seconds: float) -> bytes:
     ``pcm`` as ``Ffmpeg.decode`` returns it. Raises ``AudioTooLong``, ``AudioTooShort`` or
     ``AudioSilent``.
     """
-    whole = memoryview(pcm)[: len(pcm) // SAMPLE_WIDTH * SAMPLE_WIDTH]
-    seconds = pcm_seconds(whole)
-    if seconds > longest_seconds:
+    whole = AudioSegment(
+        data=pcm[: len(pcm) // SAMPLE_WIDTH * SAMPLE_WIDTH],
+        sample_width=SAMPLE_WIDTH,
+        frame_rate=SAMPLE_RATE,
+        channels=1,
+    )
+    if whole.duration_seconds > longest_seconds:
         raise AudioTooLong
-    if seconds < SHORTEST_SECONDS:
+    if whole.duration_seconds < SHORTEST_SECONDS:
         raise AudioTooShort
-    if audioop.max(whole, SAMPLE_WIDTH) < SILENCE_PEAK:
+    if whole.max_dBFS < SILENCE_PEAK_DBFS:
         raise AudioSilent
-    end = len(whole)
-    start = _silence(whole[at : at + EDGE_STEP] for at in range(0, end, EDGE_STEP))
-    rest = _silence(whole[max(at - EDGE_STEP, 0) : at] for at in range(end, 0, -EDGE_STEP))
-    if pcm_seconds(whole[start : end - rest]) < SHORTEST_SOUND_SECONDS:
+    start = detect_leading_silence(whole, SILENCE_EDGE_DBFS, EDGE_STEP_MS)
+    end = detect_leading_silence(whole.reverse(), SILENCE_EDGE_DBFS, EDGE_STEP_MS)
+    if len(whole) - start - end < SHORTEST_SOUND_MS:
         raise AudioTooShort
-    speech = whole[max(start - KEPT_EDGE, 0) : end - max(rest - KEPT_EDGE, 0)]
-    return pcm if len(speech) == len(pcm) else bytes(speech)
+    speech = whole[max(start - KEPT_EDGE_MS, 0) : len(whole) - max(end - KEPT_EDGE_MS, 0)]
+    return bytes(speech.raw_data)
 
 
-def _silence(steps: Iterable[memoryview]) -> int:
-    """How many bytes pass before the first sound."""
-    quiet = takewhile(lambda step: audioop.rms(step, SAMPLE_WIDTH) < SILENCE_EDGE, steps)
-    return sum(map(len, quiet))
-
-
-def pcm_seconds(pcm: bytes | memoryview) -> float:
+def pcm_seconds(pcm: bytes) -> float:
     """How long ``Ffmpeg.decode``'s PCM lasts."""
     return len(pcm) / (SAMPLE_RATE * SAMPLE_WIDTH)
 

@@ -41,9 +41,11 @@ COUNTERS = (
     "escalations",
     "sessions_started",
     "sessions_renewed",
+    "sessions_spare_used",
     "tokens_fetched",
     "still_working_sent",
     "speech_characters",
+    "speech_characters_discarded",
     "typing_failed",
     "signatures_rejected",
 )

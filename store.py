@@ -83,10 +83,14 @@ class AgentSession:
 
 @dataclass(frozen=True)
 class Preferences:
-    """What is known of a sender: ``voice`` as ordered, ``language`` as last used (ISO 639-1)."""
+    """What is known of a sender: ``voice`` as ordered, ``language`` as last used (ISO 639-1).
+
+    ``used_at`` is when that was noted last (epoch seconds).
+    """
 
     voice: bool | None = None
     language: str | None = None
+    used_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -254,11 +258,30 @@ class Store:
     def save_session(self, sender: str, session: AgentSession) -> None:
         self._put(agent_sessions, sender, session_id=session.id, used_at=session.used_at)
 
-    def drop_session(self, sender: str) -> AgentSession | None:
-        """Forget the sender's session and return it."""
+    def use_session(self, sender: str, session: AgentSession) -> None:
+        """Note that it is used now, unless the sender has another one, or none, by now."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(agent_sessions)
+                .where(agent_sessions.c.sender == sender, agent_sessions.c.session_id == session.id)
+                .values(used_at=time.time())
+            )
+
+    def drop_session(
+        self, sender: str, *, only: AgentSession | None = None, unused_since: float | None = None
+    ) -> AgentSession | None:
+        """Forget the sender's session and return it.
+
+        Where that is another than ``only``, or it was used since then, it stays.
+        """
+        wanted = [agent_sessions.c.sender == sender]
+        if only:
+            wanted.append(agent_sessions.c.session_id == only.id)
+        if unused_since is not None:
+            wanted.append(agent_sessions.c.used_at < unused_since)
         statement = (
             delete(agent_sessions)
-            .where(agent_sessions.c.sender == sender)
+            .where(*wanted)
             .returning(agent_sessions.c.session_id, agent_sessions.c.used_at)
         )
         with self._engine.begin() as connection:
@@ -273,7 +296,7 @@ class Store:
 
     def preferences(self, sender: str) -> Preferences:
         row = self._find(preferences, sender)
-        return Preferences(row.voice, row.language) if row else Preferences()
+        return Preferences(row.voice, row.language, row.used_at) if row else Preferences()
 
     def prefer_voice(self, sender: str, voice: bool) -> None:
         self._put(preferences, sender, voice=voice, used_at=time.time())

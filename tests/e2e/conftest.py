@@ -10,6 +10,7 @@ import pytest
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
 from sandbox.cluster import Cluster
+from sandbox.pace import INSTANT, Pace
 from sandbox.postgres import Postgres
 from sandbox.speech.fixture import FixtureSpeech
 from tests.e2e.world import World
@@ -19,6 +20,8 @@ StartCluster = Callable[..., AbstractContextManager[tuple[World, Cluster]]]
 
 # What waits for a restart, or for a worker's silence to be noticed, is no test of that line.
 PATIENT = {"STILL_WORKING_AFTER": "300"}
+# Tests count session starts, and make them fail.
+NO_SPARE = {"AGENTFORCE_SPARE_SESSIONS": "0"}
 
 _names = (f"cluster{number}" for number in itertools.count(1))
 
@@ -28,13 +31,15 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
     """Starts a sandbox and a bridge with settings of the test's own."""
 
     @contextmanager
-    def start(*, helpdesk_file: Path | None = None, **settings: str) -> Iterator[World]:
+    def start(
+        *, helpdesk_file: Path | None = None, pace: Pace = INSTANT, **settings: str
+    ) -> Iterator[World]:
         speech = FixtureSpeech()
         log_file: Path = tmp_path_factory.mktemp("bridge") / "log"
-        with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
+        with Sandbox(speech=speech, helpdesk_file=helpdesk_file, pace=pace) as sandbox:
             bridge = Bridge(log_file=log_file)
             sandbox.connect(bridge.url)
-            bridge.settings = sandbox.environment(bridge.url) | settings
+            bridge.settings = sandbox.environment(bridge.url) | NO_SPARE | settings
             bridge.start()
             try:
                 world = World(sandbox=sandbox, speech=speech, bridge=bridge)
@@ -80,7 +85,7 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             # Every process fetches a token of its own, and so does what is started in its place.
             sandbox.agentforce.token_clients = 100
             sandbox.connect(cluster.url)
-            cluster.settings = sandbox.environment(cluster.url) | PATIENT | settings
+            cluster.settings = sandbox.environment(cluster.url) | PATIENT | NO_SPARE | settings
             cluster.start()
             try:
                 world = World(sandbox=sandbox, speech=speech, bridge=cluster.webs[0])

@@ -7,7 +7,6 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -21,6 +20,7 @@ from addresses import PublicAdapter, is_public
 from errors import MediaForbidden
 from settings import Settings
 
+TLS = ssl.create_default_context()
 CDN = "mms.twiliocdn.com"
 
 
@@ -65,14 +65,16 @@ def server() -> Iterator[Server]:
 
 
 def session(
-    answers: dict[str, list[str]] | Callable[[str], list[str]], named: tuple[str, ...] = ()
+    answers: dict[str, list[str]] | Callable[[str], list[str]],
+    named: tuple[str, ...] = (),
+    context: ssl.SSLContext = TLS,
 ) -> requests.Session:
     """With a resolver that knows ``answers``, and no proxy."""
     look_up = answers if callable(answers) else answers.__getitem__
     session = requests.Session()
     session.trust_env = False
     for scheme in ("http://", "https://"):
-        session.mount(scheme, PublicAdapter(named=named, width=1, look_up=look_up))
+        session.mount(scheme, PublicAdapter(named=named, context=context, width=1, look_up=look_up))
     return session
 
 
@@ -158,16 +160,15 @@ def test_a_name_that_is_unknown_is_a_connection_that_fails() -> None:
 
 
 @pytest.mark.parametrize("name", [CDN, "other.example"])
-def test_tls_goes_by_the_name(anywhere: None, tmp_path: Path, name: str) -> None:
+def test_tls_goes_by_the_name(anywhere: None, name: str) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(CDN).configure_cert(context)
-    roots = tmp_path / "roots.pem"
-    authority.cert_pem.write_to_path(roots)
+    roots = ssl.create_default_context()
+    authority.configure_trust(roots)
     server = Server(context)
     try:
-        client = session({name: ["127.0.0.1"]})
-        client.verify = str(roots)
+        client = session({name: ["127.0.0.1"]}, context=roots)
         if name == CDN:
             assert client.get(f"https://{name}:{server.port}/", timeout=5).ok
         else:

@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import housekeeping
-from agentforce import Agentforce, EndReason
+from agent_sessions import AgentSessions
 from health import Health
-from housekeeping import GRACE, Housekeeper
+from housekeeping import ENDED_AT_ONCE, GRACE, Housekeeper
 from inbound import Inbound, Kind
 from leases import Leases
 from processes import Processes
@@ -23,20 +23,18 @@ DAY = 24 * 3600.0
 IDLE = 1800.0
 
 
-class Agent(Agentforce):
-    """Ends sessions as the real one does, but for the call."""
+class Sessions(AgentSessions):
+    """Ends sessions as the real ones do, but for the call."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.ended: list[str] = []
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def end(self, sender: str, reason: EndReason) -> None:
-        assert reason == "Expiration"
-        session = self.store.drop_session(sender)
-        assert session
-        self.ended.append(session.id)
-        self.meanwhile()
+    def expire(self, sender: str, *, unused_since: float) -> None:
+        if session := self.store.drop_session(sender, unused_since=unused_since):
+            self.ended.append(session.id)
+            self.meanwhile()
 
 
 @pytest.fixture
@@ -50,8 +48,8 @@ def leases(engine: Engine) -> Leases:
 
 
 @pytest.fixture
-def agent(store: Store) -> Agent:
-    return Agent(store)
+def sessions(store: Store) -> Sessions:
+    return Sessions(store)
 
 
 @pytest.fixture
@@ -62,14 +60,14 @@ def workers() -> list[str]:
 
 @pytest.fixture
 def housekeeper(
-    engine: Engine, store: Store, leases: Leases, agent: Agent, workers: list[str]
+    engine: Engine, store: Store, leases: Leases, sessions: Sessions, workers: list[str]
 ) -> Housekeeper:
     health = Health(backlog=store.backlog, workers=lambda: len(workers))
     return Housekeeper(
         store=store,
         leases=leases,
         processes=Processes(engine=engine),
-        agent=agent,
+        sessions=sessions,
         health=health,
         retention=DAY,
         session_idle=IDLE,
@@ -119,22 +117,25 @@ def test_finished_turns_go_when_their_time_is_over(store: Store, housekeeper: Ho
     assert [store.knows(sid) for sid in ("old", "young", "open")] == [False, True, True]
 
 
-def test_idle_sessions_are_ended(store: Store, agent: Agent, housekeeper: Housekeeper) -> None:
+def test_idle_sessions_are_ended(
+    store: Store, sessions: Sessions, housekeeper: Housekeeper
+) -> None:
     """Not as soon as they count as idle: a turn may have come just in time and be asking."""
     use_session(store, "ana", ago=IDLE + GRACE + 5)
     use_session(store, "ben", ago=IDLE + GRACE - 5)
     use_session(store, "cleo", ago=0)
     housekeeper.tidy()
     housekeeper.tidy()
-    assert agent.ended == [f"ana {IDLE + GRACE + 5}"]
+    assert sessions.ended == [f"ana {IDLE + GRACE + 5}"]
     assert store.session("ben")
     assert store.session("cleo")
 
 
 def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
-    store: Store, agent: Agent, housekeeper: Housekeeper
+    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ending takes up to ten seconds for each; the list of idle ones grows old."""
+    monkeypatch.setattr(housekeeping, "ENDED_AT_ONCE", 1)
     for sender in ("ana", "ben", "cleo"):
         use_session(store, sender, ago=DAY)
 
@@ -142,16 +143,80 @@ def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
         use_session(store, "ben", ago=0)
         store.drop_session("cleo")
 
-    agent.meanwhile = come_back
+    sessions.meanwhile = come_back
     housekeeper.tidy()
-    assert agent.ended == [f"ana {DAY}"]
+    assert sessions.ended == [f"ana {DAY}"]
     assert store.session("ben") is not None
 
 
+def test_idle_sessions_are_ended_side_by_side(
+    store: Store, sessions: Sessions, housekeeper: Housekeeper
+) -> None:
+    for number in range(ENDED_AT_ONCE * 2):
+        use_session(store, f"user {number}", ago=DAY)
+    # Broken, and with it the thread that waits, unless so many end a session at once.
+    together = threading.Barrier(ENDED_AT_ONCE, timeout=10)
+
+    def meet() -> None:
+        together.wait()
+
+    sessions.meanwhile = meet
+    housekeeper.tidy()
+    assert len(sessions.ended) == ENDED_AT_ONCE * 2
+    assert not together.broken
+
+
+def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
+    store: Store,
+    leases: Leases,
+    sessions: Sessions,
+    housekeeper: Housekeeper,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(housekeeping, "LEASE_SECONDS", 0.03)
+    extended = threading.Semaphore(0)
+    extend = leases.extend
+
+    def count(name: str, seconds: float) -> None:
+        extend(name, 60)
+        extended.release()
+
+    monkeypatch.setattr(leases, "extend", count)
+    use_session(store, "ana", ago=DAY)
+    refused: list[bool] = []
+
+    def take_long() -> None:
+        refused.append(extended.acquire(timeout=10) and not leases.take("housekeeping", 60))
+
+    sessions.meanwhile = take_long
+    housekeeper.tidy()
+    assert refused == [True]
+
+
+def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
+    store: Store, sessions: Sessions, housekeeper: Housekeeper, leases: Leases
+) -> None:
+    use_session(store, "ana", ago=DAY)
+    expire = sessions.expire
+
+    def fail(sender: str, *, unused_since: float) -> None:
+        raise OSError("disk")
+
+    sessions.expire = fail  # type: ignore[method-assign]
+    with capture_logs() as lines:
+        housekeeper.tidy()
+    assert [line["log_level"] for line in lines] == ["error"]
+    sessions.expire = expire  # type: ignore[method-assign]
+    leases.void()
+    housekeeper.tidy()
+    assert sessions.ended == [f"ana {DAY}"]
+
+
 def test_a_failure_is_not_the_end_of_housekeeping(
-    store: Store, agent: Agent, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
+    monkeypatch.setattr(housekeeping, "LEASE_SECONDS", 0.005)
     tidied = threading.Semaphore(0)
     purge = store.purge
 
@@ -162,7 +227,7 @@ def test_a_failure_is_not_the_end_of_housekeeping(
 
     monkeypatch.setattr(store, "purge", fail_first)
     ended = threading.Event()
-    agent.meanwhile = ended.set
+    sessions.meanwhile = ended.set
     use_session(store, "ana", ago=DAY)
     housekeeper.start()
     assert tidied.acquire(timeout=5)
@@ -171,7 +236,7 @@ def test_a_failure_is_not_the_end_of_housekeeping(
 
 
 def test_a_stopped_housekeeper_does_nothing_more(
-    store: Store, agent: Agent, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
     housekeeper.stop()
@@ -180,4 +245,4 @@ def test_a_stopped_housekeeper_does_nothing_more(
     for thread in threading.enumerate():
         if thread.name == "housekeeper" and thread.daemon:
             thread.join(0.2)
-    assert agent.ended == []
+    assert sessions.ended == []
