@@ -118,9 +118,12 @@ def test_an_index_in_front_is_read_too(ffmpeg: Ffmpeg, codec: Codec, tmp_path: P
     assert is_the_tone(ffmpeg.decode(with_index_in_front(codec.note(TONE, "m4a"), tmp_path)))
 
 
-def test_a_long_recording_is_decoded_no_further_than_needed(ffmpeg: Ffmpeg, codec: Codec) -> None:
+@pytest.mark.parametrize("kind", ["ogg", "m4a", "aac", "mp3", "amr"])
+def test_a_long_recording_is_decoded_no_further_than_needed(
+    ffmpeg: Ffmpeg, codec: Codec, kind: str
+) -> None:
     """Long enough that ``trim`` sees it is too long."""
-    pcm = ffmpeg.decode(codec.note(hum(440, 3 * LONGEST)))
+    pcm = ffmpeg.decode(codec.note(hum(440, 3 * LONGEST), kind))
     assert pcm_seconds(pcm) == pytest.approx(LONGEST + 1, abs=0.1)
     with pytest.raises(AudioTooLong):
         trim(pcm, longest_seconds=LONGEST)
