@@ -96,7 +96,9 @@ class StandIn:
         def register(view: View) -> View:
             @functools.wraps(view)
             def answered(**arguments: Any) -> Any:
-                g.call = Call(self.service, name, time.monotonic(), dict(request.headers))
+                port = int(request.environ["REMOTE_PORT"])
+                headers = dict(request.headers)
+                g.call = Call(self.service, name, time.monotonic(), headers, port=port)
                 self.ledger.record(g.call)
                 after_this_request(functools.partial(_time_until_closed, g.call))
                 with ExitStack() as g.held:

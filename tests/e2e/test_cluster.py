@@ -236,9 +236,9 @@ def test_a_database_that_restarts_loses_nothing(
 
 def worker_that_asks(world: World, cluster: Cluster) -> Process:
     """The worker in whose turn the agent is being asked."""
-    world.sandbox.ledger.wait_for(lambda: world.sandbox.ledger.calls("agentforce", "ask"))
-    port = world.sandbox.agentforce.port
-    return next(worker for worker in cluster.workers if worker.talks_to(port))
+    ledger = world.sandbox.ledger
+    asked = ledger.wait_for(lambda: ledger.calls("agentforce", "ask"))
+    return next(worker for worker in cluster.workers if worker.calls_from(asked[-1].port))
 
 
 def texts(world: World, user: str) -> list[Outbound]:
