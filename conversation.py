@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from agent_reply import AgentReply
 from agentforce import Agentforce
+from answer_cache import AnswerCache
 from audio import Ffmpeg, trim
 from delivery import Delivery
 from errors import BridgeError, SendError, SendRefused, TurnSuperseded
@@ -51,6 +53,7 @@ class Conversation:
         whatsapp: WhatsApp,
         delivery: Delivery,
         agent: Agentforce,
+        answer_cache: AnswerCache,
         prewarmer: Prewarmer,
         media: Media,
         ffmpeg: Ffmpeg,
@@ -67,6 +70,7 @@ class Conversation:
         self._whatsapp = whatsapp
         self._delivery = delivery
         self._agent = agent
+        self._answer_cache = answer_cache
         self._prewarmer = prewarmer
         self._media = media
         self._ffmpeg = ffmpeg
@@ -154,12 +158,17 @@ class Conversation:
         ready = time.monotonic()
         # Fails here, rather than below, with what kept the session from starting.
         session.result()
-        started = time.monotonic()
-        reply = self._agent.ask(message.sender, question.text)
+        ask = partial(self._ask, message.sender, question.text)
+        reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
         answered = time.monotonic()
-        self._log_stage("agentforce_time", "Agentforce", answered - started)
         answer = self._worded(question, reply, aloud=aloud)
         return replace(answer, waited=question.waited + answered - ready)
+
+    def _ask(self, sender: str, text: str) -> AgentReply:
+        started = time.monotonic()
+        reply = self._agent.ask(sender, text)
+        self._log_stage("agentforce_time", "Agentforce", time.monotonic() - started)
+        return reply
 
     def _question(self, message: Inbound) -> Question:
         known = self._store.preferences(message.sender).language

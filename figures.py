@@ -26,6 +26,7 @@ STAGES = (
     "send_time",
     "voice_reply_time",
     "overhead_time",
+    "answer_cache_age",
 )
 
 COUNTERS = (
@@ -44,6 +45,11 @@ COUNTERS = (
     "tokens_fetched",
     "still_working_sent",
     "speech_characters",
+    "speech_characters_saved",
+    "speech_cache_hits",
+    "speech_cache_misses",
+    "answer_cache_hits",
+    "answer_cache_misses",
     "typing_failed",
     "signatures_rejected",
 )

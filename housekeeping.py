@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
@@ -20,6 +22,12 @@ INTERVAL = 60.0
 GRACE = 300.0
 
 
+class Purgeable(Protocol):
+    """A table of what is kept for a while, and up to a bound."""
+
+    def purge(self, *, before: float) -> None: ...
+
+
 class Housekeeper:
     """A thread that tidies up every minute; ``retention`` and ``session_idle`` are seconds."""
 
@@ -29,6 +37,7 @@ class Housekeeper:
         store: Store,
         leases: Leases,
         processes: Processes,
+        caches: Sequence[Purgeable],
         agent: Agentforce,
         health: Health,
         retention: float,
@@ -37,6 +46,7 @@ class Housekeeper:
         self._store = store
         self._leases = leases
         self._processes = processes
+        self._caches = caches
         self._agent = agent
         self._health = health
         self._retention = retention
@@ -60,6 +70,8 @@ class Housekeeper:
         old = time.time() - self._retention
         self._leases.purge()
         self._processes.purge(before=old)
+        for cache in self._caches:
+            cache.purge(before=old)
         purged = self._store.purge(before=old)
         if purged:
             log.info("Old turns purged", turns=purged)

@@ -9,7 +9,7 @@ from errors import NothingHeard
 from markup import to_speech
 from phrases import Phrases
 from segments import first_sentences, group_sentences
-from speech import Speech
+from speech import Voice
 
 # Speaking takes 0.25 s and 4 ms a character, so short pieces are ready sooner; more of them at
 # once than this would eat up the small plans' allowance (contracts/elevenlabs.md §4.4).
@@ -23,7 +23,7 @@ class Narrator:
     def __init__(
         self,
         *,
-        speech: Speech,
+        speech: Voice,
         ffmpeg: Ffmpeg,
         phrases: Phrases,
         pool: Executor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Protocol
@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from access_token import AccessToken
 from agentforce import Agentforce
+from answer_cache import AnswerCache
 from audio import Ffmpeg
 from connections import requests_session
 from conversation import Conversation
@@ -21,6 +22,7 @@ from health import Health, count_workers
 from housekeeping import Housekeeper
 from inbound import Inbound
 from inbox import Acceptance, Inbox
+from kept_answers import KeptAnswers
 from leases import Leases
 from logs import ContextPool
 from media import Media
@@ -29,11 +31,14 @@ from narration import Narrator
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
+from public_questions import public_questions
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
 from shared_metrics import SharedMetrics
-from speech import Speech
+from speech import Speech, Voice
+from speech_cache import SpeechCache
+from spoken_pieces import SpokenPieces
 from standard_replies import StandardReplies
 from store import Store
 from turn_queue import TurnQueue, TurnWorker
@@ -41,6 +46,8 @@ from whatsapp import WhatsApp
 
 # A web process starts sessions for turns that workers run.
 PREWARM_THREADS = 16
+# All processes together share more than the memory of one holds.
+SHARED_PIECES = 8
 
 
 class AnyInbox(Protocol):
@@ -65,6 +72,8 @@ class Base:
     phrases: Phrases
     replies: StandardReplies
     agent: Agentforce
+    answer_cache: AnswerCache
+    pieces: SpokenPieces
     health: Health
     housekeeper: Housekeeper
     engine: Engine
@@ -143,13 +152,19 @@ def _base(settings: Settings) -> Base:
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
     engine = open_database(settings)
     metrics = Metrics()
-    store = Store(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
+    store = Store(
+        engine=engine,
+        note_lifetime=settings.MEDIA_LIFETIME,
+        notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
+    )
     leases, processes = Leases(engine=engine), Processes(engine=engine)
     agent = _agent(settings, store, leases, metrics)
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
     # Without workers elsewhere this process is its own.
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
     health = Health(backlog=store.backlog, workers=workers)
+    pieces = SpokenPieces(engine=engine, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
+    answers = KeptAnswers(engine=engine, lifetime=settings.ANSWER_CACHE_SECONDS)
     return Base(
         settings=settings,
         metrics=metrics,
@@ -159,11 +174,21 @@ def _base(settings: Settings) -> Base:
         phrases=phrases,
         replies=StandardReplies(phrases=phrases, store=store),
         agent=agent,
+        answer_cache=AnswerCache(
+            store=store,
+            answers=answers,
+            public=public_questions(settings),
+            metrics=metrics,
+            agent_id=settings.AGENTFORCE_AGENT_ID,
+            enabled=settings.ANSWER_CACHE_SECONDS > 0,
+        ),
+        pieces=pieces,
         health=health,
         housekeeper=Housekeeper(
             store=store,
             leases=leases,
             processes=processes,
+            caches=(pieces, answers),
             agent=agent,
             health=health,
             retention=settings.RETENTION_HOURS * 3600,
@@ -215,12 +240,13 @@ class _Talk:
             whatsapp=whatsapp,
             delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),
             agent=base.agent,
+            answer_cache=base.answer_cache,
             prewarmer=self.prewarmer,
             media=_media(settings),
             ffmpeg=ffmpeg,
             speech=self.speech,
             narrator=Narrator(
-                speech=self.speech,
+                speech=_voice(base, self.speech, aside),
                 ffmpeg=ffmpeg,
                 phrases=base.phrases,
                 pool=aside,
@@ -240,6 +266,21 @@ class _Talk:
             replies=base.replies,
             log_key=settings.TWILIO_AUTH_TOKEN,
         )
+
+
+def _voice(base: Base, speech: Speech, pool: Executor) -> Voice:
+    settings = base.settings
+    if not settings.SPEECH_CACHE_BYTES:
+        return speech
+    return SpeechCache(
+        speech=speech,
+        metrics=base.metrics,
+        most_bytes=settings.SPEECH_CACHE_BYTES,
+        lifetime=settings.RETENTION_HOURS * 3600,
+        # One process alone has all of it in memory.
+        shared=base.pieces if settings.DATABASE_URL else None,
+        pool=pool,
+    )
 
 
 def _media(settings: Settings) -> Media:

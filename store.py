@@ -34,6 +34,9 @@ StoreError = SQLAlchemyError
 WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
 UNFINISHED = (WAITING, RUNNING)
 
+# What has been asked in a session so far.
+NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
+
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
 
@@ -102,11 +105,14 @@ class Store:
     """Thread-safe. What a method wrote is on disk when it returns.
 
     What is written about a turn raises ``TurnSuperseded`` where another process has begun it since.
+    ``notes_asked`` is whether ``note_asked`` is told of every question; where it is not, all
+    sessions count as personal.
     """
 
-    def __init__(self, *, engine: Engine, note_lifetime: float) -> None:
+    def __init__(self, *, engine: Engine, note_lifetime: float, notes_asked: bool = False) -> None:
         self._engine = engine
         self._note_lifetime = note_lifetime
+        self._notes_asked = notes_asked
         self._upsert = upsert_of(engine)
 
     def admit(
@@ -252,7 +258,33 @@ class Store:
         return AgentSession(row.session_id, row.used_at) if row else None
 
     def save_session(self, sender: str, session: AgentSession) -> None:
-        self._put(agent_sessions, sender, session_id=session.id, used_at=session.used_at)
+        """Note when the sender's session was used; in a new one nothing has been asked yet."""
+        values = {"session_id": session.id, "used_at": session.used_at}
+        first = NOTHING if self._notes_asked else PERSONAL
+        same = agent_sessions.c.session_id == session.id
+        noted = case((same, agent_sessions.c.asked), else_=NOTHING)
+        statement = (
+            self._upsert(agent_sessions)
+            .values(sender=sender, asked=first, **values)
+            .on_conflict_do_update(
+                index_elements=["sender"],
+                set_={**values, "asked": noted if self._notes_asked else PERSONAL},
+            )
+        )
+        with self._engine.begin() as connection:
+            connection.execute(statement)
+
+    def asked(self, sender: str) -> str:
+        """What has been asked in the sender's session; ``PERSONAL`` where there is none."""
+        row = self._find(agent_sessions, sender)
+        return row.asked if row else PERSONAL
+
+    def note_asked(self, sender: str, what: str) -> None:
+        """Note what is asked in the sender's session; one that is personal stays so."""
+        lesser = (NOTHING,) if what == PUBLIC else (NOTHING, PUBLIC)
+        ours = (agent_sessions.c.sender == sender) & agent_sessions.c.asked.in_(lesser)
+        with self._engine.begin() as connection:
+            connection.execute(update(agent_sessions).where(ours).values(asked=what))
 
     def drop_session(self, sender: str) -> AgentSession | None:
         """Forget the sender's session and return it."""
