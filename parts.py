@@ -148,6 +148,7 @@ def build_worker(settings: Settings) -> WorkerParts:
 
 
 def _base(settings: Settings) -> Base:
+    public = public_questions(settings)
     # Two processes on one file would both take up what a third one left.
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
     engine = open_database(settings)
@@ -177,7 +178,7 @@ def _base(settings: Settings) -> Base:
         answer_cache=AnswerCache(
             store=store,
             answers=answers,
-            public=public_questions(settings),
+            public=public,
             metrics=metrics,
             agent_id=settings.AGENTFORCE_AGENT_ID,
             enabled=settings.ANSWER_CACHE_SECONDS > 0,
