@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -21,6 +21,16 @@ Message = dict[str, Any]
 
 # Everything else either has a meaning of its own or is shown if it carries a text (§3.4).
 _UNSHOWN = ("ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn")
+
+
+class Listener(Protocol):
+    """Follows an answer while it is written; neither method may raise."""
+
+    def write(self, chunk: str) -> None:
+        """The answer goes on with ``chunk`` (Markdown), for all that is known so far."""
+
+    def discard(self) -> None:
+        """What was written so far is not part of the answer."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +67,13 @@ def read_messages(messages: Iterable[Message]) -> AgentReply:
     return AgentReply(paragraphs(texts), escalated, ended, failed, asks)
 
 
-def read_stream(events: Iterable[str]) -> AgentReply:
+def read_stream(events: Iterable[str], listener: Listener | None = None) -> AgentReply:
     """Read a turn from the ``data`` of its events, up to its end.
 
     A final message replaces the chunks before it; a ``ValidationFailureChunk`` discards them.
     Raises ``AgentFailed`` on an error event, ``AnswerTruncated`` where the end is missing.
     """
-    turn = _Turn()
+    turn = _Turn(listener)
     for data in events:
         for message in _messages(data):
             turn.take(message)
@@ -74,6 +84,7 @@ def read_stream(events: Iterable[str]) -> AgentReply:
 
 @dataclass
 class _Turn:
+    listener: Listener | None
     chunks: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     over: bool = False
@@ -81,12 +92,22 @@ class _Turn:
     def take(self, message: Message) -> None:
         kind = message.get("type")
         if kind == "TextChunk":
-            self.chunks.append(_text(message))
+            self._write(_text(message))
         elif kind == "ValidationFailureChunk":
-            self.chunks.clear()
+            self._discard()
         else:
             self.messages.append(message)
             self.over |= kind in ("EndOfTurn", "SessionEnded", "Error")
+
+    def _write(self, chunk: str) -> None:
+        self.chunks.append(chunk)
+        if self.listener:
+            self.listener.write(chunk)
+
+    def _discard(self) -> None:
+        self.chunks.clear()
+        if self.listener:
+            self.listener.discard()
 
     def reply(self) -> AgentReply:
         reply = read_messages(self.messages)

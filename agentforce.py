@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from typing import Any, Literal
 
 import requests
@@ -13,7 +14,7 @@ import structlog
 from sseclient import SSEClient
 
 from access_token import AccessToken, Token
-from agent_reply import AgentReply, read_messages, read_stream
+from agent_reply import AgentReply, Listener, read_messages, read_stream
 from errors import (
     AgentBusy,
     AgentError,
@@ -36,6 +37,8 @@ CONNECT_TIMEOUT = 5.0
 # Starting a session takes seconds, not minutes (§7).
 SESSION_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
+# The end of a stream comes with that of the turn; a connection that takes longer is given up.
+DRAIN_TIMEOUT = 2.0
 # A process that dies while it starts a session keeps others waiting for that long.
 START_SECONDS = SESSION_TIMEOUT
 LOOK_SECONDS = 0.05
@@ -67,8 +70,10 @@ class Agentforce:
         leases: Leases,
         metrics: Metrics,
         settings: Settings,
+        drains: Executor,
     ) -> None:
         self._http = session
+        self._drains = drains
         self._token = token
         self._store = store
         self._leases = leases
@@ -113,18 +118,19 @@ class Agentforce:
         with self._metrics.timed("session_time"):
             return self._start(sender)
 
-    def ask(self, sender: str, text: str) -> AgentReply:
+    def ask(self, sender: str, text: str, listener: Listener | None = None) -> AgentReply:
         """Ask in the sender's session; where Agentforce has forgotten it, in a new one.
 
-        The question is repeated only when it surely was not heard. Raises ``AgentError``.
+        The question is repeated only when it surely was not heard. ``listener`` follows the answer
+        while it is written, where it is streamed. Raises ``AgentError``.
         """
         try:
-            reply = self._ask(self.warm(sender), text)
+            reply = self._ask(self.warm(sender), text, listener)
         except SessionGone:
             log.info("Agentforce session gone; starting another")
             self._store.drop_session(sender)
             self._metrics.count("sessions_renewed")
-            reply = self._ask(self.warm(sender), text)
+            reply = self._ask(self.warm(sender), text, listener)
         self._remember(sender, reply)
         return reply
 
@@ -189,28 +195,37 @@ class Agentforce:
             raise AgentUnavailable("Agentforce started a session without naming it")
         return session_id
 
-    def _ask(self, session: AgentSession, text: str) -> AgentReply:
-        return patiently(RETRY_DELAYS)(self._question, session, text)
+    def _ask(self, session: AgentSession, text: str, listener: Listener | None) -> AgentReply:
+        return patiently(RETRY_DELAYS)(self._question, session, text, listener)
 
-    def _question(self, session: AgentSession, text: str) -> AgentReply:
+    def _question(self, session: AgentSession, text: str, listener: Listener | None) -> AgentReply:
         streaming = self._settings.AGENTFORCE_STREAMING
         # Every attempt takes a new number: a used one is refused (§3.2).
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
-        with (
-            self._limiter.place(),
-            self._call(
+        with self._limiter.place():
+            response = self._call(
                 "POST",
                 f"/sessions/{session.id}/messages" + ("/stream" if streaming else ""),
                 timeout=self._settings.AGENTFORCE_TIMEOUT,
                 json={"message": question, "variables": []},
                 headers={"Accept": "text/event-stream" if streaming else "application/json"},
                 effect=True,
-            ) as response,
-        ):
-            try:
-                return _streamed(response) if streaming else _whole(response)
-            except requests.RequestException as error:
-                raise AgentFailed(f"the answer broke off: {type(error).__name__}") from error
+            )
+            if streaming:
+                return self._streamed(response, listener)
+            with response:
+                return _whole(response)
+
+    def _streamed(self, response: requests.Response, listener: Listener | None) -> AgentReply:
+        """The reply, as soon as its turn is over; the end of the stream is read beside the path."""
+        chunks = response.iter_content(chunk_size=None)
+        try:
+            _check_stream(response)
+            return read_stream(_event_data(chunks), listener)
+        except requests.RequestException as error:
+            raise AgentFailed(f"the answer broke off: {type(error).__name__}") from error
+        finally:
+            self._drains.submit(_drain, response, chunks)
 
     def _call(
         self, method: str, path: str, *, timeout: float, effect: bool = False, **request: Any
@@ -271,18 +286,32 @@ class _Sequence:
             return self._last
 
 
-def _streamed(response: requests.Response) -> AgentReply:
+def _check_stream(response: requests.Response) -> None:
     if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
         raise AgentFailed("Agentforce answered with something else than an event stream")
-    return read_stream(_event_data(response))
 
 
-def _event_data(response: requests.Response) -> Iterator[str]:
+def _event_data(chunks: Iterator[bytes]) -> Iterator[str]:
     try:
-        for event in SSEClient(response.iter_content(chunk_size=None)).events():
+        for event in SSEClient(chunks).events():
             yield event.data
     except UnicodeDecodeError as error:
         raise AgentFailed("Agentforce sent an event that is not UTF-8") from error
+
+
+def _drain(response: requests.Response, chunks: Iterator[bytes]) -> None:
+    """Read on to the end, just behind that of the turn; only then the connection can be kept."""
+    with response:
+        connection = response.raw.connection
+        if connection is None or connection.sock is None:
+            return
+        connection.sock.settimeout(DRAIN_TIMEOUT)
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        try:
+            while next(chunks, None) is not None and time.monotonic() < deadline:
+                pass
+        except requests.RequestException:
+            log.debug("Agentforce did not end its stream")
 
 
 def _whole(response: requests.Response) -> AgentReply:

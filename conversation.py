@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -19,13 +19,13 @@ from inbound import Inbound, Kind
 from markup import paragraphs
 from media import Media
 from metrics import Metrics
-from narration import Narrator
+from narration import Narration, Narrator, Reply
 from phrases import Command, Phrases
 from prewarming import Prewarmer
 from settings import Settings
 from speech import Speech
 from standard_replies import StandardReplies
-from store import STALE_SECONDS, AgentSession, Answer, Store, StoreError, Turn
+from store import STALE_SECONDS, AgentSession, Answer, Preferences, Store, StoreError, Turn
 from whatsapp import WhatsApp
 
 log = structlog.get_logger(__name__)
@@ -85,7 +85,7 @@ class Conversation:
         self._answers = answers
         self._aside = aside
 
-    def answer(self, turn: Turn) -> Answer | None:
+    def answer(self, turn: Turn) -> Reply | None:
         """What to send: the agent's answer, or an apology; ``None`` where nothing is to be said.
 
         Raises ``StoreError`` before the agent was asked.
@@ -104,15 +104,15 @@ class Conversation:
             self._metrics.failed(error)
             self._log_failure("❌ Turn failed", error)
             phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
-            return self._replies.answer(turn.message.sender, phrase)
+            return Reply(self._replies.answer(turn.message.sender, phrase))
 
-    def deliver(self, turn: Turn, answer: Answer) -> None:
+    def deliver(self, turn: Turn, reply: Reply) -> None:
         """Send the answer; where a former attempt began that, go on where it was.
 
         Raises ``StoreError`` or ``SendError``; then it is to be called again.
         """
         try:
-            self._send(turn, answer)
+            self._send(turn, reply)
         except SendError as error:
             self._metrics.failed(error)
             if not self._is_final(turn, error):
@@ -125,15 +125,15 @@ class Conversation:
         late = time.time() - turn.message.received_at > STALE_SECONDS
         return late or isinstance(error, SendRefused)
 
-    def _awaited(self, turn: Turn, answer: Future[Answer]) -> Answer:
-        """The answer, with a word to the sender if it takes long."""
+    def _awaited(self, turn: Turn, reply: Future[Reply]) -> Reply:
+        """The reply, with a word to the sender if it takes long."""
         patience = self._settings.STILL_WORKING_AFTER
         waited = time.time() - turn.message.received_at
         # A turn that begins late may be done in a moment nevertheless.
-        wait([answer], timeout=max(patience - waited, patience / 4))
-        if not answer.done():
+        wait([reply], timeout=max(patience - waited, patience / 4))
+        if not reply.done():
             self._say_still_working(turn)
-        return answer.result()
+        return reply.result()
 
     def _say_still_working(self, turn: Turn) -> None:
         try:
@@ -143,41 +143,54 @@ class Conversation:
             # The agent is being asked; whatever happens, nobody must begin that anew.
             log.warning("Sender could not be told", error=type(error).__name__)
 
-    def _answer(self, message: Inbound) -> Answer:
+    def _answer(self, message: Inbound) -> Reply:
         if message.kind is Kind.UNSUPPORTED:
-            return self._replies.answer(message.sender, "unsupported")
+            return Reply(self._replies.answer(message.sender, "unsupported"))
         session = self._prewarmer.start(message.sender)
-        question = self._question(message)
-        if question.language:
-            self._store.remember_language(message.sender, question.language)
+        known = self._store.preferences(message.sender)
+        question = self._question(message, known.language)
+        self._remember(message.sender, question.language, known)
         command = self._phrases.command(question.text)
         if command:
-            return self._obey(command, message, question, session)
-        # Read before the question is asked: what fails behind it would have it asked again.
-        aloud = self._speaks(message, question)
+            return Reply(self._obey(command, message, question, session))
+        aloud = self._speaks(question, known.voice)
         ready = time.monotonic()
         # Fails here, rather than below, with what kept the session from starting.
         session.result()
-        ask = partial(self._ask, message.sender, question.text)
+        narration = self._narrator.begin(question.language) if aloud else None
+        ask = partial(self._asked, message.sender, question.text, narration)
         reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
-        answered = time.monotonic()
-        answer = self._worded(question, reply, aloud=aloud)
-        return replace(answer, waited=question.waited + answered - ready)
+        waited = question.waited + time.monotonic() - ready
+        answer = self._worded(question, reply, aloud=aloud, waited=waited)
+        if narration:
+            narration.finish(answer.aloud)
+        return Reply(answer, narration)
 
-    def _ask(self, sender: str, text: str) -> AgentReply:
+    def _asked(self, sender: str, text: str, narration: Narration | None) -> AgentReply:
+        """The agent's answer; while it is written it is spoken."""
         started = time.monotonic()
-        reply = self._agent.ask(sender, text)
+        try:
+            reply = self._agent.ask(sender, text, narration)
+        except Exception:
+            if narration:
+                narration.discard()
+            raise
         self._log_stage("agentforce_time", "Agentforce", time.monotonic() - started)
         return reply
 
-    def _question(self, message: Inbound) -> Question:
-        known = self._store.preferences(message.sender).language
+    def _question(self, message: Inbound, known: str | None) -> Question:
         if message.kind is Kind.VOICE:
             self._metrics.count("voice_notes_received")
             return self._heard(message, known)
         if message.kind is Kind.LOCATION:
             return Question(self._phrases.say("location", known, place=message.text), known)
         return Question(message.text, self._phrases.language_of(message.text, known))
+
+    def _remember(self, sender: str, language: str | None, known: Preferences) -> None:
+        """Note the language if it is another, or if the note would get too old to be kept."""
+        renewed_after = self._settings.RETENTION_HOURS * 3600 / 10
+        if language and (language != known.language or time.time() - known.used_at > renewed_after):
+            self._store.remember_language(sender, language)
 
     def _heard(self, message: Inbound, known: str | None) -> Question:
         started = time.monotonic()
@@ -212,7 +225,9 @@ class Conversation:
             self._store.prefer_voice(message.sender, command == "voice_on")
         return Answer(self._phrases.say(said, question.language), question.language)
 
-    def _worded(self, question: Question, reply: AgentReply, *, aloud: bool) -> Answer:
+    def _worded(
+        self, question: Question, reply: AgentReply, *, aloud: bool, waited: float
+    ) -> Answer:
         if reply.escalated:
             self._metrics.count("escalations")
             log.info("Agent hands over to a person")
@@ -220,7 +235,7 @@ class Conversation:
         spoken = words if aloud else ""
         if question.spoken and self._settings.TRANSCRIPT_ECHO:
             words = paragraphs([f"🎤 _{question.text}_", words])
-        return Answer(words, question.language, spoken)
+        return Answer(words, question.language, spoken, waited)
 
     def _remarks(self, reply: AgentReply, language: str | None) -> list[str]:
         """What has to be said beside, or in place of, the agent's own words."""
@@ -233,36 +248,32 @@ class Conversation:
             keys.append("action_failed" if reply.failed else "no_answer")
         return [self._phrases.say(key, language) for key in keys]
 
-    def _speaks(self, message: Inbound, question: Question) -> bool:
+    def _speaks(self, question: Question, ordered: bool | None) -> bool:
         policy = self._settings.VOICE_REPLIES
         if policy == "never":
             return False
-        ordered = self._store.preferences(message.sender).voice
         if ordered is not None:
             return ordered
         return policy == "always" or question.spoken
 
-    def _send(self, turn: Turn, answer: Answer) -> None:
+    def _send(self, turn: Turn, reply: Reply) -> None:
         started = time.time()
-        self._delivery.send_text(turn, answer.text)
+        self._delivery.send_text(turn, reply.answer.text)
         sent = time.time()
         self._metrics.count("turns_answered")
         total = sent - turn.message.received_at
-        self._metrics.time("overhead_time", total - answer.waited - (sent - started))
+        self._metrics.time("overhead_time", total - reply.answer.waited - (sent - started))
         self._log_stage("total_time", "Total processing", total)
-        if answer.aloud:
-            self._speak(turn, answer)
+        if reply.answer.aloud:
+            self._speak(turn, reply)
 
-    def _speak(self, turn: Turn, answer: Answer) -> None:
+    def _speak(self, turn: Turn, reply: Reply) -> None:
         """The text has arrived; a voice note that fails is for the operator to know only."""
         started = time.monotonic()
         try:
             if self._delivery.voice_sent(turn):
                 return
-            note = self._narrator.narrate(answer.aloud, answer.language)
-            self._log_stage("tts_time", "TTS", time.monotonic() - started)
-            token = self._store.keep_note(note)
-            self._delivery.send_voice(turn, f"{self._settings.PUBLIC_URL}/media/{token}.ogg")
+            self._delivery.send_voice(turn, self._note_address(reply))
         except (StoreError, TurnSuperseded):
             raise
         except Exception as error:
@@ -272,6 +283,14 @@ class Conversation:
             return
         self._metrics.count("voice_notes_sent")
         self._metrics.time("voice_reply_time", time.monotonic() - started)
+
+    def _note_address(self, reply: Reply) -> str:
+        """Where Twilio can fetch the voice note."""
+        answer = reply.answer
+        narration = reply.narration or self._narrator.narrate(answer.aloud, answer.language)
+        note = narration.note()
+        self._log_stage("tts_time", "TTS", time.monotonic() - narration.finished_at)
+        return f"{self._settings.PUBLIC_URL}/media/{self._store.keep_note(note)}.ogg"
 
     def _send_line(self, turn: Turn, part: str, key: str) -> bool:
         """Send one of our own sentences beside the answer; whether Twilio took it."""

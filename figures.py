@@ -46,6 +46,7 @@ COUNTERS = (
     "still_working_sent",
     "speech_characters",
     "speech_characters_saved",
+    "speech_characters_discarded",
     "speech_cache_hits",
     "speech_cache_misses",
     "answer_cache_hits",

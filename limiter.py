@@ -40,6 +40,12 @@ class Limiter:
         """How many are let in at once; at least one, or nothing would ever move."""
         return max(int(min(self._learned, self._ceiling // self._parts)), 1)
 
+    @property
+    def room(self) -> int:
+        """How many more would be let in right now; at least none."""
+        with self._lock:
+            return max(self.size - self._inside - len(self._queue), 0)
+
     def resize(self, ceiling: int) -> None:
         """Let in ``ceiling`` at most, over all processes."""
         with self._lock:

@@ -1,24 +1,172 @@
-"""An answer read aloud: one voice note from pieces that are spoken side by side."""
+"""An answer read aloud: one voice note of pieces that are spoken while the agent still writes."""
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import regex
 
 from audio import Ffmpeg
 from errors import NothingHeard
 from markup import to_speech
+from metrics import Metrics
 from phrases import Phrases
-from segments import first_sentences, group_sentences
+from segments import first_sentences, group_sentences, split_sentences
 from speech import Voice
+from store import Answer
 
-# Speaking takes 0.25 s and 4 ms a character, so short pieces are ready sooner; more of them at
-# once than this would eat up the small plans' allowance (contracts/elevenlabs.md §4.4).
-PIECES_AT_ONCE = 4
-SHORTEST_PIECE = 120
+# Characters. Speaking takes 0.25 s and 4 ms a character (design.md §6), and a note is as late as
+# its last piece. Where pieces wait in line for the plan, fewer and longer ones take less of it.
+PIECE = 70
+PIECE_IN_LINE = 200
+LONGEST_SENTENCE = 80
+
+# Where the next sentence begins.
+_BEGINNING = regex.compile(r"[.!?…؟。！？\n]\W*\s\W*\w")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Sentences, and their sound to come (Ogg/Opus)."""
+
+    sentences: list[str]
+    audio: Future[bytes]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.sentences)
+
+
+class Narration:
+    """The voice note of one answer in ``language`` (ISO 639-1).
+
+    ``write`` and ``discard`` follow the agent's stream, ``finish`` says what is really to be said,
+    ``note`` waits for it. For one thread at a time. Only ``note`` raises: an answer that cannot be
+    spoken can still be read.
+    """
+
+    def __init__(
+        self,
+        language: str | None,
+        *,
+        speech: Voice,
+        ffmpeg: Ffmpeg,
+        phrases: Phrases,
+        metrics: Metrics,
+        pool: Executor,
+        longest: int,
+    ) -> None:
+        self._language = language
+        self._speech = speech
+        self._ffmpeg = ffmpeg
+        self._phrases = phrases
+        self._metrics = metrics
+        self._pool = pool
+        self._longest = longest
+        self._written = ""
+        self._looked_at = 0
+        self._pieces: list[_Piece] = []
+        self._note: bytes | None = None
+        self._failure: Exception | None = None
+        # When the answer was whole (monotonic seconds).
+        self.finished_at = 0.0
+
+    def write(self, chunk: str) -> None:
+        """Have spoken what is complete now that the agent wrote ``chunk``."""
+        self._written += chunk
+        begun = _BEGINNING.search(self._written, self._looked_at)
+        if begun and len(self._written) < self._longest:
+            self._looked_at = begun.end()
+            with self._readable():
+                # Where the text ends for now is no full stop.
+                words = to_speech(self._written).removesuffix(".")
+                self._speak(_sentences(words), whole=False)
+
+    def discard(self) -> None:
+        """What was written so far is not to be said."""
+        self._written = ""
+        self._looked_at = 0
+        self._keep(0)
+
+    def finish(self, markdown: str) -> None:
+        """Have the rest of ``markdown`` spoken, which is the whole answer.
+
+        What goes beyond ``longest`` characters is left to be read.
+        """
+        self.finished_at = time.monotonic()
+        with self._readable():
+            self._speak(_sentences(self._shortened(to_speech(markdown))), whole=True)
+
+    def note(self) -> bytes:
+        """The note, at most 512 KB of Ogg/Opus. Raises ``SpeechError`` or ``AudioError``."""
+        if self._failure:
+            raise self._failure
+        if self._note is None:
+            if not self._pieces:
+                raise NothingHeard("the answer has no words to speak")
+            joined = self._ffmpeg.join([piece.audio.result() for piece in self._pieces])
+            self._note = self._ffmpeg.fit_note(joined)
+            self._pieces = []
+        return self._note
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
+
+    def _shortened(self, words: str) -> str:
+        kept = first_sentences(words, self._longest)
+        if kept == words:
+            return words
+        return f"{kept}\n{self._phrases.say('rest_in_text', self._language)}"
+
+    def _speak(self, sentences: list[str], *, whole: bool) -> None:
+        groups = self._grouped(sentences[self._agreed(sentences) :])
+        # The last sentence may go on, and with it the last group.
+        last = len(groups) if whole else len(groups) - 1
+        for index, group in enumerate(groups[:last]):
+            previous = self._pieces[-1].text if self._pieces else ""
+            following = " ".join(groups[index + 1]) if index + 1 < len(groups) else ""
+            self._pieces.append(self._spoken(group, previous, following))
+
+    def _agreed(self, sentences: list[str]) -> int:
+        """How many of the sentences are being spoken already; what is spoken in vain is dropped."""
+        agreed = 0
+        for number, piece in enumerate(self._pieces):
+            end = agreed + len(piece.sentences)
+            if sentences[agreed:end] != piece.sentences:
+                self._keep(number)
+                break
+            agreed = end
+        return agreed
+
+    def _grouped(self, sentences: list[str]) -> list[list[str]]:
+        groups = group_sentences(sentences, PIECE)
+        if len(groups) <= self._speech.room:
+            return groups
+        return group_sentences(sentences, PIECE_IN_LINE)
+
+    def _spoken(self, sentences: list[str], previous: str, following: str) -> _Piece:
+        speak = partial(self._speech.speak, previous=previous, following=following)
+        return _Piece(sentences, self._pool.submit(speak, " ".join(sentences), self._language))
+
+    def _keep(self, number: int) -> None:
+        """Drop all pieces but the first ``number``."""
+        for piece in self._pieces[number:]:
+            if not piece.audio.cancel():
+                self._metrics.count("speech_characters_discarded", len(piece.text))
+        del self._pieces[number:]
 
 
 class Narrator:
-    """Turns an agent's Markdown into the bytes of a voice note."""
+    """Begins voice notes of at most about ``longest`` characters each."""
 
     def __init__(
         self,
@@ -26,41 +174,38 @@ class Narrator:
         speech: Voice,
         ffmpeg: Ffmpeg,
         phrases: Phrases,
+        metrics: Metrics,
         pool: Executor,
         longest: int,
     ) -> None:
-        self._speech = speech
-        self._ffmpeg = ffmpeg
-        self._phrases = phrases
-        self._pool = pool
-        self._longest = longest
+        self._narration = partial(
+            Narration,
+            speech=speech,
+            ffmpeg=ffmpeg,
+            phrases=phrases,
+            metrics=metrics,
+            pool=pool,
+            longest=longest,
+        )
 
-    def narrate(self, markdown: str, language: str | None) -> bytes:
-        """A voice note of at most 512 KB (Ogg/Opus, mono).
+    def begin(self, language: str | None) -> Narration:
+        """The voice note of an answer that is still to come."""
+        return self._narration(language)
 
-        Text beyond ``longest`` characters is left to be read. Raises ``SpeechError`` or
-        ``AudioError``.
-        """
-        words = self._shortened(to_speech(markdown), language)
-        size = max(len(words) // PIECES_AT_ONCE, SHORTEST_PIECE)
-        pieces = group_sentences(words, size)
-        if not pieces:
-            raise NothingHeard("the answer has no words to speak")
-        spoken = [
-            self._pool.submit(
-                self._speech.speak,
-                piece,
-                language,
-                previous=pieces[index - 1] if index else "",
-                following=pieces[index + 1] if index + 1 < len(pieces) else "",
-            )
-            for index, piece in enumerate(pieces)
-        ]
-        note = self._ffmpeg.join([piece.result() for piece in spoken])
-        return self._ffmpeg.fit_note(note)
+    def narrate(self, markdown: str, language: str | None) -> Narration:
+        """The voice note of an answer that is there."""
+        narration = self._narration(language)
+        narration.finish(markdown)
+        return narration
 
-    def _shortened(self, words: str, language: str | None) -> str:
-        kept = first_sentences(words, self._longest)
-        if kept == words:
-            return words
-        return f"{kept}\n{self._phrases.say('rest_in_text', language)}"
+
+@dataclass(frozen=True)
+class Reply:
+    """What a sender gets, and the voice note of it if that is being made already."""
+
+    answer: Answer
+    narration: Narration | None = None
+
+
+def _sentences(words: str) -> list[str]:
+    return split_sentences(words, LONGEST_SENTENCE)

@@ -48,6 +48,8 @@ from whatsapp import WhatsApp
 PREWARM_THREADS = 16
 # All processes together share more than the memory of one holds.
 SHARED_PIECES = 8
+# Each is at it for a moment only, behind the end of an agent's turn.
+DRAIN_THREADS = 4
 
 
 class AnyInbox(Protocol):
@@ -210,6 +212,7 @@ def _agent(settings: Settings, store: Store, leases: Leases, metrics: Metrics) -
         leases=leases,
         metrics=metrics,
         settings=settings,
+        drains=ContextPool(DRAIN_THREADS, thread_name_prefix="drain"),
     )
 
 
@@ -250,7 +253,8 @@ class _Talk:
                 speech=_voice(base, self.speech, aside),
                 ffmpeg=ffmpeg,
                 phrases=base.phrases,
-                pool=aside,
+                metrics=metrics,
+                pool=ContextPool(threads, thread_name_prefix="speak"),
                 longest=settings.SPEECH_MAX_CHARACTERS,
             ),
             phrases=base.phrases,

@@ -12,6 +12,7 @@ import structlog
 
 from errors import SendError, TurnSuperseded
 from logs import bound_to
+from narration import Reply
 from standard_replies import StandardReplies
 from store import SET_ASIDE, STALE_SECONDS, Answer, Store, StoreError, Turn
 
@@ -37,9 +38,9 @@ class Stopping(Exception):
 class Talk(Protocol):
     """What a turn is made of (``conversation.py``)."""
 
-    def answer(self, turn: Turn) -> Answer | None: ...
+    def answer(self, turn: Turn) -> Reply | None: ...
 
-    def deliver(self, turn: Turn, answer: Answer) -> None: ...
+    def deliver(self, turn: Turn, reply: Reply) -> None: ...
 
 
 class Runner:
@@ -84,9 +85,9 @@ class Runner:
         with self._lock:
             self._running[turn.id] = turn
         try:
-            answer = turn.answer or self._settled(turn)
-            if answer:
-                self._insist(lambda: self._talk.deliver(turn, answer))
+            reply = Reply(turn.answer) if turn.answer else self._settled(turn)
+            if reply:
+                self._insist(lambda: self._talk.deliver(turn, reply))
             self._insist(lambda: self._store.finish(turn))
         except Stopping:
             self._store.forgive(turn)
@@ -95,12 +96,12 @@ class Runner:
             with self._lock:
                 del self._running[turn.id]
 
-    def _settled(self, turn: Turn) -> Answer | None:
+    def _settled(self, turn: Turn) -> Reply | None:
         """The answer, kept before any of it is sent; nobody asks the agent again for that."""
-        answer = self._insist(lambda: self._talk.answer(turn))
-        if answer:
-            self._insist(lambda: self._store.save_answer(turn, answer))
-        return answer
+        reply = self._insist(lambda: self._talk.answer(turn))
+        if reply:
+            self._insist(lambda: self._store.save_answer(turn, reply.answer))
+        return reply
 
     def _insist(self, step: Callable[[], T]) -> T:
         """Take a step, as often as it takes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import regex
 
@@ -17,9 +17,10 @@ _LOOK_AHEAD = 500
 _PARAGRAPHS = regex.compile(r"\n{2,}")
 _LINES = regex.compile(r"\n")
 _SENTENCES = regex.compile(r"(?<=[.!?…؟。！？][\"'”»)*_~]*)\s+")
+_CLAUSES = regex.compile(r"(?<=[,;:،؛、，；：][\"'”»)*_~]*)\s+|\s+(?=[–—(])")
 _WORDS = regex.compile(r"\s+")
 _GRAPHEMES = regex.compile(r"\X")
-_BORDERS = (_PARAGRAPHS, _LINES, _SENTENCES, _WORDS)
+_BORDERS = (_PARAGRAPHS, _LINES, _SENTENCES, _CLAUSES, _WORDS)
 
 _LINKS = regex.compile(r"\(?\b[a-z][a-z0-9+.-]*://\S+|\b(?:www\.|mailto:)\S+", regex.IGNORECASE)
 _MARKED = regex.compile(
@@ -29,7 +30,7 @@ _MARKED = regex.compile(
 
 
 def split_message(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
-    """Cut at paragraph, then line, sentence and word borders into parts of ``limit`` at most.
+    """Cut into parts of ``limit`` at most, between paragraphs, or lines, sentences, clauses, words.
 
     No cut falls inside a link, a character as the reader sees it, or (where that is possible)
     marked text. Parts are stripped; text that is blank has none.
@@ -43,21 +44,27 @@ def split_message(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
     return [part for part in (*parts, rest) if part]
 
 
-def split_sentences(text: str) -> list[str]:
-    """The sentences of a text to be spoken; a line end ends one too."""
+def split_sentences(text: str, longest: int) -> list[str]:
+    """The sentences of a text to be spoken, cut where they exceed ``longest`` characters.
+
+    A line end ends a sentence too.
+    """
     lines = (line for line in text.split("\n") if line.strip())
-    return [sentence for line in lines for sentence in _SENTENCES.split(line.strip()) if sentence]
+    sentences = (sentence for line in lines for sentence in _SENTENCES.split(line.strip()))
+    return [part for sentence in sentences for part in split_message(sentence, longest)]
 
 
-def group_sentences(text: str, size: int) -> list[str]:
-    """Whole sentences in groups of about ``size`` characters, so that none is spoken alone."""
-    groups: list[str] = []
-    for sentence in split_sentences(text):
-        for piece in split_message(sentence, max(size, 1) * 2):
-            if groups and len(groups[-1]) + len(piece) < size:
-                groups[-1] += f" {piece}"
-            else:
-                groups.append(piece)
+def group_sentences(sentences: Sequence[str], size: int) -> list[list[str]]:
+    """Sentences in groups of ``size`` characters at most, or of one sentence."""
+    groups: list[list[str]] = []
+    length = 0
+    for sentence in sentences:
+        length += 1 + len(sentence)
+        if groups and length <= size:
+            groups[-1].append(sentence)
+        else:
+            groups.append([sentence])
+            length = len(sentence)
     return groups
 
 

@@ -51,6 +51,9 @@ class Transcript:
 class Voice(Protocol):
     """What can speak: ``Speech``, or ``speech_cache.py`` in front of it."""
 
+    @property
+    def room(self) -> int: ...
+
     def speak(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes: ...
@@ -77,6 +80,11 @@ class Speech:
         """Use one of as many equal parts of what the plan allows, though one place at least."""
         self._hearing.share(processes)
         self._speaking.share(processes)
+
+    @property
+    def room(self) -> int:
+        """How many more pieces can be spoken at once without waiting in line."""
+        return self._speaking.room
 
     def transcribe(self, pcm: bytes) -> Transcript:
         """The words in 16 kHz mono PCM.

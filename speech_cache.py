@@ -50,6 +50,11 @@ class SpeechCache:
             getsizeof=lambda piece: len(piece.audio),
         )
 
+    @property
+    def room(self) -> int:
+        """How many more pieces can be synthesised at once without waiting in line."""
+        return self._speech.room
+
     def speak(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:

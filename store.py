@@ -86,10 +86,14 @@ class AgentSession:
 
 @dataclass(frozen=True)
 class Preferences:
-    """What is known of a sender: ``voice`` as ordered, ``language`` as last used (ISO 639-1)."""
+    """What is known of a sender: ``voice`` as ordered, ``language`` as last used (ISO 639-1).
+
+    ``used_at`` is when that was noted last (epoch seconds).
+    """
 
     voice: bool | None = None
     language: str | None = None
+    used_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -305,7 +309,7 @@ class Store:
 
     def preferences(self, sender: str) -> Preferences:
         row = self._find(preferences, sender)
-        return Preferences(row.voice, row.language) if row else Preferences()
+        return Preferences(row.voice, row.language, row.used_at) if row else Preferences()
 
     def prefer_voice(self, sender: str, voice: bool) -> None:
         self._put(preferences, sender, voice=voice, used_at=time.time())

@@ -10,6 +10,7 @@ import pytest
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
 from sandbox.cluster import Cluster
+from sandbox.pace import INSTANT, Pace
 from sandbox.postgres import Postgres
 from sandbox.speech.fixture import FixtureSpeech
 from tests.e2e.world import World
@@ -28,10 +29,12 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
     """Starts a sandbox and a bridge with settings of the test's own."""
 
     @contextmanager
-    def start(*, helpdesk_file: Path | None = None, **settings: str) -> Iterator[World]:
+    def start(
+        *, helpdesk_file: Path | None = None, pace: Pace = INSTANT, **settings: str
+    ) -> Iterator[World]:
         speech = FixtureSpeech()
         log_file: Path = tmp_path_factory.mktemp("bridge") / "log"
-        with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
+        with Sandbox(speech=speech, helpdesk_file=helpdesk_file, pace=pace) as sandbox:
             bridge = Bridge(log_file=log_file)
             sandbox.connect(bridge.url)
             bridge.settings = sandbox.environment(bridge.url) | settings

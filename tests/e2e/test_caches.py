@@ -16,10 +16,14 @@ from tests.sandbox.waiting import wait_until
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
 CODES = "What are the tax codes?"
+# Where pieces wait in line they are cut longer, and are others then.
+ROOM = 100
+ROOMY = {"ELEVENLABS_CONCURRENCY": str(ROOM)}
 
 
 def hear(world: World) -> str:
     """What somebody new hears in answer to the question."""
+    world.sandbox.elevenlabs.account.concurrency = ROOM
     user = world.user()
     world.twilio.speak(user, world.note(QUESTION))
     return world.hear(world.twilio.wait_for_voice(user))
@@ -31,7 +35,7 @@ def test_each_piece_of_an_answer_is_spoken_once(
 ) -> None:
     """Unless that is switched off; both hear the whole answer."""
     settings = {"SPEECH_CACHE_BYTES": size} if size else {}
-    with start_world(**settings) as world:
+    with start_world(**ROOMY, **settings) as world:
         first = hear(world)
         assert first.startswith(ANSWER)
         assert hear(world) == first
@@ -45,7 +49,7 @@ def test_each_piece_of_an_answer_is_spoken_once(
 
 
 def test_what_one_worker_spoke_another_does_not_pay_for(start_cluster: StartCluster) -> None:
-    with start_cluster(webs=1, workers=2) as (world, cluster):
+    with start_cluster(webs=1, workers=2, **ROOMY) as (world, cluster):
         first = hear(world)
         spoken = world.spoken_since()
         wait_until(lambda: kept(cluster) == len(spoken), "that the pieces are shared")

@@ -18,6 +18,7 @@ from delivery import Delivery
 from errors import SendBusy, SendUncertain
 from leases import Leases
 from metrics import Metrics
+from narration import Reply
 from phrases import Phrases
 from runner import Runner
 from standard_replies import StandardReplies
@@ -72,14 +73,14 @@ class Echo:
         self._url = url
         self._delivery = delivery
 
-    def answer(self, turn: Turn) -> Answer:
+    def answer(self, turn: Turn) -> Reply:
         self._note(turn, "asked")
         time.sleep(random.uniform(0, 0.05))
         self._note(turn, "answered")
-        return Answer(turn.message.sid, None)
+        return Reply(Answer(turn.message.sid, None))
 
-    def deliver(self, turn: Turn, answer: Answer) -> None:
-        self._delivery.send_text(turn, answer.text)
+    def deliver(self, turn: Turn, reply: Reply) -> None:
+        self._delivery.send_text(turn, reply.answer.text)
 
     def _note(self, turn: Turn, what: str) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:

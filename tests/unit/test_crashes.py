@@ -24,10 +24,11 @@ from errors import SendBusy
 from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
 from leases import Leases
+from narration import Reply
 from phrases import Phrases
 from runner import ATTEMPTS, Runner
 from standard_replies import StandardReplies
-from store import Answer, Store, Turn
+from store import Store, Turn
 
 PATIENCE = 10.0
 PHRASES = Phrases()
@@ -171,7 +172,7 @@ class Process:
                 raise SendBusy
         self._run(turn)
 
-    def deliver(self, turn: Turn, answer: Answer) -> None:
+    def deliver(self, turn: Turn, reply: Reply) -> None:
         self._run(turn)
 
     def _run(self, turn: Turn) -> None:

@@ -23,6 +23,7 @@ from database import FILE_NAME, open_sqlite
 from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
 from leases import Leases
+from narration import Reply
 from phrases import Phrases
 from runner import ATTEMPTS, Runner, Talk
 from standard_replies import StandardReplies
@@ -76,7 +77,7 @@ class Turns:
     def answer(self, turn: Turn) -> None:
         self(turn)
 
-    def deliver(self, turn: Turn, answer: Answer) -> None:
+    def deliver(self, turn: Turn, reply: Reply) -> None:
         self(turn)
 
 

@@ -66,6 +66,7 @@ def agent(sandbox: Sandbox, settings: Settings, tmp_path: Path) -> Agentforce:
         leases=Leases(engine=engine),
         metrics=metrics,
         settings=settings,
+        drains=ThreadPoolExecutor(1),
     )
 
 
