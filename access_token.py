@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import Future
@@ -12,7 +13,8 @@ import jwt
 import requests
 import structlog
 
-from errors import AgentMisconfigured, AgentUnavailable
+from connections import Route
+from errors import AgentError, AgentMisconfigured, AgentUnavailable
 from metrics import Metrics
 from retrying import parse_retry_after
 from settings import Settings
@@ -22,8 +24,11 @@ log = structlog.get_logger(__name__)
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
 
-# Renewed this long before the end, so that no request starts with a token about to expire.
+# Not used this long before the end, so that no request starts with a token about to expire.
 EXPIRY_MARGIN = 60.0
+# Renewed in the background this long before the end, so that no turn waits for that.
+RENEWAL_MARGIN = 300.0
+COMPLAINT_SECONDS = 60.0
 # Where the token does not tell its lifetime; the shortest that Salesforce sets up is 30 minutes.
 UNKNOWN_LIFETIME = 20 * 60.0
 DEFAULT_API_URL = "https://api.salesforce.com"
@@ -44,15 +49,24 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Token:
-    """A bearer token, the host it is good for, and until when (monotonic seconds)."""
+    """A bearer token and the host it is good for.
+
+    ``fresh_until`` is how long it may be used, ``due_at`` when the next one should be fetched
+    (monotonic seconds).
+    """
 
     value: str
     api_url: str
     fresh_until: float
+    due_at: float
 
     @property
     def fresh(self) -> bool:
         return time.monotonic() < self.fresh_until
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self.due_at
 
 
 class AccessToken:
@@ -71,6 +85,11 @@ class AccessToken:
         self._lock = threading.Lock()
         self._current: Token | None = None
         self._pending: Future[Token] | None = None
+        self._complained_at = -math.inf
+
+    def route(self) -> Route:
+        """One connection to My Domain: one thread fetches at a time."""
+        return Route(self._session, self._address, number=1)
 
     def get(self) -> Token:
         """A fresh token. Raises ``AgentUnavailable`` or ``AgentMisconfigured``."""
@@ -83,6 +102,20 @@ class AccessToken:
         if mine:
             self._settle(pending)
         return pending.result()
+
+    def renew(self) -> None:
+        """Fetch the first token, or the next one if the current is about to end.
+
+        For a background thread: others use the current one meanwhile. Failing is logged, once a
+        minute at most; whoever calls this tries again.
+        """
+        with self._lock:
+            if self._pending or (self._current and not self._current.due):
+                return
+            pending = self._pending = Future()
+        self._settle(pending)
+        if isinstance(error := pending.exception(), AgentError):
+            self._complain(error)
 
     def drop(self, token: Token) -> None:
         """Forget a token that was refused, unless another thread has replaced it already."""
@@ -101,6 +134,11 @@ class AccessToken:
         with self._lock:
             self._current, self._pending = token, None
         pending.set_result(token)
+
+    def _complain(self, error: AgentError) -> None:
+        if time.monotonic() - self._complained_at >= COMPLAINT_SECONDS:
+            self._complained_at = time.monotonic()
+            log.warning("Salesforce token not renewed", error=str(error))
 
     def _fetch(self) -> Token:
         try:
@@ -133,11 +171,12 @@ class AccessToken:
                 missing=" ".join(sorted(missing)),
             )
         lifetime = _lifetime(answer)
-        margin = min(EXPIRY_MARGIN, lifetime / 10)
+        expires = time.monotonic() + lifetime
         return Token(
             value=answer["access_token"],
             api_url=self._api_url or answer.get("api_instance_url") or DEFAULT_API_URL,
-            fresh_until=time.monotonic() + lifetime - margin,
+            fresh_until=expires - min(EXPIRY_MARGIN, lifetime / 10),
+            due_at=expires - min(RENEWAL_MARGIN, lifetime / 5),
         )
 
 

@@ -1,4 +1,4 @@
-"""Salesforce Agentforce: a session per sender, questions, answers (contracts/agentforce.md)."""
+"""Salesforce Agentforce over HTTP: sessions, questions, answers (contracts/agentforce.md)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, Literal
 
 import requests
@@ -15,6 +16,7 @@ from sseclient import SSEClient
 
 from access_token import AccessToken, Token
 from agent_reply import AgentReply, Listener, read_messages, read_stream
+from connections import Route
 from errors import (
     AgentBusy,
     AgentError,
@@ -23,12 +25,11 @@ from errors import (
     AgentMisconfigured,
     AgentUnavailable,
 )
-from leases import Leases
 from limiter import Limiter
 from metrics import Metrics
 from retrying import never_sent, parse_retry_after, patiently
 from settings import Settings
-from store import AgentSession, Store, StoreError
+from store import AgentSession
 
 log = structlog.get_logger(__name__)
 
@@ -39,11 +40,6 @@ SESSION_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
 # The end of a stream comes with that of the turn; a connection that takes longer is given up.
 DRAIN_TIMEOUT = 2.0
-# A process that dies while it starts a session keeps others waiting for that long.
-START_SECONDS = SESSION_TIMEOUT
-LOOK_SECONDS = 0.05
-# A session in use is marked so, lest it be ended as idle meanwhile.
-TOUCH_SECONDS = 60.0
 # Limits (429) and locked sessions (423) are waited out longer, see their errors' ``patience``.
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -59,15 +55,13 @@ class TokenRefused(AgentError):
 
 
 class Agentforce:
-    """The agent. Requests of one sender must come one at a time (§6.3)."""
+    """The agent. Requests of one session must come one at a time (§6.3)."""
 
     def __init__(
         self,
         *,
         session: requests.Session,
         token: AccessToken,
-        store: Store,
-        leases: Leases,
         metrics: Metrics,
         settings: Settings,
         drains: Executor,
@@ -75,8 +69,6 @@ class Agentforce:
         self._http = session
         self._drains = drains
         self._token = token
-        self._store = store
-        self._leases = leases
         self._metrics = metrics
         self._settings = settings
         self._sequence = _Sequence()
@@ -85,89 +77,40 @@ class Agentforce:
         # Service agents run as their own user; employee agents have none and say so (§2.2).
         self._bypass_user = True
 
-    def warm(self, sender: str) -> AgentSession:
-        """The sender's session, started if there is none or it has idled too long.
+    def routes(self) -> Iterator[Route]:
+        """What is worth keeping open; the API's host is known once there is a token."""
+        # Where there is none, whoever renews it says so.
+        with suppress(AgentError):
+            yield Route(self._http, self._token.get().api_url)
+        yield self._token.route()
 
-        Where another process is starting it, that one's is waited for. Raises ``AgentError``.
-        """
-        lease = f"session of {sender}"
-        while True:
-            if session := self._current(sender):
-                return session
-            if self._leases.take(lease, START_SECONDS):
-                try:
-                    return self._current(sender) or self._renewed(sender)
-                finally:
-                    self._leases.release(lease)
-            time.sleep(LOOK_SECONDS)
-
-    def _current(self, sender: str) -> AgentSession | None:
-        """The sender's session unless it has idled too long; from now on it is in use."""
-        session = self._store.session(sender)
-        now = time.time()
-        if session is None or now - session.used_at >= self._settings.AGENTFORCE_SESSION_IDLE:
-            return None
-        if now - session.used_at > TOUCH_SECONDS:
-            self._store.save_session(sender, AgentSession(session.id, now))
-        return session
-
-    def _renewed(self, sender: str) -> AgentSession:
-        if self._store.session(sender):
-            self.end(sender, "Expiration")
-            self._metrics.count("sessions_renewed")
+    def start(self, *, patient: bool = True) -> AgentSession:
+        """A new session, of nobody yet. Raises ``AgentError``, at once unless ``patient``."""
+        request = self._request_session
         with self._metrics.timed("session_time"):
-            return self._start(sender)
+            session_id = patiently(RETRY_DELAYS)(request) if patient else request()
+        self._metrics.count("sessions_started")
+        return AgentSession(session_id, time.time())
 
-    def ask(self, sender: str, text: str, listener: Listener | None = None) -> AgentReply:
-        """Ask in the sender's session; where Agentforce has forgotten it, in a new one.
+    def ask(self, session: AgentSession, text: str, listener: Listener | None = None) -> AgentReply:
+        """Ask in a session; ``listener`` follows the answer where it is streamed.
 
-        The question is repeated only when it surely was not heard. ``listener`` follows the answer
-        while it is written, where it is streamed. Raises ``AgentError``.
+        Raises ``SessionGone``, where it was surely not heard, or another ``AgentError``.
         """
-        try:
-            reply = self._ask(self.warm(sender), text, listener)
-        except SessionGone:
-            log.info("Agentforce session gone; starting another")
-            self._store.drop_session(sender)
-            self._metrics.count("sessions_renewed")
-            reply = self._ask(self.warm(sender), text, listener)
-        self._remember(sender, reply)
-        return reply
+        return patiently(RETRY_DELAYS)(self._question, session, text, listener)
 
-    def end(self, sender: str, reason: EndReason) -> None:
-        """End the sender's session, if there is one; failing is logged and otherwise harmless."""
-        session = self._store.drop_session(sender)
-        if session is None:
-            return
+    def end(self, session: AgentSession, reason: EndReason) -> None:
+        """End a session; failing is logged and otherwise harmless, for sessions age out (§2.5)."""
+        path = f"/sessions/{session.id}"
+        headers = {"x-session-end-reason": reason}
         try:
-            self._call(
-                "DELETE",
-                f"/sessions/{session.id}",
-                timeout=END_TIMEOUT,
-                headers={"x-session-end-reason": reason},
-            ).close()
+            with self._call("DELETE", path, timeout=END_TIMEOUT, headers=headers) as response:
+                # Read to its end, so that the connection can be used again.
+                _json(response)
         except SessionGone:
             pass
         except AgentError as error:
             log.info("Agentforce session not ended", error=str(error))
-
-    def _remember(self, sender: str, reply: AgentReply) -> None:
-        """Note the session's use; a database that fails now must not make us ask again."""
-        try:
-            session = self._store.session(sender)
-            if reply.ended:
-                self._store.drop_session(sender)
-            elif session:
-                self._store.save_session(sender, AgentSession(session.id, time.time()))
-        except StoreError as error:
-            log.error("Agentforce session not noted", error=type(error).__name__)
-
-    def _start(self, sender: str) -> AgentSession:
-        started = patiently(RETRY_DELAYS)(self._request_session)
-        session = AgentSession(started, time.time())
-        self._store.save_session(sender, session)
-        self._metrics.count("sessions_started")
-        return session
 
     def _request_session(self) -> str:
         try:
@@ -194,9 +137,6 @@ class Agentforce:
         if not isinstance(session_id, str) or not session_id:
             raise AgentUnavailable("Agentforce started a session without naming it")
         return session_id
-
-    def _ask(self, session: AgentSession, text: str, listener: Listener | None) -> AgentReply:
-        return patiently(RETRY_DELAYS)(self._question, session, text, listener)
 
     def _question(self, session: AgentSession, text: str, listener: Listener | None) -> AgentReply:
         streaming = self._settings.AGENTFORCE_STREAMING

@@ -41,7 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     resumed = parts.inbox.recover()
     if resumed:
         log.info("Taking up turns that a former process left", turns=resumed)
-    parts.base.housekeeper.start()
+    parts.start()
     _add_webhook(app, parts)
     _add_voice_notes(app, parts)
     _add_metrics(app, parts)

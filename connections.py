@@ -2,43 +2,118 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from settings import Settings
 
 # Keep idle connections for longer than a typical pause between two turns; httpx' default of 5 s
 # costs a TLS handshake per turn (contracts/elevenlabs.md §7.3).
 KEEPALIVE_SECONDS = 90
+# Kept open on each route: a turn uses one, so this is for a few that come at once. A larger burst
+# opens its own, which stay open for the next one.
+CONNECTIONS = 4
+KNOCK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way of ``client`` to the host of ``address``, with so many connections to keep open."""
+
+    client: requests.Session | httpx.Client
+    address: str
+    number: int = CONNECTIONS
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.address).netloc
+
+    def touch(self) -> None:
+        """Open the connections or, if they are, use them: one request each, that needs no rights.
+
+        Raises ``requests.RequestException`` or ``httpx.HTTPError``.
+        """
+        with ExitStack() as held:
+            # None is given back before all are taken, or all would be the same.
+            for _ in range(self.number):
+                held.callback(self._knock())
+
+    def _knock(self) -> Callable[[], object]:
+        """What gives the connection back, so that it can be used again."""
+        door = urljoin(self.address, "/")
+        if isinstance(self.client, httpx.Client):
+            request = self.client.build_request("HEAD", door, timeout=KNOCK_SECONDS)
+            return self.client.send(request, stream=True).read
+        response = self.client.head(door, auth=_nobody, stream=True, timeout=KNOCK_SECONDS)
+        return lambda: response.content
 
 
 def requests_session(settings: Settings, *, width: int) -> requests.Session:
     """A session that ``width`` threads can share without waiting or re-connecting."""
     session = requests.Session()
-    prepare_session(session, settings, width=width)
-    return session
-
-
-def prepare_session(session: requests.Session, settings: Settings, *, width: int) -> None:
-    """Give an existing session, such as the Twilio client's, the pool and roots of ours."""
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.verify = settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE or True
+    context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=8, pool_maxsize=width))
+        session.mount(scheme, _Adapter(context=context, width=width + CONNECTIONS))
+    return session
 
 
 def httpx_client(settings: Settings, *, width: int) -> httpx.Client:
     """The same for libraries built on httpx, which by itself ignores REQUESTS_CA_BUNDLE."""
-    roots = settings.SSL_CERT_FILE or settings.REQUESTS_CA_BUNDLE or None
     return httpx.Client(
-        verify=ssl.create_default_context(cafile=roots) if roots else True,
+        verify=_trusting(settings.SSL_CERT_FILE or settings.REQUESTS_CA_BUNDLE),
         limits=httpx.Limits(
             max_connections=None,
-            max_keepalive_connections=width,
+            max_keepalive_connections=width + CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
         ),
     )
+
+
+class _Adapter(HTTPAdapter):
+    """Lets all connections share one TLS context.
+
+    By itself requests makes one for each connection and loads the roots into it, which takes most
+    of the CPU and memory of opening it (docs/decisions.md, 24).
+    """
+
+    def __init__(self, *, context: ssl.SSLContext, width: int) -> None:
+        self._context = context
+        super().__init__(pool_connections=8, pool_maxsize=width)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        # A file of roots named here would be loaded into the context for each connection.
+        return super().build_connection_pool_key_attributes(request, True, cert)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """The context has the roots, and verifies by them."""
+
+
+@functools.cache
+def _trusting(roots: str) -> ssl.SSLContext:
+    """One context per file of roots, by default those that requests and httpx bring along."""
+    return ssl.create_default_context(cafile=roots or DEFAULT_CA_BUNDLE_PATH)
+
+
+def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No credentials, not even those of a .netrc file."""
+    return request

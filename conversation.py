@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from agent_reply import AgentReply
-from agentforce import Agentforce
+from agent_sessions import AgentSessions
 from answer_cache import AnswerCache
 from audio import Ffmpeg, trim
 from delivery import Delivery
@@ -52,7 +52,7 @@ class Conversation:
         *,
         whatsapp: WhatsApp,
         delivery: Delivery,
-        agent: Agentforce,
+        sessions: AgentSessions,
         answer_cache: AnswerCache,
         prewarmer: Prewarmer,
         media: Media,
@@ -69,7 +69,7 @@ class Conversation:
     ) -> None:
         self._whatsapp = whatsapp
         self._delivery = delivery
-        self._agent = agent
+        self._sessions = sessions
         self._answer_cache = answer_cache
         self._prewarmer = prewarmer
         self._media = media
@@ -155,10 +155,10 @@ class Conversation:
             return Reply(self._obey(command, message, question, session))
         aloud = self._speaks(question, known.voice)
         ready = time.monotonic()
-        # Fails here, rather than below, with what kept the session from starting.
-        session.result()
+        # Fails here with what kept the session from starting.
+        agent_session = session.result()
         narration = self._narrator.begin(question.language) if aloud else None
-        ask = partial(self._asked, message.sender, question.text, narration)
+        ask = partial(self._asked, message.sender, agent_session, question.text, narration)
         reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
         waited = question.waited + time.monotonic() - ready
         answer = self._worded(question, reply, aloud=aloud, waited=waited)
@@ -166,11 +166,13 @@ class Conversation:
             narration.finish(answer.aloud)
         return Reply(answer, narration)
 
-    def _asked(self, sender: str, text: str, narration: Narration | None) -> AgentReply:
+    def _asked(
+        self, sender: str, session: AgentSession, text: str, narration: Narration | None
+    ) -> AgentReply:
         """The agent's answer; while it is written it is spoken."""
         started = time.monotonic()
         try:
-            reply = self._agent.ask(sender, text, narration)
+            reply = self._sessions.ask(sender, session, text, narration)
         except Exception:
             if narration:
                 narration.discard()
@@ -218,7 +220,7 @@ class Conversation:
         if command == "new_conversation":
             # The session being warmed may be the one to end.
             session.exception()
-            self._agent.end(message.sender, "UserRequest")
+            self._sessions.end(message.sender, "UserRequest")
         elif command == "voice_on" and self._settings.VOICE_REPLIES == "never":
             said = "voice_unavailable"
         else:

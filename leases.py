@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, update
 
 from database import upsert_of
 from schema import leases
@@ -30,6 +30,13 @@ class Leases:
         )
         with self._engine.begin() as connection:
             return connection.execute(statement).first() is not None
+
+    def extend(self, name: str, seconds: float) -> None:
+        """Keep a lease that was taken for so long from now on."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(leases).where(leases.c.name == name).values(until=time.time() + seconds)
+            )
 
     def release(self, name: str) -> None:
         """Give a lease back."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
+from connections import Route
 from errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
 from retrying import patiently
 
@@ -54,6 +57,11 @@ class Media:
         )
         self._media_hosts = frozenset(media_hosts)
 
+    def routes(self) -> list[Route]:
+        """What is worth keeping open."""
+        stores = (f"{self._api.scheme}://{host}" for host in sorted(self._media_hosts))
+        return [Route(self._session, each) for each in (self._api.geturl(), *stores)]
+
     def download(self, url: str) -> bytes:
         """The recording at ``MediaUrl0``.
 
@@ -73,6 +81,7 @@ class Media:
                     if not response.is_redirect:
                         return _body(response, deadline)
                     url = self._target(url, response.headers["Location"])
+                    _finish(response)
                     auth = _Anonymous()
         except requests.RequestException as error:
             raise MediaMissing(f"the recording broke off: {type(error).__name__}") from error
@@ -124,6 +133,7 @@ def _parts(url: str, base: str = "") -> SplitResult:
 def _body(response: requests.Response, deadline: float) -> bytes:
     status = response.status_code
     if status == 404 or status >= 500:
+        _finish(response)
         raise MediaMissing(f"HTTP {status} instead of the recording")
     if status != 200:
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
@@ -135,6 +145,13 @@ def _body(response: requests.Response, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise MediaError(f"the recording took longer than {TOTAL_TIMEOUT:.0f} s")
     return bytes(data)
+
+
+def _finish(response: requests.Response) -> None:
+    """Read a short body to its end, so that the connection can be used again."""
+    with suppress(requests.RequestException):
+        for _ in islice(_chunks(response), 2):
+            pass
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

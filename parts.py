@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from sqlalchemy import Engine
 
 from access_token import AccessToken
+from agent_sessions import AgentSessions
 from agentforce import Agentforce
 from answer_cache import AnswerCache
 from audio import Ffmpeg
@@ -36,20 +37,24 @@ from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
 from shared_metrics import SharedMetrics
+from spare_sessions import SpareSessions
 from speech import Speech, Voice
 from speech_cache import SpeechCache
 from spoken_pieces import SpokenPieces
 from standard_replies import StandardReplies
 from store import Store
 from turn_queue import TurnQueue, TurnWorker
+from warming import Routes, Warmer
 from whatsapp import WhatsApp
 
 # A web process starts sessions for turns that workers run.
 PREWARM_THREADS = 16
 # All processes together share more than the memory of one holds.
 SHARED_PIECES = 8
-# Each is at it for a moment only, behind the end of an agent's turn.
-DRAIN_THREADS = 4
+# What ending spare sessions may add to a stop.
+END_SECONDS = 2.0
+# Of the time after which a session counts as idle; the rest is for the turn that takes it.
+SPARE_LIFETIME = 5 / 6
 
 
 class AnyInbox(Protocol):
@@ -73,9 +78,14 @@ class Base:
     processes: Processes
     phrases: Phrases
     replies: StandardReplies
+    token: AccessToken
     agent: Agentforce
+    spares: SpareSessions
+    sessions: AgentSessions
     answer_cache: AnswerCache
     pieces: SpokenPieces
+    # Threads for what is done beside turns.
+    aside: ContextPool
     health: Health
     housekeeper: Housekeeper
     engine: Engine
@@ -90,6 +100,7 @@ class WebParts:
     base: Base
     inbox: AnyInbox
     prewarmer: Prewarmer
+    warmer: Warmer
     # Only where several processes share a database.
     shared: SharedMetrics | None = None
 
@@ -97,9 +108,16 @@ class WebParts:
         """By process; where there is but one it has no name."""
         return self.shared.figures() if self.shared else {"": self.base.metrics.figures()}
 
+    def start(self) -> None:
+        """Let the threads begin that serve no message."""
+        _start(self.base, self.warmer)
+
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
+        self.base.spares.stop()
+        self.warmer.stop()
         finished = self.inbox.close(timeout)
+        self.base.spares.join(END_SECONDS)
         if self.shared:
             self.shared.stop()
         return finished
@@ -113,29 +131,43 @@ class WorkerParts:
     worker: TurnWorker
     shared: SharedMetrics
     speech: Speech
+    warmer: Warmer
+
+    def start(self) -> None:
+        """Let the threads begin that run no turn."""
+        _start(self.base, self.warmer)
+        self.shared.start()
+
+
+def _start(base: Base, warmer: Warmer) -> None:
+    base.housekeeper.start()
+    if base.settings.KEEP_WARM:
+        warmer.start()
+        base.spares.start()
 
 
 def build_web(settings: Settings) -> WebParts:
     """A process that answers webhooks; it also runs their turns where it is alone."""
-    base = _base(settings)
     if not settings.DATABASE_URL:
-        return _alone(base)
+        return _alone(_base(settings, _aside(settings), spares=settings.AGENTFORCE_SPARE_SESSIONS))
+    aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
+    base = _base(settings, aside, spares=settings.AGENTFORCE_SPARE_SESSIONS)
     queue = TurnQueue(engine=base.engine)
     shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="web")
     shared.start()
     return WebParts(
         base=base,
         inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
-        prewarmer=Prewarmer(
-            agent=base.agent, pool=ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
-        ),
+        prewarmer=Prewarmer(sessions=base.sessions, pool=aside),
+        warmer=Warmer(token=base.token, clients=[base.agent.routes]),
         shared=shared,
     )
 
 
 def build_worker(settings: Settings) -> WorkerParts:
     """A process that runs turns; ``DATABASE_URL`` must be set."""
-    base = _base(settings)
+    # The web processes start sessions; spare ones are of use there.
+    base = _base(settings, _aside(settings), spares=0)
     talk = _Talk(base)
     worker = TurnWorker(
         url=settings.DATABASE_URL,
@@ -146,10 +178,20 @@ def build_worker(settings: Settings) -> WorkerParts:
         threads=settings.TURN_THREADS,
     )
     shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="worker")
-    return WorkerParts(base=base, worker=worker, shared=shared, speech=talk.speech)
+    return WorkerParts(
+        base=base,
+        worker=worker,
+        shared=shared,
+        speech=talk.speech,
+        warmer=Warmer(token=base.token, clients=talk.routes),
+    )
 
 
-def _base(settings: Settings) -> Base:
+def _aside(settings: Settings) -> ContextPool:
+    return ContextPool(settings.TURN_THREADS * 2, thread_name_prefix="aside")
+
+
+def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     public = public_questions(settings)
     # Two processes on one file would both take up what a third one left.
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
@@ -161,7 +203,25 @@ def _base(settings: Settings) -> Base:
         notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
     )
     leases, processes = Leases(engine=engine), Processes(engine=engine)
-    agent = _agent(settings, store, leases, metrics)
+    # As many as there are threads that may ask, start and end.
+    http = requests_session(settings, width=settings.TURN_THREADS * 3)
+    token = AccessToken(session=http, settings=settings, metrics=metrics)
+    agent = Agentforce(session=http, token=token, metrics=metrics, settings=settings, drains=aside)
+    spare = SpareSessions(
+        agent=agent,
+        metrics=metrics,
+        number=spares,
+        lifetime=settings.AGENTFORCE_SESSION_IDLE * SPARE_LIFETIME,
+    )
+    sessions = AgentSessions(
+        agent=agent,
+        spares=spare,
+        store=store,
+        leases=leases,
+        metrics=metrics,
+        beside=aside,
+        idle=settings.AGENTFORCE_SESSION_IDLE,
+    )
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
     # Without workers elsewhere this process is its own.
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
@@ -176,7 +236,10 @@ def _base(settings: Settings) -> Base:
         processes=processes,
         phrases=phrases,
         replies=StandardReplies(phrases=phrases, store=store),
+        token=token,
         agent=agent,
+        spares=spare,
+        sessions=sessions,
         answer_cache=AnswerCache(
             store=store,
             answers=answers,
@@ -186,33 +249,20 @@ def _base(settings: Settings) -> Base:
             enabled=settings.ANSWER_CACHE_SECONDS > 0,
         ),
         pieces=pieces,
+        aside=aside,
         health=health,
         housekeeper=Housekeeper(
             store=store,
             leases=leases,
             processes=processes,
             caches=(pieces, answers),
-            agent=agent,
+            sessions=sessions,
             health=health,
             retention=settings.RETENTION_HOURS * 3600,
             session_idle=settings.AGENTFORCE_SESSION_IDLE,
         ),
         engine=engine,
         held=held,
-    )
-
-
-def _agent(settings: Settings, store: Store, leases: Leases, metrics: Metrics) -> Agentforce:
-    session = requests_session(settings, width=settings.TURN_THREADS)
-    token = AccessToken(session=session, settings=settings, metrics=metrics)
-    return Agentforce(
-        session=session,
-        token=token,
-        store=store,
-        leases=leases,
-        metrics=metrics,
-        settings=settings,
-        drains=ContextPool(DRAIN_THREADS, thread_name_prefix="drain"),
     )
 
 
@@ -226,7 +276,12 @@ def _alone(base: Base) -> WebParts:
         suspects=ThreadPoolExecutor(1, thread_name_prefix="suspect"),
         limit=base.settings.INBOX_LIMIT,
     )
-    return WebParts(base=base, inbox=inbox, prewarmer=talk.prewarmer)
+    return WebParts(
+        base=base,
+        inbox=inbox,
+        prewarmer=talk.prewarmer,
+        warmer=Warmer(token=base.token, clients=talk.routes),
+    )
 
 
 class _Talk:
@@ -234,19 +289,28 @@ class _Talk:
 
     def __init__(self, base: Base) -> None:
         settings, metrics, store = base.settings, base.metrics, base.store
-        threads = settings.TURN_THREADS
-        aside = ContextPool(threads * 2, thread_name_prefix="aside")
+        threads, aside = settings.TURN_THREADS, base.aside
         ffmpeg = Ffmpeg(path=settings.FFMPEG_PATH, longest_seconds=settings.VOICE_NOTE_MAX_SECONDS)
-        whatsapp = WhatsApp(settings=settings, metrics=metrics, width=threads)
-        self.speech = Speech(settings=settings, ffmpeg=ffmpeg, metrics=metrics, width=threads)
-        self.prewarmer = Prewarmer(agent=base.agent, pool=aside)
+        whatsapp = WhatsApp(
+            settings=settings, metrics=metrics, width=threads, typing_width=threads * 2
+        )
+        # Transcriptions of as many turns, and as many pieces of speech.
+        self.speech = Speech(settings=settings, ffmpeg=ffmpeg, metrics=metrics, width=threads * 2)
+        media = _media(settings)
+        self.routes: list[Routes] = [
+            base.agent.routes,
+            whatsapp.routes,
+            media.routes,
+            self.speech.routes,
+        ]
+        self.prewarmer = Prewarmer(sessions=base.sessions, pool=aside)
         conversation = Conversation(
             whatsapp=whatsapp,
             delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),
-            agent=base.agent,
+            sessions=base.sessions,
             answer_cache=base.answer_cache,
             prewarmer=self.prewarmer,
-            media=_media(settings),
+            media=media,
             ffmpeg=ffmpeg,
             speech=self.speech,
             narrator=Narrator(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Executor, Future
 
-from agentforce import Agentforce
+from agent_sessions import AgentSessions
 from store import AgentSession
 
 
 class Prewarmer:
     """Starts a sender's session beside the path, however many ask for it at once."""
 
-    def __init__(self, *, agent: Agentforce, pool: Executor) -> None:
-        self._agent = agent
+    def __init__(self, *, sessions: AgentSessions, pool: Executor) -> None:
+        self._sessions = sessions
         self._pool = pool
         self._lock = threading.Lock()
         self._starting: dict[str, Future[AgentSession]] = {}
@@ -23,7 +23,7 @@ class Prewarmer:
         with self._lock:
             if sender in self._starting:
                 return self._starting[sender]
-            session = self._pool.submit(self._agent.warm, sender)
+            session = self._pool.submit(self._sessions.warm, sender)
             self._starting[sender] = session
         # Not under the lock, which the callback takes: it may run at once, on this thread.
         session.add_done_callback(lambda _: self._forget(sender))

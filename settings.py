@@ -129,6 +129,8 @@ class Settings(BaseSettings):
     AGENTFORCE_STREAMING: bool = True
     # The API documents no idle limit; other clients use 30 minutes (contracts/agentforce.md §2.5).
     AGENTFORCE_SESSION_IDLE: Seconds = 1800
+    # Kept ready by each process that takes messages, for whoever has no session.
+    AGENTFORCE_SPARE_SESSIONS: Annotated[int, Field(ge=0)] = 1
     # Agentforce itself answers 500 after 120 s (contracts/agentforce.md §6.3).
     AGENTFORCE_TIMEOUT: Seconds = 125
 
@@ -180,6 +182,8 @@ class Settings(BaseSettings):
     # The process
     TURN_THREADS: Count = 128
     INBOX_LIMIT: Count = 5000
+    # Connections, token and spare sessions are had before a message comes.
+    KEEP_WARM: bool = True
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
     METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""

@@ -13,7 +13,7 @@ from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
 from audio import Ffmpeg, pcm_seconds
-from connections import httpx_client
+from connections import CONNECTIONS, Route, httpx_client
 from errors import NothingHeard, SpeechBusy, SpeechError, SpeechRefused, SpeechUnavailable
 from languages import SPOKEN_BY_FLASH, two_letters
 from limiter import Limiter
@@ -66,15 +66,22 @@ class Speech:
         self._settings = settings
         self._ffmpeg = ffmpeg
         self._metrics = metrics
+        http = httpx_client(settings, width=width)
         self._client = ElevenLabs(
             api_key=settings.ELEVENLABS_API_KEY,
             base_url=settings.ELEVENLABS_API_URL,
-            httpx_client=httpx_client(settings, width=width),
+            httpx_client=http,
         )
+        # An answer is spoken in several pieces side by side.
+        self._route = Route(http, settings.ELEVENLABS_API_URL, number=CONNECTIONS * 2)
         self._format = OPUS
         # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
         self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
         self._speaking = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
+
+    def routes(self) -> list[Route]:
+        """What is worth keeping open."""
+        return [self._route]
 
     def share(self, processes: int) -> None:
         """Use one of as many equal parts of what the plan allows, though one place at least."""

@@ -262,21 +262,11 @@ class Store:
         return AgentSession(row.session_id, row.used_at) if row else None
 
     def save_session(self, sender: str, session: AgentSession) -> None:
-        """Note when the sender's session was used; in a new one nothing has been asked yet."""
-        values = {"session_id": session.id, "used_at": session.used_at}
-        first = NOTHING if self._notes_asked else PERSONAL
-        same = agent_sessions.c.session_id == session.id
-        noted = case((same, agent_sessions.c.asked), else_=NOTHING)
-        statement = (
-            self._upsert(agent_sessions)
-            .values(sender=sender, asked=first, **values)
-            .on_conflict_do_update(
-                index_elements=["sender"],
-                set_={**values, "asked": noted if self._notes_asked else PERSONAL},
-            )
+        """Keep a new session, in which nothing has been asked yet."""
+        asked = NOTHING if self._notes_asked else PERSONAL
+        self._put(
+            agent_sessions, sender, session_id=session.id, used_at=session.used_at, asked=asked
         )
-        with self._engine.begin() as connection:
-            connection.execute(statement)
 
     def asked(self, sender: str) -> str:
         """What has been asked in the sender's session; ``PERSONAL`` where there is none."""
@@ -290,11 +280,34 @@ class Store:
         with self._engine.begin() as connection:
             connection.execute(update(agent_sessions).where(ours).values(asked=what))
 
-    def drop_session(self, sender: str) -> AgentSession | None:
-        """Forget the sender's session and return it."""
+    def use_session(self, sender: str, session: AgentSession) -> None:
+        """Note that it is used now, unless the sender has another one, or none, by now."""
+        values: dict[str, object] = {"used_at": time.time()}
+        if not self._notes_asked:
+            # It may have begun in a process that notes what is asked; we ask anything in it.
+            values["asked"] = PERSONAL
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(agent_sessions)
+                .where(agent_sessions.c.sender == sender, agent_sessions.c.session_id == session.id)
+                .values(values)
+            )
+
+    def drop_session(
+        self, sender: str, *, only: AgentSession | None = None, unused_since: float | None = None
+    ) -> AgentSession | None:
+        """Forget the sender's session and return it.
+
+        Where that is another than ``only``, or it was used since then, it stays.
+        """
+        wanted = [agent_sessions.c.sender == sender]
+        if only:
+            wanted.append(agent_sessions.c.session_id == only.id)
+        if unused_since is not None:
+            wanted.append(agent_sessions.c.used_at < unused_since)
         statement = (
             delete(agent_sessions)
-            .where(agent_sessions.c.sender == sender)
+            .where(*wanted)
             .returning(agent_sessions.c.session_id, agent_sessions.c.used_at)
         )
         with self._engine.begin() as connection:

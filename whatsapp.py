@@ -16,7 +16,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
-from connections import prepare_session
+from connections import Route, requests_session
 from errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
 from limiter import Limiter
 from metrics import Metrics
@@ -40,18 +40,33 @@ _INBOUND_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 
 
 class WhatsApp:
-    """Our WhatsApp sender at Twilio."""
+    """Our WhatsApp sender at Twilio.
 
-    def __init__(self, *, settings: Settings, metrics: Metrics, width: int) -> None:
+    ``width`` threads may send at once, and ``typing_width`` show the typing indicator.
+    """
+
+    def __init__(
+        self, *, settings: Settings, metrics: Metrics, width: int, typing_width: int
+    ) -> None:
         self._sender = settings.TWILIO_WHATSAPP_FROM
         self._metrics = metrics
         # Twilio documents no number; its refusals (20429) teach one.
         self._limiter = Limiter(width, cloud="Twilio")
-        self._client = _client(settings, SEND_TIMEOUT, width)
-        self._typing = _client(settings, TYPING_TIMEOUT, width)
+        sending = requests_session(settings, width=width)
+        typing = requests_session(settings, width=typing_width)
+        self._client = _client(settings, SEND_TIMEOUT, sending)
+        self._typing = _client(settings, TYPING_TIMEOUT, typing)
+        self._routes = [
+            Route(sending, settings.TWILIO_API_URL),
+            Route(typing, settings.TWILIO_MESSAGING_URL),
+        ]
         # Importing these takes 80 ms; better now than in the first turn.
         self._messages = self._client.messages
         self._indicator = self._typing.messaging.v2.typing_indicator
+
+    def routes(self) -> list[Route]:
+        """What is worth keeping open."""
+        return self._routes
 
     def send_text(self, to: str, text: str) -> str:
         """Send one message of at most 1600 characters; returns its SID. Raises ``SendError``."""
@@ -104,10 +119,9 @@ class WhatsApp:
             return _translated(call)
 
 
-def _client(settings: Settings, timeout: float, width: int) -> Client:
+def _client(settings: Settings, timeout: float, session: requests.Session) -> Client:
     http = TwilioHttpClient(timeout=timeout)
-    if http.session is not None:
-        prepare_session(http.session, settings, width=width)
+    http.session = session
     client = Client(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN, http_client=http)
     # The SDK would take a region from the environment and rewrite the host with it.
     client.region = client.edge = None

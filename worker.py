@@ -43,8 +43,7 @@ async def _run(parts: WorkerParts) -> None:
     stop = asyncio.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(kind, stop.set)
-    parts.base.housekeeper.start()
-    parts.shared.start()
+    parts.start()
     sharing = asyncio.create_task(_share_plan(parts))
     status = 1
     try:

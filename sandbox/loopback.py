@@ -43,6 +43,11 @@ class LoopbackServer:
             raise RuntimeError(f"the {self._name} stand-in was never started")
         return self._port
 
+    @property
+    def connections(self) -> int:
+        """How many callers have made since the start."""
+        return self._server.accepted if self._server else 0
+
     def start(self) -> None:
         """Raises ``SystemExit`` with a message on stderr when the port is taken."""
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -133,11 +138,13 @@ class _Server(ThreadedWSGIServer):
     def __init__(self, *arguments: Any) -> None:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self.accepted = 0
         super().__init__(*arguments)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         with self._lock:
             self._open.add(request)
+            self.accepted += 1
         try:
             super().process_request_thread(request, client_address)
         finally:

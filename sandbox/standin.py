@@ -42,6 +42,8 @@ class StandIn:
         self.app = Flask(f"sandbox.{self.service}")
         self.calls: set[str] = set()
         self._slots = Slots(limit=sys.maxsize)
+        # Whoever only keeps connections open calls nothing.
+        self.app.add_url_rule("/", "door", lambda: Response(status=404), methods=["HEAD"])
         self._server = LoopbackServer(app=self.app, name=self.service, port=port)
 
     @property
@@ -52,6 +54,11 @@ class StandIn:
     def url(self) -> str:
         """``http://127.0.0.1:PORT`` or ``public_url``, without a trailing slash."""
         return self.public_url or f"http://127.0.0.1:{self.port}"
+
+    @property
+    def connections(self) -> int:
+        """How many were made since the start."""
+        return self._server.connections
 
     @property
     def at_once(self) -> int:

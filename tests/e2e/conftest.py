@@ -20,6 +20,8 @@ StartCluster = Callable[..., AbstractContextManager[tuple[World, Cluster]]]
 
 # What waits for a restart, or for a worker's silence to be noticed, is no test of that line.
 PATIENT = {"STILL_WORKING_AFTER": "300"}
+# Tests count session starts, and make them fail.
+NO_SPARE = {"AGENTFORCE_SPARE_SESSIONS": "0"}
 
 _names = (f"cluster{number}" for number in itertools.count(1))
 
@@ -37,7 +39,7 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
         with Sandbox(speech=speech, helpdesk_file=helpdesk_file, pace=pace) as sandbox:
             bridge = Bridge(log_file=log_file)
             sandbox.connect(bridge.url)
-            bridge.settings = sandbox.environment(bridge.url) | settings
+            bridge.settings = sandbox.environment(bridge.url) | NO_SPARE | settings
             bridge.start()
             try:
                 world = World(sandbox=sandbox, speech=speech, bridge=bridge)
@@ -84,7 +86,7 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             # Every process fetches a token of its own, and so does what is started in its place.
             sandbox.agentforce.token_clients = 100
             sandbox.connect(cluster.url)
-            cluster.settings = sandbox.environment(cluster.url) | PATIENT | settings
+            cluster.settings = sandbox.environment(cluster.url) | PATIENT | NO_SPARE | settings
             cluster.start()
             try:
                 world = World(sandbox=sandbox, speech=speech, bridge=cluster.webs[0])

@@ -31,8 +31,11 @@ FOR_EVER = 60.0
 def test_a_process_killed_in_a_stage_answers_after_its_restart(
     start_world: StartWorld, service: str, call: str
 ) -> None:
-    """Once by text and once by voice, with nobody writing again."""
-    with start_world(**PATIENT) as world:
+    """Once by text and once by voice, with nobody writing again.
+
+    The turn fetches the token itself.
+    """
+    with start_world(**PATIENT, KEEP_WARM="false") as world:
         user = world.user()
         world.sandbox.faults.add(Fault(service, call, "hang", seconds=FOR_EVER))
         world.twilio.speak(user, world.note(QUESTION))

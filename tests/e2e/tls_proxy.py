@@ -27,6 +27,7 @@ class TlsProxy:
         authority.issue_cert(*hosts).configure_cert(self._context)
         self._hosts = dict(hosts)
         self.tunnels: list[str] = []
+        self.refused: set[str] = set()
         proxy = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -48,10 +49,11 @@ class TlsProxy:
 
     def _serve(self, client: socket.socket) -> None:
         name = _connect_target(client)
-        self.tunnels.append(name)
         if name not in self._hosts:
+            self.refused.add(name)
             client.sendall(b"HTTP/1.1 502 Unknown host\r\n\r\n")
             return
+        self.tunnels.append(name)
         client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
         with (
             self._context.wrap_socket(client, server_side=True) as inside,

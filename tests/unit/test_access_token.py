@@ -13,9 +13,10 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from structlog.testing import capture_logs
 
 import access_token
-from access_token import DEFAULT_API_URL, UNKNOWN_LIFETIME, AccessToken
+from access_token import DEFAULT_API_URL, RENEWAL_MARGIN, UNKNOWN_LIFETIME, AccessToken
 from errors import AgentError, AgentMisconfigured, AgentUnavailable
 from metrics import Metrics
 from sandbox.agentforce.helpdesk import Helpdesk
@@ -74,6 +75,15 @@ def keeper(cloud: AgentforceStandIn) -> Iterator[Keeper]:
             return AccessToken(session=session, settings=settings, metrics=Metrics())
 
         yield build
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The monotonic time that the token is judged by."""
+    now = [1000.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
+    monkeypatch.setattr(access_token, "time", clock)
+    return now
 
 
 def fetches(cloud: AgentforceStandIn) -> int:
@@ -135,12 +145,9 @@ def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(
     assert tokens.get().value
 
 
-def test_a_token_is_renewed_before_it_expires(
-    cloud: AgentforceStandIn, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+def test_a_token_is_not_used_to_its_very_end(
+    cloud: AgentforceStandIn, keeper: Keeper, now: list[float]
 ) -> None:
-    now = [1000.0]
-    clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
-    monkeypatch.setattr(access_token, "time", clock)
     cloud.token_lifetime = 600
     tokens = keeper()
     first = tokens.get()
@@ -149,6 +156,70 @@ def test_a_token_is_renewed_before_it_expires(
     now[0] += 4
     answers(cloud, access_token=token_of(iat=0, exp=600, jti="second"))
     assert tokens.get().value != first.value
+
+
+@pytest.mark.parametrize(("lifetime", "ahead"), [(1800, RENEWAL_MARGIN), (100, 20)])
+def test_the_next_token_is_fetched_in_the_background_before_anybody_needs_it(
+    cloud: AgentforceStandIn, keeper: Keeper, now: list[float], lifetime: int, ahead: float
+) -> None:
+    tokens = keeper()
+    answers(cloud, access_token=token_of(iat=0, exp=lifetime, jti="first"))
+    tokens.renew()
+    first = tokens.get()
+    now[0] += lifetime - ahead - 1
+    tokens.renew()
+    assert (tokens.get(), fetches(cloud)) == (first, 1)
+    now[0] += 2
+    cloud.faults.clear()
+    answers(cloud, access_token=token_of(iat=0, exp=lifetime, jti="second"))
+    tokens.renew()
+    assert fetches(cloud) == 2
+    assert tokens.get().value != first.value
+    tokens.renew()
+    assert fetches(cloud) == 2
+
+
+def test_nobody_waits_while_the_next_token_is_fetched(
+    cloud: AgentforceStandIn, keeper: Keeper, now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = keeper()
+    first = tokens.get()
+    now[0] += 1800 - RENEWAL_MARGIN + 1
+    let_go = threading.Event()
+    fetch = tokens._fetch
+
+    def held() -> access_token.Token:
+        assert let_go.wait(10)
+        return fetch()
+
+    monkeypatch.setattr(tokens, "_fetch", held)
+    renewing = threading.Thread(target=tokens.renew)
+    renewing.start()
+    try:
+        assert tokens.get() is first
+    finally:
+        let_go.set()
+        renewing.join()
+    assert tokens.get() is not first
+
+
+def test_a_renewal_that_fails_is_logged_once_a_minute_and_the_old_token_used_to_its_end(
+    cloud: AgentforceStandIn, keeper: Keeper, now: list[float]
+) -> None:
+    cloud.token_lifetime = 1800
+    tokens = keeper()
+    first = tokens.get()
+    now[0] += 1800 - RENEWAL_MARGIN + 1
+    cloud.faults.add(Fault("agentforce", "token", "status", status=503, times=None))
+    with capture_logs() as lines:
+        for _ in range(13):
+            tokens.renew()
+            assert tokens.get() is first
+            now[0] += 10
+    assert [line["error"] for line in lines] == ["no token: HTTP 503"] * 3
+    cloud.faults.clear()
+    tokens.renew()
+    assert tokens.get() is not first
 
 
 @pytest.mark.parametrize(

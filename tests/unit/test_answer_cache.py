@@ -135,9 +135,9 @@ def test_a_session_that_said_something_personal_never_takes_part(world: World) -
     assert world.ask("ana") == "Reply 3"
 
 
-def test_a_session_that_is_used_further_stays_personal(world: World, clock: Clock) -> None:
+def test_a_session_that_is_used_further_stays_personal(world: World) -> None:
     world.ask("ana", OURS)
-    world.store.save_session("ana", AgentSession("ana", clock.now + 5))
+    world.store.use_session("ana", AgentSession("ana", START))
     world.ask("ben")
     assert world.ask("ana") == "Reply 3"
 
@@ -244,7 +244,9 @@ def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
     careless = Store(engine=engine, note_lifetime=60)
     careless.save_session("eve", AgentSession("eve", START))
     assert (world.store.asked("eve"), world.store.asked("ana")) == (PERSONAL, NOTHING)
-    careless.save_session("ana", AgentSession("ana", START + 1))
+    world.store.use_session("ana", AgentSession("ana", START))
+    assert world.store.asked("ana") == NOTHING
+    careless.use_session("ana", AgentSession("ana", START))
     assert world.store.asked("ana") == PERSONAL
 
 

@@ -68,7 +68,7 @@ def whatsapp(twilio: TwilioStandIn, metrics: Metrics, monkeypatch: pytest.Monkey
     }
     for name, value in (CREDENTIALS | addresses).items():
         monkeypatch.setenv(name, value)
-    return WhatsApp(settings=load_settings(), metrics=metrics, width=4)
+    return WhatsApp(settings=load_settings(), metrics=metrics, width=4, typing_width=1)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 import housekeeping
 import kept_answers
-from agentforce import Agentforce, EndReason
+from agent_sessions import AgentSessions
 from health import Health
-from housekeeping import GRACE, Housekeeper
+from housekeeping import ENDED_AT_ONCE, GRACE, Housekeeper
 from inbound import Inbound, Kind
 from kept_answers import KeptAnswers
 from leases import Leases
@@ -27,20 +27,18 @@ DAY = 24 * 3600.0
 IDLE = 1800.0
 
 
-class Agent(Agentforce):
-    """Ends sessions as the real one does, but for the call."""
+class Sessions(AgentSessions):
+    """Ends sessions as the real ones do, but for the call."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.ended: list[str] = []
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def end(self, sender: str, reason: EndReason) -> None:
-        assert reason == "Expiration"
-        session = self.store.drop_session(sender)
-        assert session
-        self.ended.append(session.id)
-        self.meanwhile()
+    def expire(self, sender: str, *, unused_since: float) -> None:
+        if session := self.store.drop_session(sender, unused_since=unused_since):
+            self.ended.append(session.id)
+            self.meanwhile()
 
 
 @pytest.fixture
@@ -59,8 +57,8 @@ def caches(engine: Engine) -> tuple[SpokenPieces, KeptAnswers]:
 
 
 @pytest.fixture
-def agent(store: Store) -> Agent:
-    return Agent(store)
+def sessions(store: Store) -> Sessions:
+    return Sessions(store)
 
 
 @pytest.fixture
@@ -75,7 +73,7 @@ def housekeeper(
     store: Store,
     leases: Leases,
     caches: tuple[SpokenPieces, KeptAnswers],
-    agent: Agent,
+    sessions: Sessions,
     workers: list[str],
 ) -> Housekeeper:
     health = Health(backlog=store.backlog, workers=lambda: len(workers))
@@ -84,7 +82,7 @@ def housekeeper(
         leases=leases,
         processes=Processes(engine=engine),
         caches=caches,
-        agent=agent,
+        sessions=sessions,
         health=health,
         retention=DAY,
         session_idle=IDLE,
@@ -152,22 +150,25 @@ def test_what_is_kept_to_be_given_again_goes_with_the_turns(
         assert [bool(cache.find(key)) for key in ("old", "young")] == [False, True]
 
 
-def test_idle_sessions_are_ended(store: Store, agent: Agent, housekeeper: Housekeeper) -> None:
+def test_idle_sessions_are_ended(
+    store: Store, sessions: Sessions, housekeeper: Housekeeper
+) -> None:
     """Not as soon as they count as idle: a turn may have come just in time and be asking."""
     use_session(store, "ana", ago=IDLE + GRACE + 5)
     use_session(store, "ben", ago=IDLE + GRACE - 5)
     use_session(store, "cleo", ago=0)
     housekeeper.tidy()
     housekeeper.tidy()
-    assert agent.ended == [f"ana {IDLE + GRACE + 5}"]
+    assert sessions.ended == [f"ana {IDLE + GRACE + 5}"]
     assert store.session("ben")
     assert store.session("cleo")
 
 
 def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
-    store: Store, agent: Agent, housekeeper: Housekeeper
+    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ending takes up to ten seconds for each; the list of idle ones grows old."""
+    monkeypatch.setattr(housekeeping, "ENDED_AT_ONCE", 1)
     for sender in ("ana", "ben", "cleo"):
         use_session(store, sender, ago=DAY)
 
@@ -175,16 +176,80 @@ def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
         use_session(store, "ben", ago=0)
         store.drop_session("cleo")
 
-    agent.meanwhile = come_back
+    sessions.meanwhile = come_back
     housekeeper.tidy()
-    assert agent.ended == [f"ana {DAY}"]
+    assert sessions.ended == [f"ana {DAY}"]
     assert store.session("ben") is not None
 
 
+def test_idle_sessions_are_ended_side_by_side(
+    store: Store, sessions: Sessions, housekeeper: Housekeeper
+) -> None:
+    for number in range(ENDED_AT_ONCE * 2):
+        use_session(store, f"user {number}", ago=DAY)
+    # Broken, and with it the thread that waits, unless so many end a session at once.
+    together = threading.Barrier(ENDED_AT_ONCE, timeout=10)
+
+    def meet() -> None:
+        together.wait()
+
+    sessions.meanwhile = meet
+    housekeeper.tidy()
+    assert len(sessions.ended) == ENDED_AT_ONCE * 2
+    assert not together.broken
+
+
+def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
+    store: Store,
+    leases: Leases,
+    sessions: Sessions,
+    housekeeper: Housekeeper,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(housekeeping, "LEASE_SECONDS", 0.03)
+    extended = threading.Semaphore(0)
+    extend = leases.extend
+
+    def count(name: str, seconds: float) -> None:
+        extend(name, 60)
+        extended.release()
+
+    monkeypatch.setattr(leases, "extend", count)
+    use_session(store, "ana", ago=DAY)
+    refused: list[bool] = []
+
+    def take_long() -> None:
+        refused.append(extended.acquire(timeout=10) and not leases.take("housekeeping", 60))
+
+    sessions.meanwhile = take_long
+    housekeeper.tidy()
+    assert refused == [True]
+
+
+def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
+    store: Store, sessions: Sessions, housekeeper: Housekeeper, leases: Leases
+) -> None:
+    use_session(store, "ana", ago=DAY)
+    expire = sessions.expire
+
+    def fail(sender: str, *, unused_since: float) -> None:
+        raise OSError("disk")
+
+    sessions.expire = fail  # type: ignore[method-assign]
+    with capture_logs() as lines:
+        housekeeper.tidy()
+    assert [line["log_level"] for line in lines] == ["error"]
+    sessions.expire = expire  # type: ignore[method-assign]
+    leases.void()
+    housekeeper.tidy()
+    assert sessions.ended == [f"ana {DAY}"]
+
+
 def test_a_failure_is_not_the_end_of_housekeeping(
-    store: Store, agent: Agent, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
+    monkeypatch.setattr(housekeeping, "LEASE_SECONDS", 0.005)
     tidied = threading.Semaphore(0)
     purge = store.purge
 
@@ -195,7 +260,7 @@ def test_a_failure_is_not_the_end_of_housekeeping(
 
     monkeypatch.setattr(store, "purge", fail_first)
     ended = threading.Event()
-    agent.meanwhile = ended.set
+    sessions.meanwhile = ended.set
     use_session(store, "ana", ago=DAY)
     housekeeper.start()
     assert tidied.acquire(timeout=5)
@@ -204,7 +269,7 @@ def test_a_failure_is_not_the_end_of_housekeeping(
 
 
 def test_a_stopped_housekeeper_does_nothing_more(
-    store: Store, agent: Agent, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
     housekeeper.stop()
@@ -213,4 +278,4 @@ def test_a_stopped_housekeeper_does_nothing_more(
     for thread in threading.enumerate():
         if thread.name == "housekeeper" and thread.daemon:
             thread.join(0.2)
-    assert agent.ended == []
+    assert sessions.ended == []

@@ -29,6 +29,17 @@ def test_a_lease_that_is_given_back_or_void_is_free(engine: Engine) -> None:
     assert leases.take("tidy", 10)
 
 
+def test_a_lease_that_is_extended_lasts_longer(engine: Engine, clock: Clock) -> None:
+    leases = Leases(engine=engine)
+    assert leases.take("tidy", 10)
+    clock.now += 9
+    leases.extend("tidy", 10)
+    clock.now += 9
+    assert not leases.take("tidy", 10)
+    clock.now += 2
+    assert leases.take("tidy", 10)
+
+
 def test_one_of_many_gets_it(engine: Engine) -> None:
     leases = Leases(engine=engine)
     with ThreadPoolExecutor(16) as pool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import imageio_ffmpeg
@@ -16,9 +15,7 @@ from access_token import AccessToken
 from agentforce import Agentforce
 from audio import Ffmpeg
 from connections import requests_session
-from database import open_sqlite
 from errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable
-from leases import Leases
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
@@ -26,7 +23,7 @@ from sandbox.pace import Pace
 from sandbox.speech.fixture import FixtureSpeech
 from settings import Settings
 from speech import Speech
-from store import Store
+from store import AgentSession
 from whatsapp import WhatsApp
 
 USERS = [f"whatsapp:+{14155551000 + number}" for number in range(24)]
@@ -54,16 +51,13 @@ def settings(sandbox: Sandbox) -> Settings:
 
 
 @pytest.fixture
-def agent(sandbox: Sandbox, settings: Settings, tmp_path: Path) -> Agentforce:
+def agent(sandbox: Sandbox, settings: Settings) -> Agentforce:
     sandbox.agentforce.forget_tokens()
     metrics = Metrics()
-    engine = open_sqlite(str(tmp_path))
     session = requests_session(settings, width=len(USERS))
     return Agentforce(
         session=session,
         token=AccessToken(session=session, settings=settings, metrics=metrics),
-        store=Store(engine=engine, note_lifetime=60),
-        leases=Leases(engine=engine),
         metrics=metrics,
         settings=settings,
         drains=ThreadPoolExecutor(1),
@@ -72,7 +66,7 @@ def agent(sandbox: Sandbox, settings: Settings, tmp_path: Path) -> Agentforce:
 
 @pytest.fixture
 def whatsapp(settings: Settings) -> WhatsApp:
-    return WhatsApp(settings=settings, metrics=Metrics(), width=len(USERS))
+    return WhatsApp(settings=settings, metrics=Metrics(), width=len(USERS), typing_width=1)
 
 
 @pytest.fixture
@@ -101,6 +95,12 @@ def at_once(call: Callable[[str], object]) -> list[object]:
     """Make the call for all users side by side."""
     with ThreadPoolExecutor(len(USERS)) as pool:
         return list(pool.map(call, USERS))
+
+
+def ask_at_once(agent: Agentforce, sessions: Sequence[AgentSession], text: str) -> list[str]:
+    """Ask in all sessions side by side."""
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        return list(pool.map(lambda session: agent.ask(session, text).text, sessions))
 
 
 def refused(sandbox: Sandbox, name: str) -> int:
@@ -133,11 +133,13 @@ def test_agentforce_that_takes_few_at_once_answers_all(
     sandbox: Sandbox, agent: Agentforce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox.agentforce, "at_once", AT_ONCE)
-    replies = at_once(lambda user: agent.ask(user, "hello").text)
-    assert all(str(reply).startswith("Hello!") for reply in replies)
+    with ThreadPoolExecutor(len(USERS)) as pool:
+        sessions = list(pool.map(lambda _: agent.start(), USERS))
+    replies = ask_at_once(agent, sessions, "hello")
+    assert all(reply.startswith("Hello!") for reply in replies)
     # The next burst finds a gate that has learned.
     sandbox.ledger.clear()
-    at_once(lambda user: agent.ask(user, "thanks"))
+    ask_at_once(agent, sessions, "thanks")
     assert refused(sandbox, "ask") <= len(USERS) / 2
 
 
@@ -145,27 +147,26 @@ def test_agentforce_without_a_limit_is_not_held_back(
     sandbox: Sandbox, agent: Agentforce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor where sessions are locked, which has nothing to do with how many ask."""
-    for user in USERS:
-        agent.warm(user)
+    sessions = [agent.start() for _ in USERS]
     sandbox.faults.add(Fault("agentforce", "ask", status=423, times=len(USERS)))
     monkeypatch.setattr(sandbox.agentforce, "pace", Crowd(sandbox))
-    replies = at_once(lambda user: agent.ask(user, "hello").text)
-    assert all(str(reply).startswith("Hello!") for reply in replies)
+    replies = ask_at_once(agent, sessions, "hello")
+    assert all(reply.startswith("Hello!") for reply in replies)
 
 
 def test_a_locked_session_is_waited_out_for_longer_than_a_limit(
     sandbox: Sandbox, agent: Agentforce, slept: list[float]
 ) -> None:
-    agent.warm(USERS[0])
+    session = agent.start()
     sandbox.faults.add(Fault("agentforce", "ask", status=423, times=None))
     with pytest.raises(AgentLocked):
-        agent.ask(USERS[0], "hello")
+        agent.ask(session, "hello")
     assert 130 <= sum(slept) < 140
     sandbox.faults.clear()
     slept.clear()
     sandbox.faults.add(Fault("agentforce", "ask", status=429, times=None))
     with pytest.raises(AgentBusy):
-        agent.ask(USERS[0], "hello")
+        agent.ask(session, "hello")
     assert 60 <= sum(slept) < 70
 
 
@@ -174,7 +175,7 @@ def test_starting_a_session_has_the_same_patience(
 ) -> None:
     sandbox.faults.add(Fault("agentforce", "session", status=429, times=None))
     with pytest.raises(AgentBusy):
-        agent.warm(USERS[0])
+        agent.start()
     assert 60 <= sum(slept) < 70
 
 
@@ -198,7 +199,7 @@ def test_a_limit_of_twilio_is_told_from_no_connection(
     with pytest.raises(SendBusy):
         whatsapp.send_text(USERS[0], "hello")
     nowhere = settings.model_copy(update={"TWILIO_API_URL": "http://127.0.0.1:9"})
-    unreachable = WhatsApp(settings=nowhere, metrics=Metrics(), width=1)
+    unreachable = WhatsApp(settings=nowhere, metrics=Metrics(), width=1, typing_width=1)
     with pytest.raises(SendUnreachable):
         unreachable.send_text(USERS[0], "hello")
 

@@ -79,6 +79,15 @@ def test_a_recording_is_fetched_over_the_redirect(sandbox: Sandbox, media: Media
     assert not sandbox.ledger.violations
 
 
+def test_connections_are_used_again(sandbox: Sandbox, media: Media) -> None:
+    """Also after a redirect, and after a recording was not there yet."""
+    before = sandbox.twilio.connections, sandbox.twilio.cdn.connections
+    for missing in (0, 2):
+        assert media.download(recorded(sandbox, calls=missing)) == RECORDING
+    after = sandbox.twilio.connections, sandbox.twilio.cdn.connections
+    assert after == (before[0] + 1, before[1] + 1)
+
+
 def test_credentials_go_to_the_api_only(
     sandbox: Sandbox, media: Media, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,0 +1,127 @@
+"""Which session at Agentforce each sender has, and for how long (contracts/agentforce.md §2.5)."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Executor
+
+import structlog
+
+from agent_reply import AgentReply, Listener
+from agentforce import SESSION_TIMEOUT, Agentforce, EndReason, SessionGone
+from leases import Leases
+from metrics import Metrics
+from spare_sessions import SpareSessions
+from store import AgentSession, Store, StoreError
+
+log = structlog.get_logger(__name__)
+
+# A process that dies while it starts a session keeps others waiting for that long.
+START_SECONDS = SESSION_TIMEOUT
+LOOK_SECONDS = 0.05
+# A session in use is marked so, lest it be ended as idle meanwhile.
+TOUCH_SECONDS = 60.0
+
+
+class AgentSessions:
+    """Requests of one sender must come one at a time (§6.3).
+
+    ``idle`` is after how many seconds a session is not used again.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent: Agentforce,
+        spares: SpareSessions,
+        store: Store,
+        leases: Leases,
+        metrics: Metrics,
+        beside: Executor,
+        idle: float,
+    ) -> None:
+        self._agent = agent
+        self._spares = spares
+        self._store = store
+        self._leases = leases
+        self._metrics = metrics
+        self._beside = beside
+        self._idle = idle
+
+    def warm(self, sender: str) -> AgentSession:
+        """The sender's session, a new one if there is none or it has idled too long.
+
+        Where another process is starting it, that one's is waited for. Raises ``AgentError``.
+        """
+        return self._session(sender, spare=True)
+
+    def ask(
+        self, sender: str, session: AgentSession, text: str, listener: Listener | None = None
+    ) -> AgentReply:
+        """Ask in the sender's session; where Agentforce has forgotten it, in a new one.
+
+        The question is repeated only when it surely was not heard. ``listener`` follows the answer
+        while it is written. Raises ``AgentError``.
+        """
+        try:
+            reply = self._agent.ask(session, text, listener)
+        except SessionGone:
+            log.info("Agentforce session gone; starting another")
+            self._store.drop_session(sender, only=session)
+            self._metrics.count("sessions_renewed")
+            # It may have been a spare one, and others be as old.
+            session = self._session(sender, spare=False)
+            reply = self._agent.ask(session, text, listener)
+        self._remember(sender, session, reply)
+        return reply
+
+    def end(self, sender: str, reason: EndReason) -> None:
+        """End the sender's session, if there is one."""
+        if session := self._store.drop_session(sender):
+            self._agent.end(session, reason)
+
+    def expire(self, sender: str, *, unused_since: float) -> None:
+        """End the sender's session unless it was used since then (epoch seconds)."""
+        if session := self._store.drop_session(sender, unused_since=unused_since):
+            self._agent.end(session, "Expiration")
+
+    def _session(self, sender: str, *, spare: bool) -> AgentSession:
+        lease = f"session of {sender}"
+        while True:
+            if session := self._current(sender):
+                return session
+            if self._leases.take(lease, START_SECONDS):
+                try:
+                    return self._current(sender) or self._new(sender, spare=spare)
+                finally:
+                    self._leases.release(lease)
+            time.sleep(LOOK_SECONDS)
+
+    def _current(self, sender: str) -> AgentSession | None:
+        """The sender's session unless it has idled too long; from now on it is in use."""
+        session = self._store.session(sender)
+        unused = time.time() - session.used_at if session else 0.0
+        if session is None or unused >= self._idle:
+            return None
+        if unused > TOUCH_SECONDS:
+            self._store.use_session(sender, session)
+        return session
+
+    def _new(self, sender: str, *, spare: bool) -> AgentSession:
+        if idled := self._store.drop_session(sender):
+            self._metrics.count("sessions_renewed")
+            self._beside.submit(self._agent.end, idled, "Expiration")
+        started = (spare and self._spares.take()) or self._agent.start()
+        session = AgentSession(started.id, time.time())
+        self._store.save_session(sender, session)
+        return session
+
+    def _remember(self, sender: str, session: AgentSession, reply: AgentReply) -> None:
+        """Note the session's use; a database that fails now must not make us ask again."""
+        try:
+            if reply.ended:
+                self._store.drop_session(sender, only=session)
+            else:
+                self._store.use_session(sender, session)
+        except StoreError as error:
+            log.error("Agentforce session not noted", error=type(error).__name__)

@@ -1,0 +1,275 @@
+"""Which session a sender gets, and what that costs the database; against the stand-in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from access_token import AccessToken
+from agent_sessions import AgentSessions
+from agentforce import Agentforce
+from connections import requests_session
+from database import open_sqlite
+from errors import AgentUnavailable
+from leases import Leases
+from metrics import Metrics
+from sandbox import Sandbox
+from sandbox.faults import Fault
+from sandbox.speech.fixture import FixtureSpeech
+from settings import Settings
+from spare_sessions import SpareSessions
+from store import AgentSession, Store
+
+IDLE = 1800.0
+ANA = "whatsapp:+14155550001"
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Sandbox]:
+    with Sandbox(speech=FixtureSpeech()) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def cloud(started: Sandbox) -> Iterator[Sandbox]:
+    started.faults.clear()
+    started.ledger.clear()
+    started.agentforce.forget_tokens()
+    yield started
+    assert not started.ledger.violations
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return open_sqlite(str(tmp_path))
+
+
+@pytest.fixture
+def store(engine: Engine) -> Store:
+    return Store(engine=engine, note_lifetime=60)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def agent(cloud: Sandbox, metrics: Metrics) -> Agentforce:
+    settings = Settings(**cloud.environment("http://127.0.0.1:9"))  # type: ignore[arg-type]
+    session = requests_session(settings, width=4)
+    token = AccessToken(session=session, settings=settings, metrics=metrics)
+    return Agentforce(
+        session=session,
+        token=token,
+        metrics=metrics,
+        settings=settings,
+        drains=ThreadPoolExecutor(1),
+    )
+
+
+class Spares(SpareSessions):
+    """Those that a test puts there."""
+
+    def __init__(self) -> None:
+        self.kept: list[AgentSession] = []
+
+    def take(self) -> AgentSession | None:
+        return self.kept.pop() if self.kept else None
+
+
+class Beside(ThreadPoolExecutor):
+    """Does what it is given when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.later: list[Any] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.later.append(lambda: fn(*args, **kwargs))
+        return Future()
+
+
+@pytest.fixture
+def spares() -> Spares:
+    return Spares()
+
+
+@pytest.fixture
+def beside() -> Beside:
+    return Beside()
+
+
+@pytest.fixture
+def sessions(
+    agent: Agentforce,
+    spares: Spares,
+    store: Store,
+    engine: Engine,
+    metrics: Metrics,
+    beside: Beside,
+) -> AgentSessions:
+    return AgentSessions(
+        agent=agent,
+        spares=spares,
+        store=store,
+        leases=Leases(engine=engine),
+        metrics=metrics,
+        beside=beside,
+        idle=IDLE,
+    )
+
+
+@pytest.fixture
+def statements(engine: Engine) -> list[str]:
+    """What the database was told, by its first word."""
+    told: list[str] = []
+    event.listen(
+        engine, "before_cursor_execute", lambda _c, _x, sql, *_: told.append(sql.split()[0])
+    )
+    return told
+
+
+def starts(cloud: Sandbox) -> int:
+    return len(cloud.ledger.calls("agentforce", "session"))
+
+
+def hello(sessions: AgentSessions, sender: str = ANA) -> AgentSession:
+    """One turn; returns the session that it began in."""
+    session = sessions.warm(sender)
+    assert sessions.ask(sender, session, "hello").text.startswith("Hello!")
+    return session
+
+
+def age(store: Store, seconds: float) -> AgentSession:
+    """Let ana's session be unused for so long."""
+    known = store.session(ANA)
+    assert known
+    store.save_session(ANA, AgentSession(known.id, time.time() - seconds))
+    return known
+
+
+def test_a_turn_whose_session_lives_reads_once_and_writes_once(
+    sessions: AgentSessions, statements: list[str]
+) -> None:
+    first = hello(sessions)
+    statements.clear()
+    assert hello(sessions).id == first.id
+    assert statements == ["SELECT", "UPDATE"]
+
+
+def test_a_turn_keeps_its_session_from_idling(sessions: AgentSessions, store: Store) -> None:
+    """From its first line on, for hearing may take long, and again from the answer on."""
+    hello(sessions)
+    age(store, IDLE - 5)
+    found = sessions.warm(ANA)
+    noted = store.session(ANA)
+    assert noted
+    assert time.time() - noted.used_at < 60
+    age(store, 100)
+    sessions.ask(ANA, found, "hello")
+    noted = store.session(ANA)
+    assert noted
+    assert time.time() - noted.used_at < 60
+
+
+def test_a_session_that_idled_is_replaced_and_ended_beside(
+    cloud: Sandbox, sessions: AgentSessions, store: Store, beside: Beside, metrics: Metrics
+) -> None:
+    hello(sessions)
+    old = age(store, IDLE + 1)
+    new = hello(sessions)
+    assert new.id != old.id
+    assert old.id not in [ended.session_id for ended in cloud.agentforce.ended]
+    (end,) = beside.later
+    end()
+    assert (cloud.agentforce.ended[-1].session_id, cloud.agentforce.ended[-1].reason) == (
+        old.id,
+        "Expiration",
+    )
+    assert metrics.figures().counters["sessions_renewed"] == 1
+
+
+def test_a_spare_session_is_taken_by_whoever_has_none_or_an_idle_one(
+    cloud: Sandbox, agent: Agentforce, sessions: AgentSessions, spares: Spares, store: Store
+) -> None:
+    first, second = agent.start(), agent.start()
+    spares.kept = [second, first]
+    cloud.ledger.clear()
+    assert hello(sessions).id == first.id
+    age(store, IDLE + 1)
+    assert hello(sessions).id == second.id
+    assert starts(cloud) == 0
+
+
+def test_a_spare_session_that_is_gone_is_replaced_by_one_that_is_surely_new(
+    cloud: Sandbox, agent: Agentforce, sessions: AgentSessions, spares: Spares, store: Store
+) -> None:
+    spares.kept = [agent.start(), agent.start()]
+    cloud.agentforce.forget_sessions()
+    hello(sessions)
+    known = store.session(ANA)
+    assert known
+    assert cloud.agentforce.questions[-1].session_id == known.id
+    assert starts(cloud) == 3
+
+
+def test_a_session_that_was_renewed_elsewhere_meanwhile_stays(
+    agent: Agentforce, sessions: AgentSessions, store: Store, cloud: Sandbox
+) -> None:
+    """After an answer in the old one, and after Agentforce has forgotten the old one."""
+    old, new = sessions.warm(ANA), agent.start()
+    store.save_session(ANA, new)
+    sessions.ask(ANA, old, "hello")
+    assert store.session(ANA) == new
+    agent.end(old, "Other")
+    cloud.ledger.clear()
+    sessions.ask(ANA, AgentSession("00000000-0000-0000-0000-000000000000", 0.0), "hello")
+    assert cloud.agentforce.questions[-1].session_id == new.id
+    assert starts(cloud) == 0
+
+
+def test_a_session_that_the_agent_ended_is_not_used_again(
+    sessions: AgentSessions, store: Store
+) -> None:
+    session = sessions.warm(ANA)
+    assert sessions.ask(ANA, session, "Goodbye").ended
+    assert store.session(ANA) is None
+
+
+def test_the_next_may_try_again_where_a_session_cannot_be_started(
+    cloud: Sandbox, sessions: AgentSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentforce.RETRY_DELAYS", ())
+    cloud.faults.add(Fault("agentforce", "session", status=503))
+    with pytest.raises(AgentUnavailable):
+        sessions.warm(ANA)
+    hello(sessions)
+
+
+def test_expiring_spares_a_session_that_was_used_since(
+    cloud: Sandbox, sessions: AgentSessions, store: Store
+) -> None:
+    session = hello(sessions)
+    sessions.expire(ANA, unused_since=time.time() - 60)
+    assert store.session(ANA)
+    sessions.expire(ANA, unused_since=time.time() + 60)
+    assert store.session(ANA) is None
+    assert cloud.agentforce.ended[-1].session_id == session.id
+
+
+def test_the_connection_of_an_ended_session_is_used_again(
+    cloud: Sandbox, agent: Agentforce
+) -> None:
+    agent.end(agent.start(), "Other")
+    before = cloud.agentforce.connections
+    agent.end(agent.start(), "Other")
+    agent.end(AgentSession("00000000-0000-0000-0000-000000000000", 0.0), "Other")
+    agent.start()
+    assert cloud.agentforce.connections == before

@@ -1,0 +1,126 @@
+"""Connections that are kept, shared and trusted as the operator wants it."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+import requests
+import trustme
+from flask import Flask
+from werkzeug.serving import make_server
+
+from connections import CONNECTIONS, Route, httpx_client, requests_session
+from sandbox.loopback import LoopbackServer
+from settings import Settings
+from tests.e2e.tls_proxy import TlsProxy
+
+WIDTH = 8
+
+
+class Server:
+    """Answers to ``/together`` wait for each other."""
+
+    def __init__(self) -> None:
+        app = Flask(__name__)
+        together = threading.Barrier(WIDTH, timeout=10)
+        app.add_url_rule("/", "door", lambda: ("", 404), methods=["HEAD"])
+        app.add_url_rule("/together", "together", lambda: str(together.wait()))
+        self.http = LoopbackServer(app=app, name="test")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http.port}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    server.http.start()
+    yield server
+    server.http.stop()
+
+
+def trusting(roots: str = "") -> Settings:
+    return Settings.model_construct(REQUESTS_CA_BUNDLE=roots, SSL_CERT_FILE="")
+
+
+@pytest.fixture(params=["requests", "httpx"])
+def client(request: pytest.FixtureRequest) -> requests.Session | httpx.Client:
+    return made(request.param, trusting())
+
+
+def made(kind: str, settings: Settings) -> requests.Session | httpx.Client:
+    make = requests_session if kind == "requests" else httpx_client
+    client: requests.Session | httpx.Client = make(settings, width=WIDTH)
+    return client
+
+
+def test_touching_opens_as_many_connections_as_are_kept_and_uses_them_later(
+    server: Server, client: requests.Session | httpx.Client
+) -> None:
+    route = Route(client, f"{server.url}/some/path")
+    for _ in range(3):
+        route.touch()
+        assert server.http.connections == CONNECTIONS
+    assert client.get(f"{server.url}/nothing").status_code == 404
+    assert server.http.connections == CONNECTIONS
+
+
+def test_a_burst_as_wide_as_the_pool_opens_its_connections_once(
+    server: Server, client: requests.Session | httpx.Client
+) -> None:
+    with ThreadPoolExecutor(WIDTH) as pool:
+        for _ in range(3):
+            got = pool.map(lambda _: client.get(f"{server.url}/together").status_code, range(WIDTH))
+            assert set(got) == {200}
+    assert server.http.connections == WIDTH
+
+
+@pytest.mark.parametrize("kind", ["requests", "httpx"])
+def test_a_private_authority_is_trusted_without_a_proxy_too(tmp_path: Path, kind: str) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    roots = tmp_path / "roots.pem"
+    authority.cert_pem.write_to_path(roots)
+    server = make_server("127.0.0.1", 0, Flask(__name__), threaded=True, ssl_context=context)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        client = made(kind, trusting(str(roots)))
+        assert client.get(f"https://127.0.0.1:{server.server_port}/").status_code == 404
+    finally:
+        server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["requests", "httpx"])
+def test_roots_are_read_once_and_trusted_alone(tmp_path: Path, server: Server, kind: str) -> None:
+    """The proxy shows a certificate of its own authority, which nobody else trusts."""
+    authority = trustme.CA()
+    with TlsProxy(hosts={"cloud.example": server.http.port}, folder=tmp_path) as proxy:
+        roots = tmp_path / "roots.pem"
+        roots.write_bytes(proxy.ca_file.read_bytes() + authority.cert_pem.bytes())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HTTPS_PROXY", proxy.url)
+            # requests itself would look here, each time.
+            patch.setenv("REQUESTS_CA_BUNDLE", str(roots))
+            patch.delenv("SSL_CERT_FILE", raising=False)
+            client, stranger = made(kind, trusting(str(roots))), made(kind, trusting())
+            roots.unlink()
+            Route(client, "https://cloud.example").touch()
+            assert proxy.tunnels == ["cloud.example"] * CONNECTIONS
+            with pytest.raises((requests.exceptions.SSLError, httpx.ConnectError)) as caught:
+                Route(stranger, "https://cloud.example").touch()
+    assert ssl.SSLCertVerificationError.__name__ in repr(causes(caught.value))
+
+
+def causes(error: BaseException | None) -> list[BaseException]:
+    found = []
+    while error:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
