@@ -1,18 +1,19 @@
-"""Audio bytes: converted, judged and joined by ffmpeg and pydub, over pipes and in memory."""
+"""Audio bytes: converted, judged and joined, in memory; ffmpeg does what takes a codec."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from typing import IO
 
 import imageio_ffmpeg
 
+import ogg
+from container import MP3, Container, sniff
+from conversion import Conversion, Result
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 
 with warnings.catch_warnings():
@@ -35,45 +36,27 @@ SHORTEST_SOUND_MS = 100
 # Peaks of speech, whispered ones too, lie well above; a phone's own noise below.
 SILENCE_PEAK_DBFS = -45.0
 SILENCE_EDGE_DBFS = -50.0
+# pydub makes an object for each step.
+EDGE_STEP_MS = 20
 KEPT_EDGE_MS = 150
 
-# A note of 5 minutes takes 0.3 s to convert; a conversion that takes this long is an attack.
-FFMPEG_TIMEOUT = 30.0
+# Recordings that are decoded while they arrive, beside one complete one per core: they hold their
+# place for as long as the network takes.
+STREAMS_AT_ONCE = 4
+# What an encoded file may grow to: WhatsApp's own limit (contracts/twilio.md §5.3).
+LARGEST_FILE = 16 * 1024 * 1024
 LOWEST_BITRATE = 8_000
 _ONLY_AUDIO = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1")
-OPUS_RATE = 48_000
-
-
-@dataclass(frozen=True)
-class Format:
-    """An audio container by ffmpeg's name for its demuxer; ``seeks`` where a pipe won't do."""
-
-    demuxer: str
-    seeks: bool = False
-
-
-OGG = Format("ogg")
-MP3 = Format("mp3")
-
-
-def sniff(data: bytes) -> Format | None:
-    """The container that the bytes themselves show; names and types from outside can lie."""
-    if data.startswith(b"OggS"):
-        return OGG
-    if data.startswith(b"#!AMR"):
-        return Format("amr")
-    if data[4:8] == b"ftyp":
-        # Phones write the index behind the audio, out of a pipe's reach.
-        return Format("mov", seeks=True)
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        return Format("wav")
-    if data.startswith(b"\x1aE\xdf\xa3"):
-        return Format("matroska")
-    if len(data) > 1 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
-        return Format("aac")
-    if data.startswith(b"ID3") or (len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0):
-        return MP3
-    return None
+_PCM = ("-f", "s16le", "pipe:1")
+_OGG = ("-f", "ogg", "pipe:1")
+# Demuxer, decoder and resampler in one thread that hands on a second of sound at a time; the
+# program's own pipeline wakes five threads for every 20 ms (docs/decisions.md).
+_STREAMED = (
+    "amovie=pipe\\\\:0:format_name=ogg:stream_index=0:dec_threads=1"
+    ":format_opts=protocol_whitelist=pipe\\\\:codec_whitelist=opus"
+    f",aresample={SAMPLE_RATE},aformat=sample_fmts=s16:channel_layouts=mono"
+    f",asetnsamples={SAMPLE_RATE}:pad=0"
+)
 
 
 class Ffmpeg:
@@ -81,10 +64,14 @@ class Ffmpeg:
 
     def __init__(self, *, path: str = "", longest_seconds: float) -> None:
         self._path = path or imageio_ffmpeg.get_ffmpeg_exe()
-        self._longest = longest_seconds
+        # Ours needs nothing, so it is told no secrets; another may need LD_LIBRARY_PATH.
+        self._environment = None if path else dict[str, str]()
+        self._seconds = longest_seconds + 1
+        self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
         self._cores = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._streams = threading.BoundedSemaphore(STREAMS_AT_ONCE)
 
-    def decode(self, data: bytes) -> bytes:
+    def decode(self, data: bytes | bytearray) -> bytes:
         """Any audio WhatsApp sends, as 16 kHz mono PCM, cut a second behind ``longest_seconds``.
 
         Raises ``AudioUnreadable``.
@@ -92,42 +79,46 @@ class Ffmpeg:
         container = sniff(data)
         if container is None:
             raise AudioUnreadable("the recording is of no known audio format")
-        source = ["-f", container.demuxer]
-        source += ["-fd", "0", "-i", "fd:"] if container.seeks else ["-i", "pipe:0"]
-        pcm = self._run(
-            [*source, *_ONLY_AUDIO, "-ac", "1", "-ar", str(SAMPLE_RATE)]
-            + ["-t", str(self._longest + 1), "-f", "s16le", "pipe:1"],
-            data,
-        )
+        with self._cores, in_memory([data]) as (source,):
+            pcm = self._streamed(source) if container.streams else None
+            if pcm is None:
+                source.seek(0)
+                pcm = self._decoded(source, container)
         if not pcm:
             raise AudioUnreadable("the recording holds no audio")
         return pcm
 
+    def open_stream(self) -> Stream | None:
+        """A decoder to feed with Ogg/Opus as it comes in, where one can be had at once."""
+        if not self._streams.acquire(blocking=False):
+            return None
+        with ExitStack() as held:
+            held.callback(self._streams.release)
+            try:
+                conversion = held.enter_context(self._streaming())
+            except AudioError:
+                return None
+            return Stream(conversion, held.pop_all())
+
     def join(self, pieces: Sequence[bytes]) -> bytes:
-        """Ogg/Opus pieces as one Ogg/Opus file, by stream copy.
+        """Ogg/Opus pieces as one Ogg/Opus file, without re-encoding.
 
         Laid end to end they would make a chained Ogg, which players misread (design.md §3.6).
         """
-        if len(pieces) == 1:
-            return pieces[0]
-        with _in_memory(pieces) as files:
-            descriptors = [file.fileno() for file in files]
-            playlist = "".join(f"file 'pipe:{number}'\n" for number in descriptors)
-            return self._run(
-                ["-f", "concat", "-safe", "0", "-i", "pipe:0", "-c", "copy", "-f", "ogg", "pipe:1"],
-                playlist.encode(),
-                descriptors,
-            )
+        try:
+            return ogg.join(pieces)
+        except AudioUnreadable:
+            # ffmpeg is less strict, and forty times as dear.
+            return self._concatenated(pieces)
 
     def encode_note(self, data: bytes, bitrate: int = 32_000) -> bytes:
         """Any audio as the Ogg/Opus of a voice note, ``bitrate`` in bits per second."""
         container = sniff(data) or MP3
-        return self._run(
-            ["-f", container.demuxer, "-i", "pipe:0", *_ONLY_AUDIO, "-ac", "1"]
-            + ["-ar", str(OPUS_RATE), "-c:a", "libopus", "-b:a", str(bitrate)]
-            + ["-application", "voip", "-f", "ogg", "pipe:1"],
-            data,
-        )
+        shape = ["-ac", "1", "-ar", str(ogg.RATE)]
+        opus = ["-c:a", "libopus", "-b:a", str(bitrate), "-application", "voip"]
+        arguments = [*_input(container), *_ONLY_AUDIO, *shape, *opus, *_OGG]
+        with self._cores, in_memory([data]) as (source,):
+            return _output(self._start(arguments, source))
 
     def fit_note(self, note: bytes, limit: int = NOTE_LIMIT) -> bytes:
         """The note itself, or the same in fewer bits where it is larger than ``limit``.
@@ -145,27 +136,65 @@ class Ffmpeg:
             raise AudioTooLong("the voice note stays too large for WhatsApp")
         return smaller
 
-    def _run(self, arguments: list[str], data: bytes, descriptors: Sequence[int] = ()) -> bytes:
+    def _streamed(self, source: IO[bytes]) -> bytes | None:
+        with self._streaming(source) as conversion:
+            return _flawless(conversion.result())
+
+    def _streaming(self, source: IO[bytes] | None = None) -> Conversion:
+        arguments = ["-f", "lavfi", "-i", _STREAMED, "-t", str(self._seconds), "-c", "copy", *_PCM]
+        return self._start(arguments, source, largest=self._largest_pcm)
+
+    def _decoded(self, source: IO[bytes], container: Container) -> bytes:
+        """The slower way, which skips what is broken and goes on behind it."""
+        shape = ["-ac", "1", "-ar", str(SAMPLE_RATE), "-t", str(self._seconds)]
+        arguments = [*_input(container), *_ONLY_AUDIO, *shape, *_PCM]
+        return _output(self._start(arguments, source, largest=self._largest_pcm))
+
+    def _concatenated(self, pieces: Sequence[bytes]) -> bytes:
+        with self._cores, in_memory(pieces) as files:
+            descriptors = [file.fileno() for file in files]
+            playlist = "".join(f"file 'pipe:{number}'\n" for number in descriptors).encode()
+            source_format = ["-format_whitelist", "concat,ogg", "-f", "concat", "-safe", "0"]
+            arguments = [*source_format, "-i", "pipe:0", "-c", "copy", *_OGG]
+            with in_memory([playlist]) as (source,):
+                return _output(self._start(arguments, source, descriptors))
+
+    def _start(
+        self,
+        arguments: list[str],
+        source: IO[bytes] | None,
+        descriptors: Sequence[int] = (),
+        *,
+        largest: int = LARGEST_FILE,
+    ) -> Conversion:
         command = [self._path, "-nostdin", "-hide_banner", "-loglevel", "error"]
         command += ["-protocol_whitelist", "pipe,fd", "-threads", "1", *arguments]
-        with self._cores, _in_memory([data]) as (stdin,):
-            try:
-                done = subprocess.run(
-                    command,
-                    stdin=stdin,
-                    capture_output=True,
-                    timeout=FFMPEG_TIMEOUT,
-                    pass_fds=descriptors,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                raise AudioUnreadable("ffmpeg took too long") from None
-            except OSError as error:
-                raise AudioError(f"ffmpeg cannot be run: {error}") from error
-        if done.returncode != 0:
-            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise AudioUnreadable(f"ffmpeg: {' '.join(last) or done.returncode}")
-        return done.stdout
+        return Conversion(
+            command,
+            source=source,
+            descriptors=descriptors,
+            largest=largest,
+            environment=self._environment,
+        )
+
+
+class Stream:
+    """An Ogg/Opus recording that is decoded while it is fed; to be closed whatever happens."""
+
+    def __init__(self, conversion: Conversion, held: ExitStack) -> None:
+        self._conversion = conversion
+        self._held = held
+
+    def feed(self, chunk: bytes) -> None:
+        """Hand over what came in; never waits."""
+        self._conversion.feed(chunk)
+
+    def pcm(self) -> bytes | None:
+        """As ``Ffmpeg.decode`` would return it, or ``None`` where that has to try."""
+        return _flawless(self._conversion.result())
+
+    def close(self) -> None:
+        self._held.close()
 
 
 def trim(pcm: bytes, *, longest_seconds: float) -> bytes:
@@ -186,8 +215,8 @@ def trim(pcm: bytes, *, longest_seconds: float) -> bytes:
         raise AudioTooShort
     if whole.max_dBFS < SILENCE_PEAK_DBFS:
         raise AudioSilent
-    start = detect_leading_silence(whole, SILENCE_EDGE_DBFS)
-    end = detect_leading_silence(whole.reverse(), SILENCE_EDGE_DBFS)
+    start = detect_leading_silence(whole, SILENCE_EDGE_DBFS, EDGE_STEP_MS)
+    end = detect_leading_silence(whole.reverse(), SILENCE_EDGE_DBFS, EDGE_STEP_MS)
     if len(whole) - start - end < SHORTEST_SOUND_MS:
         raise AudioTooShort
     speech = whole[max(start - KEPT_EDGE_MS, 0) : len(whole) - max(end - KEPT_EDGE_MS, 0)]
@@ -204,21 +233,42 @@ def opus_seconds(note: bytes) -> float:
     page = note.rfind(b"OggS")
     if page < 0:
         return 0.0
-    return int.from_bytes(note[page + 6 : page + 14], "little", signed=True) / OPUS_RATE
+    return int.from_bytes(note[page + 6 : page + 14], "little", signed=True) / ogg.RATE
+
+
+def _input(container: Container) -> list[str]:
+    source = ["-fd", "0", "-i", "fd:"] if container.seeks else ["-i", "pipe:0"]
+    return ["-codec_whitelist", container.decoders, "-f", container.demuxer, *source]
+
+
+def _output(conversion: Conversion) -> bytes:
+    with conversion:
+        result = conversion.result()
+    if result.code != 0:
+        last = result.complaint.splitlines()[-1:]
+        raise AudioUnreadable(f"ffmpeg: {' '.join(last) or result.code}")
+    return result.output
+
+
+def _flawless(result: Result) -> bytes | None:
+    """The output of a run without complaints; of others some sound may be missing.
+
+    Raises ``AudioUnreadable`` where a limit ended it, which it would do again.
+    """
+    if result.code < 0:
+        raise AudioUnreadable(f"ffmpeg was ended by signal {-result.code}")
+    return result.output if result.code == 0 and not result.complaint else None
 
 
 @contextmanager
-def _in_memory(contents: Sequence[bytes]) -> Iterator[list[IO[bytes]]]:
+def in_memory(contents: Sequence[bytes | bytearray]) -> Iterator[list[IO[bytes]]]:
     """Anonymous files in memory that a child process can read, even out of order."""
-    files: list[IO[bytes]] = []
-    try:
+    with ExitStack() as opened:
+        files: list[IO[bytes]] = []
         for content in contents:
-            file: IO[bytes] = os.fdopen(os.memfd_create("audio"), "w+b")
-            files.append(file)
+            file = opened.enter_context(os.fdopen(os.memfd_create("audio"), "w+b"))
             file.write(content)
             file.flush()
             file.seek(0)
+            files.append(file)
         yield files
-    finally:
-        for file in files:
-            file.close()

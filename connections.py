@@ -15,6 +15,7 @@ import httpx
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.poolmanager import PoolManager
 
 from settings import Settings
 
@@ -59,13 +60,18 @@ class Route:
         return lambda: response.content
 
 
-def requests_session(settings: Settings, *, width: int) -> requests.Session:
-    """A session that ``width`` threads can share without waiting or re-connecting."""
+def requests_session(
+    settings: Settings, *, width: int, adapter: Callable[..., HTTPAdapter] | None = None
+) -> requests.Session:
+    """A session that ``width`` threads can share without waiting or re-connecting.
+
+    ``adapter`` makes what carries it out, an ``Adapter`` by default.
+    """
     session = requests.Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter(context=context, width=width + CONNECTIONS))
+        session.mount(scheme, (adapter or Adapter)(context=context, width=width + CONNECTIONS))
     return session
 
 
@@ -81,7 +87,7 @@ def httpx_client(settings: Settings, *, width: int) -> httpx.Client:
     )
 
 
-class _Adapter(HTTPAdapter):
+class Adapter(HTTPAdapter):
     """Lets all connections share one TLS context.
 
     By itself requests makes one for each connection and loads the roots into it, which takes most
@@ -92,8 +98,20 @@ class _Adapter(HTTPAdapter):
         self._context = context
         super().__init__(pool_connections=8, pool_maxsize=width)
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._context, **options)
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = False, **options: Any
+    ) -> None:
+        self.poolmanager = self.pools(
+            num_pools=connections,
+            maxsize=maxsize,
+            block=block,
+            ssl_context=self._context,
+            **options,
+        )
+
+    def pools(self, **options: Any) -> PoolManager:
+        """The connections, one pool for each host."""
+        return PoolManager(**options)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         return super().proxy_manager_for(proxy, ssl_context=self._context, **options)

@@ -12,16 +12,15 @@ import structlog
 from agent_reply import AgentReply
 from agent_sessions import AgentSessions
 from answer_cache import AnswerCache
-from audio import Ffmpeg, trim
 from delivery import Delivery
 from errors import BridgeError, SendError, SendRefused, TurnSuperseded
 from inbound import Inbound, Kind
 from markup import paragraphs
-from media import Media
 from metrics import Metrics
 from narration import Narration, Narrator, Reply
 from phrases import Command, Phrases
 from prewarming import Prewarmer
+from recording import Recorder
 from settings import Settings
 from speech import Speech
 from standard_replies import StandardReplies
@@ -55,8 +54,7 @@ class Conversation:
         sessions: AgentSessions,
         answer_cache: AnswerCache,
         prewarmer: Prewarmer,
-        media: Media,
-        ffmpeg: Ffmpeg,
+        recorder: Recorder,
         speech: Speech,
         narrator: Narrator,
         phrases: Phrases,
@@ -72,8 +70,7 @@ class Conversation:
         self._sessions = sessions
         self._answer_cache = answer_cache
         self._prewarmer = prewarmer
-        self._media = media
-        self._ffmpeg = ffmpeg
+        self._recorder = recorder
         self._speech = speech
         self._narrator = narrator
         self._phrases = phrases
@@ -195,22 +192,18 @@ class Conversation:
             self._store.remember_language(sender, language)
 
     def _heard(self, message: Inbound, known: str | None) -> Question:
+        recording = self._recorder.hear(message.media_url)
+        self._log_stage("download_time", "Download", recording.download_time)
+        self._metrics.time("convert_time", recording.convert_time)
         started = time.monotonic()
-        recording = self._media.download(message.media_url)
-        downloaded = time.monotonic()
-        self._log_stage("download_time", "Download", downloaded - started)
-        pcm = self._ffmpeg.decode(recording)
-        speech = trim(pcm, longest_seconds=self._settings.VOICE_NOTE_MAX_SECONDS)
-        converted = time.monotonic()
-        self._metrics.time("convert_time", converted - downloaded)
-        transcript = self._speech.transcribe(speech)
-        transcribed = time.monotonic()
-        self._log_stage("stt_time", "STT", transcribed - converted)
+        transcript = self._speech.transcribe(recording.pcm)
+        stt_time = time.monotonic() - started
+        self._log_stage("stt_time", "STT", stt_time)
         return Question(
             text=transcript.text,
             language=transcript.language or known,
             spoken=True,
-            waited=(downloaded - started) + (transcribed - converted),
+            waited=recording.download_time + stt_time,
         )
 
     def _obey(

@@ -26,7 +26,6 @@ TALKATIVE = (
     "twilio",
     "twilio.http_client",
     "sseclient",
-    "pydub",
     "alembic",
     "procrastinate",
     "psycopg",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
+from typing import Protocol
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
@@ -28,6 +29,24 @@ TOTAL_TIMEOUT = 30.0
 CHUNK = 64 * 1024
 
 _REGIONAL_API = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com")
+
+
+class Listener(Protocol):
+    """Hears a recording while it arrives."""
+
+    def begin(self) -> None:
+        """The recording exists, and comes from its beginning; what came before is void."""
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes of it."""
+
+
+class _Nobody:
+    def begin(self) -> None:
+        """Nobody listens."""
+
+    def write(self, chunk: bytes) -> None:
+        """Nobody listens."""
 
 
 class _Anonymous(AuthBase):
@@ -62,8 +81,8 @@ class Media:
         stores = (f"{self._api.scheme}://{host}" for host in sorted(self._media_hosts))
         return [Route(self._session, each) for each in (self._api.geturl(), *stores)]
 
-    def download(self, url: str) -> bytes:
-        """The recording at ``MediaUrl0``.
+    def download(self, url: str, listener: Listener | None = None) -> bytearray:
+        """The recording at ``MediaUrl0``, which ``listener`` gets while it arrives.
 
         Tried at once, then after 0.5, 1 and 2 s on 404, 5xx or a broken connection. Raises
         ``MediaForbidden`` for an address that is not this account's, ``MediaMissing`` or
@@ -71,15 +90,17 @@ class Media:
         """
         self._check_origin(url)
         deadline = time.monotonic() + TOTAL_TIMEOUT
-        return patiently(RETRY_DELAYS)(self._fetch, url, deadline)
+        return patiently(RETRY_DELAYS)(self._fetch, url, deadline, listener or _Nobody())
 
-    def _fetch(self, url: str, deadline: float) -> bytes:
+    def _fetch(self, url: str, deadline: float, listener: Listener) -> bytearray:
         auth: AuthBase | tuple[str, str] = self._credentials
         try:
-            for _ in range(REDIRECT_LIMIT):
+            for hop in range(REDIRECT_LIMIT):
                 with self._get(url, auth) as response:
+                    if hop == 0 and response.ok:
+                        listener.begin()
                     if not response.is_redirect:
-                        return _body(response, deadline)
+                        return _body(response, deadline, listener)
                     url = self._target(url, response.headers["Location"])
                     _finish(response)
                     auth = _Anonymous()
@@ -130,7 +151,7 @@ def _parts(url: str, base: str = "") -> SplitResult:
         raise MediaForbidden("the recording's address is none") from None
 
 
-def _body(response: requests.Response, deadline: float) -> bytes:
+def _body(response: requests.Response, deadline: float, listener: Listener) -> bytearray:
     status = response.status_code
     if status == 404 or status >= 500:
         _finish(response)
@@ -140,11 +161,12 @@ def _body(response: requests.Response, deadline: float) -> bytes:
     data = bytearray()
     for chunk in _chunks(response):
         data += chunk
+        listener.write(chunk)
         if len(data) > SIZE_LIMIT:
             raise MediaTooLarge
         if time.monotonic() > deadline:
             raise MediaError(f"the recording took longer than {TOTAL_TIMEOUT:.0f} s")
-    return bytes(data)
+    return data
 
 
 def _finish(response: requests.Response) -> None:

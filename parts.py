@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from sqlalchemy import Engine
 
 from access_token import AccessToken
+from addresses import PublicAdapter
 from agent_sessions import AgentSessions
 from agentforce import Agentforce
 from answer_cache import AnswerCache
@@ -33,6 +34,7 @@ from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
 from public_questions import public_questions
+from recording import Recorder
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
@@ -310,8 +312,11 @@ class _Talk:
             sessions=base.sessions,
             answer_cache=base.answer_cache,
             prewarmer=self.prewarmer,
-            media=media,
-            ffmpeg=ffmpeg,
+            recorder=Recorder(
+                media=media,
+                ffmpeg=ffmpeg,
+                longest_seconds=settings.VOICE_NOTE_MAX_SECONDS,
+            ),
             speech=self.speech,
             narrator=Narrator(
                 speech=_voice(base, self.speech, aside),
@@ -353,8 +358,10 @@ def _voice(base: Base, speech: Speech, pool: Executor) -> Voice:
 
 
 def _media(settings: Settings) -> Media:
+    hosts = (settings.TWILIO_API_URL, *settings.TWILIO_MEDIA_HOSTS)
+    public = partial(PublicAdapter, named=hosts)
     return Media(
-        session=requests_session(settings, width=settings.TURN_THREADS),
+        session=requests_session(settings, width=settings.TURN_THREADS, adapter=public),
         api_url=settings.TWILIO_API_URL,
         account_sid=settings.TWILIO_ACCOUNT_SID,
         auth_token=settings.TWILIO_AUTH_TOKEN,

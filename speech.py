@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -132,7 +133,8 @@ class Speech:
         timeout = HEAR_TIMEOUT + int(pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND)
         answer = self._client.speech_to_text.with_raw_response.convert(
             model_id=self._settings.ELEVENLABS_STT_MODEL,
-            file=("note.pcm", pcm, "application/octet-stream"),
+            # Sent in portions; bytes would be copied again for each part that the socket takes.
+            file=("note.pcm", io.BytesIO(pcm), "application/octet-stream"),
             file_format="pcm_s16le_16",
             tag_audio_events=False,
             timestamps_granularity="none",

@@ -19,8 +19,9 @@ log = structlog.get_logger(__name__)
 # All are used each time, also while the host is busy: pools hand out the one used last, so that
 # the others idle even then.
 INTERVAL = 45.0
-# How often it is looked whether the token is due; those of an hour are for minutes before.
-TOKEN_INTERVAL = 10.0
+# How often it is looked whether the token is due, which it is for minutes before it ends; where
+# Salesforce gives none, it is asked as often.
+TOKEN_INTERVAL = 30.0
 
 Routes = Callable[[], Iterable[Route]]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import audio
+import conversion
 from audio import (
     NOTE_LIMIT,
     SAMPLE_RATE,
@@ -20,9 +20,9 @@ from audio import (
     Ffmpeg,
     opus_seconds,
     pcm_seconds,
-    sniff,
     trim,
 )
+from container import sniff
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
@@ -77,9 +77,6 @@ def test_what_phones_record_is_decoded(ffmpeg: Ffmpeg, codec: Codec, kind: str) 
 @pytest.mark.parametrize(
     "options",
     [
-        ("-f", "wav"),
-        ("-f", "matroska", "-c:a", "libopus"),
-        ("-f", "webm", "-c:a", "libopus"),
         ("-f", "ogg", "-c:a", "libopus", "-ac", "2", "-ar", "48000"),
         ("-f", "ogg", "-c:a", "libvorbis"),
         ("-f", "mp3", "-ar", "44100", "-id3v2_version", "0", "-write_xing", "0"),
@@ -88,8 +85,27 @@ def test_what_phones_record_is_decoded(ffmpeg: Ffmpeg, codec: Codec, kind: str) 
     ],
     ids=" ".join,
 )
-def test_other_containers_are_decoded(ffmpeg: Ffmpeg, options: tuple[str, ...]) -> None:
+def test_other_kinds_of_them_are_decoded(ffmpeg: Ffmpeg, options: tuple[str, ...]) -> None:
     assert is_the_tone(ffmpeg.decode(made(*options)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-f", "wav"),
+        ("-f", "matroska", "-c:a", "libopus"),
+        ("-f", "webm", "-c:a", "libopus"),
+        ("-f", "flac"),
+        ("-f", "ogg", "-c:a", "flac"),
+        ("-f", "mpegts", "-c:a", "aac"),
+    ],
+    ids=" ".join,
+)
+def test_what_whatsapp_does_not_send_is_not_let_in(
+    ffmpeg: Ffmpeg, options: tuple[str, ...]
+) -> None:
+    with pytest.raises(AudioUnreadable):
+        ffmpeg.decode(made(*options))
 
 
 def test_an_index_in_front_is_read_too(ffmpeg: Ffmpeg, codec: Codec, tmp_path: Path) -> None:
@@ -151,8 +167,6 @@ def test_hostile_bytes_are_unreadable(ffmpeg: Ffmpeg, hostile: bytes) -> None:
         (b"#!AMR-WB\n", "amr", False),
         (b"\0\0\0\x20ftypisom", "mov", True),
         (b"\0\0\0\x203ftyp3gp4"[:4] + b"ftyp3gp4", "mov", True),
-        (b"RIFF\0\0\0\0WAVEfmt ", "wav", False),
-        (b"\x1aE\xdf\xa3", "matroska", False),
         (b"\xff\xf1P", "aac", False),
         (b"\xff\xf9P", "aac", False),
         (b"\xff\xfb\x90", "mp3", False),
@@ -169,7 +183,7 @@ def test_the_bytes_tell_the_container(data: bytes, demuxer: str, seeks: bool) ->
 @given(st.binary(max_size=64))
 def test_any_bytes_can_be_sniffed(data: bytes) -> None:
     found = sniff(data)
-    assert found is None or found.demuxer in {"ogg", "amr", "mov", "wav", "matroska", "aac", "mp3"}
+    assert found is None or found.demuxer in {"ogg", "amr", "mov", "aac", "mp3"}
 
 
 @given(data=st.data())
@@ -195,7 +209,7 @@ def test_a_conversion_that_hangs_is_ended(
     stuck = tmp_path / "ffmpeg"
     stuck.write_text("#!/bin/sh\nexec sleep 60\n")
     stuck.chmod(0o755)
-    monkeypatch.setattr(audio, "FFMPEG_TIMEOUT", 0.05)
+    monkeypatch.setattr(conversion, "TIMEOUT", 0.05)
     with pytest.raises(AudioUnreadable, match="too long"):
         Ffmpeg(path=str(stuck), longest_seconds=1).decode(codec.note(TONE))
 
@@ -260,7 +274,10 @@ def test_half_a_sample_at_the_end_does_no_harm() -> None:
 def test_pieces_are_joined_into_one_link(
     ffmpeg: Ffmpeg, codec: Codec, lengths: tuple[float, ...]
 ) -> None:
-    """Every piece is heard, in order, and the length is the sum of theirs."""
+    """Every piece is heard, in order, and the length is the sum of theirs.
+
+    The encoder's 6.5 ms at the beginning and up to 20 ms at the end of each cannot be cut out.
+    """
     tones = [300 + 100 * number for number in range(len(lengths))]
     pieces = [
         codec.encode(Sound(hum(tone, length), SAMPLE_RATE), "opus_48000_32")
@@ -270,8 +287,8 @@ def test_pieces_are_joined_into_one_link(
     with pytest.raises(NotAVoiceNote):
         read_voice_note(b"".join(pieces))
     total = sum(opus_seconds(piece) for piece in pieces)
-    assert read_voice_note(joined).seconds == pytest.approx(total, abs=0.05)
-    assert opus_seconds(joined) == pytest.approx(total, abs=0.05)
+    assert total <= opus_seconds(joined) < total + 0.03 * len(pieces)
+    assert read_voice_note(joined).seconds == pytest.approx(pcm_seconds(codec.decode(joined)))
     assert pitches(codec.decode(joined)) == [pytest.approx(tone, abs=3) for tone in tones]
 
 
@@ -285,7 +302,7 @@ def test_pieces_that_are_no_audio_are_unreadable(ffmpeg: Ffmpeg, codec: Codec) -
         ffmpeg.join([b"<html>", codec.note(TONE)])
 
 
-@pytest.mark.parametrize("kind", ["mp3_44100_128", "opus_48000_64", "wav_16000"])
+@pytest.mark.parametrize("kind", ["mp3_44100_128", "opus_48000_64"])
 def test_any_audio_becomes_a_voice_note(ffmpeg: Ffmpeg, codec: Codec, kind: str) -> None:
     note = ffmpeg.encode_note(codec.encode(Sound(TONE, SAMPLE_RATE), kind))
     assert read_voice_note(note).seconds == pytest.approx(pcm_seconds(TONE), abs=0.1)

@@ -1,0 +1,168 @@
+"""One run of ffmpeg: a process with limits of its own, fed by a pipe or a file, heard in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, cast
+
+from errors import AudioError, AudioUnreadable
+
+# The most that 5 minutes of sound take is 4 s of CPU, to encode them, and any run 72 MB that it
+# may write to, mostly stacks of its threads; what takes this much is an attack.
+CPU_SECONDS = 10
+DATA_BYTES = 192 * 1024 * 1024
+OPEN_FILES = 64
+TIMEOUT = 30.0
+_KEPT_COMPLAINT = 4096
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run; ``code`` is negative where a signal ended it."""
+
+    code: int
+    output: bytes
+    complaint: str
+
+
+class Conversion:
+    """A running ffmpeg. As a context manager it leaves no process, descriptor or file behind.
+
+    It reads ``source``, or what it is fed. More than ``largest`` bytes of output end it.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        largest: int,
+        source: IO[bytes] | None = None,
+        descriptors: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._output: IO[bytes] = os.fdopen(os.memfd_create("audio"), "w+b", buffering=0)
+        try:
+            self._process = subprocess.Popen(
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE if source is None else source,
+                stdout=self._output,
+                stderr=subprocess.PIPE,
+                pass_fds=descriptors,
+                env=environment,
+                # Killed with whatever it may start, and not by what ends us.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._output.close()
+            raise AudioError(f"ffmpeg cannot be run: {error}") from error
+        self._stderr = cast(IO[bytes], self._process.stderr)
+        self._pending = bytearray()
+        # Open for as long as there may be more to feed.
+        self._stdin = self._process.stdin
+        if self._stdin:
+            os.set_blocking(self._stdin.fileno(), False)
+        _limit(self._process.pid, largest)
+
+    def __enter__(self) -> Conversion:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def feed(self, data: bytes) -> None:
+        """Hand over what came in, without waiting for ffmpeg to take it."""
+        if self._stdin:
+            self._pending += data
+            self._push(self._stdin)
+
+    def result(self) -> Result:
+        """What it made of its input, once that is complete. Raises ``AudioUnreadable``."""
+        complaint = self._see_out(time.monotonic() + TIMEOUT)
+        code = self._end()
+        self._output.seek(0)
+        return Result(code, self._output.read(), complaint.decode(errors="replace").strip())
+
+    def close(self) -> None:
+        """End it, wherever it is."""
+        self._end()
+        self._hang_up()
+        self._stderr.close()
+        self._output.close()
+
+    def _push(self, stdin: IO[bytes]) -> None:
+        """Write as much as the pipe takes."""
+        try:
+            while self._pending:
+                written = os.write(stdin.fileno(), self._pending)
+                del self._pending[:written]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            # It has heard enough, or has failed; its result says which.
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._stdin:
+            self._stdin.close()
+        self._stdin = None
+        self._pending.clear()
+
+    def _see_out(self, deadline: float) -> bytes:
+        """Feed the rest and wait for the end, at which its standard error closes."""
+        complaint = b""
+        while ready := self._ready(deadline):
+            if self._stderr.fileno() in ready:
+                said = os.read(self._stderr.fileno(), _KEPT_COMPLAINT)
+                if not said:
+                    return complaint
+                complaint = (complaint + said)[-_KEPT_COMPLAINT:]
+            if self._stdin:
+                self._push(self._stdin)
+        raise AudioUnreadable("ffmpeg took too long")
+
+    def _ready(self, deadline: float) -> list[int]:
+        """Which of its ends can be read or written to; none where the time is up."""
+        poll = select.poll()
+        poll.register(self._stderr, select.POLLIN)
+        if not self._pending:
+            self._hang_up()
+        elif self._stdin:
+            poll.register(self._stdin, select.POLLOUT)
+        return [number for number, _ in poll.poll(max(deadline - time.monotonic(), 0) * 1000)]
+
+    def _end(self) -> int:
+        """Its exit status. One that is exiting already keeps its own when it is killed."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
+
+
+def _limit(process: int, largest: int) -> None:
+    """What it may take; set from outside, for forking with threads around allows no own code."""
+    limits = {
+        resource.RLIMIT_CPU: CPU_SECONDS,
+        resource.RLIMIT_DATA: DATA_BYTES,
+        resource.RLIMIT_FSIZE: largest,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+        resource.RLIMIT_CORE: 0,
+    }
+    for limit, most in limits.items():
+        # It may have ended, or be under a tighter limit that only root could lift.
+        with contextlib.suppress(OSError, ValueError):
+            resource.prlimit(process, limit, (most, most))

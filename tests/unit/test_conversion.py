@@ -1,0 +1,209 @@
+"""One run of a program in ffmpeg's place: its limits, and what is left of it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import imageio_ffmpeg
+import psutil
+import pytest
+
+import conversion
+from audio import Ffmpeg, in_memory
+from conversion import Conversion, Result
+from errors import AudioError, AudioUnreadable
+
+MEGABYTE = 1024 * 1024
+PATIENCE = 30.0
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing() -> Iterator[None]:
+    """Whatever a test does, no descriptor and no child, not even a dead one, stays behind."""
+    us = psutil.Process()
+    descriptors, children = us.num_fds(), set(us.children())
+    yield
+    assert us.num_fds() == descriptors
+    assert set(us.children()) <= children
+
+
+def shell(script: str, **options: object) -> Conversion:
+    command = ["/bin/sh", "-c", script]
+    return Conversion(command, **({"largest": MEGABYTE} | options))  # type: ignore[arg-type]
+
+
+def python(program: str, **options: object) -> Conversion:
+    command = [sys.executable, "-c", program]
+    return Conversion(command, **({"largest": MEGABYTE} | options))  # type: ignore[arg-type]
+
+
+def finished(running: Conversion) -> Result:
+    with running:
+        return running.result()
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    """Ended, or nobody's child any more and about to be buried by init."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_what_it_reads_writes_and_says_is_had() -> None:
+    with in_memory([b"abc"]) as (source,):
+        result = finished(shell("cat; echo 'not so good' >&2; exit 3", source=source))
+    assert result == Result(3, b"abc", "not so good")
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 3 * MEGABYTE])
+def test_what_it_is_fed_it_gets(size: int) -> None:
+    """However large, and in whatever portions."""
+    data = os.urandom(size)
+    with shell("cat", largest=4 * MEGABYTE) as running:
+        for at in range(0, size, 100_000):
+            running.feed(data[at : at + 100_000])
+        assert running.result().output == data
+
+
+def test_feeding_does_not_wait_for_it() -> None:
+    with shell("exec sleep 600") as running:
+        running.feed(bytes(8 * MEGABYTE))
+
+
+def test_one_that_stops_reading_is_fed_no_more() -> None:
+    with shell("head -c 3; exec 0<&-; echo enough >&2") as running:
+        running.feed(b"abc")
+        for _ in range(20):
+            running.feed(bytes(MEGABYTE))
+        assert running.result() == Result(0, b"abc", "enough")
+
+
+def test_one_that_ended_is_fed_no_more() -> None:
+    with shell("exit 7") as running:
+        until(lambda: psutil.Process(running._process.pid).status() == psutil.STATUS_ZOMBIE)
+        for _ in range(3):
+            running.feed(bytes(MEGABYTE))
+        assert running.result().code == 7
+
+
+def test_many_complaints_do_not_stop_it() -> None:
+    """More than a pipe holds; the end of them is kept."""
+    script = "i=0; while [ $i -lt 30000 ]; do echo complaint $i >&2; i=$((i+1)); done; echo done"
+    result = finished(shell(script))
+    assert (result.code, result.output) == (0, b"done\n")
+    assert result.complaint.endswith("complaint 29999")
+    assert len(result.complaint) <= 4096
+
+
+def test_its_own_exit_status_is_told_apart_from_being_killed() -> None:
+    """It is killed at its end to be sure of its children; that must not win."""
+    for _ in range(50):
+        assert finished(shell("exit 5")).code == 5
+
+
+def test_one_that_hangs_is_killed_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversion, "TIMEOUT", 0.01)
+    note = tmp_path / "child"
+    with shell(f"sleep 600 & echo $! > {note}; wait") as running:
+        until(lambda: note.exists() and note.read_text().endswith("\n"))
+        with pytest.raises(AudioUnreadable, match="too long"):
+            running.result()
+    until(lambda: is_gone(int(note.read_text())))
+
+
+def test_a_child_that_hides_is_killed_too(tmp_path: Path) -> None:
+    """It has given up all that would tell us of it, and its parent ends well."""
+    note = tmp_path / "child"
+    script = f"sleep 600 <&- >&- 2>&- & echo $! > {note}; cat"
+    assert finished(shell(script)).code == 0
+    until(lambda: is_gone(int(note.read_text())))
+
+
+def test_leaving_it_ends_it() -> None:
+    with pytest.raises(KeyboardInterrupt), shell("exec sleep 600") as running:
+        pid = running._process.pid
+        raise KeyboardInterrupt
+    assert not psutil.pid_exists(pid)
+
+
+def test_it_survives_what_ends_us() -> None:
+    """A signal to our group, such as Ctrl-C, does not end conversions of turns that finish."""
+    with shell("exec sleep 600") as running:
+        assert os.getpgid(running._process.pid) != os.getpgid(0)
+        assert os.getsid(running._process.pid) != os.getsid(0)
+
+
+def test_output_is_limited() -> None:
+    result = finished(shell("exec head -c 2000000 /dev/zero"))
+    assert (result.code, len(result.output)) == (-signal.SIGXFSZ, MEGABYTE)
+
+
+def test_cpu_time_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "CPU_SECONDS", 1)
+    assert finished(shell("while :; do :; done")).code == -signal.SIGKILL
+
+
+def test_memory_is_limited() -> None:
+    program = f"import sys; sys.stdin.read(); bytearray({conversion.DATA_BYTES} + 1)"
+    result = finished(python(program))
+    assert result.code == 1
+    assert result.complaint.endswith("MemoryError")
+
+
+def test_open_files_are_limited() -> None:
+    program = "import os, sys; sys.stdin.read(); [os.dup(0) for _ in range(100)]"
+    assert "Too many open files" in finished(python(program)).complaint
+
+
+def test_a_tighter_limit_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the machine's own limits are lower, raising them fails, and nothing else does."""
+    calls: list[int] = []
+
+    def refusing(process: int, limit: int, most: tuple[int, int]) -> None:
+        calls.append(limit)
+        raise PermissionError
+
+    monkeypatch.setattr(resource, "prlimit", refusing)
+    assert finished(shell("echo fine")).output == b"fine\n"
+    assert len(calls) == 5
+
+
+def test_a_missing_program_is_an_audio_error() -> None:
+    with pytest.raises(AudioError, match="cannot be run"):
+        Conversion(["/nowhere/ffmpeg"], largest=1)
+
+
+def wrapper(folder: Path, script: str) -> str:
+    program = folder / "ffmpeg"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_the_wheels_ffmpeg_is_told_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
+    tell = wrapper(tmp_path, 'echo "token:$TWILIO_AUTH_TOKEN" >&2; exit 1')
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: tell)
+    with pytest.raises(AudioUnreadable, match=r"token:$"):
+        Ffmpeg(longest_seconds=1).decode(b"ID3")
+    # An operator's own may need LD_LIBRARY_PATH.
+    with pytest.raises(AudioUnreadable, match="token:secret"):
+        Ffmpeg(path=tell, longest_seconds=1).decode(b"ID3")

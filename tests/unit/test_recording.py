@@ -1,0 +1,254 @@
+"""Recordings converted while they come from the stand-in for Twilio and its CDN."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import imageio_ffmpeg
+import psutil
+import pytest
+import requests
+
+import media as media_module
+from audio import STREAMS_AT_ONCE, Ffmpeg, trim
+from errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
+from media import Media
+from recording import Recorder
+from sandbox import CREDENTIALS, Sandbox
+from sandbox.faults import Fault
+from sandbox.speech.codec import Codec
+from sandbox.speech.fixture import FixtureSpeech
+from sandbox.speech.hum import hum, noise, silence
+from sandbox.twilio.media import Ready
+
+USER = "whatsapp:+14155550100"
+LONGEST = 10.0
+TONE = silence(0.5) + hum(440, 1.5)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Sandbox]:
+    with Sandbox(speech=FixtureSpeech()) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(started: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    started.ledger.clear()
+    started.faults.clear()
+    monkeypatch.setattr(media_module, "RETRY_DELAYS", (0.0, 0.0, 0.0))
+    return started
+
+
+@pytest.fixture
+def media(sandbox: Sandbox) -> Iterator[Media]:
+    with requests.Session() as session:
+        yield Media(
+            session=session,
+            api_url=sandbox.twilio.url,
+            account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
+            auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
+            media_hosts=(sandbox.twilio.cdn.host,),
+        )
+
+
+class Counted(Ffmpeg):
+    """Counts recordings that were converted behind their download."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(longest_seconds=LONGEST, **options)  # type: ignore[arg-type]
+        self.behind = 0
+
+    def decode(self, data: bytes | bytearray) -> bytes:
+        self.behind += 1
+        return super().decode(data)
+
+
+@pytest.fixture
+def ffmpeg() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+def recorder(media: Media, ffmpeg: Counted) -> Iterator[Recorder]:
+    """Leaves no child and no place behind, whatever is heard."""
+    children = set(psutil.Process().children())
+    yield Recorder(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
+    assert set(psutil.Process().children()) <= children
+    streams = [ffmpeg.open_stream() for _ in range(STREAMS_AT_ONCE)]
+    assert all(streams)
+    for stream in streams:
+        assert stream
+        stream.close()
+
+
+def recorded(sandbox: Sandbox, audio: bytes, missing: int = 0) -> str:
+    return sandbox.twilio.forms.voice(USER, audio, ready=Ready(calls=missing))["MediaUrl0"]
+
+
+def fail(sandbox: Sandbox, call: str, kind: str, times: int | None = 1) -> None:
+    sandbox.faults.add(Fault("twilio", call, kind, times=times, seconds=0.0))  # type: ignore[arg-type]
+
+
+def test_a_voice_note_is_converted_by_the_end_of_its_download(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, ffmpeg: Counted
+) -> None:
+    """As it would be behind it, to the sample, and without converting again."""
+    note = codec.note(TONE)
+    recording = recorder.hear(recorded(sandbox, note))
+    assert ffmpeg.behind == 0
+    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+    assert recording.download_time > 0
+    assert recording.convert_time > 0
+
+
+def test_the_decoder_starts_before_the_cdn_is_asked(
+    sandbox: Sandbox, codec: Codec, media: Media
+) -> None:
+    asked: list[list[str]] = []
+
+    class Listener:
+        def begin(self) -> None:
+            asked.append([call.name for call in sandbox.ledger.calls("twilio")])
+
+        def write(self, chunk: bytes) -> None:
+            assert asked
+
+    media.download(recorded(sandbox, codec.note(TONE), missing=1), Listener())
+    assert asked == [["media", "media"]]
+
+
+@pytest.mark.parametrize("kind", ["m4a", "aac", "mp3", "amr"])
+def test_other_recordings_are_converted_behind_their_download(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, ffmpeg: Counted, kind: str
+) -> None:
+    note = codec.note(TONE, kind)
+    recording = recorder.hear(recorded(sandbox, note))
+    assert ffmpeg.behind == 1
+    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+
+
+def test_what_does_not_begin_as_ogg_is_not_heard_as_ogg(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, ffmpeg: Counted
+) -> None:
+    """A decoder that listens would find the note that hides behind the MP3."""
+    both = codec.note(TONE, "mp3") + codec.note(hum(880, 3.0))
+    recording = recorder.hear(recorded(sandbox, both))
+    assert ffmpeg.behind == 1
+    assert recording.pcm == trim(ffmpeg.decode(both), longest_seconds=LONGEST)
+
+
+def test_a_recording_that_comes_byte_by_byte_is_converted_all_the_same(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, ffmpeg: Counted
+) -> None:
+    fail(sandbox, "media_cdn", "trickle")
+    note = codec.note(hum(440, 0.5))
+    recording = recorder.hear(recorded(sandbox, note))
+    assert ffmpeg.behind == 0
+    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+
+
+@pytest.mark.parametrize("kind", ["cut", "reset", "vanish"])
+@pytest.mark.parametrize("call", ["media", "media_cdn"])
+def test_a_new_try_begins_anew(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, ffmpeg: Counted, call: str, kind: str
+) -> None:
+    """What a try that broke off brought is not heard twice."""
+    fail(sandbox, call, kind, times=2)
+    note = codec.note(TONE)
+    recording = recorder.hear(recorded(sandbox, note, missing=1))
+    assert ffmpeg.behind == 0
+    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+
+
+def test_a_download_that_fails_leaves_nothing_running(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder
+) -> None:
+    """More often than there are places; the fixture looks what is left."""
+    fail(sandbox, "media_cdn", "cut", times=None)
+    for _ in range(STREAMS_AT_ONCE + 1):
+        with pytest.raises(MediaError):
+            recorder.hear(recorded(sandbox, codec.note(TONE)))
+
+
+def test_where_all_decoders_listen_it_is_converted_behind(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, ffmpeg: Counted
+) -> None:
+    """Stalled downloads hold places of their own: complete recordings wait for none of them."""
+    stalled = [ffmpeg.open_stream() for _ in range(STREAMS_AT_ONCE)]
+    assert ffmpeg.open_stream() is None
+    recording = recorder.hear(recorded(sandbox, codec.note(TONE)))
+    assert ffmpeg.behind == 1
+    assert recording.pcm
+    for stream in stalled:
+        assert stream
+        stream.close()
+
+
+def test_many_at_once_are_all_heard(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, ffmpeg: Counted
+) -> None:
+    note = codec.note(TONE)
+    urls = [recorded(sandbox, note) for _ in range(3 * STREAMS_AT_ONCE)]
+    heard: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda url=url: heard.append(recorder.hear(url).pcm))
+        for url in urls
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heard == [trim(ffmpeg.decode(note), longest_seconds=LONGEST)] * len(urls)
+
+
+def test_a_broken_decoder_breaks_no_download(
+    sandbox: Sandbox, codec: Codec, media: Media, tmp_path: Path
+) -> None:
+    """One that cannot listen is asked again behind the download, and may fail there."""
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    for path in (str(broken), "/nowhere/ffmpeg"):
+        ffmpeg = Counted(path=path)
+        recorder = Recorder(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
+        with pytest.raises(BridgeError) as caught:
+            recorder.hear(recorded(sandbox, codec.note(TONE)))
+        assert caught.value.phrase == "audio_unreadable"
+        assert ffmpeg.behind == 1
+
+
+def test_sound_that_is_broken_within_is_heard_around_the_break(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, ffmpeg: Counted
+) -> None:
+    """The decoder that listens may end at a break, so it is not believed."""
+    note = bytearray(codec.note(hum(440, 4.0)))
+    note[len(note) // 2] ^= 0xFF
+    recording = recorder.hear(recorded(sandbox, bytes(note)))
+    assert ffmpeg.behind == 1
+    assert len(recording.pcm) > 32_000
+
+
+@pytest.mark.parametrize(
+    ("pcm", "error"),
+    [(silence(2.0), AudioSilent), (noise(LONGEST + 5), AudioTooLong)],
+    ids=["silent", "long"],
+)
+def test_it_is_judged_before_it_costs(
+    sandbox: Sandbox, codec: Codec, recorder: Recorder, pcm: bytes, error: type[BridgeError]
+) -> None:
+    with pytest.raises(error):
+        recorder.hear(recorded(sandbox, codec.note(pcm)))
+
+
+@pytest.mark.parametrize("audio", [b"", b"O", b"OggS" + bytes(20), b"<html>" + bytes(100)])
+def test_what_is_no_audio_is_unreadable(sandbox: Sandbox, recorder: Recorder, audio: bytes) -> None:
+    with pytest.raises(AudioUnreadable):
+        recorder.hear(recorded(sandbox, audio))
