@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from agent_reply import AgentReply
 from agent_sessions import AgentSessions
+from answer_cache import AnswerCache
 from delivery import Delivery
 from errors import BridgeError, SendError, SendRefused, TurnSuperseded
 from inbound import Inbound, Kind
@@ -50,6 +52,7 @@ class Conversation:
         whatsapp: WhatsApp,
         delivery: Delivery,
         sessions: AgentSessions,
+        answer_cache: AnswerCache,
         prewarmer: Prewarmer,
         recorder: Recorder,
         speech: Speech,
@@ -65,6 +68,7 @@ class Conversation:
         self._whatsapp = whatsapp
         self._delivery = delivery
         self._sessions = sessions
+        self._answer_cache = answer_cache
         self._prewarmer = prewarmer
         self._recorder = recorder
         self._speech = speech
@@ -151,7 +155,8 @@ class Conversation:
         # Fails here with what kept the session from starting.
         agent_session = session.result()
         narration = self._narrator.begin(question.language) if aloud else None
-        reply = self._asked(message.sender, agent_session, question.text, narration)
+        ask = partial(self._asked, message.sender, agent_session, question.text, narration)
+        reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
         waited = question.waited + time.monotonic() - ready
         answer = self._worded(question, reply, aloud=aloud, waited=waited)
         if narration:

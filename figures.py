@@ -26,6 +26,7 @@ STAGES = (
     "send_time",
     "voice_reply_time",
     "overhead_time",
+    "answer_cache_age",
 )
 
 COUNTERS = (
@@ -51,7 +52,12 @@ COUNTERS = (
     "tokens_fetched",
     "still_working_sent",
     "speech_characters",
+    "speech_characters_saved",
     "speech_characters_discarded",
+    "speech_cache_hits",
+    "speech_cache_misses",
+    "answer_cache_hits",
+    "answer_cache_misses",
     "typing_failed",
     "signatures_rejected",
 )

@@ -75,6 +75,8 @@ agent_sessions = Table(
     Column("sender", Text, primary_key=True),
     Column("session_id", Text, nullable=False),
     Column("used_at", Float, nullable=False),
+    # Nothing, only what is public, or anything else too: see store.py.
+    Column("asked", String(8), nullable=False, server_default="personal"),
 )
 
 preferences = Table(
@@ -93,6 +95,24 @@ voice_notes = Table(
     Column("audio", LargeBinary, nullable=False),
     Column("media_type", String(16), nullable=False, server_default="audio/ogg"),
     Column("expires_at", Float, nullable=False, index=True),
+)
+
+# Keys are hashes of what was spoken, or asked, and of how.
+spoken_pieces = Table(
+    "spoken_pieces",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("audio", LargeBinary, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("used_at", Float, nullable=False),
+)
+
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("kept_at", Float, nullable=False),
 )
 
 # What one process at a time may do, until when.

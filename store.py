@@ -34,6 +34,9 @@ StoreError = SQLAlchemyError
 WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
 UNFINISHED = (WAITING, RUNNING)
 
+# What has been asked in a session so far.
+NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
+
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
 
@@ -118,11 +121,14 @@ class Store:
     """Thread-safe. What a method wrote is on disk when it returns.
 
     What is written about a turn raises ``TurnSuperseded`` where another process has begun it since.
+    ``notes_asked`` is whether ``note_asked`` is told of every question; where it is not, all
+    sessions count as personal.
     """
 
-    def __init__(self, *, engine: Engine, note_lifetime: float) -> None:
+    def __init__(self, *, engine: Engine, note_lifetime: float, notes_asked: bool = False) -> None:
         self._engine = engine
         self._note_lifetime = note_lifetime
+        self._notes_asked = notes_asked
         self._upsert = upsert_of(engine)
 
     def admit(
@@ -267,15 +273,35 @@ class Store:
         return AgentSession(row.session_id, row.used_at) if row else None
 
     def save_session(self, sender: str, session: AgentSession) -> None:
-        self._put(agent_sessions, sender, session_id=session.id, used_at=session.used_at)
+        """Keep a new session, in which nothing has been asked yet."""
+        asked = NOTHING if self._notes_asked else PERSONAL
+        self._put(
+            agent_sessions, sender, session_id=session.id, used_at=session.used_at, asked=asked
+        )
+
+    def asked(self, sender: str) -> str:
+        """What has been asked in the sender's session; ``PERSONAL`` where there is none."""
+        row = self._find(agent_sessions, sender)
+        return row.asked if row else PERSONAL
+
+    def note_asked(self, sender: str, what: str) -> None:
+        """Note what is asked in the sender's session; one that is personal stays so."""
+        lesser = (NOTHING,) if what == PUBLIC else (NOTHING, PUBLIC)
+        ours = (agent_sessions.c.sender == sender) & agent_sessions.c.asked.in_(lesser)
+        with self._engine.begin() as connection:
+            connection.execute(update(agent_sessions).where(ours).values(asked=what))
 
     def use_session(self, sender: str, session: AgentSession) -> None:
         """Note that it is used now, unless the sender has another one, or none, by now."""
+        values: dict[str, object] = {"used_at": time.time()}
+        if not self._notes_asked:
+            # It may have begun in a process that notes what is asked; we ask anything in it.
+            values["asked"] = PERSONAL
         with self._engine.begin() as connection:
             connection.execute(
                 update(agent_sessions)
                 .where(agent_sessions.c.sender == sender, agent_sessions.c.session_id == session.id)
-                .values(used_at=time.time())
+                .values(values)
             )
 
     def drop_session(

@@ -19,6 +19,9 @@ from inbound import Inbound, Kind
 from schema import voice_notes
 from store import (
     DONE,
+    NOTHING,
+    PERSONAL,
+    PUBLIC,
     SET_ASIDE,
     AgentSession,
     Answer,
@@ -194,6 +197,21 @@ def test_sessions_are_kept_replaced_and_dropped(store: Store, reopen: Callable[[
     assert store.drop_session("ana") == second
     assert store.session("ana") is store.drop_session("ana") is None
     assert store.session("ben") == second
+
+
+def test_what_was_asked_in_a_session_is_never_taken_back(
+    engine: Engine, clock: Clock, reopen: Callable[[], Store]
+) -> None:
+    store = Store(engine=engine, note_lifetime=60, notes_asked=True)
+    store.note_asked("ana", PUBLIC)
+    store.save_session("ana", AgentSession("a", 1))
+    store.save_session("ben", AgentSession("b", 1))
+    seen = [store.asked("ana")]
+    for what in (PUBLIC, PERSONAL, PUBLIC):
+        store.note_asked("ana", what)
+        seen.append(reopen().asked("ana"))
+    assert seen == [NOTHING, PUBLIC, PERSONAL, PERSONAL]
+    assert store.asked("ben") == NOTHING
 
 
 def test_a_session_is_dropped_by_one_of_many_threads(store: Store) -> None:
