@@ -232,9 +232,9 @@ def test_preferences_are_remembered_side_by_side(store: Store, reopen: Callable[
     assert store.preferences("ana") == Preferences(voice=None, language=None)
     store.prefer_voice("ana", False)
     store.remember_language("ana", "ar")
-    assert store.preferences("ana") == Preferences(voice=False, language="ar")
+    assert store.preferences("ana") == Preferences(voice=False, language="ar", used_at=START)
     store.prefer_voice("ana", True)
-    assert reopen().preferences("ana") == Preferences(voice=True, language="ar")
+    assert reopen().preferences("ana") == Preferences(True, "ar", START)
     assert store.preferences("ben") == Preferences()
 
 
