@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine
 from sqlalchemy import event as sql_event
 
 import runner
@@ -58,6 +59,7 @@ class World:
         self.ends: Counter[str] = Counter()
         self.told: set[str] = set()
         self.order: defaultdict[str, list[str]] = defaultdict(list)
+        self.claims: set[str | None] = set()
         self.running: Counter[str] = Counter()
         self.broken: list[str] = []
         # Makes the file.
@@ -68,12 +70,23 @@ class World:
         with closing(sqlite3.connect(Path(self.folder, FILE_NAME), timeout=PATIENCE)) as file:
             return file.execute(f"SELECT {columns} FROM turns WHERE {where} ORDER BY id").fetchall()
 
+    def start(self, turn: Turn) -> None:
+        """Count a start once, however often its steps are tried."""
+        with self.lock:
+            if turn.claim not in self.claims:
+                self.claims.add(turn.claim)
+                self.starts[turn.message.sid] += 1
+
+    def take_back(self, turn: Turn) -> None:
+        with self.lock:
+            self.starts[turn.message.sid] -= 1
+
     def enter(self, turn: Turn) -> None:
         """A turn begins; nobody may have finished it, and nothing older may be open."""
+        self.start(turn)
         sid, sender = turn.message.sid, turn.message.sender
         open_ = self.rows("message_sid", f"sender = '{sender}' AND state IN ('waiting', 'running')")
         with self.lock:
-            self.starts[sid] += 1
             self.running[sender] += 1
             if self.running[sender] > 1:
                 self.broken.append(f"{sender} has two turns at once")
@@ -98,6 +111,18 @@ class World:
             self.running[turn.message.sender] -= 1
 
 
+class Forgiving(Store):
+    """Tells the world of starts that are taken back."""
+
+    def __init__(self, world: World, engine: Engine) -> None:
+        super().__init__(engine=engine, note_lifetime=1)
+        self._world = world
+
+    def forgive(self, turn: Turn) -> None:
+        super().forgive(turn)
+        self._world.take_back(turn)
+
+
 class Process:
     """One life of the service; ``fuse`` is how many steps it has left, ``None`` for ever."""
 
@@ -113,7 +138,7 @@ class Process:
         # Whatever reaches the file is a step: a statement, and the commit that makes it last.
         sql_event.listen(self._engine, "before_cursor_execute", lambda *_: self._step())
         sql_event.listen(self._engine, "commit", lambda *_: self._step())
-        self.store = Store(engine=self._engine, note_lifetime=1)
+        self.store = Forgiving(world, self._engine)
         self._pool = ThreadPoolExecutor(threads)
         self._suspects = ThreadPoolExecutor(1)
         replies = StandardReplies(phrases=PHRASES, store=self.store)
@@ -166,6 +191,7 @@ class Process:
             self._failures = times
 
     def answer(self, turn: Turn) -> None:
+        self._world.start(turn)
         with self._lock:
             self._failures -= 1
             if self._failures >= 0:
@@ -300,7 +326,7 @@ def check(world: World) -> None:
     aside = {sid for sid, _, state, _ in rows if state == "set aside"}
     assert ended | aside == {sid for sid, *_ in rows}
     # A start is counted once it happens, and only then.
-    assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(world.starts)
+    assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(+world.starts)
     # Whatever is done reached the sender; whoever is set aside was told, or died in being told.
     assert ended <= set(world.ends)
     assert all(world.starts[sid] == ATTEMPTS + 1 for sid in aside)
