@@ -47,9 +47,7 @@ class Observed:
 
     def all_done(self) -> bool:
         """Whether everybody has got as much as is to come."""
-        messages = self.site.sandbox.twilio.messages()
-        delivered = sum(message.status == "delivered" for message in messages)
-        return delivered >= len(self.site.users) * (2 if self.notes else 1)
+        return len(self._delivered()) >= len(self.site.users) * (2 if self.notes else 1)
 
     def times(self) -> list[Times]:
         """Of the turns that were answered as they should be."""
@@ -94,10 +92,15 @@ class Observed:
         answers: dict[str, tuple[list[Outbound], list[Outbound]]] = {
             user: ([], []) for user in self.site.users
         }
-        for message in self.site.sandbox.twilio.messages():
-            if message.status == "delivered":
-                answers[message.to][message.media_url is not None].append(message)
+        for message in self._delivered():
+            answers[message.to][message.media_url is not None].append(message)
         return answers.values()
+
+    def _delivered(self) -> list[Outbound]:
+        """Not what comes late to somebody who wrote before."""
+        users = set(self.site.users)
+        messages = self.site.sandbox.twilio.messages()
+        return [each for each in messages if each.status == "delivered" and each.to in users]
 
 
 def _end(call: Call) -> float:
