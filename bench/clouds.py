@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,8 @@ def paced_clouds() -> Iterator[Sandbox]:
     """As fast as they can until ``set_pace``; each question is new to the bridge."""
     with Sandbox(speech=NewQuestions(), helpdesk_file=ANSWERS) as sandbox:
         yield _unlimited(sandbox)
+        # What a bot was sending when it was killed is taken yet.
+        time.sleep(2 * sandbox.twilio.pace.send)
 
 
 def last_sentence() -> int:

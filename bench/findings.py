@@ -79,12 +79,16 @@ class Bot:
 
 @dataclass(frozen=True)
 class Findings:
-    """All of it; ``acknowledgements`` are the bridge's by webhooks a second."""
+    """All of it; ``acknowledgements`` are the bridge's by webhooks a second.
+
+    ``load`` is the machine's load average of the minute before.
+    """
 
     limit: Limit
     bridge: Bot
     sequential: Bot
     acknowledgements: Mapping[int, Answers]
+    load: float = 0.0
 
     @property
     def held(self) -> int:
