@@ -10,7 +10,8 @@ CHECKED := ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy .
 COMPILE := $(PY) -m piptools compile --quiet --strip-extras --no-header --annotation-style=line \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-STEPS := $(if $(filter test check pins,$(MAKECMDGOALS)),5,4)
+WRITING := $(filter-out 0,$(WRITE))
+STEPS := $(if $(WRITING)$(filter test check pins,$(MAKECMDGOALS)),5,4)
 count = $$(grep -c '==' $(1))
 
 # $(call step,number,text,command): one line and the time; what the command says goes to the log.
@@ -20,7 +21,7 @@ if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; tou
 else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
 endef
 
-.PHONY: help setup demo test soak scaling check pins clean
+.PHONY: help setup demo test soak scaling bench check pins clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,9 @@ check: $(VENV)/.dev ## formatting, lint and types
 
 scaling: $(VENV)/.sandbox ## measure the numbers of docs/scaling.md (15 min); QUICK=1 only tries it
 	@$(PY) -m bench.scaling $(if $(filter-out 0,$(QUICK)),--quick)
+
+bench: $(VENV)/$(if $(WRITING),.dev,.sandbox) ## measure docs/performance.md (8 min); QUICK=1 takes a minute, WRITE=1 writes it
+	@$(PY) -m bench.performance $(if $(filter-out 0,$(QUICK)),--quick) $(if $(WRITING),--out docs)
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
 	@$(COMPILE) $(ARGS) requirements.in -o requirements.txt

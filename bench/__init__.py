@@ -1,1 +1,1 @@
-"""What docs/scaling.md says in numbers, measured; never imported by the bridge."""
+"""The numbers of docs/scaling.md and docs/performance.md; never imported by the bridge."""

@@ -31,8 +31,12 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Answers:
-    """Seconds from each webhook's time to its answer, sorted; ``inf`` where it was not 200."""
+    """Seconds from each webhook's time to its answer, sorted; ``inf`` where it was not 200.
 
+    ``began`` is the time of the first, in monotonic seconds.
+    """
+
+    began: float
     seconds: Sequence[float]
 
     def percentile(self, percent: float) -> float:
@@ -69,7 +73,7 @@ def _post(url: str, webhooks: Sequence[Webhook], rate: float) -> Answers:
         clients = [
             pool.submit(_client, url, timed[place::CONNECTIONS]) for place in range(CONNECTIONS)
         ]
-        return Answers(sorted(seconds for client in clients for seconds in client.result()))
+        return Answers(start, sorted(seconds for client in clients for seconds in client.result()))
 
 
 def _client(url: str, timed: Sequence[tuple[float, Webhook]]) -> list[float]:

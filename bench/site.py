@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, LiteralString
 from urllib.parse import urlsplit
@@ -16,24 +16,24 @@ import psycopg
 import requests
 
 from bench.arrivals import Webhook, signed
+from bench.clouds import VOICE_HZ, instant_clouds
 from sandbox import Sandbox
 from sandbox.bridge import Bridge, Process
 from sandbox.cluster import Cluster
 from sandbox.postgres import Postgres
-from sandbox.speech import Heard
 from sandbox.speech.codec import Codec
-from sandbox.speech.fixture import FixtureSpeech
 from sandbox.speech.hum import hum
+
+Clouds = Callable[[], AbstractContextManager[Sandbox]]
 
 # How many people write; each has a session from their first message on.
 SENDERS = 200
-# Answered with 61 characters, and with some 400 that are spoken.
+# Answered by the sandbox's help desk with 61 characters.
 TEXT = "hello"
-VOICE = "How do I register an electronic invoice?"
-VOICE_HZ = 300
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 300.0
 
+_strangers = itertools.count()
 _names = (f"bench{number}" for number in itertools.count(1))
 # All voice notes get the same answer, which is to be spoken each time.
 _settings = {"STILL_WORKING_AFTER": "600", "SPEECH_CACHE_BYTES": "0"}
@@ -56,10 +56,15 @@ class Site:
         """Texts of all users in turn."""
         return self._webhooks(count, lambda user: self.sandbox.twilio.forms.text(user, TEXT))
 
-    def voice_notes(self, count: int) -> list[Webhook]:
+    def voice_notes(self, count: int, *, seconds: float = 1.5) -> list[Webhook]:
         """Voice notes of all users in turn."""
-        note = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe()).note(hum(VOICE_HZ, 1.5), "ogg")
+        note = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe()).note(hum(VOICE_HZ, seconds), "ogg")
         return self._webhooks(count, lambda user: self.sandbox.twilio.forms.voice(user, note))
+
+    def with_strangers(self, count: int) -> Site:
+        """The same with as many users of whom nobody has written yet."""
+        users = [f"whatsapp:+1416{next(_strangers):07}" for _ in range(count)]
+        return replace(self, users=users)
 
     def figures(self) -> dict[str, Any]:
         """``GET /metrics``."""
@@ -106,14 +111,20 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def one_process(folder: Path, **settings: str) -> Iterator[Site]:
-    """One process with SQLite."""
-    bridge = Bridge(log_file=folder / next(_names) / "web.log")
-    with _clouds() as sandbox:
+def one_process(
+    folder: Path,
+    *,
+    clouds: Clouds = instant_clouds,
+    command: Sequence[str] | None = None,
+    **settings: str,
+) -> Iterator[Site]:
+    """One process with SQLite, or another bot that ``command`` runs with the same settings."""
+    bridge = Bridge(log_file=folder / next(_names) / "web.log", command=command)
+    with clouds() as sandbox:
         sandbox.connect(bridge.url)
         bridge.settings = sandbox.environment(bridge.url) | _settings | settings
-        bridge.start()
         try:
+            bridge.start()
             yield Site(sandbox, bridge.url, [bridge])
         finally:
             bridge.kill()
@@ -127,7 +138,7 @@ def many_processes(
     name = next(_names)
     url = server.database(name)
     cluster = Cluster(folder=folder / name, database_url=url, webs=1, workers=workers)
-    with _clouds() as sandbox:
+    with instant_clouds() as sandbox:
         (web,) = cluster.webs
         # Past the front, which runs in this process and would be measured as well.
         sandbox.connect(web.url)
@@ -141,14 +152,3 @@ def many_processes(
 
 def database_name(site: Site) -> str:
     return urlsplit(site.database_url).path.strip("/")
-
-
-@contextmanager
-def _clouds() -> Iterator[Sandbox]:
-    speech = FixtureSpeech()
-    speech.hums.add(VOICE_HZ, Heard(VOICE, "eng"))
-    with Sandbox(speech=speech) as sandbox:
-        sandbox.agentforce.token_clients = 100
-        # The plan is not what is measured.
-        sandbox.elevenlabs.account.concurrency = 1000
-        yield sandbox

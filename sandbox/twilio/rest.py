@@ -8,7 +8,7 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from sandbox.faults import CARRIED, Faults
@@ -134,6 +134,7 @@ class TwilioRest(StandIn):
             callback=send.callback,
             is_template=send.is_template,
         )
+        g.call.detail.update(sid=message.sid)
         return self._json(resource(message, self.account_sid), 201)
 
     def _accept(self, to: str, body: str, *, is_template: bool = False, **more: Any) -> Outbound:

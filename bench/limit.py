@@ -1,0 +1,71 @@
+"""How fast turns could be at best, by the pace of the clouds alone.
+
+A bridge that takes no time itself waits for nothing but clouds, and for each as early as what it
+needs is known. The sender is new, so the agent's session has to be started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbox.pace import Pace
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a cloud does from when to when, in seconds after the webhook."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Of turns whose answers end with a sentence of ``last_sentence`` characters; in seconds."""
+
+    pace: Pace
+    last_sentence: int
+
+    @property
+    def text_turn(self) -> float:
+        """From the webhook of a text until Twilio has taken the answer."""
+        return self.pace.session + self.pace.ask + self.pace.send
+
+    @property
+    def voice_turn(self) -> float:
+        """The same for a voice note."""
+        return self._answered + self.pace.send
+
+    @property
+    def note_after_text(self) -> float:
+        """From when Twilio has taken the text until the spoken answer is handed to it.
+
+        Nobody knows that a sentence is the last one, and over, before the agent is done. It is
+        spoken while the text is sent; those before it are spoken by then, or beside it.
+        """
+        return max(self._last_spoken - self.voice_turn, 0.0)
+
+    def spans(self) -> list[Span]:
+        """The voice turn, stage by stage."""
+        pace, handed_over = self.pace, self.voice_turn + self.note_after_text
+        heard = pace.media + pace.transcribe
+        asked = max(pace.session, heard)
+        return [
+            Span("session", 0.0, pace.session),
+            Span("media", 0.0, pace.media),
+            Span("transcribe", pace.media, heard),
+            Span("ask", asked, self._answered),
+            Span("text", self._answered, self.voice_turn),
+            Span("speak", self._answered, self._last_spoken),
+            Span("voice", handed_over, handed_over + pace.send),
+        ]
+
+    @property
+    def _answered(self) -> float:
+        return max(self.pace.session, self.pace.media + self.pace.transcribe) + self.pace.ask
+
+    @property
+    def _last_spoken(self) -> float:
+        speaking = self.pace.speak + self.pace.speak_per_character * self.last_sentence
+        return self._answered + speaking
