@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Protocol, TypeVar, cast
 
 import httpx
@@ -14,7 +15,7 @@ from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
 from audio import Ffmpeg, pcm_seconds
-from connections import CONNECTIONS, Route, httpx_client
+from connections import Route, httpx_client
 from errors import NothingHeard, SpeechBusy, SpeechError, SpeechRefused, SpeechUnavailable
 from languages import SPOKEN_BY_FLASH, two_letters
 from limiter import Limiter
@@ -31,6 +32,11 @@ SPEAK_TIMEOUT = 30
 HEAR_TIMEOUT = 30
 # Batch transcription of long recordings is faster than real time by far.
 HEAR_TIMEOUT_PER_SECOND = 0.2
+
+# httpcore looks through all connections of a pool, under its lock, whenever a request begins and
+# ends; several pools have shorter lists. An answer is spoken in several pieces side by side, and
+# each pool keeps one connection open for them.
+POOLS = 8
 
 OPUS = "opus_48000_32"
 # Where the plan refuses Opus; every plan has this one (§2.3).
@@ -67,14 +73,10 @@ class Speech:
         self._settings = settings
         self._ffmpeg = ffmpeg
         self._metrics = metrics
-        http = httpx_client(settings, width=width)
-        self._client = ElevenLabs(
-            api_key=settings.ELEVENLABS_API_KEY,
-            base_url=settings.ELEVENLABS_API_URL,
-            httpx_client=http,
-        )
-        # An answer is spoken in several pieces side by side.
-        self._route = Route(http, settings.ELEVENLABS_API_URL, number=CONNECTIONS * 2)
+        pools = [httpx_client(settings, width=width) for _ in range(POOLS)]
+        self._routes = [Route(pool, settings.ELEVENLABS_API_URL, number=1) for pool in pools]
+        # Whose turn it is; taking the next is atomic.
+        self._clients = cycle([_client(settings, pool) for pool in pools])
         self._format = OPUS
         # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
         self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
@@ -82,7 +84,7 @@ class Speech:
 
     def routes(self) -> list[Route]:
         """What is worth keeping open."""
-        return [self._route]
+        return self._routes
 
     def share(self, processes: int) -> None:
         """Use one of as many equal parts of what the plan allows, though one place at least."""
@@ -131,7 +133,7 @@ class Speech:
 
     def _hear(self, pcm: bytes) -> Any:
         timeout = HEAR_TIMEOUT + int(pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND)
-        answer = self._client.speech_to_text.with_raw_response.convert(
+        answer = next(self._clients).speech_to_text.with_raw_response.convert(
             model_id=self._settings.ELEVENLABS_STT_MODEL,
             # Sent in portions; bytes would be copied again for each part that the socket takes.
             file=("note.pcm", io.BytesIO(pcm), "application/octet-stream"),
@@ -160,7 +162,7 @@ class Speech:
         return audio
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
-        stream: Callable[..., Any] = self._client.text_to_speech.with_raw_response.stream
+        stream: Callable[..., Any] = next(self._clients).text_to_speech.with_raw_response.stream
         with stream(
             self._settings.ELEVENLABS_VOICE_ID,
             output_format=output_format,
@@ -179,6 +181,14 @@ class Speech:
         if model.startswith(("eleven_flash", "eleven_turbo")) and language not in SPOKEN_BY_FLASH:
             return None
         return language
+
+
+def _client(settings: Settings, pool: httpx.Client) -> ElevenLabs:
+    return ElevenLabs(
+        api_key=settings.ELEVENLABS_API_KEY,
+        base_url=settings.ELEVENLABS_API_URL,
+        httpx_client=pool,
+    )
 
 
 class FormatRefused(SpeechRefused):

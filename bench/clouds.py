@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from narration import LONGEST_SENTENCE
 from sandbox import Sandbox
 from sandbox.agentforce.helpdesk import Helpdesk
 from sandbox.pace import Pace
@@ -63,7 +64,7 @@ def paced_clouds() -> Iterator[Sandbox]:
 def last_sentence() -> int:
     """How many characters the last sentence of each answer has."""
     (message,) = Helpdesk(ANSWERS).answer("", NewQuestions().hear(b"").text)
-    return len(split_sentences(message["message"])[-1])
+    return len(split_sentences(message["message"], LONGEST_SENTENCE)[-1])
 
 
 def set_pace(sandbox: Sandbox, pace: Pace) -> None:
