@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     PUBLIC_URL: WebAddress
     HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
     HEROKU_APP_NAME: str = ""
+    HEROKU_RELEASE_VERSION: str = ""
+    # What the dashboard says is running.
+    RELEASE: str = ""
     FFMPEG_PATH: str = ""
     # Where the database file lies.
     STATE_DIR: Required = ".state"
@@ -193,6 +196,8 @@ class Settings(BaseSettings):
         domain = kept.get("HEROKU_APP_DEFAULT_DOMAIN_NAME") or _full_domain(kept)
         if domain:
             kept.setdefault("PUBLIC_URL", domain)
+        if "HEROKU_RELEASE_VERSION" in kept:
+            kept.setdefault("RELEASE", kept["HEROKU_RELEASE_VERSION"])
         if "TWILIO_API_URL" in kept:
             kept.setdefault("TWILIO_MESSAGING_URL", kept["TWILIO_API_URL"])
         return kept
