@@ -79,8 +79,8 @@ function verdict(metrics, health, now) {
 }
 
 function seconds(value) {
-  if (value < 0.01) return `${(value * 1000).toFixed(1)} ms`;
-  if (value < 100) return `${value.toFixed(value < 10 ? 2 : 1)} s`;
+  if (value < 0.01) return `${(value * 1000).toFixed(1)}\u00a0ms`;
+  if (value < 100) return `${value.toFixed(value < 10 ? 2 : 1)}\u00a0s`;
   return duration(value);
 }
 
@@ -143,7 +143,7 @@ function watch() {
     for (const [id, stage, from] of shown) {
       const { count, p50, p95 } = metrics[stage];
       write(`${id}-p50`, count ? seconds(p50) : "–");
-      write(`${id}-p95`, count ? `${from}, 95 % within ${seconds(p95)}` : "none yet");
+      write(`${id}-p95`, count ? `${from}, 95\u00a0% within ${seconds(p95)}` : "none yet");
     }
     const { turns_answered: answered, turns_failed: failed } = metrics.counters;
     write("answered", number(answered));
