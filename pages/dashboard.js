@@ -213,7 +213,7 @@ function watch() {
       tile.append(make("dt", DELIVERIES[name]), make("dd", number(metrics.counters[name])));
       return tile;
     }));
-    showList("delivery-errors", metrics.delivery_errors || {}, (code) => `Twilio's code; see twilio.com/docs/api/errors/${code}`);
+    showList("delivery-errors", metrics.delivery_errors || {}, (code) => advice[code] || `see twilio.com/docs/api/errors/${code}`);
   }
 
   function showCounters(metrics) {
