@@ -35,12 +35,16 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class AgentReply:
-    """``text`` is Markdown and may be empty; the flags say what happened besides."""
+    """``text`` is Markdown and may be empty; the flags say what happened besides.
+
+    ``asks``: the agent waits for something to be told or confirmed.
+    """
 
     text: str = ""
     escalated: bool = False
     ended: bool = False
     failed: bool = False
+    asks: bool = False
 
 
 def read_messages(messages: Iterable[Message]) -> AgentReply:
@@ -49,7 +53,7 @@ def read_messages(messages: Iterable[Message]) -> AgentReply:
     Raises ``AgentFailed`` where one of them is an ``Error``.
     """
     texts: list[str] = []
-    escalated = ended = failed = False
+    escalated = ended = failed = asks = False
     for message in messages:
         kind = message.get("type")
         if kind == "Error":
@@ -57,9 +61,10 @@ def read_messages(messages: Iterable[Message]) -> AgentReply:
         escalated |= kind == "Escalate" or message.get("code") == "ESCALATE"
         ended |= kind == "SessionEnded"
         failed |= kind == "Failure" and message.get("code") != "ESCALATE"
+        asks |= kind in ("Inquire", "Confirm")
         if kind not in _UNSHOWN:
             texts.append(_text(message))
-    return AgentReply(paragraphs(texts), escalated, ended, failed)
+    return AgentReply(paragraphs(texts), escalated, ended, failed, asks)
 
 
 def read_stream(events: Iterable[str], listener: Listener | None = None) -> AgentReply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 from flask import Flask, Response, abort, request
@@ -18,6 +19,8 @@ from operators import add_operators
 from parts import WebParts, build_web
 from settings import Settings, load_settings
 from signature import SIGNATURE, Signature
+from status import Status, read_status
+from store import MP3, OGG
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if resumed:
         log.info("Taking up turns that a former process left", turns=resumed)
     parts.start()
-    _add_webhook(app, parts)
+    _add_webhooks(app, parts)
     _add_voice_notes(app, parts)
     add_operators(app, parts)
     return app
@@ -52,13 +55,9 @@ class _ReadableJson(DefaultJSONProvider):
     ensure_ascii = False
 
 
-def _add_webhook(app: Flask, parts: WebParts) -> None:
-    settings, metrics = parts.base.settings, parts.base.metrics
-    signature = Signature(
-        auth_token=settings.TWILIO_AUTH_TOKEN,
-        account_sid=settings.TWILIO_ACCOUNT_SID,
-        public_url=settings.PUBLIC_URL,
-    )
+def _add_webhooks(app: Flask, parts: WebParts) -> None:
+    metrics = parts.base.metrics
+    serve = _door(parts)
 
     @app.get("/")
     def alive() -> Response:
@@ -68,17 +67,39 @@ def _add_webhook(app: Flask, parts: WebParts) -> None:
     @app.post("/")
     def webhook() -> Response:
         started = time.monotonic()
+
+        def answer() -> Response:
+            taken = _taken(parts, read_message(request.form))
+            metrics.time("ack_time", time.monotonic() - started)
+            return Response(taken, mimetype="text/xml")
+
+        return serve(answer)
+
+    @app.post("/status")
+    def status() -> Response:
+        return serve(lambda: _noted(parts, read_status(request.args, request.form)))
+
+
+def _door(parts: WebParts) -> Callable[[Callable[[], Response]], Response]:
+    """What lets requests in that Twilio signed, and answers those that are not served."""
+    settings, metrics = parts.base.settings, parts.base.metrics
+    signature = Signature(
+        auth_token=settings.TWILIO_AUTH_TOKEN,
+        account_sid=settings.TWILIO_ACCOUNT_SID,
+        public_url=settings.PUBLIC_URL,
+    )
+
+    def serve(answer: Callable[[], Response]) -> Response:
         try:
             _check_origin(signature, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS)
-            message = read_message(request.form)
+            return answer()
         except InboundError as error:
             forged = isinstance(error, ForgedRequest)
             metrics.count("signatures_rejected" if forged else "messages_refused")
             log.warning("Webhook refused", error=str(error))
             return Response(status=403 if forged else 400)
-        answer = _taken(parts, message)
-        metrics.time("ack_time", time.monotonic() - started)
-        return Response(answer, mimetype="text/xml")
+
+    return serve
 
 
 def _check_origin(signature: Signature, *, unsigned: bool) -> None:
@@ -111,6 +132,11 @@ def _taken(parts: WebParts, message: Inbound) -> str:
     return EMPTY_TWIML
 
 
+def _noted(parts: WebParts, status: Status) -> Response:
+    """Write down what became of a message; a 503 shows up in Twilio's debugger."""
+    return Response(status=204 if parts.receipts.take(status) else 503)
+
+
 def _prewarm(parts: WebParts, message: Inbound) -> None:
     """Start the session while the message waits for its turn, or its recording is heard."""
     if message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
@@ -121,14 +147,15 @@ def _prewarm(parts: WebParts, message: Inbound) -> None:
 
 
 def _add_voice_notes(app: Flask, parts: WebParts) -> None:
-    @app.get("/media/<token>.ogg")
-    def voice_note(token: str) -> Response:
-        note = parts.base.store.note(token)
+    @app.get("/media/<token>.<any(ogg, mp3):extension>")
+    def voice_note(token: str, extension: str) -> Response:
+        media_type = MP3 if extension == "mp3" else OGG
+        note = parts.base.store.note(token, media_type)
         if note is None:
             abort(404)
-        response = Response(note, content_type="audio/ogg")
+        response = Response(note, content_type=media_type)
         response.headers["Cache-Control"] = "private, no-store"
-        response.headers["Content-Disposition"] = "inline; filename=answer.ogg"
+        response.headers["Content-Disposition"] = f"inline; filename=answer.{extension}"
         # Twilio asks for all of it; players, and caches in between, may ask for parts.
         response.make_conditional(request, accept_ranges=True, complete_length=len(note))
         return response

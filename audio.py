@@ -47,6 +47,7 @@ STREAMS_AT_ONCE = 4
 LARGEST_FILE = 16 * 1024 * 1024
 LOWEST_BITRATE = 8_000
 _ONLY_AUDIO = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1")
+MP3_BITRATE = 64_000
 _PCM = ("-f", "s16le", "pipe:1")
 _OGG = ("-f", "ogg", "pipe:1")
 # Demuxer, decoder and resampler in one thread that hands on a second of sound at a time; the
@@ -113,12 +114,14 @@ class Ffmpeg:
 
     def encode_note(self, data: bytes, bitrate: int = 32_000) -> bytes:
         """Any audio as the Ogg/Opus of a voice note, ``bitrate`` in bits per second."""
-        container = sniff(data) or MP3
-        shape = ["-ac", "1", "-ar", str(ogg.RATE)]
         opus = ["-c:a", "libopus", "-b:a", str(bitrate), "-application", "voip"]
-        arguments = [*_input(container), *_ONLY_AUDIO, *shape, *opus, *_OGG]
-        with self._cores, in_memory([data]) as (source,):
-            return _output(self._start(arguments, source))
+        return self._encoded(data, [*opus, *_OGG])
+
+    def encode_mp3(self, note: bytes) -> bytes:
+        """A voice note as MP3, for phones and channels that refuse its own format."""
+        # A pipe cannot be rewound to fill in a Xing header; with a constant rate none is needed.
+        plain = ["-write_xing", "0", "-f", "mp3", "pipe:1"]
+        return self._encoded(note, ["-c:a", "libmp3lame", "-b:a", str(MP3_BITRATE), *plain])
 
     def fit_note(self, note: bytes, limit: int = NOTE_LIMIT) -> bytes:
         """The note itself, or the same in fewer bits where it is larger than ``limit``.
@@ -135,6 +138,12 @@ class Ffmpeg:
         if len(smaller) > limit:
             raise AudioTooLong("the voice note stays too large for WhatsApp")
         return smaller
+
+    def _encoded(self, data: bytes, codec: list[str]) -> bytes:
+        container = sniff(data) or MP3
+        arguments = [*_input(container), *_ONLY_AUDIO, "-ac", "1", "-ar", str(ogg.RATE), *codec]
+        with self._cores, in_memory([data]) as (source,):
+            return _output(self._start(arguments, source))
 
     def _streamed(self, source: IO[bytes]) -> bytes | None:
         with self._streaming(source) as conversion:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from agent_reply import AgentReply
 from agent_sessions import AgentSessions
+from answer_cache import AnswerCache
 from delivery import Delivery
 from errors import BridgeError, SendError, SendRefused, TurnSuperseded
 from inbound import Inbound, Kind
@@ -50,6 +52,7 @@ class Conversation:
         whatsapp: WhatsApp,
         delivery: Delivery,
         sessions: AgentSessions,
+        answer_cache: AnswerCache,
         prewarmer: Prewarmer,
         recorder: Recorder,
         speech: Speech,
@@ -65,6 +68,7 @@ class Conversation:
         self._whatsapp = whatsapp
         self._delivery = delivery
         self._sessions = sessions
+        self._answer_cache = answer_cache
         self._prewarmer = prewarmer
         self._recorder = recorder
         self._speech = speech
@@ -151,7 +155,8 @@ class Conversation:
         # Fails here with what kept the session from starting.
         agent_session = session.result()
         narration = self._narrator.begin(question.language) if aloud else None
-        reply = self._asked(message.sender, agent_session, question.text, narration)
+        ask = partial(self._asked, message.sender, agent_session, question.text, narration)
+        reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
         waited = question.waited + time.monotonic() - ready
         answer = self._worded(question, reply, aloud=aloud, waited=waited)
         if narration:
@@ -263,7 +268,7 @@ class Conversation:
         try:
             if self._delivery.voice_sent(turn):
                 return
-            self._delivery.send_voice(turn, self._note_address(reply))
+            self._delivery.send_voice(turn, self._note(reply))
         except (StoreError, TurnSuperseded):
             raise
         except Exception as error:
@@ -274,13 +279,13 @@ class Conversation:
         self._metrics.count("voice_notes_sent")
         self._metrics.time("voice_reply_time", time.monotonic() - started)
 
-    def _note_address(self, reply: Reply) -> str:
-        """Where Twilio can fetch the voice note."""
+    def _note(self, reply: Reply) -> str:
+        """The token of the voice note, which Twilio can fetch from now on."""
         answer = reply.answer
         narration = reply.narration or self._narrator.narrate(answer.aloud, answer.language)
         note = narration.note()
         self._log_stage("tts_time", "TTS", time.monotonic() - narration.finished_at)
-        return f"{self._settings.PUBLIC_URL}/media/{self._store.keep_note(note)}.ogg"
+        return self._store.keep_note(note)
 
     def _send_line(self, turn: Turn, part: str, key: str) -> bool:
         """Send one of our own sentences beside the answer; whether Twilio took it."""

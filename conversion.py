@@ -23,6 +23,7 @@ DATA_BYTES = 192 * 1024 * 1024
 OPEN_FILES = 64
 TIMEOUT = 30.0
 _KEPT_COMPLAINT = 4096
+_EXIT_POLL = 0.0005
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ class Conversion:
 
     def result(self) -> Result:
         """What it made of its input, once that is complete. Raises ``AudioUnreadable``."""
-        complaint = self._see_out(time.monotonic() + TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        complaint = self._see_out(deadline)
+        self._await_exit(deadline)
         code = self._end()
         self._output.seek(0)
         return Result(code, self._output.read(), complaint.decode(errors="replace").strip())
@@ -145,8 +148,14 @@ class Conversion:
             poll.register(self._stdin, select.POLLOUT)
         return [number for number, _ in poll.poll(max(deadline - time.monotonic(), 0) * 1000)]
 
+    def _await_exit(self, deadline: float) -> None:
+        """It follows at once. The dead keep their number until they are buried, in ``_end``."""
+        how = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        while not os.waitid(os.P_PID, self._process.pid, how) and time.monotonic() < deadline:
+            time.sleep(_EXIT_POLL)
+
     def _end(self) -> int:
-        """Its exit status. One that is exiting already keeps its own when it is killed."""
+        """Kill what is left of its group; its exit status, unless that is why it ended."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -10,12 +10,16 @@ from errors import SendUncertain
 from markup import to_whatsapp
 from metrics import Metrics
 from segments import split_message
-from store import Sending, Store, Turn
+from store import TEXT, VOICE, Sending, Store, Turn
 from whatsapp import WhatsApp
 
 log = structlog.get_logger(__name__)
 
-VOICE = "voice"
+
+def text_parts(markdown: str) -> dict[str, str]:
+    """The messages that an answer takes, in order, by the names they are noted under."""
+    messages = split_message(to_whatsapp(markdown))
+    return {f"{TEXT} {number}": message for number, message in enumerate(messages, 1)}
 
 
 class Delivery:
@@ -28,18 +32,20 @@ class Delivery:
 
     def send_text(self, turn: Turn, markdown: str) -> None:
         """Send the text in as many messages as it takes, in order. Raises ``SendError``."""
-        for number, part in enumerate(split_message(to_whatsapp(markdown)), 1):
-            if self._send_text(turn, f"text {number}", part):
+        for part, text in text_parts(markdown).items():
+            if self._send_text(turn, part, text):
                 self._metrics.count("texts_sent")
 
     def send_line(self, turn: Turn, part: str, text: str) -> None:
         """Send a line beside the answer, noted as ``part``. Raises ``SendError``."""
         self._send_text(turn, part, text)
 
-    def send_voice(self, turn: Turn, url: str) -> None:
-        """Send the voice note at ``url``. Raises ``SendError``."""
-        self._store.begin_sending(turn, VOICE)
-        sid = self._whatsapp.send_voice(turn.message.sender, url)
+    def send_voice(self, turn: Turn, token: str) -> None:
+        """Send the voice note that the store keeps as ``token``. Raises ``SendError``."""
+        begun = self._store.begin_sending(turn, VOICE, note=token)
+        sid = self._whatsapp.send_voice(
+            turn.message.sender, f"{token}.ogg", callback=begun.callback
+        )
         self._store.finish_sending(turn, VOICE, sid)
 
     def voice_sent(self, turn: Turn) -> bool:
@@ -55,24 +61,29 @@ class Delivery:
     def _send_text(self, turn: Turn, part: str, text: str) -> bool:
         """``False`` where it is known that a former attempt sent it."""
         begun = self._store.begin_sending(turn, part)
-        if begun and begun.sid:
+        if begun.sid:
             return False
-        sid = self._sid(turn, text, begun)
+        sid = self._sid(turn, part, text, begun)
         self._store.finish_sending(turn, part, sid)
         return True
 
-    def _sid(self, turn: Turn, text: str, begun: Sending | None) -> str:
+    def _sid(self, turn: Turn, part: str, text: str, begun: Sending) -> str:
         """Send a text, unless Twilio lists it from a send whose end nobody knows."""
-        sender = turn.message.sender
-        if begun and (found := self._listed(sender, text, since=begun.begun_at)):
+        sender, callback = turn.message.sender, begun.callback
+        if not begun.is_new and (found := self._listed(sender, text, since=begun.begun_at)):
             return found
         since = time.time()
         try:
-            return self._whatsapp.send_text(sender, text)
+            return self._whatsapp.send_text(sender, text, callback=callback)
         except SendUncertain as error:
             log.warning("Twilio did not say whether it took the message", error=str(error))
-            found = self._listed(sender, text, since=since)
-            return found or self._whatsapp.send_text(sender, text)
+            found = self._listed(sender, text, since=since) or self._called_back(turn, part)
+            return found or self._whatsapp.send_text(sender, text, callback=callback)
+
+    def _called_back(self, turn: Turn, part: str) -> str | None:
+        """The SID that a status callback named meanwhile: the message was taken."""
+        begun = self._store.sending(turn, part)
+        return begun.sid if begun else None
 
     def _listed(self, sender: str, text: str, *, since: float) -> str | None:
         return self._unclaimed(self._whatsapp.find_text(sender, text, since=since))

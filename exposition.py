@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -31,7 +32,17 @@ class _Exposition(Collector):
         self._labels = ["process"] if any(figures) else []
 
     def collect(self) -> Iterable[Metric]:
-        return [*map(self._histogram, STAGES), *map(self._counter, COUNTERS), self._errors()]
+        return [
+            *map(self._histogram, STAGES),
+            *map(self._counter, COUNTERS),
+            self._labelled("errors", "errors by class", "error", lambda each: each.errors),
+            self._labelled(
+                "delivery_errors",
+                "messages that did not arrive, by Twilio's code",
+                "code",
+                lambda each: each.delivery_errors,
+            ),
+        ]
 
     def _each(self) -> Iterator[tuple[list[str], Figures]]:
         for process, figures in self._figures.items():
@@ -51,13 +62,13 @@ class _Exposition(Collector):
             family.add_metric(labels, figures.counters[name])
         return family
 
-    def _errors(self) -> Metric:
-        family = CounterMetricFamily(
-            "bridge_errors", "errors by class", labels=[*self._labels, "error"]
-        )
+    def _labelled(
+        self, name: str, said: str, label: str, counted: Callable[[Figures], Counter[str]]
+    ) -> Metric:
+        family = CounterMetricFamily(f"bridge_{name}", said, labels=[*self._labels, label])
         for labels, figures in self._each():
-            for name, number in figures.errors.items():
-                family.add_metric([*labels, name], number)
+            for value, number in counted(figures).items():
+                family.add_metric([*labels, value], number)
         return family
 
 

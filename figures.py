@@ -27,6 +27,7 @@ STAGES = (
     "send_time",
     "voice_reply_time",
     "overhead_time",
+    "answer_cache_age",
 )
 
 COUNTERS = (
@@ -38,7 +39,13 @@ COUNTERS = (
     "voice_notes_received",
     "voice_notes_sent",
     "voice_notes_failed",
+    "voice_notes_resent",
     "texts_sent",
+    "texts_resent",
+    "messages_delivered",
+    "messages_read",
+    "messages_undelivered",
+    "messages_failed",
     "escalations",
     "sessions_started",
     "sessions_renewed",
@@ -46,7 +53,12 @@ COUNTERS = (
     "tokens_fetched",
     "still_working_sent",
     "speech_characters",
+    "speech_characters_saved",
     "speech_characters_discarded",
+    "speech_cache_hits",
+    "speech_cache_misses",
+    "answer_cache_hits",
+    "answer_cache_misses",
     "typing_failed",
     "signatures_rejected",
 )
@@ -151,6 +163,8 @@ class Figures:
     stages: dict[str, Histogram] = field(default_factory=_stages)
     counters: Counter[str] = field(default_factory=_counters)
     errors: Counter[str] = field(default_factory=Counter)
+    # By Twilio's codes, for messages that it took.
+    delivery_errors: Counter[str] = field(default_factory=Counter)
     # By hours since 1970.
     hours: dict[int, Counter[str]] = field(default_factory=dict)
     # When counting began, in seconds since 1970.
@@ -173,6 +187,7 @@ class Figures:
         for hour, numbers in other.hours.items():
             self.hours.setdefault(hour, Counter()).update(numbers)
         self.since = min(self.since, other.since)
+        self.delivery_errors.update(other.delivery_errors)
 
     def count(self, counter: str, number: int, now: float) -> None:
         """Add to one of ``COUNTERS``; ``now`` in seconds since 1970."""
@@ -191,6 +206,7 @@ class Figures:
             "stages": stages,
             "counters": {name: number for name, number in self.counters.items() if number},
             "errors": dict(self.errors),
+            "delivery_errors": dict(self.delivery_errors),
             "hours": {str(hour): dict(numbers) for hour, numbers in self.hours.items()},
             "since": self.since,
         }
@@ -206,6 +222,7 @@ class Figures:
         for name in counters.keys() & figures.counters.keys():
             figures.counters[name] = counters[name]
         figures.errors.update(kept.get("errors", {}))
+        figures.delivery_errors.update(kept.get("delivery_errors", {}))
         for hour, numbers in kept.get("hours", {}).items():
             figures.hours[int(hour)] = Counter(numbers)
         figures.since = kept.get("since", figures.since)
@@ -218,6 +235,7 @@ class Figures:
             **{stage: values.summary() for stage, values in self.stages.items()},
             "counters": dict(self.counters),
             "errors": dict(self.errors),
+            "delivery_errors": dict(self.delivery_errors),
             "hours": [
                 {"from": hour * HOUR, **{name: numbers[name] for name in HOURLY}}
                 for hour, numbers in sorted(self._hours_since(first).items())

@@ -34,10 +34,12 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 
     from database import hold, open_database
     from errors import SettingsError
+    from public_questions import public_questions
     from settings import load_settings
 
     try:
         settings = load_settings()
+        public_questions(settings)
         # Nobody's tables are changed under them; the worker holds the folder for itself.
         with nullcontext() if settings.DATABASE_URL else hold(settings.STATE_DIR):
             open_database(settings).dispose()

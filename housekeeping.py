@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
@@ -23,6 +25,12 @@ GRACE = 300.0
 ENDED_AT_ONCE = 10
 
 
+class Purgeable(Protocol):
+    """A table of what is kept for a while, and up to a bound."""
+
+    def purge(self, *, before: float) -> None: ...
+
+
 class Housekeeper:
     """A thread that tidies up every minute; ``retention`` and ``session_idle`` are seconds."""
 
@@ -32,6 +40,7 @@ class Housekeeper:
         store: Store,
         leases: Leases,
         processes: Processes,
+        caches: Sequence[Purgeable],
         sessions: AgentSessions,
         health: Health,
         retention: float,
@@ -40,6 +49,7 @@ class Housekeeper:
         self._store = store
         self._leases = leases
         self._processes = processes
+        self._caches = caches
         self._sessions = sessions
         self._health = health
         self._retention = retention
@@ -63,6 +73,8 @@ class Housekeeper:
         old = time.time() - self._retention
         self._leases.purge()
         self._processes.purge(before=old)
+        for cache in self._caches:
+            cache.purge(before=old)
         purged = self._store.purge(before=old)
         if purged:
             log.info("Old turns purged", turns=purged)

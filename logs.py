@@ -26,6 +26,7 @@ TALKATIVE = (
     "twilio",
     "twilio.http_client",
     "sseclient",
+    "pydub",
     "alembic",
     "procrastinate",
     "psycopg",

@@ -42,6 +42,11 @@ class Metrics:
         with self._lock:
             self._figures.errors[type(error).__name__] += 1
 
+    def not_delivered(self, code: int | None) -> None:
+        """Count a message that Twilio took, but that did not arrive, under Twilio's code."""
+        with self._lock:
+            self._figures.delivery_errors[str(code or "none")] += 1
+
     def figures(self) -> Figures:
         """A copy of all figures as they are now."""
         copy = Figures()

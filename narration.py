@@ -17,7 +17,7 @@ from markup import to_speech
 from metrics import Metrics
 from phrases import Phrases
 from segments import first_sentences, group_sentences, split_sentences
-from speech import Speech
+from speech import Voice
 from store import Answer
 
 # Characters. Speaking takes 0.25 s and 4 ms a character (design.md §6), and a note is as late as
@@ -54,7 +54,7 @@ class Narration:
         self,
         language: str | None,
         *,
-        speech: Speech,
+        speech: Voice,
         ffmpeg: Ffmpeg,
         phrases: Phrases,
         metrics: Metrics,
@@ -171,7 +171,7 @@ class Narrator:
     def __init__(
         self,
         *,
-        speech: Speech,
+        speech: Voice,
         ffmpeg: Ffmpeg,
         phrases: Phrases,
         metrics: Metrics,

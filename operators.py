@@ -14,6 +14,7 @@ from exposition import CONTENT_TYPE, prometheus
 from figures import Figures
 from parts import WebParts
 from settings import Settings
+from undelivered import ADVICE
 
 # The page's own style and script, and what it reads; nothing else, from nowhere else.
 POLICY = (
@@ -44,7 +45,7 @@ def add_operators(app: Flask, parts: WebParts) -> None:
         page = render_template(
             "dashboard.html",
             nonce=nonce,
-            advice=advice(),
+            advice=advice() | {str(code): words for code, words in ADVICE.items()},
             several=parts.shared is not None,
             release=settings.RELEASE,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Protocol
@@ -13,6 +13,7 @@ from access_token import AccessToken
 from addresses import PublicAdapter
 from agent_sessions import AgentSessions
 from agentforce import Agentforce
+from answer_cache import AnswerCache
 from audio import Ffmpeg
 from connections import requests_session
 from conversation import Conversation
@@ -23,6 +24,7 @@ from health import Health, count_workers
 from housekeeping import Housekeeper
 from inbound import Inbound
 from inbox import Acceptance, Inbox
+from kept_answers import KeptAnswers
 from leases import Leases
 from logs import ContextPool
 from media import Media
@@ -31,13 +33,18 @@ from narration import Narrator
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
+from public_questions import public_questions
+from receipts import Receipts
 from recording import Recorder
+from redelivery import Redelivery
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
 from shared_metrics import SharedMetrics
 from spare_sessions import SpareSessions
-from speech import Speech
+from speech import Speech, Voice
+from speech_cache import SpeechCache
+from spoken_pieces import SpokenPieces
 from standard_replies import StandardReplies
 from store import Store
 from turn_queue import TurnQueue, TurnWorker
@@ -46,6 +53,8 @@ from whatsapp import WhatsApp
 
 # A web process starts sessions for turns that workers run.
 PREWARM_THREADS = 16
+# All processes together share more than the memory of one holds.
+SHARED_PIECES = 8
 # What ending spare sessions may add to a stop.
 END_SECONDS = 2.0
 # Of the time after which a session counts as idle; the rest is for the turn that takes it.
@@ -77,6 +86,8 @@ class Base:
     agent: Agentforce
     spares: SpareSessions
     sessions: AgentSessions
+    answer_cache: AnswerCache
+    pieces: SpokenPieces
     # Threads for what is done beside turns.
     aside: ContextPool
     health: Health
@@ -93,7 +104,10 @@ class WebParts:
     base: Base
     inbox: AnyInbox
     prewarmer: Prewarmer
+    receipts: Receipts
     warmer: Warmer
+    # Only where this process runs turns too.
+    redelivery: Redelivery | None = None
     # Only where several processes share a database.
     shared: SharedMetrics | None = None
 
@@ -104,6 +118,8 @@ class WebParts:
     def start(self) -> None:
         """Let the threads begin that serve no message."""
         _start(self.base, self.warmer)
+        if self.redelivery:
+            self.redelivery.start()
 
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
@@ -111,6 +127,9 @@ class WebParts:
         self.warmer.stop()
         finished = self.inbox.close(timeout)
         self.base.spares.join(END_SECONDS)
+        self.receipts.stop()
+        if self.redelivery:
+            self.redelivery.stop()
         if self.shared:
             self.shared.stop()
         return finished
@@ -122,6 +141,7 @@ class WorkerParts:
 
     base: Base
     worker: TurnWorker
+    redelivery: Redelivery
     shared: SharedMetrics
     speech: Speech
     warmer: Warmer
@@ -129,6 +149,7 @@ class WorkerParts:
     def start(self) -> None:
         """Let the threads begin that run no turn."""
         _start(self.base, self.warmer)
+        self.redelivery.start()
         self.shared.start()
 
 
@@ -152,6 +173,7 @@ def build_web(settings: Settings) -> WebParts:
         base=base,
         inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
         prewarmer=Prewarmer(sessions=base.sessions, pool=aside),
+        receipts=_receipts(base),
         warmer=Warmer(token=base.token, clients=[base.agent.routes]),
         shared=shared,
     )
@@ -174,6 +196,7 @@ def build_worker(settings: Settings) -> WorkerParts:
     return WorkerParts(
         base=base,
         worker=worker,
+        redelivery=talk.redelivery,
         shared=shared,
         speech=talk.speech,
         warmer=Warmer(token=base.token, clients=talk.routes),
@@ -185,11 +208,16 @@ def _aside(settings: Settings) -> ContextPool:
 
 
 def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
+    public = public_questions(settings)
     # Two processes on one file would both take up what a third one left.
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
     engine = open_database(settings)
     metrics = Metrics()
-    store = Store(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
+    store = Store(
+        engine=engine,
+        note_lifetime=settings.MEDIA_LIFETIME,
+        notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
+    )
     leases, processes = Leases(engine=engine), Processes(engine=engine)
     # As many as there are threads that may ask, start and end.
     http = requests_session(settings, width=settings.TURN_THREADS * 3)
@@ -214,6 +242,8 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     # Without workers elsewhere this process is its own.
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
     health = Health(backlog=store.backlog, workers=workers)
+    pieces = SpokenPieces(engine=engine, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
+    answers = KeptAnswers(engine=engine, lifetime=settings.ANSWER_CACHE_SECONDS)
     return Base(
         settings=settings,
         metrics=metrics,
@@ -226,12 +256,22 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         agent=agent,
         spares=spare,
         sessions=sessions,
+        answer_cache=AnswerCache(
+            store=store,
+            answers=answers,
+            public=public,
+            metrics=metrics,
+            agent_id=settings.AGENTFORCE_AGENT_ID,
+            enabled=settings.ANSWER_CACHE_SECONDS > 0,
+        ),
+        pieces=pieces,
         aside=aside,
         health=health,
         housekeeper=Housekeeper(
             store=store,
             leases=leases,
             processes=processes,
+            caches=(pieces, answers),
             sessions=sessions,
             health=health,
             retention=settings.RETENTION_HOURS * 3600,
@@ -256,7 +296,15 @@ def _alone(base: Base) -> WebParts:
         base=base,
         inbox=inbox,
         prewarmer=talk.prewarmer,
+        receipts=talk.receipts,
         warmer=Warmer(token=base.token, clients=talk.routes),
+        redelivery=talk.redelivery,
+    )
+
+
+def _receipts(base: Base) -> Receipts:
+    return Receipts(
+        engine=base.engine, metrics=base.metrics, log_key=base.settings.TWILIO_AUTH_TOKEN
     )
 
 
@@ -284,6 +332,7 @@ class _Talk:
             whatsapp=whatsapp,
             delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),
             sessions=base.sessions,
+            answer_cache=base.answer_cache,
             prewarmer=self.prewarmer,
             recorder=Recorder(
                 media=media,
@@ -292,7 +341,7 @@ class _Talk:
             ),
             speech=self.speech,
             narrator=Narrator(
-                speech=self.speech,
+                speech=_voice(base, self.speech, aside),
                 ffmpeg=ffmpeg,
                 phrases=base.phrases,
                 metrics=metrics,
@@ -307,12 +356,36 @@ class _Talk:
             answers=ContextPool(threads, thread_name_prefix="answer"),
             aside=aside,
         )
+        self.receipts = _receipts(base)
+        self.redelivery = Redelivery(
+            receipts=self.receipts,
+            store=store,
+            whatsapp=whatsapp,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            log_key=settings.TWILIO_AUTH_TOKEN,
+        )
         self.runner = Runner(
             store=store,
             talk=conversation,
             replies=base.replies,
             log_key=settings.TWILIO_AUTH_TOKEN,
         )
+
+
+def _voice(base: Base, speech: Speech, pool: Executor) -> Voice:
+    settings = base.settings
+    if not settings.SPEECH_CACHE_BYTES:
+        return speech
+    return SpeechCache(
+        speech=speech,
+        metrics=base.metrics,
+        most_bytes=settings.SPEECH_CACHE_BYTES,
+        lifetime=settings.RETENTION_HOURS * 3600,
+        # One process alone has all of it in memory.
+        shared=base.pieces if settings.DATABASE_URL else None,
+        pool=pool,
+    )
 
 
 def _media(settings: Settings) -> Media:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
@@ -52,6 +53,20 @@ sendings = Table(
     Column("part", String(16), primary_key=True),
     Column("begun_at", Float, nullable=False),
     Column("sid", String(64)),
+    # What its status callbacks are called by, and what the last of them said.
+    Column("callback", String(32)),
+    Column("state", String(16)),
+    Column("error_code", Integer),
+    # When it is to be sent again, and the voice note that was sent.
+    Column("retry_at", Float),
+    Column("note", String(32)),
+    Index("sendings_by_callback", "callback", unique=True),
+    Index(
+        "sendings_to_repeat",
+        "retry_at",
+        sqlite_where=text("retry_at IS NOT NULL"),
+        postgresql_where=text("retry_at IS NOT NULL"),
+    ),
 )
 
 agent_sessions = Table(
@@ -60,6 +75,8 @@ agent_sessions = Table(
     Column("sender", Text, primary_key=True),
     Column("session_id", Text, nullable=False),
     Column("used_at", Float, nullable=False),
+    # Nothing, only what is public, or anything else too: see store.py.
+    Column("asked", String(8), nullable=False, server_default="personal"),
 )
 
 preferences = Table(
@@ -76,7 +93,26 @@ voice_notes = Table(
     metadata,
     Column("token", String(32), primary_key=True),
     Column("audio", LargeBinary, nullable=False),
+    Column("media_type", String(16), nullable=False, server_default="audio/ogg"),
     Column("expires_at", Float, nullable=False, index=True),
+)
+
+# Keys are hashes of what was spoken, or asked, and of how.
+spoken_pieces = Table(
+    "spoken_pieces",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("audio", LargeBinary, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("used_at", Float, nullable=False),
+)
+
+kept_answers = Table(
+    "kept_answers",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("kept_at", Float, nullable=False),
 )
 
 # What one process at a time may do, until when.

@@ -93,6 +93,7 @@ Secret = Annotated[str, Field(min_length=1, repr=False)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+Bytes = Annotated[int, Field(ge=0)]
 
 
 class Account(BaseSettings):
@@ -169,6 +170,8 @@ class Settings(Account):
     # Requests of a kind at once, until an answer of ElevenLabs says what the plan allows.
     ELEVENLABS_CONCURRENCY: Count = 10
     STT_MIN_CONFIDENCE: Annotated[float, Field(ge=0, le=1)] = 0.5
+    # Audio kept in the memory of each process, so that what is said again is not paid for again.
+    SPEECH_CACHE_BYTES: Bytes = 16 * 1024 * 1024
 
     # Where and what this service is
     HEROKU_RELEASE_VERSION: str = ""
@@ -196,6 +199,12 @@ class Settings(Account):
     SPEECH_MAX_CHARACTERS: Count = 4000
     STILL_WORKING_AFTER: Seconds = 12
     MEDIA_LIFETIME: Seconds = 3600
+
+    # How long answers to public questions are given again; 0 for not at all.
+    ANSWER_CACHE_SECONDS: Annotated[float, Field(ge=0)] = 0
+    # Which are public: a session's first, and those that a line of this file matches.
+    ANSWER_CACHE_FIRST: bool = False
+    ANSWER_CACHE_PATTERNS: str = ""
 
     # The process
     TURN_THREADS: Count = 128

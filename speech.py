@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import httpx
 import structlog
@@ -47,6 +47,17 @@ class Transcript:
 
     text: str
     language: str | None
+
+
+class Voice(Protocol):
+    """What can speak: ``Speech``, or ``speech_cache.py`` in front of it."""
+
+    @property
+    def room(self) -> int: ...
+
+    def speak(
+        self, text: str, language: str | None, *, previous: str = "", following: str = ""
+    ) -> bytes: ...
 
 
 class Speech:
@@ -112,6 +123,11 @@ class Speech:
             request |= {"previous_text": previous} if previous else {}
             request |= {"next_text": following} if following else {}
         return self._in_opus(request)
+
+    def manner(self, language: str | None) -> tuple[str | None, ...]:
+        """What decides, beside the text, how it is spoken."""
+        settings, code = self._settings, self._language_code(language)
+        return settings.ELEVENLABS_VOICE_ID, settings.ELEVENLABS_TTS_MODEL, code, self._format
 
     def _hear(self, pcm: bytes) -> Any:
         timeout = HEAR_TIMEOUT + int(pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND)

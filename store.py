@@ -34,8 +34,17 @@ StoreError = SQLAlchemyError
 WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
 UNFINISHED = (WAITING, RUNNING)
 
+# What has been asked in a session so far.
+NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
+
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
+
+# What a turn sends: a voice note, and texts by their number.
+VOICE, TEXT = "voice", "text"
+
+# The formats of voice notes.
+OGG, MP3 = "audio/ogg", "audio/mpeg"
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,16 @@ class Turn:
 
 @dataclass(frozen=True)
 class Sending:
-    """One message to a sender that was begun; ``sid`` is ``None`` where nobody knows its end."""
+    """One message to a sender that was begun; ``sid`` is ``None`` where nobody knows its end.
+
+    ``callback`` is the name by which Twilio tells what becomes of it. ``is_new`` where no former
+    attempt began it.
+    """
 
     begun_at: float
     sid: str | None
+    callback: str
+    is_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,11 +121,14 @@ class Store:
     """Thread-safe. What a method wrote is on disk when it returns.
 
     What is written about a turn raises ``TurnSuperseded`` where another process has begun it since.
+    ``notes_asked`` is whether ``note_asked`` is told of every question; where it is not, all
+    sessions count as personal.
     """
 
-    def __init__(self, *, engine: Engine, note_lifetime: float) -> None:
+    def __init__(self, *, engine: Engine, note_lifetime: float, notes_asked: bool = False) -> None:
         self._engine = engine
         self._note_lifetime = note_lifetime
+        self._notes_asked = notes_asked
         self._upsert = upsert_of(engine)
 
     def admit(
@@ -177,7 +195,7 @@ class Store:
         """Turns that a former process accepted and did not finish, in order of arrival."""
         wanted = select(turns).where(turns.c.state.in_(UNFINISHED)).order_by(turns.c.id)
         with self._engine.connect() as connection:
-            return [_turn(row) for row in connection.execute(wanted)]
+            return [turn_of(row) for row in connection.execute(wanted)]
 
     def oldest_beside(self, turn_id: int) -> Turn | None:
         """The oldest unfinished turn of the sender of that turn."""
@@ -190,7 +208,7 @@ class Store:
         )
         with self._engine.connect() as connection:
             row = connection.execute(wanted).first()
-        return _turn(row) if row else None
+        return turn_of(row) if row else None
 
     def has_later(self, turn: Turn) -> bool:
         """Whether the sender has written again, and that is unfinished too."""
@@ -221,16 +239,19 @@ class Store:
             row = connection.execute(wanted).one()
         return Backlog(row.waiting, row.running, row.oldest)
 
-    def begin_sending(self, turn: Turn, part: str) -> Sending | None:
-        """Note that ``part`` is about to be sent; what a former attempt noted, if any."""
-        row = {"turn_id": turn.id, "part": part, "begun_at": time.time()}
+    def begin_sending(self, turn: Turn, part: str, *, note: str | None = None) -> Sending:
+        """Note that ``part`` is about to be sent, ``note`` being the token of a voice note."""
+        new = Sending(time.time(), None, new_callback(), is_new=True)
         with self._engine.begin() as connection:
             if connection.execute(select(turns.c.id).where(*_ours(turn))).first() is None:
                 raise TurnSuperseded
             known = _sending(connection, turn, part)
             if known is None:
-                connection.execute(insert(sendings).values(row))
-        return known
+                row = {"begun_at": new.begun_at, "callback": new.callback, "note": note}
+                connection.execute(insert(sendings).values(turn_id=turn.id, part=part, **row))
+            elif note:
+                connection.execute(update(sendings).where(*_of(turn, part)).values(note=note))
+        return known or new
 
     def sending(self, turn: Turn, part: str) -> Sending | None:
         """What was noted of ``part``; ``None`` where it was not begun."""
@@ -239,11 +260,7 @@ class Store:
 
     def finish_sending(self, turn: Turn, part: str, sid: str) -> None:
         with self._engine.begin() as connection:
-            connection.execute(
-                update(sendings)
-                .where(sendings.c.turn_id == turn.id, sendings.c.part == part)
-                .values(sid=sid)
-            )
+            connection.execute(update(sendings).where(*_of(turn, part)).values(sid=sid))
 
     def sent(self, sid: str) -> bool:
         """Whether this is on record as the SID of something sent."""
@@ -256,15 +273,35 @@ class Store:
         return AgentSession(row.session_id, row.used_at) if row else None
 
     def save_session(self, sender: str, session: AgentSession) -> None:
-        self._put(agent_sessions, sender, session_id=session.id, used_at=session.used_at)
+        """Keep a new session, in which nothing has been asked yet."""
+        asked = NOTHING if self._notes_asked else PERSONAL
+        self._put(
+            agent_sessions, sender, session_id=session.id, used_at=session.used_at, asked=asked
+        )
+
+    def asked(self, sender: str) -> str:
+        """What has been asked in the sender's session; ``PERSONAL`` where there is none."""
+        row = self._find(agent_sessions, sender)
+        return row.asked if row else PERSONAL
+
+    def note_asked(self, sender: str, what: str) -> None:
+        """Note what is asked in the sender's session; one that is personal stays so."""
+        lesser = (NOTHING,) if what == PUBLIC else (NOTHING, PUBLIC)
+        ours = (agent_sessions.c.sender == sender) & agent_sessions.c.asked.in_(lesser)
+        with self._engine.begin() as connection:
+            connection.execute(update(agent_sessions).where(ours).values(asked=what))
 
     def use_session(self, sender: str, session: AgentSession) -> None:
         """Note that it is used now, unless the sender has another one, or none, by now."""
+        values: dict[str, object] = {"used_at": time.time()}
+        if not self._notes_asked:
+            # It may have begun in a process that notes what is asked; we ask anything in it.
+            values["asked"] = PERSONAL
         with self._engine.begin() as connection:
             connection.execute(
                 update(agent_sessions)
                 .where(agent_sessions.c.sender == sender, agent_sessions.c.session_id == session.id)
-                .values(used_at=time.time())
+                .values(values)
             )
 
     def drop_session(
@@ -304,17 +341,24 @@ class Store:
     def remember_language(self, sender: str, language: str) -> None:
         self._put(preferences, sender, language=language, used_at=time.time())
 
-    def keep_note(self, audio: bytes) -> str:
+    def keep_note(self, audio: bytes, media_type: str = OGG) -> str:
         """Keep a voice note for ``note_lifetime`` seconds; returns its unguessable token."""
         token = secrets.token_hex(16)
-        row = {"token": token, "audio": audio, "expires_at": time.time() + self._note_lifetime}
+        row = {
+            "token": token,
+            "audio": audio,
+            "media_type": media_type,
+            "expires_at": time.time() + self._note_lifetime,
+        }
         with self._engine.begin() as connection:
             connection.execute(insert(voice_notes).values(row))
         return token
 
-    def note(self, token: str) -> bytes | None:
+    def note(self, token: str, media_type: str = OGG) -> bytes | None:
         wanted = select(voice_notes.c.audio).where(
-            voice_notes.c.token == token, voice_notes.c.expires_at > time.time()
+            voice_notes.c.token == token,
+            voice_notes.c.media_type == media_type,
+            voice_notes.c.expires_at > time.time(),
         )
         with self._engine.connect() as connection:
             audio: bytes | None = connection.execute(wanted).scalar()
@@ -351,18 +395,13 @@ class Store:
             connection.execute(statement)
 
 
-def _ours(turn: Turn) -> tuple[ColumnElement[bool], ...]:
-    """Which row is the turn's, so long as nobody else has begun it."""
-    return turns.c.id == turn.id, turns.c.claim == turn.claim
+def new_callback() -> str:
+    """A name for a sending that no other has; one of a database that is gone must not fit it."""
+    return secrets.token_hex(16)
 
 
-def _sending(connection: Connection, turn: Turn, part: str) -> Sending | None:
-    wanted = select(sendings).where(sendings.c.turn_id == turn.id, sendings.c.part == part)
-    row = connection.execute(wanted).first()
-    return Sending(row.begun_at, row.sid) if row else None
-
-
-def _turn(row: Row[Any]) -> Turn:
+def turn_of(row: Row[Any]) -> Turn:
+    """The turn that a row of ``turns`` holds."""
     message = Inbound(
         sid=row.message_sid,
         sender=row.sender,
@@ -373,3 +412,17 @@ def _turn(row: Row[Any]) -> Turn:
     )
     answer = Answer(**row.answer) if row.answer else None
     return Turn(row.id, message, row.attempts, answer, row.claim)
+
+
+def _ours(turn: Turn) -> tuple[ColumnElement[bool], ...]:
+    """Which row is the turn's, so long as nobody else has begun it."""
+    return turns.c.id == turn.id, turns.c.claim == turn.claim
+
+
+def _of(turn: Turn, part: str) -> tuple[ColumnElement[bool], ...]:
+    return sendings.c.turn_id == turn.id, sendings.c.part == part
+
+
+def _sending(connection: Connection, turn: Turn, part: str) -> Sending | None:
+    row = connection.execute(select(sendings).where(*_of(turn, part))).first()
+    return Sending(row.begun_at, row.sid, row.callback or "") if row else None

@@ -49,6 +49,7 @@ class WhatsApp:
         self, *, settings: Settings, metrics: Metrics, width: int, typing_width: int
     ) -> None:
         self._sender = settings.TWILIO_WHATSAPP_FROM
+        self._public_url = settings.PUBLIC_URL
         self._metrics = metrics
         # Twilio documents no number; its refusals (20429) teach one.
         self._limiter = Limiter(width, cloud="Twilio")
@@ -68,13 +69,16 @@ class WhatsApp:
         """What is worth keeping open."""
         return self._routes
 
-    def send_text(self, to: str, text: str) -> str:
-        """Send one message of at most 1600 characters; returns its SID. Raises ``SendError``."""
-        return self._create(to=to, body=text)
+    def send_text(self, to: str, text: str, *, callback: str) -> str:
+        """Send one message of at most 1600 characters; returns its SID. Raises ``SendError``.
 
-    def send_voice(self, to: str, url: str) -> str:
-        """Send the voice note that Twilio can fetch from ``url``; returns its SID."""
-        return self._create(to=to, media_url=[url])
+        ``callback`` is the name by which Twilio tells what becomes of it.
+        """
+        return self._create(callback, to=to, body=text)
+
+    def send_voice(self, to: str, file: str, *, callback: str) -> str:
+        """Send the voice note that Twilio can fetch as ``file`` of ``/media``; returns its SID."""
+        return self._create(callback, to=to, media_url=[f"{self._public_url}/media/{file}"])
 
     def find_text(self, to: str, text: str, *, since: float) -> str | None:
         """The SID of a message that Twilio took whose answer was lost. Raises ``SendError``."""
@@ -99,9 +103,13 @@ class WhatsApp:
             self._metrics.count("typing_failed")
             log.info("Typing indicator failed", error=_reason(error))
 
-    def _create(self, **message: object) -> str:
+    def _create(self, callback: str, **message: object) -> str:
+        message |= {
+            "from_": self._sender,
+            "status_callback": f"{self._public_url}/status?sending={callback}",
+        }
         with self._metrics.timed("send_time"):
-            sent = self._patiently(lambda: self._messages.create(from_=self._sender, **message))
+            sent = self._patiently(lambda: self._messages.create(**message))
         return str(sent.sid)
 
     def _listed(self, to: str, since: float) -> list[MessageInstance]:

@@ -53,6 +53,7 @@ async def _run(parts: WorkerParts) -> None:
         log.exception("The worker ends")
     finally:
         sharing.cancel()
+        parts.redelivery.stop()
         parts.shared.stop()
         logging.shutdown()
         # Turns that were cut off still hold their threads, for which Python would wait.

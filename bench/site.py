@@ -35,7 +35,8 @@ POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 300.0
 
 _names = (f"bench{number}" for number in itertools.count(1))
-_settings = {"STILL_WORKING_AFTER": "600"}
+# All voice notes get the same answer, which is to be spoken each time.
+_settings = {"STILL_WORKING_AFTER": "600", "SPEECH_CACHE_BYTES": "0"}
 
 
 @dataclass(frozen=True)

@@ -123,9 +123,9 @@ class Process(Startable):
         """How many threads it and its children have."""
         return self._sum(lambda process: int(process.num_threads()))
 
-    def talks_to(self, port: int) -> bool:
-        """Whether it, or a child, is connected to this port of anybody."""
-        return self._sum(lambda process: sum(port == each for each in _remote_ports(process))) > 0
+    def calls_from(self, port: int | None) -> bool:
+        """Whether it, or a child, has a connection that comes from this local port."""
+        return self._sum(lambda process: sum(port == each for each in _local_ports(process))) > 0
 
     def descriptors(self) -> int:
         """How many files and sockets it and its children have open."""
@@ -205,8 +205,8 @@ class Worker(Process):
         return WORKER_READY in logged
 
 
-def _remote_ports(process: psutil.Process) -> list[int]:
-    return [each.raddr.port for each in process.net_connections("tcp") if each.raddr]
+def _local_ports(process: psutil.Process) -> list[int]:
+    return [each.laddr.port for each in process.net_connections("tcp")]
 
 
 def procfile_command(kind: str) -> list[str]:

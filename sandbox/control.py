@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, jsonify, request
 from pydantic import TypeAdapter, ValidationError
 
-from sandbox.faults import Fault, Faults
+from sandbox.faults import Fault, Faults, kinds_of
 from sandbox.ledger import Ledger
 from sandbox.loopback import LoopbackServer
 from sandbox.standin import StandIn
@@ -157,6 +157,8 @@ def read_fault(given: Mapping[str, Any], calls: Calls) -> Fault:
         raise Invalid("seconds and after must not be negative, and times must be at least 1.")
     if not 200 <= fault.status <= 599:
         raise Invalid("status must be an HTTP status from 200 to 599.")
+    if fault.kind not in kinds_of(fault.call):
+        raise Invalid(f"{fault.call} knows {', '.join(kinds_of(fault.call))} only.")
     return fault
 
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-Kind = Literal["status", "hang", "reset", "vanish", "cut", "trickle", "junk"]
+CallKind = Literal["status", "hang", "reset", "vanish", "cut", "trickle", "junk"]
+CallbackKind = Literal["twice", "reversed", "early", "unsigned"]
+Kind = Literal[CallKind, "undelivered", CallbackKind]
+
+# What Twilio does by itself, and how that goes wrong.
+CARRIED: dict[str, tuple[str, ...]] = {
+    "text": ("undelivered",),
+    "voice": ("undelivered",),
+    "callback": get_args(CallbackKind),
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,11 @@ class Fault:
     - ``trickle``: answer one byte every ``seconds``.
     - ``junk``: 200 with a body that is not what the caller expects.
 
+    What Twilio carries to a user is no call of the bot's, and has kinds of its own. Messages named
+    ``text`` or ``voice`` end as ``undelivered`` with Twilio's error ``code``. Of the next message,
+    ``callback`` strikes all status callbacks: posted ``twice``, in ``reversed`` order, ``early``
+    (before the send is answered), or ``unsigned``.
+
     ``after`` calls pass unharmed first; ``times=None`` lasts until cleared.
     """
 
@@ -30,6 +44,7 @@ class Fault:
     call: str
     kind: Kind = "status"
     status: int = 500
+    code: int = 0
     body: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -72,6 +87,11 @@ class Faults:
         """The faults that can still strike."""
         with self._lock:
             return [armed.fault for armed in self._armed if armed.left != 0]
+
+
+def kinds_of(call: str) -> tuple[str, ...]:
+    """How a call of that name can go wrong."""
+    return CARRIED.get(call, get_args(CallKind))
 
 
 @dataclass

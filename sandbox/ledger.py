@@ -18,6 +18,7 @@ class Call:
     ``service`` is ``twilio``, ``agentforce`` or ``elevenlabs``; ``name`` is the call in that
     service's own vocabulary (``send``, ``token``, ``transcribe``, …); ``at`` is monotonic seconds,
     and so is ``ended``, the end of the answer. It and ``status`` are None until there is an answer.
+    ``port`` is the caller's.
     """
 
     service: str
@@ -27,6 +28,7 @@ class Call:
     detail: dict[str, Any] = field(default_factory=dict)
     ended: float | None = None
     status: int | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True)

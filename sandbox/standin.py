@@ -42,8 +42,7 @@ class StandIn:
         self.app = Flask(f"sandbox.{self.service}")
         self.calls: set[str] = set()
         self._slots = Slots(limit=sys.maxsize)
-        # Whoever only keeps connections open calls nothing.
-        self.app.add_url_rule("/", "door", lambda: Response(status=404), methods=["HEAD"])
+        self.app.before_request(_answer_knock)
         self._server = LoopbackServer(app=self.app, name=self.service, port=port)
 
     @property
@@ -96,7 +95,9 @@ class StandIn:
         def register(view: View) -> View:
             @functools.wraps(view)
             def answered(**arguments: Any) -> Any:
-                g.call = Call(self.service, name, time.monotonic(), dict(request.headers))
+                port = int(request.environ["REMOTE_PORT"])
+                headers = dict(request.headers)
+                g.call = Call(self.service, name, time.monotonic(), headers, port=port)
                 self.ledger.record(g.call)
                 after_this_request(functools.partial(_time_until_closed, g.call))
                 with ExitStack() as g.held:
@@ -150,6 +151,12 @@ class StandIn:
         if not streamed:
             answer.headers["Content-Length"] = str(len(body))
         return answer
+
+
+def _answer_knock() -> Response | None:
+    """Whoever only keeps a connection open calls nothing."""
+    knocks = request.method == "HEAD" and request.path == "/"
+    return Response(status=404) if knocks else None
 
 
 def _time_until_closed(call: Call, answer: Response) -> Response:

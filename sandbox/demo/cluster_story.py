@@ -119,12 +119,12 @@ class ClusterStory(Story):
 
     def _worker_that_asks(self) -> Process | None:
         """The worker in whose turn the agent is being asked."""
-        ledger, port = self._sandbox.ledger, self._sandbox.agentforce.port
+        ledger = self._sandbox.ledger
         try:
-            ledger.wait_for(lambda: ledger.calls("agentforce", "ask"), PATIENCE_SECONDS)
+            calls = ledger.wait_for(lambda: ledger.calls("agentforce", "ask"), PATIENCE_SECONDS)
         except TimeoutError:
             return None
-        asking = (worker for worker in self._cluster.workers if worker.talks_to(port))
+        asking = (worker for worker in self._cluster.workers if worker.calls_from(calls[-1].port))
         return next(asking, None)
 
     def _counted(self) -> list[Finding]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
+from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.twilio.messages import Messages, Outbound
 from sandbox.twilio.sid import new_sid
@@ -20,6 +22,10 @@ CHANNEL_LIMIT = 16 * 1024 * 1024
 VOICE_NOTE_LIMIT = 512 * 1024
 # 128 bits in base64: what makes an address that needs no password safe (§5.4).
 SECRET_LENGTH = 22
+
+# What WhatsApp takes too, but shows as a file rather than as a voice note (§5.3).
+MP3_TYPE = "audio/mpeg"
+MP3_STARTS = (b"ID3", b"\xff\xfb", b"\xff\xf3")
 
 WINDOW_CLOSED = 63016
 MEDIA_FAILED = 63019
@@ -43,10 +49,17 @@ class Courier:
     """Carries accepted messages to their users on threads of its own."""
 
     def __init__(
-        self, *, ledger: Ledger, messages: Messages, account_sid: str, auth_token: str
+        self,
+        *,
+        ledger: Ledger,
+        faults: Faults,
+        messages: Messages,
+        account_sid: str,
+        auth_token: str,
     ) -> None:
         self.read_receipts = False
         self._ledger = ledger
+        self._faults = faults
         self._messages = messages
         self._account_sid = account_sid
         self._auth_token = auth_token
@@ -65,23 +78,43 @@ class Courier:
         """Deliver in the background."""
         if self._pool is None:
             raise RuntimeError("the Twilio stand-in is not started")
-        self._pool.submit(self._carry, message, is_template)
+        fault = self._faults.take("twilio", "callback")
+        manner = fault.kind if fault else ""
+        journey = self._pool.submit(self._carry, message, is_template, manner)
+        if manner == "early":
+            journey.result()
 
-    def _carry(self, message: Outbound, is_template: bool) -> None:
+    def _carry(self, message: Outbound, is_template: bool, manner: str) -> None:
+        ways = self._ways(message, is_template)
+        stages = [self._messages.change(message.sid, **way) for way in ways]
+        for stage in reversed(stages) if manner == "reversed" else stages:
+            for _ in range(2 if manner == "twice" else 1):
+                self._tell(stage, signed=manner != "unsigned")
+
+    def _ways(self, message: Outbound, is_template: bool) -> list[dict[str, Any]]:
+        """What the message goes through, as changes of it."""
+        code = self._refusal(message, is_template)
+        if code is not None:
+            return [{"status": "undelivered", "error_code": code}]
+        receipts = ["read"] if self.read_receipts else []
+        return [{"status": status} for status in ("sent", "delivered", *receipts)]
+
+    def _refusal(self, message: Outbound, is_template: bool) -> int | None:
+        """Twilio's code where the message does not arrive; a recording is fetched here."""
+        fault = self._faults.take("twilio", "voice" if message.media_url else "text")
+        if fault is not None:
+            return fault.code
         if not is_template and not self._messages.window_is_open(message.to):
             self._violate("send", "outside the 24 h window of the user's last message")
-            self._progress(message, "undelivered", WINDOW_CLOSED)
-            return
+            return WINDOW_CLOSED
         if message.media_url is not None:
             try:
                 self._fetch(message.sid, message.media_url)
             except MediaRefused as refusal:
                 if refusal.rule:
                     self._violate("fetch", refusal.rule)
-                self._progress(message, "undelivered", refusal.code)
-                return
-        for status in ("sent", "delivered", *(["read"] if self.read_receipts else [])):
-            self._progress(message, status)
+                return refusal.code
+        return None
 
     def _fetch(self, sid: str, url: str) -> None:
         """HEAD, then GET, as Twilio does (contracts/twilio.md §5.4)."""
@@ -96,21 +129,20 @@ class Courier:
             self._violate("fetch", rule)
         self._messages.change(sid, audio=audio, audio_type=kind)
 
-    def _progress(self, message: Outbound, status: str, error_code: int | None = None) -> None:
-        """Set the status, and tell the bot if it asked to be told (contracts/twilio.md §5.7)."""
-        changed = self._messages.change(message.sid, status=status, error_code=error_code)
-        if changed.callback is None:
+    def _tell(self, message: Outbound, *, signed: bool) -> None:
+        """Tell the bot of a stage, if it asked to be told (contracts/twilio.md §5.7)."""
+        if message.callback is None:
             return
-        fields = self._callback_fields(changed)
-        signature = sign(changed.callback, fields, self._auth_token)
+        fields = self._callback_fields(message)
+        signature = sign(message.callback, fields, self._auth_token) if signed else "forged"
         try:
-            answer = post(changed.callback, fields, signature=signature)
+            answer = post(message.callback, fields, signature=signature)
         except requests.Timeout:
             self._violate("callback", "11205 the status callback was not answered within 15 s")
         except requests.RequestException:
             return
         else:
-            if not answer.ok:
+            if signed and not answer.ok:
                 self._violate("callback", f"11200 the callback answered {answer.status_code}")
 
     def _callback_fields(self, message: Outbound) -> dict[str, str]:
@@ -152,24 +184,32 @@ def _ask(session: requests.Session, method: str, url: str) -> requests.Response:
 
 def _check_answers(head: requests.Response, answer: requests.Response) -> None:
     """Raise for what Twilio cannot deliver."""
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != "audio/ogg":
+    kind = _kind(answer)
+    if kind not in ("audio/ogg", MP3_TYPE):
         raise MediaRefused(f"the MediaUrl has content type {kind or '(none)'}, not audio/ogg")
     for name in ("Content-Type", "Content-Length"):
         if head.headers.get(name) != answer.headers.get(name):
             raise MediaRefused(f"HEAD and GET of the MediaUrl differ in {name}")
     if len(answer.content) > CHANNEL_LIMIT:
         raise MediaRefused("the recording is larger than 16 MB", MEDIA_TOO_LARGE)
+    if kind == MP3_TYPE:
+        if not answer.content.startswith(MP3_STARTS):
+            raise MediaRefused("the recording is no MP3")
+        return
     try:
         read_voice_note(answer.content)
     except NotAVoiceNote as error:
         raise MediaRefused(f"the recording is no voice note: {error}") from None
 
 
+def _kind(answer: requests.Response) -> str:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
 def _flaws(url: str, audio: bytes, kind: str) -> list[str]:
     """What Twilio delivers all the same."""
     found = []
-    if kind != "audio/ogg":
+    if kind not in ("audio/ogg", MP3_TYPE):
         found.append(f"content type {kind}: only plain audio/ogg is known to work")
     if len(audio) > VOICE_NOTE_LIMIT:
         found.append(f"the note has {len(audio)} bytes; over 512 KB it loses its play button")

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from flask import Response, jsonify, request
 from werkzeug.exceptions import NotFound
 
-from sandbox.faults import Faults
+from sandbox.faults import CARRIED, Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import Pace
 from sandbox.standin import StandIn
@@ -69,11 +69,13 @@ class TwilioRest(StandIn):
         )
         self.courier = Courier(
             ledger=ledger,
+            faults=faults,
             messages=self._messages,
             account_sid=account_sid,
             auth_token=auth_token,
         )
         self._add_routes()
+        self.calls |= CARRIED.keys()
 
     def start(self) -> None:
         self.cdn.start()

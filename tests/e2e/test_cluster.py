@@ -68,6 +68,22 @@ def test_any_web_serves_any_voice_note(world: World, cluster: Cluster) -> None:
         assert requests.get(web.url + path, timeout=10).content == voice.audio
 
 
+def test_a_voice_note_that_twilio_cannot_use_is_sent_once_more(
+    world: World, cluster: Cluster
+) -> None:
+    """Either web gets the callbacks; a worker sends the MP3, which either web serves."""
+    user = world.user()
+    world.sandbox.faults.add(Fault("twilio", "callback", "twice", times=None))
+    world.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
+    world.twilio.speak(user, world.note(QUESTION))
+    voice = world.twilio.wait_for_voice(user)
+    assert (voice.audio_type, voice.media_url is None) == ("audio/mpeg", False)
+    path = urlsplit(voice.media_url or "").path
+    for web in cluster.webs:
+        assert requests.get(web.url + path, timeout=10).content == voice.audio
+    world.expect_no_more(user, 3)
+
+
 def test_a_message_that_both_webs_get_is_one_turn(world: World, cluster: Cluster) -> None:
     user = world.user()
     form = world.twilio.forms.text(user, "hello")
@@ -220,9 +236,9 @@ def test_a_database_that_restarts_loses_nothing(
 
 def worker_that_asks(world: World, cluster: Cluster) -> Process:
     """The worker in whose turn the agent is being asked."""
-    world.sandbox.ledger.wait_for(lambda: world.sandbox.ledger.calls("agentforce", "ask"))
-    port = world.sandbox.agentforce.port
-    return next(worker for worker in cluster.workers if worker.talks_to(port))
+    ledger = world.sandbox.ledger
+    asked = ledger.wait_for(lambda: ledger.calls("agentforce", "ask"))
+    return next(worker for worker in cluster.workers if worker.calls_from(asked[-1].port))
 
 
 def texts(world: World, user: str) -> list[Outbound]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -143,6 +144,8 @@ def test_the_dashboard_brings_all_it_needs_and_runs_nothing_else(world: World) -
     again = requests.get(f"{world.bridge.url}/dashboard", timeout=10)
     assert nonce not in again.headers["Content-Security-Policy"]
     assert user.removeprefix("whatsapp:+") not in answer.text
+    (advice,) = re.findall(r'id="advice">(.*?)</script>', answer.text)
+    assert {"AgentBusy", "63016"} <= json.loads(advice).keys()
 
 
 def test_credentials_are_sent_to_twilio_only(world: World) -> None:

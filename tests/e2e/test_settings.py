@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -120,9 +121,12 @@ def test_a_session_that_idled_is_ended_and_renewed(start_world: StartWorld) -> N
         world.answers(user, 2)
         first, second = (question.session_id for question in world.asked(user))
         assert first != second
-        # It is ended beside the turn.
-        ended = world.sandbox.ledger.wait_for(lambda: world.sandbox.agentforce.ended)
-        assert (ended[0].session_id, ended[0].reason) == (first, "Expiration")
+        # It is ended beside the turn; so is one that idled before it could be asked in.
+        agent = world.sandbox.agentforce
+        ended = world.sandbox.ledger.wait_for(
+            lambda: [end for end in agent.ended if end.session_id == first]
+        )
+        assert ended[0].reason == "Expiration"
 
 
 def test_a_full_inbox_answers_the_sender_in_the_webhook(start_world: StartWorld) -> None:
@@ -231,6 +235,33 @@ def test_a_missing_setting_stops_the_start_with_one_sentence(kind: str) -> None:
     )
     assert done.returncode == 1
     assert "TWILIO_AUTH_TOKEN is missing (Twilio Console" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["web", "worker"])
+def test_a_bad_pattern_stops_the_start_with_one_sentence(
+    world: World, kind: str, tmp_path: Path
+) -> None:
+    """Before anything else is touched: the worker's database does not exist."""
+    patterns = tmp_path / "public.txt"
+    patterns.write_text("hello\nhow (do I", encoding="utf-8")
+    own = {
+        "PORT": "0",
+        "STATE_DIR": str(tmp_path),
+        "ANSWER_CACHE_PATTERNS": str(patterns),
+        "DATABASE_URL": "postgres://127.0.0.1:9/none" if kind == "worker" else "",
+    }
+    done = subprocess.run(
+        procfile_command(kind),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]} | world.sandbox.environment(world.bridge.url) | own,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

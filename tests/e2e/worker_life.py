@@ -39,7 +39,7 @@ class Outbox:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def send_text(self, to: str, text: str) -> str:
+    def send_text(self, to: str, text: str, *, callback: str) -> str:
         chance = random.random()
         if chance < 0.1:
             raise SendBusy

@@ -98,6 +98,8 @@ def test_faults_are_set_and_cleared(sandbox: Sandbox) -> None:
         ({"service": "twilio", "call": "send", "times": 0}, "times must be at least 1"),
         ({"service": "twilio", "call": "send", "seconds": -1}, "must not be negative"),
         ({"service": "twilio", "call": "send", "status": 99}, "status must be an HTTP status"),
+        ({"service": "twilio", "call": "send", "kind": "twice"}, "send knows status, hang,"),
+        ({"service": "twilio", "call": "voice"}, "voice knows undelivered only"),
         ([], "The body must be a JSON object."),
     ],
 )

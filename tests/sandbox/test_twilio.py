@@ -19,6 +19,8 @@ from twilio.rest import Client
 from sandbox.faults import Fault, Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT
+from sandbox.speech.codec import Codec
+from sandbox.speech.hum import hum
 from sandbox.twilio.courier import VOICE_NOTE_LIMIT
 from sandbox.twilio.media import Ready
 from sandbox.twilio.standin import TwilioStandIn
@@ -460,6 +462,66 @@ def test_a_voice_note_is_fetched_and_delivered(
     assert twilio.ledger.violations == []
 
 
+def test_an_mp3_is_delivered_too(twilio: TwilioStandIn, bot: Bot, note: bytes) -> None:
+    """WhatsApp takes it, as a file; nothing else passes for one."""
+    twilio.say(USER, "hi")
+    mp3 = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe()).note(hum(440, 1.0), "mp3")
+    send(twilio, MediaUrl=bot.publish(mp3, "audio/mpeg"))
+    assert twilio.wait_for_voice(USER, 5).audio_type == "audio/mpeg"
+    assert twilio.ledger.violations == []
+    sid = send(twilio, MediaUrl=bot.publish(note, "audio/mpeg")).json()["sid"]
+    assert ended(twilio, sid, "undelivered").error_code == 63019
+    assert rules(twilio.ledger) == ["the recording is no MP3"]
+
+
+@pytest.mark.parametrize("call", ["text", "voice"])
+def test_a_message_can_be_made_to_fail(
+    twilio: TwilioStandIn, bot: Bot, note: bytes, faults: Faults, call: str
+) -> None:
+    """As Twilio would say it: taken, and later undelivered; the other kind arrives."""
+    twilio.say(USER, "hi")
+    faults.add(Fault("twilio", call, "undelivered", code=63024))
+    sids = {
+        "text": send(twilio, Body="x", StatusCallback=f"{bot.url}/status").json()["sid"],
+        "voice": send(twilio, MediaUrl=bot.publish(note)).json()["sid"],
+    }
+    assert ended(twilio, sids.pop(call), "undelivered").error_code == 63024
+    assert ended(twilio, sids.popitem()[1], "delivered").error_code is None
+    assert twilio.ledger.violations == []
+
+
+@pytest.mark.parametrize(
+    ("manner", "told"),
+    [
+        ("twice", ["sent", "sent", "delivered", "delivered"]),
+        ("reversed", ["delivered", "sent"]),
+        ("unsigned", ["sent", "delivered"]),
+    ],
+)
+def test_callbacks_come_as_twilio_may_send_them(
+    twilio: TwilioStandIn, bot: Bot, faults: Faults, manner: Any, told: list[str]
+) -> None:
+    """It promises neither order nor that each comes once; a stranger may send them too."""
+    twilio.say(USER, "hi")
+    faults.add(Fault("twilio", "callback", manner))
+    callback = f"{bot.url}/status?sending=1"
+    send(twilio, Body="x", StatusCallback=callback)
+    twilio.ledger.wait_for(lambda: len(bot.callbacks) == len(told), 5)
+    assert [one["MessageStatus"] for one in bot.callbacks] == told
+    signature = bot.headers[-1]["X-Twilio-Signature"]
+    genuine = RequestValidator(TOKEN).validate(callback, bot.callbacks[-1], signature)
+    assert genuine is (manner != "unsigned")
+
+
+def test_callbacks_can_come_before_the_send_is_answered(
+    twilio: TwilioStandIn, bot: Bot, faults: Faults
+) -> None:
+    twilio.say(USER, "hi")
+    faults.add(Fault("twilio", "callback", "early"))
+    send(twilio, Body="x", StatusCallback=f"{bot.url}/status")
+    assert [one["MessageStatus"] for one in bot.callbacks] == ["sent", "delivered"]
+
+
 Spoil = Callable[[bytes], bytes]
 
 
@@ -485,7 +547,7 @@ def test_what_is_no_voice_note_is_not_delivered(
     assert rules(twilio.ledger)[0].startswith(f"the recording is no voice note: {rule}")
 
 
-@pytest.mark.parametrize("kind", ["application/octet-stream", "audio/mpeg", "audio/opus"])
+@pytest.mark.parametrize("kind", ["application/octet-stream", "audio/x-wav", "audio/opus"])
 def test_a_recording_needs_the_right_type(
     twilio: TwilioStandIn, bot: Bot, note: bytes, kind: str
 ) -> None:

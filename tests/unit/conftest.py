@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Engine
 
+import kept_answers
 import leases
+import speech_cache
+import spoken_pieces
 import store
 from database import open_postgres, open_sqlite
 from sandbox.postgres import Postgres
@@ -28,9 +31,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What the store and the leases take for the time."""
+    """What all that keeps something takes for the time."""
     clock = Clock()
-    for module in (store, leases):
+    for module in (store, leases, kept_answers, spoken_pieces, speech_cache):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
     return clock
 

@@ -22,7 +22,7 @@ from audio import (
     pcm_seconds,
     trim,
 )
-from container import sniff
+from container import MP3, sniff
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
@@ -63,6 +63,12 @@ def with_index_in_front(m4a: bytes, folder: Path) -> bytes:
 def is_the_tone(pcm: bytes, seconds: float = pcm_seconds(TONE)) -> bool:
     heard = pitches(pcm)
     return heard == [pytest.approx(440, abs=3)] and abs(pcm_seconds(pcm) - seconds) < 0.15
+
+
+def test_a_voice_note_becomes_an_mp3_of_the_same_sound(ffmpeg: Ffmpeg, codec: Codec) -> None:
+    mp3 = ffmpeg.encode_mp3(codec.note(TONE))
+    assert sniff(mp3) == MP3
+    assert is_the_tone(ffmpeg.decode(mp3))
 
 
 @pytest.mark.parametrize("kind", ["ogg", "m4a", "aac", "mp3", "amr"])
@@ -112,9 +118,12 @@ def test_an_index_in_front_is_read_too(ffmpeg: Ffmpeg, codec: Codec, tmp_path: P
     assert is_the_tone(ffmpeg.decode(with_index_in_front(codec.note(TONE, "m4a"), tmp_path)))
 
 
-def test_a_long_recording_is_decoded_no_further_than_needed(ffmpeg: Ffmpeg, codec: Codec) -> None:
+@pytest.mark.parametrize("kind", ["ogg", "m4a", "aac", "mp3", "amr"])
+def test_a_long_recording_is_decoded_no_further_than_needed(
+    ffmpeg: Ffmpeg, codec: Codec, kind: str
+) -> None:
     """Long enough that ``trim`` sees it is too long."""
-    pcm = ffmpeg.decode(codec.note(hum(440, 3 * LONGEST)))
+    pcm = ffmpeg.decode(codec.note(hum(440, 3 * LONGEST), kind))
     assert pcm_seconds(pcm) == pytest.approx(LONGEST + 1, abs=0.1)
     with pytest.raises(AudioTooLong):
         trim(pcm, longest_seconds=LONGEST)

@@ -110,9 +110,19 @@ def test_many_complaints_do_not_stop_it() -> None:
 
 
 def test_its_own_exit_status_is_told_apart_from_being_killed() -> None:
-    """It is killed at its end to be sure of its children; that must not win."""
-    for _ in range(50):
-        assert finished(shell("exit 5")).code == 5
+    """Its children are killed at its end; that must not reach it before it has ended."""
+    for script in ["exit 5"] * 20 + ["exec 2>&-; sleep 0.01; exit 5"] * 5:
+        assert finished(shell(script)).code == 5
+
+
+def test_closing_it_closes_all_of_it() -> None:
+    us = psutil.Process()
+    before = us.num_fds()
+    running = shell("exec sleep 600")
+    assert us.num_fds() == before + 3
+    running.close()
+    running.close()
+    assert us.num_fds() == before
 
 
 def test_one_that_hangs_is_killed_with_its_children(
@@ -125,6 +135,16 @@ def test_one_that_hangs_is_killed_with_its_children(
         with pytest.raises(AudioUnreadable, match="too long"):
             running.result()
     until(lambda: is_gone(int(note.read_text())))
+
+
+def test_one_that_hangs_without_a_word_is_killed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = tmp_path / "silent"
+    with shell(f"exec 2>&-; echo > {note}; exec sleep 600") as running:
+        until(note.exists)
+        monkeypatch.setattr(conversion, "TIMEOUT", 0.05)
+        assert running.result().code == -signal.SIGKILL
 
 
 def test_a_child_that_hides_is_killed_too(tmp_path: Path) -> None:
@@ -194,6 +214,25 @@ def wrapper(folder: Path, script: str) -> str:
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     return str(program)
+
+
+@pytest.mark.parametrize(
+    ("data", "forced"),
+    [
+        (b"OggS", "-codec_whitelist opus,vorbis -f ogg -i pipe:0"),
+        (b"ID3", "-codec_whitelist mp3float,mp3 -f mp3 -i pipe:0"),
+        (b"#!AMR", "-codec_whitelist amrnb,amrwb -f amr -i pipe:0"),
+        (b"\xff\xf1", "-codec_whitelist aac -f aac -i pipe:0"),
+        (b"\0\0\0 ftyp", "-codec_whitelist aac,amrnb,amrwb,mp3float,mp3 -f mov -fd 0 -i fd:"),
+    ],
+    ids=repr,
+)
+def test_nothing_is_left_to_guess(tmp_path: Path, data: bytes, forced: str) -> None:
+    """Demuxer and decoders are those that the first bytes call for, protocols those we speak."""
+    tell = wrapper(tmp_path, 'echo "$*" >&2; exit 1')
+    with pytest.raises(AudioUnreadable) as caught:
+        Ffmpeg(path=tell, longest_seconds=1).decode(data)
+    assert f" -protocol_whitelist pipe,fd -threads 1 {forced} " in str(caught.value)
 
 
 def test_the_wheels_ffmpeg_is_told_no_secrets(

@@ -13,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, insert, inspect, select, text
+from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import IntegrityError
 
 import database
@@ -112,8 +113,12 @@ def constraints(engine: Engine, table: str) -> tuple[object, ...]:
         seen.get_unique_constraints(table),
         seen.get_foreign_keys(table),
         seen.get_pk_constraint(table),
-        seen.get_indexes(table),
+        [index | {"dialect_options": conditions(index)} for index in seen.get_indexes(table)],
     )
+
+
+def conditions(index: ReflectedIndex) -> dict[str, str]:
+    return {name: str(text) for name, text in index.get("dialect_options", {}).items()}
 
 
 def test_a_missing_folder_is_made_for_the_service_alone(tmp_path: Path) -> None:

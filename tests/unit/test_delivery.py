@@ -10,7 +10,7 @@ import pytest
 
 import whatsapp as whatsapp_module
 from database import open_sqlite
-from delivery import VOICE, Delivery
+from delivery import Delivery
 from errors import SendRefused, SendUncertain
 from inbound import Inbound, Kind
 from metrics import Metrics
@@ -21,11 +21,11 @@ from sandbox.pace import INSTANT
 from sandbox.twilio.standin import TwilioStandIn
 from segments import MESSAGE_LIMIT
 from settings import load_settings
-from store import Store, Turn
+from store import VOICE, Store, Turn
 from whatsapp import WhatsApp
 
 # Nobody is there; Twilio finds that out only after it took the message.
-NOTE_URL = "http://127.0.0.1:9/media/x.ogg"
+PUBLIC_URL = "http://127.0.0.1:9"
 PARTS = ["a" * MESSAGE_LIMIT, "b" * MESSAGE_LIMIT, "c"]
 LONG = "\n\n".join(PARTS)
 
@@ -64,7 +64,7 @@ def whatsapp(twilio: TwilioStandIn, metrics: Metrics, monkeypatch: pytest.Monkey
     addresses = {
         "TWILIO_API_URL": twilio.url,
         "SALESFORCE_INSTANCE_URL": twilio.url,
-        "PUBLIC_URL": twilio.url,
+        "PUBLIC_URL": PUBLIC_URL,
     }
     for name, value in (CREDENTIALS | addresses).items():
         monkeypatch.setenv(name, value)
@@ -182,7 +182,7 @@ def test_a_part_is_noted_before_it_is_sent(
     whatsapp: WhatsApp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def die(*_: object) -> str:
+    def die(*_: object, **__: object) -> str:
         raise Died
 
     monkeypatch.setattr(whatsapp, "send_text", die)
@@ -190,7 +190,7 @@ def test_a_part_is_noted_before_it_is_sent(
     with pytest.raises(Died):
         restart()[1].send_text(turn, "Hello")
     with pytest.raises(Died):
-        restart()[1].send_voice(turn, NOTE_URL)
+        restart()[1].send_voice(turn, "note")
     for part in ("text 1", VOICE):
         sending = store.sending(turn, part)
         assert sending
@@ -209,7 +209,7 @@ def test_a_text_whose_end_nobody_knows_is_looked_up(
     """The process died between noting the part and hearing from Twilio."""
     store.begin_sending(turn, "text 1")
     if taken:
-        whatsapp.send_text(turn.message.sender, "Hello")
+        whatsapp.send_text(turn.message.sender, "Hello", callback="")
     delivery.send_text(turn, "Hello")
     assert texts(twilio) == ["Hello"]
     sending = store.sending(turn, "text 1")
@@ -261,6 +261,37 @@ def test_the_same_words_sent_just_before_are_not_taken_for_it(
     assert texts(twilio) == ["Sorry"] * 3
 
 
+def test_a_callback_says_that_a_text_was_taken(
+    delivery: Delivery,
+    turn: Turn,
+    store: Store,
+    whatsapp: WhatsApp,
+    twilio: TwilioStandIn,
+    faults: Faults,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twilio's answer is lost, and its list does not show the message yet."""
+
+    def called_back(*_: object, **__: object) -> None:
+        store.finish_sending(turn, "text 1", twilio.messages()[0].sid)
+
+    monkeypatch.setattr(whatsapp, "find_text", called_back)
+    faults.add(Fault("twilio", "send", "vanish"))
+    delivery.send_text(turn, "Hello")
+    assert texts(twilio) == ["Hello"]
+
+
+def test_every_send_asks_for_callbacks_of_its_own(
+    delivery: Delivery, turn: Turn, store: Store, twilio: TwilioStandIn
+) -> None:
+    delivery.send_text(turn, LONG)
+    delivery.send_voice(turn, "note")
+    noted = [store.sending(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
+    assert [message.callback for message in twilio.messages()] == [
+        f"{PUBLIC_URL}/status?sending={sending and sending.callback}" for sending in noted
+    ]
+
+
 def test_twilio_that_stays_silent_is_an_error_and_the_next_attempt_sends(
     delivery: Delivery, turn: Turn, store: Store, twilio: TwilioStandIn, faults: Faults
 ) -> None:
@@ -297,9 +328,9 @@ def test_a_voice_note_is_known_to_be_sent(
 ) -> None:
     _, delivery = restart()
     assert not delivery.voice_sent(turn)
-    delivery.send_voice(turn, NOTE_URL)
+    delivery.send_voice(turn, "note")
     assert restart()[1].voice_sent(turn)
-    assert [message.media_url for message in twilio.messages()] == [NOTE_URL]
+    assert [message.media_url for message in twilio.messages()] == [f"{PUBLIC_URL}/media/note.ogg"]
     assert twilio.ledger.calls("twilio", "list") == []
 
 
@@ -310,7 +341,8 @@ def test_a_voice_note_whose_end_nobody_knows_is_looked_up(
     """The text that goes before it is not it."""
     delivery.send_text(turn, "Hello")
     store.begin_sending(turn, VOICE)
-    sid = whatsapp.send_voice(turn.message.sender, NOTE_URL) if taken else None
+    to = turn.message.sender
+    sid = whatsapp.send_voice(to, "note.ogg", callback="") if taken else None
     assert delivery.voice_sent(turn) is taken
     sending = store.sending(turn, VOICE)
     assert sending
@@ -321,8 +353,8 @@ def test_the_voice_note_before_is_not_taken_for_it(
     delivery: Delivery, new_turn: Callable[[], Turn], store: Store
 ) -> None:
     first, second = new_turn(), new_turn()
-    delivery.send_voice(first, NOTE_URL)
+    delivery.send_voice(first, "first")
     store.begin_sending(second, VOICE)
     assert not delivery.voice_sent(second)
-    delivery.send_voice(second, NOTE_URL)
+    delivery.send_voice(second, "second")
     assert delivery.voice_sent(second)

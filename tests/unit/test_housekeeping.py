@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import housekeeping
+import kept_answers
 from agent_sessions import AgentSessions
 from health import Health
 from housekeeping import ENDED_AT_ONCE, GRACE, Housekeeper
 from inbound import Inbound, Kind
+from kept_answers import KeptAnswers
 from leases import Leases
 from processes import Processes
+from spoken_pieces import Piece, SpokenPieces
 from store import AgentSession, Store
 
 DAY = 24 * 3600.0
@@ -48,6 +52,11 @@ def leases(engine: Engine) -> Leases:
 
 
 @pytest.fixture
+def caches(engine: Engine) -> tuple[SpokenPieces, KeptAnswers]:
+    return SpokenPieces(engine=engine, most_bytes=10), KeptAnswers(engine=engine, lifetime=9e9)
+
+
+@pytest.fixture
 def sessions(store: Store) -> Sessions:
     return Sessions(store)
 
@@ -60,13 +69,19 @@ def workers() -> list[str]:
 
 @pytest.fixture
 def housekeeper(
-    engine: Engine, store: Store, leases: Leases, sessions: Sessions, workers: list[str]
+    engine: Engine,
+    store: Store,
+    leases: Leases,
+    caches: tuple[SpokenPieces, KeptAnswers],
+    sessions: Sessions,
+    workers: list[str],
 ) -> Housekeeper:
     health = Health(backlog=store.backlog, workers=lambda: len(workers))
     return Housekeeper(
         store=store,
         leases=leases,
         processes=Processes(engine=engine),
+        caches=caches,
         sessions=sessions,
         health=health,
         retention=DAY,
@@ -115,6 +130,24 @@ def test_finished_turns_go_when_their_time_is_over(store: Store, housekeeper: Ho
             store.finish(turn)
     housekeeper.tidy()
     assert [store.knows(sid) for sid in ("old", "young", "open")] == [False, True, True]
+
+
+def test_what_is_kept_to_be_given_again_goes_with_the_turns(
+    caches: tuple[SpokenPieces, KeptAnswers],
+    housekeeper: Housekeeper,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pieces, answers = caches
+    pieces.keep("old", Piece(b"....", time.time() - DAY - 60))
+    pieces.keep("young", Piece(b"....", time.time() - DAY + 60))
+    answers.keep("young", "an answer")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(kept_answers, "time", SimpleNamespace(time=lambda: time.time() - DAY - 60))
+        answers.keep("old", "an answer")
+    assert answers.find("old")
+    housekeeper.tidy()
+    for cache in caches:
+        assert [bool(cache.find(key)) for key in ("old", "young")] == [False, True]
 
 
 def test_idle_sessions_are_ended(

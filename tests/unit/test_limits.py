@@ -183,12 +183,12 @@ def test_twilio_that_takes_few_at_once_gets_all_messages_once(
     sandbox: Sandbox, whatsapp: WhatsApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox.twilio, "at_once", AT_ONCE)
-    sids = at_once(lambda user: whatsapp.send_text(user, "a burst"))
+    sids = at_once(lambda user: whatsapp.send_text(user, "a burst", callback=""))
     taken = [message.sid for message in sandbox.twilio.messages() if message.body == "a burst"]
     assert sorted(map(str, sids)) == sorted(taken)
     assert len(taken) == len(USERS)
     sandbox.ledger.clear()
-    at_once(lambda user: whatsapp.send_text(user, "another"))
+    at_once(lambda user: whatsapp.send_text(user, "another", callback=""))
     assert refused(sandbox, "send") <= len(USERS) / 2
 
 
@@ -197,11 +197,11 @@ def test_a_limit_of_twilio_is_told_from_no_connection(
 ) -> None:
     sandbox.faults.add(Fault("twilio", "send", status=429, times=None))
     with pytest.raises(SendBusy):
-        whatsapp.send_text(USERS[0], "hello")
+        whatsapp.send_text(USERS[0], "hello", callback="")
     nowhere = settings.model_copy(update={"TWILIO_API_URL": "http://127.0.0.1:9"})
     unreachable = WhatsApp(settings=nowhere, metrics=Metrics(), width=1, typing_width=1)
     with pytest.raises(SendUnreachable):
-        unreachable.send_text(USERS[0], "hello")
+        unreachable.send_text(USERS[0], "hello", callback="")
 
 
 def test_a_small_plan_speaks_all_later(

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from errors import AgentBusy, MediaMissing
 from exposition import prometheus
-from figures import COUNTERS, STAGES
+from figures import COUNTERS, STAGES, Figures
 from metrics import Metrics
 
 PREDECESSOR = ["download_time", "stt_time", "agentforce_time", "tts_time", "total_time"]
@@ -60,6 +60,20 @@ def test_memory_does_not_grow_with_traffic() -> None:
         metrics.time("total_time", number / 100)
         metrics.failed(AgentBusy())
     assert size() == before
+
+
+def test_messages_that_did_not_arrive_are_counted_by_code() -> None:
+    metrics = Metrics()
+    for code in (63016, 63016, 63019, None):
+        metrics.not_delivered(code)
+    counted = {"63016": 2, "63019": 1, "none": 1}
+    figures = metrics.figures()
+    assert figures.report(0)["delivery_errors"] == counted
+    kept = json.loads(json.dumps(figures.to_json()))
+    both = Figures.merged([Figures.from_json(kept), Figures.from_json({})])
+    assert both.delivery_errors == counted
+    text = prometheus({"": both}).decode()
+    assert '\nbridge_delivery_errors_total{code="63016"} 2.0\n' in text
 
 
 def test_durations_below_zero_count_as_none() -> None:

@@ -137,6 +137,12 @@ def test_only_the_end_of_the_note_is_trimmed() -> None:
     assert {page.serial for page in pages} == {7}
 
 
+def test_an_end_that_was_not_said_is_said() -> None:
+    unended = packed([*stream([[FRAME]])[:2], Page.of([FRAME], number=2, granule=960)])
+    flags = [page.flags for page in pages_of(ogg.join([unended, unended]))]
+    assert flags == [FIRST, 0, 0, LAST]
+
+
 def test_a_chain_becomes_one_stream(codec: Codec) -> None:
     """ElevenLabs may send one for a single piece (contracts/elevenlabs.md §2.4)."""
     pieces = spoken(codec, 0.4, 0.5)

@@ -16,6 +16,7 @@ from audio import STREAMS_AT_ONCE, Ffmpeg, trim
 from errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
 from media import Media
 from recording import Recorder
+from recording import _Listener as Listening
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.codec import Codec
@@ -166,6 +167,16 @@ def test_a_new_try_begins_anew(
     recording = recorder.hear(recorded(sandbox, note, missing=1))
     assert ffmpeg.behind == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+
+
+def test_a_try_that_breaks_off_at_once_is_forgotten(codec: Codec, ffmpeg: Counted) -> None:
+    """Before it could be told what it was going to be."""
+    note = codec.note(TONE)
+    with Listening(ffmpeg) as listening:
+        for part in (note[:10], note):
+            listening.begin()
+            listening.write(part)
+        assert listening.pcm() == ffmpeg.decode(note)
 
 
 def test_a_download_that_fails_leaves_nothing_running(

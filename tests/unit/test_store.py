@@ -19,6 +19,9 @@ from inbound import Inbound, Kind
 from schema import voice_notes
 from store import (
     DONE,
+    NOTHING,
+    PERSONAL,
+    PUBLIC,
     SET_ASIDE,
     AgentSession,
     Answer,
@@ -125,7 +128,7 @@ def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store) -> None:
         with pytest.raises(TurnSuperseded):
             write()
     store.save_answer(theirs, Answer("in time", None))
-    assert store.begin_sending(theirs, "text 1") is None
+    assert store.begin_sending(theirs, "text 1").is_new
     store.finish(theirs)
     for late in (ours, theirs):
         with pytest.raises(TurnSuperseded):
@@ -163,17 +166,21 @@ def test_a_sending_is_noted_before_and_after(
 ) -> None:
     turn, other = admitted(store, "SM1"), admitted(store, "SM2")
     assert store.sending(turn, "text 1") is None
-    assert store.begin_sending(turn, "text 1") is None
+    begun = store.begin_sending(turn, "text 1")
+    assert begun.is_new
+    begun = replace(begun, is_new=False)
+    assert begun == Sending(START, None, begun.callback)
     clock.now += 5
     store = reopen()
-    assert store.sending(turn, "text 1") == Sending(START, None)
-    assert store.begin_sending(turn, "text 1") == Sending(START, None)
+    assert store.sending(turn, "text 1") == store.begin_sending(turn, "text 1") == begun
     assert not store.sent("SM-out")
     store.finish_sending(turn, "text 1", "SM-out")
-    assert store.begin_sending(turn, "text 1") == Sending(START, "SM-out")
-    assert store.begin_sending(turn, "text 2") is None
+    assert store.begin_sending(turn, "text 1") == replace(begun, sid="SM-out")
+    second = store.begin_sending(turn, "text 2")
+    assert second.is_new
+    assert second.callback != begun.callback
     store.finish_sending(turn, "text 1", "SM-out")
-    assert store.sending(turn, "text 2") == Sending(START + 5, None)
+    assert store.sending(turn, "text 2") == Sending(START + 5, None, second.callback)
     assert store.sending(other, "text 1") is None
     assert store.sent("SM-out")
 
@@ -190,6 +197,21 @@ def test_sessions_are_kept_replaced_and_dropped(store: Store, reopen: Callable[[
     assert store.drop_session("ana") == second
     assert store.session("ana") is store.drop_session("ana") is None
     assert store.session("ben") == second
+
+
+def test_what_was_asked_in_a_session_is_never_taken_back(
+    engine: Engine, clock: Clock, reopen: Callable[[], Store]
+) -> None:
+    store = Store(engine=engine, note_lifetime=60, notes_asked=True)
+    store.note_asked("ana", PUBLIC)
+    store.save_session("ana", AgentSession("a", 1))
+    store.save_session("ben", AgentSession("b", 1))
+    seen = [store.asked("ana")]
+    for what in (PUBLIC, PERSONAL, PUBLIC):
+        store.note_asked("ana", what)
+        seen.append(reopen().asked("ana"))
+    assert seen == [NOTHING, PUBLIC, PERSONAL, PERSONAL]
+    assert store.asked("ben") == NOTHING
 
 
 def test_a_session_is_dropped_by_one_of_many_threads(store: Store) -> None:
@@ -210,9 +232,9 @@ def test_preferences_are_remembered_side_by_side(store: Store, reopen: Callable[
     assert store.preferences("ana") == Preferences(voice=None, language=None)
     store.prefer_voice("ana", False)
     store.remember_language("ana", "ar")
-    assert store.preferences("ana") == Preferences(voice=False, language="ar")
+    assert store.preferences("ana") == Preferences(voice=False, language="ar", used_at=START)
     store.prefer_voice("ana", True)
-    assert reopen().preferences("ana") == Preferences(voice=True, language="ar")
+    assert reopen().preferences("ana") == Preferences(True, "ar", START)
     assert store.preferences("ben") == Preferences()
 
 

@@ -1,0 +1,187 @@
+"""What became of what was sent, as Twilio calls back: kept, counted, told to the operator."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import ColumnElement, Engine, Row, bindparam, insert, select, update
+
+from logs import bound_to
+from metrics import Metrics
+from schema import sendings, turns
+from status import State, Status
+from store import STALE_SECONDS, TEXT, VOICE, StoreError, Turn, new_callback, turn_of
+from undelivered import RATE_LIMITED, UNPLAYABLE, advice
+
+log = structlog.get_logger(__name__)
+
+# Twilio says that a limit was met, not for how long.
+LIMIT_SECONDS = 60.0
+# Lines beside an answer are not worth it later, and a second try is the last.
+REPEATABLE = re.compile(rf"{VOICE}|{TEXT} \d+")
+# What a failing database may leave to be written later, and how often that is tried.
+LATE_LIMIT = 1000
+RETRY_SECONDS = 2.0
+
+COUNTED = (State.DELIVERED, State.READ, State.UNDELIVERED, State.FAILED)
+
+# The sending that a callback is about, held until the end of the transaction.
+_CALLED = (
+    select(turns.c.message_sid, turns.c.sender)
+    .add_columns(sendings.c.turn_id, sendings.c.part, sendings.c.sid)
+    .add_columns(sendings.c.state.label("progress"))
+    .join(sendings)
+    .where(sendings.c.callback == bindparam("name"))
+    .with_for_update(of=sendings)
+)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A message that did not arrive and is to be sent again, as ``again`` with that ``callback``.
+
+    ``note`` is the token of the voice note that it was.
+    """
+
+    turn: Turn
+    part: str
+    code: int | None
+    note: str | None
+    again: str
+    callback: str
+
+
+class Receipts:
+    """Thread-safe. ``log_key`` makes the hashes that stand for senders in the log."""
+
+    def __init__(self, *, engine: Engine, metrics: Metrics, log_key: str) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._log_key = log_key
+        # Twilio does not repeat a callback, so those that meet a failing database wait here.
+        self._late = ThreadPoolExecutor(1, thread_name_prefix="late status")
+        self._failing = threading.Event()
+        self._places = threading.BoundedSemaphore(LATE_LIMIT)
+        self._stopped = threading.Event()
+
+    def take(self, status: Status) -> bool:
+        """Write down what a callback says, later where the database fails.
+
+        ``False`` where too much waits for that already.
+        """
+        if not self._failing.is_set():
+            try:
+                self._write(status)
+            except StoreError as error:
+                log.warning("What became of a message is noted later", error=type(error).__name__)
+            else:
+                return True
+        return self._postpone(status)
+
+    def stop(self) -> None:
+        """Give up what waits for the database."""
+        self._stopped.set()
+
+    def _postpone(self, status: Status) -> bool:
+        if not self._places.acquire(blocking=False):
+            log.error("What became of a message is lost: too much waits for the database")
+            return False
+        # The next ones need not find out for themselves, which may take as long as Twilio waits.
+        self._failing.set()
+        self._late.submit(self._insist, status, time.time() + STALE_SECONDS)
+        return True
+
+    def _insist(self, status: Status, until: float) -> None:
+        try:
+            while time.time() < until and not self._stopped.is_set():
+                with suppress(StoreError):
+                    self._write(status)
+                    self._failing.clear()
+                    return
+                self._stopped.wait(RETRY_SECONDS)
+            log.error("What became of a message is lost: the database failed for too long")
+        finally:
+            self._places.release()
+
+    def _write(self, status: Status) -> None:
+        """The sending was noted under its name before Twilio got it: no callback is too early."""
+        with self._engine.begin() as connection:
+            row = connection.execute(_CALLED, {"name": status.callback}).first()
+            if row is None or status.state is None:
+                log.debug("Nothing to note of a message", sid=status.sid)
+                return
+            news = status.state.news_after(State(row.progress) if row.progress else None)
+            values: dict[str, object] = {"sid": row.sid or status.sid}
+            if news:
+                values |= {"state": news[-1].value, "error_code": status.code}
+                values |= {"retry_at": _retry_at(row, news[-1], status.code)}
+            if news or not row.sid:
+                connection.execute(update(sendings).where(*_is(row)).values(values))
+        self._tell(row, news, status.code)
+
+    def claim(self) -> Lost | None:
+        """A message that it is time to send again, and which nobody else gets from now on.
+
+        Raises ``StoreError``.
+        """
+        now = time.time()
+        due = (
+            select(turns, sendings.c.turn_id, sendings.c.part)
+            .add_columns(sendings.c.error_code, sendings.c.note)
+            .join(sendings)
+            .where(sendings.c.retry_at <= now, turns.c.received_at > now - STALE_SECONDS)
+            .order_by(sendings.c.retry_at)
+            .limit(1)
+            .with_for_update(of=sendings, skip_locked=True)
+        )
+        with self._engine.begin() as connection:
+            row = connection.execute(due).first()
+            if row is None:
+                return None
+            lost = _lost(row)
+            again = {"part": lost.again, "begun_at": now, "callback": lost.callback}
+            connection.execute(update(sendings).where(*_is(row)).values(retry_at=None))
+            connection.execute(insert(sendings).values(turn_id=row.turn_id, **again))
+        return lost
+
+    def _tell(self, row: Row[Any], news: list[State], code: int | None) -> None:
+        for state in news:
+            if state in COUNTED:
+                self._metrics.count(f"messages_{state.value}")
+        if news and news[-1].lost:
+            self._metrics.not_delivered(code)
+            with bound_to(row.message_sid, row.sender, key=self._log_key):
+                log.warning(f"Not delivered ({code}): {advice(code)}", part=row.part)
+
+
+def _is(row: Row[Any]) -> tuple[ColumnElement[bool], ...]:
+    return sendings.c.turn_id == row.turn_id, sendings.c.part == row.part
+
+
+def _retry_at(row: Row[Any], state: State, code: int | None) -> float | None:
+    """When to send it again, if that may help."""
+    if not state.lost:
+        return None
+    if row.part == VOICE and code in UNPLAYABLE:
+        return time.time()
+    if code == RATE_LIMITED and REPEATABLE.fullmatch(row.part):
+        return time.time() + LIMIT_SECONDS
+    return None
+
+
+def _lost(row: Row[Any]) -> Lost:
+    return Lost(
+        turn=turn_of(row),
+        part=row.part,
+        code=row.error_code,
+        note=row.note,
+        again=f"{row.part} again",
+        callback=new_callback(),
+    )

@@ -1,0 +1,104 @@
+"""Sending once more what did not arrive: voice notes as MP3, and what met a limit."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from audio import Ffmpeg
+from delivery import text_parts
+from errors import BridgeError
+from logs import bound_to
+from metrics import Metrics
+from receipts import Lost, Receipts
+from store import MP3, VOICE, Store, StoreError
+from undelivered import UNPLAYABLE
+from whatsapp import WhatsApp
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 2.0
+# A message that is being sent while the process ends gets that long.
+STOP_SECONDS = 2.0
+
+
+class Redelivery:
+    """A thread that looks every two seconds for what is to be sent again.
+
+    It is noted before it is sent, so a process that dies meanwhile leaves it unsent rather than
+    sent twice.
+    """
+
+    def __init__(
+        self,
+        *,
+        receipts: Receipts,
+        store: Store,
+        whatsapp: WhatsApp,
+        ffmpeg: Ffmpeg,
+        metrics: Metrics,
+        log_key: str,
+    ) -> None:
+        self._receipts = receipts
+        self._store = store
+        self._whatsapp = whatsapp
+        self._ffmpeg = ffmpeg
+        self._metrics = metrics
+        self._log_key = log_key
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="redelivery", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._stopped.set()
+        self._thread.join(STOP_SECONDS)
+
+    def send_due(self) -> None:
+        """Send all that it is time for. Raises ``StoreError``."""
+        while not self._stopped.is_set() and (lost := self._receipts.claim()):
+            message = lost.turn.message
+            with bound_to(message.sid, message.sender, key=self._log_key):
+                self._send_again(lost)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(LOOK_SECONDS):
+            try:
+                self.send_due()
+            except StoreError as error:
+                log.warning("Nothing sent again", error=type(error).__name__)
+            except Exception:
+                log.exception("Sending again failed")
+
+    def _send_again(self, lost: Lost) -> None:
+        try:
+            sid = self._voice(lost) if lost.part == VOICE else self._text(lost)
+        except BridgeError as error:
+            self._metrics.failed(error)
+            log.error(f"Not sent again: {type(error).__name__}: {error}", part=lost.part)
+            return
+        if sid is None:
+            log.info("Not sent again: it is gone", part=lost.part)
+            return
+        self._store.finish_sending(lost.turn, lost.again, sid)
+        self._metrics.count("voice_notes_resent" if lost.part == VOICE else "texts_resent")
+        log.info("Sent again", part=lost.part)
+
+    def _voice(self, lost: Lost) -> str | None:
+        note = self._store.note(lost.note) if lost.note else None
+        if note is None:
+            return None
+        file = f"{lost.note}.ogg"
+        if lost.code in UNPLAYABLE:
+            file = f"{self._store.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
+        return self._whatsapp.send_voice(lost.turn.message.sender, file, callback=lost.callback)
+
+    def _text(self, lost: Lost) -> str | None:
+        answer = lost.turn.answer
+        text = text_parts(answer.text).get(lost.part) if answer else None
+        if text is None:
+            return None
+        return self._whatsapp.send_text(lost.turn.message.sender, text, callback=lost.callback)

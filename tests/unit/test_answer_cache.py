@@ -1,0 +1,273 @@
+"""Which questions are answered without the agent, and in which sessions none ever is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import regex
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from agent_reply import AgentReply
+from answer_cache import AnswerCache
+from errors import AgentFailed
+from kept_answers import KeptAnswer, KeptAnswers
+from metrics import Metrics
+from public_questions import PublicQuestions
+from store import NOTHING, PERSONAL, PUBLIC, AgentSession, Store, StoreError
+from tests.unit.conftest import START, Clock
+
+HOUR = 3600.0
+OPENING = "When are you open?"
+OURS = "Where is my parcel 4711?"
+
+
+class World:
+    """Senders, an agent that numbers its replies, and the cache between them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.store = Store(engine=engine, note_lifetime=60, notes_asked=True)
+        self.answers = KeptAnswers(engine=engine, lifetime=HOUR)
+        self.metrics = Metrics()
+        self.asked: list[str] = []
+        self.reply = AgentReply("Reply {}")
+        self.meanwhile: Callable[[str], None] = lambda sender: None
+        self.cache = self.another()
+
+    def another(
+        self, *, first: bool = False, agent_id: str = "0Xx", enabled: bool = True
+    ) -> AnswerCache:
+        """A cache of another process on the same database."""
+        patterns = [regex.compile("when are you open|hello")]
+        return AnswerCache(
+            store=self.store,
+            answers=self.answers,
+            public=PublicQuestions(first=first, patterns=patterns),
+            metrics=self.metrics,
+            agent_id=agent_id,
+            enabled=enabled,
+        )
+
+    def begin(self, *senders: str) -> None:
+        """A session each, in place of the one they had."""
+        for sender in senders:
+            session = self.store.session(sender)
+            name = f"{session.id}+" if session else sender
+            self.store.save_session(sender, AgentSession(name, START))
+
+    def ask(self, sender: str, question: str = OPENING, language: str | None = "en") -> str:
+        return self.cache.ask(
+            sender, question, language, lambda: self._agent(sender, question)
+        ).text
+
+    def _agent(self, sender: str, question: str) -> AgentReply:
+        self.asked.append(sender)
+        self.meanwhile(sender)
+        return AgentReply(
+            self.reply.text.format(len(self.asked)),
+            self.reply.escalated,
+            self.reply.ended,
+            self.reply.failed,
+            self.reply.asks,
+        )
+
+    def counted(self) -> tuple[int, int]:
+        counters = self.metrics.figures().counters
+        return counters["answer_cache_hits"], counters["answer_cache_misses"]
+
+
+@pytest.fixture
+def world(engine: Engine, clock: Clock) -> World:
+    world = World(engine)
+    world.begin("ana", "ben", "cleo")
+    return world
+
+
+def test_whoever_asks_the_same_gets_the_same_without_the_agent(world: World, clock: Clock) -> None:
+    assert world.ask("ana") == "Reply 1"
+    clock.now += 90
+    assert world.ask("ben", "when are you OPEN") == "Reply 1"
+    clock.now += 10
+    assert world.ask("ana") == "Reply 1"
+    assert world.asked == ["ana"]
+    assert world.counted() == (2, 1)
+    age = world.metrics.figures().stages["answer_cache_age"]
+    assert (age.count, age.smallest, age.largest) == (2, 90.0, 100.0)
+
+
+def test_switched_off_the_agent_is_asked_each_time(world: World) -> None:
+    world.cache = world.another(enabled=False)
+    assert [world.ask("ana"), world.ask("ben")] == ["Reply 1", "Reply 2"]
+    world.cache = world.another()
+    assert world.ask("cleo") == "Reply 3"
+
+
+def test_another_language_or_agent_is_another_answer(world: World) -> None:
+    assert [world.ask("ana", language=code) for code in ("en", "ar", None, "ar")] == [
+        "Reply 1",
+        "Reply 2",
+        "Reply 3",
+        "Reply 2",
+    ]
+    world.cache = world.another(agent_id="0Xy")
+    assert world.ask("ben") == "Reply 4"
+
+
+def test_after_its_time_it_is_asked_again(world: World, clock: Clock) -> None:
+    world.ask("ana")
+    clock.now += HOUR - 1
+    assert world.ask("ben") == "Reply 1"
+    clock.now += 2
+    assert world.ask("ben") == "Reply 2"
+    clock.now += HOUR - 1
+    assert world.ask("cleo") == "Reply 2"
+
+
+def test_a_session_that_said_something_personal_never_takes_part(world: World) -> None:
+    """Not even with what is public, until a new session begins."""
+    world.ask("ana", OURS)
+    assert world.ask("ana") == "Reply 2"
+    assert world.ask("ben") == "Reply 3"
+    assert world.ask("ana") == "Reply 4"
+    assert world.counted() == (0, 1)
+    world.begin("ana")
+    assert world.ask("ana") == "Reply 3"
+
+
+def test_a_session_that_is_used_further_stays_personal(world: World) -> None:
+    world.ask("ana", OURS)
+    world.store.use_session("ana", AgentSession("ana", START))
+    world.ask("ben")
+    assert world.ask("ana") == "Reply 3"
+
+
+def test_what_is_not_declared_public_is_never_kept(world: World) -> None:
+    assert [world.ask(sender, OURS) for sender in ("ana", "ben")] == ["Reply 1", "Reply 2"]
+
+
+def test_the_first_question_of_a_session_may_be_public(world: World) -> None:
+    """Also where it is answered without the agent, who knows nothing of it."""
+    world.cache = world.another(first=True)
+    assert world.ask("ana", "How are you?") == "Reply 1"
+    assert world.ask("ben", "How are you?") == "Reply 1"
+    for sender in ("ana", "ben"):
+        assert world.store.asked(sender) == PUBLIC
+        world.ask(sender, OURS)
+        assert world.store.asked(sender) == PERSONAL
+    assert world.asked == ["ana", "ana", "ben"]
+
+
+def test_a_first_question_is_not_first_again_after_a_public_one(world: World) -> None:
+    world.cache = world.another(first=True)
+    world.ask("ana", "hello")
+    world.ask("ana", "How are you?")
+    assert world.store.asked("ana") == PERSONAL
+    assert world.ask("ben", "How are you?") == "Reply 3"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        AgentReply(""),
+        AgentReply("A colleague takes over", escalated=True),
+        AgentReply("Bye", ended=True),
+        AgentReply("Something broke", failed=True),
+        AgentReply("Which branch?", asks=True),
+    ],
+)
+def test_only_ordinary_replies_are_kept(world: World, reply: AgentReply) -> None:
+    world.reply = reply
+    world.ask("ana")
+    world.reply = AgentReply("Reply {}")
+    assert world.ask("ben") == "Reply 2"
+    assert world.ask("cleo") == "Reply 2"
+
+
+@pytest.mark.parametrize(("question", "noted"), [(OURS, PERSONAL), (OPENING, PUBLIC)])
+def test_what_is_asked_is_noted_before(world: World, question: str, noted: str) -> None:
+    """A process that dies while it asks has left nothing unsaid; nor has an agent that fails."""
+
+    def fail(sender: str) -> None:
+        assert world.store.asked(sender) == noted
+        raise AgentFailed
+
+    world.meanwhile = fail
+    with pytest.raises(AgentFailed):
+        world.ask("ana", question)
+    assert world.store.asked("ana") == noted
+    world.meanwhile = lambda sender: None
+    assert world.ask("ben") == "Reply 2"
+
+
+def test_a_session_that_was_forgotten_makes_its_successor_personal(world: World) -> None:
+    """Agentforce says so when it is asked; the question is then put in another one."""
+
+    def replace(sender: str) -> None:
+        world.store.drop_session(sender)
+        world.begin(sender)
+
+    world.meanwhile = replace
+    world.ask("ana", OURS)
+    world.meanwhile = lambda sender: None
+    assert world.store.asked("ana") == PERSONAL
+    world.ask("ana")
+    assert world.ask("ben") == "Reply 3"
+
+
+def test_without_a_session_nothing_is_known_of(world: World) -> None:
+    world.ask("ana")
+    assert world.ask("dora") == "Reply 2"
+
+
+def test_a_database_that_fails_after_the_agent_was_asked_does_no_harm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("UPDATE", {}, Exception("away"))
+
+    def break_down(_: str) -> None:
+        monkeypatch.setattr(world.store, "note_asked", fail)
+        monkeypatch.setattr(world.answers, "keep", fail)
+
+    world.meanwhile = break_down
+    assert world.ask("ana") == "Reply 1"
+    with pytest.raises(StoreError):
+        world.ask("ben")
+    assert world.asked == ["ana"]
+
+
+def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
+    world: World, engine: Engine
+) -> None:
+    """The cache was switched on meanwhile; or an old process asked in a new one's session."""
+    careless = Store(engine=engine, note_lifetime=60)
+    careless.save_session("eve", AgentSession("eve", START))
+    assert (world.store.asked("eve"), world.store.asked("ana")) == (PERSONAL, NOTHING)
+    world.store.use_session("ana", AgentSession("ana", START))
+    assert world.store.asked("ana") == NOTHING
+    careless.use_session("ana", AgentSession("ana", START))
+    assert world.store.asked("ana") == PERSONAL
+
+
+def test_no_more_answers_are_kept_than_their_bound(engine: Engine, clock: Clock) -> None:
+    answers = KeptAnswers(engine=engine, lifetime=HOUR, most=2)
+    for key in "abca":
+        clock.now += 1
+        answers.keep(key, key)
+    answers.purge(before=START)
+    assert [bool(answers.find(key)) for key in "abc"] == [True, False, True]
+    assert answers.find("a") == KeptAnswer("a", 0.0)
+
+
+@pytest.mark.parametrize(("lifetime", "before"), [(10.0, START - 1), (HOUR, START + 10)])
+def test_answers_go_when_their_time_or_that_of_all_is_over(
+    engine: Engine, clock: Clock, lifetime: float, before: float
+) -> None:
+    answers = KeptAnswers(engine=engine, lifetime=lifetime)
+    answers.keep("old", "old")
+    clock.now += 11
+    answers.keep("new", "new")
+    answers.purge(before=before)
+    patient = KeptAnswers(engine=engine, lifetime=HOUR)
+    assert [bool(patient.find(key)) for key in ("old", "new")] == [False, True]

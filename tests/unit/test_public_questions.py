@@ -1,0 +1,136 @@
+"""Which questions are public, and how they are made comparable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+import public_questions as module
+from errors import SettingsError
+from public_questions import PublicQuestions, normalised, public_questions
+from sandbox import CREDENTIALS
+from settings import Settings
+
+
+def read(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuestions:
+    file = tmp_path / "public.txt"
+    file.write_bytes(lines if isinstance(lines, bytes) else lines.encode())
+    given = CREDENTIALS | {
+        "PUBLIC_URL": "https://bot.example.com",
+        "SALESFORCE_INSTANCE_URL": "https://acme.my.salesforce.com",
+        "ANSWER_CACHE_SECONDS": "60",
+        "ANSWER_CACHE_PATTERNS": str(file),
+    }
+    return public_questions(Settings(**(given | changes)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "How do I register?",
+        "  how DO I\n\tregister ?! ",
+        "«How do I register…»",
+        "How, do I register",
+        "*How* do I _register_",
+        "\u200fHow do I register?\u200f",
+        "Ｈｏｗ do I register？",
+        "How\u00a0do I register",
+    ],
+)
+def test_the_same_question_however_it_is_set_off(asked: str) -> None:
+    assert normalised(asked) == "how do i register"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Is it 1.5?", "Is it 15?"),
+        ("Is it 1.5?", "Is it 1 5?"),
+        ("Until 5/6?", "Until 5 6?"),
+        ("What is C#?", "What is C?"),
+        ("$5?", "€5?"),
+        ("Is 5 > 4?", "Is 5 < 4?"),
+        ("Is 50% enough?", "Is 50 enough?"),
+        ("كيف أسجل؟", "كيف ألغي؟"),
+        ("hello 👍", "hello 👎"),
+        ("naïve", "naive"),
+    ],
+)
+def test_what_means_something_else_stays_apart(one: str, other: str) -> None:
+    assert normalised(one) != normalised(other)
+
+
+@given(st.text())
+def test_what_is_normalised_is_so(text: str) -> None:
+    once = normalised(text)
+    assert normalised(once) == once == " ".join(once.split())
+
+
+@given(st.text(alphabet="ab?! .,\n\t\u200f", max_size=20))
+def test_marks_and_blanks_only_part_words(text: str) -> None:
+    assert set(normalised(text)) <= set("ab ")
+
+
+def test_each_line_of_the_file_is_a_pattern_for_the_whole_question(tmp_path: Path) -> None:
+    public = read(
+        tmp_path, "# About invoices\n\n  How do I (register|cancel)( an invoice)?  \nكيف أسجل\n"
+    )
+    for words in ("how do i register", "how do i cancel an invoice", "كيف أسجل"):
+        assert public.include(words, first=False)
+    for words in ("how do i", "and how do i register", "how do i register 4711", "about invoices"):
+        assert not public.include(words, first=True)
+
+
+def test_the_first_question_is_public_only_where_that_is_said(tmp_path: Path) -> None:
+    public = read(tmp_path, "hello", ANSWER_CACHE_FIRST="true")
+    assert public.include("what about my invoice", first=True)
+    assert not public.include("what about my invoice", first=False)
+    assert public.include("hello", first=False)
+
+
+def test_a_pattern_that_takes_for_ever_is_no_match(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question is a stranger's; nothing of it is logged."""
+    monkeypatch.setattr(module, "MATCH_SECONDS", 0.01)
+    public = read(tmp_path, "(a|aa)+c")
+    with capture_logs() as lines:
+        assert not public.include("a" * 200 + "cc", first=False)
+    assert [line["pattern"] for line in lines] == ["(a|aa)+c"]
+    assert "aaaa" not in str(lines)
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("hello\n# a comment\nhow (do I", "line 3 of "),
+        ("[", "line 1 of "),
+        (b"\xff\xfe", "is not UTF-8"),
+    ],
+)
+def test_a_bad_file_stops_the_start_with_one_sentence_that_names_the_line(
+    tmp_path: Path, lines: bytes | str, reason: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read(tmp_path, lines)
+    said = str(raised.value)
+    assert said.startswith("Cannot start: ANSWER_CACHE_PATTERNS: ")
+    assert reason in said
+    assert said.endswith(".")
+    assert "\n" not in said
+
+
+def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"ANSWER_CACHE_PATTERNS: '/.*No such file"):
+        read(tmp_path, ANSWER_CACHE_PATTERNS=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("lines", ["", "# nothing\n"])
+def test_a_cache_without_public_questions_stops_the_start(tmp_path: Path, lines: str) -> None:
+    with pytest.raises(SettingsError, match="ANSWER_CACHE_SECONDS is set, but no question"):
+        read(tmp_path, lines)
+    read(tmp_path, lines, ANSWER_CACHE_SECONDS="0")

@@ -1,0 +1,192 @@
+"""What became of what was sent: merged, counted, and claimed for a second try."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+
+import receipts as receipts_module
+from inbound import Inbound, Kind
+from metrics import Metrics
+from receipts import LIMIT_SECONDS, Lost, Receipts
+from status import State, Status
+from store import STALE_SECONDS, VOICE, Sending, Store, Turn
+from tests.sandbox.waiting import wait_until
+from tests.unit.conftest import START, Clock
+
+# Were each to wait for its next attempt, this would take longer than the test does.
+LATE_LIMIT = 50
+
+USER = "whatsapp:+14155550100"
+Tell = Callable[..., None]
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def receipts(
+    engine: Engine, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Receipts:
+    monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
+    monkeypatch.setattr(receipts_module, "LATE_LIMIT", LATE_LIMIT)
+    return Receipts(engine=engine, metrics=metrics, log_key="key")
+
+
+@pytest.fixture
+def store(engine: Engine, clock: Clock) -> Store:
+    return Store(engine=engine, note_lifetime=3600)
+
+
+@pytest.fixture
+def turn(store: Store) -> Turn:
+    turn = store.admit(Inbound(sid="SM1", sender=USER, kind=Kind.TEXT, received_at=START))
+    assert turn
+    return store.begin(turn)
+
+
+@pytest.fixture
+def tell(receipts: Receipts) -> Tell:
+    """Twilio calls back about a sending."""
+
+    def take(sending: Sending, *states: State, code: int | None = None) -> None:
+        for state in states:
+            receipts.take(Status(sending.callback, "SM-out", state, code))
+
+    return take
+
+
+def counted(metrics: Metrics) -> dict[str, int]:
+    names = ("delivered", "read", "undelivered", "failed")
+    counters = metrics.figures().counters
+    return {name: counters[f"messages_{name}"] for name in names if counters[f"messages_{name}"]}
+
+
+def test_a_callback_that_comes_before_our_answer_counts(
+    store: Store, turn: Turn, tell: Tell, metrics: Metrics
+) -> None:
+    """It also says which message it was, in case the answer never comes."""
+    begun = store.begin_sending(turn, "text 1")
+    tell(begun, State.DELIVERED)
+    known = store.sending(turn, "text 1")
+    assert known
+    assert known.sid == "SM-out"
+    tell(begun, State.SENT, State.DELIVERED, State.READ, State.READ)
+    assert counted(metrics) == {"delivered": 1, "read": 1}
+
+
+def test_callbacks_at_the_same_moment_count_once(
+    receipts: Receipts, store: Store, turn: Turn, metrics: Metrics
+) -> None:
+    for number in range(20):
+        begun = store.begin_sending(turn, f"text {number}")
+        status = Status(begun.callback, "SM-out", State.READ, None)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(receipts.take, [status] * 4))
+    assert counted(metrics) == {"delivered": 20, "read": 20}
+
+
+def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
+    store: Store, turn: Turn, tell: Tell, metrics: Metrics
+) -> None:
+    begun = store.begin_sending(turn, "text 1")
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        tell(begun, *[State.UNDELIVERED] * 3, State.FAILED, code=63016)
+    assert counted(metrics) == {"undelivered": 1}
+    assert metrics.figures().delivery_errors == {"63016": 1}
+    (line,) = lines
+    assert re.match(r"Not delivered \(63016\): .*24 h", line["event"])
+    assert (line["part"], line["turn"]) == ("text 1", "SM1")
+    assert USER.removeprefix("whatsapp:+") not in str(line)
+
+
+def test_a_status_of_nobody_knows_what_changes_nothing(
+    receipts: Receipts, store: Store, turn: Turn, metrics: Metrics
+) -> None:
+    """A message of another app, or of a database that is gone."""
+    store.begin_sending(turn, "text 1")
+    receipts.take(Status("f" * 32, "SM-out", State.FAILED, 63019))
+    receipts.take(Status("", "SM-out", State.READ, None))
+    assert counted(metrics) == {}
+    assert receipts.claim() is None
+
+
+def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
+    receipts: Receipts, store: Store, turn: Turn, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it is back they are written without further waiting."""
+    begun = [store.begin_sending(turn, f"text {number}") for number in range(LATE_LIMIT + 1)]
+    statuses = [Status(each.callback, "SM-out", State.READ, None) for each in begun]
+
+    def fail(_: object) -> None:
+        raise OperationalError("", None, Exception("away"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(receipts, "_write", fail)
+        assert [receipts.take(status) for status in statuses] == [True] * LATE_LIMIT + [False]
+        assert counted(metrics) == {}
+    wait_until(lambda: counted(metrics).get("read") == LATE_LIMIT, "all that waited")
+    assert receipts.take(statuses[-1])
+    wait_until(lambda: counted(metrics)["read"] == LATE_LIMIT + 1, "the one that found no place")
+
+
+@pytest.mark.parametrize("code", [63019, 63021])
+def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
+    receipts: Receipts, store: Store, turn: Turn, tell: Tell, code: int
+) -> None:
+    begun = store.begin_sending(turn, VOICE, note="token")
+    tell(begun, *[State.UNDELIVERED] * 2, code=code)
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(pool.map(lambda _: receipts.claim(), range(8)))
+    (lost,) = filter(None, claims)
+    assert (lost.part, lost.code, lost.note) == (VOICE, code, "token")
+    assert lost.turn.message.sender == USER
+    # What is sent in its place has callbacks of its own, and is the last attempt.
+    again = store.sending(turn, lost.again)
+    assert again
+    assert again.callback == lost.callback != begun.callback
+    tell(again, State.UNDELIVERED, code=code)
+    assert receipts.claim() is None
+
+
+@pytest.mark.parametrize("part", ["text 2", VOICE])
+def test_what_met_a_limit_is_claimed_a_minute_later(
+    receipts: Receipts, store: Store, turn: Turn, tell: Tell, clock: Clock, part: str
+) -> None:
+    tell(store.begin_sending(turn, part), State.FAILED, code=63018)
+    assert receipts.claim() is None
+    clock.now += LIMIT_SECONDS
+    lost = receipts.claim()
+    assert isinstance(lost, Lost)
+    assert lost.part == part
+
+
+@pytest.mark.parametrize(
+    ("part", "code"),
+    [("text 1", 63016), ("text 1", 63019), ("notice", 63018), ("apology", 63018), (VOICE, 63024)],
+)
+def test_what_would_not_help_is_not_sent_again(
+    receipts: Receipts, store: Store, turn: Turn, tell: Tell, clock: Clock, part: str, code: int
+) -> None:
+    tell(store.begin_sending(turn, part), State.UNDELIVERED, code=code)
+    clock.now += LIMIT_SECONDS
+    assert receipts.claim() is None
+
+
+def test_nothing_of_a_turn_long_ago_is_sent_again(
+    receipts: Receipts, store: Store, turn: Turn, tell: Tell, clock: Clock
+) -> None:
+    begun = store.begin_sending(turn, VOICE, note="token")
+    clock.now += STALE_SECONDS
+    tell(begun, State.UNDELIVERED, code=63019)
+    assert receipts.claim() is None

@@ -1,0 +1,358 @@
+"""What is spoken once, who waits for whom, and what goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import imageio_ffmpeg
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+import speech_cache
+from audio import Ffmpeg
+from errors import SpeechUnavailable
+from metrics import Metrics
+from sandbox import CREDENTIALS
+from settings import Settings
+from speech import MP3, Speech
+from speech_cache import SpeechCache
+from spoken_pieces import Piece, SpokenPieces
+from tests.unit.conftest import START, Clock
+
+DAY = 24 * 3600.0
+
+
+class Account(Speech):
+    """Speaks ten bytes for each text, without ElevenLabs."""
+
+    def __init__(self, **changes: str) -> None:
+        given = CREDENTIALS | {
+            "PUBLIC_URL": "https://bot.example.com",
+            "SALESFORCE_INSTANCE_URL": "https://acme.my.salesforce.com",
+        }
+        super().__init__(
+            settings=Settings(**(given | changes)),  # type: ignore[arg-type]
+            ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=1),
+            metrics=Metrics(),
+            width=1,
+        )
+        self.spoken: list[str] = []
+        self.before: Callable[[], None] = lambda: None
+
+    def speak(
+        self, text: str, language: str | None, *, previous: str = "", following: str = ""
+    ) -> bytes:
+        self.spoken.append(text)
+        self.before()
+        return f"{len(self.spoken):10}".encode()
+
+
+class AtOnce(Executor):
+    """Does what it is given at once."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+class Broken(SpokenPieces):
+    """A table in a database that is away."""
+
+    def __init__(self) -> None:
+        self.away = True
+
+    def find(self, key: str) -> Piece | None:
+        self._fail()
+        return None
+
+    def keep(self, key: str, piece: Piece) -> None:
+        self._fail()
+
+    def _fail(self) -> None:
+        if self.away:
+            raise OperationalError("SELECT", {}, Exception("away"))
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def pieces(engine: Engine, clock: Clock) -> SpokenPieces:
+    return SpokenPieces(engine=engine, most_bytes=1000)
+
+
+def cache_of(
+    account: Account,
+    metrics: Metrics | None = None,
+    *,
+    most_bytes: int = 1000,
+    shared: SpokenPieces | None = None,
+) -> SpeechCache:
+    return SpeechCache(
+        speech=account,
+        metrics=metrics or Metrics(),
+        most_bytes=most_bytes,
+        lifetime=DAY,
+        shared=shared,
+        pool=AtOnce(),
+    )
+
+
+def counted(metrics: Metrics) -> tuple[int, int, int]:
+    counters = metrics.figures().counters
+    names = "speech_cache_hits", "speech_cache_misses", "speech_characters_saved"
+    hits, misses, saved = (counters[name] for name in names)
+    return hits, misses, saved
+
+
+def test_the_same_piece_is_spoken_once_whatever_is_around_it(
+    account: Account, metrics: Metrics
+) -> None:
+    cache = cache_of(account, metrics)
+    first = cache.speak("Hello!", "en", following="How are you?")
+    assert cache.speak("Hello!", "en", previous="Well.") == first
+    assert account.spoken == ["Hello!"]
+    assert counted(metrics) == (1, 1, len("Hello!"))
+
+
+def test_another_text_or_language_is_another_piece(account: Account) -> None:
+    cache = cache_of(account)
+    pieces = [("Hello!", "en"), ("Hello", "en"), ("Hello!", "fr"), ("Hello!", None)]
+    assert len({cache.speak(text, language) for text, language in pieces}) == len(pieces)
+    # What the model does not take as a language is not told to it.
+    assert cache.speak("Hello!", "xx") == cache.speak("Hello!", None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"ELEVENLABS_VOICE_ID": "another"}, {"ELEVENLABS_TTS_MODEL": "eleven_turbo_v2_5"}],
+    ids=["voice", "model"],
+)
+def test_another_voice_or_model_is_another_piece(
+    account: Account, change: dict[str, str], pieces: SpokenPieces
+) -> None:
+    cache_of(account, shared=pieces).speak("Hello!", "en")
+    other = Account(**change)
+    cache_of(other, shared=pieces).speak("Hello!", "en")
+    assert other.spoken == ["Hello!"]
+
+
+def test_a_piece_is_kept_in_the_format_that_the_plan_took(
+    account: Account, pieces: SpokenPieces
+) -> None:
+    """A process that has not met the refusal yet looks for Opus, one that has finds it."""
+
+    def refuse_opus() -> None:
+        account._format = MP3
+
+    account.before = refuse_opus
+    cache = cache_of(account, shared=pieces)
+    assert cache.speak("Hello!", "en") == cache.speak("Hello!", "en")
+    unaware, aware = Account(), Account()
+    aware._format = MP3
+    for other in (unaware, aware):
+        cache_of(other, shared=pieces).speak("Hello!", "en")
+    assert [len(each.spoken) for each in (account, unaware, aware)] == [1, 1, 0]
+
+
+def test_the_least_recently_used_go_when_the_bytes_are_used_up(account: Account) -> None:
+    cache = cache_of(account, most_bytes=30)
+    for text in "abcad":
+        cache.speak(text, "en")
+    assert account.spoken == ["a", "b", "c", "d"]
+    for text in "cad":
+        cache.speak(text, "en")
+    assert account.spoken == ["a", "b", "c", "d"]
+    cache.speak("b", "en")
+    assert account.spoken[-1] == "b"
+
+
+def test_what_is_larger_than_all_bytes_is_spoken_and_not_kept(account: Account) -> None:
+    cache = cache_of(account, most_bytes=9)
+    assert cache.speak("a", "en") != cache.speak("a", "en")
+
+
+def test_who_asks_meanwhile_waits_and_gets_the_same(
+    account: Account, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_of(account, metrics)
+    with held_up(account, monkeypatch) as (waiting, release), ThreadPoolExecutor(8) as pool:
+        spoken = [pool.submit(cache.speak, "Hello!", "en") for _ in range(8)]
+        for _ in range(7):
+            assert waiting.acquire(timeout=30)
+        release.set()
+        assert len({each.result() for each in spoken}) == 1
+    assert account.spoken == ["Hello!"]
+    assert counted(metrics) == (7, 1, 7 * len("Hello!"))
+
+
+def test_who_waits_shares_a_failure_that_nobody_keeps(
+    account: Account, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_of(account, metrics)
+    with held_up(account, monkeypatch) as (waiting, release), ThreadPoolExecutor(4) as pool:
+        hold = account.before
+
+        def fail() -> None:
+            hold()
+            raise SpeechUnavailable
+
+        account.before = fail
+        failing = [pool.submit(cache.speak, "Hello!", "en") for _ in range(4)]
+        for _ in range(3):
+            assert waiting.acquire(timeout=30)
+        release.set()
+        assert {type(each.exception()) for each in failing} == {SpeechUnavailable}
+    assert len(account.spoken) == 1
+    account.before = lambda: None
+    assert cache.speak("Hello!", "en")
+    assert counted(metrics) == (0, 2, 0)
+
+
+def test_others_do_not_wait_for_another_piece(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_of(account)
+    cache.speak("known", "en")
+    with held_up(account, monkeypatch) as (_, release), ThreadPoolExecutor(1) as pool:
+        hold, begun = account.before, threading.Event()
+
+        def begin() -> None:
+            begun.set()
+            hold()
+
+        account.before = begin
+        slow = pool.submit(cache.speak, "slow", "en")
+        assert begun.wait(30)
+        assert cache.speak("known", "en")
+        assert not slow.done()
+        release.set()
+
+
+def test_memory_forgets_what_is_too_old(clock: Clock, account: Account) -> None:
+    cache = cache_of(account)
+    cache.speak("Hello!", "en")
+    clock.now += DAY - 1
+    cache.speak("Hello!", "en")
+    assert len(account.spoken) == 1
+    clock.now += 2
+    cache.speak("Hello!", "en")
+    assert len(account.spoken) == 2
+
+
+def test_processes_share_what_they_spoke(
+    account: Account, metrics: Metrics, pieces: SpokenPieces
+) -> None:
+    spoken = cache_of(account, shared=pieces).speak("Hello!", "en")
+    other = Account()
+    cache = cache_of(other, metrics, shared=pieces)
+    assert cache.speak("Hello!", "en") == cache.speak("Hello!", "en") == spoken
+    assert other.spoken == []
+    assert counted(metrics) == (2, 0, 2 * len("Hello!"))
+
+
+def test_what_came_from_another_process_gets_no_older_in_memory(
+    account: Account, pieces: SpokenPieces, clock: Clock
+) -> None:
+    cache_of(Account(), shared=pieces).speak("Hello!", "en")
+    clock.now += DAY - 1
+    cache = cache_of(account, shared=pieces)
+    cache.speak("Hello!", "en")
+    pieces.purge(before=clock.now)
+    cache.speak("Hello!", "en")
+    assert account.spoken == []
+    clock.now += 2
+    cache.speak("Hello!", "en")
+    assert account.spoken == ["Hello!"]
+
+
+def test_a_database_that_is_away_costs_syntheses_and_one_line(account: Account) -> None:
+    shared = Broken()
+    cache = cache_of(account, shared=shared)
+
+    def lines() -> int:
+        with capture_logs() as logged:
+            for text in "abc":
+                cache.speak(f"{text}{len(account.spoken)}", "en")
+        return len(logged)
+
+    assert lines() == 1
+    shared.away = False
+    assert lines() == 0
+    shared.away = True
+    assert lines() == 1
+    assert len(account.spoken) == 9
+
+
+def test_memory_does_not_ask_the_database(account: Account) -> None:
+    shared = Broken()
+    shared.away = False
+    cache = cache_of(account, shared=shared)
+    cache.speak("Hello!", "en")
+    shared.away = True
+    with capture_logs() as logged:
+        cache.speak("Hello!", "en")
+    assert not logged
+
+
+def test_the_table_keeps_what_was_used_last_up_to_its_bytes(
+    pieces: SpokenPieces, clock: Clock
+) -> None:
+    for key in "abc":
+        pieces.keep(key, Piece(key.encode() * 400, START))
+        clock.now += 1
+    assert pieces.find("a") == Piece(b"a" * 400, START)
+    assert pieces.find("x") is None
+    pieces.purge(before=START - 1)
+    assert [bool(pieces.find(key)) for key in "abc"] == [True, False, True]
+
+
+def test_the_table_forgets_what_is_old_however_often_it_is_used(
+    pieces: SpokenPieces, clock: Clock
+) -> None:
+    pieces.keep("old", Piece(b"old", START))
+    pieces.keep("new", Piece(b"new", START + 10))
+    clock.now += 20
+    assert pieces.find("old")
+    pieces.purge(before=START + 5)
+    assert (pieces.find("old"), pieces.find("new")) == (None, Piece(b"new", START + 10))
+
+
+def test_a_piece_that_two_processes_made_is_kept_once(pieces: SpokenPieces) -> None:
+    pieces.keep("a", Piece(b"one", START))
+    pieces.keep("a", Piece(b"other", START + 1))
+    assert pieces.find("a") == Piece(b"one", START)
+
+
+@contextmanager
+def held_up(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[threading.Semaphore, threading.Event]]:
+    """The semaphore counts who waits for a synthesis; each waits for the event."""
+    waiting, release = threading.Semaphore(0), threading.Event()
+
+    class Watched(Future[bytes]):
+        def result(self, timeout: float | None = None) -> bytes:
+            waiting.release()
+            return super().result(timeout)
+
+    def hold() -> None:
+        assert release.wait(30)
+
+    monkeypatch.setattr(speech_cache, "Future", Watched)
+    account.before = hold
+    yield waiting, release
