@@ -21,7 +21,7 @@ if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; tou
 else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
 endef
 
-.PHONY: help setup demo test soak scaling bench check pins clean
+.PHONY: help setup demo message test soak scaling bench check pins clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ setup: $(VENV)/.models ## install what the bridge and its sandbox need
 
 demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker
 	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
+
+message: $(VENV)/.bridge ## post a signed text to a live deployment; FROM=+1… is your phone, URL=https://…, TEXT="…", ENV=- reads settings
+	@$(PY) signed_message.py --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
 
 test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
 	@$(PY) -m pytest --numprocesses 3 $(ARGS)

@@ -1,8 +1,7 @@
-"""The web service: Twilio's webhook, the voice notes it fetches, and what operators look at."""
+"""The web service: Twilio's webhook, and the voice notes it fetches."""
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Callable
 
@@ -11,12 +10,12 @@ from flask import Flask, Response, abort, request
 from flask.json.provider import DefaultJSONProvider
 from twilio.twiml.messaging_response import MessagingResponse
 
+from doors import guard
 from errors import ForgedRequest, InboundError
-from exposition import CONTENT_TYPE, prometheus
-from figures import Figures
 from inbound import Inbound, Kind, read_message
 from inbox import Acceptance
 from logs import bound_to, configure_logging
+from operators import add_operators
 from parts import WebParts, build_web
 from settings import Settings, load_settings
 from signature import SIGNATURE, Signature
@@ -25,8 +24,6 @@ from store import MP3, OGG
 
 log = structlog.get_logger(__name__)
 
-# Twilio's forms are a few KB; a user's longest text fits many times.
-BODY_LIMIT = 256 * 1024
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -36,9 +33,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load_settings()
     configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
     parts = build_web(settings)
-    app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
-    app.config["MAX_FORM_MEMORY_SIZE"] = BODY_LIMIT
+    app = Flask(__name__, static_folder=None, template_folder="pages")
+    guard(app, public_url=settings.PUBLIC_URL)
     app.json = _ReadableJson(app)
     app.extensions["bridge"] = parts
     resumed = parts.inbox.recover()
@@ -47,8 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     parts.start()
     _add_webhooks(app, parts)
     _add_voice_notes(app, parts)
-    _add_metrics(app, parts)
-    _add_health(app, parts)
+    add_operators(app, parts)
     return app
 
 
@@ -158,44 +153,9 @@ def _add_voice_notes(app: Flask, parts: WebParts) -> None:
         note = parts.base.store.note(token, media_type)
         if note is None:
             abort(404)
-        return Response(
-            note,
-            content_type=media_type,
-            headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"},
-        )
-
-
-def _add_metrics(app: Flask, parts: WebParts) -> None:
-    @app.get("/metrics")
-    def metrics() -> Response | dict[str, object]:
-        token = parts.base.settings.METRICS_TOKEN
-        if token and not _authorised(token):
-            return Response(status=401, headers={"WWW-Authenticate": 'Basic realm="metrics"'})
-        figures = parts.figures()
-        if _wants_prometheus():
-            return Response(prometheus(figures), content_type=CONTENT_TYPE)
-        return Figures.merged(figures.values()).report(parts.base.metrics.uptime())
-
-
-def _add_health(app: Flask, parts: WebParts) -> None:
-    @app.get("/health")
-    def health() -> tuple[dict[str, object], int, dict[str, str]]:
-        report = parts.base.health.check()
-        return report.to_json(), 200 if report.healthy else 503, {"Cache-Control": "no-store"}
-
-
-def _wants_prometheus() -> bool:
-    """Whether the request asks for text rather than JSON; ``*/*``, as curl sends, does not."""
-    if "format" in request.args:
-        return request.args["format"] == "prometheus"
-    accepted = request.accept_mimetypes
-    scraped = ("text/plain", "application/openmetrics-text")
-    text = max((quality for mime, quality in accepted if mime.startswith(scraped)), default=0)
-    return bool(text > accepted["application/json"])
-
-
-def _authorised(token: str) -> bool:
-    """Whether the request brings the token, as ``Bearer`` or as a browser's password."""
-    given = request.authorization
-    brought = (given.token or given.password or "") if given else ""
-    return hmac.compare_digest(brought.encode(), token.encode())
+        response = Response(note, content_type=media_type)
+        response.headers["Cache-Control"] = "private, no-store"
+        response.headers["Content-Disposition"] = f"inline; filename=answer.{extension}"
+        # Twilio asks for all of it; players, and caches in between, may ask for parts.
+        response.make_conditional(request, accept_ranges=True, complete_length=len(note))
+        return response

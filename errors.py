@@ -37,8 +37,8 @@
 
 Each leaf says whether the same call may be made again (``retryable``), for how many seconds that
 is tried where the usual delays end sooner (``patience``), whether fewer calls at once would have
-helped (``limited``), what the WhatsApp user is told (``phrase``, a key of ``phrases.toml``), and
-what is logged (its message).
+helped (``limited``), what the WhatsApp user is told (``phrase``, a key of ``phrases.toml``), what
+an operator can do about it (``advice``, half a sentence), and what is logged (its message).
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class BridgeError(Exception):
     patience = 0.0
     limited = False
     phrase = "failed"
+    advice = "the log says why"
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message or (self.__doc__ or type(self).__name__).strip())
@@ -81,22 +82,27 @@ class MediaError(BridgeError):
     """The recording could not be fetched."""
 
     phrase = "media_missing"
+    advice = "the log says why; at HTTP 401, TWILIO_AUTH_TOKEN is not the account's primary token"
 
 
 class MediaForbidden(MediaError):
     """The recording's address is not one of Twilio's."""
+
+    advice = "the log says why; if all are refused, DNS here gives Twilio's hosts private addresses"
 
 
 class MediaMissing(MediaError):
     """The recording was still not there after the last retry."""
 
     retryable = True
+    advice = "Twilio is slow or down; it passes by itself"
 
 
 class MediaTooLarge(MediaError):
     """The recording is larger than WhatsApp allows."""
 
     phrase = "audio_too_long"
+    advice = "nothing: that is WhatsApp's limit, and the sender was told"
 
 
 class AudioError(BridgeError):
@@ -108,23 +114,28 @@ class AudioError(BridgeError):
 class AudioUnreadable(AudioError):
     """The recording is in no format that can be decoded."""
 
+    advice = "the sender's file is broken; if all are, look at FFMPEG_PATH"
+
 
 class AudioTooShort(AudioError):
     """The recording is too short to hold a word."""
 
     phrase = "nothing_heard"
+    advice = "nothing: the sender was asked to repeat it"
 
 
 class AudioSilent(AudioError):
     """The recording holds no sound."""
 
     phrase = "nothing_heard"
+    advice = "nothing: the sender was asked to repeat it"
 
 
 class AudioTooLong(AudioError):
     """The recording is longer than VOICE_NOTE_MAX_SECONDS."""
 
     phrase = "audio_too_long"
+    advice = "VOICE_NOTE_MAX_SECONDS allows more"
 
 
 class SpeechError(BridgeError):
@@ -137,6 +148,7 @@ class SpeechUnavailable(SpeechError):
     """ElevenLabs is down or too slow."""
 
     retryable = True
+    advice = "ElevenLabs is slow or down; it passes by itself"
 
 
 class SpeechBusy(SpeechError):
@@ -147,16 +159,20 @@ class SpeechBusy(SpeechError):
     retryable = True
     patience = 60.0
     limited = True
+    advice = "the ElevenLabs plan allows no more at once; a larger one does"
 
 
 class SpeechRefused(SpeechError):
     """ElevenLabs refuses this key, plan, voice or model."""
+
+    advice = "the key, its permissions, the credits or the voice; the log says which"
 
 
 class NothingHeard(SpeechError):
     """The recording holds no words, or none that were understood with confidence."""
 
     phrase = "nothing_heard"
+    advice = "nothing: the sender was asked to repeat it; STT_MIN_CONFIDENCE says how sure is sure"
 
 
 class AgentError(BridgeError):
@@ -169,6 +185,7 @@ class AgentUnavailable(AgentError):
     """Agentforce cannot be reached."""
 
     retryable = True
+    advice = "Salesforce is down, or SALESFORCE_INSTANCE_URL is wrong"
 
 
 class AgentBusy(AgentError):
@@ -178,6 +195,7 @@ class AgentBusy(AgentError):
     patience = 60.0
     limited = True
     phrase = "agent_busy"
+    advice = "Agentforce's limits; ask Salesforce for more"
 
 
 class AgentLocked(AgentError):
@@ -188,18 +206,25 @@ class AgentLocked(AgentError):
     retryable = True
     patience = 130.0
     phrase = "agent_busy"
+    advice = "nothing: the session was still at work on the question before"
 
 
 class AgentFailed(AgentError):
     """Agentforce broke while it worked on the question."""
 
+    advice = "look at what the agent says of itself in Salesforce"
+
 
 class AgentMisconfigured(AgentError):
     """Agentforce or its app in Salesforce is not set up for this service."""
 
+    advice = "activate the agent, check its id, its licence and the app; the log says more"
+
 
 class AnswerTruncated(AgentError):
     """The answer broke off before its end."""
+
+    advice = "if it is frequent, try AGENTFORCE_STREAMING=false"
 
 
 class SendError(BridgeError):
@@ -211,17 +236,23 @@ class SendBusy(SendError):
 
     retryable = True
     limited = True
+    advice = "Twilio's limits; ask Twilio for more throughput"
 
 
 class SendUnreachable(SendError):
     """Twilio could not be reached."""
 
     retryable = True
+    advice = "Twilio is down, or a firewall or proxy is in between"
 
 
 class SendRefused(SendError):
     """Twilio refused the message."""
 
+    advice = "the log has Twilio's code, which Twilio's documentation explains"
+
 
 class SendUncertain(SendError):
     """The connection to Twilio broke before it said whether the message was taken."""
+
+    advice = "nothing: whether it was sent is looked up in Twilio's list"

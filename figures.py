@@ -6,6 +6,7 @@ figures of several processes can be added up.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -61,6 +62,12 @@ COUNTERS = (
     "typing_failed",
     "signatures_rejected",
 )
+
+# Counted by the hour too, for the last day.
+HOURLY = ("messages_received", "turns_failed")
+HOUR = 3600
+# The hour that runs and a whole day behind it.
+HOURS_KEPT = 25
 
 # 5 % steps from 1 ms to 10 min: a percentile is off by 2.5 % at most.
 BOUNDS = tuple(0.001 * 1.05**step for step in range(274))
@@ -158,6 +165,10 @@ class Figures:
     errors: Counter[str] = field(default_factory=Counter)
     # By Twilio's codes, for messages that it took.
     delivery_errors: Counter[str] = field(default_factory=Counter)
+    # By hours since 1970.
+    hours: dict[int, Counter[str]] = field(default_factory=dict)
+    # When counting began, in seconds since 1970.
+    since: float = field(default_factory=time.time, compare=False)
 
     @classmethod
     def merged(cls, several: Iterable[Figures]) -> Figures:
@@ -173,7 +184,20 @@ class Figures:
             self.stages[stage].merge(values)
         self.counters.update(other.counters)
         self.errors.update(other.errors)
+        for hour, numbers in other.hours.items():
+            self.hours.setdefault(hour, Counter()).update(numbers)
+        self.since = min(self.since, other.since)
         self.delivery_errors.update(other.delivery_errors)
+
+    def count(self, counter: str, number: int, now: float) -> None:
+        """Add to one of ``COUNTERS``; ``now`` in seconds since 1970."""
+        self.counters[counter] += number
+        if counter not in HOURLY:
+            return
+        hour = int(now // HOUR)
+        if hour not in self.hours:
+            self.hours = self._hours_since(hour - HOURS_KEPT + 1) | {hour: Counter()}
+        self.hours[hour][counter] += number
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; what is 0 is left out."""
@@ -183,6 +207,8 @@ class Figures:
             "counters": {name: number for name, number in self.counters.items() if number},
             "errors": dict(self.errors),
             "delivery_errors": dict(self.delivery_errors),
+            "hours": {str(hour): dict(numbers) for hour, numbers in self.hours.items()},
+            "since": self.since,
         }
 
     @classmethod
@@ -197,14 +223,26 @@ class Figures:
             figures.counters[name] = counters[name]
         figures.errors.update(kept.get("errors", {}))
         figures.delivery_errors.update(kept.get("delivery_errors", {}))
+        for hour, numbers in kept.get("hours", {}).items():
+            figures.hours[int(hour)] = Counter(numbers)
+        figures.since = kept.get("since", figures.since)
         return figures
 
     def report(self, uptime: float) -> dict[str, object]:
         """The JSON of ``GET /metrics``; ``uptime`` in seconds."""
+        first = int(time.time() // HOUR) - HOURS_KEPT + 1
         return {
             **{stage: values.summary() for stage, values in self.stages.items()},
             "counters": dict(self.counters),
             "errors": dict(self.errors),
             "delivery_errors": dict(self.delivery_errors),
+            "hours": [
+                {"from": hour * HOUR, **{name: numbers[name] for name in HOURLY}}
+                for hour, numbers in sorted(self._hours_since(first).items())
+            ],
+            "since": self.since,
             "uptime": uptime,
         }
+
+    def _hours_since(self, first: int) -> dict[int, Counter[str]]:
+        return {hour: numbers for hour, numbers in self.hours.items() if hour >= first}

@@ -35,7 +35,7 @@ class Metrics:
         if counter not in self._figures.counters:
             raise KeyError(counter)
         with self._lock:
-            self._figures.counters[counter] += number
+            self._figures.count(counter, number, time.time())
 
     def failed(self, error: BaseException) -> None:
         """Count an error under the name of its class (a leaf of ``errors.py``)."""

@@ -7,7 +7,8 @@ No other module reads the environment. Names of the deployed predecessor are unc
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
@@ -95,8 +96,8 @@ Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
 
 
-class Settings(BaseSettings):
-    """What the operator decided. Durations are in seconds, sizes in bytes."""
+class Account(BaseSettings):
+    """What Twilio knows of the service: enough to call it as Twilio does."""
 
     model_config = SettingsConfigDict(
         case_sensitive=True,
@@ -104,10 +105,36 @@ class Settings(BaseSettings):
         extra="ignore",
     )
 
-    # Twilio
     TWILIO_ACCOUNT_SID: Annotated[str, _pattern(r"AC\w+", "must begin with AC")]
     TWILIO_AUTH_TOKEN: Secret
     TWILIO_WHATSAPP_FROM: Annotated[Required, AfterValidator(_whatsapp_address)]
+    PUBLIC_URL: WebAddress
+    HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
+    HEROKU_APP_NAME: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prepare(cls, given: dict[str, object]) -> dict[str, object]:
+        """Strip every value, and derive the addresses that follow from others."""
+        stripped = {
+            name: value.strip() if isinstance(value, str) else value
+            for name, value in given.items()
+        }
+        kept = {name: value for name, value in stripped.items() if value != ""}
+        domain = kept.get("HEROKU_APP_DEFAULT_DOMAIN_NAME") or _full_domain(kept)
+        if domain:
+            kept.setdefault("PUBLIC_URL", domain)
+        if "HEROKU_RELEASE_VERSION" in kept:
+            kept.setdefault("RELEASE", kept["HEROKU_RELEASE_VERSION"])
+        if "TWILIO_API_URL" in kept:
+            kept.setdefault("TWILIO_MESSAGING_URL", kept["TWILIO_API_URL"])
+        return kept
+
+
+class Settings(Account):
+    """What the operator decided. Durations are in seconds, sizes in bytes."""
+
+    # Twilio
     TWILIO_API_URL: WebAddress = "https://api.twilio.com"
     TWILIO_MESSAGING_URL: WebAddress = "https://messaging.twilio.com"
     # Hosts that api.twilio.com may redirect a recording to (contracts/twilio.md §4).
@@ -146,10 +173,10 @@ class Settings(BaseSettings):
     # Audio kept in the memory of each process, so that what is said again is not paid for again.
     SPEECH_CACHE_BYTES: Bytes = 16 * 1024 * 1024
 
-    # Where this service is
-    PUBLIC_URL: WebAddress
-    HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
-    HEROKU_APP_NAME: str = ""
+    # Where and what this service is
+    HEROKU_RELEASE_VERSION: str = ""
+    # What the dashboard says is running.
+    RELEASE: str = ""
     FFMPEG_PATH: str = ""
     # Where the database file lies.
     STATE_DIR: Required = ".state"
@@ -190,21 +217,8 @@ class Settings(BaseSettings):
     # Lets the documented curl in without a signature, from this machine only: for the sandbox.
     UNSIGNED_LOCAL_WEBHOOKS: bool = False
 
-    @model_validator(mode="before")
-    @classmethod
-    def _prepare(cls, given: dict[str, object]) -> dict[str, object]:
-        """Strip every value, and derive the addresses that follow from others."""
-        stripped = {
-            name: value.strip() if isinstance(value, str) else value
-            for name, value in given.items()
-        }
-        kept = {name: value for name, value in stripped.items() if value != ""}
-        domain = kept.get("HEROKU_APP_DEFAULT_DOMAIN_NAME") or _full_domain(kept)
-        if domain:
-            kept.setdefault("PUBLIC_URL", domain)
-        if "TWILIO_API_URL" in kept:
-            kept.setdefault("TWILIO_MESSAGING_URL", kept["TWILIO_API_URL"])
-        return kept
+
+AnyAccount = TypeVar("AnyAccount", bound=Account)
 
 
 def load_settings() -> Settings:
@@ -213,8 +227,20 @@ def load_settings() -> Settings:
     Raises ``SettingsError`` with one sentence that names each missing or wrong setting and says
     where to find it; values are never repeated, for some are secrets.
     """
+    return _checked(Settings)
+
+
+def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:
+    """``given``, or what it lacks from the environment, or from ``env_file`` where there is one.
+
+    Raises ``SettingsError`` like ``load_settings``.
+    """
+    return _checked(Account, _env_file=env_file, **given)
+
+
+def _checked(kind: type[AnyAccount], **given: Any) -> AnyAccount:
     try:
-        return Settings()  # type: ignore[call-arg]  # the environment fills the fields
+        return kind(**given)
     except ValidationError as error:
         faults = [_fault(str(detail["loc"][0]), detail) for detail in error.errors()]
         raise SettingsError(f"Cannot start: {'; '.join(faults)}.") from None

@@ -6,7 +6,7 @@ from __future__ import annotations
 UNPLAYABLE = (63019, 63021)
 RATE_LIMITED = 63018
 
-_ADVICE = {
+ADVICE = {
     11751: "the recording is larger than WhatsApp allows",
     21610: "the user stopped messages from this number; only they can change that",
     30001: "Twilio's queue is full; ask Twilio for more throughput",
@@ -33,4 +33,4 @@ def advice(code: int | None) -> str:
     """What an operator can do about a message that did not arrive; half a sentence."""
     if code is None:
         return "Twilio gave no reason"
-    return _ADVICE.get(code, f"see https://www.twilio.com/docs/api/errors/{code}")
+    return ADVICE.get(code, f"see https://www.twilio.com/docs/api/errors/{code}")

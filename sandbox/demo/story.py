@@ -136,6 +136,7 @@ class Story:
         )
         screen.text(f"What the bridge measured; its log is {self._log_file()}:")
         self._command(f"curl {self._bridge.url}/metrics")
+        screen.text(f"The same for people, live: {self._bridge.url}/dashboard")
         screen.text("To see a cloud fail, let the agent's next answer be an error; then ask again:")
         self._command(
             f"curl {self._sandbox.control.url}/faults",

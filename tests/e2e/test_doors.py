@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 import requests
 
@@ -83,6 +86,68 @@ def test_a_signed_request_that_is_no_message_is_a_clear_error(
     assert answer.status_code == 400
 
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {}, "200 OK"),
+        ("GET", "/health", {}, "200 OK"),
+        ("GET", "/metrics", {}, "200 OK"),
+        ("GET", "/dashboard", {}, "200 OK"),
+        ("POST", "/", FORM, "400 BAD REQUEST"),
+        ("GET", "/nothing", {}, "404 NOT FOUND"),
+        ("GET", "/media/", {}, "404 NOT FOUND"),
+        ("GET", "/pages/dashboard.js", {}, "404 NOT FOUND"),
+        ("GET", "/media//0.ogg", {}, "404 NOT FOUND"),
+        ("DELETE", "/", {}, "405 METHOD NOT ALLOWED"),
+        ("OPTIONS", "/", {}, "405 METHOD NOT ALLOWED"),
+        ("POST", "/metrics", FORM, "405 METHOD NOT ALLOWED"),
+        ("POST", "/", JSON, "415 UNSUPPORTED MEDIA TYPE"),
+    ],
+)
+def test_every_answer_is_guarded_and_every_refusal_short(
+    world: World, method: str, path: str, headers: dict[str, str], status: str
+) -> None:
+    url = world.bridge.url + path
+    answer = requests.request(
+        method, url, headers=headers, data=b"{}", allow_redirects=False, timeout=10
+    )
+    assert f"{answer.status_code} {answer.reason}" == status
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert "Set-Cookie" not in answer.headers
+    assert not re.search(r"\d", answer.headers["Server"])
+    if answer.status_code > 400:
+        assert answer.text == f"{status}\n"
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    if answer.status_code == 405:
+        assert answer.headers["Allow"]
+
+
+def test_the_dashboard_brings_all_it_needs_and_runs_nothing_else(world: World) -> None:
+    user = world.user()
+    world.twilio.say(user, "hello")
+    world.answers(user, 1)
+    answer = requests.get(f"{world.bridge.url}/dashboard", timeout=10)
+    policy = answer.headers["Content-Security-Policy"]
+    (nonce,) = set(re.findall(r"'nonce-([\w-]+)'", policy))
+    assert set(re.findall(r'nonce="(.*?)"', answer.text)) == {nonce}
+    assert "unsafe" not in policy
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", answer.text)
+    assert not re.findall(r"\bon\w+=|\bstyle=", answer.text.partition("<script")[0])
+    again = requests.get(f"{world.bridge.url}/dashboard", timeout=10)
+    assert nonce not in again.headers["Content-Security-Policy"]
+    assert user.removeprefix("whatsapp:+") not in answer.text
+    (advice,) = re.findall(r'id="advice">(.*?)</script>', answer.text)
+    assert {"AgentBusy", "63016"} <= json.loads(advice).keys()
+
+
 def test_credentials_are_sent_to_twilio_only(world: World) -> None:
     """A MediaUrl0 that points elsewhere is not fetched at all."""
     user = world.user()
@@ -109,9 +174,15 @@ def test_a_voice_note_has_the_headers_that_twilio_wants(world: World) -> None:
     assert head.headers["Content-Type"] == "audio/ogg"
     assert head.headers["Content-Length"] == str(len(voice.audio))
     assert head.headers["X-Content-Type-Options"] == "nosniff"
+    assert head.headers["Content-Disposition"] == "inline; filename=answer.ogg"
+    assert head.headers["Cache-Control"] == "private, no-store"
     assert "Set-Cookie" not in head.headers
+    part = requests.get(voice.media_url, headers={"Range": "bytes=0-3"}, timeout=10)
+    assert (part.status_code, part.content) == (206, b"OggS")
+    beyond = {"Range": "bytes=99999999-"}
+    assert requests.get(voice.media_url, headers=beyond, timeout=10).status_code == 416
 
 
 def test_a_body_that_is_too_large_is_refused(world: World) -> None:
     answer = requests.post(world.bridge.url, data={"Body": "x" * 300_000}, timeout=10)
-    assert answer.status_code == 413
+    assert (answer.status_code, answer.text) == (413, "413 REQUEST ENTITY TOO LARGE\n")

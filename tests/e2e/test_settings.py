@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,14 @@ from sandbox.faults import Fault
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 
+BEARER = {"Authorization": "Bearer open-sesame"}
 QUESTION = "How do I register an electronic invoice?"
+
+
+@pytest.fixture(scope="module")
+def guarded(start_world: StartWorld) -> Iterator[World]:
+    with start_world(METRICS_TOKEN="open-sesame", PUBLIC_URL="https://bot.example.com") as world:
+        yield world
 
 
 def test_the_synchronous_endpoint_gives_the_same_answers(start_world: StartWorld) -> None:
@@ -138,13 +146,18 @@ def test_a_database_that_fails_is_unhealthy_and_refuses_the_sender_politely(
     """Twilio would not come back after a 500."""
     with start_world() as world:
         with sqlite3.connect(world.bridge.state_dir / FILE_NAME) as file:
-            file.executescript("DROP TABLE sendings; DROP TABLE turns; DROP TABLE preferences")
+            file.executescript(
+                "DROP TABLE sendings; DROP TABLE turns; DROP TABLE preferences;"
+                "DROP TABLE voice_notes"
+            )
         user = world.user()
         assert world.twilio.say(user, QUESTION).status == 200
         assert world.answers(user, 1)[0].body.startswith("Sorry, too many people")
         answer = requests.get(f"{world.bridge.url}/health", timeout=10)
         assert answer.status_code == 503
         assert (answer.json()["healthy"], answer.json()["database"]) == (False, False)
+        note = requests.get(f"{world.bridge.url}/media/{'0' * 32}.ogg", timeout=10)
+        assert (note.status_code, note.text) == (500, "500 INTERNAL SERVER ERROR\n")
 
 
 def test_two_services_do_not_share_a_state_dir(start_world: StartWorld) -> None:
@@ -154,17 +167,37 @@ def test_two_services_do_not_share_a_state_dir(start_world: StartWorld) -> None:
             hold(folder, patience=0)
 
 
-def test_the_metrics_token_guards_the_metrics(start_world: StartWorld) -> None:
-    with start_world(METRICS_TOKEN="open-sesame") as world:
-        url = f"{world.bridge.url}/metrics"
-        assert requests.get(url, timeout=10).status_code == 401
-        bearer = {"Authorization": "Bearer open-sesame"}
-        assert requests.get(url, headers=bearer, timeout=10).status_code == 200
-        assert requests.get(url, auth=("any", "open-sesame"), timeout=10).status_code == 200
-        scraped = requests.get(url, params={"format": "prometheus"}, headers=bearer, timeout=10)
-        assert scraped.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-        assert "bridge_total_seconds_bucket" in scraped.text
-        assert requests.get(f"{world.bridge.url}/health", timeout=10).status_code == 200
+@pytest.mark.parametrize("path", ["/metrics", "/dashboard"])
+def test_the_metrics_token_guards_figures_and_dashboard(guarded: World, path: str) -> None:
+    url = guarded.bridge.url + path
+    refused = requests.get(url, timeout=10)
+    assert (refused.status_code, refused.text) == (401, "401 UNAUTHORIZED\n")
+    assert refused.headers["WWW-Authenticate"].startswith('Basic realm="')
+    assert requests.get(url, auth=("any", "open-sesam"), timeout=10).status_code == 401
+    assert requests.get(url, headers=BEARER, timeout=10).status_code == 200
+    assert requests.get(url, auth=("any", "open-sesame"), timeout=10).status_code == 200
+
+
+def test_a_scraper_brings_the_token_too_but_health_needs_none(guarded: World) -> None:
+    scraped = requests.get(
+        f"{guarded.bridge.url}/metrics?format=prometheus", headers=BEARER, timeout=10
+    )
+    assert scraped.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert "bridge_total_seconds_bucket" in scraped.text
+    assert requests.get(f"{guarded.bridge.url}/health", timeout=10).status_code == 200
+
+
+def test_the_password_is_asked_for_over_https_only(guarded: World) -> None:
+    """Where the service is to be had by https; browsers are told to remember that."""
+    answer = requests.get(
+        f"{guarded.bridge.url}/dashboard",
+        headers={"X-Forwarded-Proto": "http"},
+        allow_redirects=False,
+        timeout=10,
+    )
+    assert answer.status_code == 308
+    assert answer.headers["Location"] == "https://bot.example.com/dashboard"
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 @pytest.mark.parametrize(

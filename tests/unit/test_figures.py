@@ -6,13 +6,14 @@ import json
 import math
 import random
 import statistics
+import time
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures import BOUNDS, COUNTERS, STAGES, Figures, Histogram
+from figures import BOUNDS, COUNTERS, HOUR, HOURS_KEPT, STAGES, Figures, Histogram
 
 # A few stages and counters, so that those of two processes meet.
 EVENTS = st.one_of(
@@ -116,6 +117,38 @@ def test_a_process_that_did_nothing_has_no_minimum(order: int) -> None:
 def test_figures_are_the_same_after_being_kept(events: list[tuple[str, float | None]]) -> None:
     figures = figures_of(events)
     assert Figures.from_json(json.loads(json.dumps(figures.to_json()))) == figures
+
+
+def test_the_last_day_is_counted_by_the_hour() -> None:
+    now = time.time()
+    one, other = Figures(), Figures()
+    for back in range(40, -1, -1):
+        one.count("messages_received", 2, now - back * HOUR)
+    other.count("messages_received", 3, now)
+    other.count("turns_failed", 1, now)
+    other.count("texts_sent", 1, now)
+    assert len(one.hours) == HOURS_KEPT
+    kept = Figures.from_json(json.loads(json.dumps(other.to_json())))
+    hours = Figures.merged([one, kept]).report(0)["hours"]
+    assert isinstance(hours, list)
+    assert hours[-1] == {
+        "from": now // HOUR * HOUR,
+        "messages_received": 5,
+        "turns_failed": 1,
+    }
+    assert [hour["messages_received"] for hour in hours] == [2] * (HOURS_KEPT - 1) + [5]
+
+
+def test_hours_of_a_process_that_ended_long_ago_are_not_shown() -> None:
+    figures = Figures()
+    figures.count("messages_received", 1, time.time() - HOURS_KEPT * HOUR)
+    assert figures.report(0)["hours"] == []
+
+
+def test_counting_began_with_the_process_that_started_first() -> None:
+    former = Figures(since=1000.0)
+    kept = Figures.from_json(json.loads(json.dumps(former.to_json())))
+    assert Figures.merged([Figures(), kept]).report(0)["since"] == 1000.0
 
 
 def test_a_busy_process_needs_a_few_kilobytes() -> None:

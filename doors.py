@@ -1,0 +1,52 @@
+"""What every request and every answer goes through, whatever it is for."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, abort, request
+from werkzeug.exceptions import HTTPException
+
+# Twilio's forms are a few KB; a user's longest text fits many times.
+BODY_LIMIT = 256 * 1024
+FORM = "application/x-www-form-urlencoded"
+# Unless an answer says otherwise itself.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+# Browsers take it over https only.
+STRICT_TRANSPORT = "max-age=31536000"
+
+
+def guard(app: Flask, *, public_url: str) -> None:
+    """Let in forms of a bounded size only, and let answers reveal and allow nothing needless."""
+    app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    app.config["MAX_FORM_MEMORY_SIZE"] = BODY_LIMIT
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
+    headers = HEADERS | (
+        {"Strict-Transport-Security": STRICT_TRANSPORT} if public_url.startswith("https:") else {}
+    )
+
+    @app.before_request
+    def take_forms_only() -> None:
+        if request.method == "POST" and request.mimetype != FORM and not request.routing_exception:
+            abort(415)
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    app.register_error_handler(HTTPException, _plain)
+
+
+def _plain(error: HTTPException) -> Response:
+    """The status in words; what it calls for (``Allow`` and the like) stays."""
+    response = Response(status=error.code or 500)
+    response.headers.extend(error.get_headers())
+    response.set_data(f"{response.status}\n")
+    response.content_type = "text/plain; charset=utf-8"
+    return response

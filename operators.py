@@ -1,0 +1,90 @@
+"""What operators look at: the figures, the dashboard, and whether messages get answered."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import Any
+
+from flask import Flask, Response, abort, redirect, render_template, request
+from werkzeug.datastructures import WWWAuthenticate
+
+from errors import BridgeError
+from exposition import CONTENT_TYPE, prometheus
+from figures import Figures
+from parts import WebParts
+from settings import Settings
+from undelivered import ADVICE
+
+# The page's own style and script, and what it reads; nothing else, from nowhere else.
+POLICY = (
+    "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def add_operators(app: Flask, parts: WebParts) -> None:
+    """Add ``/metrics`` and ``/dashboard``, behind ``METRICS_TOKEN``, and ``/health``."""
+    settings = parts.base.settings
+
+    @app.get("/metrics")
+    def metrics() -> Response | dict[str, object]:
+        _check_token(settings.METRICS_TOKEN)
+        figures = parts.figures()
+        if _wants_prometheus():
+            return Response(prometheus(figures), content_type=CONTENT_TYPE)
+        return Figures.merged(figures.values()).report(parts.base.metrics.uptime())
+
+    @app.get("/dashboard")
+    def dashboard() -> Any:
+        if _came_in_clear(settings):
+            # Before the browser asks for the password.
+            return redirect(f"{settings.PUBLIC_URL}/dashboard", 308)
+        _check_token(settings.METRICS_TOKEN)
+        nonce = secrets.token_urlsafe(16)
+        page = render_template(
+            "dashboard.html",
+            nonce=nonce,
+            advice=advice() | {str(code): words for code, words in ADVICE.items()},
+            several=parts.shared is not None,
+            release=settings.RELEASE,
+        )
+        return page, {"Content-Security-Policy": POLICY.format(nonce=nonce)}
+
+    @app.get("/health")
+    def health() -> tuple[dict[str, object], int]:
+        report = parts.base.health.check()
+        return report.to_json(), 200 if report.healthy else 503
+
+
+def advice(tree: type[BridgeError] = BridgeError) -> dict[str, str]:
+    """What to do about each error of the tree, by the name of its class."""
+    found = {tree.__name__: tree.advice}
+    for branch in tree.__subclasses__():
+        found |= advice(branch)
+    return found
+
+
+def _came_in_clear(settings: Settings) -> bool:
+    """Whether a router in front of the service says so, while the service is to be had by https."""
+    clear = request.headers.get("X-Forwarded-Proto") == "http"
+    return clear and settings.PUBLIC_URL.startswith("https:")
+
+
+def _check_token(token: str) -> None:
+    """Answer 401 unless the request brings the token, as ``Bearer`` or as a browser's password."""
+    given = request.authorization
+    brought = (given.token or given.password or "") if given else ""
+    if token and not hmac.compare_digest(brought.encode(), token.encode()):
+        asked = WWWAuthenticate("basic", {"realm": "WhatsApp bridge", "charset": "UTF-8"})
+        abort(401, www_authenticate=asked)
+
+
+def _wants_prometheus() -> bool:
+    """Whether the request asks for text rather than JSON; ``*/*``, as curl sends, does not."""
+    if "format" in request.args:
+        return request.args["format"] == "prometheus"
+    accepted = request.accept_mimetypes
+    scraped = ("text/plain", "application/openmetrics-text")
+    text = max((quality for mime, quality in accepted if mime.startswith(scraped)), default=0)
+    return bool(text > accepted["application/json"])

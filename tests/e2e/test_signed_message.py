@@ -1,0 +1,75 @@
+"""The command that posts a signed message, against a bridge that refuses unsigned ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.bridge import ROOT, free_port
+from tests.e2e.conftest import StartWorld
+from tests.e2e.world import World
+
+NAMES = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM", "PUBLIC_URL")
+
+
+@pytest.fixture(scope="module")
+def deployed(start_world: StartWorld) -> Iterator[World]:
+    with start_world(UNSIGNED_LOCAL_WEBHOOKS="false") as world:
+        yield world
+
+
+def post(
+    world: World, *arguments: str, piped: str | None = None, **changes: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it with the settings of the bridge in its environment, unless they are piped."""
+    settings = {} if piped else {name: world.bridge.settings[name] for name in NAMES}
+    return subprocess.run(
+        [sys.executable, "signed_message.py", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "NO_PROXY": "*"} | settings | changes,
+        input=piped,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_signed_message_is_answered(deployed: World) -> None:
+    """With settings as ``heroku config -s`` prints them; the answer goes to the sender's phone."""
+    user = deployed.user()
+    config = "".join(f"{name}='{deployed.bridge.settings[name]}'\n" for name in NAMES)
+    number = user.removeprefix("whatsapp:")
+    done = post(deployed, "--sender", number, "--text", "hello", "--settings", "-", piped=config)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "200: taken" in done.stdout
+    assert deployed.answers(user, 1)[0].body.startswith("Hello")
+    assert deployed.bridge.settings["TWILIO_AUTH_TOKEN"] not in done.stdout
+
+
+def test_a_refusal_says_what_to_check(deployed: World) -> None:
+    done = post(deployed, "--sender", "+15550101", TWILIO_AUTH_TOKEN="of another account")
+    assert done.returncode == 1
+    for said in ("403", "TWILIO_AUTH_TOKEN", "PUBLIC_URL", f"{deployed.bridge.url}/"):
+        assert said in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--url", f"http://127.0.0.1:{free_port()}"], "No answer: ConnectionError"),
+        (["--url", "{elevenlabs}"], "no bridge answers there"),
+        (["--url", "bad url"], "PUBLIC_URL is not a web address"),
+        (["--settings", "no-such-file"], "No such file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(deployed: World, arguments: list[str], said: str) -> None:
+    elsewhere = deployed.sandbox.elevenlabs.url
+    arguments = [each.format(elevenlabs=elsewhere) for each in arguments]
+    done = post(deployed, "--sender", "+15550101", *arguments)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert said in done.stdout
