@@ -163,7 +163,7 @@ def build_web(settings: Settings) -> WebParts:
     return WebParts(
         base=base,
         inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
-        prewarmer=Prewarmer(sessions=base.sessions, pool=aside),
+        prewarmer=Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE),
         receipts=_receipts(base),
         warmer=Warmer(token=base.token, clients=[base.agent.routes]),
         shared=shared,
@@ -301,7 +301,7 @@ class _Talk:
             media.routes,
             self.speech.routes,
         ]
-        self.prewarmer = Prewarmer(sessions=base.sessions, pool=aside)
+        self.prewarmer = Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE)
         conversation = Conversation(
             whatsapp=whatsapp,
             delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),

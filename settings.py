@@ -168,6 +168,8 @@ class Settings(BaseSettings):
     # About 4.5 minutes of speech, the most that fits 512 KB at 15 kbit/s.
     SPEECH_MAX_CHARACTERS: Count = 4000
     STILL_WORKING_AFTER: Seconds = 12
+    # From the start of a turn to its answer, or the apology, whatever hangs.
+    TURN_DEADLINE: Seconds = 150
     MEDIA_LIFETIME: Seconds = 3600
 
     # The process

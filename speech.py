@@ -15,7 +15,15 @@ from elevenlabs.core.api_error import ApiError
 
 from audio import Ffmpeg, pcm_seconds
 from connections import CONNECTIONS, Route, httpx_client
-from errors import NothingHeard, SpeechBusy, SpeechError, SpeechRefused, SpeechUnavailable
+from deadline import capped
+from errors import (
+    DeadlineExceeded,
+    NothingHeard,
+    SpeechBusy,
+    SpeechError,
+    SpeechRefused,
+    SpeechUnavailable,
+)
 from languages import SPOKEN_BY_FLASH, two_letters
 from limiter import Limiter
 from metrics import Metrics
@@ -188,11 +196,13 @@ def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
 
 def _translated(call: Callable[[], T]) -> T:
     """Make a call; whatever the SDK raises becomes a ``SpeechError`` (§7.5)."""
+    # Without time left none is made, which says nothing of ElevenLabs.
+    capped(0)
     try:
         return call()
     except ApiError as error:
         raise _refusal(error) from None
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, DeadlineExceeded) as error:
         raise SpeechUnavailable(f"no answer from ElevenLabs: {type(error).__name__}") from error
 
 
