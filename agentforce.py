@@ -17,6 +17,7 @@ from sseclient import SSEClient
 
 from access_token import AccessToken, Token
 from agent_reply import AgentReply, Listener, read_messages, read_stream
+from breakers import Breakers
 from connections import Route, chunks
 from deadline import Deadline, capped
 from errors import (
@@ -70,6 +71,7 @@ class Agentforce:
         token: AccessToken,
         metrics: Metrics,
         settings: Settings,
+        breakers: Breakers,
         drains: Executor,
     ) -> None:
         self._http = session
@@ -80,6 +82,9 @@ class Agentforce:
         self._sequence = _Sequence()
         # No limit is documented (§6.3); refusals teach one.
         self._limiter = Limiter(settings.TURN_THREADS, cloud="Agentforce")
+        # Sessions may start while no question is answered, and would hide that.
+        self._starting = breakers.make("Agentforce sessions", AgentUnavailable)
+        self._asking = breakers.make("Agentforce answers", AgentUnavailable)
         # Service agents run as their own user; employee agents have none and say so (§2.2).
         self._bypass_user = True
 
@@ -93,8 +98,9 @@ class Agentforce:
     def start(self, *, patient: bool = True) -> AgentSession:
         """A new session, of nobody yet. Raises ``AgentError``, at once unless ``patient``."""
         request = self._request_session
+        delays = RETRY_DELAYS if patient else ()
         with self._metrics.timed("session_time"):
-            session_id = patiently(RETRY_DELAYS)(request) if patient else request()
+            session_id = self._starting.call(lambda: patiently(delays)(request))
         self._metrics.count("sessions_started")
         return AgentSession(session_id, time.time())
 
@@ -103,7 +109,9 @@ class Agentforce:
 
         Raises ``SessionGone``, where it was surely not heard, or another ``AgentError``.
         """
-        return patiently(RETRY_DELAYS)(self._question, session, text, listener)
+        return self._asking.call(
+            lambda: patiently(RETRY_DELAYS)(self._question, session, text, listener)
+        )
 
     def end(self, session: AgentSession, reason: EndReason) -> None:
         """End a session; failing is logged and otherwise harmless, for sessions age out (§2.5)."""

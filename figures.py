@@ -54,6 +54,8 @@ COUNTERS = (
     "speech_characters_discarded",
     "typing_failed",
     "signatures_rejected",
+    "breakers_opened",
+    "calls_not_made",
 )
 
 # 5 % steps from 1 ms to 10 min: a percentile is off by 2.5 % at most.

@@ -14,12 +14,13 @@ from addresses import PublicAdapter
 from agent_sessions import AgentSessions
 from agentforce import Agentforce
 from audio import Ffmpeg
+from breakers import Breakers
 from connections import requests_session
 from conversation import Conversation
 from database import hold, open_database
 from delivery import Delivery
 from figures import Figures
-from health import Health, count_workers
+from health import Health, clouds_down, count_workers
 from housekeeping import Housekeeper
 from inbound import Inbound
 from inbox import Acceptance, Inbox
@@ -76,6 +77,7 @@ class Base:
     phrases: Phrases
     replies: StandardReplies
     token: AccessToken
+    breakers: Breakers
     agent: Agentforce
     spares: SpareSessions
     sessions: AgentSessions
@@ -158,7 +160,7 @@ def build_web(settings: Settings) -> WebParts:
     aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
     base = _base(settings, aside, spares=settings.AGENTFORCE_SPARE_SESSIONS)
     queue = TurnQueue(engine=base.engine)
-    shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="web")
+    shared = _shared(base, "web")
     shared.start()
     return WebParts(
         base=base,
@@ -183,7 +185,7 @@ def build_worker(settings: Settings) -> WorkerParts:
         queue=TurnQueue(engine=base.engine),
         threads=settings.TURN_THREADS,
     )
-    shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="worker")
+    shared = _shared(base, "worker")
     return WorkerParts(
         base=base,
         worker=worker,
@@ -208,7 +210,17 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     # As many as there are threads that may ask, start and end.
     http = requests_session(settings, width=settings.TURN_THREADS * 3)
     token = AccessToken(session=http, settings=settings, metrics=metrics)
-    agent = Agentforce(session=http, token=token, metrics=metrics, settings=settings, drains=aside)
+    breakers = Breakers(
+        failures=settings.BREAKER_FAILURES, seconds=settings.BREAKER_SECONDS, metrics=metrics
+    )
+    agent = Agentforce(
+        session=http,
+        token=token,
+        metrics=metrics,
+        settings=settings,
+        breakers=breakers,
+        drains=aside,
+    )
     spare = SpareSessions(
         agent=agent,
         metrics=metrics,
@@ -227,7 +239,8 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
     # Without workers elsewhere this process is its own.
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
-    health = Health(backlog=store.backlog, workers=workers)
+    down = partial(clouds_down, processes) if settings.DATABASE_URL else breakers.tripped
+    health = Health(backlog=store.backlog, workers=workers, down=down)
     return Base(
         settings=settings,
         metrics=metrics,
@@ -237,6 +250,7 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         phrases=phrases,
         replies=StandardReplies(phrases=phrases, store=store),
         token=token,
+        breakers=breakers,
         agent=agent,
         spares=spare,
         sessions=sessions,
@@ -276,6 +290,12 @@ def _alone(base: Base) -> WebParts:
     )
 
 
+def _shared(base: Base, kind: str) -> SharedMetrics:
+    return SharedMetrics(
+        metrics=base.metrics, breakers=base.breakers, processes=base.processes, kind=kind
+    )
+
+
 def _receipts(base: Base) -> Receipts:
     return Receipts(
         engine=base.engine, metrics=base.metrics, log_key=base.settings.TWILIO_AUTH_TOKEN
@@ -293,7 +313,13 @@ class _Talk:
             settings=settings, metrics=metrics, width=threads, typing_width=threads * 2
         )
         # Transcriptions of as many turns, and as many pieces of speech.
-        self.speech = Speech(settings=settings, ffmpeg=ffmpeg, metrics=metrics, width=threads * 2)
+        self.speech = Speech(
+            settings=settings,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            breakers=base.breakers,
+            width=threads * 2,
+        )
         media = _media(settings)
         self.routes: list[Routes] = [
             base.agent.routes,

@@ -170,6 +170,9 @@ class Settings(BaseSettings):
     STILL_WORKING_AFTER: Seconds = 12
     # From the start of a turn to its answer, or the apology, whatever hangs.
     TURN_DEADLINE: Seconds = 150
+    # Calls that fail in a row until a cloud is not asked, 0 for never; and for how long then.
+    BREAKER_FAILURES: Annotated[int, Field(ge=0)] = 5
+    BREAKER_SECONDS: Seconds = 30
     MEDIA_LIFETIME: Seconds = 3600
 
     # The process

@@ -62,7 +62,7 @@ def workers() -> list[str]:
 def housekeeper(
     engine: Engine, store: Store, leases: Leases, sessions: Sessions, workers: list[str]
 ) -> Housekeeper:
-    health = Health(backlog=store.backlog, workers=lambda: len(workers))
+    health = Health(backlog=store.backlog, workers=lambda: len(workers), down=list)
     return Housekeeper(
         store=store,
         leases=leases,
