@@ -32,6 +32,7 @@ COUNTERS = (
     "messages_received",
     "messages_duplicate",
     "messages_refused",
+    "messages_limited",
     "turns_answered",
     "turns_failed",
     "voice_notes_received",

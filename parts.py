@@ -32,9 +32,11 @@ from narration import Narrator
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
+from quotas import Quotas, quotas_of
 from receipts import Receipts
 from recording import Recorder
 from redelivery import Redelivery
+from refusals import Refusals
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
@@ -72,6 +74,7 @@ class Base:
     settings: Settings
     metrics: Metrics
     store: Store
+    quotas: Quotas
     leases: Leases
     processes: Processes
     phrases: Phrases
@@ -96,6 +99,7 @@ class WebParts:
 
     base: Base
     inbox: AnyInbox
+    refusals: Refusals
     prewarmer: Prewarmer
     receipts: Receipts
     warmer: Warmer
@@ -165,6 +169,7 @@ def build_web(settings: Settings) -> WebParts:
     return WebParts(
         base=base,
         inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
+        refusals=_refusals(base),
         prewarmer=Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE),
         receipts=_receipts(base),
         warmer=Warmer(token=base.token, clients=[base.agent.routes]),
@@ -205,7 +210,8 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
     engine = open_database(settings)
     metrics = Metrics()
-    store = Store(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
+    quotas = Quotas(engine=engine, quotas=quotas_of(settings))
+    store = Store(engine=engine, note_lifetime=settings.MEDIA_LIFETIME, room=quotas.room())
     leases, processes = Leases(engine=engine), Processes(engine=engine)
     # As many as there are threads that may ask, start and end.
     http = requests_session(settings, width=settings.TURN_THREADS * 3)
@@ -245,6 +251,7 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         settings=settings,
         metrics=metrics,
         store=store,
+        quotas=quotas,
         leases=leases,
         processes=processes,
         phrases=phrases,
@@ -283,11 +290,17 @@ def _alone(base: Base) -> WebParts:
     return WebParts(
         base=base,
         inbox=inbox,
+        refusals=_refusals(base),
         prewarmer=talk.prewarmer,
         receipts=talk.receipts,
         warmer=Warmer(token=base.token, clients=talk.routes),
         redelivery=talk.redelivery,
     )
+
+
+def _refusals(base: Base) -> Refusals:
+    retention = base.settings.RETENTION_HOURS * 3600
+    return Refusals(replies=base.replies, leases=base.leases, longest=retention)
 
 
 def _shared(base: Base, kind: str) -> SharedMetrics:

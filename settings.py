@@ -92,6 +92,7 @@ Secret = Annotated[str, Field(min_length=1, repr=False)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+Limit = Annotated[int, Field(ge=0)]
 
 
 class Settings(BaseSettings):
@@ -171,9 +172,16 @@ class Settings(BaseSettings):
     # From the start of a turn to its answer, or the apology, whatever hangs.
     TURN_DEADLINE: Seconds = 150
     # Calls that fail in a row until a cloud is not asked, 0 for never; and for how long then.
-    BREAKER_FAILURES: Annotated[int, Field(ge=0)] = 5
+    BREAKER_FAILURES: Limit = 5
     BREAKER_SECONDS: Seconds = 30
     MEDIA_LIFETIME: Seconds = 3600
+
+    # Who may write, as Twilio names them; empty: everybody.
+    ALLOWED_SENDERS: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    # How often, 0 for as often as they like.
+    SENDER_TURNS_PER_MINUTE: Limit = 20
+    SENDER_TURNS_PER_DAY: Limit = 200
+    TURNS_PER_MINUTE: Limit = 0
 
     # The process
     TURN_THREADS: Count = 128

@@ -35,7 +35,11 @@ POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 300.0
 
 _names = (f"bench{number}" for number in itertools.count(1))
-_settings = {"STILL_WORKING_AFTER": "600"}
+_settings = {
+    "STILL_WORKING_AFTER": "600",
+    "SENDER_TURNS_PER_MINUTE": "0",
+    "SENDER_TURNS_PER_DAY": "0",
+}
 
 
 @dataclass(frozen=True)
