@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -13,8 +14,9 @@ import jwt
 import requests
 import structlog
 
-from connections import Route
-from errors import AgentError, AgentMisconfigured, AgentUnavailable
+from connections import Route, chunks
+from deadline import Deadline
+from errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
 from metrics import Metrics
 from retrying import parse_retry_after
 from settings import Settings
@@ -23,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
+TOTAL_TIMEOUT = 20.0
 
 # Not used this long before the end, so that no request starts with a token about to expire.
 EXPIRY_MARGIN = 60.0
@@ -125,7 +128,9 @@ class AccessToken:
 
     def _settle(self, pending: Future[Token]) -> None:
         try:
-            token = self._fetch()
+            # Many wait for it, each with a deadline of its own.
+            with Deadline(TOTAL_TIMEOUT).bound():
+                token = self._fetch()
         except BaseException as error:
             with self._lock:
                 self._pending = None
@@ -147,10 +152,12 @@ class AccessToken:
                 data=self._form,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
+                stream=True,
             )
-        except requests.RequestException as error:
+            with response:
+                answer = _json(response)
+        except (requests.RequestException, DeadlineExceeded) as error:
             raise AgentUnavailable(f"no token: {type(error).__name__}") from error
-        answer = _json(response)
         if response.status_code == 429 or response.status_code >= 500:
             raise AgentUnavailable(
                 f"no token: HTTP {response.status_code}",
@@ -182,7 +189,7 @@ class AccessToken:
 
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
-        answer = response.json()
+        answer = json.loads(b"".join(chunks(response, READ_TIMEOUT)))
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -16,14 +17,18 @@ from sseclient import SSEClient
 
 from access_token import AccessToken, Token
 from agent_reply import AgentReply, Listener, read_messages, read_stream
-from connections import Route
+from breakers import Breakers
+from connections import Route, chunks
+from deadline import Deadline, capped
 from errors import (
     AgentBusy,
+    AgentDown,
     AgentError,
     AgentFailed,
     AgentLocked,
     AgentMisconfigured,
     AgentUnavailable,
+    DeadlineExceeded,
 )
 from limiter import Limiter
 from metrics import Metrics
@@ -38,6 +43,8 @@ CONNECT_TIMEOUT = 5.0
 # Starting a session takes seconds, not minutes (§7).
 SESSION_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
+# For all of a body in JSON, which is small and comes with the status.
+BODY_TIMEOUT = 10.0
 # The end of a stream comes with that of the turn; a connection that takes longer is given up.
 DRAIN_TIMEOUT = 2.0
 # Limits (429) and locked sessions (423) are waited out longer, see their errors' ``patience``.
@@ -64,6 +71,7 @@ class Agentforce:
         token: AccessToken,
         metrics: Metrics,
         settings: Settings,
+        breakers: Breakers,
         drains: Executor,
     ) -> None:
         self._http = session
@@ -74,6 +82,9 @@ class Agentforce:
         self._sequence = _Sequence()
         # No limit is documented (§6.3); refusals teach one.
         self._limiter = Limiter(settings.TURN_THREADS, cloud="Agentforce")
+        # Sessions may start while no question is answered, and would hide that.
+        self._starting = breakers.make("Agentforce sessions", AgentUnavailable)
+        self._asking = breakers.make("Agentforce answers", AgentUnavailable)
         # Service agents run as their own user; employee agents have none and say so (§2.2).
         self._bypass_user = True
 
@@ -87,8 +98,9 @@ class Agentforce:
     def start(self, *, patient: bool = True) -> AgentSession:
         """A new session, of nobody yet. Raises ``AgentError``, at once unless ``patient``."""
         request = self._request_session
+        delays = RETRY_DELAYS if patient else ()
         with self._metrics.timed("session_time"):
-            session_id = patiently(RETRY_DELAYS)(request) if patient else request()
+            session_id = self._starting.call(lambda: patiently(delays)(request))
         self._metrics.count("sessions_started")
         return AgentSession(session_id, time.time())
 
@@ -97,7 +109,9 @@ class Agentforce:
 
         Raises ``SessionGone``, where it was surely not heard, or another ``AgentError``.
         """
-        return patiently(RETRY_DELAYS)(self._question, session, text, listener)
+        return self._asking.call(
+            lambda: patiently(RETRY_DELAYS)(self._question, session, text, listener)
+        )
 
     def end(self, session: AgentSession, reason: EndReason) -> None:
         """End a session; failing is logged and otherwise harmless, for sessions age out (§2.5)."""
@@ -158,14 +172,14 @@ class Agentforce:
 
     def _streamed(self, response: requests.Response, listener: Listener | None) -> AgentReply:
         """The reply, as soon as its turn is over; the end of the stream is read beside the path."""
-        chunks = response.iter_content(chunk_size=None)
+        body = chunks(response, self._settings.AGENTFORCE_TIMEOUT)
         try:
             _check_stream(response)
-            return read_stream(_event_data(chunks), listener)
-        except requests.RequestException as error:
-            raise AgentFailed(f"the answer broke off: {type(error).__name__}") from error
+            return read_stream(_event_data(body), listener)
+        except (requests.RequestException, DeadlineExceeded) as error:
+            raise AgentDown(f"the answer broke off: {type(error).__name__}") from error
         finally:
-            self._drains.submit(_drain, response, chunks)
+            self._drains.submit(_drain, response, body)
 
     def _call(
         self, method: str, path: str, *, timeout: float, effect: bool = False, **request: Any
@@ -194,18 +208,19 @@ class Agentforce:
         request: dict[str, Any],
     ) -> requests.Response:
         headers = {"Authorization": f"Bearer {token.value}", **request.get("headers", {})}
+        timeouts = (capped(CONNECT_TIMEOUT), capped(timeout))
         try:
             response = self._http.request(
                 method,
                 token.api_url + API_PATH + path,
                 json=request.get("json"),
                 headers=headers,
-                timeout=(CONNECT_TIMEOUT, timeout),
+                timeout=timeouts,
                 allow_redirects=False,
                 stream=True,
             )
         except requests.RequestException as error:
-            kind = AgentFailed if effect and not never_sent(error) else AgentUnavailable
+            kind = AgentDown if effect and not never_sent(error) else AgentUnavailable
             raise kind(f"no answer from Agentforce: {type(error).__name__}") from error
         if response.ok and not response.is_redirect:
             return response
@@ -228,29 +243,24 @@ class _Sequence:
 
 def _check_stream(response: requests.Response) -> None:
     if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-        raise AgentFailed("Agentforce answered with something else than an event stream")
+        raise AgentDown("Agentforce answered with something else than an event stream")
 
 
-def _event_data(chunks: Iterator[bytes]) -> Iterator[str]:
+def _event_data(body: Iterator[bytes]) -> Iterator[str]:
     try:
-        for event in SSEClient(chunks).events():
+        for event in SSEClient(body).events():
             yield event.data
     except UnicodeDecodeError as error:
         raise AgentFailed("Agentforce sent an event that is not UTF-8") from error
 
 
-def _drain(response: requests.Response, chunks: Iterator[bytes]) -> None:
+def _drain(response: requests.Response, body: Iterator[bytes]) -> None:
     """Read on to the end, just behind that of the turn; only then the connection can be kept."""
-    with response:
-        connection = response.raw.connection
-        if connection is None or connection.sock is None:
-            return
-        connection.sock.settimeout(DRAIN_TIMEOUT)
-        deadline = time.monotonic() + DRAIN_TIMEOUT
+    with response, Deadline(DRAIN_TIMEOUT).bound():
         try:
-            while next(chunks, None) is not None and time.monotonic() < deadline:
+            for _ in body:
                 pass
-        except requests.RequestException:
+        except (requests.RequestException, DeadlineExceeded):
             log.debug("Agentforce did not end its stream")
 
 
@@ -259,7 +269,7 @@ def _whole(response: requests.Response) -> AgentReply:
         return AgentReply()
     messages = _json(response).get("messages")
     if not isinstance(messages, list):
-        raise AgentFailed("Agentforce answered with something else than messages")
+        raise AgentDown("Agentforce answered with something else than messages")
     return read_messages(message for message in messages if isinstance(message, dict))
 
 
@@ -280,7 +290,7 @@ def _refusal(response: requests.Response, effect: bool) -> AgentError:
     if status < 500 or any(sign in reason for sign in _MISCONFIGURED):
         return AgentMisconfigured(reason)
     if effect:
-        return AgentFailed(reason)
+        return AgentDown(reason)
     return AgentUnavailable(reason)
 
 
@@ -295,7 +305,8 @@ _MISCONFIGURED = (
 
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
-        body = response.json()
-    except (ValueError, requests.RequestException):
+        with Deadline(capped(BODY_TIMEOUT)).bound():
+            body = json.loads(b"".join(chunks(response, BODY_TIMEOUT)))
+    except (ValueError, requests.RequestException, DeadlineExceeded):
         return {}
     return body if isinstance(body, dict) else {}

@@ -17,6 +17,7 @@ from inbox import Acceptance
 from logs import bound_to, configure_logging
 from operators import add_operators
 from parts import WebParts, build_web
+from quotas import DAY
 from settings import Settings, load_settings
 from signature import SIGNATURE, Signature
 from status import Status, read_status
@@ -117,19 +118,39 @@ def _taken(parts: WebParts, message: Inbound) -> str:
     base = parts.base
     if message.sender == base.settings.TWILIO_WHATSAPP_FROM:
         return EMPTY_TWIML
+    allowed = base.settings.ALLOWED_SENDERS
+    if allowed and message.sender not in allowed:
+        return _limited(parts, message, "not_allowed", DAY)
     acceptance = parts.inbox.accept(message)
     if acceptance is Acceptance.NEW:
         base.metrics.count("messages_received")
         _prewarm(parts, message)
     elif acceptance is Acceptance.DUPLICATE:
         base.metrics.count("messages_duplicate")
+    elif acceptance is Acceptance.LIMITED:
+        quota = base.quotas.exceeded(message)
+        return _limited(parts, message, quota.phrase, quota.seconds)
     else:
         base.metrics.count("messages_refused")
         log.error("Inbox full; sender asked to come back")
-        refusal = MessagingResponse()
-        refusal.message(base.replies.refusal(message.sender))
-        return str(refusal)
+        return _saying(base.replies.refusal(message, "busy"))
     return EMPTY_TWIML
+
+
+def _limited(parts: WebParts, message: Inbound, phrase: str, seconds: float) -> str:
+    """The TwiML for a message that is not taken, which says so once in so many seconds."""
+    parts.base.metrics.count("messages_limited")
+    with bound_to(message.sid, message.sender, key=parts.base.settings.TWILIO_AUTH_TOKEN):
+        log.info("Message not taken", reason=phrase)
+    return _saying(parts.refusals.line(message, phrase, seconds))
+
+
+def _saying(text: str | None) -> str:
+    if text is None:
+        return EMPTY_TWIML
+    response = MessagingResponse()
+    response.message(text)
+    return str(response)
 
 
 def _noted(parts: WebParts, status: Status) -> Response:

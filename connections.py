@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -15,8 +15,10 @@ import httpx
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
 
+from deadline import capped
 from settings import Settings
 
 # Keep idle connections for longer than a typical pause between two turns; httpx' default of 5 s
@@ -26,6 +28,7 @@ KEEPALIVE_SECONDS = 90
 # opens its own, which stay open for the next one.
 CONNECTIONS = 4
 KNOCK_SECONDS = 5.0
+CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,52 @@ def httpx_client(settings: Settings, *, width: int) -> httpx.Client:
             max_keepalive_connections=width + CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
         ),
+        event_hooks={"request": [_cap], "response": [_watch]},
     )
+
+
+def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
+    """A body as it comes in, each chunk within ``timeout``, all within the turn's deadline.
+
+    Raises ``DeadlineExceeded`` or ``requests.RequestException``.
+    """
+    try:
+        # ``iter_content`` would wait until a chunk is full.
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            yield chunk
+            left = capped(timeout)
+            # A body that has ended has given its connection back.
+            if response.raw.connection and response.raw.connection.sock:
+                response.raw.connection.sock.settimeout(left)
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from error
+
+
+def _cap(request: httpx.Request) -> None:
+    timeouts = request.extensions["timeout"]
+    request.extensions["timeout"] = {
+        kind: capped(seconds) if seconds else seconds for kind, seconds in timeouts.items()
+    }
+
+
+def _watch(response: httpx.Response) -> None:
+    if isinstance(response.stream, httpx.SyncByteStream):
+        response.stream = _Watched(response.stream)
+
+
+class _Watched(httpx.SyncByteStream):
+    """A body that ends with the turn's deadline; each chunk of it may come just in time."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            yield chunk
+            capped(0)
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class Adapter(HTTPAdapter):

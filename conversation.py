@@ -12,8 +12,16 @@ import structlog
 from agent_reply import AgentReply
 from agent_sessions import AgentSessions
 from answer_cache import AnswerCache
+from deadline import Deadline, time_left
 from delivery import Delivery
-from errors import BridgeError, SendError, SendRefused, TurnSuperseded
+from errors import (
+    AgentUnavailable,
+    BridgeError,
+    DeadlineExceeded,
+    SendError,
+    SendRefused,
+    TurnSuperseded,
+)
 from inbound import Inbound, Kind
 from markup import paragraphs
 from metrics import Metrics
@@ -28,6 +36,10 @@ from store import STALE_SECONDS, AgentSession, Answer, Preferences, Store, Store
 from whatsapp import WhatsApp
 
 log = structlog.get_logger(__name__)
+
+
+# What runs into the deadline itself knows better what to say.
+GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +104,11 @@ class Conversation:
             log.info("Nothing to answer")
             return None
         self._aside.submit(self._whatsapp.show_typing, turn.message.sid)
+        deadline = Deadline(self._settings.TURN_DEADLINE)
+        with deadline.bound():
+            reply = self._answers.submit(self._answer, turn.message)
         try:
-            return self._awaited(turn, self._answers.submit(self._answer, turn.message))
+            return self._awaited(turn, reply, deadline)
         except (StoreError, TurnSuperseded):
             raise
         except Exception as error:
@@ -122,14 +137,19 @@ class Conversation:
         late = time.time() - turn.message.received_at > STALE_SECONDS
         return late or isinstance(error, SendRefused)
 
-    def _awaited(self, turn: Turn, reply: Future[Reply]) -> Reply:
-        """The reply, with a word to the sender if it takes long."""
+    def _awaited(self, turn: Turn, reply: Future[Reply], deadline: Deadline) -> Reply:
+        """The reply, with a word to the sender if it takes long, within the deadline."""
         patience = self._settings.STILL_WORKING_AFTER
         waited = time.time() - turn.message.received_at
         # A turn that begins late may be done in a moment nevertheless.
         wait([reply], timeout=max(patience - waited, patience / 4))
         if not reply.done():
             self._say_still_working(turn)
+        wait([reply], timeout=deadline.left() + GRACE_SECONDS)
+        if not reply.done():
+            # Whatever holds it has a limit of its own; nobody waits for that.
+            reply.cancel()
+            raise DeadlineExceeded
         return reply.result()
 
     def _say_still_working(self, turn: Turn) -> None:
@@ -152,8 +172,7 @@ class Conversation:
             return Reply(self._obey(command, message, question, session))
         aloud = self._speaks(question, known.voice)
         ready = time.monotonic()
-        # Fails here with what kept the session from starting.
-        agent_session = session.result()
+        agent_session = _started(session)
         narration = self._narrator.begin(question.language) if aloud else None
         ask = partial(self._asked, message.sender, agent_session, question.text, narration)
         reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
@@ -282,8 +301,9 @@ class Conversation:
     def _note(self, reply: Reply) -> str:
         """The token of the voice note, which Twilio can fetch from now on."""
         answer = reply.answer
-        narration = reply.narration or self._narrator.narrate(answer.aloud, answer.language)
-        note = narration.note()
+        with Deadline(self._settings.TURN_DEADLINE).bound():
+            narration = reply.narration or self._narrator.narrate(answer.aloud, answer.language)
+            note = narration.note()
         self._log_stage("tts_time", "TTS", time.monotonic() - narration.finished_at)
         return self._store.keep_note(note)
 
@@ -307,3 +327,11 @@ class Conversation:
             log.error(f"{what}: {type(error).__name__}: {error}")
         else:
             log.exception(f"{what} unexpectedly", error=type(error).__name__)
+
+
+def _started(session: Future[AgentSession]) -> AgentSession:
+    """The session, in time; fails with what kept it from starting."""
+    try:
+        return session.result(time_left())
+    except TimeoutError:
+        raise AgentUnavailable("no session in time") from None

@@ -5,6 +5,7 @@
     BridgeError
     ├── SettingsError            a setting is missing or wrong; stops the start
     ├── TurnSuperseded           another process has taken the turn over
+    ├── DeadlineExceeded         the turn has no time left
     ├── InboundError             a request to our webhook that is not served
     │   ├── ForgedRequest        no valid signature
     │   └── MalformedRequest     signed, but not a message of ours
@@ -27,6 +28,7 @@
     │   ├── AgentBusy            a limit, after patient retries
     │   ├── AgentLocked          the session is at work on another question
     │   ├── AgentFailed          it was asked and broke; asking again could act twice
+    │   │   └── AgentDown        no answer came, or none that says why
     │   ├── AgentMisconfigured   only the operator can mend it
     │   └── AnswerTruncated      the event stream ended before the turn did
     └── SendError                Twilio did not take a message
@@ -37,8 +39,9 @@
 
 Each leaf says whether the same call may be made again (``retryable``), for how many seconds that
 is tried where the usual delays end sooner (``patience``), whether fewer calls at once would have
-helped (``limited``), what the WhatsApp user is told (``phrase``, a key of ``phrases.toml``), what
-an operator can do about it (``advice``, half a sentence), and what is logged (its message).
+helped (``limited``), whether the cloud may be down for everybody (``outage``), what the WhatsApp
+user is told (``phrase``, a key of ``phrases.toml``), what an operator can do about it (``advice``,
+half a sentence), and what is logged (its message).
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ class BridgeError(Exception):
     retryable = False
     patience = 0.0
     limited = False
+    outage = False
     phrase = "failed"
     advice = "the log says why"
 
@@ -64,6 +68,12 @@ class SettingsError(BridgeError):
 
 class TurnSuperseded(BridgeError):
     """Another process has taken the turn over, or ended it."""
+
+
+class DeadlineExceeded(BridgeError):
+    """The turn has taken as long as TURN_DEADLINE allows."""
+
+    phrase = "agent_failed"
 
 
 class InboundError(BridgeError):
@@ -148,6 +158,7 @@ class SpeechUnavailable(SpeechError):
     """ElevenLabs is down or too slow."""
 
     retryable = True
+    outage = True
     advice = "ElevenLabs is slow or down; it passes by itself"
 
 
@@ -185,6 +196,7 @@ class AgentUnavailable(AgentError):
     """Agentforce cannot be reached."""
 
     retryable = True
+    outage = True
     advice = "Salesforce is down, or SALESFORCE_INSTANCE_URL is wrong"
 
 
@@ -215,6 +227,12 @@ class AgentFailed(AgentError):
     advice = "look at what the agent says of itself in Salesforce"
 
 
+class AgentDown(AgentFailed):
+    """Agentforce was asked and did not answer."""
+
+    outage = True
+
+
 class AgentMisconfigured(AgentError):
     """Agentforce or its app in Salesforce is not set up for this service."""
 
@@ -224,6 +242,7 @@ class AgentMisconfigured(AgentError):
 class AnswerTruncated(AgentError):
     """The answer broke off before its end."""
 
+    outage = True
     advice = "if it is frequent, try AGENTFORCE_STREAMING=false"
 
 

@@ -34,6 +34,7 @@ COUNTERS = (
     "messages_received",
     "messages_duplicate",
     "messages_refused",
+    "messages_limited",
     "turns_answered",
     "turns_failed",
     "voice_notes_received",
@@ -61,6 +62,8 @@ COUNTERS = (
     "answer_cache_misses",
     "typing_failed",
     "signatures_rejected",
+    "breakers_opened",
+    "calls_not_made",
 )
 
 # Counted by the hour too, for the last day.

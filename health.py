@@ -24,6 +24,7 @@ class Report:
     waiting: int = 0
     running: int = 0
     oldest_waiting: float = 0.0
+    clouds_down: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -40,6 +41,7 @@ class Report:
             "waiting": self.waiting,
             "running": self.running,
             "oldest_waiting": round(self.oldest_waiting, 3),
+            "clouds_down": list(self.clouds_down),
         }
 
 
@@ -48,19 +50,32 @@ def count_workers(processes: Processes) -> int:
     return processes.count_alive("worker", since=time.time() - SILENCE_SECONDS)
 
 
-class Health:
-    """Judges by what waits and by how many workers live; both callables may raise ``StoreError``.
+def clouds_down(processes: Processes) -> list[str]:
+    """What is down for processes that have reported lately."""
+    return processes.tripped(since=time.time() - SILENCE_SECONDS)
 
-    Where this process runs the turns itself, it is its one worker.
+
+class Health:
+    """Judges by what waits and by how many workers live; the callables may raise ``StoreError``.
+
+    Where this process runs the turns itself, it is its one worker. A cloud that is ``down`` is
+    said, and nothing that a restart would mend.
     """
 
-    def __init__(self, *, backlog: Callable[[], Backlog], workers: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        backlog: Callable[[], Backlog],
+        workers: Callable[[], int],
+        down: Callable[[], list[str]],
+    ) -> None:
         self._backlog = backlog
         self._workers = workers
+        self._down = down
 
     def check(self) -> Report:
         try:
-            backlog, workers = self._backlog(), self._workers()
+            backlog, workers, down = self._backlog(), self._workers(), self._down()
         except StoreError:
             return Report(database=False)
         # The oldest was written down by another machine perhaps, whose clock is ahead.
@@ -71,4 +86,5 @@ class Health:
             waiting=backlog.waiting,
             running=backlog.running,
             oldest_waiting=waited,
+            clouds_down=tuple(sorted(set(down))),
         )

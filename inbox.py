@@ -22,13 +22,14 @@ class Acceptance(Enum):
 
     NEW = "new"
     DUPLICATE = "duplicate"
+    LIMITED = "limited"
     FULL = "full"
 
 
-def refusal_of(message: Inbound, store: Store) -> Acceptance:
-    """What a message is to a full inbox; raises ``StoreError``."""
+def refused(message: Inbound, store: Store, reason: Acceptance) -> Acceptance:
+    """What a message is that is not taken for that reason; raises ``StoreError``."""
     # Who is being answered must not be asked to write again.
-    return Acceptance.DUPLICATE if store.knows(message.sid) else Acceptance.FULL
+    return Acceptance.DUPLICATE if store.knows(message.sid) else reason
 
 
 class Inbox:
@@ -67,13 +68,13 @@ class Inbox:
         with self._changed:
             try:
                 if self._running + self._waiting >= self._limit:
-                    return refusal_of(message, self._store)
+                    return refused(message, self._store, Acceptance.FULL)
                 turn = self._store.admit(message)
+                if turn is None:
+                    return refused(message, self._store, Acceptance.LIMITED)
             except StoreError:
                 log.exception("The database fails; no message can be accepted")
                 return Acceptance.FULL
-            if turn is None:
-                return Acceptance.DUPLICATE
             self._schedule(turn)
         return Acceptance.NEW
 

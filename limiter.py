@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import structlog
 
-from errors import BridgeError
+from deadline import time_left
+from errors import BridgeError, DeadlineExceeded
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,10 @@ class Limiter:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Wait for a place and hold it for one call, which is to raise its errors in here."""
+        """Wait for a place and hold it for one call, which is to raise its errors in here.
+
+        Raises ``DeadlineExceeded`` where there is none in time.
+        """
         cuts = self._enter()
         try:
             yield
@@ -79,6 +83,17 @@ class Limiter:
         with self._lock:
             self._queue.append(turn)
             self._admit()
+        try:
+            return turn.result(time_left())
+        except TimeoutError:
+            return self._given_up(turn)
+
+    def _given_up(self, turn: Future[int]) -> int:
+        with self._lock:
+            # It may have been let in a moment ago.
+            if not turn.done():
+                self._queue.remove(turn)
+                raise DeadlineExceeded("no place in time") from None
         return turn.result()
 
     def _leave(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Protocol
@@ -12,9 +11,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError
 
-from connections import Route
+from connections import Route, chunks
 from errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
 from retrying import patiently
 
@@ -26,7 +24,6 @@ CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
 # All tries together; a peer that trickles must not hold the turn.
 TOTAL_TIMEOUT = 30.0
-CHUNK = 64 * 1024
 
 _REGIONAL_API = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com")
 
@@ -159,7 +156,7 @@ def _body(response: requests.Response, deadline: float, listener: Listener) -> b
     if status != 200:
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     data = bytearray()
-    for chunk in _chunks(response):
+    for chunk in chunks(response, READ_TIMEOUT):
         data += chunk
         listener.write(chunk)
         if len(data) > SIZE_LIMIT:
@@ -172,14 +169,5 @@ def _body(response: requests.Response, deadline: float, listener: Listener) -> b
 def _finish(response: requests.Response) -> None:
     """Read a short body to its end, so that the connection can be used again."""
     with suppress(requests.RequestException):
-        for _ in islice(_chunks(response), 2):
+        for _ in islice(chunks(response, READ_TIMEOUT), 2):
             pass
-
-
-def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """The body as it comes in: ``iter_content`` would wait until a chunk is full."""
-    try:
-        while chunk := response.raw.read1(CHUNK, decode_content=True):
-            yield chunk
-    except HTTPError as error:
-        raise requests.ConnectionError(error) from error

@@ -12,7 +12,8 @@ from functools import partial
 import regex
 
 from audio import Ffmpeg
-from errors import NothingHeard
+from deadline import time_left
+from errors import NothingHeard, SpeechUnavailable
 from markup import to_speech
 from metrics import Metrics
 from phrases import Phrases
@@ -109,7 +110,7 @@ class Narration:
         if self._note is None:
             if not self._pieces:
                 raise NothingHeard("the answer has no words to speak")
-            joined = self._ffmpeg.join([piece.audio.result() for piece in self._pieces])
+            joined = self._ffmpeg.join([_sound(piece) for piece in self._pieces])
             self._note = self._ffmpeg.fit_note(joined)
             self._pieces = []
         return self._note
@@ -205,6 +206,13 @@ class Reply:
 
     answer: Answer
     narration: Narration | None = None
+
+
+def _sound(piece: _Piece) -> bytes:
+    try:
+        return piece.audio.result(time_left())
+    except TimeoutError:
+        raise SpeechUnavailable("no voice note in time") from None
 
 
 def _sentences(words: str) -> list[str]:

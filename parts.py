@@ -15,12 +15,13 @@ from agent_sessions import AgentSessions
 from agentforce import Agentforce
 from answer_cache import AnswerCache
 from audio import Ffmpeg
+from breakers import Breakers
 from connections import requests_session
 from conversation import Conversation
 from database import hold, open_database
 from delivery import Delivery
 from figures import Figures
-from health import Health, count_workers
+from health import Health, clouds_down, count_workers
 from housekeeping import Housekeeper
 from inbound import Inbound
 from inbox import Acceptance, Inbox
@@ -34,9 +35,11 @@ from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
 from public_questions import public_questions
+from quotas import Quotas, quotas_of
 from receipts import Receipts
 from recording import Recorder
 from redelivery import Redelivery
+from refusals import Refusals
 from runner import Runner
 from settings import Settings
 from shared_inbox import SharedInbox
@@ -78,11 +81,13 @@ class Base:
     settings: Settings
     metrics: Metrics
     store: Store
+    quotas: Quotas
     leases: Leases
     processes: Processes
     phrases: Phrases
     replies: StandardReplies
     token: AccessToken
+    breakers: Breakers
     agent: Agentforce
     spares: SpareSessions
     sessions: AgentSessions
@@ -103,6 +108,7 @@ class WebParts:
 
     base: Base
     inbox: AnyInbox
+    refusals: Refusals
     prewarmer: Prewarmer
     receipts: Receipts
     warmer: Warmer
@@ -167,12 +173,13 @@ def build_web(settings: Settings) -> WebParts:
     aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
     base = _base(settings, aside, spares=settings.AGENTFORCE_SPARE_SESSIONS)
     queue = TurnQueue(engine=base.engine)
-    shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="web")
+    shared = _shared(base, "web")
     shared.start()
     return WebParts(
         base=base,
         inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
-        prewarmer=Prewarmer(sessions=base.sessions, pool=aside),
+        refusals=_refusals(base),
+        prewarmer=Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE),
         receipts=_receipts(base),
         warmer=Warmer(token=base.token, clients=[base.agent.routes]),
         shared=shared,
@@ -192,7 +199,7 @@ def build_worker(settings: Settings) -> WorkerParts:
         queue=TurnQueue(engine=base.engine),
         threads=settings.TURN_THREADS,
     )
-    shared = SharedMetrics(metrics=base.metrics, processes=base.processes, kind="worker")
+    shared = _shared(base, "worker")
     return WorkerParts(
         base=base,
         worker=worker,
@@ -213,16 +220,28 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
     engine = open_database(settings)
     metrics = Metrics()
+    quotas = Quotas(engine=engine, quotas=quotas_of(settings))
     store = Store(
         engine=engine,
         note_lifetime=settings.MEDIA_LIFETIME,
         notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
+        room=quotas.room(),
     )
     leases, processes = Leases(engine=engine), Processes(engine=engine)
     # As many as there are threads that may ask, start and end.
     http = requests_session(settings, width=settings.TURN_THREADS * 3)
     token = AccessToken(session=http, settings=settings, metrics=metrics)
-    agent = Agentforce(session=http, token=token, metrics=metrics, settings=settings, drains=aside)
+    breakers = Breakers(
+        failures=settings.BREAKER_FAILURES, seconds=settings.BREAKER_SECONDS, metrics=metrics
+    )
+    agent = Agentforce(
+        session=http,
+        token=token,
+        metrics=metrics,
+        settings=settings,
+        breakers=breakers,
+        drains=aside,
+    )
     spare = SpareSessions(
         agent=agent,
         metrics=metrics,
@@ -241,18 +260,21 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
     # Without workers elsewhere this process is its own.
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
-    health = Health(backlog=store.backlog, workers=workers)
+    down = partial(clouds_down, processes) if settings.DATABASE_URL else breakers.tripped
+    health = Health(backlog=store.backlog, workers=workers, down=down)
     pieces = SpokenPieces(engine=engine, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
     answers = KeptAnswers(engine=engine, lifetime=settings.ANSWER_CACHE_SECONDS)
     return Base(
         settings=settings,
         metrics=metrics,
         store=store,
+        quotas=quotas,
         leases=leases,
         processes=processes,
         phrases=phrases,
         replies=StandardReplies(phrases=phrases, store=store),
         token=token,
+        breakers=breakers,
         agent=agent,
         spares=spare,
         sessions=sessions,
@@ -295,10 +317,22 @@ def _alone(base: Base) -> WebParts:
     return WebParts(
         base=base,
         inbox=inbox,
+        refusals=_refusals(base),
         prewarmer=talk.prewarmer,
         receipts=talk.receipts,
         warmer=Warmer(token=base.token, clients=talk.routes),
         redelivery=talk.redelivery,
+    )
+
+
+def _refusals(base: Base) -> Refusals:
+    retention = base.settings.RETENTION_HOURS * 3600
+    return Refusals(replies=base.replies, leases=base.leases, longest=retention)
+
+
+def _shared(base: Base, kind: str) -> SharedMetrics:
+    return SharedMetrics(
+        metrics=base.metrics, breakers=base.breakers, processes=base.processes, kind=kind
     )
 
 
@@ -319,7 +353,13 @@ class _Talk:
             settings=settings, metrics=metrics, width=threads, typing_width=threads * 2
         )
         # Transcriptions of as many turns, and as many pieces of speech.
-        self.speech = Speech(settings=settings, ffmpeg=ffmpeg, metrics=metrics, width=threads * 2)
+        self.speech = Speech(
+            settings=settings,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            breakers=base.breakers,
+            width=threads * 2,
+        )
         media = _media(settings)
         self.routes: list[Routes] = [
             base.agent.routes,
@@ -327,7 +367,7 @@ class _Talk:
             media.routes,
             self.speech.routes,
         ]
-        self.prewarmer = Prewarmer(sessions=base.sessions, pool=aside)
+        self.prewarmer = Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE)
         conversation = Conversation(
             whatsapp=whatsapp,
             delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),

@@ -6,15 +6,20 @@ import threading
 from concurrent.futures import Executor, Future
 
 from agent_sessions import AgentSessions
+from deadline import Deadline
 from store import AgentSession
 
 
 class Prewarmer:
-    """Starts a sender's session beside the path, however many ask for it at once."""
+    """Starts a sender's session beside the path, however many ask for it at once.
 
-    def __init__(self, *, sessions: AgentSessions, pool: Executor) -> None:
+    What takes longer than ``limit`` seconds is given up.
+    """
+
+    def __init__(self, *, sessions: AgentSessions, pool: Executor, limit: float) -> None:
         self._sessions = sessions
         self._pool = pool
+        self._limit = limit
         self._lock = threading.Lock()
         self._starting: dict[str, Future[AgentSession]] = {}
 
@@ -23,7 +28,8 @@ class Prewarmer:
         with self._lock:
             if sender in self._starting:
                 return self._starting[sender]
-            session = self._pool.submit(self._sessions.warm, sender)
+            with Deadline(self._limit).bound():
+                session = self._pool.submit(self._sessions.warm, sender)
             self._starting[sender] = session
         # Not under the lock, which the callback takes: it may run at once, on this thread.
         session.add_done_callback(lambda _: self._forget(sender))

@@ -19,7 +19,10 @@ class Processes:
         self._upsert = upsert_of(engine)
 
     def report(self, process: str, kind: str, figures: dict[str, Any]) -> None:
-        """Note that a process of this kind is alive, and its figures in place of earlier ones."""
+        """Note that a process of this kind is alive, and its figures in place of earlier ones.
+
+        What is down for it stands among them as ``tripped``.
+        """
         row = {"kind": kind, "seen_at": time.time(), "figures": figures}
         statement = (
             self._upsert(processes)
@@ -42,6 +45,13 @@ class Processes:
             return connection.execute(
                 select(func.count()).select_from(processes).where(alive)
             ).scalar_one()
+
+    def tripped(self, *, since: float) -> list[str]:
+        """The clouds that are down for those that have reported since that time."""
+        wanted = select(processes.c.figures).where(processes.c.seen_at > since)
+        with self._engine.connect() as connection:
+            reports = connection.execute(wanted).scalars().all()
+        return [cloud for report in reports for cloud in report.get("tripped", [])]
 
     def purge(self, *, before: float) -> None:
         """Forget those that have not reported since that time."""

@@ -11,6 +11,7 @@ import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception
 from urllib3.exceptions import MaxRetryError, NewConnectionError, SSLError
 
+from deadline import time_left
 from errors import BridgeError
 
 # No cloud's Retry-After may hold a turn longer than this.
@@ -23,14 +24,17 @@ def patiently(delays: Sequence[float]) -> Retrying:
     """A caller that tries at once, then after each of ``delays`` (seconds).
 
     It tries again on errors that are ``retryable``, beyond the delays for as long as their
-    ``patience``, and waits longer where they carry ``retry_after``. It raises the last error.
+    ``patience``, and waits longer where they carry ``retry_after``, but not beyond the turn's
+    deadline. It raises the last error.
     """
 
     def stop(state: RetryCallState) -> bool:
         error = _error(state)
         # Time spent in the call itself, such as in line for a place, is not patience.
         patient = error is not None and state.idle_for < error.patience
-        return state.attempt_number > len(delays) and not patient
+        left = time_left()
+        too_late = left is not None and state.upcoming_sleep >= left
+        return too_late or (state.attempt_number > len(delays) and not patient)
 
     def wait(state: RetryCallState) -> float:
         error = _error(state)

@@ -94,6 +94,7 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
+Limit = Annotated[int, Field(ge=0)]
 
 
 class Account(BaseSettings):
@@ -198,6 +199,11 @@ class Settings(Account):
     # About 4.5 minutes of speech, the most that fits 512 KB at 15 kbit/s.
     SPEECH_MAX_CHARACTERS: Count = 4000
     STILL_WORKING_AFTER: Seconds = 12
+    # From the start of a turn to its answer, or the apology, whatever hangs.
+    TURN_DEADLINE: Seconds = 150
+    # Calls that fail in a row until a cloud is not asked, 0 for never; and for how long then.
+    BREAKER_FAILURES: Limit = 5
+    BREAKER_SECONDS: Seconds = 30
     MEDIA_LIFETIME: Seconds = 3600
 
     # How long answers to public questions are given again; 0 for not at all.
@@ -205,6 +211,12 @@ class Settings(Account):
     # Which are public: a session's first, and those that a line of this file matches.
     ANSWER_CACHE_FIRST: bool = False
     ANSWER_CACHE_PATTERNS: str = ""
+    # Who may write, as Twilio names them; empty: everybody.
+    ALLOWED_SENDERS: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    # How often, 0 for as often as they like.
+    SENDER_TURNS_PER_MINUTE: Limit = 20
+    SENDER_TURNS_PER_DAY: Limit = 200
+    TURNS_PER_MINUTE: Limit = 0
 
     # The process
     TURN_THREADS: Count = 128

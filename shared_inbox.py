@@ -6,7 +6,7 @@ import structlog
 from procrastinate.exceptions import ProcrastinateException
 
 from inbound import Inbound
-from inbox import Acceptance, refusal_of
+from inbox import Acceptance, refused
 from store import Store, StoreError
 from turn_queue import TurnQueue
 
@@ -25,12 +25,13 @@ class SharedInbox:
         """Take a message, once per SID; unless refused it is in the database when this returns."""
         try:
             if self._store.count_unfinished(limit=self._limit) >= self._limit:
-                return refusal_of(message, self._store)
-            turn = self._store.admit(message, along=self._queue.put)
+                return refused(message, self._store, Acceptance.FULL)
+            if self._store.admit(message, along=self._queue.put) is None:
+                return refused(message, self._store, Acceptance.LIMITED)
         except (StoreError, ProcrastinateException):
             log.exception("The database fails; no message can be accepted")
             return Acceptance.FULL
-        return Acceptance.DUPLICATE if turn is None else Acceptance.NEW
+        return Acceptance.NEW
 
     def recover(self) -> int:
         """Nothing: what is unfinished waits for workers, not for this process."""

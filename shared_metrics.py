@@ -7,6 +7,7 @@ import threading
 
 import structlog
 
+from breakers import Breakers
 from figures import Figures
 from metrics import Metrics
 from processes import Processes
@@ -18,13 +19,16 @@ INTERVAL_SECONDS = 2.0
 
 
 class SharedMetrics:
-    """Reports every two seconds that this process is alive, and what it counted.
+    """Reports every two seconds that this process is alive, what it counted, and what is down.
 
     ``kind`` is ``web`` or ``worker``.
     """
 
-    def __init__(self, *, metrics: Metrics, processes: Processes, kind: str) -> None:
+    def __init__(
+        self, *, metrics: Metrics, breakers: Breakers, processes: Processes, kind: str
+    ) -> None:
         self._metrics = metrics
+        self._breakers = breakers
         self._processes = processes
         self._kind = kind
         # Unlike a dyno's name, no other process has had it.
@@ -43,7 +47,7 @@ class SharedMetrics:
 
     def report(self) -> None:
         """Report now; where the store fails, the next time will do."""
-        figures = self._metrics.figures().to_json()
+        figures = self._metrics.figures().to_json() | {"tripped": self._breakers.tripped()}
         try:
             self._processes.report(self.process, self._kind, figures)
         except StoreError as error:

@@ -15,8 +15,17 @@ from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
 from audio import Ffmpeg, pcm_seconds
+from breakers import Breakers
 from connections import Route, httpx_client
-from errors import NothingHeard, SpeechBusy, SpeechError, SpeechRefused, SpeechUnavailable
+from deadline import capped
+from errors import (
+    DeadlineExceeded,
+    NothingHeard,
+    SpeechBusy,
+    SpeechError,
+    SpeechRefused,
+    SpeechUnavailable,
+)
 from languages import SPOKEN_BY_FLASH, two_letters
 from limiter import Limiter
 from metrics import Metrics
@@ -69,7 +78,15 @@ class Voice(Protocol):
 class Speech:
     """One ElevenLabs account with one voice."""
 
-    def __init__(self, *, settings: Settings, ffmpeg: Ffmpeg, metrics: Metrics, width: int) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        ffmpeg: Ffmpeg,
+        metrics: Metrics,
+        breakers: Breakers,
+        width: int,
+    ) -> None:
         self._settings = settings
         self._ffmpeg = ffmpeg
         self._metrics = metrics
@@ -81,6 +98,8 @@ class Speech:
         # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
         self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
         self._speaking = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
+        self._ears = breakers.make("ElevenLabs hearing", SpeechUnavailable)
+        self._voice = breakers.make("ElevenLabs speaking", SpeechUnavailable)
 
     def routes(self) -> list[Route]:
         """What is worth keeping open."""
@@ -101,7 +120,7 @@ class Speech:
 
         Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
         """
-        heard = _patiently(self._hearing, lambda: self._hear(pcm))
+        heard = self._ears.call(lambda: _patiently(self._hearing, lambda: self._hear(pcm)))
         text = (heard.text or "").strip()
         confidence = heard.language_probability
         if _EVENTS_ONLY.fullmatch(text):
@@ -156,10 +175,9 @@ class Speech:
         return self._ffmpeg.encode_note(self._spoken(request, MP3))
 
     def _spoken(self, request: dict[str, str], output_format: str) -> bytes:
-        audio = _patiently(self._speaking, lambda: self._synthesised(request, output_format))
-        if not audio:
-            raise SpeechUnavailable("ElevenLabs sent no audio")
-        return audio
+        return self._voice.call(
+            lambda: _patiently(self._speaking, lambda: self._synthesised(request, output_format))
+        )
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
         stream: Callable[..., Any] = next(self._clients).text_to_speech.with_raw_response.stream
@@ -171,6 +189,8 @@ class Speech:
         ) as answer:
             audio = b"".join(answer.data)
         _resize(self._speaking, answer.headers)
+        if not audio:
+            raise SpeechUnavailable("ElevenLabs sent no audio")
         return audio
 
     def _language_code(self, language: str | None) -> str | None:
@@ -214,11 +234,13 @@ def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
 
 def _translated(call: Callable[[], T]) -> T:
     """Make a call; whatever the SDK raises becomes a ``SpeechError`` (§7.5)."""
+    # Without time left none is made, which says nothing of ElevenLabs.
+    capped(0)
     try:
         return call()
     except ApiError as error:
         raise _refusal(error) from None
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, DeadlineExceeded) as error:
         raise SpeechUnavailable(f"no answer from ElevenLabs: {type(error).__name__}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inbound import Inbound
 from phrases import Phrases
 from store import Answer, Store, StoreError
 
@@ -18,9 +19,10 @@ class StandardReplies:
         language = self._store.preferences(sender).language
         return Answer(self._phrases.say(key, language), language)
 
-    def refusal(self, sender: str) -> str:
-        """What is said where a message cannot be taken; a failing database may be why."""
+    def refusal(self, message: Inbound, key: str) -> str:
+        """What is said where a message is not taken; a failing database may be why."""
         try:
-            return self.answer(sender, "busy").text
+            known = self._store.preferences(message.sender).language
         except StoreError:
-            return self._phrases.say("busy", None)
+            known = None
+        return self._phrases.say(key, self._phrases.language_of(message.text, known))

@@ -14,11 +14,13 @@ from sqlalchemy import (
     Engine,
     Row,
     Table,
+    bindparam,
     case,
     delete,
     func,
     insert,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,6 +38,18 @@ UNFINISHED = (WAITING, RUNNING)
 
 # What has been asked in a session so far.
 NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
+ALWAYS = true()
+# What is known of a turn when its message is written down.
+ADMITTED = (
+    "message_sid",
+    "sender",
+    "kind",
+    "text",
+    "media_url",
+    "received_at",
+    "state",
+    "attempts",
+)
 
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
@@ -120,37 +134,51 @@ class Backlog:
 class Store:
     """Thread-safe. What a method wrote is on disk when it returns.
 
+    ``room`` is what must hold for a message to be written down, as SQL (``quotas.py``).
     What is written about a turn raises ``TurnSuperseded`` where another process has begun it since.
     ``notes_asked`` is whether ``note_asked`` is told of every question; where it is not, all
     sessions count as personal.
     """
 
-    def __init__(self, *, engine: Engine, note_lifetime: float, notes_asked: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        note_lifetime: float,
+        notes_asked: bool = False,
+        room: ColumnElement[bool] = ALWAYS,
+    ) -> None:
         self._engine = engine
         self._note_lifetime = note_lifetime
         self._notes_asked = notes_asked
         self._upsert = upsert_of(engine)
+        new = select(*(bindparam(f"new_{name}", type_=turns.c[name].type) for name in ADMITTED))
+        self._admission = (
+            self._upsert(turns)
+            .from_select(ADMITTED, new.where(room))
+            .on_conflict_do_nothing()
+            .returning(turns.c.id)
+        )
 
     def admit(
         self, message: Inbound, *, along: Callable[[Connection, Turn], None] | None = None
     ) -> Turn | None:
-        """Write a message down; ``None`` if it was written down before.
+        """Write a message down; ``None`` if it was written down before, or if there is no room.
 
-        ``along`` is done in the same transaction, if it is new.
+        ``along`` is done in the same transaction, if it is written down.
         """
         row = {
-            "message_sid": message.sid,
-            "sender": message.sender,
-            "kind": message.kind.value,
-            "text": message.text,
-            "media_url": message.media_url,
-            "received_at": message.received_at,
-            "state": WAITING,
-            "attempts": 0,
+            "new_message_sid": message.sid,
+            "new_sender": message.sender,
+            "new_kind": message.kind.value,
+            "new_text": message.text,
+            "new_media_url": message.media_url,
+            "new_received_at": message.received_at,
+            "new_state": WAITING,
+            "new_attempts": 0,
         }
-        statement = self._upsert(turns).values(row).on_conflict_do_nothing().returning(turns.c.id)
         with self._engine.begin() as connection:
-            turn_id = connection.execute(statement).scalar()
+            turn_id = connection.execute(self._admission, row).scalar()
             if turn_id is None:
                 return None
             turn = Turn(turn_id, message)

@@ -36,7 +36,12 @@ PATIENCE_SECONDS = 300.0
 _strangers = itertools.count()
 _names = (f"bench{number}" for number in itertools.count(1))
 # All voice notes get the same answer, which is to be spoken each time.
-_settings = {"STILL_WORKING_AFTER": "600", "SPEECH_CACHE_BYTES": "0"}
+_settings = {
+    "STILL_WORKING_AFTER": "600",
+    "SPEECH_CACHE_BYTES": "0",
+    "SENDER_TURNS_PER_MINUTE": "0",
+    "SENDER_TURNS_PER_DAY": "0",
+}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,11 @@ FOLDER = ROOT / ".state/soak"
 BLOCK = 2000
 USERS = 500
 # Whoever is told that it takes a while would get a second message.
-SETTINGS = {"STILL_WORKING_AFTER": "600"}
+SETTINGS = {
+    "STILL_WORKING_AFTER": "600",
+    "SENDER_TURNS_PER_MINUTE": "0",
+    "SENDER_TURNS_PER_DAY": "0",
+}
 HEADER = "   turns  turns/s     memory  threads  descriptors  sockets  database connections"
 
 # The processes, and how many connections their database counts.

@@ -31,6 +31,7 @@ def test_health_is_for_everybody_and_only_of_this_moment(world: World, method: s
             "waiting",
             "running",
             "oldest_waiting",
+            "clouds_down",
         ]
         assert (report["healthy"], report["database"], report["workers"]) == (True, True, 1)
 

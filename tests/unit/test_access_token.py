@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 import access_token
 from access_token import DEFAULT_API_URL, RENEWAL_MARGIN, UNKNOWN_LIFETIME, AccessToken
+from deadline import Deadline
 from errors import AgentError, AgentMisconfigured, AgentUnavailable
 from metrics import Metrics
 from sandbox.agentforce.helpdesk import Helpdesk
@@ -124,6 +125,16 @@ def test_fifty_threads_wait_for_one_fetch(cloud: AgentforceStandIn, keeper: Keep
     with ThreadPoolExecutor(50) as pool:
         assert len(set(pool.map(get, range(50)))) == 1
     assert fetches(cloud) == 1
+
+
+def test_an_endpoint_that_trickles_is_given_up_in_time(
+    cloud: AgentforceStandIn, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much time the turn has that asks: others wait for the same token."""
+    monkeypatch.setattr(access_token, "TOTAL_TIMEOUT", 0.1)
+    cloud.faults.add(Fault("agentforce", "token", "trickle", seconds=0.02))
+    with Deadline(60.0).bound(), pytest.raises(AgentUnavailable):
+        keeper().get()
 
 
 def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(

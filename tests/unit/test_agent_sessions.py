@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event
 from access_token import AccessToken
 from agent_sessions import AgentSessions
 from agentforce import Agentforce
+from breakers import Breakers
 from connections import requests_session
 from database import open_sqlite
 from errors import AgentUnavailable
@@ -70,6 +71,7 @@ def agent(cloud: Sandbox, metrics: Metrics) -> Agentforce:
         token=token,
         metrics=metrics,
         settings=settings,
+        breakers=Breakers(failures=0, seconds=30, metrics=metrics),
         drains=ThreadPoolExecutor(1),
     )
 

@@ -20,11 +20,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(
-    *, waiting: int = 0, running: int = 0, waited: float | None = None, workers: int = 1
+    *,
+    waiting: int = 0,
+    running: int = 0,
+    waited: float | None = None,
+    workers: int = 1,
+    down: list[str] | None = None,
 ) -> Report:
     oldest = None if waited is None else NOW - waited
     backlog = Backlog(waiting, running, oldest)
-    return Health(backlog=lambda: backlog, workers=lambda: workers).check()
+    return Health(backlog=lambda: backlog, workers=lambda: workers, down=lambda: down or []).check()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -41,6 +46,7 @@ def test_nothing_waits(workers: int) -> None:
         "waiting": 0,
         "running": 0,
         "oldest_waiting": 0.0,
+        "clouds_down": [],
     }
 
 
@@ -52,6 +58,7 @@ def test_a_backlog_that_is_worked_off_is_healthy_but_visible() -> None:
         "waiting": 900,
         "running": 0,
         "oldest_waiting": 120.0,
+        "clouds_down": [],
     }
 
 
@@ -68,6 +75,12 @@ def test_a_clock_that_is_ahead_makes_nothing_negative() -> None:
     assert check(waiting=1, waited=-2.0, workers=0) == Report(database=True, waiting=1)
 
 
+def test_a_cloud_that_is_down_is_said_once_and_nothing_that_a_restart_would_mend() -> None:
+    report = check(down=["Agentforce answers", "Agentforce answers"])
+    assert report.healthy
+    assert report.to_json()["clouds_down"] == ["Agentforce answers"]
+
+
 def unreachable() -> NoReturn:
     raise StoreError("no connection")
 
@@ -75,10 +88,11 @@ def unreachable() -> NoReturn:
 @pytest.mark.parametrize(
     "broken",
     [
-        Health(backlog=unreachable, workers=lambda: 1),
-        Health(backlog=lambda: Backlog(0, 0, None), workers=unreachable),
+        Health(backlog=unreachable, workers=lambda: 1, down=list),
+        Health(backlog=lambda: Backlog(0, 0, None), workers=unreachable, down=list),
+        Health(backlog=lambda: Backlog(0, 0, None), workers=lambda: 1, down=unreachable),
     ],
-    ids=["backlog", "workers"],
+    ids=["backlog", "workers", "down"],
 )
 def test_a_database_that_does_not_answer_is_unhealthy(broken: Health) -> None:
     assert broken.check().to_json() == {
@@ -88,4 +102,5 @@ def test_a_database_that_does_not_answer_is_unhealthy(broken: Health) -> None:
         "waiting": 0,
         "running": 0,
         "oldest_waiting": 0.0,
+        "clouds_down": [],
     }

@@ -76,7 +76,7 @@ def housekeeper(
     sessions: Sessions,
     workers: list[str],
 ) -> Housekeeper:
-    health = Health(backlog=store.backlog, workers=lambda: len(workers))
+    health = Health(backlog=store.backlog, workers=lambda: len(workers), down=list)
     return Housekeeper(
         store=store,
         leases=leases,

@@ -14,6 +14,7 @@ import tenacity.nap
 from access_token import AccessToken
 from agentforce import Agentforce
 from audio import Ffmpeg
+from breakers import Breakers
 from connections import requests_session
 from errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable
 from metrics import Metrics
@@ -60,6 +61,7 @@ def agent(sandbox: Sandbox, settings: Settings) -> Agentforce:
         token=AccessToken(session=session, settings=settings, metrics=metrics),
         metrics=metrics,
         settings=settings,
+        breakers=Breakers(failures=0, seconds=30, metrics=metrics),
         drains=ThreadPoolExecutor(1),
     )
 
@@ -79,6 +81,7 @@ def _speech(settings: Settings) -> Speech:
         settings=settings,
         ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
         metrics=Metrics(),
+        breakers=Breakers(failures=0, seconds=30, metrics=Metrics()),
         width=len(USERS),
     )
 

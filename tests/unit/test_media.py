@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import media as media_module
+from connections import chunks
 from errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
 from media import Media
 from sandbox import CREDENTIALS, Sandbox
@@ -211,13 +212,12 @@ def test_a_peer_that_trickles_does_not_hold_the_turn(
     monkeypatch.setattr(media_module, "TOTAL_TIMEOUT", 0.1)
     got: list[int] = []
 
-    def counted(response: requests.Response) -> Iterator[bytes]:
-        for chunk in chunks(response):
+    def counted(response: requests.Response, timeout: float) -> Iterator[bytes]:
+        for chunk in chunks(response, timeout):
             got.append(len(chunk))
             yield chunk
 
-    chunks = media_module._chunks
-    monkeypatch.setattr(media_module, "_chunks", counted)
+    monkeypatch.setattr(media_module, "chunks", counted)
     sandbox.faults.add(Fault("twilio", "media_cdn", "trickle", seconds=0.02))
     with pytest.raises(MediaError, match="took longer"):
         media.download(recorded(sandbox, bytes(100)))

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import shared_metrics
+from breakers import Breakers
 from figures import Figures
 from metrics import Metrics
 from processes import Processes
@@ -42,7 +43,12 @@ def fail(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Break:
 
 def process(processes: Processes, kind: str = "web") -> tuple[Metrics, SharedMetrics]:
     metrics = Metrics()
-    return metrics, SharedMetrics(metrics=metrics, processes=processes, kind=kind)
+    return metrics, SharedMetrics(
+        metrics=metrics,
+        breakers=Breakers(failures=1, seconds=30, metrics=metrics),
+        processes=processes,
+        kind=kind,
+    )
 
 
 def texts_sent(figures: dict[str, Figures]) -> int:

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 import speech_cache
 from audio import Ffmpeg
+from breakers import Breakers
 from errors import SpeechUnavailable
 from metrics import Metrics
 from sandbox import CREDENTIALS
@@ -40,6 +41,7 @@ class Account(Speech):
             settings=Settings(**(given | changes)),  # type: ignore[arg-type]
             ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=1),
             metrics=Metrics(),
+            breakers=Breakers(failures=0, seconds=30, metrics=Metrics()),
             width=1,
         )
         self.spoken: list[str] = []

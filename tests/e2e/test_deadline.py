@@ -1,0 +1,80 @@
+"""Whatever hangs or trickles: the user reads one line in time, and the threads are free again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.faults import CallKind, Fault
+from tests.e2e.conftest import StartWorld
+from tests.e2e.world import World
+
+QUESTION = "How do I register an electronic invoice?"
+ANSWER = "To register an electronic invoice"
+AGENT = "Sorry, I couldn't get an answer."
+LISTEN = "Sorry, I can't listen to voice notes right now."
+DEADLINE = 1.5
+# Far longer than any test waits.
+FOR_EVER = 120.0
+# Of a body of which every read brings something; slow enough never to end in time.
+TRICKLE = 0.5
+
+
+@pytest.fixture(scope="module")
+def hurried(start_world: StartWorld) -> Iterator[World]:
+    """One turn at a time, so that a thread that is not free is missed by the next one."""
+    with start_world(
+        TURN_DEADLINE=str(DEADLINE), TURN_THREADS="1", BREAKER_FAILURES="0", KEEP_WARM="false"
+    ) as world:
+        user = world.user()
+        world.twilio.speak(user, world.note("hello"))
+        world.twilio.wait_for_voice(user)
+        yield world
+
+
+@pytest.fixture
+def world(hurried: World) -> World:
+    hurried.begin()
+    return hurried
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "kind", "told"),
+    [
+        ("agentforce", "ask", "hang", AGENT),
+        ("agentforce", "ask", "trickle", AGENT),
+        ("elevenlabs", "transcribe", "hang", LISTEN),
+        ("elevenlabs", "transcribe", "trickle", LISTEN),
+        ("agentforce", "session", "hang", AGENT),
+        ("agentforce", "session", "trickle", AGENT),
+    ],
+)
+def test_what_never_ends_is_told_in_time(
+    world: World, service: str, call: str, kind: CallKind, told: str
+) -> None:
+    user, other = world.user(), world.user()
+    seconds = FOR_EVER if kind == "hang" else TRICKLE
+    world.sandbox.faults.add(Fault(service, call, kind, seconds=seconds, times=None))
+    started = time.monotonic()
+    world.twilio.speak(user, world.note(QUESTION))
+    assert world.answers(user, 1)[0].body.startswith(told)
+    assert time.monotonic() - started < DEADLINE + 10
+    assert len(world.sandbox.ledger.calls("agentforce", "ask")) <= 1
+    world.sandbox.faults.clear()
+    world.twilio.say(other, "hello")
+    assert world.answers(other, 1)[0].body.startswith("Hello!")
+    assert len(world.twilio.messages(user)) == 1
+
+
+@pytest.mark.parametrize("kind", ["hang", "trickle"])
+def test_speech_that_never_ends_leaves_the_text_alone(world: World, kind: CallKind) -> None:
+    user = world.user()
+    before = world.counter("voice_notes_failed")
+    seconds = FOR_EVER if kind == "hang" else TRICKLE
+    world.sandbox.faults.add(Fault("elevenlabs", "speak", kind, seconds=seconds, times=None))
+    world.twilio.speak(user, world.note(QUESTION))
+    assert world.answers(user, 1)[0].body.startswith(ANSWER)
+    world.expect_no_more(user, 1)
+    assert world.counter("voice_notes_failed") == before + 1

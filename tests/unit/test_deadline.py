@@ -1,0 +1,126 @@
+"""Until when a turn may go on, whatever it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import tenacity.nap
+
+import deadline
+import retrying
+from connections import httpx_client
+from deadline import Deadline, capped, time_left
+from errors import AgentBusy, AgentUnavailable, DeadlineExceeded
+from limiter import Limiter
+from logs import ContextPool
+from retrying import patiently
+from settings import Settings
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the deadline takes for the time, and retries for a sleep."""
+    clock = Clock()
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=clock.sleep))
+    monkeypatch.setattr(retrying, "random", SimpleNamespace(uniform=lambda low, high: low))
+    return clock
+
+
+def test_without_a_deadline_nothing_is_shortened() -> None:
+    assert time_left() is None
+    assert capped(125.0) == 125.0
+
+
+def test_a_timeout_is_what_is_left(clock: Clock) -> None:
+    with Deadline(10.0).bound():
+        assert (time_left(), capped(3.0), capped(125.0)) == (10.0, 3.0, 10.0)
+        clock.now += 9.0
+        assert (time_left(), capped(3.0)) == (1.0, 1.0)
+        clock.now += 9.0
+        assert time_left() == 0.0
+        with pytest.raises(DeadlineExceeded):
+            capped(3.0)
+    assert time_left() is None
+
+
+def test_threads_of_a_turn_have_its_deadline(clock: Clock) -> None:
+    with ContextPool(1) as pool:
+        with Deadline(10.0).bound():
+            inside = pool.submit(time_left)
+        outside = pool.submit(time_left)
+    assert (inside.result(), outside.result()) == (10.0, None)
+
+
+def test_retries_end_before_the_deadline(clock: Clock) -> None:
+    tries: list[float] = []
+
+    def fail() -> None:
+        tries.append(clock.now)
+        raise AgentUnavailable
+
+    with Deadline(3.0).bound(), pytest.raises(AgentUnavailable):
+        patiently((0.5, 1.0, 2.0, 4.0))(fail)
+    assert tries == [100.0, 100.5, 101.5]
+
+
+def test_patience_ends_before_the_deadline(clock: Clock) -> None:
+    def refuse() -> None:
+        raise AgentBusy
+
+    with Deadline(20.0).bound(), pytest.raises(AgentBusy):
+        patiently((0.5,))(refuse)
+    assert 110.0 < clock.now < 120.0
+
+
+def test_whoever_waits_for_a_place_leaves_the_line_in_time() -> None:
+    """The place then goes to the next one."""
+    limiter = Limiter(1, cloud="a test")
+    with limiter.place():
+        with Deadline(0.02).bound(), pytest.raises(DeadlineExceeded), limiter.place():
+            pass
+        assert limiter.room == 0
+    with limiter.place():
+        pass
+    assert limiter.room == 1
+
+
+class Drip(httpx.SyncByteStream):
+    """A body that never ends."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            self._clock.now += 1.0
+            yield b"."
+
+
+def test_a_body_that_never_ends_is_cut_off(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, float]] = []
+
+    def answer(transport: object, request: httpx.Request) -> httpx.Response:
+        asked.append(request.extensions["timeout"])
+        return httpx.Response(200, stream=Drip(clock))
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", answer)
+    settings = Settings.model_construct(SSL_CERT_FILE="", REQUESTS_CA_BUNDLE="")
+    client = httpx_client(settings, width=1)
+    with Deadline(5.0).bound(), pytest.raises(DeadlineExceeded):
+        client.get("http://127.0.0.1:9/", timeout=30.0)
+    assert clock.now == 105.0
+    assert set(asked[0].values()) == {5.0}

@@ -1,0 +1,113 @@
+"""How many messages are taken, of whom; on real databases."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, event
+
+from inbound import Inbound, Kind
+from quotas import DAY, MINUTE, Quota, Quotas, quotas_of
+from settings import Settings
+from store import Store
+from tests.unit.conftest import START
+
+THREE = Quota(3, MINUTE, "limit_minute")
+
+
+class Door:
+    """Takes messages within quotas."""
+
+    def __init__(self, engine: Engine, *quotas: Quota) -> None:
+        self.quotas = Quotas(engine=engine, quotas=quotas)
+        self._store = Store(engine=engine, note_lifetime=1, room=self.quotas.room())
+
+    def comes(self, sid: str, seconds: float, sender: str = "ana") -> bool:
+        """Whether a message that comes so many seconds after the start is taken."""
+        return self._store.admit(_message(sid, seconds, sender)) is not None
+
+
+def _message(sid: str, seconds: float, sender: str = "ana") -> Inbound:
+    return Inbound(sid=sid, sender=sender, kind=Kind.TEXT, received_at=START + seconds)
+
+
+def test_so_many_are_taken_within_any_minute(engine: Engine) -> None:
+    door = Door(engine, THREE)
+    assert [door.comes(f"SM{second}", second) for second in (0, 20, 40, 59.9)] == [True] * 3 + [
+        False
+    ]
+    # The window slides: there is room for one, and then for another.
+    assert door.comes("SM5", 60)
+    assert not door.comes("SM6", 79.9)
+    assert door.comes("SM7", 80)
+
+
+def test_what_was_refused_does_not_count(engine: Engine) -> None:
+    """Whoever goes on writing is served again as soon as anybody else."""
+    door = Door(engine, THREE)
+    for number in range(60):
+        door.comes(f"SM{number}", number)
+    assert door.comes("SM60", 60)
+
+
+def test_one_sender_takes_nothing_from_others(engine: Engine) -> None:
+    door = Door(engine, THREE)
+    for number in range(4):
+        door.comes(f"SM{number}", 0)
+    assert door.comes("SM9", 0, "ben")
+
+
+def test_all_together(engine: Engine) -> None:
+    door = Door(engine, Quota(3, MINUTE, "busy", shared=True))
+    taken = [door.comes(f"SM{number}", number, f"sender{number}") for number in range(4)]
+    assert taken == [True, True, True, False]
+    assert door.comes("SM5", 60, "sender0")
+
+
+def test_the_quota_that_was_exceeded_is_named(engine: Engine) -> None:
+    day = Quota(4, DAY, "limit_day")
+    door = Door(engine, day, THREE)
+    for number in range(3):
+        assert door.comes(f"SM{number}", 0)
+    assert not door.comes("SM3", 1)
+    assert door.quotas.exceeded(_message("SM3", 1)) is THREE
+    assert door.comes("SM4", 100)
+    assert not door.comes("SM5", 3600)
+    assert door.quotas.exceeded(_message("SM5", 3600)) is day
+
+
+def test_without_quotas_everything_is_taken(engine: Engine) -> None:
+    door = Door(engine)
+    assert all(door.comes(f"SM{number}", 0) for number in range(300))
+    assert not door.comes("SM0", 0)
+
+
+def test_counting_is_no_statement_of_its_own(engine: Engine) -> None:
+    """Every webhook pays for it."""
+    door = Door(engine, Quota(200, DAY, "limit_day"), THREE)
+    door.comes("SM0", 0)
+    made: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        made.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        assert door.comes("SM1", 1)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("minute", "day", "everybody", "phrases"),
+    [
+        (20, 200, 5, ["limit_day", "limit_minute", "busy"]),
+        (0, 200, 0, ["limit_day"]),
+        (0, 0, 0, []),
+    ],
+)
+def test_zero_is_no_quota(minute: int, day: int, everybody: int, phrases: list[str]) -> None:
+    settings = Settings.model_construct(
+        SENDER_TURNS_PER_MINUTE=minute, SENDER_TURNS_PER_DAY=day, TURNS_PER_MINUTE=everybody
+    )
+    assert [quota.phrase for quota in quotas_of(settings)] == phrases
