@@ -74,6 +74,7 @@ class DeadlineExceeded(BridgeError):
     """The turn has taken as long as TURN_DEADLINE allows."""
 
     phrase = "agent_failed"
+    advice = "a cloud hangs; the stages above show which"
 
 
 class InboundError(BridgeError):

@@ -1,7 +1,8 @@
 """How fast turns could be at best, by the pace of the clouds alone.
 
 A bridge that takes no time itself waits for nothing but clouds, and for each as early as what it
-needs is known. The sender is new, so the agent's session has to be started.
+needs is known. The sender is new: a session is started while the voice note is fetched and heard,
+and for a text one is there already, which was started for whoever comes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Limit:
     @property
     def text_turn(self) -> float:
         """From the webhook of a text until Twilio has taken the answer."""
-        return self.pace.session + self.pace.ask + self.pace.send
+        return self.pace.ask + self.pace.send
 
     @property
     def voice_turn(self) -> float:

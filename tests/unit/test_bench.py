@@ -47,7 +47,7 @@ def rows(found: Findings) -> dict[str, Row]:
 
 
 def test_the_limit_waits_for_clouds_alone() -> None:
-    assert LIMIT.text_turn == pytest.approx(0.5 + 4.0 + 0.2)
+    assert LIMIT.text_turn == pytest.approx(4.0 + 0.2)
     assert LIMIT.voice_turn == pytest.approx(1.0 + 2.0 + 4.0 + 0.2)
     assert LIMIT.note_after_text == pytest.approx(0.3 + 50 * 0.01 - 0.2)
 

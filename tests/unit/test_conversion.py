@@ -29,7 +29,8 @@ def _leaves_nothing() -> Iterator[None]:
     us = psutil.Process()
     descriptors, children = us.num_fds(), set(us.children())
     yield
-    assert us.num_fds() == descriptors
+    # Fewer where a thread of an earlier test has ended.
+    assert us.num_fds() <= descriptors
     assert set(us.children()) <= children
 
 
