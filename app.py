@@ -23,11 +23,10 @@ from settings import Settings, load_settings
 from signature import SIGNATURE, Signature
 from status import Status, read_status
 from store import MP3, OGG
+from web_worker import BODY_LIMIT
 
 log = structlog.get_logger(__name__)
 
-# Twilio's forms are a few KB; a user's longest text fits many times.
-BODY_LIMIT = 256 * 1024
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -96,6 +95,9 @@ def _door(parts: WebParts) -> Callable[[Callable[[], Response]], Response]:
     )
 
     def serve(answer: Callable[[], Response]) -> Response:
+        # A body whose length nobody knows would be waited for.
+        if "Transfer-Encoding" in request.headers:
+            return Response(status=411)
         try:
             _check_origin(signature, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS)
             return answer()
