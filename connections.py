@@ -139,7 +139,7 @@ class Adapter(HTTPAdapter):
     """Lets all connections share one TLS context.
 
     By itself requests makes one for each connection and loads the roots into it, which takes most
-    of the CPU and memory of opening it (docs/decisions.md, 24).
+    of the CPU and memory of opening it (docs/decisions.md, 22).
     """
 
     def __init__(self, *, context: ssl.SSLContext, width: int) -> None:

@@ -142,8 +142,9 @@ class Conversation:
         patience = self._settings.STILL_WORKING_AFTER
         waited = time.time() - turn.message.received_at
         # A turn that begins late may be done in a moment nevertheless.
-        wait([reply], timeout=max(patience - waited, patience / 4))
-        if not reply.done():
+        quiet = max(patience - waited, patience / 4)
+        wait([reply], timeout=min(quiet, deadline.left() + GRACE_SECONDS))
+        if not reply.done() and deadline.left():
             self._say_still_working(turn)
         wait([reply], timeout=deadline.left() + GRACE_SECONDS)
         if not reply.done():

@@ -2,7 +2,8 @@
 
 # One process, whose own threads run the turns: without DATABASE_URL it alone holds STATE_DIR.
 workers = 1
-worker_class = "gthread"
+# gthread, whose threads get whole requests only.
+worker_class = "web_worker.WebWorker"
 
 # A webhook is acknowledged within milliseconds and a voice note served from the database, so
 # these threads never wait for a cloud. 32 of them also outlast slow readers of /media.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,22 @@ def test_what_never_ends_is_told_in_time(
     world.twilio.say(other, "hello")
     assert world.answers(other, 1)[0].body.startswith("Hello!")
     assert len(world.twilio.messages(user)) == 1
+
+
+def test_a_turn_does_not_wait_for_what_knows_no_deadline(
+    start_world: StartWorld, tmp_path: Path
+) -> None:
+    """Such as a converter that hangs, which has a limit of its own."""
+    converter = tmp_path / "ffmpeg"
+    converter.write_text("#!/bin/sh\nexec sleep 30\n")
+    converter.chmod(0o755)
+    with start_world(
+        TURN_DEADLINE=str(DEADLINE), KEEP_WARM="false", FFMPEG_PATH=str(converter)
+    ) as world:
+        user = world.user()
+        world.twilio.speak(user, world.note(QUESTION))
+        assert world.answers(user, 1, 15.0)[0].body.startswith(AGENT)
+        world.expect_no_more(user, 1)
 
 
 @pytest.mark.parametrize("kind", ["hang", "trickle"])

@@ -1,0 +1,100 @@
+"""Clients that send slowly, in part or nothing; strangers need no signature to do that."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+import requests
+
+from tests.e2e.world import World
+
+HEAD = (
+    b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+)
+BEGINNINGS = {
+    "nothing": b"",
+    "a byte": b"P",
+    "half a head": HEAD,
+    "half a body": HEAD + b"Content-Length: 100\r\n\r\nBody=h",
+    "a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nBo",
+    "more than is taken": HEAD + b"Content-Length: 1000000\r\n\r\nBody=h",
+    "a request and a byte": b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\nG",
+    "no hanging up": b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+}
+# Several times as many as there are threads.
+MANY = 200
+# Far more than it takes; by itself gunicorn waits for ever for most of these.
+PATIENCE = 60.0
+
+
+@contextmanager
+def clients(world: World, beginning: bytes, number: int) -> Iterator[list[socket.socket]]:
+    """So many connections on which nothing follows."""
+    with ExitStack() as stack:
+        opened = []
+        for _ in range(number):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", world.bridge.port)))
+            client.sendall(beginning)
+            opened.append(client)
+        yield opened
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS.keys())
+def test_messages_are_taken_meanwhile(world: World, beginning: bytes) -> None:
+    """In the 15 s that Twilio waits: the world checks that."""
+    user = world.user()
+    with clients(world, beginning, MANY):
+        for text in ("hello", "thanks"):
+            assert world.twilio.say(user, text).status == 200
+        assert world.answers(user, 2)[1].body.startswith("You're welcome")
+
+
+def test_whoever_takes_too_long_is_hung_up_on(world: World) -> None:
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(clients(world, beginning, 1))[0]
+            for beginning in BEGINNINGS.values()
+        ]
+        for client in opened:
+            client.settimeout(PATIENCE)
+            # Either way of hanging up will do.
+            with suppress(ConnectionResetError):
+                while client.recv(65536):
+                    pass
+
+
+def test_a_trickle_gains_no_time(world: World) -> None:
+    """Each byte is in time, the whole is not."""
+    with clients(world, b"", 1) as (client,):
+        client.settimeout(0.1)
+        with pytest.raises((ConnectionError, EOFError)):
+            for byte in (HEAD * 100)[: int(PATIENCE / 0.1)]:
+                client.sendall(bytes([byte]))
+                with suppress(TimeoutError):
+                    if not client.recv(1):
+                        raise EOFError
+
+
+def test_a_body_of_unknown_length_is_refused(world: World) -> None:
+    answer = requests.post(world.bridge.url, data=iter([b"Body=", b"hello"]), timeout=10)
+    assert answer.status_code == 411
+
+
+def test_the_largest_body_that_is_taken_comes_in_many_pieces(world: World) -> None:
+    answer = requests.post(world.bridge.url, data={"Body": "x" * 260_000}, timeout=10)
+    assert answer.status_code in (400, 403)
+
+
+def test_a_connection_is_kept_for_many_requests(world: World) -> None:
+    with requests.Session() as session:
+        ports = set()
+        for _ in range(3):
+            with session.get(world.bridge.url, timeout=10, stream=True) as answer:
+                connection = answer.raw.connection
+                assert connection is not None
+                ports.add(connection.sock.getsockname()[1])
+                assert answer.text == "OK"
+    assert len(ports) == 1
