@@ -31,6 +31,9 @@ def guard(app: Flask, *, public_url: str) -> None:
 
     @app.before_request
     def take_forms_only() -> None:
+        # A body whose length nobody knows would be waited for.
+        if "Transfer-Encoding" in request.headers:
+            abort(411)
         if request.method == "POST" and request.mimetype != FORM and not request.routing_exception:
             abort(415)
 

@@ -20,6 +20,8 @@ from typing import Any
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import ThreadWorker
 
+from doors import BODY_LIMIT
+
 # For a whole request to come in; Twilio and routers send theirs at once.
 REQUEST_SECONDS = 5.0
 # For a thread to serve it, the client's reading included.
@@ -28,9 +30,6 @@ SERVE_SECONDS = 30.0
 LINGER_SECONDS = 0.2
 
 HEAD_LIMIT = 16 * 1024
-# Twilio's forms are a few KB; a user's longest text fits many times. Larger bodies are refused by
-# their length alone (app.py).
-BODY_LIMIT = 256 * 1024
 # Of all connections, and bytes of requests that are not whole; beyond, those that began first go.
 CROWDED = 0.9
 HELD_LIMIT = 16 * 1024 * 1024
@@ -137,6 +136,7 @@ def _whole(came: bytes | bytearray) -> int:
         return 0
     if not end:
         return len(came) + 1
+    # Larger bodies are refused by their length alone.
     length = _LENGTH.search(head + b"\r")
     size = int(length[1]) if length else 0
     return len(head) + len(end) + (size if size <= BODY_LIMIT else 0)
