@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 import web_worker
-from web_worker import BODY_LIMIT, HEAD_LIMIT, SERVE_SECONDS, WebWorker, _whole
+from doors import BODY_LIMIT
+from web_worker import HEAD_LIMIT, SERVE_SECONDS, WebWorker, _whole
 
 HEAD = b"POST / HTTP/1.1\r\nHost: example.com\r\n"
 
