@@ -78,6 +78,20 @@ def test_a_trickle_gains_no_time(world: World) -> None:
                         raise EOFError
 
 
+def test_what_was_sent_behind_a_request_is_not_taken_for_another(world: World) -> None:
+    """The connection ends with the answer."""
+    request = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    answer = b""
+    with clients(world, request + request[:5], 1) as (client,), suppress(ConnectionError):
+        client.settimeout(PATIENCE)
+        answer = client.recv(65536)
+        client.sendall(request[5:])
+        while more := client.recv(65536):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_body_of_unknown_length_is_refused(world: World) -> None:
     answer = requests.post(world.bridge.url, data=iter([b"Body=", b"hello"]), timeout=10)
     assert answer.status_code == 411
