@@ -72,6 +72,7 @@ class Conversion:
         self._stdin = self._process.stdin
         if self._stdin:
             os.set_blocking(self._stdin.fileno(), False)
+        self._largest = largest
         _limit(self._process.pid, largest)
 
     def __enter__(self) -> Conversion:
@@ -98,7 +99,9 @@ class Conversion:
         self._await_exit(deadline)
         code = self._end()
         self._output.seek(0)
-        return Result(code, self._output.read(), complaint.decode(errors="replace").strip())
+        return Result(
+            code, self._output.read(self._largest), complaint.decode(errors="replace").strip()
+        )
 
     def close(self) -> None:
         """End it, wherever it is."""

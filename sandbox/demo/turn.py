@@ -48,9 +48,8 @@ class Turn:
         It differs from ``answer``, where nobody reads addresses and code aloud.
         """
         bodies = [call.detail["body"] for call in self.calls if "body" in call.detail]
-        following = {body["text"]: body.get("next_text") for body in bodies}
-        firsts = [body["text"] for body in bodies if not body.get("previous_text")]
-        piece = firsts[0] if firsts else None
+        following = {body.get("previous_text"): body["text"] for body in bodies}
+        piece = following.get(None)
         pieces: list[str] = []
         while piece is not None and piece not in pieces:
             pieces.append(piece)
