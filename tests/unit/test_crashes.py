@@ -59,7 +59,6 @@ class World:
         self.ends: Counter[str] = Counter()
         self.told: set[str] = set()
         self.order: defaultdict[str, list[str]] = defaultdict(list)
-        self.claims: set[str | None] = set()
         self.running: Counter[str] = Counter()
         self.broken: list[str] = []
         # Makes the file.
@@ -70,20 +69,12 @@ class World:
         with closing(sqlite3.connect(Path(self.folder, FILE_NAME), timeout=PATIENCE)) as file:
             return file.execute(f"SELECT {columns} FROM turns WHERE {where} ORDER BY id").fetchall()
 
-    def start(self, turn: Turn) -> None:
-        """Count a start once, however often its steps are tried."""
+    def count(self, turn: Turn, starts: int) -> None:
         with self.lock:
-            if turn.claim not in self.claims:
-                self.claims.add(turn.claim)
-                self.starts[turn.message.sid] += 1
-
-    def take_back(self, turn: Turn) -> None:
-        with self.lock:
-            self.starts[turn.message.sid] -= 1
+            self.starts[turn.message.sid] += starts
 
     def enter(self, turn: Turn) -> None:
         """A turn begins; nobody may have finished it, and nothing older may be open."""
-        self.start(turn)
         sid, sender = turn.message.sid, turn.message.sender
         open_ = self.rows("message_sid", f"sender = '{sender}' AND state IN ('waiting', 'running')")
         with self.lock:
@@ -111,16 +102,23 @@ class World:
             self.running[turn.message.sender] -= 1
 
 
-class Forgiving(Store):
-    """Tells the world of starts that are taken back."""
+class Counting(Store):
+    """Tells the world of starts, and of those that are taken back."""
 
     def __init__(self, world: World, engine: Engine) -> None:
         super().__init__(engine=engine, note_lifetime=1)
         self._world = world
+        self.begun: set[str] = set()
+
+    def begin(self, turn: Turn) -> Turn:
+        begun = super().begin(turn)
+        self._world.count(turn, 1)
+        self.begun.add(turn.message.sid)
+        return begun
 
     def forgive(self, turn: Turn) -> None:
         super().forgive(turn)
-        self._world.take_back(turn)
+        self._world.count(turn, -1)
 
 
 class Process:
@@ -138,7 +136,7 @@ class Process:
         # Whatever reaches the file is a step: a statement, and the commit that makes it last.
         sql_event.listen(self._engine, "before_cursor_execute", lambda *_: self._step())
         sql_event.listen(self._engine, "commit", lambda *_: self._step())
-        self.store = Forgiving(world, self._engine)
+        self.store = Counting(world, self._engine)
         self._pool = ThreadPoolExecutor(threads)
         self._suspects = ThreadPoolExecutor(1)
         replies = StandardReplies(phrases=PHRASES, store=self.store)
@@ -191,7 +189,6 @@ class Process:
             self._failures = times
 
     def answer(self, turn: Turn) -> None:
-        self._world.start(turn)
         with self._lock:
             self._failures -= 1
             if self._failures >= 0:
@@ -257,8 +254,9 @@ class History:
         """SIGTERM; what runs is let finish, what waits must not be counted as begun."""
         self._process.let_go()
         if self._process.inbox.close(PATIENCE):
-            waiting = self.world.rows("message_sid", "state = 'running'")
-            assert self._process.dead or not waiting
+            # What a former process was running may be waiting here.
+            running = {sid for (sid,) in self.world.rows("message_sid", "state = 'running'")}
+            assert self._process.dead or not running & self._process.store.begun
         raise Died
 
     def finish(self) -> None:
