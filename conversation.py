@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ from errors import (
 from inbound import Inbound, Kind
 from markup import paragraphs
 from metrics import Metrics
-from narration import Narration, Narrator, Reply
+from narration import Narration, Reply
 from phrases import Command, Phrases
 from prewarming import Prewarmer
 from recording import Recorder
@@ -68,7 +69,7 @@ class Conversation:
         prewarmer: Prewarmer,
         recorder: Recorder,
         speech: Speech,
-        narrator: Narrator,
+        narrate: Callable[[str | None], Narration],
         phrases: Phrases,
         replies: StandardReplies,
         store: Store,
@@ -84,7 +85,8 @@ class Conversation:
         self._prewarmer = prewarmer
         self._recorder = recorder
         self._speech = speech
-        self._narrator = narrator
+        # Begins the voice note of an answer in that language.
+        self._narrate = narrate
         self._phrases = phrases
         self._replies = replies
         self._store = store
@@ -174,7 +176,7 @@ class Conversation:
         aloud = self._speaks(question, known.voice)
         ready = time.monotonic()
         agent_session = _started(session)
-        narration = self._narrator.begin(question.language) if aloud else None
+        narration = self._narrate(question.language) if aloud else None
         ask = partial(self._asked, message.sender, agent_session, question.text, narration)
         reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
         waited = question.waited + time.monotonic() - ready
@@ -303,7 +305,10 @@ class Conversation:
         """The token of the voice note, which Twilio can fetch from now on."""
         answer = reply.answer
         with Deadline(self._settings.TURN_DEADLINE).bound():
-            narration = reply.narration or self._narrator.narrate(answer.aloud, answer.language)
+            narration = reply.narration
+            if not narration:
+                narration = self._narrate(answer.language)
+                narration.finish(answer.aloud)
             note = narration.note()
         self._log_stage("tts_time", "TTS", time.monotonic() - narration.finished_at)
         return self._store.keep_note(note)

@@ -166,40 +166,6 @@ class Narration:
         del self._pieces[number:]
 
 
-class Narrator:
-    """Begins voice notes of at most about ``longest`` characters each."""
-
-    def __init__(
-        self,
-        *,
-        speech: Voice,
-        ffmpeg: Ffmpeg,
-        phrases: Phrases,
-        metrics: Metrics,
-        pool: Executor,
-        longest: int,
-    ) -> None:
-        self._narration = partial(
-            Narration,
-            speech=speech,
-            ffmpeg=ffmpeg,
-            phrases=phrases,
-            metrics=metrics,
-            pool=pool,
-            longest=longest,
-        )
-
-    def begin(self, language: str | None) -> Narration:
-        """The voice note of an answer that is still to come."""
-        return self._narration(language)
-
-    def narrate(self, markdown: str, language: str | None) -> Narration:
-        """The voice note of an answer that is there."""
-        narration = self._narration(language)
-        narration.finish(markdown)
-        return narration
-
-
 @dataclass(frozen=True)
 class Reply:
     """What a sender gets, and the voice note of it if that is being made already."""

@@ -30,7 +30,7 @@ from leases import Leases
 from logs import ContextPool
 from media import Media
 from metrics import Metrics
-from narration import Narrator
+from narration import Narration
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
@@ -380,7 +380,8 @@ class _Talk:
                 longest_seconds=settings.VOICE_NOTE_MAX_SECONDS,
             ),
             speech=self.speech,
-            narrator=Narrator(
+            narrate=partial(
+                Narration,
                 speech=_voice(base, self.speech, aside),
                 ffmpeg=ffmpeg,
                 phrases=base.phrases,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
-from types import TracebackType
 
 from audio import Ffmpeg, Stream, trim
 from container import SNIFFED, sniff
@@ -34,7 +34,7 @@ class Recorder:
     def hear(self, url: str) -> Recording:
         """The recording at ``MediaUrl0``. Raises ``MediaError`` or ``AudioError``."""
         started = time.monotonic()
-        with _Listener(self._ffmpeg) as listener:
+        with closing(_Listener(self._ffmpeg)) as listener:
             data = self._media.download(url, listener)
             downloaded = time.monotonic()
             pcm = listener.pcm()
@@ -52,20 +52,9 @@ class _Listener:
         self._stream: Stream | None = None
         self._head = b""
 
-    def __enter__(self) -> _Listener:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._drop()
-
     def begin(self) -> None:
         """The decoder starts while the CDN is being asked."""
-        self._drop()
+        self.close()
         self._head = b""
         self._stream = self._ffmpeg.open_stream()
 
@@ -80,14 +69,14 @@ class _Listener:
                 return
             container = sniff(chunk)
             if not container or not container.streams:
-                self._drop()
+                self.close()
                 return
         self._stream.feed(chunk)
 
     def pcm(self) -> bytes | None:
         return self._stream.pcm() if self._stream else None
 
-    def _drop(self) -> None:
+    def close(self) -> None:
         if self._stream:
             self._stream.close()
         self._stream = None

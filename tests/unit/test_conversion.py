@@ -18,6 +18,7 @@ import conversion
 from audio import Ffmpeg, in_memory
 from conversion import Conversion, Result
 from errors import AudioError, AudioUnreadable
+from tests.unit.traces import NONE, traces
 
 MEGABYTE = 1024 * 1024
 PATIENCE = 30.0
@@ -26,12 +27,9 @@ PATIENCE = 30.0
 @pytest.fixture(autouse=True)
 def _leaves_nothing() -> Iterator[None]:
     """Whatever a test does, no descriptor and no child, not even a dead one, stays behind."""
-    us = psutil.Process()
-    descriptors, children = us.num_fds(), set(us.children())
+    before = traces()
     yield
-    # Fewer where a thread of an earlier test has ended.
-    assert us.num_fds() <= descriptors
-    assert set(us.children()) <= children
+    assert traces().beyond(before) == NONE
 
 
 def shell(script: str, **options: object) -> Conversion:
@@ -117,13 +115,12 @@ def test_its_own_exit_status_is_told_apart_from_being_killed() -> None:
 
 
 def test_closing_it_closes_all_of_it() -> None:
-    us = psutil.Process()
-    before = us.num_fds()
+    before = traces()
     running = shell("exec sleep 600")
-    assert us.num_fds() == before + 3
+    assert len(traces().beyond(before).descriptors) == 3
     running.close()
     running.close()
-    assert us.num_fds() == before
+    assert traces().beyond(before) == NONE
 
 
 def test_one_that_hangs_is_killed_with_its_children(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -172,7 +173,7 @@ def test_a_new_try_begins_anew(
 def test_a_try_that_breaks_off_at_once_is_forgotten(codec: Codec, ffmpeg: Counted) -> None:
     """Before it could be told what it was going to be."""
     note = codec.note(TONE)
-    with Listening(ffmpeg) as listening:
+    with closing(Listening(ffmpeg)) as listening:
         for part in (note[:10], note):
             listening.begin()
             listening.write(part)
