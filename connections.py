@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
 
@@ -59,7 +59,7 @@ class Route:
         if isinstance(self.client, httpx.Client):
             request = self.client.build_request("HEAD", door, timeout=KNOCK_SECONDS)
             return self.client.send(request, stream=True).read
-        response = self.client.head(door, auth=_nobody, stream=True, timeout=KNOCK_SECONDS)
+        response = self.client.head(door, stream=True, timeout=KNOCK_SECONDS)
         return lambda: response.content
 
 
@@ -70,7 +70,7 @@ def requests_session(
 
     ``adapter`` makes what carries it out, an ``Adapter`` by default.
     """
-    session = requests.Session()
+    session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
     for scheme in ("https://", "http://"):
@@ -135,6 +135,25 @@ class _Watched(httpx.SyncByteStream):
         self._stream.close()
 
 
+class _Session(requests.Session):
+    """Asks the environment once per host which proxy leads there: it stays as it is.
+
+    By itself requests looks through it for every request, and for passwords in a .netrc file,
+    which takes longer than sending most of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._proxies = functools.lru_cache(maxsize=64)(get_environ_proxies)
+
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        known = self._proxies(urljoin(url, "/")) | (proxies or {})
+        return super().merge_environment_settings(url, known, stream, verify, cert)
+
+
 class Adapter(HTTPAdapter):
     """Lets all connections share one TLS context.
 
@@ -178,8 +197,3 @@ class Adapter(HTTPAdapter):
 def _trusting(roots: str) -> ssl.SSLContext:
     """One context per file of roots, by default those that requests and httpx bring along."""
     return ssl.create_default_context(cafile=roots or DEFAULT_CA_BUNDLE_PATH)
-
-
-def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """No credentials, not even those of a .netrc file."""
-    return request

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 
+import regex
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 
@@ -23,8 +23,11 @@ _PARSER = (
     .disable("code")
 )
 
-# Directions that could make a text read as something else; joiners and plain marks are harmless.
-_OVERRIDES = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF, 0xFFFC))
+# Control characters, halves of characters, and directions that could make a text read as something
+# else; joiners and plain marks are harmless.
+_UNSEEN = regex.compile(
+    r"[\p{Cc}\p{Cs}\u202A-\u202E\u2066-\u2069\uFEFF\uFFFC--[\n\t]]+", regex.VERSION1
+)
 _TAG = re.compile(
     r"</?(?:a|b|blockquote|br|code|div|em|font|h[1-6]|hr|i|img|li|mark|ol|p|pre|s|small|span|strike"
     r"|strong|sub|sup|table|tbody|td|th|thead|tr|u|ul)\b[^<>]*>",
@@ -37,8 +40,8 @@ _LINE_BREAK = re.compile(
 )
 _ADDRESS = re.compile(r"[\w+.-]{0,20}://\S*|\bwww\.\S*", re.IGNORECASE)
 _TIMES = re.compile(r"(?<=\d)\s*\*\s*(?=\d)")
-# Signs that Unicode files with the emoji, but that are said.
-_SAID = "°℃℉№"
+# Emoji and what joins them. Unicode files some signs with them that are said.
+_UNSAID = regex.compile(r"[\p{So}\p{Sk}\p{Me}\uFE0F\u200D--[°℃℉№]]+", regex.VERSION1)
 _UNSPOKEN = re.compile(r"[*_~`<>#|\\{}\[\]]+")
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)")
 _SENTENCE_END = (".", "!", "?", ":", ";", "…", "؟", "؛", "،", ",", "。")
@@ -46,12 +49,7 @@ _SENTENCE_END = (".", "!", "?", ":", ";", "…", "؟", "؛", "،", ",", "。")
 
 def clean(text: str) -> str:
     """Text without control characters and direction overrides; line breaks stay, as LF."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").translate(_OVERRIDES)
-    return "".join(
-        character
-        for character in lines
-        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs")
-    )
+    return _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def to_whatsapp(markdown: str) -> str:
@@ -276,16 +274,7 @@ def _is_product(emphasis: SyntaxTreeNode, inner: str) -> bool:
 def _pronounceable(text: str) -> str:
     """Text without addresses and emoji, and without signs that a voice would spell out."""
     said = _TIMES.sub(" × ", _ADDRESS.sub(" ", text))
-    return _UNSPOKEN.sub(" ", "".join(filter(_is_said, said)))
-
-
-def _is_said(character: str) -> bool:
-    if character in _SAID:
-        return True
-    return (
-        unicodedata.category(character) not in ("So", "Sk", "Me")
-        and character not in "\ufe0f\u200d"
-    )
+    return _UNSPOKEN.sub(" ", _UNSAID.sub("", said))
 
 
 def _sentence(text: str) -> str:

@@ -22,8 +22,10 @@ from speech import Voice
 from store import Answer
 
 # Characters. Speaking takes 0.25 s and 4 ms a character (design.md §6), and a note is as late as
-# its last piece. Where pieces wait in line for the plan, fewer and longer ones take less of it.
-PIECE = 70
+# its last piece: what is left at the end of an answer is cut finer. Each piece costs a request, and
+# longer ones sound better. Where pieces wait in line for the plan, fewer take less of it.
+PIECE = 140
+LAST_PIECE = 70
 PIECE_IN_LINE = 200
 LONGEST_SENTENCE = 80
 
@@ -80,9 +82,9 @@ class Narration:
     def write(self, chunk: str) -> None:
         """Have spoken what is complete now that the agent wrote ``chunk``."""
         self._written += chunk
-        begun = _BEGINNING.search(self._written, self._looked_at)
+        begun = self._begun()
         if begun and len(self._written) < self._longest:
-            self._looked_at = begun.end()
+            self._looked_at = begun
             with self._readable():
                 # Where the text ends for now is no full stop.
                 words = to_speech(self._written).removesuffix(".")
@@ -115,6 +117,11 @@ class Narration:
             self._pieces = []
         return self._note
 
+    def _begun(self) -> int:
+        """Where a sentence begins, a piece behind the last that was looked at; 0 if none does."""
+        begun = _BEGINNING.search(self._written, self._looked_at + PIECE)
+        return begun.end() if begun else 0
+
     @contextmanager
     def _readable(self) -> Iterator[None]:
         try:
@@ -129,7 +136,8 @@ class Narration:
         return f"{kept}\n{self._phrases.say('rest_in_text', self._language)}"
 
     def _speak(self, sentences: list[str], *, whole: bool) -> None:
-        groups = self._grouped(sentences[self._agreed(sentences) :])
+        rest = sentences[self._agreed(sentences) :]
+        groups = self._grouped(rest, LAST_PIECE if whole else PIECE)
         # The last sentence may go on, and with it the last group.
         last = len(groups) if whole else len(groups) - 1
         for index, group in enumerate(groups[:last]):
@@ -148,8 +156,8 @@ class Narration:
             agreed = end
         return agreed
 
-    def _grouped(self, sentences: list[str]) -> list[list[str]]:
-        groups = group_sentences(sentences, PIECE)
+    def _grouped(self, sentences: list[str], size: int) -> list[list[str]]:
+        groups = group_sentences(sentences, size)
         if len(groups) <= self._speech.room:
             return groups
         return group_sentences(sentences, PIECE_IN_LINE)

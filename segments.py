@@ -75,7 +75,7 @@ def first_sentences(text: str, limit: int) -> str:
 
 def _length(text: str) -> int:
     """UTF-16 units, the most any of the services counts."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _fitting(text: str, limit: int) -> int:

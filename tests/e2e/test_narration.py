@@ -19,7 +19,8 @@ ANSWER = (
 )
 DRAFT = (
     "Your parcel was lost somewhere on its way to you, and nobody knows where it is. You will get "
-    "neither another one nor your money back. Please do not write to us about this ever again."
+    "neither another one nor your money back, neither now nor later. Please do not write to us "
+    "about this ever again. Nobody would read it."
 )
 HELPDESK = f"""
 yes = []
