@@ -18,10 +18,10 @@ from logs import bound_to, configure_logging
 from operators import add_operators
 from parts import WebParts, build_web
 from quotas import DAY
+from sendings import MP3, OGG
 from settings import Settings, load_settings
 from signature import SIGNATURE, Signature
 from status import Status, read_status
-from store import MP3, OGG
 
 log = structlog.get_logger(__name__)
 
@@ -171,7 +171,7 @@ def _add_voice_notes(app: Flask, parts: WebParts) -> None:
     @app.get("/media/<token>.<any(ogg, mp3):extension>")
     def voice_note(token: str, extension: str) -> Response:
         media_type = MP3 if extension == "mp3" else OGG
-        note = parts.base.store.note(token, media_type)
+        note = parts.base.sendings.note(token, media_type)
         if note is None:
             abort(404)
         response = Response(note, content_type=media_type)

@@ -301,8 +301,8 @@ class Conversation:
         self._metrics.count("voice_notes_sent")
         self._metrics.time("voice_reply_time", time.monotonic() - started)
 
-    def _note(self, reply: Reply) -> str:
-        """The token of the voice note, which Twilio can fetch from now on."""
+    def _note(self, reply: Reply) -> bytes:
+        """The voice note, in Ogg/Opus."""
         answer = reply.answer
         with Deadline(self._settings.TURN_DEADLINE).bound():
             narration = reply.narration
@@ -311,7 +311,7 @@ class Conversation:
                 narration.finish(answer.aloud)
             note = narration.note()
         self._log_stage("tts_time", "TTS", time.monotonic() - narration.finished_at)
-        return self._store.keep_note(note)
+        return note
 
     def _send_line(self, turn: Turn, part: str, key: str) -> bool:
         """Send one of our own sentences beside the answer; whether Twilio took it."""

@@ -10,7 +10,8 @@ from errors import SendUncertain
 from markup import to_whatsapp
 from metrics import Metrics
 from segments import split_message
-from store import TEXT, VOICE, Sending, Store, Turn
+from sendings import TEXT, VOICE, Sending, Sendings
+from store import Turn
 from whatsapp import WhatsApp
 
 log = structlog.get_logger(__name__)
@@ -25,9 +26,9 @@ def text_parts(markdown: str) -> dict[str, str]:
 class Delivery:
     """Writes down what it sends before and after, so that a restart repeats nothing known sent."""
 
-    def __init__(self, *, whatsapp: WhatsApp, store: Store, metrics: Metrics) -> None:
+    def __init__(self, *, whatsapp: WhatsApp, sendings: Sendings, metrics: Metrics) -> None:
         self._whatsapp = whatsapp
-        self._store = store
+        self._sendings = sendings
         self._metrics = metrics
 
     def send_text(self, turn: Turn, markdown: str) -> None:
@@ -40,31 +41,31 @@ class Delivery:
         """Send a line beside the answer, noted as ``part``. Raises ``SendError``."""
         self._send_text(turn, part, text)
 
-    def send_voice(self, turn: Turn, token: str) -> None:
-        """Send the voice note that the store keeps as ``token``. Raises ``SendError``."""
-        begun = self._store.begin_sending(turn, VOICE, note=token)
+    def send_voice(self, turn: Turn, audio: bytes) -> None:
+        """Send a voice note, which Twilio can fetch from now on. Raises ``SendError``."""
+        begun = self._sendings.begin(turn, VOICE, audio=audio)
         sid = self._whatsapp.send_voice(
-            turn.message.sender, f"{token}.ogg", callback=begun.callback
+            turn.message.sender, f"{begun.note}.ogg", callback=begun.callback
         )
-        self._store.finish_sending(turn, VOICE, sid)
+        self._sendings.finish(turn, VOICE, sid)
 
     def voice_sent(self, turn: Turn) -> bool:
         """Whether the turn's voice note went out before the process was stopped."""
-        begun = self._store.sending(turn, VOICE)
+        begun = self._sendings.known(turn, VOICE)
         if begun is None or begun.sid:
             return begun is not None
         sid = self._unclaimed(self._whatsapp.find_voice(turn.message.sender, since=begun.begun_at))
         if sid:
-            self._store.finish_sending(turn, VOICE, sid)
+            self._sendings.finish(turn, VOICE, sid)
         return sid is not None
 
     def _send_text(self, turn: Turn, part: str, text: str) -> bool:
         """``False`` where it is known that a former attempt sent it."""
-        begun = self._store.begin_sending(turn, part)
+        begun = self._sendings.begin(turn, part)
         if begun.sid:
             return False
         sid = self._sid(turn, part, text, begun)
-        self._store.finish_sending(turn, part, sid)
+        self._sendings.finish(turn, part, sid)
         return True
 
     def _sid(self, turn: Turn, part: str, text: str, begun: Sending) -> str:
@@ -82,7 +83,7 @@ class Delivery:
 
     def _called_back(self, turn: Turn, part: str) -> str | None:
         """The SID that a status callback named meanwhile: the message was taken."""
-        begun = self._store.sending(turn, part)
+        begun = self._sendings.known(turn, part)
         return begun.sid if begun else None
 
     def _listed(self, sender: str, text: str, *, since: float) -> str | None:
@@ -90,4 +91,4 @@ class Delivery:
 
     def _unclaimed(self, found: str | None) -> str | None:
         """The newest that Twilio lists, unless it is on record as something sent before."""
-        return None if found is None or self._store.sent(found) else found
+        return None if found is None or self._sendings.knows(found) else found

@@ -13,6 +13,7 @@ from agent_sessions import AgentSessions
 from health import Health
 from leases import Leases
 from processes import Processes
+from sendings import Sendings
 from store import Store
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ class Housekeeper:
         self,
         *,
         store: Store,
+        sendings: Sendings,
         leases: Leases,
         processes: Processes,
         caches: Sequence[Purgeable],
@@ -47,6 +49,7 @@ class Housekeeper:
         session_idle: float,
     ) -> None:
         self._store = store
+        self._sendings = sendings
         self._leases = leases
         self._processes = processes
         self._caches = caches
@@ -72,6 +75,7 @@ class Housekeeper:
         self._warn()
         old = time.time() - self._retention
         self._leases.purge()
+        self._sendings.purge()
         self._processes.purge(before=old)
         for cache in self._caches:
             cache.purge(before=old)

@@ -41,6 +41,7 @@ from recording import Recorder
 from redelivery import Redelivery
 from refusals import Refusals
 from runner import Runner
+from sendings import Sendings
 from settings import Settings
 from shared_inbox import SharedInbox
 from shared_metrics import SharedMetrics
@@ -81,6 +82,7 @@ class Base:
     settings: Settings
     metrics: Metrics
     store: Store
+    sendings: Sendings
     quotas: Quotas
     leases: Leases
     processes: Processes
@@ -223,10 +225,10 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     quotas = Quotas(engine=engine, quotas=quotas_of(settings))
     store = Store(
         engine=engine,
-        note_lifetime=settings.MEDIA_LIFETIME,
         notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
         room=quotas.room(),
     )
+    sendings = Sendings(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
     leases, processes = Leases(engine=engine), Processes(engine=engine)
     # As many as there are threads that may ask, start and end.
     http = requests_session(settings, width=settings.TURN_THREADS * 3)
@@ -268,6 +270,7 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         settings=settings,
         metrics=metrics,
         store=store,
+        sendings=sendings,
         quotas=quotas,
         leases=leases,
         processes=processes,
@@ -291,6 +294,7 @@ def _base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         health=health,
         housekeeper=Housekeeper(
             store=store,
+            sendings=sendings,
             leases=leases,
             processes=processes,
             caches=(pieces, answers),
@@ -370,7 +374,7 @@ class _Talk:
         self.prewarmer = Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE)
         conversation = Conversation(
             whatsapp=whatsapp,
-            delivery=Delivery(whatsapp=whatsapp, store=store, metrics=metrics),
+            delivery=Delivery(whatsapp=whatsapp, sendings=base.sendings, metrics=metrics),
             sessions=base.sessions,
             answer_cache=base.answer_cache,
             prewarmer=self.prewarmer,
@@ -400,7 +404,7 @@ class _Talk:
         self.receipts = _receipts(base)
         self.redelivery = Redelivery(
             receipts=self.receipts,
-            store=store,
+            sendings=base.sendings,
             whatsapp=whatsapp,
             ffmpeg=ffmpeg,
             metrics=metrics,

@@ -16,8 +16,9 @@ from sqlalchemy import ColumnElement, Engine, Row, bindparam, insert, select, up
 from logs import bound_to
 from metrics import Metrics
 from schema import sendings, turns
+from sendings import TEXT, VOICE, new_callback
 from status import State, Status
-from store import STALE_SECONDS, TEXT, VOICE, StoreError, Turn, new_callback, turn_of
+from store import STALE_SECONDS, StoreError, Turn, turn_of
 from undelivered import RATE_LIMITED, UNPLAYABLE, advice
 
 log = structlog.get_logger(__name__)

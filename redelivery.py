@@ -12,7 +12,8 @@ from errors import BridgeError
 from logs import bound_to
 from metrics import Metrics
 from receipts import Lost, Receipts
-from store import MP3, VOICE, Store, StoreError
+from sendings import MP3, VOICE, Sendings
+from store import StoreError
 from undelivered import UNPLAYABLE
 from whatsapp import WhatsApp
 
@@ -34,14 +35,14 @@ class Redelivery:
         self,
         *,
         receipts: Receipts,
-        store: Store,
+        sendings: Sendings,
         whatsapp: WhatsApp,
         ffmpeg: Ffmpeg,
         metrics: Metrics,
         log_key: str,
     ) -> None:
         self._receipts = receipts
-        self._store = store
+        self._sendings = sendings
         self._whatsapp = whatsapp
         self._ffmpeg = ffmpeg
         self._metrics = metrics
@@ -83,17 +84,17 @@ class Redelivery:
         if sid is None:
             log.info("Not sent again: it is gone", part=lost.part)
             return
-        self._store.finish_sending(lost.turn, lost.again, sid)
+        self._sendings.finish(lost.turn, lost.again, sid)
         self._metrics.count("voice_notes_resent" if lost.part == VOICE else "texts_resent")
         log.info("Sent again", part=lost.part)
 
     def _voice(self, lost: Lost) -> str | None:
-        note = self._store.note(lost.note) if lost.note else None
+        note = self._sendings.note(lost.note) if lost.note else None
         if note is None:
             return None
         file = f"{lost.note}.ogg"
         if lost.code in UNPLAYABLE:
-            file = f"{self._store.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
+            file = f"{self._sendings.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
         return self._whatsapp.send_voice(lost.turn.message.sender, file, callback=lost.callback)
 
     def _text(self, lost: Lost) -> str | None:

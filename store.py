@@ -1,24 +1,27 @@
-"""What must outlive a thread and the process: turns, agent sessions, preferences, voice notes."""
+"""What must outlive a thread and the process: turns, agent sessions, preferences."""
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Insert,
     Row,
+    Select,
     Table,
+    Update,
     bindparam,
     case,
     delete,
     func,
-    insert,
     select,
     true,
     update,
@@ -28,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import upsert_of
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
-from schema import agent_sessions, preferences, sendings, turns, voice_notes
+from schema import agent_sessions, preferences, turns
 
 # What every method may raise.
 StoreError = SQLAlchemyError
@@ -51,14 +54,27 @@ ADMITTED = (
     "attempts",
 )
 
+# Statements that every turn needs are made once: making one takes as long as carrying it out.
+_OURS = (
+    turns.c.id == bindparam("turn"),
+    turns.c.claim.is_not_distinct_from(bindparam("whose", type_=turns.c.claim.type)),
+)
+_FORGIVEN = (
+    update(turns)
+    .where(*_OURS)
+    .values(state=WAITING, attempts=case((turns.c.attempts > 0, turns.c.attempts - 1), else_=0))
+)
+_ANSWERED = update(turns).where(*_OURS).values(answer=bindparam("answered"))
+_ENDED = update(turns).where(*_OURS).values(state=bindparam("ended"))
+_BEGUN = (
+    update(turns)
+    .where(turns.c.id == bindparam("turn"), turns.c.state.in_(UNFINISHED))
+    .values(state=RUNNING, attempts=turns.c.attempts + 1, claim=bindparam("whose"))
+    .returning(turns.c.attempts)
+)
+
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
-
-# What a turn sends: a voice note, and texts by their number.
-VOICE, TEXT = "voice", "text"
-
-# The formats of voice notes.
-OGG, MP3 = "audio/ogg", "audio/mpeg"
 
 
 @dataclass(frozen=True)
@@ -86,20 +102,6 @@ class Turn:
     attempts: int = 0
     answer: Answer | None = None
     claim: str | None = None
-
-
-@dataclass(frozen=True)
-class Sending:
-    """One message to a sender that was begun; ``sid`` is ``None`` where nobody knows its end.
-
-    ``callback`` is the name by which Twilio tells what becomes of it. ``is_new`` where no former
-    attempt began it.
-    """
-
-    begun_at: float
-    sid: str | None
-    callback: str
-    is_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,14 +146,13 @@ class Store:
         self,
         *,
         engine: Engine,
-        note_lifetime: float,
         notes_asked: bool = False,
         room: ColumnElement[bool] = ALWAYS,
     ) -> None:
         self._engine = engine
-        self._note_lifetime = note_lifetime
         self._notes_asked = notes_asked
         self._upsert = upsert_of(engine)
+        self._putting = functools.cache(self._made_to_put)
         new = select(*(bindparam(f"new_{name}", type_=turns.c[name].type) for name in ADMITTED))
         self._admission = (
             self._upsert(turns)
@@ -195,29 +196,22 @@ class Store:
     def begin(self, turn: Turn) -> Turn:
         """Note that the turn starts, once more perhaps; from now on it is ours alone."""
         claim = secrets.token_hex(16)
-        statement = (
-            update(turns)
-            .where(turns.c.id == turn.id, turns.c.state.in_(UNFINISHED))
-            .values(state=RUNNING, attempts=turns.c.attempts + 1, claim=claim)
-            .returning(turns.c.attempts)
-        )
         with self._engine.begin() as connection:
-            attempts = connection.execute(statement).scalar()
+            attempts = connection.execute(_BEGUN, {"turn": turn.id, "whose": claim}).scalar()
         if attempts is None:
             raise TurnSuperseded
         return replace(turn, attempts=attempts, claim=claim)
 
     def forgive(self, turn: Turn) -> None:
         """Take back the last start of a turn that is left, but did not kill the process."""
-        fewer = case((turns.c.attempts > 0, turns.c.attempts - 1), else_=0)
-        self._change(turn, state=WAITING, attempts=fewer)
+        self._change(turn, _FORGIVEN)
 
     def save_answer(self, turn: Turn, answer: Answer) -> None:
         """Keep the answer, so that a restart sends it instead of asking again."""
-        self._change(turn, answer=asdict(answer))
+        self._change(turn, _ANSWERED, answered=asdict(answer))
 
     def finish(self, turn: Turn, state: str = DONE) -> None:
-        self._change(turn, state=state)
+        self._change(turn, _ENDED, ended=state)
 
     def unfinished(self) -> list[Turn]:
         """Turns that a former process accepted and did not finish, in order of arrival."""
@@ -266,35 +260,6 @@ class Store:
         with self._engine.connect() as connection:
             row = connection.execute(wanted).one()
         return Backlog(row.waiting, row.running, row.oldest)
-
-    def begin_sending(self, turn: Turn, part: str, *, note: str | None = None) -> Sending:
-        """Note that ``part`` is about to be sent, ``note`` being the token of a voice note."""
-        new = Sending(time.time(), None, new_callback(), is_new=True)
-        with self._engine.begin() as connection:
-            if connection.execute(select(turns.c.id).where(*_ours(turn))).first() is None:
-                raise TurnSuperseded
-            known = _sending(connection, turn, part)
-            if known is None:
-                row = {"begun_at": new.begun_at, "callback": new.callback, "note": note}
-                connection.execute(insert(sendings).values(turn_id=turn.id, part=part, **row))
-            elif note:
-                connection.execute(update(sendings).where(*_of(turn, part)).values(note=note))
-        return known or new
-
-    def sending(self, turn: Turn, part: str) -> Sending | None:
-        """What was noted of ``part``; ``None`` where it was not begun."""
-        with self._engine.connect() as connection:
-            return _sending(connection, turn, part)
-
-    def finish_sending(self, turn: Turn, part: str, sid: str) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(update(sendings).where(*_of(turn, part)).values(sid=sid))
-
-    def sent(self, sid: str) -> bool:
-        """Whether this is on record as the SID of something sent."""
-        wanted = select(sendings.c.turn_id).where(sendings.c.sid == sid)
-        with self._engine.connect() as connection:
-            return connection.execute(wanted).first() is not None
 
     def session(self, sender: str) -> AgentSession | None:
         row = self._find(agent_sessions, sender)
@@ -369,63 +334,43 @@ class Store:
     def remember_language(self, sender: str, language: str) -> None:
         self._put(preferences, sender, language=language, used_at=time.time())
 
-    def keep_note(self, audio: bytes, media_type: str = OGG) -> str:
-        """Keep a voice note for ``note_lifetime`` seconds; returns its unguessable token."""
-        token = secrets.token_hex(16)
-        row = {
-            "token": token,
-            "audio": audio,
-            "media_type": media_type,
-            "expires_at": time.time() + self._note_lifetime,
-        }
-        with self._engine.begin() as connection:
-            connection.execute(insert(voice_notes).values(row))
-        return token
-
-    def note(self, token: str, media_type: str = OGG) -> bytes | None:
-        wanted = select(voice_notes.c.audio).where(
-            voice_notes.c.token == token,
-            voice_notes.c.media_type == media_type,
-            voice_notes.c.expires_at > time.time(),
-        )
-        with self._engine.connect() as connection:
-            audio: bytes | None = connection.execute(wanted).scalar()
-        return audio
-
     def purge(self, *, before: float) -> int:
         """Delete finished turns received before that time, and preferences unused since.
 
-        Voice notes go when they expire. Returns how many turns went.
+        Returns how many turns went.
         """
         finished = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before)
         with self._engine.begin() as connection:
-            connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
             connection.execute(delete(preferences).where(preferences.c.used_at < before))
             return connection.execute(delete(turns).where(finished)).rowcount
 
-    def _change(self, turn: Turn, **values: object) -> None:
+    def _change(self, turn: Turn, change: Update, **values: object) -> None:
+        ours = {"turn": turn.id, "whose": turn.claim}
         with self._engine.begin() as connection:
-            changed = connection.execute(update(turns).where(*_ours(turn)).values(values)).rowcount
+            changed = connection.execute(change, values | ours).rowcount
         if not changed:
             raise TurnSuperseded
 
     def _find(self, table: Table, sender: str) -> Row[Any] | None:
         with self._engine.connect() as connection:
-            return connection.execute(select(table).where(table.c.sender == sender)).first()
+            return connection.execute(_of_sender(table), {"who": sender}).first()
 
     def _put(self, table: Table, sender: str, **values: object) -> None:
-        statement = (
-            self._upsert(table)
-            .values(sender=sender, **values)
-            .on_conflict_do_update(index_elements=["sender"], set_=values)
-        )
         with self._engine.begin() as connection:
-            connection.execute(statement)
+            connection.execute(self._putting(table, *values), {"sender": sender, **values})
+
+    def _made_to_put(self, table: Table, *names: str) -> Insert:
+        """What writes these columns of a sender's row, which may have to be made."""
+        statement = self._upsert(table)
+        written = {name: statement.excluded[name] for name in names}
+        return cast(
+            Insert, statement.on_conflict_do_update(index_elements=["sender"], set_=written)
+        )
 
 
-def new_callback() -> str:
-    """A name for a sending that no other has; one of a database that is gone must not fit it."""
-    return secrets.token_hex(16)
+@functools.cache
+def _of_sender(table: Table) -> Select[Any]:
+    return select(table).where(table.c.sender == bindparam("who"))
 
 
 def turn_of(row: Row[Any]) -> Turn:
@@ -440,17 +385,3 @@ def turn_of(row: Row[Any]) -> Turn:
     )
     answer = Answer(**row.answer) if row.answer else None
     return Turn(row.id, message, row.attempts, answer, row.claim)
-
-
-def _ours(turn: Turn) -> tuple[ColumnElement[bool], ...]:
-    """Which row is the turn's, so long as nobody else has begun it."""
-    return turns.c.id == turn.id, turns.c.claim == turn.claim
-
-
-def _of(turn: Turn, part: str) -> tuple[ColumnElement[bool], ...]:
-    return sendings.c.turn_id == turn.id, sendings.c.part == part
-
-
-def _sending(connection: Connection, turn: Turn, part: str) -> Sending | None:
-    row = connection.execute(select(sendings).where(*_of(turn, part))).first()
-    return Sending(row.begun_at, row.sid, row.callback or "") if row else None

@@ -45,7 +45,7 @@ class History:
         self._server = server
         self.url = server.database("history")
         self._engine = open_postgres(self.url, connections=4)
-        self.store = Store(engine=self._engine, note_lifetime=60)
+        self.store = Store(engine=self._engine)
         self._inbox = SharedInbox(
             store=self.store, queue=TurnQueue(engine=self._engine), limit=1000
         )

@@ -21,6 +21,7 @@ from metrics import Metrics
 from narration import Reply
 from phrases import Phrases
 from runner import Runner
+from sendings import Sendings
 from standard_replies import StandardReplies
 from store import Answer, Store, Turn
 from turn_queue import TurnQueue, TurnWorker
@@ -94,9 +95,10 @@ def live(url: str) -> None:
     """Run turns until SIGTERM, or for as long as it is let."""
     _hurry()
     engine = open_postgres(url, connections=4)
-    store = Store(engine=engine, note_lifetime=60)
+    store = Store(engine=engine)
+    sendings = Sendings(engine=engine, note_lifetime=60)
     outbox = cast(WhatsApp, Outbox(url))
-    delivery = Delivery(whatsapp=outbox, store=store, metrics=Metrics())
+    delivery = Delivery(whatsapp=outbox, sendings=sendings, metrics=Metrics())
     replies = StandardReplies(phrases=Phrases(), store=store)
     worker = TurnWorker(
         url=url,

@@ -9,14 +9,27 @@ from sqlalchemy import Engine
 
 import kept_answers
 import leases
+import sendings
 import speech_cache
 import spoken_pieces
 import store
+import whatsapp as whatsapp_module
 from database import open_postgres, open_sqlite
+from metrics import Metrics
+from sandbox import CREDENTIALS
+from sandbox.faults import Faults
+from sandbox.ledger import Ledger
+from sandbox.pace import INSTANT
 from sandbox.postgres import Postgres
+from sandbox.twilio.standin import TwilioStandIn
 from schema import metadata
+from settings import load_settings
+from whatsapp import WhatsApp
 
 START = 1_700_000_000.0
+# Nobody is there; Twilio finds that out only after it took a message.
+PUBLIC_URL = "http://127.0.0.1:9"
+USER = "whatsapp:+14155550100"
 
 
 class Clock:
@@ -33,7 +46,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What all that keeps something takes for the time."""
     clock = Clock()
-    for module in (store, leases, kept_answers, spoken_pieces, speech_cache):
+    for module in (store, sendings, leases, kept_answers, spoken_pieces, speech_cache):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
     return clock
 
@@ -55,3 +68,43 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     return engine
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """What Twilio suffers from."""
+    return Faults()
+
+
+@pytest.fixture
+def twilio(faults: Faults) -> Iterator[TwilioStandIn]:
+    """Just Twilio, to whose number ``USER`` has written."""
+    standin = TwilioStandIn(
+        ledger=Ledger(),
+        faults=faults,
+        pace=INSTANT,
+        account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
+        auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
+    )
+    standin.start()
+    standin.open_window(USER)
+    yield standin
+    standin.stop()
+
+
+@pytest.fixture
+def whatsapp(twilio: TwilioStandIn, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> WhatsApp:
+    monkeypatch.setattr(whatsapp_module, "LISTING_DELAY", 0.0)
+    addresses = {
+        "TWILIO_API_URL": twilio.url,
+        "SALESFORCE_INSTANCE_URL": twilio.url,
+        "PUBLIC_URL": PUBLIC_URL,
+    }
+    for name, value in (CREDENTIALS | addresses).items():
+        monkeypatch.setenv(name, value)
+    return WhatsApp(settings=load_settings(), metrics=metrics, width=4, typing_width=1)

@@ -53,7 +53,7 @@ def engine(tmp_path: Path) -> Engine:
 
 @pytest.fixture
 def store(engine: Engine) -> Store:
-    return Store(engine=engine, note_lifetime=60)
+    return Store(engine=engine)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ class World:
     """Senders, an agent that numbers its replies, and the cache between them."""
 
     def __init__(self, engine: Engine) -> None:
-        self.store = Store(engine=engine, note_lifetime=60, notes_asked=True)
+        self.store = Store(engine=engine, notes_asked=True)
         self.answers = KeptAnswers(engine=engine, lifetime=HOUR)
         self.metrics = Metrics()
         self.asked: list[str] = []
@@ -241,7 +241,7 @@ def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
     world: World, engine: Engine
 ) -> None:
     """The cache was switched on meanwhile; or an old process asked in a new one's session."""
-    careless = Store(engine=engine, note_lifetime=60)
+    careless = Store(engine=engine)
     careless.save_session("eve", AgentSession("eve", START))
     assert (world.store.asked("eve"), world.store.asked("ana")) == (PERSONAL, NOTHING)
     world.store.use_session("ana", AgentSession("ana", START))

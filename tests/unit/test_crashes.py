@@ -106,7 +106,7 @@ class Counting(Store):
     """Tells the world of starts, and of those that are taken back."""
 
     def __init__(self, world: World, engine: Engine) -> None:
-        super().__init__(engine=engine, note_lifetime=1)
+        super().__init__(engine=engine)
         self._world = world
         self.begun: set[str] = set()
 

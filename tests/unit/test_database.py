@@ -238,7 +238,7 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:
     """The log holds it, with the statement but without its values."""
-    store = Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
+    store = Store(engine=open_sqlite(str(tmp_path)))
     with store._engine.begin() as connection:
         connection.execute(text("DROP TABLE turns"))
     with pytest.raises(StoreError) as raised:

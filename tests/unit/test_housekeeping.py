@@ -20,6 +20,7 @@ from inbound import Inbound, Kind
 from kept_answers import KeptAnswers
 from leases import Leases
 from processes import Processes
+from sendings import Sendings
 from spoken_pieces import Piece, SpokenPieces
 from store import AgentSession, Store
 
@@ -43,7 +44,12 @@ class Sessions(AgentSessions):
 
 @pytest.fixture
 def store(engine: Engine) -> Store:
-    return Store(engine=engine, note_lifetime=-1)
+    return Store(engine=engine)
+
+
+@pytest.fixture
+def sendings(engine: Engine) -> Sendings:
+    return Sendings(engine=engine, note_lifetime=-1)
 
 
 @pytest.fixture
@@ -71,6 +77,7 @@ def workers() -> list[str]:
 def housekeeper(
     engine: Engine,
     store: Store,
+    sendings: Sendings,
     leases: Leases,
     caches: tuple[SpokenPieces, KeptAnswers],
     sessions: Sessions,
@@ -79,6 +86,7 @@ def housekeeper(
     health = Health(backlog=store.backlog, workers=lambda: len(workers), down=list)
     return Housekeeper(
         store=store,
+        sendings=sendings,
         leases=leases,
         processes=Processes(engine=engine),
         caches=caches,

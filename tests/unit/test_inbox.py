@@ -110,7 +110,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
+    return Store(engine=open_sqlite(str(tmp_path)))
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def temporary_store() -> Iterator[Store]:
     """For tests with many examples, which share their fixtures."""
     with TemporaryDirectory() as folder:
         engine = open_sqlite(folder)
-        yield Store(engine=engine, note_lifetime=1)
+        yield Store(engine=engine)
         engine.dispose()
 
 
@@ -299,7 +299,7 @@ def test_a_full_disk_refuses_the_message_and_nothing_else(
 ) -> None:
     """Its sender is asked to come back; the message may come again."""
     engine = open_sqlite(str(tmp_path))
-    store = Store(engine=engine, note_lifetime=1)
+    store = Store(engine=engine)
     inbox = inbox_on(store, turns, pool, limit=1)
     allow(engine, pages=1)
     for sid in ("SM1", "SM2"):

@@ -19,7 +19,7 @@ class Door:
 
     def __init__(self, engine: Engine, *quotas: Quota) -> None:
         self.quotas = Quotas(engine=engine, quotas=quotas)
-        self._store = Store(engine=engine, note_lifetime=1, room=self.quotas.room())
+        self._store = Store(engine=engine, room=self.quotas.room())
 
     def comes(self, sid: str, seconds: float, sender: str = "ana") -> bool:
         """Whether a message that comes so many seconds after the start is taken."""

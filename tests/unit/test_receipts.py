@@ -17,21 +17,16 @@ import receipts as receipts_module
 from inbound import Inbound, Kind
 from metrics import Metrics
 from receipts import LIMIT_SECONDS, Lost, Receipts
+from sendings import VOICE, Sending, Sendings
 from status import State, Status
-from store import STALE_SECONDS, VOICE, Sending, Store, Turn
+from store import STALE_SECONDS, Store, Turn
 from tests.sandbox.waiting import wait_until
-from tests.unit.conftest import START, Clock
+from tests.unit.conftest import START, USER, Clock
 
 # Were each to wait for its next attempt, this would take longer than the test does.
 LATE_LIMIT = 50
 
-USER = "whatsapp:+14155550100"
 Tell = Callable[..., None]
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
 
 
 @pytest.fixture
@@ -45,7 +40,12 @@ def receipts(
 
 @pytest.fixture
 def store(engine: Engine, clock: Clock) -> Store:
-    return Store(engine=engine, note_lifetime=3600)
+    return Store(engine=engine)
+
+
+@pytest.fixture
+def sendings(engine: Engine, clock: Clock) -> Sendings:
+    return Sendings(engine=engine, note_lifetime=3600)
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ def counted(metrics: Metrics) -> dict[str, int]:
 
 
 def test_a_callback_that_comes_before_our_answer_counts(
-    store: Store, turn: Turn, tell: Tell, metrics: Metrics
+    sendings: Sendings, turn: Turn, tell: Tell, metrics: Metrics
 ) -> None:
     """It also says which message it was, in case the answer never comes."""
-    begun = store.begin_sending(turn, "text 1")
+    begun = sendings.begin(turn, "text 1")
     tell(begun, State.DELIVERED)
-    known = store.sending(turn, "text 1")
+    known = sendings.known(turn, "text 1")
     assert known
     assert known.sid == "SM-out"
     tell(begun, State.SENT, State.DELIVERED, State.READ, State.READ)
@@ -86,10 +86,10 @@ def test_a_callback_that_comes_before_our_answer_counts(
 
 
 def test_callbacks_at_the_same_moment_count_once(
-    receipts: Receipts, store: Store, turn: Turn, metrics: Metrics
+    receipts: Receipts, sendings: Sendings, turn: Turn, metrics: Metrics
 ) -> None:
     for number in range(20):
-        begun = store.begin_sending(turn, f"text {number}")
+        begun = sendings.begin(turn, f"text {number}")
         status = Status(begun.callback, "SM-out", State.READ, None)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(receipts.take, [status] * 4))
@@ -97,9 +97,9 @@ def test_callbacks_at_the_same_moment_count_once(
 
 
 def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
-    store: Store, turn: Turn, tell: Tell, metrics: Metrics
+    sendings: Sendings, turn: Turn, tell: Tell, metrics: Metrics
 ) -> None:
-    begun = store.begin_sending(turn, "text 1")
+    begun = sendings.begin(turn, "text 1")
     with capture_logs(processors=[merge_contextvars]) as lines:
         tell(begun, *[State.UNDELIVERED] * 3, State.FAILED, code=63016)
     assert counted(metrics) == {"undelivered": 1}
@@ -111,10 +111,10 @@ def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
 
 
 def test_a_status_of_nobody_knows_what_changes_nothing(
-    receipts: Receipts, store: Store, turn: Turn, metrics: Metrics
+    receipts: Receipts, sendings: Sendings, turn: Turn, metrics: Metrics
 ) -> None:
     """A message of another app, or of a database that is gone."""
-    store.begin_sending(turn, "text 1")
+    sendings.begin(turn, "text 1")
     receipts.take(Status("f" * 32, "SM-out", State.FAILED, 63019))
     receipts.take(Status("", "SM-out", State.READ, None))
     assert counted(metrics) == {}
@@ -122,10 +122,14 @@ def test_a_status_of_nobody_knows_what_changes_nothing(
 
 
 def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
-    receipts: Receipts, store: Store, turn: Turn, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+    receipts: Receipts,
+    sendings: Sendings,
+    turn: Turn,
+    metrics: Metrics,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Once it is back they are written without further waiting."""
-    begun = [store.begin_sending(turn, f"text {number}") for number in range(LATE_LIMIT + 1)]
+    begun = [sendings.begin(turn, f"text {number}") for number in range(LATE_LIMIT + 1)]
     statuses = [Status(each.callback, "SM-out", State.READ, None) for each in begun]
 
     def fail(_: object) -> None:
@@ -142,17 +146,17 @@ def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
 
 @pytest.mark.parametrize("code", [63019, 63021])
 def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
-    receipts: Receipts, store: Store, turn: Turn, tell: Tell, code: int
+    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, code: int
 ) -> None:
-    begun = store.begin_sending(turn, VOICE, note="token")
+    begun = sendings.begin(turn, VOICE, audio=b"OggS")
     tell(begun, *[State.UNDELIVERED] * 2, code=code)
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda _: receipts.claim(), range(8)))
     (lost,) = filter(None, claims)
-    assert (lost.part, lost.code, lost.note) == (VOICE, code, "token")
+    assert (lost.part, lost.code, lost.note) == (VOICE, code, begun.note)
     assert lost.turn.message.sender == USER
     # What is sent in its place has callbacks of its own, and is the last attempt.
-    again = store.sending(turn, lost.again)
+    again = sendings.known(turn, lost.again)
     assert again
     assert again.callback == lost.callback != begun.callback
     tell(again, State.UNDELIVERED, code=code)
@@ -161,9 +165,9 @@ def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
 
 @pytest.mark.parametrize("part", ["text 2", VOICE])
 def test_what_met_a_limit_is_claimed_a_minute_later(
-    receipts: Receipts, store: Store, turn: Turn, tell: Tell, clock: Clock, part: str
+    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock, part: str
 ) -> None:
-    tell(store.begin_sending(turn, part), State.FAILED, code=63018)
+    tell(sendings.begin(turn, part), State.FAILED, code=63018)
     assert receipts.claim() is None
     clock.now += LIMIT_SECONDS
     lost = receipts.claim()
@@ -176,17 +180,23 @@ def test_what_met_a_limit_is_claimed_a_minute_later(
     [("text 1", 63016), ("text 1", 63019), ("notice", 63018), ("apology", 63018), (VOICE, 63024)],
 )
 def test_what_would_not_help_is_not_sent_again(
-    receipts: Receipts, store: Store, turn: Turn, tell: Tell, clock: Clock, part: str, code: int
+    receipts: Receipts,
+    sendings: Sendings,
+    turn: Turn,
+    tell: Tell,
+    clock: Clock,
+    part: str,
+    code: int,
 ) -> None:
-    tell(store.begin_sending(turn, part), State.UNDELIVERED, code=code)
+    tell(sendings.begin(turn, part), State.UNDELIVERED, code=code)
     clock.now += LIMIT_SECONDS
     assert receipts.claim() is None
 
 
 def test_nothing_of_a_turn_long_ago_is_sent_again(
-    receipts: Receipts, store: Store, turn: Turn, tell: Tell, clock: Clock
+    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock
 ) -> None:
-    begun = store.begin_sending(turn, VOICE, note="token")
+    begun = sendings.begin(turn, VOICE, audio=b"OggS")
     clock.now += STALE_SECONDS
     tell(begun, State.UNDELIVERED, code=63019)
     assert receipts.claim() is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,64 +19,21 @@ from inbound import Inbound, Kind
 from metrics import Metrics
 from receipts import LIMIT_SECONDS, Receipts
 from redelivery import Redelivery
-from sandbox import CREDENTIALS
 from sandbox.faults import Fault, Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import INSTANT
 from sandbox.speech.codec import Codec
 from sandbox.speech.hum import hum
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
 from segments import MESSAGE_LIMIT
-from settings import load_settings
+from sendings import MP3, VOICE, Sendings
 from status import State, Status
-from store import MP3, VOICE, Answer, Store, Turn
-from tests.unit.conftest import START, Clock
+from store import Answer, Store, Turn
+from tests.unit.conftest import PUBLIC_URL, START, USER, Clock
 from whatsapp import WhatsApp
 
-# Nobody is there: no callback comes but those of the tests.
-PUBLIC_URL = "http://127.0.0.1:9"
-USER = "whatsapp:+14155550100"
 LONG = f"{'a' * MESSAGE_LIMIT}\n\n**b**"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 NOTE_LIFETIME = 300.0
-
-
-@pytest.fixture
-def faults() -> Faults:
-    return Faults()
-
-
-@pytest.fixture
-def twilio(faults: Faults) -> Iterator[TwilioStandIn]:
-    standin = TwilioStandIn(
-        ledger=Ledger(),
-        faults=faults,
-        pace=INSTANT,
-        account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
-        auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
-    )
-    standin.start()
-    standin.open_window(USER)
-    yield standin
-    standin.stop()
-
-
-@pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
-def whatsapp(twilio: TwilioStandIn, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> WhatsApp:
-    addresses = {
-        "TWILIO_API_URL": twilio.url,
-        "SALESFORCE_INSTANCE_URL": twilio.url,
-        "PUBLIC_URL": PUBLIC_URL,
-    }
-    for name, value in (CREDENTIALS | addresses).items():
-        monkeypatch.setenv(name, value)
-    return WhatsApp(settings=load_settings(), metrics=metrics, width=1, typing_width=1)
 
 
 @pytest.fixture
@@ -87,7 +43,12 @@ def database(tmp_path: Path) -> Engine:
 
 @pytest.fixture
 def store(database: Engine, clock: Clock) -> Store:
-    return Store(engine=database, note_lifetime=NOTE_LIFETIME)
+    return Store(engine=database)
+
+
+@pytest.fixture
+def sendings(database: Engine, clock: Clock) -> Sendings:
+    return Sendings(engine=database, note_lifetime=NOTE_LIFETIME)
 
 
 @pytest.fixture
@@ -100,11 +61,11 @@ def receipts(
 
 @pytest.fixture
 def redelivery(
-    receipts: Receipts, store: Store, whatsapp: WhatsApp, metrics: Metrics
+    receipts: Receipts, sendings: Sendings, whatsapp: WhatsApp, metrics: Metrics
 ) -> Redelivery:
     return Redelivery(
         receipts=receipts,
-        store=store,
+        sendings=sendings,
         whatsapp=whatsapp,
         ffmpeg=Ffmpeg(path=FFMPEG, longest_seconds=60),
         metrics=metrics,
@@ -120,18 +81,20 @@ def turn(store: Store) -> Turn:
 
 
 @pytest.fixture
-def sent(store: Store, whatsapp: WhatsApp, metrics: Metrics, turn: Turn) -> list[str]:
+def sent(
+    store: Store, sendings: Sendings, whatsapp: WhatsApp, metrics: Metrics, turn: Turn
+) -> list[str]:
     """An answer in two texts and a voice note; what the three are noted as."""
-    delivery = Delivery(whatsapp=whatsapp, store=store, metrics=metrics)
+    delivery = Delivery(whatsapp=whatsapp, sendings=sendings, metrics=metrics)
     store.save_answer(turn, Answer(LONG, "en"))
     delivery.send_text(turn, LONG)
-    delivery.send_voice(turn, store.keep_note(Codec(ffmpeg=FFMPEG).note(hum(440, 1.0))))
+    delivery.send_voice(turn, Codec(ffmpeg=FFMPEG).note(hum(440, 1.0)))
     store.finish(turn)
     return ["text 1", "text 2", VOICE]
 
 
-def fail(receipts: Receipts, store: Store, turn: Turn, part: str, code: int) -> None:
-    begun = store.sending(turn, part)
+def fail(receipts: Receipts, sendings: Sendings, turn: Turn, part: str, code: int) -> None:
+    begun = sendings.known(turn, part)
     assert begun
     receipts.take(Status(begun.callback, begun.sid or "", State.UNDELIVERED, code))
 
@@ -148,7 +111,7 @@ def counted(metrics: Metrics) -> tuple[int, int]:
 def test_what_met_a_limit_is_sent_as_it_was(
     receipts: Receipts,
     redelivery: Redelivery,
-    store: Store,
+    sendings: Sendings,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -157,7 +120,7 @@ def test_what_met_a_limit_is_sent_as_it_was(
 ) -> None:
     """Each part that was lost, once, and none before a minute is over."""
     for part in sent[1:]:
-        fail(receipts, store, turn, part, 63018)
+        fail(receipts, sendings, turn, part, 63018)
     redelivery.send_due()
     assert resent(twilio) == []
     clock.now += LIMIT_SECONDS
@@ -168,7 +131,7 @@ def test_what_met_a_limit_is_sent_as_it_was(
     assert voice.media_url == twilio.messages()[2].media_url
     assert counted(metrics) == (1, 1)
     for part, message in zip(sent[1:], (text, voice), strict=True):
-        again = store.sending(turn, f"{part} again")
+        again = sendings.known(turn, f"{part} again")
         assert again
         assert again.sid == message.sid
         assert message.callback == f"{PUBLIC_URL}/status?sending={again.callback}"
@@ -177,32 +140,32 @@ def test_what_met_a_limit_is_sent_as_it_was(
 def test_the_mp3_is_kept_for_twilio_to_fetch(
     receipts: Receipts,
     redelivery: Redelivery,
-    store: Store,
+    sendings: Sendings,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
     metrics: Metrics,
 ) -> None:
-    fail(receipts, store, turn, VOICE, 63019)
+    fail(receipts, sendings, turn, VOICE, 63019)
     redelivery.send_due()
     (voice,) = resent(twilio)
     assert voice.media_url
     token = voice.media_url.removeprefix(f"{PUBLIC_URL}/media/").removesuffix(".mp3")
-    assert sniff(store.note(token, MP3) or b"") == container.MP3
-    assert store.note(token) is None
+    assert sniff(sendings.note(token, MP3) or b"") == container.MP3
+    assert sendings.note(token) is None
     assert counted(metrics) == (0, 1)
 
 
 def test_a_voice_note_that_is_gone_is_let_go(
     receipts: Receipts,
     redelivery: Redelivery,
-    store: Store,
+    sendings: Sendings,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
     clock: Clock,
 ) -> None:
-    fail(receipts, store, turn, VOICE, 63019)
+    fail(receipts, sendings, turn, VOICE, 63019)
     clock.now += NOTE_LIFETIME
     redelivery.send_due()
     assert resent(twilio) == []
@@ -212,7 +175,7 @@ def test_a_voice_note_that_is_gone_is_let_go(
 def test_what_twilio_refuses_then_is_let_go(
     receipts: Receipts,
     redelivery: Redelivery,
-    store: Store,
+    sendings: Sendings,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -222,7 +185,7 @@ def test_what_twilio_refuses_then_is_let_go(
 ) -> None:
     """What is due after it is sent all the same."""
     for part in sent:
-        fail(receipts, store, turn, part, 63018)
+        fail(receipts, sendings, turn, part, 63018)
         clock.now += 1
     clock.now += LIMIT_SECONDS
     faults.add(Fault("twilio", "send", status=400))

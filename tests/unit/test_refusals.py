@@ -21,7 +21,7 @@ Make = Callable[[], Refusals]
 
 @pytest.fixture
 def store(engine: Engine) -> Store:
-    return Store(engine=engine, note_lifetime=1)
+    return Store(engine=engine)
 
 
 @pytest.fixture

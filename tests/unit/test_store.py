@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from database import FILE_NAME, open_sqlite
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
-from schema import voice_notes
 from store import (
     DONE,
     NOTHING,
@@ -27,7 +26,6 @@ from store import (
     Answer,
     Backlog,
     Preferences,
-    Sending,
     Store,
     Turn,
 )
@@ -40,7 +38,7 @@ def reopen(engine: Engine) -> Callable[[], Store]:
 
     def another() -> Store:
         engine.dispose()
-        return Store(engine=engine, note_lifetime=3600)
+        return Store(engine=engine)
 
     return another
 
@@ -120,7 +118,6 @@ def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store) -> None:
     theirs = store.begin(ours)
     writing: list[Callable[[], object]] = [
         lambda: store.save_answer(ours, Answer("late", None)),
-        lambda: store.begin_sending(ours, "text 1"),
         lambda: store.forgive(ours),
         lambda: store.finish(ours),
     ]
@@ -128,7 +125,6 @@ def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store) -> None:
         with pytest.raises(TurnSuperseded):
             write()
     store.save_answer(theirs, Answer("in time", None))
-    assert store.begin_sending(theirs, "text 1").is_new
     store.finish(theirs)
     for late in (ours, theirs):
         with pytest.raises(TurnSuperseded):
@@ -161,30 +157,6 @@ def test_a_finished_turn_is_not_taken_up(store: Store, state: str) -> None:
     assert store.admit(message("SM1")) is None
 
 
-def test_a_sending_is_noted_before_and_after(
-    store: Store, reopen: Callable[[], Store], clock: Clock
-) -> None:
-    turn, other = admitted(store, "SM1"), admitted(store, "SM2")
-    assert store.sending(turn, "text 1") is None
-    begun = store.begin_sending(turn, "text 1")
-    assert begun.is_new
-    begun = replace(begun, is_new=False)
-    assert begun == Sending(START, None, begun.callback)
-    clock.now += 5
-    store = reopen()
-    assert store.sending(turn, "text 1") == store.begin_sending(turn, "text 1") == begun
-    assert not store.sent("SM-out")
-    store.finish_sending(turn, "text 1", "SM-out")
-    assert store.begin_sending(turn, "text 1") == replace(begun, sid="SM-out")
-    second = store.begin_sending(turn, "text 2")
-    assert second.is_new
-    assert second.callback != begun.callback
-    store.finish_sending(turn, "text 1", "SM-out")
-    assert store.sending(turn, "text 2") == Sending(START + 5, None, second.callback)
-    assert store.sending(other, "text 1") is None
-    assert store.sent("SM-out")
-
-
 def test_sessions_are_kept_replaced_and_dropped(store: Store, reopen: Callable[[], Store]) -> None:
     first, second = AgentSession("a", 1.5), AgentSession("b", 2.5)
     assert store.session("ana") is None
@@ -202,7 +174,7 @@ def test_sessions_are_kept_replaced_and_dropped(store: Store, reopen: Callable[[
 def test_what_was_asked_in_a_session_is_never_taken_back(
     engine: Engine, clock: Clock, reopen: Callable[[], Store]
 ) -> None:
-    store = Store(engine=engine, note_lifetime=60, notes_asked=True)
+    store = Store(engine=engine, notes_asked=True)
     store.note_asked("ana", PUBLIC)
     store.save_session("ana", AgentSession("a", 1))
     store.save_session("ben", AgentSession("b", 1))
@@ -238,62 +210,28 @@ def test_preferences_are_remembered_side_by_side(store: Store, reopen: Callable[
     assert store.preferences("ben") == Preferences()
 
 
-def test_a_voice_note_is_found_by_its_token_until_it_expires(
-    store: Store, reopen: Callable[[], Store], clock: Clock
-) -> None:
-    audio = bytes(range(256)) * 100
-    token = store.keep_note(audio)
-    clock.now += 3599
-    assert store.note(token) == reopen().note(token) == audio
-    clock.now += 2
-    assert store.note(token) is None
-
-
-@pytest.mark.parametrize("token", ["", "x", "../x", "0" * 32, "' OR 1=1 --"])
-def test_an_unknown_token_has_no_note(store: Store, token: str) -> None:
-    store.keep_note(b"OggS")
-    assert store.note(token) is None
-
-
-def test_tokens_cannot_be_guessed_and_fit_an_address(store: Store) -> None:
-    tokens = {store.keep_note(b"same") for _ in range(100)}
-    assert len(tokens) == 100
-    assert all(len(token) >= 32 and token.isalnum() for token in tokens)
-
-
-def test_old_finished_turns_are_purged_with_what_they_sent(store: Store) -> None:
+def test_old_finished_turns_are_purged(store: Store) -> None:
     """What is unfinished, or young, stays; a message purged may come again."""
-    done, aside, left = (admitted(store, sid) for sid in ("SM1", "SM2", "SM3"))
+    done, aside, _ = (admitted(store, sid) for sid in ("SM1", "SM2", "SM3"))
     young = store.admit(message("SM4", received_at=START + 10))
     assert young
-    for turn in (done, aside, left, young):
-        store.begin_sending(turn, "text 1")
-        store.finish_sending(turn, "text 1", f"out {turn.message.sid}")
     store.finish(done)
     store.finish(aside, SET_ASIDE)
     store.finish(young)
     assert store.purge(before=START) == 0
     assert store.purge(before=START + 1) == 2
     assert [store.knows(f"SM{n}") for n in (1, 2, 3, 4)] == [False, False, True, True]
-    assert [store.sent(f"out SM{n}") for n in (1, 2, 3, 4)] == [False, False, True, True]
     assert admitted(store, "SM1").id > young.id
 
 
-def test_purging_forgets_preferences_nobody_used_and_expired_notes(
-    store: Store, clock: Clock, engine: Engine
-) -> None:
+def test_purging_forgets_preferences_nobody_used(store: Store, clock: Clock) -> None:
     store.prefer_voice("ana", True)
-    token = store.keep_note(b"old")
     clock.now += 3601
     store.remember_language("ben", "en")
-    kept = store.keep_note(b"new")
     store.save_session("ana", AgentSession("a", START))
     store.purge(before=clock.now - 1)
     assert store.preferences("ana") == Preferences()
     assert store.preferences("ben").language == "en"
-    with engine.connect() as connection:
-        assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [kept]
-    assert token != kept
     # Sessions are not purged: they have to be ended at Agentforce.
     assert store.session("ana")
 
@@ -305,13 +243,8 @@ def test_many_threads_write_and_read_at_once(store: Store) -> None:
         turn = admitted(store, f"SM{number}", f"sender{number % 5}")
         turn = store.begin(turn)
         store.save_session(f"sender{number}", AgentSession(f"s{number}", number))
-        token = store.keep_note(bytes([number]) * 1000)
-        store.begin_sending(turn, "text 1")
         store.finish(turn)
-        session = store.session(f"sender{number}")
-        return store.note(token) == bytes([number]) * 1000 and session == AgentSession(
-            f"s{number}", number
-        )
+        return store.session(f"sender{number}") == AgentSession(f"s{number}", number)
 
     with ThreadPoolExecutor(32) as pool:
         assert all(pool.map(work, range(200)))
@@ -322,7 +255,7 @@ def test_a_locked_file_is_an_error_and_no_half_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("database.BUSY_SECONDS", 0.05)
-    store = Store(engine=open_sqlite(str(tmp_path)), note_lifetime=1)
+    store = Store(engine=open_sqlite(str(tmp_path)))
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()

@@ -1,0 +1,155 @@
+"""What was sent to senders, noted before and after, and the voice notes that Twilio fetches."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, literal, select, update
+
+from database import upsert_of
+from errors import TurnSuperseded
+from schema import sendings, turns, voice_notes
+from store import Turn
+
+# What a turn sends: a voice note, and texts by their number.
+VOICE, TEXT = "voice", "text"
+
+# The formats of voice notes.
+OGG, MP3 = "audio/ogg", "audio/mpeg"
+
+# Statements that every turn needs are made once: making one takes as long as carrying it out.
+_OURS = select(turns.c.id).where(
+    turns.c.id == bindparam("turn"),
+    turns.c.claim.is_not_distinct_from(bindparam("whose", type_=turns.c.claim.type)),
+)
+_PART = (sendings.c.turn_id == bindparam("turn"), sendings.c.part == bindparam("which"))
+_KNOWN = select(sendings.c.begun_at, sendings.c.sid, sendings.c.callback, sendings.c.note).where(
+    *_PART
+)
+_RENOTED = update(sendings).where(*_PART).values(note=bindparam("token"))
+_SENT = update(sendings).where(*_PART).values(sid=bindparam("named"))
+_BEGUN = ("turn_id", "part", "begun_at", "callback", "note")
+_NOTE = select(voice_notes.c.audio).where(
+    voice_notes.c.token == bindparam("token"),
+    voice_notes.c.media_type == bindparam("media_type"),
+    voice_notes.c.expires_at > bindparam("now"),
+)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """One message to a sender that was begun; ``sid`` is ``None`` where nobody knows its end.
+
+    ``callback`` is the name by which Twilio tells what becomes of it, ``note`` the unguessable
+    token by which it fetches a voice note. ``is_new`` where no former attempt began it.
+    """
+
+    begun_at: float
+    sid: str | None
+    callback: str
+    note: str | None = None
+    is_new: bool = False
+
+
+class Sendings:
+    """Thread-safe. What a method wrote is on disk when it returns; all raise ``StoreError``.
+
+    A voice note is kept for ``note_lifetime`` seconds.
+    """
+
+    def __init__(self, *, engine: Engine, note_lifetime: float) -> None:
+        self._engine = engine
+        self._note_lifetime = note_lifetime
+        new = (bindparam(f"new_{name}", type_=sendings.c[name].type) for name in _BEGUN)
+        self._begun = (
+            upsert_of(engine)(sendings)
+            .from_select(_BEGUN, select(*new).where(_OURS.exists()))
+            .on_conflict_do_nothing()
+            .returning(literal(1))
+        )
+
+    def begin(self, turn: Turn, part: str, *, audio: bytes | None = None) -> Sending:
+        """Note that ``part`` is about to be sent; ``audio`` is a voice note's, in Ogg/Opus.
+
+        Raises ``TurnSuperseded`` where another process has begun the turn since.
+        """
+        with self._engine.begin() as connection:
+            token = self._keep(connection, audio, OGG) if audio else None
+            new = Sending(time.time(), None, new_callback(), token, is_new=True)
+            if self._note(connection, turn, part, new):
+                return new
+            if connection.execute(_OURS, _named(turn)).first() is None:
+                raise TurnSuperseded
+            if token:
+                connection.execute(_RENOTED, {"turn": turn.id, "which": part, "token": token})
+            known = _known(connection, turn, part)
+        if known is None:
+            raise TurnSuperseded
+        return known
+
+    def known(self, turn: Turn, part: str) -> Sending | None:
+        """What was noted of ``part``; ``None`` where it was not begun."""
+        with self._engine.connect() as connection:
+            return _known(connection, turn, part)
+
+    def finish(self, turn: Turn, part: str, sid: str) -> None:
+        """Note that Twilio took it."""
+        with self._engine.begin() as connection:
+            connection.execute(_SENT, {"turn": turn.id, "which": part, "named": sid})
+
+    def knows(self, sid: str) -> bool:
+        """Whether this is on record as the SID of something sent."""
+        wanted = select(sendings.c.turn_id).where(sendings.c.sid == sid)
+        with self._engine.connect() as connection:
+            return connection.execute(wanted).first() is not None
+
+    def keep_note(self, audio: bytes, media_type: str = OGG) -> str:
+        """Keep a voice note that is no part's own; returns its token."""
+        with self._engine.begin() as connection:
+            return self._keep(connection, audio, media_type)
+
+    def note(self, token: str, media_type: str = OGG) -> bytes | None:
+        """A voice note; ``None`` once it has expired."""
+        wanted = {"token": token, "media_type": media_type, "now": time.time()}
+        with self._engine.connect() as connection:
+            audio: bytes | None = connection.execute(_NOTE, wanted).scalar()
+        return audio
+
+    def purge(self) -> None:
+        """Forget voice notes that have expired; the rest goes with its turn."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
+
+    def _note(self, connection: Connection, turn: Turn, part: str, new: Sending) -> bool:
+        """``False`` where it was begun before, or is not ours to begin."""
+        row = {
+            "new_turn_id": turn.id,
+            "new_part": part,
+            "new_begun_at": new.begun_at,
+            "new_callback": new.callback,
+            "new_note": new.note,
+        }
+        return connection.execute(self._begun, row | _named(turn)).first() is not None
+
+    def _keep(self, connection: Connection, audio: bytes, media_type: str) -> str:
+        token = secrets.token_hex(16)
+        expires_at = time.time() + self._note_lifetime
+        row = {"token": token, "audio": audio, "media_type": media_type, "expires_at": expires_at}
+        connection.execute(insert(voice_notes), row)
+        return token
+
+
+def new_callback() -> str:
+    """A name for a sending that no other has; one of a database that is gone must not fit it."""
+    return secrets.token_hex(16)
+
+
+def _named(turn: Turn) -> dict[str, object]:
+    return {"turn": turn.id, "whose": turn.claim}
+
+
+def _known(connection: Connection, turn: Turn, part: str) -> Sending | None:
+    row = connection.execute(_KNOWN, {"turn": turn.id, "which": part}).first()
+    return Sending(row.begun_at, row.sid, row.callback or "", row.note) if row else None

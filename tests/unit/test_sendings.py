@@ -1,0 +1,146 @@
+"""What is noted of what is sent, and the voice notes; in both kinds of database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Engine, select
+
+from errors import TurnSuperseded
+from inbound import Inbound, Kind
+from schema import voice_notes
+from sendings import VOICE, Sending, Sendings
+from store import Store, Turn
+from tests.unit.conftest import START, Clock
+
+NOTE_LIFETIME = 3600.0
+
+
+@pytest.fixture
+def store(engine: Engine, clock: Clock) -> Store:
+    return Store(engine=engine)
+
+
+@pytest.fixture
+def reopen(engine: Engine) -> Callable[[], Sendings]:
+    """As the next process sees it."""
+
+    def another() -> Sendings:
+        engine.dispose()
+        return Sendings(engine=engine, note_lifetime=NOTE_LIFETIME)
+
+    return another
+
+
+@pytest.fixture
+def sendings(clock: Clock, reopen: Callable[[], Sendings]) -> Sendings:
+    return reopen()
+
+
+def admitted(store: Store, sid: str, received_at: float = START) -> Turn:
+    message = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, received_at=received_at)
+    turn = store.admit(message)
+    assert turn
+    return turn
+
+
+def test_a_sending_is_noted_before_and_after(
+    store: Store, sendings: Sendings, reopen: Callable[[], Sendings], clock: Clock
+) -> None:
+    turn, other = admitted(store, "SM1"), admitted(store, "SM2")
+    assert sendings.known(turn, "text 1") is None
+    begun = sendings.begin(turn, "text 1")
+    assert begun.is_new
+    begun = replace(begun, is_new=False)
+    assert begun == Sending(START, None, begun.callback)
+    clock.now += 5
+    sendings = reopen()
+    assert sendings.known(turn, "text 1") == sendings.begin(turn, "text 1") == begun
+    assert not sendings.knows("SM-out")
+    sendings.finish(turn, "text 1", "SM-out")
+    assert sendings.begin(turn, "text 1") == replace(begun, sid="SM-out")
+    second = sendings.begin(turn, "text 2")
+    assert second.is_new
+    assert second.callback != begun.callback
+    sendings.finish(turn, "text 1", "SM-out")
+    assert sendings.known(turn, "text 2") == Sending(START + 5, None, second.callback)
+    assert sendings.known(other, "text 1") is None
+    assert sendings.knows("SM-out")
+
+
+def test_who_has_lost_a_turn_sends_no_more_of_it(store: Store, sendings: Sendings) -> None:
+    """Nor repeats what it had begun."""
+    ours = store.begin(admitted(store, "SM1"))
+    assert sendings.begin(ours, "text 1").is_new
+    theirs = store.begin(ours)
+    for part in ("text 1", "text 2"):
+        with pytest.raises(TurnSuperseded):
+            sendings.begin(ours, part)
+    assert not sendings.begin(theirs, "text 1").is_new
+    assert sendings.begin(theirs, "text 2").is_new
+
+
+def test_a_part_that_threads_begin_at_once_is_new_to_one(store: Store, sendings: Sendings) -> None:
+    turn = store.begin(admitted(store, "SM1"))
+    with ThreadPoolExecutor(8) as pool:
+        begun = list(pool.map(lambda _: sendings.begin(turn, "text 1"), range(40)))
+    assert sum(each.is_new for each in begun) == 1
+    assert len({each.callback for each in begun}) == 1
+
+
+def test_a_voice_note_is_kept_with_its_sending(
+    store: Store, sendings: Sendings, clock: Clock
+) -> None:
+    """Once more where it is made anew, which takes the place of the first."""
+    turn = store.begin(admitted(store, "SM1"))
+    first = sendings.begin(turn, VOICE, audio=b"first")
+    second = sendings.begin(turn, VOICE, audio=b"second")
+    assert first.note and second.note
+    assert first == replace(second, note=first.note, is_new=True)
+    assert sendings.known(turn, VOICE) == second
+    assert [sendings.note(token) for token in (first.note, second.note)] == [b"first", b"second"]
+
+
+def test_a_voice_note_is_found_by_its_token_until_it_expires(
+    sendings: Sendings, reopen: Callable[[], Sendings], clock: Clock
+) -> None:
+    audio = bytes(range(256)) * 100
+    token = sendings.keep_note(audio)
+    clock.now += 3599
+    assert sendings.note(token) == reopen().note(token) == audio
+    clock.now += 2
+    assert sendings.note(token) is None
+
+
+@pytest.mark.parametrize("token", ["", "x", "../x", "0" * 32, "' OR 1=1 --"])
+def test_an_unknown_token_has_no_note(sendings: Sendings, token: str) -> None:
+    sendings.keep_note(b"OggS")
+    assert sendings.note(token) is None
+
+
+def test_tokens_cannot_be_guessed_and_fit_an_address(sendings: Sendings) -> None:
+    tokens = {sendings.keep_note(b"same") for _ in range(100)}
+    assert len(tokens) == 100
+    assert all(len(token) >= 32 and token.isalnum() for token in tokens)
+
+
+def test_old_turns_take_along_what_was_noted_of_them(store: Store, sendings: Sendings) -> None:
+    for sid, received_at in (("SM1", START), ("SM2", START + 10)):
+        turn = admitted(store, sid, received_at)
+        sendings.begin(turn, "text 1")
+        sendings.finish(turn, "text 1", f"out {sid}")
+        store.finish(turn)
+    assert store.purge(before=START + 1) == 1
+    assert [sendings.knows(f"out {sid}") for sid in ("SM1", "SM2")] == [False, True]
+
+
+def test_expired_notes_are_forgotten(sendings: Sendings, engine: Engine, clock: Clock) -> None:
+    sendings.keep_note(b"old")
+    clock.now += NOTE_LIFETIME + 1
+    kept = sendings.keep_note(b"new")
+    sendings.purge()
+    with engine.connect() as connection:
+        assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [kept]
