@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Engine, Row, bindparam, insert, select, update
+from sqlalchemy import Engine, Row, bindparam, insert, select, update
 
 from logs import bound_to
 from metrics import Metrics
@@ -42,6 +42,16 @@ _CALLED = (
     .where(sendings.c.callback == bindparam("name"))
     .with_for_update(of=sendings)
 )
+_PART = (sendings.c.turn_id == bindparam("turn"), sendings.c.part == bindparam("which"))
+_NAMED = update(sendings).where(*_PART).values(sid=bindparam("named"))
+_REACHED = (
+    update(sendings)
+    .where(*_PART)
+    .values(
+        state=bindparam("reached"), error_code=bindparam("code"), retry_at=bindparam("again_at")
+    )
+)
+_TAKEN = update(sendings).where(*_PART).values(retry_at=None)
 
 
 @dataclass(frozen=True)
@@ -119,12 +129,13 @@ class Receipts:
                 log.debug("Nothing to note of a message", sid=status.sid)
                 return
             news = status.state.news_after(State(row.progress) if row.progress else None)
-            values: dict[str, object] = {"sid": row.sid or status.sid}
+            if not row.sid:
+                connection.execute(_NAMED, _which(row) | {"named": status.sid})
             if news:
-                values |= {"state": news[-1].value, "error_code": status.code}
-                values |= {"retry_at": _retry_at(row, news[-1], status.code)}
-            if news or not row.sid:
-                connection.execute(update(sendings).where(*_is(row)).values(values))
+                reached, code = news[-1], status.code
+                again_at = _retry_at(row, reached, code)
+                progress = {"reached": reached.value, "code": code, "again_at": again_at}
+                connection.execute(_REACHED, _which(row) | progress)
         self._tell(row, news, status.code)
 
     def claim(self) -> Lost | None:
@@ -148,7 +159,7 @@ class Receipts:
                 return None
             lost = _lost(row)
             again = {"part": lost.again, "begun_at": now, "callback": lost.callback}
-            connection.execute(update(sendings).where(*_is(row)).values(retry_at=None))
+            connection.execute(_TAKEN, _which(row))
             connection.execute(insert(sendings).values(turn_id=row.turn_id, **again))
         return lost
 
@@ -162,8 +173,8 @@ class Receipts:
                 log.warning(f"Not delivered ({code}): {advice(code)}", part=row.part)
 
 
-def _is(row: Row[Any]) -> tuple[ColumnElement[bool], ...]:
-    return sendings.c.turn_id == row.turn_id, sendings.c.part == row.part
+def _which(row: Row[Any]) -> dict[str, Any]:
+    return {"turn": row.turn_id, "which": row.part}
 
 
 def _retry_at(row: Row[Any], state: State, code: int | None) -> float | None:

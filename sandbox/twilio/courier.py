@@ -13,7 +13,7 @@ from sandbox.ledger import Ledger
 from sandbox.twilio.messages import Messages, Outbound
 from sandbox.twilio.sid import new_sid
 from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
-from sandbox.twilio.webhook import post, sign
+from sandbox.twilio.webhook import line, post, sign
 
 THREADS = 32
 FETCH_SECONDS = 15.0
@@ -65,6 +65,7 @@ class Courier:
         self._auth_token = auth_token
         self._channel_sid = new_sid("XE")
         self._pool: ThreadPoolExecutor | None = None
+        self._line = line(THREADS)
 
     def start(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio courier")
@@ -73,6 +74,7 @@ class Courier:
         """Drop what is not yet on its way."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+            self._line.close()
 
     def carry(self, message: Outbound, *, is_template: bool = False) -> None:
         """Deliver in the background."""
@@ -118,11 +120,8 @@ class Courier:
 
     def _fetch(self, sid: str, url: str) -> None:
         """HEAD, then GET, as Twilio does (contracts/twilio.md §5.4)."""
-        with requests.Session() as session:
-            session.trust_env = False
-            session.headers.update({"User-Agent": "TwilioProxy/1.1"})
-            head = _ask(session, "HEAD", url)
-            answer = _ask(session, "GET", url)
+        head = _ask(self._line, "HEAD", url)
+        answer = _ask(self._line, "GET", url)
         audio, kind = answer.content, answer.headers.get("Content-Type", "")
         _check_answers(head, answer)
         for rule in _flaws(url, audio, kind):
@@ -136,7 +135,7 @@ class Courier:
         fields = self._callback_fields(message)
         signature = sign(message.callback, fields, self._auth_token) if signed else "forged"
         try:
-            answer = post(message.callback, fields, signature=signature)
+            answer = post(message.callback, fields, signature=signature, via=self._line)
         except requests.Timeout:
             self._violate("callback", "11205 the status callback was not answered within 15 s")
         except requests.RequestException:

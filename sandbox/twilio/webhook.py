@@ -8,10 +8,12 @@ import hmac
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 import requests
+from requests.adapters import HTTPAdapter
 
 # Twilio's limits for one webhook, in seconds and bytes (contracts/twilio.md §1.5, §3).
 ANSWER_SECONDS = 15.0
@@ -53,15 +55,35 @@ def sign(url: str, fields: Fields, token: str) -> str:
     return base64.b64encode(digest).decode()
 
 
+def line(width: int = 1) -> requests.Session:
+    """The way to a bot for ``width`` threads, on connections that stay open.
+
+    Whatever Twilio does with its own, they end at the router of the bot's platform, which keeps
+    those that lead on.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.headers.clear()
+    session.headers["User-Agent"] = "TwilioProxy/1.1"
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=width)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
 def post(
-    url: str, fields: Fields, *, signature: str | None, timeout: float = ANSWER_SECONDS
+    url: str,
+    fields: Fields,
+    *,
+    signature: str | None,
+    timeout: float = ANSWER_SECONDS,
+    via: requests.Session | None = None,
 ) -> requests.Response:
-    """Post with the headers of contracts/twilio.md §1.1, on a connection of its own.
+    """Post with the headers of contracts/twilio.md §1.1, on a connection of its own by default.
 
     A connection that cannot be made is tried once more. Raises ``requests.RequestException``.
     """
     headers = {
-        "User-Agent": "TwilioProxy/1.1",
         "Accept": "*/*",
         "Accept-Encoding": "gzip",
         "I-Twilio-Idempotency-Token": str(uuid.uuid4()),
@@ -70,16 +92,13 @@ def post(
     if signature is not None:
         headers["X-Twilio-Signature"] = signature
     limits = (min(CONNECT_SECONDS, timeout), timeout)
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers.clear()
-        session.headers.update(headers)
+    with nullcontext(via) if via else line() as session:
         try:
-            return session.post(url, data=fields, timeout=limits)
+            return session.post(url, data=fields, headers=headers, timeout=limits)
         except requests.ConnectionError as error:
             if not _never_connected(error):
                 raise
-            return session.post(url, data=fields, timeout=limits)
+            return session.post(url, data=fields, headers=headers, timeout=limits)
 
 
 def deliver(
