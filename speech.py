@@ -180,8 +180,9 @@ class Speech:
         )
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
-        stream: Callable[..., Any] = next(self._clients).text_to_speech.with_raw_response.stream
-        with stream(
+        # A note is sent whole; streamed, it would come in many small parts, each read by itself.
+        convert: Callable[..., Any] = next(self._clients).text_to_speech.with_raw_response.convert
+        with convert(
             self._settings.ELEVENLABS_VOICE_ID,
             output_format=output_format,
             request_options={"chunk_size": None, "timeout_in_seconds": SPEAK_TIMEOUT},
