@@ -29,25 +29,6 @@ control_socket_disable = True
 accesslog = None
 
 
-def on_starting(server):  # type: ignore[no-untyped-def]
-    """Stop with one sentence, not with a traceback, where a setting is missing or wrong."""
-    from contextlib import nullcontext
-
-    from database import hold, open_database
-    from errors import SettingsError
-    from public_questions import public_questions
-    from settings import load_settings
-
-    try:
-        settings = load_settings()
-        public_questions(settings)
-        # Nobody's tables are changed under them; the worker holds the folder for itself.
-        with nullcontext() if settings.DATABASE_URL else hold(settings.STATE_DIR):
-            open_database(settings).dispose()
-    except SettingsError as error:
-        raise SystemExit(str(error)) from None
-
-
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     """On SIGTERM let running turns finish first, still serving their voice notes to Twilio."""
     import signal

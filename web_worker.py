@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -17,10 +18,12 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import ThreadWorker
 
 from doors import BODY_LIMIT
+from errors import SettingsError
 
 # For a whole request to come in; Twilio and routers send theirs at once.
 REQUEST_SECONDS = 5.0
@@ -45,6 +48,14 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         super().__init__(*arguments, **options)
         # What threads are at work on, and until when.
         self._served: deque[tuple[float, Any]] = deque()
+
+    def load_wsgi(self) -> None:
+        """Stop the service with one sentence, no traceback, where a setting is missing or wrong."""
+        try:
+            super().load_wsgi()
+        except SettingsError as error:
+            print(error, file=sys.stderr, flush=True)
+            raise SystemExit(Arbiter.APP_LOAD_ERROR) from None
 
     def enqueue_req(self, conn: Any) -> None:
         """A new connection, or a kept one with a first byte: wait for a whole request."""

@@ -116,8 +116,11 @@ class Process(Startable):
         self._signal(signal.SIGCONT)
 
     def resident_memory(self) -> int:
-        """Bytes in memory of it and its children; pages that they share count for each."""
-        return self._sum(lambda process: int(process.memory_info().rss))
+        """Bytes in memory of it and its children; of a page that processes share, each has a part.
+
+        So a machine counts them too, once: ffmpeg's program is the same page for all of them.
+        """
+        return self._sum(lambda process: int(process.memory_full_info().pss))
 
     def threads(self) -> int:
         """How many threads it and its children have."""

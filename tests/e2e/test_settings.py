@@ -233,7 +233,7 @@ def test_a_missing_setting_stops_the_start_with_one_sentence(kind: str) -> None:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert "TWILIO_AUTH_TOKEN is missing (Twilio Console" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -260,7 +260,7 @@ def test_a_bad_pattern_stops_the_start_with_one_sentence(
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in done.stderr
     assert "Traceback" not in done.stderr
 
