@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import httpx
 import structlog
-from elevenlabs.client import ElevenLabs
+from elevenlabs.base_client import BaseElevenLabs
 from elevenlabs.core.api_error import ApiError
 
 from audio import Ffmpeg, pcm_seconds
@@ -204,12 +204,16 @@ class Speech:
         return language
 
 
-def _client(settings: Settings, pool: httpx.Client) -> ElevenLabs:
-    return ElevenLabs(
+def _client(settings: Settings, pool: httpx.Client) -> BaseElevenLabs:
+    """The SDK's client, without what it adds for agents, music and microphones."""
+    client = BaseElevenLabs(
         api_key=settings.ELEVENLABS_API_KEY,
         base_url=settings.ELEVENLABS_API_URL,
         httpx_client=pool,
     )
+    # Imported when they are first asked for; better now than in the first turn.
+    _ = client.speech_to_text, client.text_to_speech
+    return client
 
 
 class FormatRefused(SpeechRefused):
