@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any, Protocol, TypeVar, cast
 
@@ -88,6 +89,7 @@ class Speech:
         width: int,
     ) -> None:
         self._settings = settings
+        self._patience = settings.CLOUD_PATIENCE
         self._ffmpeg = ffmpeg
         self._metrics = metrics
         pools = [httpx_client(settings, width=width) for _ in range(POOLS)]
@@ -120,7 +122,7 @@ class Speech:
 
         Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
         """
-        heard = self._ears.call(lambda: _patiently(self._hearing, lambda: self._hear(pcm)))
+        heard = self._ears.call(lambda: self._patiently(self._hearing, lambda: self._hear(pcm)))
         text = (heard.text or "").strip()
         confidence = heard.language_probability
         if _EVENTS_ONLY.fullmatch(text):
@@ -151,7 +153,7 @@ class Speech:
         return settings.ELEVENLABS_VOICE_ID, settings.ELEVENLABS_TTS_MODEL, code, self._format
 
     def _hear(self, pcm: bytes) -> Any:
-        timeout = HEAR_TIMEOUT + int(pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND)
+        timeout = HEAR_TIMEOUT + pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND
         answer = next(self._clients).speech_to_text.with_raw_response.convert(
             model_id=self._settings.ELEVENLABS_STT_MODEL,
             # Sent in portions; bytes would be copied again for each part that the socket takes.
@@ -160,7 +162,7 @@ class Speech:
             tag_audio_events=False,
             timestamps_granularity="none",
             # The SDK's own retry drops every form field (§7.4).
-            request_options={"max_retries": 0, "timeout_in_seconds": timeout},
+            request_options=self._options(timeout) | {"max_retries": 0},
         )
         _resize(self._hearing, answer.headers)
         return answer.data
@@ -175,16 +177,15 @@ class Speech:
         return self._ffmpeg.encode_note(self._spoken(request, MP3))
 
     def _spoken(self, request: dict[str, str], output_format: str) -> bytes:
-        return self._voice.call(
-            lambda: _patiently(self._speaking, lambda: self._synthesised(request, output_format))
-        )
+        speak = partial(self._synthesised, request, output_format)
+        return self._voice.call(lambda: self._patiently(self._speaking, speak))
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
         stream: Callable[..., Any] = next(self._clients).text_to_speech.with_raw_response.stream
         with stream(
             self._settings.ELEVENLABS_VOICE_ID,
             output_format=output_format,
-            request_options={"chunk_size": None, "timeout_in_seconds": SPEAK_TIMEOUT},
+            request_options=self._options(SPEAK_TIMEOUT) | {"chunk_size": None},
             **request,
         ) as answer:
             audio = b"".join(answer.data)
@@ -192,6 +193,14 @@ class Speech:
         if not audio:
             raise SpeechUnavailable("ElevenLabs sent no audio")
         return audio
+
+    def _options(self, timeout: float) -> Any:
+        """``RequestOptions`` of the SDK, which knows whole seconds only by its types."""
+        return {"timeout_in_seconds": timeout * self._patience}
+
+    def _patiently(self, limiter: Limiter, call: Callable[[], T]) -> T:
+        """Make a call, again where that helps; it holds a place only while it is under way."""
+        return cast(T, patiently(RETRY_DELAYS, factor=self._patience)(_placed, limiter, call))
 
     def _language_code(self, language: str | None) -> str | None:
         """The code to send: multilingual_v2 takes none, flash and turbo those they speak (§2.7)."""
@@ -213,11 +222,6 @@ def _client(settings: Settings, pool: httpx.Client) -> ElevenLabs:
 
 class FormatRefused(SpeechRefused):
     """The plan does not include the output format."""
-
-
-def _patiently(limiter: Limiter, call: Callable[[], T]) -> T:
-    """Make a call, again where that helps; it holds a place only while it is under way."""
-    return cast(T, patiently(RETRY_DELAYS)(_placed, limiter, call))
 
 
 def _placed(limiter: Limiter, call: Callable[[], T]) -> T:
