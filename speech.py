@@ -15,9 +15,11 @@ import structlog
 from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
+import container
 from audio import Ffmpeg, pcm_seconds
 from breakers import Breakers
 from connections import Route, httpx_client
+from container import sniff
 from deadline import capped
 from errors import (
     DeadlineExceeded,
@@ -51,6 +53,7 @@ POOLS = 8
 OPUS = "opus_48000_32"
 # Where the plan refuses Opus; every plan has this one (§2.3).
 MP3 = "mp3_44100_128"
+CONTAINERS = {OPUS: container.OPUS, MP3: container.MP3}
 
 # "(laughter)" and "[music]" are no words.
 _EVENTS_ONLY = re.compile(r"(\s*(\([^)]*\)|\[[^\]]*\])\s*[.,!?]*)*\s*")
@@ -190,8 +193,9 @@ class Speech:
         ) as answer:
             audio = b"".join(answer.data)
         _resize(self._speaking, answer.headers)
-        if not audio:
-            raise SpeechUnavailable("ElevenLabs sent no audio")
+        if sniff(audio) != CONTAINERS[output_format]:
+            # It would be kept, and given again.
+            raise SpeechUnavailable("ElevenLabs sent something else than audio")
         return audio
 
     def _options(self, timeout: float) -> Any:

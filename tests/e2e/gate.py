@@ -6,10 +6,12 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from typing import Literal
 
 import trustme
 
+from sandbox.bridge import free_port
 from tests.e2e.tls_proxy import pump
 
 Way = Literal["open", "refused", "tls"]
@@ -21,7 +23,7 @@ class Gate:
 
     ``way``, to be set at any time: ``open``; ``refused``, where nobody listens; ``tls``, where the
     certificate is of an authority that nobody trusts. A change breaks the connections there are.
-    ``strangers`` counts those who were shown that certificate.
+    ``strangers`` are the moments at which that certificate was shown (monotonic seconds).
     """
 
     def __init__(self, *, authority: trustme.CA, target: int) -> None:
@@ -31,11 +33,13 @@ class Gate:
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
         self._way: Way = "open"
-        self.strangers = 0
-        # Bound for good: nobody else gets the port while the gate is shut.
+        self.strangers: list[float] = []
+        # Bound for good, as only a port is that one asks for: nobody else gets it meanwhile.
+        port = free_port()
         self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
-        self.host = f"localhost:{self._listener.getsockname()[1]}"
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
+        self.host = f"localhost:{port}"
         self.url = f"https://{self.host}"
         self._listen()
 
@@ -77,7 +81,8 @@ class Gate:
         with self._lock:
             self._ends.add(client)
             context = self._trusted if self._way == "open" else self._untrusted
-            self.strangers += context is self._untrusted
+            if context is self._untrusted:
+                self.strangers.append(time.monotonic())
         with (
             contextlib.suppress(OSError),
             client,

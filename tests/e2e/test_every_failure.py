@@ -1,0 +1,198 @@
+"""Each cell of docs/failures.md: one message, no repeated effect, and the next one is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from sandbox import Sandbox
+from sandbox.bridge import Bridge
+from sandbox.speech.fixture import FixtureSpeech
+from tests.e2e.breakages import RETRY_AFTER, Host
+from tests.e2e.failures import ANSWER, IF_TAKEN, TEXT, TURN_SECONDS, Cell, Scope, cells
+from tests.e2e.failures_page import sentence
+from tests.e2e.gate import Gate
+from tests.e2e.trial import Outcome, Trials
+from tests.e2e.world import World
+
+Outcomes = Mapping[str, Future[Outcome]]
+
+AGENT = Path(__file__).with_name("parrot.toml")
+# As much shorter as leaves calls that work the time they take on a busy machine. What strikes
+# everybody is tried out one by one, on a bridge that has little else to do.
+PATIENCE: dict[Scope, float] = {"one": 0.05, "all": 0.03}
+AT_ONCE: dict[Scope, int] = {"one": 16, "all": 1}
+# A turn may take that much longer than the table says.
+SLACK = 15.0
+# A busy machine notes a try late; the pause behind the first one seems shorter then.
+NOTED_LATE = 0.6
+AGENT_SECONDS = 125.0
+LONGEST_WAIT = 20.0
+
+
+@contextmanager
+def started(scope: Scope, folder: Path) -> Iterator[tuple[World, dict[Host, Gate]]]:
+    """A bridge in a hurry; where hosts are to be unreachable, it sees them behind gates."""
+    speech = FixtureSpeech()
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox(speech=speech, helpdesk_file=AGENT))
+        sandbox.elevenlabs.account.concurrency = 100
+        gates = gates_of(sandbox, folder, stack) if scope == "all" else {}
+        bridge = Bridge(log_file=folder / "log")
+        sandbox.connect(bridge.url)
+        bridge.settings = sandbox.environment(bridge.url) | hurried(PATIENCE[scope])
+        if gates:
+            bridge.settings |= addresses(gates, sandbox, folder)
+        bridge.start()
+        stack.callback(bridge.kill)
+        world = World(sandbox=sandbox, speech=speech, bridge=bridge)
+        world.begin()
+        yield world, gates
+
+
+def hurried(patience: float) -> dict[str, str]:
+    return {
+        "CLOUD_PATIENCE": str(patience),
+        "TURN_DEADLINE": str(TURN_SECONDS * patience),
+        "AGENTFORCE_TIMEOUT": str(AGENT_SECONDS * patience),
+        # Cells are not to notice each other.
+        "BREAKER_FAILURES": "0",
+        "SPEECH_CACHE_BYTES": "0",
+        "AGENTFORCE_SPARE_SESSIONS": "0",
+        "KEEP_WARM": "false",
+        "ELEVENLABS_CONCURRENCY": "100",
+        "STILL_WORKING_AFTER": "300",
+    }
+
+
+def gates_of(sandbox: Sandbox, folder: Path, stack: ExitStack) -> dict[Host, Gate]:
+    """A gate before each host, which the stand-ins know; whom to trust is ``ca.pem``."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    ports: dict[Host, int] = {
+        "login": sandbox.agentforce.port,
+        "agent": sandbox.agentforce.port,
+        "twilio": sandbox.twilio.port,
+        "cdn": sandbox.twilio.cdn.port,
+        "elevenlabs": sandbox.elevenlabs.port,
+    }
+    gates = {
+        host: stack.enter_context(Gate(authority=authority, target=port))
+        for host, port in ports.items()
+    }
+    sandbox.agentforce.public_url = gates["login"].url
+    sandbox.twilio.public_url = gates["twilio"].url
+    sandbox.twilio.cdn.public_url = gates["cdn"].url
+    return gates
+
+
+def addresses(gates: Mapping[Host, Gate], sandbox: Sandbox, folder: Path) -> dict[str, str]:
+    return {
+        "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
+        "AGENTFORCE_API_URL": gates["agent"].url,
+        "ELEVENLABS_API_URL": gates["elevenlabs"].url,
+        "TWILIO_MEDIA_HOSTS": gates["cdn"].host,
+        # The typing indicator, which may fail, needs none.
+        "TWILIO_MESSAGING_URL": f"http://127.0.0.1:{sandbox.twilio.port}",
+    }
+
+
+def tried_out(scope: Scope, chosen: list[Cell], folder: Path) -> dict[str, Future[Outcome]]:
+    """All chosen cells that strike so many users, each once."""
+    with started(scope, folder) as (world, gates):
+        trials = Trials(world=world, gates=gates)
+        outcomes: dict[str, Future[Outcome]] = {}
+        # A limit that one turn met makes the others of the process wait in line.
+        for limited in (False, True):
+            now = [cell for cell in chosen if cell.fault.startswith("429") == limited]
+            now.sort(key=lambda cell: -cell.row.seconds)
+            with ThreadPoolExecutor(AT_ONCE[scope]) as pool:
+                outcomes |= {cell.id: pool.submit(trials.run, cell) for cell in now}
+        world.check()
+        return outcomes
+
+
+def chosen_cells(request: pytest.FixtureRequest, scope: Scope) -> list[Cell]:
+    found = (getattr(item, "callspec", None) for item in request.session.items)
+    params = [spec.params.get("cell") for spec in found if spec]
+    return [cell for cell in params if isinstance(cell, Cell) and cell.scope == scope]
+
+
+@pytest.fixture(scope="module")
+def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return tried_out("one", chosen_cells(request, "one"), tmp_path_factory.mktemp("one"))
+
+
+# By the name of the scope, as ``one`` is.
+@pytest.fixture(scope="module", name="all")
+def everybody(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return tried_out("all", chosen_cells(request, "all"), tmp_path_factory.mktemp("all"))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(cell, id=cell.id, marks=pytest.mark.xdist_group(f"failures of {cell.scope}"))
+        for cell in cells()
+    ],
+)
+def test_a_failure_ends_as_the_table_says(cell: Cell, request: pytest.FixtureRequest) -> None:
+    outcomes: Outcomes = request.getfixturevalue(cell.scope)
+    outcome = outcomes[cell.id].result()
+    check_messages(cell, outcome)
+    check_effects(cell, outcome)
+    check_tries(cell, outcome)
+    assert outcome.first.seconds <= cell.row.seconds * PATIENCE[cell.scope] + SLACK
+
+
+def check_messages(cell: Cell, outcome: Outcome) -> None:
+    """One each time."""
+    first, second = outcome.first, outcome.second
+    answered = cell.row.reads in (ANSWER, TEXT, IF_TAKEN)
+    assert first.texts == [first.answer if answered else sentence(cell.row.reads)]
+    assert second.texts == [second.answer]
+
+
+def check_effects(cell: Cell, outcome: Outcome) -> None:
+    """No question is heard twice, no voice note sent twice."""
+    first, second = outcome.first, outcome.second
+    answered = cell.row.reads in (ANSWER, TEXT, IF_TAKEN)
+    assert first.asked == 1 if answered else first.asked <= 1
+    assert second.asked == 1
+    lost = cell.step.name == "fetch"
+    assert first.notes == (2 if lost else int(cell.row.reads == IF_TAKEN and cell.taken))
+    assert second.notes == (2 if lost else int(outcome.aloud))
+
+
+def check_tries(cell: Cell, outcome: Outcome) -> None:
+    """As many as there should be, and not before their time."""
+    struck, tries = outcome.first.struck, cell.row.tries
+    if struck is None:
+        return
+    assert len(struck) in expected_tries(cell)
+    patience = PATIENCE[cell.scope]
+    told = min(float(RETRY_AFTER), LONGEST_WAIT * patience) if tries.pause else 0.0
+    pauses = [max(delay * patience, told) for delay in tries.delays]
+    assert struck[len(pauses)] - struck[0] >= sum(pauses) * NOTED_LATE
+    assert struck[-1] - struck[0] >= tries.patience * patience * NOTED_LATE
+
+
+def expected_tries(cell: Cell) -> range | set[int]:
+    tries = cell.row.tries
+    if tries.patience:
+        return range(tries.least, 1000)
+    if cell.step.name == "text":
+        # Once more for each time that the turn is held up.
+        return {cell.strikes or 1} if cell.fault != "tls" else range(tries.least, 1000)
+    if cell.step.name == "media" and cell.row.end:
+        # All have the same time, and a busy machine needs some for itself.
+        return {tries.least - 1, tries.least}
+    if cell.step.name in ("token", "session"):
+        # The webhook has it started; where that failed before the turn began, the turn tries again.
+        return {tries.least, 2 * tries.least}
+    return {tries.least}
