@@ -251,12 +251,12 @@ STEPS = (
 )
 
 
-Scope = Literal["one", "all"]
+Scope = Literal["user", "newcomers", "everybody"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault in one step. Its ``scope`` is whom it strikes: one user, or all there are."""
+    """One fault in one step. Its ``scope`` is whom it strikes."""
 
     step: Step
     fault: str
@@ -268,8 +268,9 @@ class Cell:
 
     @property
     def scope(self) -> Scope:
-        everybody = self.step.name in ("token", "session") or self.fault in ("refused", "tls")
-        return "all" if everybody else "one"
+        if self.step.name == "token" or self.fault in ("refused", "tls"):
+            return "everybody"
+        return "newcomers" if self.step.name == "session" else "user"
 
     @property
     def taken(self) -> bool:

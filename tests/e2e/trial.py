@@ -26,7 +26,9 @@ from tests.sandbox.waiting import wait_until
 
 SPOKEN = ("media", "transcribe")
 ALOUD = ("speak", "voice", "fetch")
-SECONDS = 10.0
+SECONDS = 60.0
+# Logs get long, and many look into them.
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -160,20 +162,16 @@ class Trials:
     def _wait_for_end(self, cell: Cell, message: _Message) -> None:
         """Until the fault has shown all it can do."""
         if cell.step.name == "fetch":
-            lost = [("undelivered", True)] * 2
-            wait_until(
-                lambda: (
-                    [(each.status, True) for each in self._got(message) if each.media_url] == lost
-                ),
-                message.said,
-                SECONDS,
-            )
+            wait_until(lambda: self._lost(message) == 2, message.said, SECONDS)
         elif cell.row.reads in (TEXT, IF_TAKEN):
             self._wait_for_log(message, "Voice note not sent")
         elif cell.step.name == "text" and cell.fault in UNREACHABLE:
             self._wait_for_log(message, "Turn held up")
         else:
             self._wait_for_texts(message)
+
+    def _lost(self, message: _Message) -> int:
+        return sum(each.status == "undelivered" for each in self._got(message))
 
     def _wait_for_texts(self, message: _Message) -> None:
         self._world.twilio.wait_for_messages(message.user, message.known + 1, SECONDS)
@@ -185,7 +183,7 @@ class Trials:
             lines = self._world.log().splitlines()
             return any(line in each and turn in each for each in lines)
 
-        wait_until(told, f"{message.said}: {line}", SECONDS)
+        wait_until(told, f"{message.said}: {line}", SECONDS, every=LOOK_SECONDS)
 
     def _got(self, message: _Message) -> list[Outbound]:
         return self._world.twilio.messages(message.user)[message.known :]
