@@ -125,7 +125,7 @@ def test_the_schedule_is_half_a_second_then_one_then_two() -> None:
 
 @pytest.mark.parametrize("call", ["media", "media_cdn"])
 @pytest.mark.parametrize(
-    "fault", [("status", 500), ("status", 503), ("status", 404), ("reset", 0), ("vanish", 0)]
+    "fault", [("status", 429), ("status", 500), ("status", 404), ("reset", 0), ("vanish", 0)]
 )
 def test_passing_faults_are_survived(
     sandbox: Sandbox, media: Media, call: str, fault: tuple[str, int]
