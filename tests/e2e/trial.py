@@ -19,7 +19,7 @@ from tests.e2e.breakages import (
     Shut,
     fault_of,
 )
-from tests.e2e.failures import IF_TAKEN, TEXT, Cell
+from tests.e2e.failures import ANSWER, IF_TAKEN, TEXT, Cell
 from tests.e2e.gate import Gate
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
@@ -165,8 +165,9 @@ class Trials:
             wait_until(lambda: self._lost(message) == 2, message.said, SECONDS)
         elif cell.row.reads in (TEXT, IF_TAKEN):
             self._wait_for_log(message, "Voice note not sent")
-        elif cell.step.name == "text" and cell.fault in UNREACHABLE:
-            self._wait_for_log(message, "Turn held up")
+        elif cell.row.reads == ANSWER:
+            held_up = cell.fault in UNREACHABLE
+            self._wait_for_log(message, "Turn held up" if held_up else "Total processing time")
         else:
             self._wait_for_texts(message)
 
