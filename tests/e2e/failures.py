@@ -117,7 +117,7 @@ class Step:
     title: str
     rows: tuple[Row, ...]
     remark: str = ""
-    senseless: Mapping[str, str] = field(default_factory=dict)
+    senseless: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def row(faults: str, tries: Tries, reads: str, each: float = 0.0, end: str = "") -> Row:
