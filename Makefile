@@ -11,7 +11,7 @@ COMPILE := $(PY) -m piptools compile --quiet --strip-extras --no-header --annota
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 WRITING := $(filter-out 0,$(WRITE))
-STEPS := $(if $(WRITING)$(filter test check pins,$(MAKECMDGOALS)),5,4)
+STEPS := $(if $(WRITING)$(filter test check failures pins,$(MAKECMDGOALS)),5,4)
 count = $$(grep -c '==' $(1))
 
 # $(call step,number,text,command): one line and the time; what the command says goes to the log.
@@ -21,7 +21,7 @@ if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; tou
 else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
 endef
 
-.PHONY: help setup demo message test soak scaling bench check pins clean
+.PHONY: help setup demo message test soak scaling bench failures check pins clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ scaling: $(VENV)/.sandbox ## measure the numbers of docs/scaling.md (15 min); QU
 
 bench: $(VENV)/$(if $(WRITING),.dev,.sandbox) ## measure docs/performance.md (8 min); QUICK=1 takes a minute, WRITE=1 writes it
 	@$(PY) -m bench.performance $(if $(filter-out 0,$(QUICK)),--quick) $(if $(WRITING),--out docs)
+
+failures: $(VENV)/.dev ## write the tables of docs/failures.md
+	@$(PY) -m tests.e2e.failures_page
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
 	@$(COMPILE) $(ARGS) requirements.in -o requirements.txt

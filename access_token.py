@@ -80,6 +80,7 @@ class AccessToken:
         self._metrics = metrics
         self._address = f"{settings.SALESFORCE_INSTANCE_URL}/services/oauth2/token"
         self._api_url = settings.AGENTFORCE_API_URL
+        self._patience = settings.CLOUD_PATIENCE
         self._form = {
             "grant_type": "client_credentials",
             "client_id": settings.SALESFORCE_CONSUMER_KEY,
@@ -129,7 +130,7 @@ class AccessToken:
     def _settle(self, pending: Future[Token]) -> None:
         try:
             # Many wait for it, each with a deadline of its own.
-            with Deadline(TOTAL_TIMEOUT).bound():
+            with Deadline(TOTAL_TIMEOUT * self._patience).bound():
                 token = self._fetch()
         except BaseException as error:
             with self._lock:
@@ -146,16 +147,17 @@ class AccessToken:
             log.warning("Salesforce token not renewed", error=str(error))
 
     def _fetch(self) -> Token:
+        timeouts = (CONNECT_TIMEOUT * self._patience, READ_TIMEOUT * self._patience)
         try:
             response = self._session.post(
                 self._address,
                 data=self._form,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                timeout=timeouts,
                 allow_redirects=False,
                 stream=True,
             )
             with response:
-                answer = _json(response)
+                answer = _json(response, timeouts[1])
         except (requests.RequestException, DeadlineExceeded) as error:
             raise AgentUnavailable(f"no token: {type(error).__name__}") from error
         if response.status_code == 429 or response.status_code >= 500:
@@ -187,9 +189,9 @@ class AccessToken:
         )
 
 
-def _json(response: requests.Response) -> dict[str, Any]:
+def _json(response: requests.Response, timeout: float) -> dict[str, Any]:
     try:
-        answer = json.loads(b"".join(chunks(response, READ_TIMEOUT)))
+        answer = json.loads(b"".join(chunks(response, timeout)))
     except ValueError:
         return {}
     return answer if isinstance(answer, dict) else {}

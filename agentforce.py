@@ -79,6 +79,7 @@ class Agentforce:
         self._token = token
         self._metrics = metrics
         self._settings = settings
+        self._patience = settings.CLOUD_PATIENCE
         self._sequence = _Sequence()
         # No limit is documented (§6.3); refusals teach one.
         self._limiter = Limiter(settings.TURN_THREADS, cloud="Agentforce")
@@ -98,9 +99,9 @@ class Agentforce:
     def start(self, *, patient: bool = True) -> AgentSession:
         """A new session, of nobody yet. Raises ``AgentError``, at once unless ``patient``."""
         request = self._request_session
-        delays = RETRY_DELAYS if patient else ()
+        tries = patiently(RETRY_DELAYS if patient else (), factor=self._patience)
         with self._metrics.timed("session_time"):
-            session_id = self._starting.call(lambda: patiently(delays)(request))
+            session_id = self._starting.call(lambda: tries(request))
         self._metrics.count("sessions_started")
         return AgentSession(session_id, time.time())
 
@@ -109,18 +110,18 @@ class Agentforce:
 
         Raises ``SessionGone``, where it was surely not heard, or another ``AgentError``.
         """
-        return self._asking.call(
-            lambda: patiently(RETRY_DELAYS)(self._question, session, text, listener)
-        )
+        tries = patiently(RETRY_DELAYS, factor=self._patience)
+        return self._asking.call(lambda: tries(self._question, session, text, listener))
 
     def end(self, session: AgentSession, reason: EndReason) -> None:
         """End a session; failing is logged and otherwise harmless, for sessions age out (§2.5)."""
         path = f"/sessions/{session.id}"
         headers = {"x-session-end-reason": reason}
+        timeout = END_TIMEOUT * self._patience
         try:
-            with self._call("DELETE", path, timeout=END_TIMEOUT, headers=headers) as response:
+            with self._call("DELETE", path, timeout=timeout, headers=headers) as response:
                 # Read to its end, so that the connection can be used again.
-                _json(response)
+                self._json(response)
         except SessionGone:
             pass
         except AgentError as error:
@@ -143,11 +144,12 @@ class Agentforce:
             "bypassUser": bypass_user,
         }
         path = f"/agents/{self._settings.AGENTFORCE_AGENT_ID}/sessions"
+        timeout = SESSION_TIMEOUT * self._patience
         with (
             self._limiter.place(),
-            self._call("POST", path, timeout=SESSION_TIMEOUT, json=body) as response,
+            self._call("POST", path, timeout=timeout, json=body) as response,
         ):
-            session_id = _json(response).get("sessionId")
+            session_id = self._json(response).get("sessionId")
         if not isinstance(session_id, str) or not session_id:
             raise AgentUnavailable("Agentforce started a session without naming it")
         return session_id
@@ -168,7 +170,7 @@ class Agentforce:
             if streaming:
                 return self._streamed(response, listener)
             with response:
-                return _whole(response)
+                return self._whole(response)
 
     def _streamed(self, response: requests.Response, listener: Listener | None) -> AgentReply:
         """The reply, as soon as its turn is over; the end of the stream is read beside the path."""
@@ -208,7 +210,7 @@ class Agentforce:
         request: dict[str, Any],
     ) -> requests.Response:
         headers = {"Authorization": f"Bearer {token.value}", **request.get("headers", {})}
-        timeouts = (capped(CONNECT_TIMEOUT), capped(timeout))
+        timeouts = (capped(CONNECT_TIMEOUT * self._patience), capped(timeout))
         try:
             response = self._http.request(
                 method,
@@ -225,7 +227,24 @@ class Agentforce:
         if response.ok and not response.is_redirect:
             return response
         with response:
-            raise _refusal(response, effect)
+            raise _refusal(response, self._json(response), effect)
+
+    def _whole(self, response: requests.Response) -> AgentReply:
+        if response.status_code == 204:
+            return AgentReply()
+        messages = self._json(response).get("messages")
+        if not isinstance(messages, list):
+            raise AgentDown("Agentforce answered with something else than messages")
+        return read_messages(message for message in messages if isinstance(message, dict))
+
+    def _json(self, response: requests.Response) -> dict[str, Any]:
+        timeout = BODY_TIMEOUT * self._patience
+        try:
+            with Deadline(capped(timeout)).bound():
+                body = json.loads(b"".join(chunks(response, timeout)))
+        except (ValueError, requests.RequestException, DeadlineExceeded):
+            return {}
+        return body if isinstance(body, dict) else {}
 
 
 class _Sequence:
@@ -264,19 +283,9 @@ def _drain(response: requests.Response, body: Iterator[bytes]) -> None:
             log.debug("Agentforce did not end its stream")
 
 
-def _whole(response: requests.Response) -> AgentReply:
-    if response.status_code == 204:
-        return AgentReply()
-    messages = _json(response).get("messages")
-    if not isinstance(messages, list):
-        raise AgentDown("Agentforce answered with something else than messages")
-    return read_messages(message for message in messages if isinstance(message, dict))
-
-
-def _refusal(response: requests.Response, effect: bool) -> AgentError:
+def _refusal(response: requests.Response, body: dict[str, Any], effect: bool) -> AgentError:
     """What an error status means (§6.2); ``effect`` where the agent may have acted already."""
     status = response.status_code
-    body = _json(response)
     reason = f"HTTP {status} {body.get('error', '')} {body.get('message', '')}".strip()
     if status == 401 and "not attached" not in reason:
         return TokenRefused(reason)
@@ -301,12 +310,3 @@ _MISCONFIGURED = (
     "HttpServerErrorException",
     "Unsupported Media Type",
 )
-
-
-def _json(response: requests.Response) -> dict[str, Any]:
-    try:
-        with Deadline(capped(BODY_TIMEOUT)).bound():
-            body = json.loads(b"".join(chunks(response, BODY_TIMEOUT)))
-    except (ValueError, requests.RequestException, DeadlineExceeded):
-        return {}
-    return body if isinstance(body, dict) else {}

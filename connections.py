@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +19,8 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
 
-from deadline import capped
+from deadline import Deadline, capped
+from errors import DeadlineExceeded
 from settings import Settings
 
 # Keep idle connections for longer than a typical pause between two turns; httpx' default of 5 s
@@ -106,6 +108,24 @@ def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
                 response.raw.connection.sock.settimeout(left)
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
+
+
+def within(seconds: float) -> Callable[..., None]:
+    """A response hook of requests: the whole body within ``seconds``, however slowly it comes.
+
+    Raises ``requests.RequestException``.
+    """
+
+    def read(response: requests.Response, **_: object) -> None:
+        try:
+            with Deadline(seconds).bound():
+                body = b"".join(chunks(response, seconds))
+        except DeadlineExceeded:
+            response.close()
+            raise requests.ReadTimeout(f"no whole answer in {seconds:g} s") from None
+        response.raw = io.BytesIO(body)
+
+    return read
 
 
 def _cap(request: httpx.Request) -> None:

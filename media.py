@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from contextlib import suppress
 from itertools import islice
 from typing import Protocol
@@ -13,8 +12,9 @@ import requests
 from requests.auth import AuthBase
 
 from connections import Route, chunks
-from errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
-from retrying import patiently
+from deadline import Deadline, capped, time_left
+from errors import DeadlineExceeded, MediaError, MediaForbidden, MediaMissing, MediaTooLarge
+from retrying import parse_retry_after, patiently
 
 # Twilio announces a recording before it is everywhere: 404 at first is normal.
 RETRY_DELAYS = (0.5, 1.0, 2.0)
@@ -54,7 +54,7 @@ class _Anonymous(AuthBase):
 
 
 class Media:
-    """Downloads recordings of one Twilio account."""
+    """Downloads recordings of one Twilio account; all waits are times ``patience``."""
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Media:
         account_sid: str,
         auth_token: str,
         media_hosts: tuple[str, ...],
+        patience: float = 1.0,
     ) -> None:
         self._session = session
         self._api = urlsplit(api_url)
@@ -72,6 +73,7 @@ class Media:
             rf"/2010-04-01/Accounts/{re.escape(account_sid)}/Messages/[\w-]+/Media/\w+"
         )
         self._media_hosts = frozenset(media_hosts)
+        self._patience = patience
 
     def routes(self) -> list[Route]:
         """What is worth keeping open."""
@@ -81,15 +83,16 @@ class Media:
     def download(self, url: str, listener: Listener | None = None) -> bytearray:
         """The recording at ``MediaUrl0``, which ``listener`` gets while it arrives.
 
-        Tried at once, then after 0.5, 1 and 2 s on 404, 5xx or a broken connection. Raises
+        Tried at once, then after 0.5, 1 and 2 s on 404, 429, 5xx or a broken connection. Raises
         ``MediaForbidden`` for an address that is not this account's, ``MediaMissing`` or
         ``MediaTooLarge``.
         """
         self._check_origin(url)
-        deadline = time.monotonic() + TOTAL_TIMEOUT
-        return patiently(RETRY_DELAYS)(self._fetch, url, deadline, listener or _Nobody())
+        tries = patiently(RETRY_DELAYS, factor=self._patience)
+        with Deadline(capped(TOTAL_TIMEOUT * self._patience)).bound():
+            return tries(self._fetch, url, listener or _Nobody())
 
-    def _fetch(self, url: str, deadline: float, listener: Listener) -> bytearray:
+    def _fetch(self, url: str, listener: Listener) -> bytearray:
         auth: AuthBase | tuple[str, str] = self._credentials
         try:
             for hop in range(REDIRECT_LIMIT):
@@ -97,13 +100,19 @@ class Media:
                     if hop == 0 and response.ok:
                         listener.begin()
                     if not response.is_redirect:
-                        return _body(response, deadline, listener)
+                        return _body(response, self._timeout, listener)
                     url = self._target(url, response.headers["Location"])
-                    _finish(response)
+                    _finish(response, self._timeout)
                     auth = _Anonymous()
-        except requests.RequestException as error:
+        except (requests.RequestException, DeadlineExceeded) as error:
+            if not time_left():
+                raise MediaError("the recording did not come in time") from error
             raise MediaMissing(f"the recording broke off: {type(error).__name__}") from error
         raise MediaForbidden("the recording's address redirects too often")
+
+    @property
+    def _timeout(self) -> float:
+        return READ_TIMEOUT * self._patience
 
     def _get(self, url: str, auth: AuthBase | tuple[str, str]) -> requests.Response:
         return self._session.get(
@@ -111,7 +120,7 @@ class Media:
             auth=auth,
             stream=True,
             allow_redirects=False,
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+            timeout=(capped(CONNECT_TIMEOUT * self._patience), capped(self._timeout)),
             # A compressed answer could be far larger than what was sent.
             headers={"Accept-Encoding": "identity"},
         )
@@ -148,26 +157,27 @@ def _parts(url: str, base: str = "") -> SplitResult:
         raise MediaForbidden("the recording's address is none") from None
 
 
-def _body(response: requests.Response, deadline: float, listener: Listener) -> bytearray:
+def _body(response: requests.Response, timeout: float, listener: Listener) -> bytearray:
     status = response.status_code
-    if status == 404 or status >= 500:
-        _finish(response)
-        raise MediaMissing(f"HTTP {status} instead of the recording")
+    if status in (404, 429) or status >= 500:
+        _finish(response, timeout)
+        raise MediaMissing(
+            f"HTTP {status} instead of the recording",
+            retry_after=parse_retry_after(response.headers.get("Retry-After")),
+        )
     if status != 200:
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     data = bytearray()
-    for chunk in chunks(response, READ_TIMEOUT):
+    for chunk in chunks(response, timeout):
         data += chunk
         listener.write(chunk)
         if len(data) > SIZE_LIMIT:
             raise MediaTooLarge
-        if time.monotonic() > deadline:
-            raise MediaError(f"the recording took longer than {TOTAL_TIMEOUT:.0f} s")
     return data
 
 
-def _finish(response: requests.Response) -> None:
+def _finish(response: requests.Response, timeout: float) -> None:
     """Read a short body to its end, so that the connection can be used again."""
     with suppress(requests.RequestException):
-        for _ in islice(chunks(response, READ_TIMEOUT), 2):
+        for _ in islice(chunks(response, timeout), 2):
             pass

@@ -415,6 +415,7 @@ class _Talk:
             talk=conversation,
             replies=base.replies,
             log_key=settings.TWILIO_AUTH_TOKEN,
+            patience=settings.CLOUD_PATIENCE,
         )
 
 
@@ -442,4 +443,5 @@ def _media(settings: Settings) -> Media:
         account_sid=settings.TWILIO_ACCOUNT_SID,
         auth_token=settings.TWILIO_AUTH_TOKEN,
         media_hosts=settings.TWILIO_MEDIA_HOSTS,
+        patience=settings.CLOUD_PATIENCE,
     )

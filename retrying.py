@@ -20,18 +20,18 @@ LONGEST_WAIT = 20.0
 PATIENT_DELAY = 5.0
 
 
-def patiently(delays: Sequence[float]) -> Retrying:
+def patiently(delays: Sequence[float], *, factor: float = 1.0) -> Retrying:
     """A caller that tries at once, then after each of ``delays`` (seconds).
 
     It tries again on errors that are ``retryable``, beyond the delays for as long as their
     ``patience``, and waits longer where they carry ``retry_after``, but not beyond the turn's
-    deadline. It raises the last error.
+    deadline. It raises the last error. All waits are times ``factor``.
     """
 
     def stop(state: RetryCallState) -> bool:
         error = _error(state)
         # Time spent in the call itself, such as in line for a place, is not patience.
-        patient = error is not None and state.idle_for < error.patience
+        patient = error is not None and state.idle_for < error.patience * factor
         left = time_left()
         too_late = left is not None and state.upcoming_sleep >= left
         return too_late or (state.attempt_number > len(delays) and not patient)
@@ -41,7 +41,8 @@ def patiently(delays: Sequence[float]) -> Retrying:
         asked = (error and error.retry_after) or 0.0
         # Those who were refused together must not come back together.
         jitter = random.uniform(1.0, 1.2)  # noqa: S311  # nothing secret
-        return max(_delay(delays, state.attempt_number) * jitter, min(asked, LONGEST_WAIT))
+        delay = _delay(delays, state.attempt_number) * jitter
+        return max(delay * factor, min(asked, LONGEST_WAIT * factor))
 
     return Retrying(stop=stop, wait=wait, retry=retry_if_exception(_is_retryable), reraise=True)
 

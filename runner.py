@@ -46,14 +46,24 @@ class Talk(Protocol):
 class Runner:
     """Begins, runs and finishes turns on the caller's threads.
 
-    ``log_key`` makes the hashes that stand for senders in the log.
+    ``log_key`` makes the hashes that stand for senders in the log. What is held up waits
+    ``RETRY_SECONDS`` times ``patience``.
     """
 
-    def __init__(self, *, store: Store, talk: Talk, replies: StandardReplies, log_key: str) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        talk: Talk,
+        replies: StandardReplies,
+        log_key: str,
+        patience: float = 1.0,
+    ) -> None:
         self._store = store
         self._talk = talk
         self._replies = replies
         self._log_key = log_key
+        self._patience = patience
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._running: dict[int, Turn] = {}
@@ -113,7 +123,7 @@ class Runner:
                 return step()
             except (StoreError, SendError) as error:
                 log.error("Turn held up; trying again", error=f"{type(error).__name__}: {error}")
-            if self._stopping.wait(RETRY_SECONDS):
+            if self._stopping.wait(RETRY_SECONDS * self._patience):
                 raise Stopping
 
     def _revived(self, turn: Turn) -> Turn | None:

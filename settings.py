@@ -95,6 +95,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
 Limit = Annotated[int, Field(ge=0)]
+Factor = Annotated[float, Field(gt=0)]
 
 
 class Account(BaseSettings):
@@ -204,6 +205,8 @@ class Settings(Account):
     # Calls that fail in a row until a cloud is not asked, 0 for never; and for how long then.
     BREAKER_FAILURES: Limit = 5
     BREAKER_SECONDS: Seconds = 30
+    # How long clouds are waited for: their timeouts and the pauses between tries, times this.
+    CLOUD_PATIENCE: Factor = 1
     MEDIA_LIFETIME: Seconds = 3600
 
     # How long answers to public questions are given again; 0 for not at all.

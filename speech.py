@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any, Protocol, TypeVar, cast
 
@@ -14,9 +15,11 @@ import structlog
 from elevenlabs.base_client import BaseElevenLabs
 from elevenlabs.core.api_error import ApiError
 
+import container
 from audio import Ffmpeg, pcm_seconds
 from breakers import Breakers
 from connections import Route, httpx_client
+from container import sniff
 from deadline import capped
 from errors import (
     DeadlineExceeded,
@@ -50,6 +53,7 @@ POOLS = 8
 OPUS = "opus_48000_32"
 # Where the plan refuses Opus; every plan has this one (§2.3).
 MP3 = "mp3_44100_128"
+CONTAINERS = {OPUS: container.OPUS, MP3: container.MP3}
 
 # "(laughter)" and "[music]" are no words.
 _EVENTS_ONLY = re.compile(r"(\s*(\([^)]*\)|\[[^\]]*\])\s*[.,!?]*)*\s*")
@@ -88,6 +92,7 @@ class Speech:
         width: int,
     ) -> None:
         self._settings = settings
+        self._patience = settings.CLOUD_PATIENCE
         self._ffmpeg = ffmpeg
         self._metrics = metrics
         pools = [httpx_client(settings, width=width) for _ in range(POOLS)]
@@ -120,7 +125,7 @@ class Speech:
 
         Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
         """
-        heard = self._ears.call(lambda: _patiently(self._hearing, lambda: self._hear(pcm)))
+        heard = self._ears.call(lambda: self._patiently(self._hearing, lambda: self._hear(pcm)))
         text = (heard.text or "").strip()
         confidence = heard.language_probability
         if _EVENTS_ONLY.fullmatch(text):
@@ -151,7 +156,7 @@ class Speech:
         return settings.ELEVENLABS_VOICE_ID, settings.ELEVENLABS_TTS_MODEL, code, self._format
 
     def _hear(self, pcm: bytes) -> Any:
-        timeout = HEAR_TIMEOUT + int(pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND)
+        timeout = HEAR_TIMEOUT + pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND
         answer = next(self._clients).speech_to_text.with_raw_response.convert(
             model_id=self._settings.ELEVENLABS_STT_MODEL,
             # Sent in portions; bytes would be copied again for each part that the socket takes.
@@ -160,7 +165,7 @@ class Speech:
             tag_audio_events=False,
             timestamps_granularity="none",
             # The SDK's own retry drops every form field (§7.4).
-            request_options={"max_retries": 0, "timeout_in_seconds": timeout},
+            request_options=self._options(timeout) | {"max_retries": 0},
         )
         _resize(self._hearing, answer.headers)
         return answer.data
@@ -175,9 +180,8 @@ class Speech:
         return self._ffmpeg.encode_note(self._spoken(request, MP3))
 
     def _spoken(self, request: dict[str, str], output_format: str) -> bytes:
-        return self._voice.call(
-            lambda: _patiently(self._speaking, lambda: self._synthesised(request, output_format))
-        )
+        speak = partial(self._synthesised, request, output_format)
+        return self._voice.call(lambda: self._patiently(self._speaking, speak))
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
         # A note is sent whole; streamed, it would come in many small parts, each read by itself.
@@ -185,14 +189,23 @@ class Speech:
         with convert(
             self._settings.ELEVENLABS_VOICE_ID,
             output_format=output_format,
-            request_options={"chunk_size": None, "timeout_in_seconds": SPEAK_TIMEOUT},
+            request_options=self._options(SPEAK_TIMEOUT) | {"chunk_size": None},
             **request,
         ) as answer:
             audio = b"".join(answer.data)
         _resize(self._speaking, answer.headers)
-        if not audio:
-            raise SpeechUnavailable("ElevenLabs sent no audio")
+        if sniff(audio) != CONTAINERS[output_format]:
+            # It would be kept, and given again.
+            raise SpeechUnavailable("ElevenLabs sent something else than audio")
         return audio
+
+    def _options(self, timeout: float) -> Any:
+        """``RequestOptions`` of the SDK, which knows whole seconds only by its types."""
+        return {"timeout_in_seconds": timeout * self._patience}
+
+    def _patiently(self, limiter: Limiter, call: Callable[[], T]) -> T:
+        """Make a call, again where that helps; it holds a place only while it is under way."""
+        return cast(T, patiently(RETRY_DELAYS, factor=self._patience)(_placed, limiter, call))
 
     def _language_code(self, language: str | None) -> str | None:
         """The code to send: multilingual_v2 takes none, flash and turbo those they speak (§2.7)."""
@@ -218,11 +231,6 @@ def _client(settings: Settings, pool: httpx.Client) -> BaseElevenLabs:
 
 class FormatRefused(SpeechRefused):
     """The plan does not include the output format."""
-
-
-def _patiently(limiter: Limiter, call: Callable[[], T]) -> T:
-    """Make a call, again where that helps; it holds a place only while it is under way."""
-    return cast(T, patiently(RETRY_DELAYS)(_placed, limiter, call))
 
 
 def _placed(limiter: Limiter, call: Callable[[], T]) -> T:

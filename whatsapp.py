@@ -16,7 +16,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
-from connections import Route, requests_session
+from connections import Route, requests_session, within
 from errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
 from limiter import Limiter
 from metrics import Metrics
@@ -51,6 +51,7 @@ class WhatsApp:
         self._sender = settings.TWILIO_WHATSAPP_FROM
         self._public_url = settings.PUBLIC_URL
         self._metrics = metrics
+        self._patience = settings.CLOUD_PATIENCE
         # Twilio documents no number; its refusals (20429) teach one.
         self._limiter = Limiter(width, cloud="Twilio")
         sending = requests_session(settings, width=width)
@@ -114,13 +115,13 @@ class WhatsApp:
 
     def _listed(self, to: str, since: float) -> list[MessageInstance]:
         """What Twilio took from us for ``to`` since then (epoch seconds), the newest first."""
-        time.sleep(LISTING_DELAY)
+        time.sleep(LISTING_DELAY * self._patience)
         recent = self._patiently(lambda: self._messages.list(to=to, limit=LISTED))
         oldest = datetime.fromtimestamp(since, UTC) - CLOCK_SKEW
         return [message for message in recent if (message.date_created or oldest) >= oldest]
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        return cast(T, patiently(RETRY_DELAYS)(self._placed, call))
+        return cast(T, patiently(RETRY_DELAYS, factor=self._patience)(self._placed, call))
 
     def _placed(self, call: Callable[[], T]) -> T:
         with self._limiter.place():
@@ -128,7 +129,8 @@ class WhatsApp:
 
 
 def _client(settings: Settings, timeout: float, session: requests.Session) -> Client:
-    http = TwilioHttpClient(timeout=timeout)
+    timeout *= settings.CLOUD_PATIENCE
+    http = TwilioHttpClient(timeout=timeout, request_hooks={"response": within(timeout)})
     http.session = session
     client = Client(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN, http_client=http)
     # The SDK would take a region from the environment and rewrite the host with it.

@@ -78,6 +78,10 @@ class StandIn:
         """An error answer in the service's own form."""
         raise NotImplementedError
 
+    def subject(self) -> str:
+        """What the current request is about, for faults that strike some calls only."""
+        return f"{request.full_path}\n{request.get_data(as_text=True)}"
+
     def violate(self, call: str, rule: str) -> None:
         self.ledger.violate(self.service, call, rule)
 
@@ -106,7 +110,7 @@ class StandIn:
                     except Full:
                         return self.error(429)
                     delay = self.pace.of(name) if paced else 0.0
-                    fault = g.fault = self.faults.take(self.service, name)
+                    fault = g.fault = self.faults.take(self.service, name, self.subject)
                     if fault is not None and (hangs or fault.kind != "hang"):
                         return self._fail(fault, delay, functools.partial(view, **arguments))
                     time.sleep(delay)
@@ -135,7 +139,9 @@ class StandIn:
         connection: socket.socket = request.environ["werkzeug.socket"]
         if fault.kind == "reset":
             return _broken(connection)
-        time.sleep(delay + fault.seconds if fault.kind == "hang" else delay)
+        time.sleep(delay)
+        if fault.kind == "hang":
+            self.faults.hold(fault, fault.seconds)
         answer = make_response(view())
         if fault.kind == "hang":
             return answer
@@ -143,14 +149,20 @@ class StandIn:
         # All of it, so that a streamed answer has done its work before the connection breaks.
         streamed, body = answer.is_streamed, answer.get_data()
         if fault.kind == "vanish":
+            self.faults.hold(fault, fault.seconds)
             return _broken(connection)
         if fault.kind == "cut":
             answer.response = _cut(body, connection)
         else:
-            answer.response = _trickle(body, fault.seconds)
+            answer.response = self._trickle(body, fault)
         if not streamed:
             answer.headers["Content-Length"] = str(len(body))
         return answer
+
+    def _trickle(self, body: bytes, fault: Fault) -> Iterator[bytes]:
+        for position in range(len(body)):
+            self.faults.hold(fault, fault.seconds)
+            yield body[position : position + 1]
 
 
 def _answer_knock() -> Response | None:
@@ -180,9 +192,3 @@ def _cut(body: bytes, connection: socket.socket) -> Iterator[bytes]:
     yield body[: len(body) // 2]
     break_connection(connection)
     raise ConnectionAbortedError("cut on purpose")
-
-
-def _trickle(body: bytes, seconds: float) -> Iterator[bytes]:
-    for position in range(len(body)):
-        time.sleep(seconds)
-        yield body[position : position + 1]

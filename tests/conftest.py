@@ -19,6 +19,10 @@ settings.register_profile(
 settings.load_profile("any-machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--cells", default="", help="cells of docs/failures.md, as ask-503 (regex)")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A PostgreSQL server of the run's own."""

@@ -247,7 +247,8 @@ class AgentforceStandIn(LoginStandIn):
     def _hold(self) -> None:
         """Wait out a hang with the session locked; what takes too long ends in a 500."""
         hang = g.fault.seconds if g.fault is not None and g.fault.kind == "hang" else 0.0
-        time.sleep(min(hang, self.call_seconds))
+        if hang:
+            self.faults.hold(g.fault, min(hang, self.call_seconds))
         if hang + self.pace.ask > self.call_seconds:
             raise errors.timed_out()
 

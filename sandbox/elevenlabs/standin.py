@@ -102,6 +102,15 @@ class ElevenLabsStandIn(StandIn):
         self._codec = Codec(ffmpeg=ffmpeg)
         self._route()
 
+    def subject(self) -> str:
+        """In a recording, what is heard."""
+        file = request.files.get("file")
+        if file is None:
+            return super().subject()
+        pcm = file.read()
+        file.seek(0)
+        return self._speech.hear(pcm).text
+
     def error(self, status: int) -> Response:
         return errors.by_status(status).response()
 

@@ -80,7 +80,7 @@ class Courier:
         """Deliver in the background."""
         if self._pool is None:
             raise RuntimeError("the Twilio stand-in is not started")
-        fault = self._faults.take("twilio", "callback")
+        fault = self._faults.take("twilio", "callback", lambda: message.to)
         manner = fault.kind if fault else ""
         journey = self._pool.submit(self._carry, message, is_template, manner)
         if manner == "early":
@@ -103,7 +103,8 @@ class Courier:
 
     def _refusal(self, message: Outbound, is_template: bool) -> int | None:
         """Twilio's code where the message does not arrive; a recording is fetched here."""
-        fault = self._faults.take("twilio", "voice" if message.media_url else "text")
+        part = "voice" if message.media_url else "text"
+        fault = self._faults.take("twilio", part, lambda: message.to)
         if fault is not None:
             return fault.code
         if not is_template and not self._messages.window_is_open(message.to):

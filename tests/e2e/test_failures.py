@@ -1,4 +1,4 @@
-"""Every stage failing: the user reads one useful message, and the next question is answered."""
+"""Failures that docs/failures.md leaves out: of other kinds, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -12,48 +12,27 @@ from tests.e2e.world import World
 
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
-FETCH = "Sorry, I couldn't fetch your voice note."
 LISTEN = "Sorry, I can't listen to voice notes right now."
 AGENT = "Sorry, I couldn't get an answer."
-BUSY = "Sorry, a lot is going on right now."
 
 
 @pytest.mark.parametrize(
-    ("service", "call", "kind", "status"),
+    ("service", "call", "kind"),
     [
-        ("agentforce", "token", "status", 503),
-        ("agentforce", "token", "reset", 0),
-        ("agentforce", "session", "status", 503),
-        ("agentforce", "session", "status", 429),
-        ("agentforce", "session", "status", 401),
-        ("agentforce", "ask", "status", 401),
-        ("agentforce", "ask", "status", 423),
-        ("agentforce", "ask", "status", 429),
-        ("twilio", "media", "status", 404),
-        ("twilio", "media", "status", 503),
-        ("twilio", "media", "reset", 0),
-        ("twilio", "media_cdn", "cut", 0),
-        ("twilio", "typing", "status", 500),
-        ("twilio", "send", "status", 429),
-        ("twilio", "send", "status", 500),
-        ("twilio", "send", "reset", 0),
-        ("twilio", "send", "vanish", 0),
-        ("elevenlabs", "transcribe", "status", 429),
-        ("elevenlabs", "transcribe", "status", 500),
-        ("elevenlabs", "transcribe", "reset", 0),
-        ("elevenlabs", "speak", "status", 429),
-        ("elevenlabs", "speak", "status", 503),
-        ("elevenlabs", "speak", "cut", 0),
+        ("agentforce", "token", "reset"),
+        ("twilio", "media", "reset"),
+        ("twilio", "typing", "status"),
+        ("twilio", "send", "reset"),
     ],
 )
 def test_a_failure_that_passes_is_not_noticed(
-    world: World, service: str, call: str, kind: Kind, status: int
+    world: World, service: str, call: str, kind: Kind
 ) -> None:
     """The answer comes once, by text and by voice."""
     if call == "token":
         world.sandbox.agentforce.forget_tokens()
     user = world.user()
-    world.sandbox.faults.add(Fault(service, call, kind, status=status or 500))
+    world.sandbox.faults.add(Fault(service, call, kind))
     world.twilio.speak(user, world.note(QUESTION))
     world.twilio.wait_for_voice(user)
     text, _voice = world.answers(user, 2)
@@ -65,18 +44,10 @@ def test_a_failure_that_passes_is_not_noticed(
 @pytest.mark.parametrize(
     ("service", "call", "kind", "status", "told"),
     [
-        ("agentforce", "session", "status", 403, AGENT),
         ("agentforce", "session", "status", 422, AGENT),
-        ("agentforce", "ask", "status", 500, AGENT),
-        ("agentforce", "ask", "status", 503, AGENT),
         ("agentforce", "ask", "status", 400, AGENT),
-        ("agentforce", "ask", "junk", 0, AGENT),
-        ("agentforce", "ask", "cut", 0, AGENT),
         ("agentforce", "ask", "reset", 0, AGENT),
         ("agentforce", "ask", "vanish", 0, AGENT),
-        ("twilio", "media", "status", 401, FETCH),
-        ("twilio", "media_cdn", "status", 403, FETCH),
-        ("elevenlabs", "transcribe", "status", 401, LISTEN),
         ("elevenlabs", "transcribe", "status", 422, LISTEN),
     ],
 )
@@ -93,12 +64,12 @@ def test_a_failure_that_lasts_is_told_once_and_asked_no_second_time(
     world.expect_no_more(user, 1)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_speech_that_fails_leaves_the_text_alone(world: World, status: int) -> None:
+def test_speech_that_fails_leaves_the_text_alone(world: World) -> None:
     """Nothing is said of it to the user; it is counted."""
     user = world.user()
     before = world.counter("voice_notes_failed")
-    world.sandbox.faults.add(Fault("elevenlabs", "speak", status=status, times=None))
+    # Neither Opus nor MP3.
+    world.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, times=None))
     world.twilio.speak(user, world.note(QUESTION))
     assert world.answers(user, 1)[0].body.startswith(ANSWER)
     world.expect_no_more(user, 1)
@@ -151,26 +122,6 @@ def test_an_agent_without_a_user_of_its_own_is_served(world: World) -> None:
         assert world.answers(user, 1)[0].body.startswith("Hello!")
     finally:
         world.sandbox.agentforce.employee_agent = False
-
-
-def test_an_answer_is_kept_while_twilio_takes_none(world: World) -> None:
-    """It is not asked for again, and sent once when Twilio is back."""
-    user = world.user()
-    world.sandbox.faults.add(Fault("twilio", "send", status=503, times=3))
-    world.twilio.say(user, QUESTION)
-    assert world.answers(user, 1)[0].body.startswith(ANSWER)
-    assert len(world.asked(user)) == 1
-    world.expect_no_more(user, 1)
-
-
-def test_an_answer_that_twilio_refuses_is_told_and_holds_nothing_up(world: World) -> None:
-    user = world.user()
-    world.sandbox.faults.add(Fault("twilio", "send", status=400))
-    world.twilio.say(user, QUESTION)
-    world.twilio.say(user, "hello")
-    apology, answer = world.answers(user, 2)
-    assert apology.body.startswith("Sorry, something went wrong")
-    assert answer.body.startswith("Hello!")
 
 
 def test_clouds_that_take_few_at_once_answer_a_burst_later(

@@ -59,8 +59,8 @@ class TlsProxy:
             self._context.wrap_socket(client, server_side=True) as inside,
             socket.create_connection(("127.0.0.1", self._hosts[name])) as server,
         ):
-            threading.Thread(target=_pump, args=(server, inside), daemon=True).start()
-            _pump(inside, server)
+            threading.Thread(target=pump, args=(server, inside), daemon=True).start()
+            pump(inside, server)
 
 
 def _connect_target(client: socket.socket) -> str:
@@ -74,7 +74,7 @@ def _connect_target(client: socket.socket) -> str:
     return head.split(b" ")[1].decode().rpartition(":")[0]
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def pump(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while received := source.recv(65536):
             target.sendall(received)

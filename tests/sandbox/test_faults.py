@@ -17,6 +17,7 @@ from sandbox.faults import Fault, Faults, Kind
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT, Pace
 from sandbox.standin import StandIn
+from tests.sandbox.waiting import wait_until
 
 TEXT = "0123456789" * 10
 
@@ -154,6 +155,39 @@ def test_faults_count_their_calls(echo: EchoStandIn, faults: Faults) -> None:
     faults.add(Fault("echo", "ask", status=503, times=2, after=1))
     answers = [by_requests(f"{echo.url}/ask")[0] for _ in range(5)]
     assert answers == [200, 503, 503, 200, 200]
+
+
+def test_a_fault_about_something_strikes_nothing_else(echo: EchoStandIn, faults: Faults) -> None:
+    """Neither do other requests count for ``after`` and ``times``."""
+    faults.add(Fault("echo", "ask", status=503, after=1, about="Anna"))
+    told = ["Anna", "Ben", "Anna", "Ben", "Anna"]
+    answers = [requests.post(f"{echo.url}/ask", data=name, timeout=5) for name in told]
+    assert [answer.status_code for answer in answers] == [200, 200, 503, 200, 200]
+
+
+def test_a_fault_that_is_removed_tells_when_it_struck(echo: EchoStandIn, faults: Faults) -> None:
+    """Another one like it stays."""
+    first, second = (Fault("echo", "ask", status=503, times=1) for _ in range(2))
+    faults.add(first)
+    faults.add(second)
+    began = time.monotonic()
+    by_requests(f"{echo.url}/ask")
+    (struck,) = faults.remove(first)
+    assert began <= struck <= time.monotonic()
+    assert by_requests(f"{echo.url}/ask")[0] == 503
+
+
+@pytest.mark.parametrize(("kind", "fails"), [("hang", False), ("trickle", False), ("vanish", True)])
+def test_what_waits_goes_on_once_the_fault_is_off(
+    echo: EchoStandIn, faults: Faults, kind: Kind, fails: bool
+) -> None:
+    fault = Fault("echo", "ask", kind, seconds=60)
+    faults.add(fault)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(requests.post, f"{echo.url}/ask", timeout=30)
+        wait_until(lambda: not faults.listed(), "the call")
+        faults.remove(fault)
+        assert isinstance(answer.exception(20), requests.ConnectionError) == fails
 
 
 def test_connections_live_on(echo: EchoStandIn) -> None:

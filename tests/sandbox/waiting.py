@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable
 import psutil
 
 
-def wait_until(happened: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
+def wait_until(
+    happened: Callable[[], bool], what: str, timeout: float = 60.0, *, every: float = 0.01
+) -> None:
     """Raises ``AssertionError`` that says ``what`` was waited for."""
     deadline = time.monotonic() + timeout
     while not happened():
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 def wait_until_ended(processes: Iterable[psutil.Process]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,10 +13,10 @@ import httpx
 import pytest
 import requests
 import trustme
-from flask import Flask
+from flask import Flask, Response
 from werkzeug.serving import make_server
 
-from connections import CONNECTIONS, Route, httpx_client, requests_session
+from connections import CONNECTIONS, Route, httpx_client, requests_session, within
 from sandbox.loopback import LoopbackServer
 from settings import Settings
 from tests.e2e.tls_proxy import TlsProxy
@@ -31,11 +32,18 @@ class Server:
         together = threading.Barrier(WIDTH, timeout=10)
         app.add_url_rule("/", "door", lambda: ("", 404), methods=["HEAD"])
         app.add_url_rule("/together", "together", lambda: str(together.wait()))
+        app.add_url_rule("/endless", "endless", lambda: Response(_endless()))
         self.http = LoopbackServer(app=app, name="test")
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http.port}"
+
+
+def _endless() -> Iterator[bytes]:
+    while True:
+        time.sleep(0.01)
+        yield b"x"
 
 
 @pytest.fixture
@@ -124,3 +132,18 @@ def causes(error: BaseException | None) -> list[BaseException]:
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
+
+
+def test_a_body_that_never_ends_is_given_up(server: Server) -> None:
+    session = requests_session(trusting(), width=WIDTH)
+    with pytest.raises(requests.RequestException):
+        session.get(f"{server.url}/endless", hooks={"response": within(0.1)}, timeout=5)
+
+
+def test_a_body_that_comes_in_time_is_read_as_ever(server: Server) -> None:
+    """Its connection is used again."""
+    session = requests_session(trusting(), width=WIDTH)
+    for _ in range(2):
+        answer = session.get(f"{server.url}/none", hooks={"response": within(5.0)}, timeout=5)
+        assert "Not Found" in answer.text
+    assert server.http.connections == 1

@@ -132,6 +132,18 @@ def test_retry_after_prolongs_a_wait_within_reason(
     assert slept == [waited]
 
 
+def test_all_waits_are_times_the_factor(slept: list[float]) -> None:
+    """Delays, patience, and the longest wait that a cloud can ask for."""
+    hasty = patiently((0.5, 1.0), factor=0.1)
+    with pytest.raises(AgentBusy):
+        hasty(Calls(*(AgentBusy() for _ in range(99))))
+    assert slept[:3] == pytest.approx([0.05, 0.1, PATIENT_DELAY / 10])
+    assert AgentBusy.patience / 10 <= sum(slept) < (AgentBusy.patience + PATIENT_DELAY) / 10
+    slept.clear()
+    hasty(Calls(SendBusy(retry_after=3600.0)))
+    assert slept == [LONGEST_WAIT / 10]
+
+
 def test_a_caller_can_be_used_twice(slept: list[float]) -> None:
     caller = patiently((1.0,))
     for _ in range(2):

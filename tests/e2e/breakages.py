@@ -1,0 +1,106 @@
+"""Breaking one call the way a cell of the failure table says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal, Protocol
+
+from sandbox.faults import Fault, Faults
+from tests.e2e.failures import ANY, Cell
+from tests.e2e.gate import Gate
+
+# Longer than any test waits; slower than any body may come.
+FOR_EVER = 300.0
+TRICKLE = 0.05
+RETRY_AFTER = 1
+
+Host = Literal["login", "agent", "cdn", "elevenlabs", "twilio"]
+CALLS = {
+    "token": ("agentforce", "token"),
+    "session": ("agentforce", "session"),
+    "ask": ("agentforce", "ask"),
+    "transcribe": ("elevenlabs", "transcribe"),
+    "speak": ("elevenlabs", "speak"),
+    "text": ("twilio", "send"),
+    "voice": ("twilio", "send"),
+    "fetch": ("twilio", "voice"),
+}
+HOSTS: dict[str, Host] = {
+    "token": "login",
+    "session": "agent",
+    "ask": "agent",
+    "media": "cdn",
+    "transcribe": "elevenlabs",
+    "speak": "elevenlabs",
+    "text": "twilio",
+    "voice": "twilio",
+}
+UNREACHABLE = ("refused", "tls")
+# Twilio's API names a recording, its CDN delivers it.
+AT_CDN = ("timeout", "reset", "403", "trickle")
+KINDS: dict[str, dict[str, Any]] = {
+    "timeout": {"kind": "hang", "seconds": FOR_EVER},
+    "reset": {"kind": "cut"},
+    "junk": {"kind": "junk"},
+    "trickle": {"kind": "trickle", "seconds": TRICKLE},
+    "429 wait": {"status": 429, "headers": {"Retry-After": str(RETRY_AFTER)}},
+    ANY: {"kind": "undelivered", "code": 63019},
+}
+# The commonest refusals with these statuses are told in a way that means something else.
+PLAIN = '{"status": 500, "error": "InternalServerError", "message": "Unexpected error"}'
+BODIES = {
+    ("token", "500"): PLAIN,
+    ("session", "500"): PLAIN,
+    ("ask", "500"): PLAIN,
+    ("session", "404"): '{"status": 404, "message": "No valid version available"}',
+    ("speak", "403"): '{"detail": {"type": "authorization_error", "code": "forbidden"}}',
+}
+
+
+class Breakage(Protocol):
+    """Something that is broken until it is mended."""
+
+    def mend(self) -> list[float] | None:
+        """When it struck (monotonic seconds); ``None`` where nobody knows."""
+
+
+class Broken:
+    """A call that the stand-ins let fail."""
+
+    def __init__(self, faults: Faults, fault: Fault) -> None:
+        self._faults = faults
+        self._fault = fault
+        faults.add(fault)
+
+    def mend(self) -> list[float]:
+        return self._faults.remove(self._fault)
+
+
+class Shut:
+    """A host that cannot be reached."""
+
+    def __init__(self, gate: Gate, fault: str) -> None:
+        self._gate = gate
+        self._refused = fault == "refused"
+        self._before = len(gate.strangers)
+        gate.way = "refused" if self._refused else "tls"
+
+    def mend(self) -> list[float] | None:
+        self._gate.way = "open"
+        return None if self._refused else self._gate.strangers[self._before :]
+
+
+def fault_of(cell: Cell, about: str, *, times: int | None) -> Fault:
+    """The fault of a cell, for the calls about that."""
+    service, call = CALLS.get(cell.step.name) or _media(cell.fault)
+    status = {"status": int(cell.fault)} if cell.fault.isdecimal() else {}
+    fault = Fault(service, call, times=times, about=about, **(KINDS.get(cell.fault) or status))
+    fault = replace(fault, body=BODIES.get((cell.step.name, cell.fault)))
+    if cell.step.name in ("text", "voice") and cell.fault == "timeout":
+        # Not answered in time, but done.
+        fault = replace(fault, kind="vanish")
+    return replace(fault, after=1) if cell.step.name == "voice" else fault
+
+
+def _media(fault: str) -> tuple[str, str]:
+    return "twilio", "media_cdn" if fault in AT_CDN else "media"

@@ -1,0 +1,303 @@
+"""What breaks, and what then is to happen: the data of docs/failures.md and of its tests.
+
+The expectations follow design.md §3.10 and the contracts, not the code. Times are in seconds, at
+``CLOUD_PATIENCE`` 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal
+
+# Pauses last up to a fifth longer than they are said to.
+JITTER = 1.2
+TURN_SECONDS = 150.0
+SEND_SECONDS = 600.0
+
+FAULTS = {
+    "refused": "connection refused",
+    "tls": "TLS error",
+    "timeout": "no answer",
+    "reset": "reset in mid-answer",
+    "401": "401",
+    "403": "403",
+    "404": "404",
+    "423": "423",
+    "429": "429",
+    "429 wait": "429 with `Retry-After`",
+    "500": "500",
+    "503": "503",
+    "junk": "200 with junk",
+    "trickle": "endless trickle",
+}
+# All of them, where nobody tells them apart.
+ANY = "any"
+
+# What the user reads beside the sentences of phrases.toml.
+ANSWER = "the answer, once, as soon as Twilio takes it"
+TEXT = "the answer; no voice note comes, and nothing is said of it"
+IF_TAKEN = "the answer; the voice note comes if Twilio took it"
+
+
+@dataclass(frozen=True)
+class Tries:
+    """When a call is made again, in words and in numbers.
+
+    ``delays`` are the pauses after the first tries, ``patience`` is for how long tries go on after
+    them, ``pause`` the longest between two, ``number`` how many tries there are where that does
+    not follow from the delays.
+    """
+
+    words: str
+    delays: tuple[float, ...] = ()
+    patience: float = 0.0
+    pause: float = 0.0
+    number: int | None = None
+
+    @property
+    def least(self) -> int:
+        """How many tries there are, or more where there is ``patience``."""
+        return self.number or len(self.delays) + 1
+
+    @property
+    def waits(self) -> float:
+        """The longest that all pauses take together."""
+        delays = sum(max(delay * JITTER, self.pause) for delay in self.delays)
+        return max(delays, self.patience and self.patience + max(self.pause, 5.0 * JITTER))
+
+
+NEVER = Tries("no")
+LONG = (0.5, 1.0, 2.0, 4.0, 8.0)
+SHORT = (0.5, 1.0, 2.0)
+FIVE = Tries("5 times, after 0.5, 1, 2, 4 and 8 s", LONG)
+FIVE_AS_TOLD = Tries("5 times, as late as told, by 20 s at most", LONG, pause=20.0)
+THREE = Tries("3 times, after 0.5, 1 and 2 s", SHORT)
+TWICE = Tries("twice, after 0.5 and 1 s", SHORT[:2])
+# There is no time for more where told to wait for 20 s or longer.
+THREE_AS_TOLD = Tries("up to 3 times, as late as told, by 20 s at most", SHORT[:1], pause=20.0)
+MINUTE = Tries("for a minute, at last every 5 s", LONG, patience=60.0)
+MINUTE_AS_TOLD = Tries("for a minute, as late as told, by 20 s at most", LONG, 60.0, pause=20.0)
+MINUTE_OF_SPEECH = Tries(MINUTE.words, SHORT, patience=60.0)
+MINUTE_OF_SPEECH_AS_TOLD = Tries(MINUTE_AS_TOLD.words, SHORT, 60.0, pause=20.0)
+UNLOCKED = Tries("for 130 s, at last every 5 s", LONG, patience=130.0)
+NEW_TOKEN = Tries("once, with a new token", number=2)
+NEW_SESSION = Tries("once, in a new session", number=2)
+# The text of an answer is held up until Twilio takes it.
+HELD_UP = Tries("5 times, after 0.5, 1, 2, 4 and 8 s, and so on every 5 s", LONG)
+LOOKED_UP = Tries("every 5 s, if Twilio's list does not show it after 1 s")
+AS_MP3 = Tries("once, as MP3", number=2)
+
+
+@dataclass(frozen=True)
+class Row:
+    """``faults`` that all end alike; ``each`` is how long a try may take.
+
+    ``end`` says when it is given up, where that does not follow from the tries.
+    """
+
+    faults: tuple[str, ...]
+    tries: Tries
+    reads: str
+    each: float = 0.0
+    end: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """The longest from the first try to the end."""
+        return min(self.tries.least * self.each + self.tries.waits, TURN_SECONDS)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of a cloud. ``senseless`` are faults that cannot happen there, and why."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    remark: str = ""
+    senseless: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def row(faults: str, tries: Tries, reads: str, each: float = 0.0, end: str = "") -> Row:
+    """``faults`` by their names, with commas."""
+    return Row(tuple(faults.split(", ")), tries, reads, each, end)
+
+
+LOCKED = {"423": "only a question can meet a locked session"}
+WITH_THE_TURN = "with the turn, after 150 s"
+TEN_MINUTES = "10 min after the message came"
+
+STEPS = (
+    Step(
+        "token",
+        "Salesforce gives no token",
+        (
+            row("refused, tls, reset, 429, 500, 503, junk", FIVE, "agent_failed"),
+            row("429 wait", FIVE_AS_TOLD, "agent_failed"),
+            row("timeout", FIVE, "agent_failed", each=10.0),
+            row("trickle", FIVE, "agent_failed", each=20.0),
+            row("401, 403, 404", NEVER, "agent_failed"),
+        ),
+        "All turns wait for the same one; what Salesforce says of it is in the log.",
+        LOCKED,
+    ),
+    Step(
+        "session",
+        "Agentforce starts no session",
+        (
+            row("refused, tls, reset, 500, 503, junk", FIVE, "agent_failed"),
+            row("timeout", FIVE, "agent_failed", each=20.0),
+            row("trickle", FIVE, "agent_failed", each=10.0),
+            row("429", MINUTE, "agent_busy"),
+            row("429 wait", MINUTE_AS_TOLD, "agent_busy"),
+            row("401", NEW_TOKEN, "agent_failed"),
+            row("403, 404", NEVER, "agent_failed"),
+        ),
+        "A 500 that blames the agent's id or set-up is taken like 403.",
+        LOCKED,
+    ),
+    Step(
+        "ask",
+        "Agentforce gives no answer",
+        (
+            row("refused, tls", FIVE, "agent_failed"),
+            row("timeout", NEVER, "agent_failed", each=125.0),
+            row("trickle", NEVER, "agent_failed", each=TURN_SECONDS, end=WITH_THE_TURN),
+            row("reset, 500, 503, junk", NEVER, "agent_failed"),
+            row("423", UNLOCKED, "agent_busy"),
+            row("429", MINUTE, "agent_busy"),
+            row("429 wait", MINUTE_AS_TOLD, "agent_busy"),
+            row("401", NEW_TOKEN, "agent_failed"),
+            row("404", NEW_SESSION, "agent_failed"),
+            row("403", NEVER, "agent_failed"),
+        ),
+        "A question that may have been heard is not asked again: the agent may have acted on it.",
+    ),
+    Step(
+        "media",
+        "Twilio does not hand out the recording",
+        (
+            row("refused, tls, reset, 404, 429, 500, 503", THREE, "media_missing"),
+            row("429 wait", THREE_AS_TOLD, "media_missing", end="after 30 s"),
+            row("timeout", TWICE, "media_missing", each=10.0, end="after 30 s"),
+            row("trickle", NEVER, "media_missing", each=30.0),
+            row("401, 403", NEVER, "media_missing"),
+            row("junk", NEVER, "audio_unreadable"),
+        ),
+        "All tries together have 30 s.",
+        LOCKED,
+    ),
+    Step(
+        "transcribe",
+        "ElevenLabs does not hear the recording",
+        (
+            row("refused, tls, reset, 500, 503, junk", THREE, "speech_failed"),
+            row("timeout", THREE, "speech_failed", each=30.0),
+            row("trickle", NEVER, "speech_failed", each=TURN_SECONDS, end=WITH_THE_TURN),
+            row("429", MINUTE_OF_SPEECH, "speech_failed"),
+            row("429 wait", MINUTE_OF_SPEECH_AS_TOLD, "speech_failed"),
+            row("401, 403, 404", NEVER, "speech_failed"),
+        ),
+        "“No answer” is 30 s, and 0.2 s more for each second of the recording.",
+        LOCKED,
+    ),
+    Step(
+        "speak",
+        "ElevenLabs does not speak the answer",
+        (
+            row("refused, tls, reset, 500, 503, junk", THREE, TEXT),
+            row("timeout", THREE, TEXT, each=30.0),
+            row("trickle", NEVER, TEXT, each=TURN_SECONDS, end="150 s after the text"),
+            row("429", MINUTE_OF_SPEECH, TEXT),
+            row("429 wait", MINUTE_OF_SPEECH_AS_TOLD, TEXT),
+            row("401, 403, 404", NEVER, TEXT),
+        ),
+        "A 403 that says the plan has no Opus is no failure: MP3 is asked for, and encoded here.",
+        LOCKED,
+    ),
+    Step(
+        "text",
+        "Twilio does not take the text",
+        (
+            row("refused, tls, 429, 429 wait", HELD_UP, ANSWER, end=TEN_MINUTES),
+            row("timeout, reset, trickle", LOOKED_UP, ANSWER, each=10.0, end=TEN_MINUTES),
+            row("500, 503, junk", LOOKED_UP, ANSWER, end=TEN_MINUTES),
+            row("401, 403, 404", NEVER, "failed"),
+        ),
+        "The agent is not asked again, and the sender's next message waits. Where Twilio refuses "
+        "the apology too, nothing can be said. Its SDK keeps `Retry-After` to itself.",
+        LOCKED,
+    ),
+    Step(
+        "voice",
+        "Twilio does not take the voice note",
+        (
+            row("refused, tls, 429, 429 wait", FIVE, TEXT),
+            row("timeout, reset, trickle", NEVER, IF_TAKEN, each=10.0),
+            row("500, 503, junk", NEVER, IF_TAKEN),
+            row("401, 403, 404", NEVER, TEXT),
+        ),
+        "It is worth less than not hearing it twice.",
+        LOCKED,
+    ),
+    Step(
+        "fetch",
+        "Twilio cannot fetch our voice note",
+        (row(ANY, AS_MP3, TEXT, end="when that is not fetched either"),),
+        "Twilio does not say what happened, only 63019 (or 63021) in a status callback.",
+    ),
+)
+
+
+Scope = Literal["user", "newcomers", "everybody"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault in one step. Its ``scope`` is whom it strikes."""
+
+    step: Step
+    fault: str
+    row: Row
+
+    @property
+    def id(self) -> str:
+        return f"{self.step.name}-{self.fault.replace(' ', '-')}"
+
+    @property
+    def scope(self) -> Scope:
+        if self.step.name == "token" or self.fault in ("refused", "tls"):
+            return "everybody"
+        return "newcomers" if self.step.name == "session" else "user"
+
+    @property
+    def taken(self) -> bool:
+        """Whether Twilio has the message, though we were not told."""
+        return self.fault in ("timeout", "reset", "trickle")
+
+    @property
+    def strikes(self) -> int | None:
+        """How often it strikes; ``None`` for as long as it is tried.
+
+        The text of an answer is tried until it is taken, or until the cloud says no.
+        """
+        if self.step.name != "text" or self.taken:
+            return None
+        if self.row.tries is NEVER:
+            return 1
+        return 3 if self.row.tries is LOOKED_UP else len(LONG) + 3
+
+
+def cells() -> Iterator[Cell]:
+    """Those that make sense."""
+    for step in STEPS:
+        for each in step.rows:
+            yield from (Cell(step, fault, each) for fault in each.faults)
+
+
+def missing(step: Step) -> set[str]:
+    """The faults of which nothing is said."""
+    said = set(chain.from_iterable(each.faults for each in step.rows))
+    return set() if ANY in said else set(FAULTS) - said - set(step.senseless)

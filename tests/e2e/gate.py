@@ -1,0 +1,101 @@
+"""A stand-in's door on the open net: it speaks TLS, and can be shut."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from typing import Literal
+
+import trustme
+
+from sandbox.bridge import free_port
+from tests.e2e.tls_proxy import pump
+
+Way = Literal["open", "refused", "tls"]
+BACKLOG = 128
+
+
+class Gate:
+    """``https://localhost:PORT`` in front of the loopback port ``target``.
+
+    ``way``, to be set at any time: ``open``; ``refused``, where nobody listens; ``tls``, where the
+    certificate is of an authority that nobody trusts. A change breaks the connections there are.
+    ``strangers`` are the moments at which that certificate was shown (monotonic seconds).
+    """
+
+    def __init__(self, *, authority: trustme.CA, target: int) -> None:
+        self._trusted = _context(authority)
+        self._untrusted = _context(trustme.CA())
+        self._target = target
+        self._lock = threading.Lock()
+        self._ends: set[socket.socket] = set()
+        self._way: Way = "open"
+        self.strangers: list[float] = []
+        # Bound for good, as only a port is that one asks for: nobody else gets it meanwhile.
+        port = free_port()
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
+        self.host = f"localhost:{port}"
+        self.url = f"https://{self.host}"
+        self._listen()
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.way = "refused"
+        self._listener.close()
+
+    @property
+    def way(self) -> Way:
+        return self._way
+
+    @way.setter
+    def way(self, way: Way) -> None:
+        shut, self._way = self._way == "refused", way
+        if way == "refused" and not shut:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            ends, self._ends = self._ends, set()
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        if shut and way != "refused":
+            self._listen()
+
+    def _listen(self) -> None:
+        self._listener.listen(BACKLOG)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with self._lock:
+            self._ends.add(client)
+            context = self._trusted if self._way == "open" else self._untrusted
+            if context is self._untrusted:
+                self.strangers.append(time.monotonic())
+        with (
+            contextlib.suppress(OSError),
+            client,
+            context.wrap_socket(client, server_side=True) as inside,
+        ):
+            with self._lock:
+                self._ends.add(inside)
+            with socket.create_connection(("127.0.0.1", self._target)) as server:
+                threading.Thread(target=pump, args=(server, inside), daemon=True).start()
+                pump(inside, server)
+
+
+def _context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
