@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from error_codes import codes_in
 from errors import AgentFailed, AnswerTruncated
 from markup import paragraphs
 
@@ -139,5 +140,7 @@ def _text(message: Message) -> str:
 
 
 def _error(message: Message) -> AgentFailed:
-    status = message.get("httpStatus", message.get("status", "?"))
-    return AgentFailed(f"Agentforce ended the turn with {message.get('error')} ({status})")
+    status = message.get("httpStatus", message.get("status"))
+    names = codes_in(str(message.get("error"))) or ["an error"]
+    of = f" ({status})" if isinstance(status, int) else ""
+    return AgentFailed(f"Agentforce ended the turn with {' '.join(names)}{of}")

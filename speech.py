@@ -18,6 +18,7 @@ from audio import Ffmpeg, pcm_seconds
 from breakers import Breakers
 from connections import Route, httpx_client
 from deadline import capped
+from error_codes import codes
 from errors import (
     DeadlineExceeded,
     NothingHeard,
@@ -262,8 +263,7 @@ def _signs(body: Any) -> list[str]:
     """``type``, ``code`` and ``status`` of an error body in any of its shapes (§4.1)."""
     detail = body.get("detail") if isinstance(body, dict) else None
     if isinstance(detail, list):
-        return [str(fault.get("type")) for fault in detail if isinstance(fault, dict)]
+        return codes(*(fault.get("type") for fault in detail if isinstance(fault, dict)))
     if not isinstance(detail, dict):
         return []
-    found = (detail.get(key) for key in ("type", "code", "status"))
-    return list(dict.fromkeys(sign for sign in found if isinstance(sign, str)))
+    return codes(*(detail.get(key) for key in ("type", "code", "status")))
