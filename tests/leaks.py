@@ -14,6 +14,8 @@ from sandbox import CREDENTIALS, Sandbox
 QUOTED_WORDS = 5
 # Shorter ones, like "hello" or "voice on", are words of the log too.
 SHORTEST = 8
+# As much of a line as is shown.
+LONGEST = 300
 
 SECRET_SETTINGS = re.compile(r"TOKEN$|SECRET$|KEY$")
 # What is forbidden whoever said it.
@@ -42,12 +44,17 @@ class Known:
                 self._quotations[run[0]].add(run)
 
     def leaks_in(self, written: str) -> list[str]:
-        """What was found, with the line it was found in."""
-        found = list(_static(written))
-        for line in written.splitlines():
-            found += [f"{secret!r} in {line!r}" for secret in self._secrets if secret in line]
-            found += [f"{' '.join(run)!r} in {line!r}" for run in self._quoted(_words(line))]
-        return found
+        """What was found, the first of each line, with that line."""
+        return [
+            f"{found!r} in {line[:LONGEST]!r}"
+            for line in written.splitlines()
+            if (found := next(self._found_in(line), None))
+        ]
+
+    def _found_in(self, line: str) -> Iterator[str]:
+        yield from FORBIDDEN.findall(line)
+        yield from (secret for secret in self._secrets if secret in line)
+        yield from map(" ".join, self._quoted(_words(line)))
 
     def _quoted(self, words: list[str]) -> Iterator[tuple[str, ...]]:
         for place, word in enumerate(words):
@@ -87,13 +94,6 @@ def static_leaks(written: str) -> list[str]:
 
 
 _SANDBOX = Known(secrets=secrets_of(CREDENTIALS))
-
-
-def _static(written: str) -> Iterator[str]:
-    for match in FORBIDDEN.finditer(written):
-        start = written.rfind("\n", 0, match.start()) + 1
-        end = written.find("\n", match.end())
-        yield f"{match[0]!r} in {written[start : end if end >= 0 else None]!r}"
 
 
 def _words(text: str) -> list[str]:
