@@ -21,7 +21,7 @@ if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; tou
 else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
 endef
 
-.PHONY: help setup demo message test soak scaling bench check pins clean
+.PHONY: help setup demo message test soak scaling bench flood check pins clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ scaling: $(VENV)/.sandbox ## measure the numbers of docs/scaling.md (15 min); QU
 
 bench: $(VENV)/$(if $(WRITING),.dev,.sandbox) ## measure docs/performance.md (8 min); QUICK=1 takes a minute, WRITE=1 writes it
 	@$(PY) -m bench.performance $(if $(filter-out 0,$(QUICK)),--quick) $(if $(WRITING),--out docs)
+
+flood: $(VENV)/.sandbox ## measure how much 1,000 forged requests a second slow signed ones (2 min); QUICK=1 only tries it
+	@$(PY) -m bench.flood $(if $(filter-out 0,$(QUICK)),--quick)
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
 	@$(COMPILE) $(ARGS) requirements.in -o requirements.txt
