@@ -191,7 +191,7 @@ class AccessToken:
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
         answer = json.loads(b"".join(chunks(response, READ_TIMEOUT)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 

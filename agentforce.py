@@ -327,6 +327,7 @@ def _json(response: requests.Response) -> dict[str, Any]:
     try:
         with Deadline(capped(BODY_TIMEOUT)).bound():
             body = json.loads(b"".join(chunks(response, BODY_TIMEOUT)))
-    except (ValueError, requests.RequestException, DeadlineExceeded):
+    # JSON may be too deep to be read.
+    except (ValueError, RecursionError, requests.RequestException, DeadlineExceeded):
         return {}
     return body if isinstance(body, dict) else {}

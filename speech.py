@@ -29,6 +29,7 @@ from errors import (
 )
 from languages import SPOKEN_BY_FLASH, two_letters
 from limiter import Limiter
+from markup import clean
 from metrics import Metrics
 from retrying import parse_retry_after, patiently
 from settings import Settings
@@ -122,7 +123,7 @@ class Speech:
         Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
         """
         heard = self._ears.call(lambda: _patiently(self._hearing, lambda: self._hear(pcm)))
-        text = (heard.text or "").strip()
+        text = clean(heard.text or "").strip()
         confidence = heard.language_probability
         if _EVENTS_ONLY.fullmatch(text):
             raise NothingHeard
@@ -241,7 +242,8 @@ def _translated(call: Callable[[], T]) -> T:
         return call()
     except ApiError as error:
         raise _refusal(error) from None
-    except (httpx.HTTPError, DeadlineExceeded) as error:
+    # An answer may be JSON too deep to be read.
+    except (httpx.HTTPError, DeadlineExceeded, RecursionError) as error:
         raise SpeechUnavailable(f"no answer from ElevenLabs: {type(error).__name__}") from error
 
 
