@@ -9,9 +9,11 @@ import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+import structlog
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, event, given, settings
 
@@ -34,13 +36,21 @@ ANSWERS = {"/": (200, 400, 403), "/status": (204, 400, 403)}
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What the service logs; other tests want logging back as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+
+    def configure(**options: Any) -> None:
+        # Loggers would keep how they are set up now.
+        original(**options | {"cache_logger_on_first_use": False})
+
+    original = structlog.configure
+    monkeypatch.setattr(structlog, "configure", configure)
     yield io.StringIO()
     root.handlers[:] = handlers
     root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture
