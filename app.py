@@ -110,12 +110,13 @@ def _door(parts: WebParts, signature: Signature) -> Callable[[Callable[[], Respo
 
 def _check_origin(signature: Signature, *, unsigned: bool) -> None:
     """Raise ``ForgedRequest`` unless Twilio signed the request, or it is the sandbox's curl."""
+    fields = list(request.form.items(multi=True))
     local = request.remote_addr in LOOPBACK and "X-Forwarded-For" not in request.headers
     if SIGNATURE not in request.headers and local and unsigned:
-        signature.check_account(request.form)
+        signature.check_account(fields)
         return
     path, _, query = request.environ.get("RAW_URI", request.full_path).partition("?")
-    signature.check(path, query, request.form, request.headers)
+    signature.check(path, query, fields, request.headers)
 
 
 def _taken(parts: WebParts, message: Inbound) -> str:

@@ -11,7 +11,6 @@ import time
 from urllib.parse import parse_qsl
 
 import structlog
-from werkzeug.datastructures import MultiDict
 
 from doors import FORM
 from errors import ForgedRequest
@@ -29,10 +28,13 @@ MOST_FIELDS = 100
 LOG_SECONDS = 60.0
 
 _HEAD = re.compile(rb"POST (/[^\s#]*) HTTP/1\.([01])\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)*)\r\n")
-_HEADERS = re.compile(r"([^:]+):[ \t]*([^\r]*?)[ \t]*\r\n")
-_DECIDING = (SIGNATURE.lower(), SETTINGS.lower(), "content-type", "content-length", "connection")
-# They change where the body ends, or what comes after it.
+# The headers that decide, and those that change where the body ends or what comes after it.
 _UNUSUAL = ("transfer-encoding", "expect", "upgrade")
+_DECIDING = (SIGNATURE.lower(), SETTINGS.lower(), "content-type", "content-length", "connection")
+_HEADERS = re.compile(
+    rf"^({'|'.join((*_DECIDING, *_UNUSUAL))}):[ \t]*([^\r]*?)[ \t]*\r$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _REFUSAL = (
     "HTTP/1.1 403 FORBIDDEN\r\n"
     "Content-Length: 0\r\n"
@@ -86,7 +88,7 @@ class Forgeries:
         # As the service reads it.
         fields = parse_qsl(body.decode(errors="replace"), True, errors="werkzeug.url_quote")
         given = {name: headers.get(name.lower(), "") for name in (SIGNATURE, SETTINGS)}
-        self._signature.check(path, query, MultiDict(fields), given)
+        self._signature.check(path, query, fields, given)
 
     def _note(self, error: ForgedRequest) -> None:
         self._metrics.count("signatures_rejected")
@@ -98,8 +100,7 @@ class Forgeries:
 
 def _headers(lines: bytes) -> dict[str, str]:
     """Those that decide, by lower-case name; empty where one is there twice, or is unusual."""
-    found = [(name.lower(), value) for name, value in _HEADERS.findall(lines.decode("latin-1"))]
-    deciding = [pair for pair in found if pair[0] in _DECIDING]
-    headers = dict(deciding)
-    odd = len(headers) < len(deciding) or any(name in _UNUSUAL for name, _ in found)
+    found = _HEADERS.findall(lines.decode("latin-1"))
+    headers = {name.lower(): value for name, value in found}
+    odd = len(headers) < len(found) or any(name in headers for name in _UNUSUAL)
     return {} if odd else headers

@@ -19,13 +19,13 @@ import requests
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from sandbox import CREDENTIALS
-from sandbox.bridge import Bridge
+from sandbox.bridge import Bridge, procfile_command
 from tests.fuzz.bodies import addresses, bodies, said
 from tests.leaks import Known, static_leaks
 
 COMMAND = [
-    *(sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py"),
-    "tests.fuzz.quiet_bridge:create_app()",
+    part.replace("app:create_app()", "tests.fuzz.quiet_bridge:create_app()")
+    for part in procfile_command("web")
 ]
 HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
 # Hypothesis remembers what it has tried; so it begins anew now and then.
