@@ -22,7 +22,7 @@ Fields = Collection[tuple[str, str]]
 class Signature:
     """Checks requests against the account's primary auth token and the configured address.
 
-    The SDK's own ``validate`` takes ten times as long for a forged request, and logs what strangers
+    The SDK's own ``validate`` takes eight times as long for a forged request, and logs what strangers
     put into a header.
     """
 
