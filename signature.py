@@ -22,8 +22,8 @@ Fields = Collection[tuple[str, str]]
 class Signature:
     """Checks requests against the account's primary auth token and the configured address.
 
-    The SDK's own ``validate`` takes eight times as long for a forged request, and logs what strangers
-    put into a header.
+    The SDK's own ``validate`` takes eight times as long for a forged request, and logs headers of
+    strangers.
     """
 
     def __init__(self, *, auth_token: str, account_sid: str, public_url: str) -> None:
