@@ -11,7 +11,7 @@ COMPILE := $(PY) -m piptools compile --quiet --strip-extras --no-header --annota
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 WRITING := $(filter-out 0,$(WRITE))
-STEPS := $(if $(WRITING)$(filter test check failures pins,$(MAKECMDGOALS)),5,4)
+STEPS := $(if $(WRITING)$(filter test check failures fuzz pins,$(MAKECMDGOALS)),5,4)
 count = $$(grep -c '==' $(1))
 
 # $(call step,number,text,command): one line and the time; what the command says goes to the log.
@@ -21,7 +21,7 @@ if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; tou
 else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
 endef
 
-.PHONY: help setup demo message test soak scaling bench failures check pins clean
+.PHONY: help setup demo message test soak scaling bench flood failures check fuzz pins clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,12 @@ test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
 soak: $(VENV)/.sandbox ## 20,000 turns, to see whether it grows; TURNS=2000 is shorter, CLUSTER=1 is on PostgreSQL
 	@$(PY) -m sandbox.soak $(if $(TURNS),--turns $(TURNS)) $(if $(filter-out 0,$(CLUSTER)),--cluster)
 
-check: $(VENV)/.dev ## formatting, lint and types
+check: $(VENV)/.dev ## formatting, lint, types, known vulnerabilities, secrets in files
 	@$(PY) -m $(CHECKED)
+	@$(PY) -m tests.audit
+
+fuzz: $(VENV)/.dev ## post 100,000 random webhooks (20 min), or BODIES=…; PARSER=ogg feeds a parser of our own for a minute
+	@$(if $(PARSER),$(PIP) -r requirements-fuzz.txt && $(PY) -m tests.fuzz.parsers $(PARSER) -max_total_time=60,$(PY) -m tests.fuzz $(if $(BODIES),--bodies $(BODIES)))
 
 scaling: $(VENV)/.sandbox ## measure the numbers of docs/scaling.md (15 min); QUICK=1 only tries it
 	@$(PY) -m bench.scaling $(if $(filter-out 0,$(QUICK)),--quick)
@@ -52,6 +56,9 @@ bench: $(VENV)/$(if $(WRITING),.dev,.sandbox) ## measure docs/performance.md (8 
 
 failures: $(VENV)/.dev ## write the tables of docs/failures.md
 	@$(PY) -m tests.e2e.failures_page
+
+flood: $(VENV)/.sandbox ## measure how much 1,000 forged requests a second slow signed ones (2 min); QUICK=1 only tries it
+	@$(PY) -m bench.flood $(if $(filter-out 0,$(QUICK)),--quick)
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
 	@$(COMPILE) $(ARGS) requirements.in -o requirements.txt

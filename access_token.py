@@ -16,6 +16,7 @@ import structlog
 
 from connections import Route, chunks
 from deadline import Deadline
+from error_codes import codes
 from errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
 from metrics import Metrics
 from retrying import parse_retry_after
@@ -192,7 +193,7 @@ class AccessToken:
 def _json(response: requests.Response, timeout: float) -> dict[str, Any]:
     try:
         answer = json.loads(b"".join(chunks(response, timeout)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 
@@ -213,6 +214,6 @@ def _lifetime(answer: dict[str, Any]) -> float:
 
 
 def _advice(status: int, answer: dict[str, Any]) -> str:
-    error = str(answer.get("error", f"HTTP {status}"))
+    error = next(iter(codes(answer.get("error"))), f"HTTP {status}")
     advice = _ADVICE.get(error, "check the External Client App in Salesforce Setup")
     return f"Salesforce gives no token ({error}): {advice}"

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import structlog
 
+from error_codes import codes_in
 from errors import AgentFailed, AnswerTruncated
-from markup import paragraphs
+from markup import clean, paragraphs
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ def read_messages(messages: Iterable[Message]) -> AgentReply:
         asks |= kind in ("Inquire", "Confirm")
         if kind not in _UNSHOWN:
             texts.append(_text(message))
-    return AgentReply(paragraphs(texts), escalated, ended, failed, asks)
+    return AgentReply(clean(paragraphs(texts)).strip(), escalated, ended, failed, asks)
 
 
 def read_stream(events: Iterable[str], listener: Listener | None = None) -> AgentReply:
@@ -113,14 +114,14 @@ class _Turn:
         reply = read_messages(self.messages)
         if reply.text:
             return reply
-        return replace(reply, text="".join(self.chunks).strip())
+        return replace(reply, text=clean("".join(self.chunks)).strip())
 
 
 def _messages(data: str) -> Iterator[Message]:
     """The messages of one event: an envelope, a bare error, or a whole answer (§4.2)."""
     try:
         event = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         log.warning("Agentforce sent an event that is not JSON", length=len(data))
         return
     if not isinstance(event, dict):
@@ -139,5 +140,7 @@ def _text(message: Message) -> str:
 
 
 def _error(message: Message) -> AgentFailed:
-    status = message.get("httpStatus", message.get("status", "?"))
-    return AgentFailed(f"Agentforce ended the turn with {message.get('error')} ({status})")
+    status = message.get("httpStatus", message.get("status"))
+    names = codes_in(str(message.get("error"))) or ["an error"]
+    of = f" ({status})" if isinstance(status, int) else ""
+    return AgentFailed(f"Agentforce ended the turn with {' '.join(names)}{of}")

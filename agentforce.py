@@ -20,6 +20,7 @@ from agent_reply import AgentReply, Listener, read_messages, read_stream
 from breakers import Breakers
 from connections import Route, chunks
 from deadline import Deadline, capped
+from error_codes import codes_in
 from errors import (
     AgentBusy,
     AgentDown,
@@ -242,7 +243,8 @@ class Agentforce:
         try:
             with Deadline(capped(timeout)).bound():
                 body = json.loads(b"".join(chunks(response, timeout)))
-        except (ValueError, requests.RequestException, DeadlineExceeded):
+        # JSON may be too deep to be read.
+        except (ValueError, RecursionError, requests.RequestException, DeadlineExceeded):
             return {}
         return body if isinstance(body, dict) else {}
 
@@ -286,7 +288,9 @@ def _drain(response: requests.Response, body: Iterator[bytes]) -> None:
 def _refusal(response: requests.Response, body: dict[str, Any], effect: bool) -> AgentError:
     """What an error status means (§6.2); ``effect`` where the agent may have acted already."""
     status = response.status_code
-    reason = f"HTTP {status} {body.get('error', '')} {body.get('message', '')}".strip()
+    said = f"{body.get('error', '')} {body.get('message', '')}"
+    known = (words for words in _SAID if words in said)
+    reason = " ".join([f"HTTP {status}", *codes_in(said), *known])
     if status == 401 and "not attached" not in reason:
         return TokenRefused(reason)
     if status == 404 and not body:
@@ -303,6 +307,23 @@ def _refusal(response: requests.Response, body: dict[str, Any], effect: bool) ->
     return AgentUnavailable(reason)
 
 
+# Sentences of §6.2; others may quote what somebody said.
+_SAID = (
+    "is not a valid agent ID",
+    "Invalid user ID",
+    "Bad force-config endpoint",
+    "Illegal Path Character",
+    "bearer token is missing or invalid",
+    "Connected app is not attached to Agent",
+    "User forbidden from accessing the resource",
+    "V6Session not found",
+    "No valid version available",
+    "No access to Einstein Copilot",
+    "Cannot determine the active version for the agent",
+    "Session Already Locked",
+    "Unsupported Media Type",
+    "Config is not active",
+)
 _MISCONFIGURED = (
     "EngineConfigLookupException",
     "InactiveConfigException",

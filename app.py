@@ -12,6 +12,7 @@ from twilio.twiml.messaging_response import MessagingResponse
 
 from doors import guard
 from errors import ForgedRequest, InboundError
+from forgeries import Forgeries
 from inbound import Inbound, Kind, read_message
 from inbox import Acceptance
 from logs import bound_to, configure_logging
@@ -57,8 +58,17 @@ class _ReadableJson(DefaultJSONProvider):
 
 
 def _add_webhooks(app: Flask, parts: WebParts) -> None:
-    metrics = parts.base.metrics
-    serve = _door(parts)
+    metrics, settings = parts.base.metrics, parts.base.settings
+    signature = Signature(
+        auth_token=settings.TWILIO_AUTH_TOKEN,
+        account_sid=settings.TWILIO_ACCOUNT_SID,
+        public_url=settings.PUBLIC_URL,
+    )
+    # For the server, which asks it before it takes a thread.
+    app.extensions["forgeries"] = Forgeries(
+        signature=signature, metrics=metrics, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS
+    )
+    serve = _door(parts, signature)
 
     @app.get("/")
     def alive() -> Response:
@@ -81,14 +91,9 @@ def _add_webhooks(app: Flask, parts: WebParts) -> None:
         return serve(lambda: _noted(parts, read_status(request.args, request.form)))
 
 
-def _door(parts: WebParts) -> Callable[[Callable[[], Response]], Response]:
+def _door(parts: WebParts, signature: Signature) -> Callable[[Callable[[], Response]], Response]:
     """What lets requests in that Twilio signed, and answers those that are not served."""
     settings, metrics = parts.base.settings, parts.base.metrics
-    signature = Signature(
-        auth_token=settings.TWILIO_AUTH_TOKEN,
-        account_sid=settings.TWILIO_ACCOUNT_SID,
-        public_url=settings.PUBLIC_URL,
-    )
 
     def serve(answer: Callable[[], Response]) -> Response:
         try:
@@ -105,12 +110,13 @@ def _door(parts: WebParts) -> Callable[[Callable[[], Response]], Response]:
 
 def _check_origin(signature: Signature, *, unsigned: bool) -> None:
     """Raise ``ForgedRequest`` unless Twilio signed the request, or it is the sandbox's curl."""
+    fields = list(request.form.items(multi=True))
     local = request.remote_addr in LOOPBACK and "X-Forwarded-For" not in request.headers
     if SIGNATURE not in request.headers and local and unsigned:
-        signature.check_account(request.form)
+        signature.check_account(fields)
         return
     path, _, query = request.environ.get("RAW_URI", request.full_path).partition("?")
-    signature.check(path, query, request.form, request.headers)
+    signature.check(path, query, fields, request.headers)
 
 
 def _taken(parts: WebParts, message: Inbound) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import structlog
 from flask import Flask, Response, abort, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+log = structlog.get_logger(__name__)
 
 # Twilio's forms are a few KB; a user's longest text fits many times.
 BODY_LIMIT = 256 * 1024
@@ -44,6 +47,13 @@ def guard(app: Flask, *, public_url: str) -> None:
         return response
 
     app.register_error_handler(HTTPException, _plain)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _unexpected(_: Exception) -> Response:
+    # Flask itself would log the path, which names voice notes.
+    log.exception("Request failed", route=str(request.url_rule))
+    return _plain(InternalServerError())
 
 
 def _plain(error: HTTPException) -> Response:

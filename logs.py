@@ -7,65 +7,60 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
+from structlog.typing import EventDict, Processor
+
+import tracebacks
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Libraries that print addresses, headers or bodies at INFO or DEBUG.
-TALKATIVE = (
-    "httpx",
-    "httpcore",
-    "urllib3",
-    "twilio",
-    "twilio.http_client",
-    "sseclient",
-    "pydub",
-    "alembic",
-    "procrastinate",
-    "psycopg",
-)
+# Of a library's message that is no template: what comes before anything it put in.
+_PLAIN = re.compile(r"[A-Za-z ,.'-]*+")
 
 
 def configure_logging(*, level: str, form: str) -> None:
     """Send all logs to standard error as ``text`` or ``json`` lines."""
-    shared: list[structlog.typing.Processor] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
     ]
+    finished: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.ExceptionRenderer(tracebacks.render),
+        _printable,
+    ]
     if form == "json":
-        final: list[structlog.typing.Processor] = [
+        finished += [
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
     else:
-        final = [
-            structlog.dev.ConsoleRenderer(
-                colors=False,
-                pad_event_to=0,
-                # The others print local variables, which hold transcripts and tokens.
-                exception_formatter=structlog.dev.plain_traceback,
-            )
-        ]
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
-    )
+        finished.append(structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0))
     handler = logging.StreamHandler()
-    handler.addFilter(_without_details)
-    handler.setFormatter(formatter)
+    handler.addFilter(_is_ours_or_matters)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _without_details],
+            processors=finished,
+            use_get_message=False,
+            pass_foreign_args=True,
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # gunicorn has a handler of its own, and logs the addresses that were asked for.
+    server = logging.getLogger("gunicorn.error")
+    server.handlers.clear()
+    server.propagate = True
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -74,11 +69,31 @@ def configure_logging(*, level: str, form: str) -> None:
     )
 
 
-def _without_details(record: logging.LogRecord) -> bool:
-    """PostgreSQL names the keys that are in conflict, and senders are keys of the queue."""
-    if record.name.startswith("procrastinate"):
-        record.exc_info = None
-    return True
+def _is_ours_or_matters(record: logging.LogRecord) -> bool:
+    """Below WARNING, libraries tell addresses, headers and bodies."""
+    return record.levelno >= logging.WARNING or hasattr(record, "_logger")
+
+
+def _without_details(_: Any, __: str, entry: EventDict) -> EventDict:
+    """What a library says, without what it says it of: addresses, keys, rows."""
+    if not entry.pop("positional_args"):
+        entry["event"] = _PLAIN.findall(entry["event"])[0]
+    entry["library"] = entry["_record"].name
+    return entry
+
+
+def _printable(_: Any, __: str, entry: EventDict) -> EventDict:
+    """One line, without signs that move the cursor or turn the direction."""
+    return {
+        key: _escaped(value) if isinstance(value, str) and key != "exception" else value
+        for key, value in entry.items()
+    }
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def hashed(sender: str, *, key: str) -> str:

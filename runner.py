@@ -15,6 +15,7 @@ from logs import bound_to
 from narration import Reply
 from standard_replies import StandardReplies
 from store import SET_ASIDE, STALE_SECONDS, Answer, Store, StoreError, Turn
+from tracebacks import told
 
 T = TypeVar("T")
 
@@ -122,7 +123,7 @@ class Runner:
             try:
                 return step()
             except (StoreError, SendError) as error:
-                log.error("Turn held up; trying again", error=f"{type(error).__name__}: {error}")
+                log.error("Turn held up; trying again", error=told(error))
             if self._stopping.wait(RETRY_SECONDS * self._patience):
                 raise Stopping
 

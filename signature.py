@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hmac
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
 
-from twilio.request_validator import RequestValidator, get_signature_algorithm
-from werkzeug.datastructures import Headers, MultiDict
+from twilio.request_validator import (
+    RequestValidator,
+    add_port,
+    get_signature_algorithm,
+    remove_port,
+)
+from werkzeug.datastructures import Headers
 
 from errors import ForgedRequest
 
 SIGNATURE = "X-Twilio-Signature"
 SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
+ALGORITHMS = ("HMAC_SHA1", "HMAC_SHA256")
+
+Fields = Collection[tuple[str, str]]
 
 
 class Signature:
-    """Checks requests against the account's primary auth token and the configured address."""
+    """Checks requests against the account's primary auth token and the configured address.
+
+    The signature is computed by the SDK. Its ``validate`` would put the fields together anew for
+    each form in which the address may be signed, and log headers of strangers.
+    """
 
     def __init__(self, *, auth_token: str, account_sid: str, public_url: str) -> None:
         self._validator = RequestValidator(auth_token)
         self._account_sid = account_sid
-        self._public_url = public_url
+        parts = urlsplit(public_url)
+        # Twilio signs the address with its port or without (§2.1).
+        self._hosts = tuple(dict.fromkeys((remove_port(parts), add_port(parts))))
 
-    def check(self, path: str, query: str, form: MultiDict[str, str], headers: Headers) -> None:
+    def check(
+        self, path: str, query: str, fields: Fields, headers: Headers | Mapping[str, str]
+    ) -> None:
         """Raise ``ForgedRequest`` unless the request is signed for this address and account.
 
         ``path`` and ``query`` are as they stood on the wire: decoded ones sign differently.
         """
-        signature = headers.get(SIGNATURE, "")
-        algorithm = get_signature_algorithm(headers.get(SETTINGS))
-        address = self._public_url + path + (f"?{query}" if query else "")
+        given = headers.get(SIGNATURE, "").encode()
+        algorithm = get_signature_algorithm(headers.get(SETTINGS)).upper()
         # The console takes an address without a path, and signs it so.
-        addresses = (address, self._public_url) if path == "/" and not query else (address,)
-        if not any(
-            self._validator.validate(candidate, form, signature, algorithm)
-            for candidate in addresses
+        ends = ("/", "") if path == "/" and not query else (f"{path}?{query}" if query else path,)
+        # Names in order, each value of a name once.
+        signed = "".join(name + value for name, value in sorted(set(fields)))
+        if algorithm not in ALGORITHMS or not any(
+            hmac.compare_digest(self._sign(host + end + signed, algorithm), given)
+            for host in self._hosts
+            for end in ends
         ):
             raise ForgedRequest
-        self.check_account(form)
+        self.check_account(fields)
 
-    def check_account(self, form: Mapping[str, str]) -> None:
+    def check_account(self, fields: Fields) -> None:
         """Raise ``ForgedRequest`` where the request names another account."""
-        if form.get("AccountSid", self._account_sid) != self._account_sid:
+        if any(name == "AccountSid" and value != self._account_sid for name, value in fields):
             raise ForgedRequest("the request names another Twilio account")
+
+    def _sign(self, text: str, algorithm: str) -> bytes:
+        return str(self._validator.compute_signature(text, {}, algorithm)).encode()

@@ -21,6 +21,7 @@ from breakers import Breakers
 from connections import Route, httpx_client
 from container import sniff
 from deadline import capped
+from error_codes import codes
 from errors import (
     DeadlineExceeded,
     NothingHeard,
@@ -31,6 +32,7 @@ from errors import (
 )
 from languages import SPOKEN_BY_FLASH, two_letters
 from limiter import Limiter
+from markup import clean
 from metrics import Metrics
 from retrying import parse_retry_after, patiently
 from settings import Settings
@@ -126,7 +128,7 @@ class Speech:
         Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
         """
         heard = self._ears.call(lambda: self._patiently(self._hearing, lambda: self._hear(pcm)))
-        text = (heard.text or "").strip()
+        text = clean(heard.text or "").strip()
         confidence = heard.language_probability
         if _EVENTS_ONLY.fullmatch(text):
             raise NothingHeard
@@ -253,7 +255,8 @@ def _translated(call: Callable[[], T]) -> T:
         return call()
     except ApiError as error:
         raise _refusal(error) from None
-    except (httpx.HTTPError, DeadlineExceeded) as error:
+    # An answer may be JSON too deep to be read.
+    except (httpx.HTTPError, DeadlineExceeded, RecursionError) as error:
         raise SpeechUnavailable(f"no answer from ElevenLabs: {type(error).__name__}") from error
 
 
@@ -275,8 +278,7 @@ def _signs(body: Any) -> list[str]:
     """``type``, ``code`` and ``status`` of an error body in any of its shapes (§4.1)."""
     detail = body.get("detail") if isinstance(body, dict) else None
     if isinstance(detail, list):
-        return [str(fault.get("type")) for fault in detail if isinstance(fault, dict)]
+        return codes(*(fault.get("type") for fault in detail if isinstance(fault, dict)))
     if not isinstance(detail, dict):
         return []
-    found = (detail.get(key) for key in ("type", "code", "status"))
-    return list(dict.fromkeys(sign for sign in found if isinstance(sign, str)))
+    return codes(*(detail.get(key) for key in ("type", "code", "status")))

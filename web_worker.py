@@ -24,6 +24,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from doors import BODY_LIMIT
 from errors import SettingsError
+from forgeries import KEPT
 
 # For a whole request to come in; Twilio and routers send theirs at once.
 REQUEST_SECONDS = 5.0
@@ -79,6 +80,8 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             conn.wanted = _whole(conn.came)
         if chunk and len(conn.came) < conn.wanted:
             return
+        if chunk and conn.wanted and self._refused(conn):
+            return
         self.poller.unregister(client)
         self.pending_conns.remove(conn)
         if chunk and conn.wanted:
@@ -120,6 +123,22 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             with suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RDWR)
 
+    def _refused(self, conn: Any) -> bool:
+        """Whether the request was forged, and is answered; its connection is kept for another."""
+        answer = self.wsgi.extensions["forgeries"].refusal(conn.came)
+        if answer is None:
+            return False
+        self.pending_conns.remove(conn)
+        kept = _sent(conn.sock, answer) and answer is KEPT and self.alive
+        if kept:
+            conn.timeout = time.monotonic() + REQUEST_SECONDS
+            conn.came, conn.wanted = bytearray(), 1
+            self.pending_conns.append(conn)
+        else:
+            self.poller.unregister(conn.sock)
+            self._drop(conn)
+        return True
+
     def _is_crowded(self) -> bool:
         held = sum(len(conn.came) for conn in self.pending_conns)
         return self.nr_conns > self.worker_connections * CROWDED or held > HELD_LIMIT
@@ -138,6 +157,14 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if not keepalive:
             return False
         return bool(conn.parser.finish_body(deadline=time.monotonic() + LINGER_SECONDS))
+
+
+def _sent(client: socket.socket, answer: bytes) -> bool:
+    """Whether all of it could be sent at once; it is no longer than a packet."""
+    try:
+        return client.send(answer) == len(answer)
+    except OSError:
+        return False
 
 
 def _whole(came: bytes | bytearray) -> int:

@@ -154,7 +154,8 @@ def _translated(call: Callable[[], T]) -> T:
     except requests.RequestException as error:
         kind = SendUnreachable if never_sent(error) else SendUncertain
         raise kind(_reason(error)) from None
-    except json.JSONDecodeError as error:
+    # The last is JSON too deep to be read.
+    except (json.JSONDecodeError, RecursionError) as error:
         raise SendUncertain("Twilio answered with something else than JSON") from error
 
 

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from sandbox.bridge import Process
 from sandbox.postgres import Postgres
+from tests.leaks import static_leaks
+
+T = TypeVar("T")
 
 # No test fails because its machine is slow: the first text of a run alone takes seconds where
 # Hypothesis has yet to build its table of characters. What is left out here is as Hypothesis
@@ -21,6 +27,36 @@ settings.load_profile("any-machine")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cells", default="", help="cells of docs/failures.md, as ask-503 (regex)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def leaking() -> Iterator[list[str]]:
+    """What the bridges that ended so far have let out; whoever looks at it empties it."""
+    found: list[str] = []
+
+    def scanning(end: Callable[[Process], T]) -> Callable[[Process], T]:
+        def end_and_scan(process: Process) -> T:
+            try:
+                return end(process)
+            finally:
+                with suppress(FileNotFoundError):
+                    found.extend(static_leaks(process.log()))
+
+        return end_and_scan
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("stop", "kill"):
+            patch.setattr(Process, name, scanning(getattr(Process, name)))
+        yield found
+    assert not found[:10]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks(leaking: list[str]) -> Iterator[None]:
+    yield
+    found = leaking[:]
+    leaking.clear()
+    assert not found[:10]
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
                 world = World(sandbox=sandbox, speech=speech, bridge=bridge)
                 world.begin()
                 yield world
+                world.check_leaks(log_file.read_text(encoding="utf-8"))
             finally:
                 # A clean stop waits for kept-alive connections; one test sees it through.
                 bridge.kill()
@@ -54,8 +55,9 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
 
 @pytest.fixture(scope="session")
 def common_world(start_world: StartWorld) -> Iterator[World]:
-    # Tests make speaking fail, so none is to find what another one had spoken.
-    with start_world(SPEECH_CACHE_BYTES="0") as world:
+    # Tests make speaking fail, so none is to find what another one had spoken. All that they make
+    # libraries log is looked through at the end.
+    with start_world(SPEECH_CACHE_BYTES="0", LOG_LEVEL="DEBUG") as world:
         yield world
 
 
@@ -92,6 +94,7 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
                 world = World(sandbox=sandbox, speech=speech, bridge=cluster.webs[0])
                 world.begin()
                 yield world, cluster
+                world.check_leaks(cluster.log())
             finally:
                 cluster.kill()
 

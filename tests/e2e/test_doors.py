@@ -46,6 +46,26 @@ def test_a_forged_signature_is_refused_before_anything_happens(world: World) -> 
     assert not world.sandbox.ledger.calls()
 
 
+def test_a_router_sends_what_is_forged_and_what_is_not_on_one_connection(world: World) -> None:
+    user = world.user()
+    form = world.twilio.forms.text(user, "hello")
+    world.twilio._messages.receive(form)
+    good = sign(f"{world.bridge.url}/", form, world.bridge.settings["TWILIO_AUTH_TOKEN"])
+    ports = set()
+    with requests.Session() as session:
+        for signature, status in (("forged", 403), (good, 200), ("forged", 403), ("", 403)):
+            headers = {"X-Twilio-Signature": signature}
+            with session.post(
+                world.bridge.url, data=form, headers=headers, timeout=10, stream=True
+            ) as answer:
+                assert answer.status_code == status
+                assert answer.raw.connection
+                ports.add(answer.raw.connection.sock.getsockname()[1])
+                assert not answer.content or status == 200
+    assert len(ports) == 1
+    world.answers(user, 1)
+
+
 def test_an_unsigned_request_from_elsewhere_is_refused(world: World) -> None:
     """A router in front of the service adds X-Forwarded-For; then it came from outside."""
     answer = requests.post(

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from markup import clean
 from segments import MESSAGE_LIMIT
 from tests.e2e.world import World
 
@@ -162,3 +163,20 @@ def test_new_conversation_ends_the_session_at_agentforce(world: World) -> None:
     first, second = (question.session_id for question in world.asked(user))
     assert first != second
     assert any(ended.session_id == first for ended in world.sandbox.agentforce.ended)
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("a\x00b\x1b[2J\u202ec\u2066d\ufeff\r\ne\x85", "ab[2Jcd\ne"),
+        ("नमस्ते, 你好, שלום, สวัสดี, ԲԱՐԵՎ, 𐎧𐏁, 👩‍👩‍👧", "नमस्ते, 你好, שלום, สวัสดี, ԲԱՐԵՎ, 𐎧𐏁, 👩‍👩‍👧"),
+        ("ل" * 32_000, "ل" * 32_000),
+    ],
+    ids=["control characters", "scripts", "64 KB"],
+)
+def test_what_was_written_reaches_the_agent_clean(world: World, written: str, asked: str) -> None:
+    user = world.user()
+    assert world.twilio.say(user, written).status == 200
+    (answer,) = world.answers(user, 1)
+    assert [question.text for question in world.asked(user)] == [asked]
+    assert answer.body == clean(answer.body)

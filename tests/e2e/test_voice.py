@@ -33,6 +33,14 @@ def test_an_arabic_note_is_answered_in_arabic_and_spoken_as_arabic(world: World)
     assert {spoken.language_code for spoken in world.spoken_since()} == {"ar"}
 
 
+def test_what_was_heard_reaches_the_agent_clean(world: World) -> None:
+    user = world.user()
+    heard = "How do I register\x07 an \u202eelectronic\u202c invoice?\x00"
+    world.twilio.speak(user, world.note(heard))
+    world.twilio.wait_for_voice(user)
+    assert [question.text for question in world.asked(user)] == [QUESTION]
+
+
 @pytest.mark.parametrize("kind", ["ogg", "m4a", "aac", "mp3", "amr"])
 def test_every_audio_format_of_whatsapp_is_heard(world: World, kind: str) -> None:
     user = world.user()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from typing import Any
 
 import imageio_ffmpeg
@@ -18,6 +19,9 @@ from sandbox.speech.fixture import FixtureSpeech
 from sandbox.speech.hum import hum
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
+from tests.leaks import known_to
+
+PAGES = ("/metrics", "/metrics?format=prometheus", "/health", "/dashboard", "/nothing")
 
 
 class World:
@@ -86,6 +90,18 @@ class World:
 
     def log(self) -> str:
         return self.bridge.log()
+
+    def check_leaks(self, log: str) -> None:
+        """Raise where somebody who may not know it could read what was said, a number, a secret."""
+        known = known_to(self.sandbox, self.bridge.settings)
+        found = known.leaks_in(log)
+        password = ("operator", self.bridge.settings.get("METRICS_TOKEN", ""))
+        # A test may have ended the bridge.
+        with suppress(requests.ConnectionError):
+            for page in PAGES:
+                answer = requests.get(self.bridge.url + page, auth=password, timeout=10)
+                found += known.leaks_in(answer.text)
+        assert not found, "\n".join(found[:10])
 
     def begin(self) -> None:
         """Forget what earlier tests left behind."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent_reply import AgentReply, read_messages, read_stream
 from errors import AgentFailed, AnswerTruncated
+from markup import clean
 
 Json = dict[str, Any]
 
@@ -264,5 +265,5 @@ def test_only_what_follows_the_last_validation_failure_is_said(
 ) -> None:
     chunks = [chunk(part) for part in parts]
     chunks.insert(min(position, len(chunks)), INVALID)
-    kept = "".join(parts[min(position, len(parts)) :]).strip()
+    kept = clean("".join(parts[min(position, len(parts)) :])).strip()
     assert read_stream(events(*chunks, END)).text == kept

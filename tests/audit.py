@@ -1,0 +1,99 @@
+"""Known vulnerabilities of what is installed, and secrets in the files: ``python -m tests.audit``.
+
+pip-audit asks PyPI's advisories; where they cannot be had, one line says so and that is all.
+detect-secrets knows what only looks like a secret from ``.secrets.baseline``;
+``detect-secrets scan --no-verify --baseline .secrets.baseline`` renews it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIREMENTS = ("requirements.txt", "requirements-sandbox.txt", "requirements-dev.txt")
+BASELINE = ".secrets.baseline"
+TIMEOUT = 10
+
+
+def main() -> None:
+    faults = [*vulnerabilities(), *secrets()]
+    if faults:
+        sys.exit("\n".join(faults))
+
+
+def vulnerabilities() -> list[str]:
+    """A line for each that is known; says where it could not be found out."""
+    options = ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
+    files = [part for name in REQUIREMENTS for part in ("--requirement", str(ROOT / name))]
+    asked = _run("pip_audit", [*options, "--timeout", str(TIMEOUT), *files])
+    try:
+        packages = json.loads(asked.stdout)["dependencies"]
+    except ValueError:
+        packages = []
+    audited = [package for package in packages if "vulns" in package]
+    if len(audited) < len(packages) or not audited:
+        missing = len(packages) - len(audited) or "all"
+        print(f"Vulnerabilities not looked up for {missing} packages: no advisories to be had.")
+    return [line for package in audited for line in _told(package)]
+
+
+def _told(package: dict[str, Any]) -> list[str]:
+    what = f"{package['name']} {package['version']}"
+    return [
+        f"{what}: {fault['id']}, fixed in {', '.join(fault['fix_versions']) or 'no version yet'}"
+        for fault in package["vulns"]
+    ]
+
+
+def secrets() -> list[str]:
+    """A line for each that the baseline does not know; lines of it may have moved."""
+    known = _found(json.loads((ROOT / BASELINE).read_text(encoding="utf-8")))
+    scan = _run("detect_secrets", ["scan", "--all-files", "--no-verify", *_files()])
+    if scan.returncode:
+        return [scan.stderr]
+    return [line for secret, line in _found(json.loads(scan.stdout)).items() if secret not in known]
+
+
+def _found(scan: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """Where and what, by file and hash."""
+    return {
+        (name, secret["hashed_secret"]): f"{name}:{secret['line_number']}: {secret['type']}"
+        for name, found in scan["results"].items()
+        for secret in found
+    }
+
+
+def _files() -> list[str]:
+    """What is, or would be, committed; of a copy without its history, all."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split("\0")
+    return [name for name in listed if name and name != BASELINE] or _own_files()
+
+
+def _own_files() -> list[str]:
+    paths = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
+    return [str(path) for path in paths if not path.parts[0].startswith(".")]
+
+
+def _run(module: str, options: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

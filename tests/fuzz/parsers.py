@@ -1,0 +1,95 @@
+"""Feeds parsers of our own what leads deepest into them: ``python -m tests.fuzz.parsers ogg``.
+
+atheris (libFuzzer) finds that by watching which lines are run. What follows the name goes to it,
+such as ``-max_total_time=60``. It ends with a traceback where anything but the parser's own error
+comes out.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import atheris
+
+with atheris.instrument_imports(
+    include=["agent_reply", "container", "forgeries", "inbound", "markup", "ogg", "segments"]
+    + ["signature", "sseclient", "status", "markdown_it", "agentforce"]
+):
+    from agent_reply import read_stream
+    from agentforce import _event_data
+    from container import sniff
+    from errors import AgentError, AudioUnreadable, MalformedRequest
+    from forgeries import Forgeries
+    from inbound import read_message
+    from markup import clean, to_speech, to_whatsapp
+    from ogg import join
+    from segments import split_message
+    from status import read_status
+
+from metrics import Metrics
+from sandbox import CREDENTIALS
+from signature import Signature
+from tests.fuzz.samples import SAMPLES
+
+FORGERIES = Forgeries(
+    signature=Signature(
+        auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
+        account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
+        public_url="http://127.0.0.1",
+    ),
+    metrics=Metrics(),
+    unsigned=False,
+)
+
+
+def ogg(data: bytes) -> None:
+    sniff(data)
+    with suppress(AudioUnreadable):
+        join([data])
+        join([data, data])
+
+
+def markdown(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    shown = to_whatsapp(text)
+    assert shown == clean(shown)
+    assert to_speech(text) == clean(to_speech(text))
+    assert all(len(part) <= 1600 for part in split_message(shown))
+
+
+def stream(data: bytes) -> None:
+    with suppress(AgentError):
+        read_stream(_event_data(iter([data])))
+
+
+def request(data: bytes) -> None:
+    FORGERIES.refusal(data)
+    form = dict(parse_qsl(data.decode(errors="replace"), keep_blank_values=True))
+    for read in (read_message, lambda form: read_status(form, form)):
+        with suppress(MalformedRequest):
+            read(form)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (ogg, markdown, stream, request)
+}
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
+        sys.exit(f"Which one? {', '.join(TARGETS)}")
+    program, name, *options = sys.argv
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, sample in enumerate(SAMPLES[name]()):
+            (Path(corpus) / str(number)).write_bytes(sample)
+        atheris.Setup([program, *options, corpus], TARGETS[name])
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

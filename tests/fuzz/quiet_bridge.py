@@ -1,0 +1,61 @@
+"""The service whose turns end without a word: all of it but the clouds."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from typing import Any
+
+from flask import Flask
+
+import app
+from inbox import Inbox
+from narration import Reply
+from parts import WebParts, build_web
+from runner import Runner
+from settings import Settings
+from store import Turn
+
+
+class Silence:
+    """A conversation in which nothing is answered, and no session is needed."""
+
+    def answer(self, turn: Turn) -> None:
+        """Nothing to say."""
+
+    def deliver(self, turn: Turn, reply: Reply) -> None:
+        """Nothing to send."""
+
+    def start(self, sender: str) -> None:
+        """Nothing to warm."""
+
+
+class AtOnce(Executor):
+    """Runs tasks before it returns."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+def create_app() -> Flask:
+    """As ``app.create_app``, for the environment's settings."""
+    vars(app).update(build_web=build_quiet)
+    return app.create_app()
+
+
+def build_quiet(settings: Settings) -> WebParts:
+    """The parts of a process alone, which writes messages down and finishes their turns."""
+    parts: Any = build_web(settings)
+    base, silence = parts.base, Silence()
+    inbox = Inbox(
+        store=base.store,
+        leases=base.leases,
+        runner=Runner(store=base.store, talk=silence, replies=base.replies, log_key="key"),
+        pool=AtOnce(),
+        suspects=AtOnce(),
+        limit=settings.INBOX_LIMIT,
+    )
+    quiet: WebParts = replace(parts, inbox=inbox, prewarmer=silence)
+    return quiet

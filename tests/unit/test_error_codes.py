@@ -1,0 +1,33 @@
+"""What is kept of clouds' error answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from error_codes import codes, codes_in
+
+SAID = "My card is 4111 1111 1111 1111"
+
+
+def test_values_that_are_codes_are_kept_once() -> None:
+    given = ("invalid_api_key", SAID, None, 7, "invalid_api_key", "a.b", "+14155550100", "x" * 61)
+    assert codes(*given) == ["invalid_api_key", "a.b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("NotFoundException V6Session not found for sessionId: 1", ["NotFoundException"]),
+        ("INTERNAL_SERVER_ERROR", ["INTERNAL_SERVER_ERROR"]),
+        (
+            '500 [{"message":"My card","errorCode":"UNKNOWN_EXCEPTION"}]',
+            ["UNKNOWN_EXCEPTION"],
+        ),
+        (f"ServerBusyError: {SAID}", ["ServerBusyError"]),
+        (SAID, []),
+        ("I made an Error", []),
+        ("A_" * 40 + "B", []),
+    ],
+)
+def test_sentences_are_left_out(text: str, names: list[str]) -> None:
+    assert codes_in(text) == names
