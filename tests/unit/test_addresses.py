@@ -208,6 +208,7 @@ def test_recordings_are_fetched_so(server: Server) -> None:
         TURN_THREADS=1,
         TWILIO_API_URL="http://127.0.0.1:1",
         TWILIO_MEDIA_HOSTS=("localhost", "127.1"),
+        CLOUD_PATIENCE=1.0,
         TWILIO_ACCOUNT_SID="AC1",
         TWILIO_AUTH_TOKEN="token",
         REQUESTS_CA_BUNDLE="",
