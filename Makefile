@@ -36,7 +36,7 @@ message: $(VENV)/.bridge ## post a signed text to a live deployment; FROM=+1… 
 	@$(PY) signed_message.py --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
 
 test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
-	@$(PY) -m pytest --numprocesses 4 $(ARGS)
+	@$(PY) -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 soak: $(VENV)/.sandbox ## 20,000 turns, to see whether it grows; TURNS=2000 is shorter, CLUSTER=1 is on PostgreSQL
 	@$(PY) -m sandbox.soak $(if $(TURNS),--turns $(TURNS)) $(if $(filter-out 0,$(CLUSTER)),--cluster)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from sandbox.bridge import Process
@@ -57,6 +58,21 @@ def _nothing_leaks(leaking: list[str]) -> Iterator[None]:
     found = leaking[:]
     leaking.clear()
     assert not found[:10]
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_plain() -> None:
+    """structlog by itself draws tracebacks where it finds rich, which takes most of some tests."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.add_log_level,
+                structlog.dev.ConsoleRenderer(
+                    colors=False, exception_formatter=structlog.dev.plain_traceback
+                ),
+            ]
+        )
 
 
 @pytest.fixture(scope="session")
