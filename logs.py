@@ -22,6 +22,8 @@ import tracebacks
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# What our loggers are called, before the name of their module.
+OURS = "bridge"
 # Of a library's message that is no template: what comes before anything it put in.
 _PLAIN = re.compile(r"[A-Za-z ,.'-]*+")
 
@@ -56,22 +58,28 @@ def configure_logging(*, level: str, form: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    # Libraries make no lines that nobody is to see: some of them make many.
+    root.setLevel(logging.WARNING)
+    logging.getLogger(OURS).setLevel(level)
     # gunicorn has a handler of its own, and logs the addresses that were asked for.
     server = logging.getLogger("gunicorn.error")
     server.handlers.clear()
     server.propagate = True
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=_our_logger,
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
 
 
+def _our_logger(module: str) -> logging.Logger:
+    return logging.getLogger(f"{OURS}.{module}")
+
+
 def _is_ours_or_matters(record: logging.LogRecord) -> bool:
-    """Below WARNING, libraries tell addresses, headers and bodies."""
-    return record.levelno >= logging.WARNING or hasattr(record, "_logger")
+    """Below WARNING, libraries tell addresses, headers and bodies; some set their own level."""
+    return record.levelno >= logging.WARNING or record.name.startswith(OURS)
 
 
 def _without_details(_: Any, __: str, entry: EventDict) -> EventDict:
