@@ -57,7 +57,7 @@ def until(condition: Callable[[], object]) -> None:
 def is_gone(pid: int) -> bool:
     """Ended, or nobody's child any more and about to be buried by init."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
