@@ -161,7 +161,7 @@ def _saying(text: str | None) -> str:
 
 def _noted(parts: WebParts, status: Status) -> Response:
     """Write down what became of a message; a 503 shows up in Twilio's debugger."""
-    return Response(status=204 if parts.receipts.take(status) else 503)
+    return Response(status=204 if parts.base.receipts.take(status) else 503)
 
 
 def _prewarm(parts: WebParts, message: Inbound) -> None:

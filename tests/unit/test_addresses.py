@@ -15,10 +15,10 @@ import requests
 import trustme
 
 import addresses
-import parts
 from addresses import PublicAdapter, is_public
 from errors import MediaForbidden
 from settings import Settings
+from turn_parts import media_of
 
 TLS = ssl.create_default_context()
 CDN = "mms.twiliocdn.com"
@@ -214,7 +214,7 @@ def test_recordings_are_fetched_so(server: Server) -> None:
         REQUESTS_CA_BUNDLE="",
         SSL_CERT_FILE="",
     )
-    media = parts._media(cast(Settings, settings))
+    media = media_of(cast(Settings, settings))
     assert media._session.get(f"http://localhost:{server.port}/", timeout=5).ok
     with pytest.raises(MediaForbidden):
         media._session.get(f"http://127.1:{server.port}/", timeout=5)

@@ -1,0 +1,168 @@
+"""What every process has, web or worker, built and handed to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import IO
+
+from sqlalchemy import Engine
+
+from access_token import AccessToken
+from agent_sessions import AgentSessions
+from agentforce import Agentforce
+from answer_cache import AnswerCache
+from breakers import Breakers
+from connections import requests_session
+from database import hold, open_database
+from health import Health, clouds_down, count_workers
+from housekeeping import Housekeeper
+from kept_answers import KeptAnswers
+from leases import Leases
+from logs import ContextPool
+from metrics import Metrics
+from phrases import Phrases
+from processes import Processes
+from public_questions import public_questions
+from quotas import Quotas, quotas_of
+from receipts import Receipts
+from sendings import Sendings
+from settings import Settings
+from spare_sessions import SpareSessions
+from spoken_pieces import SpokenPieces
+from standard_replies import StandardReplies
+from store import Store
+
+# All processes together share more than the memory of one holds.
+SHARED_PIECES = 8
+# Of the time after which a session counts as idle; the rest is for the turn that takes it.
+SPARE_LIFETIME = 5 / 6
+
+
+@dataclass(frozen=True)
+class Base:
+    """Its parts, by their names."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    sendings: Sendings
+    quotas: Quotas
+    leases: Leases
+    processes: Processes
+    phrases: Phrases
+    replies: StandardReplies
+    token: AccessToken
+    breakers: Breakers
+    receipts: Receipts
+    agent: Agentforce
+    spares: SpareSessions
+    sessions: AgentSessions
+    answer_cache: AnswerCache
+    pieces: SpokenPieces
+    # Threads for what is done beside turns.
+    aside: ContextPool
+    health: Health
+    housekeeper: Housekeeper
+    engine: Engine
+    # Keeps other processes off the SQLite file.
+    held: IO[str] | None
+
+
+def aside_of(settings: Settings) -> ContextPool:
+    """Threads for what the turns of a process do beside themselves."""
+    return ContextPool(settings.TURN_THREADS * 2, thread_name_prefix="aside")
+
+
+def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
+    """``spares`` is how many sessions are kept ready. Raises ``SettingsError``."""
+    public = public_questions(settings)
+    # Two processes on one file would both take up what a third one left.
+    held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
+    engine = open_database(settings)
+    metrics = Metrics()
+    quotas = Quotas(engine=engine, quotas=quotas_of(settings))
+    store = Store(
+        engine=engine,
+        notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
+        room=quotas.room(),
+    )
+    sendings = Sendings(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
+    leases, processes = Leases(engine=engine), Processes(engine=engine)
+    # As many as there are threads that may ask, start and end.
+    http = requests_session(settings, width=settings.TURN_THREADS * 3)
+    token = AccessToken(session=http, settings=settings, metrics=metrics)
+    breakers = Breakers(
+        failures=settings.BREAKER_FAILURES, seconds=settings.BREAKER_SECONDS, metrics=metrics
+    )
+    agent = Agentforce(
+        session=http,
+        token=token,
+        metrics=metrics,
+        settings=settings,
+        breakers=breakers,
+        drains=aside,
+    )
+    spare = SpareSessions(
+        agent=agent,
+        metrics=metrics,
+        number=spares,
+        lifetime=settings.AGENTFORCE_SESSION_IDLE * SPARE_LIFETIME,
+    )
+    sessions = AgentSessions(
+        agent=agent,
+        spares=spare,
+        store=store,
+        leases=leases,
+        metrics=metrics,
+        beside=aside,
+        idle=settings.AGENTFORCE_SESSION_IDLE,
+    )
+    phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
+    # Without workers elsewhere this process is its own.
+    workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
+    down = partial(clouds_down, processes) if settings.DATABASE_URL else breakers.tripped
+    health = Health(backlog=store.backlog, workers=workers, down=down)
+    pieces = SpokenPieces(engine=engine, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
+    answers = KeptAnswers(engine=engine, lifetime=settings.ANSWER_CACHE_SECONDS)
+    return Base(
+        settings=settings,
+        metrics=metrics,
+        store=store,
+        sendings=sendings,
+        quotas=quotas,
+        leases=leases,
+        processes=processes,
+        phrases=phrases,
+        replies=StandardReplies(phrases=phrases, store=store),
+        token=token,
+        breakers=breakers,
+        receipts=Receipts(engine=engine, metrics=metrics, log_key=settings.TWILIO_AUTH_TOKEN),
+        agent=agent,
+        spares=spare,
+        sessions=sessions,
+        answer_cache=AnswerCache(
+            store=store,
+            answers=answers,
+            public=public,
+            metrics=metrics,
+            agent_id=settings.AGENTFORCE_AGENT_ID,
+            enabled=settings.ANSWER_CACHE_SECONDS > 0,
+        ),
+        pieces=pieces,
+        aside=aside,
+        health=health,
+        housekeeper=Housekeeper(
+            store=store,
+            sendings=sendings,
+            leases=leases,
+            processes=processes,
+            caches=(pieces, answers),
+            sessions=sessions,
+            health=health,
+            retention=settings.RETENTION_HOURS * 3600,
+            session_idle=settings.AGENTFORCE_SESSION_IDLE,
+        ),
+        engine=engine,
+        held=held,
+    )

@@ -1,0 +1,126 @@
+"""What running turns takes, built and handed to each other."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from functools import partial
+
+from addresses import PublicAdapter
+from audio import Ffmpeg
+from base import Base
+from connections import requests_session
+from conversation import Conversation
+from delivery import Delivery
+from logs import ContextPool
+from media import Media
+from narration import Narration
+from prewarming import Prewarmer
+from recording import Recorder
+from redelivery import Redelivery
+from runner import Runner
+from settings import Settings
+from speech import Speech, Voice
+from speech_cache import SpeechCache
+from warming import Routes
+from whatsapp import WhatsApp
+
+
+class TurnParts:
+    """``runner`` runs turns; the others are what a process needs beside it."""
+
+    def __init__(self, base: Base) -> None:
+        settings, metrics, store = base.settings, base.metrics, base.store
+        threads, aside = settings.TURN_THREADS, base.aside
+        ffmpeg = Ffmpeg(path=settings.FFMPEG_PATH, longest_seconds=settings.VOICE_NOTE_MAX_SECONDS)
+        whatsapp = WhatsApp(
+            settings=settings, metrics=metrics, width=threads, typing_width=threads * 2
+        )
+        # Transcriptions of as many turns, and as many pieces of speech.
+        self.speech = Speech(
+            settings=settings,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            breakers=base.breakers,
+            width=threads * 2,
+        )
+        media = media_of(settings)
+        self.routes: list[Routes] = [
+            base.agent.routes,
+            whatsapp.routes,
+            media.routes,
+            self.speech.routes,
+        ]
+        self.prewarmer = Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE)
+        conversation = Conversation(
+            whatsapp=whatsapp,
+            delivery=Delivery(whatsapp=whatsapp, sendings=base.sendings, metrics=metrics),
+            sessions=base.sessions,
+            answer_cache=base.answer_cache,
+            prewarmer=self.prewarmer,
+            recorder=Recorder(
+                media=media,
+                ffmpeg=ffmpeg,
+                longest_seconds=settings.VOICE_NOTE_MAX_SECONDS,
+            ),
+            speech=self.speech,
+            narrate=partial(
+                Narration,
+                speech=_voice(base, self.speech, aside),
+                ffmpeg=ffmpeg,
+                phrases=base.phrases,
+                metrics=metrics,
+                pool=ContextPool(threads, thread_name_prefix="speak"),
+                longest=settings.SPEECH_MAX_CHARACTERS,
+            ),
+            phrases=base.phrases,
+            replies=base.replies,
+            store=store,
+            metrics=metrics,
+            settings=settings,
+            answers=ContextPool(threads, thread_name_prefix="answer"),
+            aside=aside,
+        )
+        self.redelivery = Redelivery(
+            receipts=base.receipts,
+            sendings=base.sendings,
+            whatsapp=whatsapp,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            log_key=settings.TWILIO_AUTH_TOKEN,
+        )
+        self.runner = Runner(
+            store=store,
+            talk=conversation,
+            replies=base.replies,
+            log_key=settings.TWILIO_AUTH_TOKEN,
+            patience=settings.CLOUD_PATIENCE,
+        )
+
+
+def _voice(base: Base, speech: Speech, pool: Executor) -> Voice:
+    settings = base.settings
+    if not settings.SPEECH_CACHE_BYTES:
+        return speech
+    return SpeechCache(
+        speech=speech,
+        metrics=base.metrics,
+        most_bytes=settings.SPEECH_CACHE_BYTES,
+        lifetime=settings.RETENTION_HOURS * 3600,
+        # One process alone has all of it in memory.
+        shared=base.pieces if settings.DATABASE_URL else None,
+        pool=pool,
+    )
+
+
+def media_of(settings: Settings) -> Media:
+    """Recordings of our account, fetched from public addresses only."""
+    hosts = (settings.TWILIO_API_URL, *settings.TWILIO_MEDIA_HOSTS)
+    public = partial(PublicAdapter, named=hosts)
+    return Media(
+        session=requests_session(settings, width=settings.TURN_THREADS, adapter=public),
+        api_url=settings.TWILIO_API_URL,
+        account_sid=settings.TWILIO_ACCOUNT_SID,
+        auth_token=settings.TWILIO_AUTH_TOKEN,
+        media_hosts=settings.TWILIO_MEDIA_HOSTS,
+        patience=settings.CLOUD_PATIENCE,
+    )
