@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Row, bindparam, insert, select, update
 from logs import bound_to
 from metrics import Metrics
 from schema import sendings, turns
-from sendings import TEXT, VOICE, new_callback
+from sendings import NAMED, PART, TEXT, VOICE, new_callback
 from status import State, Status
 from store import STALE_SECONDS, StoreError, Turn, turn_of
 from undelivered import RATE_LIMITED, UNPLAYABLE, advice
@@ -42,16 +42,14 @@ _CALLED = (
     .where(sendings.c.callback == bindparam("name"))
     .with_for_update(of=sendings)
 )
-_PART = (sendings.c.turn_id == bindparam("turn"), sendings.c.part == bindparam("which"))
-_NAMED = update(sendings).where(*_PART).values(sid=bindparam("named"))
 _REACHED = (
     update(sendings)
-    .where(*_PART)
+    .where(*PART)
     .values(
         state=bindparam("reached"), error_code=bindparam("code"), retry_at=bindparam("again_at")
     )
 )
-_TAKEN = update(sendings).where(*_PART).values(retry_at=None)
+_TAKEN = update(sendings).where(*PART).values(retry_at=None)
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ class Receipts:
                 return
             news = status.state.news_after(State(row.progress) if row.progress else None)
             if not row.sid:
-                connection.execute(_NAMED, _which(row) | {"named": status.sid})
+                connection.execute(NAMED, _which(row) | {"named": status.sid})
             if news:
                 reached, code = news[-1], status.code
                 again_at = _retry_at(row, reached, code)

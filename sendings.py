@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, insert, literal, s
 from database import upsert_of
 from errors import TurnSuperseded
 from schema import sendings, turns, voice_notes
-from store import Turn
+from store import OURS, Turn, claim_of
 
 # What a turn sends: a voice note, and texts by their number.
 VOICE, TEXT = "voice", "text"
@@ -20,16 +20,14 @@ VOICE, TEXT = "voice", "text"
 OGG, MP3 = "audio/ogg", "audio/mpeg"
 
 # Statements that every turn needs are made once: making one takes as long as carrying it out.
-_OURS = select(turns.c.id).where(
-    turns.c.id == bindparam("turn"),
-    turns.c.claim.is_not_distinct_from(bindparam("whose", type_=turns.c.claim.type)),
-)
-_PART = (sendings.c.turn_id == bindparam("turn"), sendings.c.part == bindparam("which"))
+_OURS = select(turns.c.id).where(*OURS)
+# One sending; ``turn`` and ``which`` say which.
+PART = (sendings.c.turn_id == bindparam("turn"), sendings.c.part == bindparam("which"))
 _KNOWN = select(sendings.c.begun_at, sendings.c.sid, sendings.c.callback, sendings.c.note).where(
-    *_PART
+    *PART
 )
-_RENOTED = update(sendings).where(*_PART).values(note=bindparam("token"))
-_SENT = update(sendings).where(*_PART).values(sid=bindparam("named"))
+_RENOTED = update(sendings).where(*PART).values(note=bindparam("token"))
+NAMED = update(sendings).where(*PART).values(sid=bindparam("named"))
 _BEGUN = ("turn_id", "part", "begun_at", "callback", "note")
 _NOTE = select(voice_notes.c.audio).where(
     voice_notes.c.token == bindparam("token"),
@@ -80,7 +78,7 @@ class Sendings:
             new = Sending(time.time(), None, new_callback(), token, is_new=True)
             if self._note(connection, turn, part, new):
                 return new
-            if connection.execute(_OURS, _named(turn)).first() is None:
+            if connection.execute(_OURS, claim_of(turn)).first() is None:
                 raise TurnSuperseded
             if token:
                 connection.execute(_RENOTED, {"turn": turn.id, "which": part, "token": token})
@@ -97,7 +95,7 @@ class Sendings:
     def finish(self, turn: Turn, part: str, sid: str) -> None:
         """Note that Twilio took it."""
         with self._engine.begin() as connection:
-            connection.execute(_SENT, {"turn": turn.id, "which": part, "named": sid})
+            connection.execute(NAMED, {"turn": turn.id, "which": part, "named": sid})
 
     def knows(self, sid: str) -> bool:
         """Whether this is on record as the SID of something sent."""
@@ -131,7 +129,7 @@ class Sendings:
             "new_callback": new.callback,
             "new_note": new.note,
         }
-        return connection.execute(self._begun, row | _named(turn)).first() is not None
+        return connection.execute(self._begun, row | claim_of(turn)).first() is not None
 
     def _keep(self, connection: Connection, audio: bytes, media_type: str) -> str:
         token = secrets.token_hex(16)
@@ -144,10 +142,6 @@ class Sendings:
 def new_callback() -> str:
     """A name for a sending that no other has; one of a database that is gone must not fit it."""
     return secrets.token_hex(16)
-
-
-def _named(turn: Turn) -> dict[str, object]:
-    return {"turn": turn.id, "whose": turn.claim}
 
 
 def _known(connection: Connection, turn: Turn, part: str) -> Sending | None:

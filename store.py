@@ -55,17 +55,18 @@ ADMITTED = (
 )
 
 # Statements that every turn needs are made once: making one takes as long as carrying it out.
-_OURS = (
+# The row of a turn, so long as nobody else has begun it; ``claim_of`` says which.
+OURS = (
     turns.c.id == bindparam("turn"),
     turns.c.claim.is_not_distinct_from(bindparam("whose", type_=turns.c.claim.type)),
 )
 _FORGIVEN = (
     update(turns)
-    .where(*_OURS)
+    .where(*OURS)
     .values(state=WAITING, attempts=case((turns.c.attempts > 0, turns.c.attempts - 1), else_=0))
 )
-_ANSWERED = update(turns).where(*_OURS).values(answer=bindparam("answered"))
-_ENDED = update(turns).where(*_OURS).values(state=bindparam("ended"))
+_ANSWERED = update(turns).where(*OURS).values(answer=bindparam("answered"))
+_ENDED = update(turns).where(*OURS).values(state=bindparam("ended"))
 _BEGUN = (
     update(turns)
     .where(turns.c.id == bindparam("turn"), turns.c.state.in_(UNFINISHED))
@@ -345,9 +346,8 @@ class Store:
             return connection.execute(delete(turns).where(finished)).rowcount
 
     def _change(self, turn: Turn, change: Update, **values: object) -> None:
-        ours = {"turn": turn.id, "whose": turn.claim}
         with self._engine.begin() as connection:
-            changed = connection.execute(change, values | ours).rowcount
+            changed = connection.execute(change, values | claim_of(turn)).rowcount
         if not changed:
             raise TurnSuperseded
 
@@ -366,6 +366,11 @@ class Store:
         return cast(
             Insert, statement.on_conflict_do_update(index_elements=["sender"], set_=written)
         )
+
+
+def claim_of(turn: Turn) -> dict[str, object]:
+    """The parameters of ``OURS``."""
+    return {"turn": turn.id, "whose": turn.claim}
 
 
 @functools.cache
