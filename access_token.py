@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
@@ -14,7 +13,7 @@ import jwt
 import requests
 import structlog
 
-from connections import Route, chunks
+from connections import Route, chunks, json_object
 from deadline import Deadline
 from error_codes import codes
 from errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
@@ -158,7 +157,7 @@ class AccessToken:
                 stream=True,
             )
             with response:
-                answer = _json(response, timeouts[1])
+                answer = json_object(b"".join(chunks(response, timeouts[1])))
         except (requests.RequestException, DeadlineExceeded) as error:
             raise AgentUnavailable(f"no token: {type(error).__name__}") from error
         if response.status_code == 429 or response.status_code >= 500:
@@ -188,14 +187,6 @@ class AccessToken:
             fresh_until=expires - min(EXPIRY_MARGIN, lifetime / 10),
             due_at=expires - min(RENEWAL_MARGIN, lifetime / 5),
         )
-
-
-def _json(response: requests.Response, timeout: float) -> dict[str, Any]:
-    try:
-        answer = json.loads(b"".join(chunks(response, timeout)))
-    except (ValueError, RecursionError):
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def _lifetime(answer: dict[str, Any]) -> float:

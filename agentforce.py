@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
@@ -18,7 +17,7 @@ from sseclient import SSEClient
 from access_token import AccessToken, Token
 from agent_reply import AgentReply, Listener, read_messages, read_stream
 from breakers import Breakers
-from connections import Route, chunks
+from connections import Route, chunks, json_object
 from deadline import Deadline, capped
 from error_codes import codes_in
 from errors import (
@@ -242,11 +241,9 @@ class Agentforce:
         timeout = BODY_TIMEOUT * self._patience
         try:
             with Deadline(capped(timeout)).bound():
-                body = json.loads(b"".join(chunks(response, timeout)))
-        # JSON may be too deep to be read.
-        except (ValueError, RecursionError, requests.RequestException, DeadlineExceeded):
+                return json_object(b"".join(chunks(response, timeout)))
+        except (requests.RequestException, DeadlineExceeded):
             return {}
-        return body if isinstance(body, dict) else {}
 
 
 class _Sequence:

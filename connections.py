@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -108,6 +109,15 @@ def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
                 response.raw.connection.sock.settimeout(left)
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object that a body in JSON holds; empty where it is none, or too deep to be read."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def within(seconds: float) -> Callable[..., None]:

@@ -19,7 +19,6 @@ import container
 from audio import Ffmpeg, pcm_seconds
 from breakers import Breakers
 from connections import Route, httpx_client
-from container import sniff
 from deadline import capped
 from error_codes import codes
 from errors import (
@@ -196,7 +195,7 @@ class Speech:
         ) as answer:
             audio = b"".join(answer.data)
         _resize(self._speaking, answer.headers)
-        if sniff(audio) != CONTAINERS[output_format]:
+        if container.sniff(audio) != CONTAINERS[output_format]:
             # It would be kept, and given again.
             raise SpeechUnavailable("ElevenLabs sent something else than audio")
         return audio
