@@ -61,9 +61,7 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def enqueue_req(self, conn: Any) -> None:
         """A new connection, or a kept one with a first byte: wait for a whole request."""
         conn.sock.setblocking(False)
-        conn.timeout = time.monotonic() + REQUEST_SECONDS
-        conn.came, conn.wanted = bytearray(), 1
-        self.pending_conns.append(conn)
+        self._expect(conn)
         readable = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, EVENT_READ, readable)
 
@@ -80,11 +78,14 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             conn.wanted = _whole(conn.came)
         if chunk and len(conn.came) < conn.wanted:
             return
-        if chunk and conn.wanted and self._refused(conn):
+        self.pending_conns.remove(conn)
+        whole = chunk and conn.wanted
+        refusal = self.wsgi.extensions["forgeries"].refusal(conn.came) if whole else None
+        if refusal and self._refuse(conn, refusal):
+            self._expect(conn)
             return
         self.poller.unregister(client)
-        self.pending_conns.remove(conn)
-        if chunk and conn.wanted:
+        if whole and not refusal:
             self._serve(conn)
         else:
             self._drop(conn)
@@ -123,21 +124,15 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             with suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RDWR)
 
-    def _refused(self, conn: Any) -> bool:
-        """Whether the request was forged, and is answered; its connection is kept for another."""
-        answer = self.wsgi.extensions["forgeries"].refusal(conn.came)
-        if answer is None:
-            return False
-        self.pending_conns.remove(conn)
-        kept = _sent(conn.sock, answer) and answer is KEPT and self.alive
-        if kept:
-            conn.timeout = time.monotonic() + REQUEST_SECONDS
-            conn.came, conn.wanted = bytearray(), 1
-            self.pending_conns.append(conn)
-        else:
-            self.poller.unregister(conn.sock)
-            self._drop(conn)
-        return True
+    def _expect(self, conn: Any) -> None:
+        """Give it time for a request."""
+        conn.timeout = time.monotonic() + REQUEST_SECONDS
+        conn.came, conn.wanted = bytearray(), 1
+        self.pending_conns.append(conn)
+
+    def _refuse(self, conn: Any, refusal: bytes) -> bool:
+        """Answer a forged request; whether its connection is kept for another."""
+        return _sent(conn.sock, refusal) and refusal is KEPT and bool(self.alive)
 
     def _is_crowded(self) -> bool:
         held = sum(len(conn.came) for conn in self.pending_conns)
