@@ -170,7 +170,7 @@ def _prewarm(parts: WebParts, message: Inbound) -> None:
         return
     with bound_to(message.sid, message.sender, key=parts.base.settings.TWILIO_AUTH_TOKEN):
         log.info("Pre-warming Agentforce session")
-        parts.prewarmer.start(message.sender)
+        parts.base.prewarmer.start(message.sender)
 
 
 def _add_voice_notes(app: Flask, parts: WebParts) -> None:

@@ -22,6 +22,7 @@ from leases import Leases
 from logs import ContextPool
 from metrics import Metrics
 from phrases import Phrases
+from prewarming import Prewarmer
 from processes import Processes
 from public_questions import public_questions
 from quotas import Quotas, quotas_of
@@ -58,6 +59,7 @@ class Base:
     agent: Agentforce
     spares: SpareSessions
     sessions: AgentSessions
+    prewarmer: Prewarmer
     answer_cache: AnswerCache
     pieces: SpokenPieces
     # Threads for what is done beside turns.
@@ -141,6 +143,7 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         agent=agent,
         spares=spare,
         sessions=sessions,
+        prewarmer=Prewarmer(sessions=sessions, pool=aside, limit=settings.TURN_DEADLINE),
         answer_cache=AnswerCache(
             store=store,
             answers=answers,

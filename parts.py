@@ -11,7 +11,6 @@ from figures import Figures
 from inbound import Inbound
 from inbox import Acceptance, Inbox
 from logs import ContextPool
-from prewarming import Prewarmer
 from redelivery import Redelivery
 from refusals import Refusals
 from settings import Settings
@@ -45,7 +44,6 @@ class WebParts:
     base: Base
     inbox: AnyInbox
     refusals: Refusals
-    prewarmer: Prewarmer
     warmer: Warmer
     # Only where this process runs turns too.
     redelivery: Redelivery | None = None
@@ -103,23 +101,11 @@ def _start(base: Base, warmer: Warmer) -> None:
 
 def build_web(settings: Settings) -> WebParts:
     """A process that answers webhooks; it also runs their turns where it is alone."""
-    if not settings.DATABASE_URL:
-        return _alone(
-            build_base(settings, aside_of(settings), spares=settings.AGENTFORCE_SPARE_SESSIONS)
-        )
-    aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
-    base = build_base(settings, aside, spares=settings.AGENTFORCE_SPARE_SESSIONS)
-    queue = TurnQueue(engine=base.engine)
-    shared = _shared(base, "web")
-    shared.start()
-    return WebParts(
-        base=base,
-        inbox=SharedInbox(store=base.store, queue=queue, limit=settings.INBOX_LIMIT),
-        refusals=_refusals(base),
-        prewarmer=Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE),
-        warmer=Warmer(token=base.token, clients=[base.agent.routes]),
-        shared=shared,
-    )
+    spares = settings.AGENTFORCE_SPARE_SESSIONS
+    if settings.DATABASE_URL:
+        aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
+        return _beside_workers(build_base(settings, aside, spares=spares))
+    return _alone(build_base(settings, aside_of(settings), spares=spares))
 
 
 def build_worker(settings: Settings) -> WorkerParts:
@@ -146,6 +132,19 @@ def build_worker(settings: Settings) -> WorkerParts:
     )
 
 
+def _beside_workers(base: Base) -> WebParts:
+    queue = TurnQueue(engine=base.engine)
+    shared = _shared(base, "web")
+    shared.start()
+    return WebParts(
+        base=base,
+        inbox=SharedInbox(store=base.store, queue=queue, limit=base.settings.INBOX_LIMIT),
+        refusals=_refusals(base),
+        warmer=Warmer(token=base.token, clients=[base.agent.routes]),
+        shared=shared,
+    )
+
+
 def _alone(base: Base) -> WebParts:
     turns = TurnParts(base)
     inbox = Inbox(
@@ -160,7 +159,6 @@ def _alone(base: Base) -> WebParts:
         base=base,
         inbox=inbox,
         refusals=_refusals(base),
-        prewarmer=turns.prewarmer,
         warmer=Warmer(token=base.token, clients=turns.routes),
         redelivery=turns.redelivery,
     )

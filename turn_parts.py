@@ -14,7 +14,6 @@ from delivery import Delivery
 from logs import ContextPool
 from media import Media
 from narration import Narration
-from prewarming import Prewarmer
 from recording import Recorder
 from redelivery import Redelivery
 from runner import Runner
@@ -50,13 +49,12 @@ class TurnParts:
             media.routes,
             self.speech.routes,
         ]
-        self.prewarmer = Prewarmer(sessions=base.sessions, pool=aside, limit=settings.TURN_DEADLINE)
         conversation = Conversation(
             whatsapp=whatsapp,
             delivery=Delivery(whatsapp=whatsapp, sendings=base.sendings, metrics=metrics),
             sessions=base.sessions,
             answer_cache=base.answer_cache,
-            prewarmer=self.prewarmer,
+            prewarmer=base.prewarmer,
             recorder=Recorder(
                 media=media,
                 ffmpeg=ffmpeg,

@@ -57,5 +57,5 @@ def build_quiet(settings: Settings) -> WebParts:
         suspects=AtOnce(),
         limit=settings.INBOX_LIMIT,
     )
-    quiet: WebParts = replace(parts, inbox=inbox, prewarmer=silence)
+    quiet: WebParts = replace(parts, base=replace(base, prewarmer=silence), inbox=inbox)
     return quiet
