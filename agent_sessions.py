@@ -88,18 +88,18 @@ class AgentSessions:
     def _session(self, sender: str, *, spare: bool) -> AgentSession:
         lease = f"session of {sender}"
         while True:
-            if session := self._current(sender):
+            if session := self._usable(sender, self._store.session(sender)):
                 return session
             if self._leases.take(lease, START_SECONDS):
                 try:
-                    return self._current(sender) or self._new(sender, spare=spare)
+                    known = self._store.session(sender)
+                    return self._usable(sender, known) or self._new(sender, known, spare=spare)
                 finally:
                     self._leases.release(lease)
             time.sleep(LOOK_SECONDS)
 
-    def _current(self, sender: str) -> AgentSession | None:
+    def _usable(self, sender: str, session: AgentSession | None) -> AgentSession | None:
         """The sender's session unless it has idled too long; from now on it is in use."""
-        session = self._store.session(sender)
         unused = time.time() - session.used_at if session else 0.0
         if session is None or unused >= self._idle:
             return None
@@ -107,8 +107,8 @@ class AgentSessions:
             self._store.use_session(sender, session)
         return session
 
-    def _new(self, sender: str, *, spare: bool) -> AgentSession:
-        if idled := self._store.drop_session(sender):
+    def _new(self, sender: str, idled: AgentSession | None, *, spare: bool) -> AgentSession:
+        if idled and self._store.drop_session(sender):
             self._metrics.count("sessions_renewed")
             self._beside.submit(self._agent.end, idled, "Expiration")
         started = (spare and self._spares.take()) or self._agent.start()

@@ -6,21 +6,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO
 
-from sqlalchemy import Engine
-
 from access_token import AccessToken
 from agent_sessions import AgentSessions
 from agentforce import Agentforce
 from answer_cache import AnswerCache
 from breakers import Breakers
 from connections import requests_session
-from database import hold, open_database
+from database import Database
 from health import Health, clouds_down, count_workers
 from housekeeping import Housekeeper
 from kept_answers import KeptAnswers
-from leases import Leases
+from leases import Leases, OwnLeases, SharedLeases
 from logs import ContextPool
 from metrics import Metrics
+from opening import hold, open_database
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
@@ -66,7 +65,7 @@ class Base:
     aside: ContextPool
     health: Health
     housekeeper: Housekeeper
-    engine: Engine
+    database: Database
     # Keeps other processes off the SQLite file.
     held: IO[str] | None
 
@@ -81,16 +80,17 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     public = public_questions(settings)
     # Two processes on one file would both take up what a third one left.
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
-    engine = open_database(settings)
+    database = open_database(settings)
     metrics = Metrics()
-    quotas = Quotas(engine=engine, quotas=quotas_of(settings))
+    quotas = Quotas(database=database, quotas=quotas_of(settings))
     store = Store(
-        engine=engine,
+        database=database,
         notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
         room=quotas.room(),
     )
-    sendings = Sendings(engine=engine, note_lifetime=settings.MEDIA_LIFETIME)
-    leases, processes = Leases(engine=engine), Processes(engine=engine)
+    sendings = Sendings(database=database, note_lifetime=settings.MEDIA_LIFETIME)
+    leases = SharedLeases(database=database) if settings.DATABASE_URL else OwnLeases()
+    processes = Processes(database=database)
     # As many as there are threads that may ask, start and end.
     http = requests_session(settings, width=settings.TURN_THREADS * 3)
     token = AccessToken(session=http, settings=settings, metrics=metrics)
@@ -125,8 +125,8 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
     down = partial(clouds_down, processes) if settings.DATABASE_URL else breakers.tripped
     health = Health(backlog=store.backlog, workers=workers, down=down)
-    pieces = SpokenPieces(engine=engine, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
-    answers = KeptAnswers(engine=engine, lifetime=settings.ANSWER_CACHE_SECONDS)
+    pieces = SpokenPieces(database=database, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
+    answers = KeptAnswers(database=database, lifetime=settings.ANSWER_CACHE_SECONDS)
     return Base(
         settings=settings,
         metrics=metrics,
@@ -139,7 +139,7 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         replies=StandardReplies(phrases=phrases, store=store),
         token=token,
         breakers=breakers,
-        receipts=Receipts(engine=engine, metrics=metrics, log_key=settings.TWILIO_AUTH_TOKEN),
+        receipts=Receipts(database=database, metrics=metrics, log_key=settings.TWILIO_AUTH_TOKEN),
         agent=agent,
         spares=spare,
         sessions=sessions,
@@ -166,6 +166,6 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
             retention=settings.RETENTION_HOURS * 3600,
             session_idle=settings.AGENTFORCE_SESSION_IDLE,
         ),
-        engine=engine,
+        database=database,
         held=held,
     )

@@ -1,169 +1,138 @@
-"""Opening the database, brought to the current schema.
-
-By default one SQLite file in ``STATE_DIR``, held by one process; with ``DATABASE_URL`` a
-PostgreSQL database, shared by many.
-"""
+"""Work on the database, each piece whole or not at all."""
 
 from __future__ import annotations
 
-import fcntl
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+import itertools
+import threading
+from bisect import insort
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
-import alembic.command
-import alembic.config
-from alembic.util import CommandError
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Executable, Row
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from sqlalchemy.exc import OperationalError
 
-from errors import SettingsError
-from settings import Settings
+T = TypeVar("T")
 
-MIGRATIONS = Path(__file__).with_name("migrations")
-FILE_NAME = "bridge.sqlite3"
-
-# How long a statement waits for another process that holds the file.
-BUSY_SECONDS = 10
-# A little longer than gunicorn.conf.py lets the turns of a stopping process run.
-HOLD_SECONDS = 28.0
-POLL_SECONDS = 0.1
-
-# A server that restarts, or is full while old processes end, is back by then.
-CONNECT_SECONDS = 30.0
-# For libpq: a server that vanishes is noticed, and no statement waits for ever.
-POSTGRES_OPTIONS = {
-    "connect_timeout": 5,
-    "keepalives_idle": 30,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "options": "-c statement_timeout=20s -c lock_timeout=10s",
-}
-# Any number, so long as nobody else uses it in this database.
-MIGRATION_LOCK = 4216803
+Work = Callable[[Connection], T]
+Values = dict[str, Any] | None
 
 
-def open_database(settings: Settings) -> Engine:
-    """An engine on the database that the settings name. Raises ``SettingsError``."""
-    if settings.DATABASE_URL:
-        return open_postgres(settings.DATABASE_URL, connections=settings.DATABASE_CONNECTIONS)
-    return open_sqlite(settings.STATE_DIR)
+# Of what waits for the one connection, done in one transaction. More would take less of the CPU,
+# but whatever is urgent waits for all of it.
+MOST_TOGETHER = 4
 
 
-def open_sqlite(state_dir: str) -> Engine:
-    """An engine on the file in ``state_dir``.
+@dataclass(eq=False)
+class _Job:
+    """Work of a thread that waits; ``woken`` once it is done, or the thread's to do.
 
-    SQLite takes one writer at a time, so all threads share one connection in turn: that queues
-    them fairly, where several would poll for the file's lock. Raises ``SettingsError``.
+    What is urgent comes before what is not, what came earlier before what came later.
     """
-    with _usable(state_dir) as folder:
-        engine = create_engine(
-            URL.create("sqlite", database=str(folder / FILE_NAME)),
-            # Its errors would quote what people said.
-            hide_parameters=True,
-            pool_size=1,
-            max_overflow=0,
-            connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
-        )
-        event.listen(engine, "connect", _prepare)
-        _migrate(engine)
-    return engine
+
+    work: Work[Any]
+    rank: tuple[bool, int]
+    woken: threading.Event = field(default_factory=threading.Event)
+    done: bool = False
+    result: Any = None
+    error: BaseException | None = None
 
 
-def open_postgres(url: str, *, connections: int, patience: float = CONNECT_SECONDS) -> Engine:
-    """An engine that keeps at most ``connections`` open. Raises ``SettingsError``."""
-    engine = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg"),
-        hide_parameters=True,
-        pool_size=connections,
-        max_overflow=0,
-        # What a burst does not need opens no connection.
-        pool_use_lifo=True,
-        pool_pre_ping=True,
-        connect_args=POSTGRES_OPTIONS,
-    )
-    again = Retrying(
-        retry=retry_if_exception_type(OperationalError),
-        stop=stop_after_delay(patience),
-        wait=wait_fixed(POLL_SECONDS),
-        reraise=True,
-    )
-    try:
-        again(_migrate, engine)
-    except (SQLAlchemyError, CommandError) as error:
-        raise SettingsError(
-            f"Cannot start: the database of DATABASE_URL cannot be used ({_reason(error)})."
-        ) from error
-    return engine
+class Database:
+    """Thread-safe.
 
-
-def upsert_of(engine: Engine) -> Callable[..., Any]:
-    """The ``INSERT`` that can say ``ON CONFLICT``, which each kind of database has of its own."""
-    return postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-
-
-def hold(state_dir: str, *, patience: float = HOLD_SECONDS) -> IO[str]:
-    """Keep other processes out of ``state_dir`` until the returned file is closed, or we end.
-
-    A process that is being replaced finishes its turns first, so there is some patience. Raises
-    ``SettingsError``.
+    Where it has ``one_connection``, work of threads that wait for it is done in one transaction, by
+    the first of them: a commit takes as long as several statements, and handing a connection from
+    thread to thread longer than either where many want the interpreter's lock.
     """
-    with _usable(state_dir) as folder:
-        file = (folder / "lock").open("w")
-    deadline = time.monotonic() + patience
-    while True:
+
+    def __init__(self, engine: Engine, *, one_connection: bool) -> None:
+        self.engine = engine
+        self._together = one_connection
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._waiting: list[_Job] = []
+        self._busy = False
+
+    @property
+    def upsert(self) -> Callable[..., Any]:
+        """The ``INSERT`` that can say ``ON CONFLICT``, which each kind of database has its own."""
+        return postgresql.insert if self.engine.dialect.name == "postgresql" else sqlite.insert
+
+    def row(self, statement: Executable, values: Values = None) -> Row[Any] | None:
+        """The first row that a statement gives. All of these raise ``StoreError``."""
+        return self.run(lambda connection: connection.execute(statement, values).first())
+
+    def rows(self, statement: Executable, values: Values = None) -> Sequence[Row[Any]]:
+        return self.run(lambda connection: connection.execute(statement, values).all())
+
+    def value(self, statement: Executable, values: Values = None) -> Any:
+        """The first column of the first row; ``None`` where there is none."""
+        return self.run(lambda connection: connection.execute(statement, values).scalar())
+
+    def change(self, statement: Executable, values: Values = None) -> int:
+        """How many rows a statement changed."""
+        return self.run(lambda connection: connection.execute(statement, values).rowcount)
+
+    def run(self, work: Work[T], *, urgent: bool = False) -> T:
+        """What ``work`` returns; what it wrote is on disk by then, or nothing of it if it raises.
+
+        It may run on another thread, and once more where what it ran together with failed, so it is
+        to do nothing but ask the database.
+        """
+        if not self._together:
+            with self.engine.begin() as connection:
+                return work(connection)
+        job = _Job(work, (not urgent, next(self._numbers)))
+        if not self._is_next(job):
+            job.woken.wait()
+        if not job.done:
+            self._lead(job)
+        if job.error:
+            raise job.error
+        return cast(T, job.result)
+
+    def _is_next(self, job: _Job) -> bool:
+        """Whether nobody is at work, so that the job is its own thread's to do."""
+        with self._lock:
+            insort(self._waiting, job, key=lambda waiting: waiting.rank)
+            free, self._busy = not self._busy, True
+        return free
+
+    def _lead(self, job: _Job) -> None:
+        """Do the thread's own job and what else waits, and leave the rest to the next."""
+        with self._lock:
+            self._waiting.remove(job)
+            jobs = [job, *self._waiting[: MOST_TOGETHER - 1]]
+            del self._waiting[: MOST_TOGETHER - 1]
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise SettingsError(
-                    f"Cannot start: another process uses STATE_DIR {state_dir!r}."
-                ) from None
-            time.sleep(POLL_SECONDS)
+            self._do(jobs)
+        finally:
+            with self._lock:
+                self._busy = bool(self._waiting)
+                successor = self._waiting[:1]
+            for woken in successor + jobs[1:]:
+                woken.woken.set()
+
+    def _do(self, jobs: list[_Job]) -> None:
+        try:
+            with self.engine.begin() as connection:
+                for job in jobs:
+                    job.result = job.work(connection)
+        except OperationalError as error:
+            # The database fails, whatever the work.
+            _settle(jobs, error)
+        except BaseException as error:
+            if len(jobs) == 1:
+                _settle(jobs, error)
+            else:
+                for job in jobs:
+                    self._do([job])
         else:
-            return file
+            _settle(jobs, None)
 
 
-@contextmanager
-def _usable(state_dir: str) -> Iterator[Path]:
-    """The folder, made if need be; what is wrong with it becomes a ``SettingsError``."""
-    folder = Path(state_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        yield folder
-    except (OSError, SQLAlchemyError, CommandError) as error:
-        raise SettingsError(
-            f"Cannot start: STATE_DIR {state_dir!r} cannot hold the database ({_reason(error)})."
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """What the system or the database said, on one line, without SQLAlchemy's paragraphs."""
-    said = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
-    return f"{type(error).__name__}: {' '.join(str(said).split())}"
-
-
-def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    """A write-ahead log survives a killed process at a fraction of a full sync's cost."""
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _migrate(engine: Engine) -> None:
-    config = alembic.config.Config()
-    # A percent sign would be taken for the name of another option.
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            # Processes that start together migrate one after the other.
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+def _settle(jobs: list[_Job], error: BaseException | None) -> None:
+    for job in jobs:
+        job.error, job.done = error, True

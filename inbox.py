@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from enum import Enum
 
 import structlog
 
 from inbound import Inbound
-from leases import Leases
 from runner import Runner, Stopping, is_suspect
 from store import Store, StoreError, Turn
+
+# Senders whose messages are written down side by side.
+LANES = 64
 
 log = structlog.get_logger(__name__)
 
@@ -43,47 +47,41 @@ class Inbox:
         self,
         *,
         store: Store,
-        leases: Leases,
         runner: Runner,
         pool: Executor,
         suspects: Executor,
         limit: int,
     ) -> None:
         self._store = store
-        self._leases = leases
         self._runner = runner
         self._pool = pool
         self._suspects = suspects
         self._limit = limit
+        self._lanes = [threading.Lock() for _ in range(LANES)]
         self._changed = threading.Condition()
         # A sender is listed while one of their turns runs; the queue holds those behind it.
         self._queues: dict[str, deque[Turn]] = {}
         self._running = 0
         self._waiting = 0
+        self._arriving = 0
         self._closed = False
 
     def accept(self, message: Inbound) -> Acceptance:
         """Take a message, once per SID; unless refused it is on disk when this returns."""
-        # One at a time from paper to queue, so that a sender's messages cannot overtake another.
-        with self._changed:
-            try:
-                if self._running + self._waiting >= self._limit:
+        try:
+            with self._place() as free:
+                if not free:
                     return refused(message, self._store, Acceptance.FULL)
-                turn = self._store.admit(message)
-                if turn is None:
-                    return refused(message, self._store, Acceptance.LIMITED)
-            except StoreError:
-                log.exception("The database fails; no message can be accepted")
-                return Acceptance.FULL
-            self._schedule(turn)
-        return Acceptance.NEW
+                return self._admitted(message)
+        except StoreError:
+            log.exception("The database fails; no message can be accepted")
+            return Acceptance.FULL
 
     def recover(self) -> int:
         """Schedule what a former process accepted and did not finish; returns how many turns.
 
         To be called before anything is accepted, so that what is older runs first, and once.
         """
-        self._leases.void()
         left = self._store.unfinished()
         with self._changed:
             for turn in left:
@@ -102,6 +100,28 @@ class Inbox:
         if not finished:
             self._runner.forgive()
         return finished
+
+    @contextmanager
+    def _place(self) -> Iterator[bool]:
+        """Keep a place for one more turn; whether there is one."""
+        with self._changed:
+            free = self._running + self._waiting + self._arriving < self._limit
+            self._arriving += free
+        try:
+            yield free
+        finally:
+            with self._changed:
+                self._arriving -= free
+
+    def _admitted(self, message: Inbound) -> Acceptance:
+        # One at a time from paper to queue, lest a sender's messages overtake each other.
+        with self._lanes[hash(message.sender) % LANES]:
+            turn = self._store.admit(message)
+            if turn is None:
+                return refused(message, self._store, Acceptance.LIMITED)
+            with self._changed:
+                self._schedule(turn)
+        return Acceptance.NEW
 
     def _schedule(self, turn: Turn) -> None:
         sender = turn.message.sender

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import delete, select
 
-from database import upsert_of
+from database import Database
 from schema import kept_answers
 
 # Some 10 MB.
@@ -25,19 +25,18 @@ class KeptAnswer:
 class KeptAnswers:
     """Every method may raise ``StoreError``; ``lifetime`` is in seconds."""
 
-    def __init__(self, *, engine: Engine, lifetime: float, most: int = MOST_ANSWERS) -> None:
-        self._engine = engine
+    def __init__(self, *, database: Database, lifetime: float, most: int = MOST_ANSWERS) -> None:
+        self._database = database
         self._lifetime = lifetime
         self._most = most
-        self._upsert = upsert_of(engine)
+        self._upsert = database.upsert
 
     def find(self, key: str) -> KeptAnswer | None:
         now = time.time()
         wanted = select(kept_answers).where(
             kept_answers.c.key == key, kept_answers.c.kept_at > now - self._lifetime
         )
-        with self._engine.connect() as connection:
-            row = connection.execute(wanted).first()
+        row = self._database.row(wanted)
         return KeptAnswer(row.text, now - row.kept_at) if row else None
 
     def keep(self, key: str, text: str) -> None:
@@ -48,8 +47,7 @@ class KeptAnswers:
             .values(key=key, **values)
             .on_conflict_do_update(index_elements=["key"], set_=values)
         )
-        with self._engine.begin() as connection:
-            connection.execute(statement)
+        self._database.change(statement)
 
     def purge(self, *, before: float) -> None:
         """Forget those kept before that time or past their own, and the oldest of too many."""
@@ -59,6 +57,5 @@ class KeptAnswers:
             .order_by(kept_answers.c.kept_at.desc(), kept_answers.c.key)
             .offset(self._most)
         )
-        with self._engine.begin() as connection:
-            connection.execute(delete(kept_answers).where(kept_answers.c.kept_at <= oldest_kept))
-            connection.execute(delete(kept_answers).where(kept_answers.c.key.in_(beyond)))
+        self._database.change(delete(kept_answers).where(kept_answers.c.kept_at <= oldest_kept))
+        self._database.change(delete(kept_answers).where(kept_answers.c.key.in_(beyond)))

@@ -2,23 +2,68 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Protocol
 
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import delete, update
 
-from database import upsert_of
+from database import Database
 from schema import leases
 
 
-class Leases:
-    """Every method may raise ``StoreError``."""
-
-    def __init__(self, *, engine: Engine) -> None:
-        self._engine = engine
-        self._upsert = upsert_of(engine)
+class Leases(Protocol):
+    """Every method may raise ``StoreError``; of those that ended, ``purge`` forgets."""
 
     def take(self, name: str, seconds: float) -> bool:
-        """Take what one process at a time may do; ``False`` while another one has it."""
+        """Take what one at a time may do; ``False`` while another one has it."""
+
+    def extend(self, name: str, seconds: float) -> None:
+        """Keep a lease that was taken for so long from now on."""
+
+    def release(self, name: str) -> None:
+        """Give a lease back."""
+
+    def purge(self) -> None: ...
+
+
+class OwnLeases:
+    """Those of a process that is alone, among its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until: dict[str, float] = {}
+
+    def take(self, name: str, seconds: float) -> bool:
+        now = time.time()
+        with self._lock:
+            free = self._until.get(name, 0.0) < now
+            if free:
+                self._until[name] = now + seconds
+        return free
+
+    def extend(self, name: str, seconds: float) -> None:
+        with self._lock:
+            self._until[name] = time.time() + seconds
+
+    def release(self, name: str) -> None:
+        with self._lock:
+            self._until.pop(name, None)
+
+    def purge(self) -> None:
+        now = time.time()
+        with self._lock:
+            self._until = {name: until for name, until in self._until.items() if until >= now}
+
+
+class SharedLeases:
+    """Those of all processes on a database."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+        self._upsert = database.upsert
+
+    def take(self, name: str, seconds: float) -> bool:
         now = time.time()
         statement = (
             self._upsert(leases)
@@ -28,27 +73,14 @@ class Leases:
             )
             .returning(leases.c.name)
         )
-        with self._engine.begin() as connection:
-            return connection.execute(statement).first() is not None
+        return self._database.row(statement) is not None
 
     def extend(self, name: str, seconds: float) -> None:
-        """Keep a lease that was taken for so long from now on."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                update(leases).where(leases.c.name == name).values(until=time.time() + seconds)
-            )
+        until = time.time() + seconds
+        self._database.change(update(leases).where(leases.c.name == name).values(until=until))
 
     def release(self, name: str) -> None:
-        """Give a lease back."""
-        with self._engine.begin() as connection:
-            connection.execute(delete(leases).where(leases.c.name == name))
-
-    def void(self) -> None:
-        """Take all leases away: nobody else is there any more who could have one."""
-        with self._engine.begin() as connection:
-            connection.execute(delete(leases))
+        self._database.change(delete(leases).where(leases.c.name == name))
 
     def purge(self) -> None:
-        """Forget those that ended, of processes that died."""
-        with self._engine.begin() as connection:
-            connection.execute(delete(leases).where(leases.c.until < time.time()))
+        self._database.change(delete(leases).where(leases.c.until < time.time()))

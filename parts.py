@@ -118,7 +118,7 @@ def build_worker(settings: Settings) -> WorkerParts:
         store=base.store,
         leases=base.leases,
         runner=turns.runner,
-        queue=TurnQueue(engine=base.engine),
+        queue=TurnQueue(database=base.database),
         threads=settings.TURN_THREADS,
     )
     shared = _shared(base, "worker")
@@ -133,7 +133,7 @@ def build_worker(settings: Settings) -> WorkerParts:
 
 
 def _beside_workers(base: Base) -> WebParts:
-    queue = TurnQueue(engine=base.engine)
+    queue = TurnQueue(database=base.database)
     shared = _shared(base, "web")
     shared.start()
     return WebParts(
@@ -149,7 +149,6 @@ def _alone(base: Base) -> WebParts:
     turns = TurnParts(base)
     inbox = Inbox(
         store=base.store,
-        leases=base.leases,
         runner=turns.runner,
         pool=ThreadPoolExecutor(base.settings.TURN_THREADS, thread_name_prefix="turn"),
         suspects=ThreadPoolExecutor(1, thread_name_prefix="suspect"),

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Engine, Float, Text, and_, bindparam, func, select, true
+from sqlalchemy import ColumnElement, Float, Text, and_, bindparam, func, select, true
 
+from database import Database
 from inbound import Inbound
 from schema import turns
 from settings import Settings
@@ -46,8 +47,8 @@ class Quota:
 class Quotas:
     """Those that are set, the longest first."""
 
-    def __init__(self, *, engine: Engine, quotas: Sequence[Quota]) -> None:
-        self._engine = engine
+    def __init__(self, *, database: Database, quotas: Sequence[Quota]) -> None:
+        self._database = database
         self._quotas = quotas
 
     def room(self) -> ColumnElement[bool]:
@@ -57,10 +58,9 @@ class Quotas:
     def exceeded(self, message: Inbound) -> Quota:
         """Which of them there was no room in. Raises ``StoreError``."""
         values = {"new_sender": message.sender, "new_received_at": message.received_at}
-        with self._engine.connect() as connection:
-            for quota in self._quotas:
-                if not connection.execute(select(quota.room()), values).scalar():
-                    return quota
+        for quota in self._quotas:
+            if not self._database.value(select(quota.room()), values):
+                return quota
         # There is room again since.
         return self._quotas[-1]
 

@@ -8,11 +8,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from database import Database
 from logs import bound_to
 from metrics import Metrics
 from schema import sendings, turns
@@ -70,8 +72,8 @@ class Lost:
 class Receipts:
     """Thread-safe. ``log_key`` makes the hashes that stand for senders in the log."""
 
-    def __init__(self, *, engine: Engine, metrics: Metrics, log_key: str) -> None:
-        self._engine = engine
+    def __init__(self, *, database: Database, metrics: Metrics, log_key: str) -> None:
+        self._database = database
         self._metrics = metrics
         self._log_key = log_key
         # Twilio does not repeat a callback, so those that meet a failing database wait here.
@@ -121,20 +123,11 @@ class Receipts:
 
     def _write(self, status: Status) -> None:
         """The sending was noted under its name before Twilio got it: no callback is too early."""
-        with self._engine.begin() as connection:
-            row = connection.execute(_CALLED, {"name": status.callback}).first()
-            if row is None or status.state is None:
-                log.debug("Nothing to note of a message", sid=status.sid)
-                return
-            news = status.state.news_after(State(row.progress) if row.progress else None)
-            if not row.sid:
-                connection.execute(NAMED, _which(row) | {"named": status.sid})
-            if news:
-                reached, code = news[-1], status.code
-                again_at = _retry_at(row, reached, code)
-                progress = {"reached": reached.value, "code": code, "again_at": again_at}
-                connection.execute(_REACHED, _which(row) | progress)
-        self._tell(row, news, status.code)
+        row, news = self._database.run(partial(_noted, status))
+        if row is None:
+            log.debug("Nothing to note of a message", sid=status.sid)
+        else:
+            self._tell(row, news, status.code)
 
     def claim(self) -> Lost | None:
         """A message that it is time to send again, and which nobody else gets from now on.
@@ -151,7 +144,8 @@ class Receipts:
             .limit(1)
             .with_for_update(of=sendings, skip_locked=True)
         )
-        with self._engine.begin() as connection:
+
+        def claim(connection: Connection) -> Lost | None:
             row = connection.execute(due).first()
             if row is None:
                 return None
@@ -159,7 +153,9 @@ class Receipts:
             again = {"part": lost.again, "begun_at": now, "callback": lost.callback}
             connection.execute(_TAKEN, _which(row))
             connection.execute(insert(sendings).values(turn_id=row.turn_id, **again))
-        return lost
+            return lost
+
+        return self._database.run(claim)
 
     def _tell(self, row: Row[Any], news: list[State], code: int | None) -> None:
         for state in news:
@@ -169,6 +165,22 @@ class Receipts:
             self._metrics.not_delivered(code)
             with bound_to(row.message_sid, row.sender, key=self._log_key):
                 log.warning(f"Not delivered ({code}): {advice(code)}", part=row.part)
+
+
+def _noted(status: Status, connection: Connection) -> tuple[Row[Any] | None, list[State]]:
+    """The sending, unless there is nothing to note of one, and what the callback says new."""
+    row = connection.execute(_CALLED, {"name": status.callback}).first()
+    if row is None or status.state is None:
+        return None, []
+    news = status.state.news_after(State(row.progress) if row.progress else None)
+    if not row.sid:
+        connection.execute(NAMED, _which(row) | {"named": status.sid})
+    if news:
+        reached, code = news[-1], status.code
+        again_at = _retry_at(row, reached, code)
+        progress = {"reached": reached.value, "code": code, "again_at": again_at}
+        connection.execute(_REACHED, _which(row) | progress)
+    return row, news
 
 
 def _which(row: Row[Any]) -> dict[str, Any]:

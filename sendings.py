@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
 
-from database import upsert_of
+from database import Database
 from errors import TurnSuperseded
 from schema import sendings, turns, voice_notes
 from store import OURS, Turn, claim_of
@@ -29,6 +30,7 @@ _KNOWN = select(sendings.c.begun_at, sendings.c.sid, sendings.c.callback, sendin
 _RENOTED = update(sendings).where(*PART).values(note=bindparam("token"))
 NAMED = update(sendings).where(*PART).values(sid=bindparam("named"))
 _BEGUN = ("turn_id", "part", "begun_at", "callback", "note")
+_KEPT = insert(voice_notes)
 _NOTE = select(voice_notes.c.audio).where(
     voice_notes.c.token == bindparam("token"),
     voice_notes.c.media_type == bindparam("media_type"),
@@ -57,12 +59,12 @@ class Sendings:
     A voice note is kept for ``note_lifetime`` seconds.
     """
 
-    def __init__(self, *, engine: Engine, note_lifetime: float) -> None:
-        self._engine = engine
+    def __init__(self, *, database: Database, note_lifetime: float) -> None:
+        self._database = database
         self._note_lifetime = note_lifetime
         new = (bindparam(f"new_{name}", type_=sendings.c[name].type) for name in _BEGUN)
         self._begun = (
-            upsert_of(engine)(sendings)
+            database.upsert(sendings)
             .from_select(_BEGUN, select(*new).where(_OURS.exists()))
             .on_conflict_do_nothing()
             .returning(literal(1))
@@ -73,52 +75,54 @@ class Sendings:
 
         Raises ``TurnSuperseded`` where another process has begun the turn since.
         """
-        with self._engine.begin() as connection:
-            token = self._keep(connection, audio, OGG) if audio else None
-            new = Sending(time.time(), None, new_callback(), token, is_new=True)
+        token = secrets.token_hex(16) if audio else None
+        new = Sending(time.time(), None, new_callback(), token, is_new=True)
+
+        def begin(connection: Connection) -> Sending:
+            if audio:
+                connection.execute(_KEPT, self._row(new.note, audio, OGG))
             if self._note(connection, turn, part, new):
                 return new
             if connection.execute(_OURS, claim_of(turn)).first() is None:
                 raise TurnSuperseded
             if token:
                 connection.execute(_RENOTED, {"turn": turn.id, "which": part, "token": token})
-            known = _known(connection, turn, part)
-        if known is None:
-            raise TurnSuperseded
-        return known
+            known = connection.execute(_KNOWN, {"turn": turn.id, "which": part}).first()
+            if known is None:
+                raise TurnSuperseded
+            return _known(known)
+
+        return self._database.run(begin)
 
     def known(self, turn: Turn, part: str) -> Sending | None:
         """What was noted of ``part``; ``None`` where it was not begun."""
-        with self._engine.connect() as connection:
-            return _known(connection, turn, part)
+        row = self._database.row(_KNOWN, {"turn": turn.id, "which": part})
+        return _known(row) if row else None
 
     def finish(self, turn: Turn, part: str, sid: str) -> None:
         """Note that Twilio took it."""
-        with self._engine.begin() as connection:
-            connection.execute(NAMED, {"turn": turn.id, "which": part, "named": sid})
+        self._database.change(NAMED, {"turn": turn.id, "which": part, "named": sid})
 
     def knows(self, sid: str) -> bool:
         """Whether this is on record as the SID of something sent."""
         wanted = select(sendings.c.turn_id).where(sendings.c.sid == sid)
-        with self._engine.connect() as connection:
-            return connection.execute(wanted).first() is not None
+        return self._database.row(wanted) is not None
 
     def keep_note(self, audio: bytes, media_type: str = OGG) -> str:
         """Keep a voice note that is no part's own; returns its token."""
-        with self._engine.begin() as connection:
-            return self._keep(connection, audio, media_type)
+        token = secrets.token_hex(16)
+        self._database.change(_KEPT, self._row(token, audio, media_type))
+        return token
 
     def note(self, token: str, media_type: str = OGG) -> bytes | None:
         """A voice note; ``None`` once it has expired."""
         wanted = {"token": token, "media_type": media_type, "now": time.time()}
-        with self._engine.connect() as connection:
-            audio: bytes | None = connection.execute(_NOTE, wanted).scalar()
+        audio: bytes | None = self._database.value(_NOTE, wanted)
         return audio
 
     def purge(self) -> None:
         """Forget voice notes that have expired; the rest goes with its turn."""
-        with self._engine.begin() as connection:
-            connection.execute(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
+        self._database.change(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
 
     def _note(self, connection: Connection, turn: Turn, part: str, new: Sending) -> bool:
         """``False`` where it was begun before, or is not ours to begin."""
@@ -131,12 +135,9 @@ class Sendings:
         }
         return connection.execute(self._begun, row | claim_of(turn)).first() is not None
 
-    def _keep(self, connection: Connection, audio: bytes, media_type: str) -> str:
-        token = secrets.token_hex(16)
+    def _row(self, token: str | None, audio: bytes, media_type: str) -> dict[str, object]:
         expires_at = time.time() + self._note_lifetime
-        row = {"token": token, "audio": audio, "media_type": media_type, "expires_at": expires_at}
-        connection.execute(insert(voice_notes), row)
-        return token
+        return {"token": token, "audio": audio, "media_type": media_type, "expires_at": expires_at}
 
 
 def new_callback() -> str:
@@ -144,6 +145,5 @@ def new_callback() -> str:
     return secrets.token_hex(16)
 
 
-def _known(connection: Connection, turn: Turn, part: str) -> Sending | None:
-    row = connection.execute(_KNOWN, {"turn": turn.id, "which": part}).first()
-    return Sending(row.begun_at, row.sid, row.callback or "", row.note) if row else None
+def _known(row: Any) -> Sending:
+    return Sending(row.begun_at, row.sid, row.callback or "", row.note)

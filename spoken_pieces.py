@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 
-from database import upsert_of
+from database import Database
 from schema import spoken_pieces
 
 
@@ -22,10 +22,10 @@ class Piece:
 class SpokenPieces:
     """Every method may raise ``StoreError``; ``most_bytes`` of audio outlive a purge."""
 
-    def __init__(self, *, engine: Engine, most_bytes: int) -> None:
-        self._engine = engine
+    def __init__(self, *, database: Database, most_bytes: int) -> None:
+        self._database = database
         self._most_bytes = most_bytes
-        self._upsert = upsert_of(engine)
+        self._upsert = database.upsert
 
     def find(self, key: str) -> Piece | None:
         """The piece, which counts as used now."""
@@ -35,15 +35,13 @@ class SpokenPieces:
             .values(used_at=time.time())
             .returning(spoken_pieces.c.audio, spoken_pieces.c.made_at)
         )
-        with self._engine.begin() as connection:
-            row = connection.execute(statement).first()
+        row = self._database.row(statement)
         return Piece(row.audio, row.made_at) if row else None
 
     def keep(self, key: str, piece: Piece) -> None:
         row = {"key": key, "audio": piece.audio, "made_at": piece.made_at, "used_at": time.time()}
         statement = self._upsert(spoken_pieces).values(row).on_conflict_do_nothing()
-        with self._engine.begin() as connection:
-            connection.execute(statement)
+        self._database.change(statement)
 
     def purge(self, *, before: float) -> None:
         """Forget those made before that time, and the least recently used beyond the bound."""
@@ -51,6 +49,5 @@ class SpokenPieces:
         so_far = func.sum(func.length(spoken_pieces.c.audio)).over(order_by=newest_first)
         each = select(spoken_pieces.c.key, so_far.label("so_far")).subquery()
         beyond = select(each.c.key).where(each.c.so_far > self._most_bytes)
-        with self._engine.begin() as connection:
-            connection.execute(delete(spoken_pieces).where(spoken_pieces.c.made_at < before))
-            connection.execute(delete(spoken_pieces).where(spoken_pieces.c.key.in_(beyond)))
+        self._database.change(delete(spoken_pieces).where(spoken_pieces.c.made_at < before))
+        self._database.change(delete(spoken_pieces).where(spoken_pieces.c.key.in_(beyond)))

@@ -12,7 +12,6 @@ from typing import Any, cast
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     Insert,
     Row,
     Select,
@@ -28,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import upsert_of
+from database import Database
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
 from schema import agent_sessions, preferences, turns
@@ -146,13 +145,13 @@ class Store:
     def __init__(
         self,
         *,
-        engine: Engine,
+        database: Database,
         notes_asked: bool = False,
         room: ColumnElement[bool] = ALWAYS,
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._notes_asked = notes_asked
-        self._upsert = upsert_of(engine)
+        self._upsert = database.upsert
         self._putting = functools.cache(self._made_to_put)
         new = select(*(bindparam(f"new_{name}", type_=turns.c[name].type) for name in ADMITTED))
         self._admission = (
@@ -179,26 +178,25 @@ class Store:
             "new_state": WAITING,
             "new_attempts": 0,
         }
-        with self._engine.begin() as connection:
+
+        def admit(connection: Connection) -> Turn | None:
             turn_id = connection.execute(self._admission, row).scalar()
-            if turn_id is None:
-                return None
-            turn = Turn(turn_id, message)
-            if along:
+            turn = Turn(turn_id, message) if turn_id is not None else None
+            if turn and along:
                 along(connection, turn)
-        return turn
+            return turn
+
+        return self._database.run(admit, urgent=True)
 
     def knows(self, message_sid: str) -> bool:
         """Whether the message was written down."""
         wanted = select(turns.c.id).where(turns.c.message_sid == message_sid)
-        with self._engine.connect() as connection:
-            return connection.execute(wanted).first() is not None
+        return self._database.row(wanted) is not None
 
     def begin(self, turn: Turn) -> Turn:
         """Note that the turn starts, once more perhaps; from now on it is ours alone."""
         claim = secrets.token_hex(16)
-        with self._engine.begin() as connection:
-            attempts = connection.execute(_BEGUN, {"turn": turn.id, "whose": claim}).scalar()
+        attempts = self._database.value(_BEGUN, {"turn": turn.id, "whose": claim})
         if attempts is None:
             raise TurnSuperseded
         return replace(turn, attempts=attempts, claim=claim)
@@ -217,8 +215,7 @@ class Store:
     def unfinished(self) -> list[Turn]:
         """Turns that a former process accepted and did not finish, in order of arrival."""
         wanted = select(turns).where(turns.c.state.in_(UNFINISHED)).order_by(turns.c.id)
-        with self._engine.connect() as connection:
-            return [turn_of(row) for row in connection.execute(wanted)]
+        return [turn_of(row) for row in self._database.rows(wanted)]
 
     def oldest_beside(self, turn_id: int) -> Turn | None:
         """The oldest unfinished turn of the sender of that turn."""
@@ -229,8 +226,7 @@ class Store:
             .order_by(turns.c.id)
             .limit(1)
         )
-        with self._engine.connect() as connection:
-            row = connection.execute(wanted).first()
+        row = self._database.row(wanted)
         return turn_of(row) if row else None
 
     def has_later(self, turn: Turn) -> bool:
@@ -240,14 +236,12 @@ class Store:
             turns.c.id > turn.id,
             turns.c.state.in_(UNFINISHED),
         )
-        with self._engine.connect() as connection:
-            return connection.execute(later.limit(1)).first() is not None
+        return self._database.row(later.limit(1)) is not None
 
     def count_unfinished(self, *, limit: int) -> int:
         """How many turns are unfinished; counts no further than ``limit``."""
         some = select(turns.c.id).where(turns.c.state.in_(UNFINISHED)).limit(limit).subquery()
-        with self._engine.connect() as connection:
-            return connection.execute(select(func.count()).select_from(some)).scalar_one()
+        return int(self._database.value(select(func.count()).select_from(some)))
 
     def backlog(self) -> Backlog:
         """What is left to do at the moment."""
@@ -258,8 +252,7 @@ class Store:
             func.count().filter(runs).label("running"),
             first.scalar_subquery().label("oldest"),
         ).where(turns.c.state.in_(UNFINISHED))
-        with self._engine.connect() as connection:
-            row = connection.execute(wanted).one()
+        row = self._database.run(lambda connection: connection.execute(wanted).one())
         return Backlog(row.waiting, row.running, row.oldest)
 
     def session(self, sender: str) -> AgentSession | None:
@@ -282,8 +275,7 @@ class Store:
         """Note what is asked in the sender's session; one that is personal stays so."""
         lesser = (NOTHING,) if what == PUBLIC else (NOTHING, PUBLIC)
         ours = (agent_sessions.c.sender == sender) & agent_sessions.c.asked.in_(lesser)
-        with self._engine.begin() as connection:
-            connection.execute(update(agent_sessions).where(ours).values(asked=what))
+        self._database.change(update(agent_sessions).where(ours).values(asked=what))
 
     def use_session(self, sender: str, session: AgentSession) -> None:
         """Note that it is used now, unless the sender has another one, or none, by now."""
@@ -291,12 +283,11 @@ class Store:
         if not self._notes_asked:
             # It may have begun in a process that notes what is asked; we ask anything in it.
             values["asked"] = PERSONAL
-        with self._engine.begin() as connection:
-            connection.execute(
-                update(agent_sessions)
-                .where(agent_sessions.c.sender == sender, agent_sessions.c.session_id == session.id)
-                .values(values)
-            )
+        self._database.change(
+            update(agent_sessions)
+            .where(agent_sessions.c.sender == sender, agent_sessions.c.session_id == session.id)
+            .values(values)
+        )
 
     def drop_session(
         self, sender: str, *, only: AgentSession | None = None, unused_since: float | None = None
@@ -315,15 +306,13 @@ class Store:
             .where(*wanted)
             .returning(agent_sessions.c.session_id, agent_sessions.c.used_at)
         )
-        with self._engine.begin() as connection:
-            row = connection.execute(statement).first()
+        row = self._database.row(statement)
         return AgentSession(row.session_id, row.used_at) if row else None
 
     def idle_sessions(self, before: float) -> list[str]:
         """The senders whose sessions were last used before that time."""
         wanted = select(agent_sessions.c.sender).where(agent_sessions.c.used_at < before)
-        with self._engine.connect() as connection:
-            return list(connection.execute(wanted).scalars())
+        return [row.sender for row in self._database.rows(wanted)]
 
     def preferences(self, sender: str) -> Preferences:
         row = self._find(preferences, sender)
@@ -341,23 +330,18 @@ class Store:
         Returns how many turns went.
         """
         finished = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before)
-        with self._engine.begin() as connection:
-            connection.execute(delete(preferences).where(preferences.c.used_at < before))
-            return connection.execute(delete(turns).where(finished)).rowcount
+        self._database.change(delete(preferences).where(preferences.c.used_at < before))
+        return self._database.change(delete(turns).where(finished))
 
     def _change(self, turn: Turn, change: Update, **values: object) -> None:
-        with self._engine.begin() as connection:
-            changed = connection.execute(change, values | claim_of(turn)).rowcount
-        if not changed:
+        if not self._database.change(change, values | claim_of(turn)):
             raise TurnSuperseded
 
     def _find(self, table: Table, sender: str) -> Row[Any] | None:
-        with self._engine.connect() as connection:
-            return connection.execute(_of_sender(table), {"who": sender}).first()
+        return self._database.row(_of_sender(table), {"who": sender})
 
     def _put(self, table: Table, sender: str, **values: object) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(self._putting(table, *values), {"sender": sender, **values})
+        self._database.change(self._putting(table, *values), {"sender": sender, **values})
 
     def _made_to_put(self, table: Table, *names: str) -> Insert:
         """What writes these columns of a sender's row, which may have to be made."""

@@ -26,8 +26,9 @@ from procrastinate import (
 )
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import Job
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, select, text
 
+from database import Database
 from leases import Leases
 from runner import Runner, Stopping, is_suspect
 from schema import turns
@@ -73,8 +74,8 @@ _FORGOTTEN = (
 class TurnQueue:
     """Where turns wait for a worker."""
 
-    def __init__(self, *, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
         # Never opened: it is given a connection with each job.
         self._app = App(connector=SyncPsycopgConnector())
 
@@ -87,11 +88,14 @@ class TurnQueue:
 
     def put_forgotten(self) -> int:
         """Put turns in that have no job; returns how many. Raises like ``put`` and the store."""
-        with self._engine.begin() as connection:
+
+        def put(connection: Connection) -> int:
             forgotten = connection.execute(_FORGOTTEN).all()
             for row in forgotten:
                 self._defer(connection, row.id, row.sender)
-        return len(forgotten)
+            return len(forgotten)
+
+        return self._database.run(put)
 
     def _defer(self, connection: Connection, turn_id: int, sender: str) -> None:
         driver = connection.connection.driver_connection

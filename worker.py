@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -44,6 +45,9 @@ async def _run(parts: WorkerParts) -> None:
     for kind in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(kind, stop.set)
     parts.start()
+    # As in gunicorn.conf.py.
+    gc.collect()
+    gc.freeze()
     sharing = asyncio.create_task(_share_plan(parts))
     status = 1
     try:

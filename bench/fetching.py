@@ -9,7 +9,7 @@ from statistics import median
 import psycopg
 
 from bench.table import Row, Table
-from database import open_postgres
+from opening import open_postgres
 from sandbox.postgres import Postgres
 from turn_queue import QUEUE
 
@@ -48,7 +48,7 @@ class Backlog:
 def fetching(backlogs: list[Backlog], times: int, server: Postgres) -> Table:
     """Milliseconds to fetch a job, with our index on locks and without."""
     url = server.database("fetching")
-    open_postgres(url, connections=1).dispose()
+    open_postgres(url, connections=1).engine.dispose()
     with psycopg.connect(url, autocommit=True) as database:
         rows = {str(backlog): _with_and_without(database, backlog, times) for backlog in backlogs}
     return Table("Fetching a job", ("with index ms", "without ms"), rows)

@@ -14,9 +14,9 @@ import psycopg
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from database import open_postgres
 from inbound import Inbound, Kind
 from inbox import Acceptance
+from opening import open_postgres
 from phrases import Phrases
 from runner import ATTEMPTS
 from sandbox.postgres import Postgres
@@ -44,10 +44,10 @@ class History:
     def __init__(self, server: Postgres) -> None:
         self._server = server
         self.url = server.database("history")
-        self._engine = open_postgres(self.url, connections=4)
-        self.store = Store(engine=self._engine)
+        self._database = open_postgres(self.url, connections=4)
+        self.store = Store(database=self._database)
         self._inbox = SharedInbox(
-            store=self.store, queue=TurnQueue(engine=self._engine), limit=1000
+            store=self.store, queue=TurnQueue(database=self._database), limit=1000
         )
         self.acknowledged: set[str] = set()
         self._workers: list[Any] = []
@@ -99,7 +99,7 @@ class History:
         for worker in self._workers:
             worker.kill()
             worker.join()
-        self._engine.dispose()
+        self._database.engine.dispose()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:

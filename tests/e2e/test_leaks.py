@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from database import FILE_NAME
+from opening import FILE_NAME
 from sandbox.faults import Fault
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from database import FILE_NAME, hold
 from errors import SettingsError
+from opening import FILE_NAME, hold
 from sandbox.agentforce.events import StreamStyle
 from sandbox.bridge import ROOT, procfile_command
 from sandbox.faults import Fault

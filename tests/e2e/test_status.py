@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from database import FILE_NAME
+from opening import FILE_NAME
 from sandbox.faults import Fault
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.sid import new_sid

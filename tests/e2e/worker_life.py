@@ -13,12 +13,12 @@ import psycopg
 
 import runner
 import turn_queue
-from database import open_postgres
 from delivery import Delivery
 from errors import SendBusy, SendUncertain
-from leases import Leases
+from leases import SharedLeases
 from metrics import Metrics
 from narration import Reply
+from opening import open_postgres
 from phrases import Phrases
 from runner import Runner
 from sendings import Sendings
@@ -94,18 +94,18 @@ class Echo:
 def live(url: str) -> None:
     """Run turns until SIGTERM, or for as long as it is let."""
     _hurry()
-    engine = open_postgres(url, connections=4)
-    store = Store(engine=engine)
-    sendings = Sendings(engine=engine, note_lifetime=60)
+    database = open_postgres(url, connections=4)
+    store = Store(database=database)
+    sendings = Sendings(database=database, note_lifetime=60)
     outbox = cast(WhatsApp, Outbox(url))
     delivery = Delivery(whatsapp=outbox, sendings=sendings, metrics=Metrics())
     replies = StandardReplies(phrases=Phrases(), store=store)
     worker = TurnWorker(
         url=url,
         store=store,
-        leases=Leases(engine=engine),
+        leases=SharedLeases(database=database),
         runner=Runner(store=store, talk=Echo(url, delivery), replies=replies, log_key=""),
-        queue=TurnQueue(engine=engine),
+        queue=TurnQueue(database=database),
         threads=4,
     )
     asyncio.run(_work(worker))

@@ -51,7 +51,6 @@ def build_quiet(settings: Settings) -> WebParts:
     base, silence = parts.base, Silence()
     inbox = Inbox(
         store=base.store,
-        leases=base.leases,
         runner=Runner(store=base.store, talk=silence, replies=base.replies, log_key="key"),
         pool=AtOnce(),
         suspects=AtOnce(),

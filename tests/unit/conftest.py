@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Engine
 
 import kept_answers
 import leases
@@ -14,8 +13,9 @@ import speech_cache
 import spoken_pieces
 import store
 import whatsapp as whatsapp_module
-from database import open_postgres, open_sqlite
+from database import Database
 from metrics import Metrics
+from opening import open_postgres, open_sqlite
 from sandbox import CREDENTIALS
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
@@ -52,22 +52,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture(scope="session")
-def postgres(server: Postgres) -> Iterator[Engine]:
-    engine = open_postgres(server.database("unit"), connections=4)
-    yield engine
-    engine.dispose()
+def postgres(server: Postgres) -> Iterator[Database]:
+    database = open_postgres(server.database("unit"), connections=4)
+    yield database
+    database.engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """An empty database."""
     if request.param == "sqlite":
         return open_sqlite(str(tmp_path))
-    engine: Engine = request.getfixturevalue("postgres")
-    with engine.begin() as connection:
+    database: Database = request.getfixturevalue("postgres")
+    with database.engine.begin() as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
-    return engine
+    return database
 
 
 @pytest.fixture

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
 from access_token import AccessToken
 from agent_sessions import AgentSessions
 from agentforce import Agentforce
 from breakers import Breakers
 from connections import requests_session
-from database import open_sqlite
+from database import Database
 from errors import AgentUnavailable
-from leases import Leases
+from leases import SharedLeases
 from metrics import Metrics
+from opening import open_sqlite
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
@@ -47,13 +48,13 @@ def cloud(started: Sandbox) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
+def database(tmp_path: Path) -> Database:
     return open_sqlite(str(tmp_path))
 
 
 @pytest.fixture
-def store(engine: Engine) -> Store:
-    return Store(engine=engine)
+def store(database: Database) -> Store:
+    return Store(database=database)
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def sessions(
     agent: Agentforce,
     spares: Spares,
     store: Store,
-    engine: Engine,
+    database: Database,
     metrics: Metrics,
     beside: Beside,
 ) -> AgentSessions:
@@ -121,7 +122,7 @@ def sessions(
         agent=agent,
         spares=spares,
         store=store,
-        leases=Leases(engine=engine),
+        leases=SharedLeases(database=database),
         metrics=metrics,
         beside=beside,
         idle=IDLE,
@@ -129,11 +130,13 @@ def sessions(
 
 
 @pytest.fixture
-def statements(engine: Engine) -> list[str]:
+def statements(database: Database) -> list[str]:
     """What the database was told, by its first word."""
     told: list[str] = []
     event.listen(
-        engine, "before_cursor_execute", lambda _c, _x, sql, *_: told.append(sql.split()[0])
+        database.engine,
+        "before_cursor_execute",
+        lambda _c, _x, sql, *_: told.append(sql.split()[0]),
     )
     return told
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import regex
-from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from agent_reply import AgentReply
 from answer_cache import AnswerCache
+from database import Database
 from errors import AgentFailed
 from kept_answers import KeptAnswer, KeptAnswers
 from metrics import Metrics
@@ -26,9 +26,9 @@ OURS = "Where is my parcel 4711?"
 class World:
     """Senders, an agent that numbers its replies, and the cache between them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.store = Store(engine=engine, notes_asked=True)
-        self.answers = KeptAnswers(engine=engine, lifetime=HOUR)
+    def __init__(self, database: Database) -> None:
+        self.store = Store(database=database, notes_asked=True)
+        self.answers = KeptAnswers(database=database, lifetime=HOUR)
         self.metrics = Metrics()
         self.asked: list[str] = []
         self.reply = AgentReply("Reply {}")
@@ -78,8 +78,8 @@ class World:
 
 
 @pytest.fixture
-def world(engine: Engine, clock: Clock) -> World:
-    world = World(engine)
+def world(database: Database, clock: Clock) -> World:
+    world = World(database)
     world.begin("ana", "ben", "cleo")
     return world
 
@@ -238,10 +238,10 @@ def test_a_database_that_fails_after_the_agent_was_asked_does_no_harm(
 
 
 def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
-    world: World, engine: Engine
+    world: World, database: Database
 ) -> None:
     """The cache was switched on meanwhile; or an old process asked in a new one's session."""
-    careless = Store(engine=engine)
+    careless = Store(database=database)
     careless.save_session("eve", AgentSession("eve", START))
     assert (world.store.asked("eve"), world.store.asked("ana")) == (PERSONAL, NOTHING)
     world.store.use_session("ana", AgentSession("ana", START))
@@ -250,8 +250,8 @@ def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
     assert world.store.asked("ana") == PERSONAL
 
 
-def test_no_more_answers_are_kept_than_their_bound(engine: Engine, clock: Clock) -> None:
-    answers = KeptAnswers(engine=engine, lifetime=HOUR, most=2)
+def test_no_more_answers_are_kept_than_their_bound(database: Database, clock: Clock) -> None:
+    answers = KeptAnswers(database=database, lifetime=HOUR, most=2)
     for key in "abca":
         clock.now += 1
         answers.keep(key, key)
@@ -262,12 +262,12 @@ def test_no_more_answers_are_kept_than_their_bound(engine: Engine, clock: Clock)
 
 @pytest.mark.parametrize(("lifetime", "before"), [(10.0, START - 1), (HOUR, START + 10)])
 def test_answers_go_when_their_time_or_that_of_all_is_over(
-    engine: Engine, clock: Clock, lifetime: float, before: float
+    database: Database, clock: Clock, lifetime: float, before: float
 ) -> None:
-    answers = KeptAnswers(engine=engine, lifetime=lifetime)
+    answers = KeptAnswers(database=database, lifetime=lifetime)
     answers.keep("old", "old")
     clock.now += 11
     answers.keep("new", "new")
     answers.purge(before=before)
-    patient = KeptAnswers(engine=engine, lifetime=HOUR)
+    patient = KeptAnswers(database=database, lifetime=HOUR)
     assert [bool(patient.find(key)) for key in ("old", "new")] == [False, True]

@@ -16,16 +16,15 @@ from typing import Any
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
 from sqlalchemy import event as sql_event
 
 import runner
-from database import FILE_NAME, open_sqlite
+from database import Database
 from errors import SendBusy
 from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
-from leases import Leases
 from narration import Reply
+from opening import FILE_NAME, open_sqlite
 from phrases import Phrases
 from runner import ATTEMPTS, Runner
 from standard_replies import StandardReplies
@@ -62,7 +61,7 @@ class World:
         self.running: Counter[str] = Counter()
         self.broken: list[str] = []
         # Makes the file.
-        open_sqlite(folder).dispose()
+        open_sqlite(folder).engine.dispose()
 
     def rows(self, columns: str, where: str = "1") -> list[tuple[Any, ...]]:
         """What is on disk, seen from outside."""
@@ -105,8 +104,8 @@ class World:
 class Counting(Store):
     """Tells the world of starts, and of those that are taken back."""
 
-    def __init__(self, world: World, engine: Engine) -> None:
-        super().__init__(engine=engine)
+    def __init__(self, world: World, database: Database) -> None:
+        super().__init__(database=database)
         self._world = world
         self.begun: set[str] = set()
 
@@ -132,18 +131,17 @@ class Process:
         self._lock = threading.Lock()
         self._may_run = threading.Event()
         self._may_run.set()
-        self._engine = open_sqlite(world.folder)
+        self._database = open_sqlite(world.folder)
         # Whatever reaches the file is a step: a statement, and the commit that makes it last.
-        sql_event.listen(self._engine, "before_cursor_execute", lambda *_: self._step())
-        sql_event.listen(self._engine, "commit", lambda *_: self._step())
-        self.store = Counting(world, self._engine)
+        sql_event.listen(self._database.engine, "before_cursor_execute", lambda *_: self._step())
+        sql_event.listen(self._database.engine, "commit", lambda *_: self._step())
+        self.store = Counting(world, self._database)
         self._pool = ThreadPoolExecutor(threads)
         self._suspects = ThreadPoolExecutor(1)
         replies = StandardReplies(phrases=PHRASES, store=self.store)
         turns = Runner(store=self.store, talk=self, replies=replies, log_key="")
         self.inbox = Inbox(
             store=self.store,
-            leases=Leases(engine=self._engine),
             runner=turns,
             pool=self._pool,
             suspects=self._suspects,
@@ -171,7 +169,7 @@ class Process:
         self.let_go()
         self._pool.shutdown()
         self._suspects.shutdown()
-        self._engine.dispose()
+        self._database.engine.dispose()
         self._world.running.clear()
 
     def _step(self) -> None:

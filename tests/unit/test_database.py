@@ -1,247 +1,160 @@
-"""Opening the database, new or old, and refusing what cannot hold it."""
+"""Work of many threads on one connection."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, insert, inspect, select, text
-from sqlalchemy.engine.interfaces import ReflectedIndex
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine, Insert, event, insert, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-import database
-from database import FILE_NAME, hold, open_postgres, open_sqlite
-from errors import SettingsError
-from inbound import Inbound, Kind
-from sandbox.postgres import Postgres
-from schema import metadata, preferences, sendings
-from store import Store, StoreError
+from database import MOST_TOGETHER, Database, _Job
+from opening import open_sqlite
+from schema import preferences
+
+NAMES = select(preferences.c.sender).order_by(text("rowid"))
 
 
-def languages(engine: Engine) -> list[str]:
-    with engine.connect() as connection:
-        return list(connection.execute(select(preferences.c.language)).scalars())
+class Watched(Database):
+    """Says when work has come in."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine, one_connection=True)
+        self.arrivals = threading.Semaphore(0)
+
+    def _is_next(self, job: _Job) -> bool:
+        free = super()._is_next(job)
+        self.arrivals.release()
+        return free
 
 
-def add_language(engine: Engine, sender: str, language: str) -> None:
-    with engine.begin() as connection:
-        row = {"sender": sender, "language": language, "used_at": 1.0}
-        connection.execute(insert(preferences).values(row))
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Watched]:
+    database = Watched(open_sqlite(str(tmp_path)).engine)
+    yield database
+    database.engine.dispose()
 
 
-def ours(name: str | None, kind: str, _: object) -> bool:
-    """Whether Alembic is to compare it; the queue's tables are Procrastinate's."""
-    return kind != "table" or not (name or "").startswith("procrastinate_")
+@pytest.fixture
+def commits(database: Database) -> list[None]:
+    """One for each."""
+    seen: list[None] = []
+    event.listen(database.engine, "commit", lambda _: seen.append(None))
+    return seen
 
 
-def differences(engine: Engine) -> list[object]:
-    options = {"compare_type": True, "include_name": ours}
-    with engine.connect() as connection:
-        return list(
-            compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
-        )
+class Busy:
+    """A piece of work that holds the connection, and others that wait behind it."""
+
+    def __init__(self, database: Watched, pool: ThreadPoolExecutor) -> None:
+        self._database = database
+        self._pool = pool
+        self._begun, self._released = threading.Event(), threading.Event()
+        self._first = pool.submit(database.run, self._hold)
+        self._begun.wait()
+        database.arrivals.acquire()
+
+    def wait_behind(
+        self, work: Callable[[Connection], int], *, urgent: bool = False
+    ) -> Future[int]:
+        """Submit work; returns once it waits."""
+        future = self._pool.submit(lambda: self._database.run(work, urgent=urgent))
+        self._database.arrivals.acquire()
+        return future
+
+    def release(self) -> None:
+        self._released.set()
+        self._first.result()
+
+    def _hold(self, connection: Connection) -> int:
+        self._begun.set()
+        self._released.wait()
+        return connection.execute(_adding("first")).rowcount
 
 
-def test_the_migrations_lead_to_the_schema(tmp_path: Path) -> None:
-    assert differences(open_sqlite(str(tmp_path))) == []
+@pytest.fixture
+def busy(database: Watched) -> Iterator[Busy]:
+    with ThreadPoolExecutor(20) as pool:
+        busy = Busy(database, pool)
+        try:
+            yield busy
+        finally:
+            busy.release()
 
 
-def test_the_migrations_lead_to_the_schema_in_postgresql(server: Postgres) -> None:
-    """Whichever of several processes that start together is the first."""
-    url = server.database("schema")
-    with ThreadPoolExecutor(4) as pool:
-        engines = list(pool.map(lambda _: open_postgres(url, connections=1), range(4)))
-    assert differences(engines[0]) == []
-    for engine in engines:
-        engine.dispose()
+def _adding(name: str) -> Insert:
+    return insert(preferences).values(sender=name, used_at=1.0)
 
 
-@pytest.mark.parametrize(
-    ("address", "reason"),
-    [
-        ("postgresql://me:very-secret@127.0.0.1:1/bridge", "refused"),
-        ("postgresql://me:very-secret@nowhere.invalid/bridge", "nowhere.invalid"),
-    ],
-)
-def test_a_database_that_cannot_be_reached_stops_the_start_with_one_sentence(
-    address: str, reason: str
+def adding(name: str) -> Callable[[Connection], int]:
+    return lambda connection: connection.execute(_adding(name)).rowcount
+
+
+def names(database: Database) -> list[str]:
+    return [row.sender for row in database.rows(NAMES)]
+
+
+def test_what_waits_is_done_in_few_transactions_in_order(
+    database: Database, busy: Busy, commits: list[None]
 ) -> None:
-    with pytest.raises(SettingsError) as raised:
-        open_postgres(address, connections=1, patience=0)
-    said = str(raised.value)
-    assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", said)
-    assert reason in said
-    assert "very-secret" not in said
+    wanted = [f"{number}" for number in range(2 * MOST_TOGETHER)]
+    waiting = [busy.wait_behind(adding(name)) for name in wanted]
+    busy.release()
+    assert [future.result() for future in waiting] == [1] * len(wanted)
+    assert len(commits) == 3
+    assert names(database) == ["first", *wanted]
 
 
-def test_a_database_that_is_missing_is_named(server: Postgres) -> None:
-    with pytest.raises(SettingsError, match="does not exist"):
-        open_postgres(server.url("missing"), connections=1, patience=0)
+def test_what_is_urgent_comes_first(database: Database, busy: Busy) -> None:
+    waiting = [
+        busy.wait_behind(adding(name), urgent=name.startswith("urgent"))
+        for name in ("ana", "ben", "urgent 1", "eve", "urgent 2")
+    ]
+    busy.release()
+    for future in waiting:
+        future.result()
+    assert names(database) == ["first", "urgent 1", "urgent 2", "ana", "ben", "eve"]
 
 
-def test_a_server_that_is_about_to_start_is_waited_for(
-    tmp_path_factory: pytest.TempPathFactory,
+def test_what_fails_takes_nothing_else_along(database: Database, busy: Busy) -> None:
+    good = busy.wait_behind(adding("ana"))
+    bad = busy.wait_behind(lambda connection: adding("ben")(connection) + adding("ana")(connection))
+    later = busy.wait_behind(adding("eve"))
+    busy.release()
+    with pytest.raises(IntegrityError):
+        bad.result()
+    assert (good.result(), later.result()) == (1, 1)
+    assert names(database) == ["first", "ana", "eve"]
+
+
+def test_a_database_that_fails_does_so_for_all_that_waits(
+    database: Database, busy: Busy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Postgres(tmp_path_factory.mktemp("restarting")) as server:
-        url = server.database("bridge")
-        server.stop()
-        with ThreadPoolExecutor(1) as pool:
-            opening = pool.submit(open_postgres, url, connections=1)
-            server.start()
-            opening.result().dispose()
+    tries: list[None] = []
+
+    def fail(_: Connection) -> int:
+        tries.append(None)
+        raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
+
+    waiting = [busy.wait_behind(fail) for _ in range(MOST_TOGETHER)]
+    busy.release()
+    for future in waiting:
+        with pytest.raises(OperationalError):
+            future.result()
+    # None is tried by itself: each might take as long as the database is given.
+    assert len(tries) == 1
+    assert database.run(adding("afterwards")) == 1
 
 
-def test_the_migrations_lead_to_the_same_constraints(tmp_path: Path) -> None:
-    """Autogenerate does not compare those that have no name."""
-    drawn = create_engine("sqlite://")
-    metadata.create_all(drawn)
-    migrated = open_sqlite(str(tmp_path))
-    for table in metadata.tables:
-        assert constraints(drawn, table) == constraints(migrated, table)
+def test_many_threads_get_what_is_theirs(database: Database) -> None:
+    def add_and_find(number: int) -> bool:
+        assert database.run(adding(str(number)), urgent=number % 2 == 0) == 1
+        own = select(preferences.c.sender).where(preferences.c.sender == str(number))
+        return bool(database.value(own) == str(number))
 
-
-def constraints(engine: Engine, table: str) -> tuple[object, ...]:
-    seen = inspect(engine)
-    return (
-        seen.get_unique_constraints(table),
-        seen.get_foreign_keys(table),
-        seen.get_pk_constraint(table),
-        [index | {"dialect_options": conditions(index)} for index in seen.get_indexes(table)],
-    )
-
-
-def conditions(index: ReflectedIndex) -> dict[str, str]:
-    return {name: str(text) for name, text in index.get("dialect_options", {}).items()}
-
-
-def test_a_missing_folder_is_made_for_the_service_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "100% new"
-    open_sqlite(str(folder))
-    assert (folder / FILE_NAME).is_file()
-    assert folder.stat().st_mode & 0o077 == 0
-
-
-def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
-    first = open_sqlite(str(tmp_path))
-    add_language(first, "ana", "en")
-    first.dispose()
-    assert languages(open_sqlite(str(tmp_path))) == ["en"]
-
-
-def test_a_file_may_be_opened_twice(tmp_path: Path) -> None:
-    """As while one process hands over to the next."""
-    first, second = open_sqlite(str(tmp_path)), open_sqlite(str(tmp_path))
-    add_language(first, "ana", "en")
-    add_language(second, "ben", "ar")
-    assert languages(first) == languages(second) == ["en", "ar"]
-
-
-def test_what_was_committed_survives_a_killed_process(tmp_path: Path) -> None:
-    """The files as they lie there, with the write-ahead log nobody folded in."""
-    engine = open_sqlite(str(tmp_path / "live"))
-    add_language(engine, "ana", "en")
-    shutil.copytree(tmp_path / "live", tmp_path / "found")
-    assert languages(open_sqlite(str(tmp_path / "found"))) == ["en"]
-
-
-def test_every_connection_has_the_log_and_checks_references(tmp_path: Path) -> None:
-    engine = open_sqlite(str(tmp_path))
-    for _ in range(2):
-        with engine.connect() as connection:
-            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
-            assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
-            # NORMAL
-            assert connection.execute(text("PRAGMA synchronous")).scalar() == 1
-        engine.dispose()
-    with pytest.raises(IntegrityError), engine.begin() as connection:
-        connection.execute(insert(sendings).values(turn_id=1, part="voice", begun_at=1.0))
-
-
-def test_the_migrations_may_lie_in_a_folder_with_a_percent_sign(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(database.MIGRATIONS, tmp_path / "50%(x)s")
-    monkeypatch.setattr(database, "MIGRATIONS", tmp_path / "50%(x)s")
-    assert languages(open_sqlite(str(tmp_path / "state"))) == []
-
-
-def not_a_folder(folder: Path) -> Path:
-    (folder / "file").write_text("")
-    return folder / "file"
-
-
-def under_a_file(folder: Path) -> Path:
-    return not_a_folder(folder) / "state"
-
-
-def no_database(folder: Path) -> Path:
-    (folder / FILE_NAME).write_bytes(b"not a database" * 1000)
-    return folder
-
-
-def a_folder_instead(folder: Path) -> Path:
-    (folder / FILE_NAME).mkdir()
-    return folder
-
-
-def of_a_newer_service(folder: Path) -> Path:
-    open_sqlite(str(folder)).dispose()
-    with sqlite3.connect(folder / FILE_NAME) as file:
-        file.execute("UPDATE alembic_version SET version_num = '9999'")
-    return folder
-
-
-def of_something_else(folder: Path) -> Path:
-    with sqlite3.connect(folder / FILE_NAME) as file:
-        file.execute("CREATE TABLE turns (x)")
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("unusable", "reason"),
-    [
-        (not_a_folder, "File exists"),
-        (under_a_file, "Not a directory"),
-        (no_database, "file is not a database"),
-        (a_folder_instead, "unable to open database file"),
-        (of_a_newer_service, "9999"),
-        (of_something_else, "already exists"),
-        (lambda _: Path("/proc/state"), "No such file"),
-    ],
-)
-def test_an_unusable_folder_stops_the_start_with_one_sentence(
-    tmp_path: Path, unusable: Callable[[Path], Path], reason: str
-) -> None:
-    folder = str(unusable(tmp_path))
-    with pytest.raises(SettingsError) as raised:
-        open_sqlite(folder)
-    said = str(raised.value)
-    assert said.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
-    assert re.fullmatch(r"[^\n]{1,300}\.", said)
-    assert reason in said
-
-
-def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
-    held = hold(str(tmp_path))
-    with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
-        hold(str(tmp_path), patience=0)
-    held.close()
-    hold(str(tmp_path), patience=0).close()
-
-
-def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:
-    """The log holds it, with the statement but without its values."""
-    store = Store(engine=open_sqlite(str(tmp_path)))
-    with store._engine.begin() as connection:
-        connection.execute(text("DROP TABLE turns"))
-    with pytest.raises(StoreError) as raised:
-        store.admit(Inbound(sid="SM1", sender="whatsapp:+1", kind=Kind.TEXT, text="a secret"))
-    assert "a secret" not in str(raised.value)
-    assert "whatsapp" not in str(raised.value)
+    with ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(add_and_find, range(500)))
+    assert len(names(database)) == 500

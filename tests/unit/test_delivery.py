@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from database import open_sqlite
 from delivery import Delivery
 from errors import SendRefused, SendUncertain
 from inbound import Inbound, Kind
 from metrics import Metrics
+from opening import open_sqlite
 from sandbox.faults import Fault, Faults
 from sandbox.twilio.standin import TwilioStandIn
 from segments import MESSAGE_LIMIT
@@ -44,10 +44,10 @@ def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[]
     """What the next process has; all share a file."""
 
     def start() -> Life:
-        engine = open_sqlite(str(tmp_path))
-        sendings = Sendings(engine=engine, note_lifetime=60)
+        database = open_sqlite(str(tmp_path))
+        sendings = Sendings(database=database, note_lifetime=60)
         delivery = Delivery(whatsapp=whatsapp, sendings=sendings, metrics=metrics)
-        return Life(Store(engine=engine), sendings, delivery)
+        return Life(Store(database=database), sendings, delivery)
 
     return start
 

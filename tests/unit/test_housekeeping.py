@@ -8,17 +8,17 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import housekeeping
 import kept_answers
 from agent_sessions import AgentSessions
+from database import Database
 from health import Health
 from housekeeping import ENDED_AT_ONCE, GRACE, Housekeeper
 from inbound import Inbound, Kind
 from kept_answers import KeptAnswers
-from leases import Leases
+from leases import Leases, SharedLeases
 from processes import Processes
 from sendings import Sendings
 from spoken_pieces import Piece, SpokenPieces
@@ -43,23 +43,25 @@ class Sessions(AgentSessions):
 
 
 @pytest.fixture
-def store(engine: Engine) -> Store:
-    return Store(engine=engine)
+def store(database: Database) -> Store:
+    return Store(database=database)
 
 
 @pytest.fixture
-def sendings(engine: Engine) -> Sendings:
-    return Sendings(engine=engine, note_lifetime=-1)
+def sendings(database: Database) -> Sendings:
+    return Sendings(database=database, note_lifetime=-1)
 
 
 @pytest.fixture
-def leases(engine: Engine) -> Leases:
-    return Leases(engine=engine)
+def leases(database: Database) -> Leases:
+    return SharedLeases(database=database)
 
 
 @pytest.fixture
-def caches(engine: Engine) -> tuple[SpokenPieces, KeptAnswers]:
-    return SpokenPieces(engine=engine, most_bytes=10), KeptAnswers(engine=engine, lifetime=9e9)
+def caches(database: Database) -> tuple[SpokenPieces, KeptAnswers]:
+    return SpokenPieces(database=database, most_bytes=10), KeptAnswers(
+        database=database, lifetime=9e9
+    )
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def workers() -> list[str]:
 
 @pytest.fixture
 def housekeeper(
-    engine: Engine,
+    database: Database,
     store: Store,
     sendings: Sendings,
     leases: Leases,
@@ -88,7 +90,7 @@ def housekeeper(
         store=store,
         sendings=sendings,
         leases=leases,
-        processes=Processes(engine=engine),
+        processes=Processes(database=database),
         caches=caches,
         sessions=sessions,
         health=health,
@@ -108,7 +110,7 @@ def test_the_log_says_that_nobody_runs_turns(
     with capture_logs() as lines:
         housekeeper.tidy()
         assert not lines
-        leases.void()
+        leases.release("housekeeping")
         workers.clear()
         housekeeper.tidy()
     (line,) = lines
@@ -250,7 +252,7 @@ def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
         housekeeper.tidy()
     assert [line["log_level"] for line in lines] == ["error"]
     sessions.expire = expire  # type: ignore[method-assign]
-    leases.void()
+    leases.release("housekeeping")
     housekeeper.tidy()
     assert sessions.ended == [f"ana {DAY}"]
 

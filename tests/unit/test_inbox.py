@@ -8,7 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,14 +16,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from database import FILE_NAME, open_sqlite
+from database import Database
 from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
-from leases import Leases
 from narration import Reply
+from opening import FILE_NAME, open_sqlite
 from phrases import Phrases
 from runner import ATTEMPTS, Runner, Talk
 from standard_replies import StandardReplies
@@ -91,10 +91,7 @@ def inbox_on(
 ) -> Inbox:
     replies = StandardReplies(phrases=PHRASES, store=store)
     runner = Runner(store=store, talk=talk, replies=replies, log_key="")
-    leases = Leases(engine=store._engine)
-    return Inbox(
-        store=store, leases=leases, runner=runner, pool=pool, suspects=suspects or pool, limit=limit
-    )
+    return Inbox(store=store, runner=runner, pool=pool, suspects=suspects or pool, limit=limit)
 
 
 @pytest.fixture
@@ -110,7 +107,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(engine=open_sqlite(str(tmp_path)))
+    return Store(database=open_sqlite(str(tmp_path)))
 
 
 @pytest.fixture
@@ -132,9 +129,9 @@ def inbox(make_inbox: MakeInbox) -> Inbox:
 def temporary_store() -> Iterator[Store]:
     """For tests with many examples, which share their fixtures."""
     with TemporaryDirectory() as folder:
-        engine = open_sqlite(folder)
-        yield Store(engine=engine)
-        engine.dispose()
+        database = open_sqlite(folder)
+        yield Store(database=database)
+        database.engine.dispose()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -149,9 +146,9 @@ def wait_until_idle(store: Store) -> None:
     wait_for(lambda: len(store.unfinished()) == 0)
 
 
-def allow(engine: Engine, *, pages: int) -> None:
+def allow(database: Database, *, pages: int) -> None:
     """How large the file may grow; SQLite then says that the disk is full."""
-    with engine.connect() as connection:
+    with database.engine.connect() as connection:
         connection.execute(text(f"PRAGMA max_page_count={pages}"))
 
 
@@ -298,15 +295,15 @@ def test_a_full_disk_refuses_the_message_and_nothing_else(
     tmp_path: Path, turns: Turns, pool: ThreadPoolExecutor
 ) -> None:
     """Its sender is asked to come back; the message may come again."""
-    engine = open_sqlite(str(tmp_path))
-    store = Store(engine=engine)
+    database = open_sqlite(str(tmp_path))
+    store = Store(database=database)
     inbox = inbox_on(store, turns, pool, limit=1)
-    allow(engine, pages=1)
+    allow(database, pages=1)
     for sid in ("SM1", "SM2"):
         large = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="x" * 100_000)
         assert inbox.accept(large) is Acceptance.FULL
     assert inbox.close(0)
-    allow(engine, pages=100_000)
+    allow(database, pages=100_000)
     inbox = inbox_on(store, turns, pool, limit=1)
     assert inbox.accept(message("ana", "SM1")) is Acceptance.NEW
     wait_until_idle(store)
@@ -563,6 +560,25 @@ def test_many_threads_hand_in_at_once(make_inbox: MakeInbox, turns: Turns, store
     for sender, done in turns.done.items():
         assert done == [f"{sender}-{number}" for number in range(100)]
     assert len(list(itertools.chain(*turns.done.values()))) == 800
+
+
+def test_a_message_does_not_overtake_one_that_was_just_written_down(
+    inbox: Inbox, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit, second = store.admit, message("ana", "SM2")
+
+    def admit_slowly(arrived: Inbound) -> Turn | None:
+        turn = admit(arrived)
+        if arrived is not second:
+            # It has the chance to, and must not be able to take it.
+            wait([callers.submit(inbox.accept, second)], timeout=0.2)
+        return turn
+
+    monkeypatch.setattr(store, "admit", admit_slowly)
+    with ThreadPoolExecutor(1) as callers:
+        inbox.accept(message("ana", "SM1"))
+    wait_until_idle(store)
+    assert turns.done["ana"] == ["SM1", "SM2"]
 
 
 def test_of_several_stale_messages_one_is_asked_for_again(

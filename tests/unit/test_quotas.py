@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import event
 
+from database import Database
 from inbound import Inbound, Kind
 from quotas import DAY, MINUTE, Quota, Quotas, quotas_of
 from settings import Settings
@@ -17,9 +18,9 @@ THREE = Quota(3, MINUTE, "limit_minute")
 class Door:
     """Takes messages within quotas."""
 
-    def __init__(self, engine: Engine, *quotas: Quota) -> None:
-        self.quotas = Quotas(engine=engine, quotas=quotas)
-        self._store = Store(engine=engine, room=self.quotas.room())
+    def __init__(self, database: Database, *quotas: Quota) -> None:
+        self.quotas = Quotas(database=database, quotas=quotas)
+        self._store = Store(database=database, room=self.quotas.room())
 
     def comes(self, sid: str, seconds: float, sender: str = "ana") -> bool:
         """Whether a message that comes so many seconds after the start is taken."""
@@ -30,8 +31,8 @@ def _message(sid: str, seconds: float, sender: str = "ana") -> Inbound:
     return Inbound(sid=sid, sender=sender, kind=Kind.TEXT, received_at=START + seconds)
 
 
-def test_so_many_are_taken_within_any_minute(engine: Engine) -> None:
-    door = Door(engine, THREE)
+def test_so_many_are_taken_within_any_minute(database: Database) -> None:
+    door = Door(database, THREE)
     assert [door.comes(f"SM{second}", second) for second in (0, 20, 40, 59.9)] == [True] * 3 + [
         False
     ]
@@ -41,31 +42,31 @@ def test_so_many_are_taken_within_any_minute(engine: Engine) -> None:
     assert door.comes("SM7", 80)
 
 
-def test_what_was_refused_does_not_count(engine: Engine) -> None:
+def test_what_was_refused_does_not_count(database: Database) -> None:
     """Whoever goes on writing is served again as soon as anybody else."""
-    door = Door(engine, THREE)
+    door = Door(database, THREE)
     for number in range(60):
         door.comes(f"SM{number}", number)
     assert door.comes("SM60", 60)
 
 
-def test_one_sender_takes_nothing_from_others(engine: Engine) -> None:
-    door = Door(engine, THREE)
+def test_one_sender_takes_nothing_from_others(database: Database) -> None:
+    door = Door(database, THREE)
     for number in range(4):
         door.comes(f"SM{number}", 0)
     assert door.comes("SM9", 0, "ben")
 
 
-def test_all_together(engine: Engine) -> None:
-    door = Door(engine, Quota(3, MINUTE, "busy", shared=True))
+def test_all_together(database: Database) -> None:
+    door = Door(database, Quota(3, MINUTE, "busy", shared=True))
     taken = [door.comes(f"SM{number}", number, f"sender{number}") for number in range(4)]
     assert taken == [True, True, True, False]
     assert door.comes("SM5", 60, "sender0")
 
 
-def test_the_quota_that_was_exceeded_is_named(engine: Engine) -> None:
+def test_the_quota_that_was_exceeded_is_named(database: Database) -> None:
     day = Quota(4, DAY, "limit_day")
-    door = Door(engine, day, THREE)
+    door = Door(database, day, THREE)
     for number in range(3):
         assert door.comes(f"SM{number}", 0)
     assert not door.comes("SM3", 1)
@@ -75,26 +76,26 @@ def test_the_quota_that_was_exceeded_is_named(engine: Engine) -> None:
     assert door.quotas.exceeded(_message("SM5", 3600)) is day
 
 
-def test_without_quotas_everything_is_taken(engine: Engine) -> None:
-    door = Door(engine)
+def test_without_quotas_everything_is_taken(database: Database) -> None:
+    door = Door(database)
     assert all(door.comes(f"SM{number}", 0) for number in range(300))
     assert not door.comes("SM0", 0)
 
 
-def test_counting_is_no_statement_of_its_own(engine: Engine) -> None:
+def test_counting_is_no_statement_of_its_own(database: Database) -> None:
     """Every webhook pays for it."""
-    door = Door(engine, Quota(200, DAY, "limit_day"), THREE)
+    door = Door(database, Quota(200, DAY, "limit_day"), THREE)
     door.comes("SM0", 0)
     made: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         made.append(statement)
 
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(database.engine, "before_cursor_execute", note)
     try:
         assert door.comes("SM1", 1)
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(database.engine, "before_cursor_execute", note)
     assert len(made) == 1
 
 

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 import receipts as receipts_module
+from database import Database
 from inbound import Inbound, Kind
 from metrics import Metrics
 from receipts import LIMIT_SECONDS, Lost, Receipts
@@ -31,21 +31,21 @@ Tell = Callable[..., None]
 
 @pytest.fixture
 def receipts(
-    engine: Engine, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    database: Database, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Receipts:
     monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
     monkeypatch.setattr(receipts_module, "LATE_LIMIT", LATE_LIMIT)
-    return Receipts(engine=engine, metrics=metrics, log_key="key")
+    return Receipts(database=database, metrics=metrics, log_key="key")
 
 
 @pytest.fixture
-def store(engine: Engine, clock: Clock) -> Store:
-    return Store(engine=engine)
+def store(database: Database, clock: Clock) -> Store:
+    return Store(database=database)
 
 
 @pytest.fixture
-def sendings(engine: Engine, clock: Clock) -> Sendings:
-    return Sendings(engine=engine, note_lifetime=3600)
+def sendings(database: Database, clock: Clock) -> Sendings:
+    return Sendings(database=database, note_lifetime=3600)
 
 
 @pytest.fixture

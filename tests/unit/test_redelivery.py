@@ -7,16 +7,16 @@ from types import SimpleNamespace
 
 import imageio_ffmpeg
 import pytest
-from sqlalchemy import Engine
 
 import container
 import receipts as receipts_module
 from audio import Ffmpeg
 from container import sniff
-from database import open_sqlite
+from database import Database
 from delivery import Delivery
 from inbound import Inbound, Kind
 from metrics import Metrics
+from opening import open_sqlite
 from receipts import LIMIT_SECONDS, Receipts
 from redelivery import Redelivery
 from sandbox.faults import Fault, Faults
@@ -37,26 +37,26 @@ NOTE_LIFETIME = 300.0
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Engine:
+def database(tmp_path: Path) -> Database:
     return open_sqlite(str(tmp_path))
 
 
 @pytest.fixture
-def store(database: Engine, clock: Clock) -> Store:
-    return Store(engine=database)
+def store(database: Database, clock: Clock) -> Store:
+    return Store(database=database)
 
 
 @pytest.fixture
-def sendings(database: Engine, clock: Clock) -> Sendings:
-    return Sendings(engine=database, note_lifetime=NOTE_LIFETIME)
+def sendings(database: Database, clock: Clock) -> Sendings:
+    return Sendings(database=database, note_lifetime=NOTE_LIFETIME)
 
 
 @pytest.fixture
 def receipts(
-    database: Engine, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    database: Database, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Receipts:
     monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
-    return Receipts(engine=database, metrics=metrics, log_key="")
+    return Receipts(database=database, metrics=metrics, log_key="")
 
 
 @pytest.fixture

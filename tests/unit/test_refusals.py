@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine
 
+from database import Database
 from inbound import Inbound, Kind
-from leases import Leases
+from leases import SharedLeases
 from phrases import Phrases
 from refusals import Refusals
 from standard_replies import StandardReplies
@@ -20,17 +20,17 @@ Make = Callable[[], Refusals]
 
 
 @pytest.fixture
-def store(engine: Engine) -> Store:
-    return Store(engine=engine)
+def store(database: Database) -> Store:
+    return Store(database=database)
 
 
 @pytest.fixture
-def make(engine: Engine, store: Store, clock: Clock) -> Make:
+def make(database: Database, store: Store, clock: Clock) -> Make:
     """One process's."""
 
     def made() -> Refusals:
         replies = StandardReplies(phrases=Phrases(), store=store)
-        return Refusals(replies=replies, leases=Leases(engine=engine), longest=LONGEST)
+        return Refusals(replies=replies, leases=SharedLeases(database=database), longest=LONGEST)
 
     return made
 
@@ -77,5 +77,5 @@ def test_a_database_that_fails_makes_it_silent(make: Make, monkeypatch: pytest.M
     def fail(*_: object) -> bool:
         raise StoreError
 
-    monkeypatch.setattr(Leases, "take", fail)
+    monkeypatch.setattr(SharedLeases, "take", fail)
     assert make().line(message(), "limit_minute", 60) is None

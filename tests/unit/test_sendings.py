@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
+from database import Database
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
 from schema import voice_notes
@@ -20,17 +21,17 @@ NOTE_LIFETIME = 3600.0
 
 
 @pytest.fixture
-def store(engine: Engine, clock: Clock) -> Store:
-    return Store(engine=engine)
+def store(database: Database, clock: Clock) -> Store:
+    return Store(database=database)
 
 
 @pytest.fixture
-def reopen(engine: Engine) -> Callable[[], Sendings]:
+def reopen(database: Database) -> Callable[[], Sendings]:
     """As the next process sees it."""
 
     def another() -> Sendings:
-        engine.dispose()
-        return Sendings(engine=engine, note_lifetime=NOTE_LIFETIME)
+        database.engine.dispose()
+        return Sendings(database=database, note_lifetime=NOTE_LIFETIME)
 
     return another
 
@@ -137,10 +138,10 @@ def test_old_turns_take_along_what_was_noted_of_them(store: Store, sendings: Sen
     assert [sendings.knows(f"out {sid}") for sid in ("SM1", "SM2")] == [False, True]
 
 
-def test_expired_notes_are_forgotten(sendings: Sendings, engine: Engine, clock: Clock) -> None:
+def test_expired_notes_are_forgotten(sendings: Sendings, database: Database, clock: Clock) -> None:
     sendings.keep_note(b"old")
     clock.now += NOTE_LIFETIME + 1
     kept = sendings.keep_note(b"new")
     sendings.purge()
-    with engine.connect() as connection:
+    with database.engine.connect() as connection:
         assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [kept]

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 import shared_metrics
 from breakers import Breakers
+from database import Database
 from figures import Figures
 from metrics import Metrics
 from processes import Processes
@@ -22,8 +22,8 @@ Break = Callable[..., None]
 
 
 @pytest.fixture
-def processes(engine: Engine) -> Processes:
-    return Processes(engine=engine)
+def processes(database: Database) -> Processes:
+    return Processes(database=database)
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import Any
 
 import imageio_ffmpeg
 import pytest
-from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 import speech_cache
 from audio import Ffmpeg
 from breakers import Breakers
+from database import Database
 from errors import SpeechUnavailable
 from metrics import Metrics
 from sandbox import CREDENTIALS
@@ -93,8 +93,8 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def pieces(engine: Engine, clock: Clock) -> SpokenPieces:
-    return SpokenPieces(engine=engine, most_bytes=1000)
+def pieces(database: Database, clock: Clock) -> SpokenPieces:
+    return SpokenPieces(database=database, most_bytes=1000)
 
 
 def cache_of(

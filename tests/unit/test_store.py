@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from database import FILE_NAME, open_sqlite
+from database import Database
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
+from opening import FILE_NAME, open_sqlite
 from store import (
     DONE,
     NOTHING,
@@ -33,12 +33,12 @@ from tests.unit.conftest import START, Clock
 
 
 @pytest.fixture
-def reopen(engine: Engine) -> Callable[[], Store]:
+def reopen(database: Database) -> Callable[[], Store]:
     """A store as the next process sees it."""
 
     def another() -> Store:
-        engine.dispose()
-        return Store(engine=engine)
+        database.engine.dispose()
+        return Store(database=database)
 
     return another
 
@@ -172,9 +172,9 @@ def test_sessions_are_kept_replaced_and_dropped(store: Store, reopen: Callable[[
 
 
 def test_what_was_asked_in_a_session_is_never_taken_back(
-    engine: Engine, clock: Clock, reopen: Callable[[], Store]
+    database: Database, clock: Clock, reopen: Callable[[], Store]
 ) -> None:
-    store = Store(engine=engine, notes_asked=True)
+    store = Store(database=database, notes_asked=True)
     store.note_asked("ana", PUBLIC)
     store.save_session("ana", AgentSession("a", 1))
     store.save_session("ben", AgentSession("b", 1))
@@ -254,8 +254,8 @@ def test_many_threads_write_and_read_at_once(store: Store) -> None:
 def test_a_locked_file_is_an_error_and_no_half_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("database.BUSY_SECONDS", 0.05)
-    store = Store(engine=open_sqlite(str(tmp_path)))
+    monkeypatch.setattr("opening.BUSY_SECONDS", 0.05)
+    store = Store(database=open_sqlite(str(tmp_path)))
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     began = time.monotonic()

@@ -7,17 +7,18 @@ import sqlite3
 import psycopg
 import pytest
 import requests
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from database import Database
 from errors import SendBusy
 from tracebacks import render, told
 
 SAID = "I live at 12 Elm Street"
 
 
-def failure(engine: Engine, statement: str) -> SQLAlchemyError:
-    with pytest.raises(SQLAlchemyError) as failed, engine.begin() as connection:
+def failure(database: Database, statement: str) -> SQLAlchemyError:
+    with pytest.raises(SQLAlchemyError) as failed, database.engine.begin() as connection:
         connection.execute(text(statement), {"said": SAID})
     return failed.value
 
@@ -43,11 +44,11 @@ def test_only_reasons_that_quote_nobody_are_told(error: BaseException, line: str
     assert told(error) == line
 
 
-def test_a_database_says_what_failed_but_not_on_what(engine: Engine) -> None:
-    missing = told(failure(engine, f"SELECT '{SAID}' FROM nowhere WHERE :said = ''"))
+def test_a_database_says_what_failed_but_not_on_what(database: Database) -> None:
+    missing = told(failure(database, f"SELECT '{SAID}' FROM nowhere WHERE :said = ''"))
     assert "nowhere" in missing
     assert SAID not in missing
-    assert SAID not in told(failure(engine, "INSERT INTO leases (name) VALUES (:said)"))
+    assert SAID not in told(failure(database, "INSERT INTO leases (name) VALUES (:said)"))
 
 
 def test_causes_come_first_each_once() -> None:

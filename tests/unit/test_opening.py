@@ -1,0 +1,248 @@
+"""Opening the database, new or old, and refusing what cannot hold it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, insert, inspect, select, text
+from sqlalchemy.engine.interfaces import ReflectedIndex
+from sqlalchemy.exc import IntegrityError
+
+import opening
+from database import Database
+from errors import SettingsError
+from inbound import Inbound, Kind
+from opening import FILE_NAME, hold, open_postgres, open_sqlite
+from sandbox.postgres import Postgres
+from schema import metadata, preferences, sendings
+from store import Store, StoreError
+
+
+def languages(database: Database) -> list[str]:
+    with database.engine.connect() as connection:
+        return list(connection.execute(select(preferences.c.language)).scalars())
+
+
+def add_language(database: Database, sender: str, language: str) -> None:
+    with database.engine.begin() as connection:
+        row = {"sender": sender, "language": language, "used_at": 1.0}
+        connection.execute(insert(preferences).values(row))
+
+
+def ours(name: str | None, kind: str, _: object) -> bool:
+    """Whether Alembic is to compare it; the queue's tables are Procrastinate's."""
+    return kind != "table" or not (name or "").startswith("procrastinate_")
+
+
+def differences(database: Database) -> list[object]:
+    options = {"compare_type": True, "include_name": ours}
+    with database.engine.connect() as connection:
+        return list(
+            compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        )
+
+
+def test_the_migrations_lead_to_the_schema(tmp_path: Path) -> None:
+    assert differences(open_sqlite(str(tmp_path))) == []
+
+
+def test_the_migrations_lead_to_the_schema_in_postgresql(server: Postgres) -> None:
+    """Whichever of several processes that start together is the first."""
+    url = server.database("schema")
+    with ThreadPoolExecutor(4) as pool:
+        databases = list(pool.map(lambda _: open_postgres(url, connections=1), range(4)))
+    assert differences(databases[0]) == []
+    for database in databases:
+        database.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("postgresql://me:very-secret@127.0.0.1:1/bridge", "refused"),
+        ("postgresql://me:very-secret@nowhere.invalid/bridge", "nowhere.invalid"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_stops_the_start_with_one_sentence(
+    address: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        open_postgres(address, connections=1, patience=0)
+    said = str(raised.value)
+    assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", said)
+    assert reason in said
+    assert "very-secret" not in said
+
+
+def test_a_database_that_is_missing_is_named(server: Postgres) -> None:
+    with pytest.raises(SettingsError, match="does not exist"):
+        open_postgres(server.url("missing"), connections=1, patience=0)
+
+
+def test_a_server_that_is_about_to_start_is_waited_for(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with Postgres(tmp_path_factory.mktemp("restarting")) as server:
+        url = server.database("bridge")
+        server.stop()
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(open_postgres, url, connections=1)
+            server.start()
+            opening.result().engine.dispose()
+
+
+def test_the_migrations_lead_to_the_same_constraints(tmp_path: Path) -> None:
+    """Autogenerate does not compare those that have no name."""
+    drawn = create_engine("sqlite://")
+    metadata.create_all(drawn)
+    migrated = open_sqlite(str(tmp_path))
+    for table in metadata.tables:
+        assert constraints(drawn, table) == constraints(migrated.engine, table)
+
+
+def constraints(engine: Engine, table: str) -> tuple[object, ...]:
+    seen = inspect(engine)
+    return (
+        seen.get_unique_constraints(table),
+        seen.get_foreign_keys(table),
+        seen.get_pk_constraint(table),
+        [index | {"dialect_options": conditions(index)} for index in seen.get_indexes(table)],
+    )
+
+
+def conditions(index: ReflectedIndex) -> dict[str, str]:
+    return {name: str(text) for name, text in index.get("dialect_options", {}).items()}
+
+
+def test_a_missing_folder_is_made_for_the_service_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "100% new"
+    open_sqlite(str(folder))
+    assert (folder / FILE_NAME).is_file()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+    first = open_sqlite(str(tmp_path))
+    add_language(first, "ana", "en")
+    first.engine.dispose()
+    assert languages(open_sqlite(str(tmp_path))) == ["en"]
+
+
+def test_a_file_may_be_opened_twice(tmp_path: Path) -> None:
+    """As while one process hands over to the next."""
+    first, second = open_sqlite(str(tmp_path)), open_sqlite(str(tmp_path))
+    add_language(first, "ana", "en")
+    add_language(second, "ben", "ar")
+    assert languages(first) == languages(second) == ["en", "ar"]
+
+
+def test_what_was_committed_survives_a_killed_process(tmp_path: Path) -> None:
+    """The files as they lie there, with the write-ahead log nobody folded in."""
+    database = open_sqlite(str(tmp_path / "live"))
+    add_language(database, "ana", "en")
+    shutil.copytree(tmp_path / "live", tmp_path / "found")
+    assert languages(open_sqlite(str(tmp_path / "found"))) == ["en"]
+
+
+def test_every_connection_has_the_log_and_checks_references(tmp_path: Path) -> None:
+    database = open_sqlite(str(tmp_path))
+    for _ in range(2):
+        with database.engine.connect() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+            assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+            # NORMAL
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == 1
+        database.engine.dispose()
+    with pytest.raises(IntegrityError), database.engine.begin() as connection:
+        connection.execute(insert(sendings).values(turn_id=1, part="voice", begun_at=1.0))
+
+
+def test_the_migrations_may_lie_in_a_folder_with_a_percent_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(opening.MIGRATIONS, tmp_path / "50%(x)s")
+    monkeypatch.setattr(opening, "MIGRATIONS", tmp_path / "50%(x)s")
+    assert languages(open_sqlite(str(tmp_path / "state"))) == []
+
+
+def not_a_folder(folder: Path) -> Path:
+    (folder / "file").write_text("")
+    return folder / "file"
+
+
+def under_a_file(folder: Path) -> Path:
+    return not_a_folder(folder) / "state"
+
+
+def no_database(folder: Path) -> Path:
+    (folder / FILE_NAME).write_bytes(b"not a database" * 1000)
+    return folder
+
+
+def a_folder_instead(folder: Path) -> Path:
+    (folder / FILE_NAME).mkdir()
+    return folder
+
+
+def of_a_newer_service(folder: Path) -> Path:
+    open_sqlite(str(folder)).engine.dispose()
+    with sqlite3.connect(folder / FILE_NAME) as file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+    return folder
+
+
+def of_something_else(folder: Path) -> Path:
+    with sqlite3.connect(folder / FILE_NAME) as file:
+        file.execute("CREATE TABLE turns (x)")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("unusable", "reason"),
+    [
+        (not_a_folder, "File exists"),
+        (under_a_file, "Not a directory"),
+        (no_database, "file is not a database"),
+        (a_folder_instead, "unable to open database file"),
+        (of_a_newer_service, "9999"),
+        (of_something_else, "already exists"),
+        (lambda _: Path("/proc/state"), "No such file"),
+    ],
+)
+def test_an_unusable_folder_stops_the_start_with_one_sentence(
+    tmp_path: Path, unusable: Callable[[Path], Path], reason: str
+) -> None:
+    folder = str(unusable(tmp_path))
+    with pytest.raises(SettingsError) as raised:
+        open_sqlite(folder)
+    said = str(raised.value)
+    assert said.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
+    assert re.fullmatch(r"[^\n]{1,300}\.", said)
+    assert reason in said
+
+
+def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
+    held = hold(str(tmp_path))
+    with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
+        hold(str(tmp_path), patience=0)
+    held.close()
+    hold(str(tmp_path), patience=0).close()
+
+
+def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:
+    """The log holds it, with the statement but without its values."""
+    store = Store(database=open_sqlite(str(tmp_path)))
+    with store._database.engine.begin() as connection:
+        connection.execute(text("DROP TABLE turns"))
+    with pytest.raises(StoreError) as raised:
+        store.admit(Inbound(sid="SM1", sender="whatsapp:+1", kind=Kind.TEXT, text="a secret"))
+    assert "a secret" not in str(raised.value)
+    assert "whatsapp" not in str(raised.value)
