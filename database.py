@@ -6,12 +6,13 @@ import itertools
 import threading
 from bisect import insort
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, Executable, Row
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 T = TypeVar("T")
 
@@ -42,14 +43,16 @@ class _Job:
 class Database:
     """Thread-safe.
 
-    Where it has ``one_connection``, work of threads that wait for it is done in one transaction, by
-    the first of them: a commit takes as long as several statements, and handing a connection from
-    thread to thread longer than either where many want the interpreter's lock.
+    With ``one_connection`` that is kept, for a statement takes no longer than getting one from the
+    engine. Work of threads that wait for it is done in one transaction, by the first of them: a
+    commit takes as long as several statements, and handing the connection from thread to thread
+    longer than either where many want the interpreter's lock.
     """
 
     def __init__(self, engine: Engine, *, one_connection: bool) -> None:
         self.engine = engine
         self._together = one_connection
+        self._kept: Connection | None = None
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._waiting: list[_Job] = []
@@ -93,6 +96,14 @@ class Database:
             raise job.error
         return cast(T, job.result)
 
+    def close(self) -> None:
+        """Let go of the connections; whoever asks again opens new ones."""
+        if self._kept:
+            with suppress(SQLAlchemyError):
+                self._kept.close()
+        self._kept = None
+        self.engine.dispose()
+
     def _is_next(self, job: _Job) -> bool:
         """Whether nobody is at work, so that the job is its own thread's to do."""
         with self._lock:
@@ -117,13 +128,17 @@ class Database:
 
     def _do(self, jobs: list[_Job]) -> None:
         try:
-            with self.engine.begin() as connection:
+            connection = self._kept = self._kept or self.engine.connect()
+            with connection.begin():
                 for job in jobs:
                     job.result = job.work(connection)
         except OperationalError as error:
             # The database fails, whatever the work.
+            self.close()
             _settle(jobs, error)
         except BaseException as error:
+            # Whatever state it is in: one that is new has nothing left over.
+            self.close()
             if len(jobs) == 1:
                 _settle(jobs, error)
             else:

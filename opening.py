@@ -19,7 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from database import Database
@@ -67,8 +67,8 @@ def open_sqlite(state_dir: str) -> Database:
             URL.create("sqlite", database=str(folder / FILE_NAME)),
             # Its errors would quote what people said.
             hide_parameters=True,
-            pool_size=1,
-            max_overflow=0,
+            # ``Database`` keeps its own.
+            poolclass=NullPool,
             connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         )
         event.listen(engine, "connect", _prepare)

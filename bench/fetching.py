@@ -48,7 +48,7 @@ class Backlog:
 def fetching(backlogs: list[Backlog], times: int, server: Postgres) -> Table:
     """Milliseconds to fetch a job, with our index on locks and without."""
     url = server.database("fetching")
-    open_postgres(url, connections=1).engine.dispose()
+    open_postgres(url, connections=1).close()
     with psycopg.connect(url, autocommit=True) as database:
         rows = {str(backlog): _with_and_without(database, backlog, times) for backlog in backlogs}
     return Table("Fetching a job", ("with index ms", "without ms"), rows)

@@ -25,14 +25,13 @@ from bench.bursts import Thrower
 from bench.clouds import paced_clouds, set_pace
 from bench.site import Site, one_process
 from bench.table import Table
+from database import Database
 from narration import Narration
 from recording import Recorder
 from sandbox.bridge import ROOT
 from sandbox.pace import PREDECESSOR
-from sendings import Sendings
 from signature import Signature
 from speech import Speech
-from store import Store
 from web_worker import WebWorker
 from whatsapp import WhatsApp
 
@@ -113,8 +112,7 @@ def _parts() -> list[tuple[Any, tuple[str, ...], str]]:
         (WebWorker, ("handle",), "serving HTTP: gunicorn's threads"),
         (Flask, ("wsgi_app",), "serving HTTP: Flask and ours"),
         (Signature, ("check",), "Twilio's signature"),
-        (Store, _methods(Store), "database"),
-        (Sendings, _methods(Sendings), "database"),
+        (Database, ("run",), "database"),
         (Agentforce, ("start", "ask"), "agent"),
         (Narration, ("write", "finish", "note"), "cutting and joining speech"),
         (Speech, ("speak",), "speaking"),
@@ -124,10 +122,6 @@ def _parts() -> list[tuple[Any, tuple[str, ...], str]]:
         (WhatsApp, ("show_typing",), "typing indicator"),
         (_WorkItem, ("run",), "turn, all else"),
     ]
-
-
-def _methods(owner: type) -> tuple[str, ...]:
-    return tuple(name for name in vars(owner) if not name.startswith("_"))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ class History:
         for worker in self._workers:
             worker.kill()
             worker.join()
-        self._database.engine.dispose()
+        self._database.close()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -55,7 +55,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def postgres(server: Postgres) -> Iterator[Database]:
     database = open_postgres(server.database("unit"), connections=4)
     yield database
-    database.engine.dispose()
+    database.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -61,7 +61,7 @@ class World:
         self.running: Counter[str] = Counter()
         self.broken: list[str] = []
         # Makes the file.
-        open_sqlite(folder).engine.dispose()
+        open_sqlite(folder).close()
 
     def rows(self, columns: str, where: str = "1") -> list[tuple[Any, ...]]:
         """What is on disk, seen from outside."""
@@ -169,7 +169,7 @@ class Process:
         self.let_go()
         self._pool.shutdown()
         self._suspects.shutdown()
-        self._database.engine.dispose()
+        self._database.close()
         self._world.running.clear()
 
     def _step(self) -> None:

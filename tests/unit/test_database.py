@@ -35,7 +35,7 @@ class Watched(Database):
 def database(tmp_path: Path) -> Iterator[Watched]:
     database = Watched(open_sqlite(str(tmp_path)).engine)
     yield database
-    database.engine.dispose()
+    database.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from database import Database
@@ -131,7 +131,7 @@ def temporary_store() -> Iterator[Store]:
     with TemporaryDirectory() as folder:
         database = open_sqlite(folder)
         yield Store(database=database)
-        database.engine.dispose()
+        database.close()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -148,8 +148,9 @@ def wait_until_idle(store: Store) -> None:
 
 def allow(database: Database, *, pages: int) -> None:
     """How large the file may grow; SQLite then says that the disk is full."""
-    with database.engine.connect() as connection:
-        connection.execute(text(f"PRAGMA max_page_count={pages}"))
+    limit = f"PRAGMA max_page_count={pages}"
+    event.listen(database.engine, "connect", lambda connection, _: connection.execute(limit))
+    database.close()
 
 
 def states(file: Path) -> dict[str, str]:

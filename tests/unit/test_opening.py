@@ -61,7 +61,7 @@ def test_the_migrations_lead_to_the_schema_in_postgresql(server: Postgres) -> No
         databases = list(pool.map(lambda _: open_postgres(url, connections=1), range(4)))
     assert differences(databases[0]) == []
     for database in databases:
-        database.engine.dispose()
+        database.close()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_server_that_is_about_to_start_is_waited_for(
         with ThreadPoolExecutor(1) as pool:
             opening = pool.submit(open_postgres, url, connections=1)
             server.start()
-            opening.result().engine.dispose()
+            opening.result().close()
 
 
 def test_the_migrations_lead_to_the_same_constraints(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_missing_folder_is_made_for_the_service_alone(tmp_path: Path) -> None:
 def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
     first = open_sqlite(str(tmp_path))
     add_language(first, "ana", "en")
-    first.engine.dispose()
+    first.close()
     assert languages(open_sqlite(str(tmp_path))) == ["en"]
 
 
@@ -160,7 +160,7 @@ def test_every_connection_has_the_log_and_checks_references(tmp_path: Path) -> N
             assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
             # NORMAL
             assert connection.execute(text("PRAGMA synchronous")).scalar() == 1
-        database.engine.dispose()
+        database.close()
     with pytest.raises(IntegrityError), database.engine.begin() as connection:
         connection.execute(insert(sendings).values(turn_id=1, part="voice", begun_at=1.0))
 
@@ -193,7 +193,7 @@ def a_folder_instead(folder: Path) -> Path:
 
 
 def of_a_newer_service(folder: Path) -> Path:
-    open_sqlite(str(folder)).engine.dispose()
+    open_sqlite(str(folder)).close()
     with sqlite3.connect(folder / FILE_NAME) as file:
         file.execute("UPDATE alembic_version SET version_num = '9999'")
     return folder

@@ -30,7 +30,7 @@ def reopen(database: Database) -> Callable[[], Sendings]:
     """As the next process sees it."""
 
     def another() -> Sendings:
-        database.engine.dispose()
+        database.close()
         return Sendings(database=database, note_lifetime=NOTE_LIFETIME)
 
     return another

@@ -37,7 +37,7 @@ def reopen(database: Database) -> Callable[[], Store]:
     """A store as the next process sees it."""
 
     def another() -> Store:
-        database.engine.dispose()
+        database.close()
         return Store(database=database)
 
     return another
