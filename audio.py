@@ -15,6 +15,7 @@ import ogg
 from container import MP3, Container, sniff
 from conversion import Conversion, Result
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
+from together import Together
 
 with warnings.catch_warnings():
     # pydub misses an ffmpeg on the PATH; it is given PCM only and needs none.
@@ -43,6 +44,9 @@ KEPT_EDGE_MS = 150
 # Recordings that are decoded while they arrive, beside one complete one per core: they hold their
 # place for as long as the network takes.
 STREAMS_AT_ONCE = 4
+# Complete ones that one run decodes: starting ffmpeg takes longer than decoding 5 s of sound, and
+# those that come together wait for a core.
+DECODED_TOGETHER = 4
 # What an encoded file may grow to: WhatsApp's own limit (contracts/twilio.md §5.3).
 LARGEST_FILE = 16 * 1024 * 1024
 LOWEST_BITRATE = 8_000
@@ -53,7 +57,7 @@ _OGG = ("-f", "ogg", "pipe:1")
 # Demuxer, decoder and resampler in one thread that hands on a second of sound at a time; the
 # program's own pipeline wakes five threads for every 20 ms (docs/decisions.md).
 _STREAMED = (
-    "amovie=pipe\\\\:0:format_name=ogg:stream_index=0:dec_threads=1"
+    "amovie=pipe\\\\:{}:format_name=ogg:stream_index=0:dec_threads=1"
     ":format_opts=protocol_whitelist=pipe\\\\:codec_whitelist=opus"
     f",aresample={SAMPLE_RATE},aformat=sample_fmts=s16:channel_layouts=mono"
     f",asetnsamples={SAMPLE_RATE}:pad=0"
@@ -71,6 +75,9 @@ class Ffmpeg:
         self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
         self._cores = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._streams = threading.BoundedSemaphore(STREAMS_AT_ONCE)
+        self._streamed = Together(
+            self._stream_all, most=DECODED_TOGETHER, at_once=os.cpu_count() or 1
+        )
 
     def decode(self, data: bytes | bytearray) -> bytes:
         """Any audio WhatsApp sends, as 16 kHz mono PCM, cut a second behind ``longest_seconds``.
@@ -80,10 +87,9 @@ class Ffmpeg:
         container = sniff(data)
         if container is None:
             raise AudioUnreadable("the recording is of no known audio format")
-        with self._cores, in_memory([data]) as (source,):
-            pcm = self._streamed(source) if container.streams else None
-            if pcm is None:
-                source.seek(0)
+        pcm = self._streamed.run(data) if container.streams else None
+        if pcm is None:
+            with self._cores, in_memory([data]) as (source,):
                 pcm = self._decoded(source, container)
         if not pcm:
             raise AudioUnreadable("the recording holds no audio")
@@ -145,13 +151,34 @@ class Ffmpeg:
         with self._cores, in_memory([data]) as (source,):
             return _output(self._start(arguments, source))
 
-    def _streamed(self, source: IO[bytes]) -> bytes | None:
-        with self._streaming(source) as conversion:
-            return _flawless(conversion.result())
+    def _stream_all(self, recordings: Sequence[bytes | bytearray]) -> list[bytes | None]:
+        """Each as PCM, or ``None`` where there is but one, which has to be decoded otherwise."""
+        with (
+            self._cores,
+            in_memory([b""]) as (nothing,),
+            in_memory(recordings) as sources,
+            in_memory([b""] * len(recordings)) as sinks,
+        ):
+            arguments: list[str] = []
+            for source in sources:
+                arguments += ["-f", "lavfi", "-i", _STREAMED.format(source.fileno())]
+            for number, sink in enumerate(sinks):
+                arguments += ["-map", f"{number}:a:0", *self._copied(sink.fileno())]
+            descriptors = [file.fileno() for file in (*sources, *sinks)]
+            with self._start(arguments, nothing, descriptors, largest=self._largest_pcm) as run:
+                if _is_flawless(run.result()):
+                    return [_written(sink, self._largest_pcm) for sink in sinks]
+        if len(recordings) > 1:
+            raise AudioUnreadable("ffmpeg complains of one of several recordings")
+        return [None]
 
-    def _streaming(self, source: IO[bytes] | None = None) -> Conversion:
-        arguments = ["-f", "lavfi", "-i", _STREAMED, "-t", str(self._seconds), "-c", "copy", *_PCM]
-        return self._start(arguments, source, largest=self._largest_pcm)
+    def _copied(self, descriptor: int) -> list[str]:
+        """Where PCM goes, and how much of it."""
+        return ["-t", str(self._seconds), "-c", "copy", "-f", "s16le", f"pipe:{descriptor}"]
+
+    def _streaming(self) -> Conversion:
+        arguments = ["-f", "lavfi", "-i", _STREAMED.format(0), *self._copied(1)]
+        return self._start(arguments, None, largest=self._largest_pcm)
 
     def _decoded(self, source: IO[bytes], container: Container) -> bytes:
         """The slower way, which skips what is broken and goes on behind it."""
@@ -200,7 +227,8 @@ class Stream:
 
     def pcm(self) -> bytes | None:
         """As ``Ffmpeg.decode`` would return it, or ``None`` where that has to try."""
-        return _flawless(self._conversion.result())
+        result = self._conversion.result()
+        return result.output if _is_flawless(result) else None
 
     def close(self) -> None:
         self._held.close()
@@ -259,14 +287,20 @@ def _output(conversion: Conversion) -> bytes:
     return result.output
 
 
-def _flawless(result: Result) -> bytes | None:
-    """The output of a run without complaints; of others some sound may be missing.
+def _is_flawless(result: Result) -> bool:
+    """Whether it ran without complaints; otherwise some sound may be missing.
 
     Raises ``AudioUnreadable`` where a limit ended it, which it would do again.
     """
     if result.code < 0:
         raise AudioUnreadable(f"ffmpeg was ended by signal {-result.code}")
-    return result.output if result.code == 0 and not result.complaint else None
+    return result.code == 0 and not result.complaint
+
+
+def _written(file: IO[bytes], most: int) -> bytes:
+    """What a child process wrote into an anonymous file."""
+    file.seek(0)
+    return file.read(most)
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from typing import IO, cast
 
 from errors import AudioError, AudioUnreadable
 
-# The most that 5 minutes of sound take is 4 s of CPU, to encode them, and any run 72 MB that it
-# may write to, mostly stacks of its threads; what takes this much is an attack.
+# The most that 5 minutes of sound take is 4 s of CPU, to encode them. A run may write to 72 MB, one
+# that decodes four recordings to 149 MB, mostly stacks of its threads; more is an attack.
 CPU_SECONDS = 10
-DATA_BYTES = 192 * 1024 * 1024
+DATA_BYTES = 256 * 1024 * 1024
 OPEN_FILES = 64
 TIMEOUT = 30.0
 _KEPT_COMPLAINT = 4096

@@ -2,61 +2,44 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-from bisect import insort
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, Executable, Row
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from together import Together
+
 T = TypeVar("T")
 
 Work = Callable[[Connection], T]
 Values = dict[str, Any] | None
-
 
 # Of what waits for the one connection, done in one transaction. More would take less of the CPU,
 # but whatever is urgent waits for all of it.
 MOST_TOGETHER = 4
 
 
-@dataclass(eq=False)
-class _Job:
-    """Work of a thread that waits; ``woken`` once it is done, or the thread's to do.
-
-    What is urgent comes before what is not, what came earlier before what came later.
-    """
-
-    work: Work[Any]
-    rank: tuple[bool, int]
-    woken: threading.Event = field(default_factory=threading.Event)
-    done: bool = False
-    result: Any = None
-    error: BaseException | None = None
-
-
 class Database:
     """Thread-safe.
 
     With ``one_connection`` that is kept, for a statement takes no longer than getting one from the
-    engine. Work of threads that wait for it is done in one transaction, by the first of them: a
-    commit takes as long as several statements, and handing the connection from thread to thread
-    longer than either where many want the interpreter's lock.
+    engine; and work of threads that wait for it is done in one transaction: a commit takes as long
+    as several statements, and handing the connection from thread to thread longer than either where
+    many want the interpreter's lock.
     """
 
     def __init__(self, engine: Engine, *, one_connection: bool) -> None:
         self.engine = engine
-        self._together = one_connection
         self._kept: Connection | None = None
-        self._lock = threading.Lock()
-        self._numbers = itertools.count()
-        self._waiting: list[_Job] = []
-        self._busy = False
+        self._together: Together[Work[Any], Any] | None = None
+        if one_connection:
+            # A database that fails does so for each.
+            self._together = Together(
+                self._transact, most=MOST_TOGETHER, any_would=(OperationalError,)
+            )
 
     @property
     def upsert(self) -> Callable[..., Any]:
@@ -84,17 +67,10 @@ class Database:
         It may run on another thread, and once more where what it ran together with failed, so it is
         to do nothing but ask the database.
         """
-        if not self._together:
-            with self.engine.begin() as connection:
-                return work(connection)
-        job = _Job(work, (not urgent, next(self._numbers)))
-        if not self._is_next(job):
-            job.woken.wait()
-        if not job.done:
-            self._lead(job)
-        if job.error:
-            raise job.error
-        return cast(T, job.result)
+        if self._together:
+            return cast(T, self._together.run(work, urgent=urgent))
+        with self.engine.begin() as connection:
+            return work(connection)
 
     def close(self) -> None:
         """Let go of the connections; whoever asks again opens new ones."""
@@ -104,50 +80,12 @@ class Database:
         self._kept = None
         self.engine.dispose()
 
-    def _is_next(self, job: _Job) -> bool:
-        """Whether nobody is at work, so that the job is its own thread's to do."""
-        with self._lock:
-            insort(self._waiting, job, key=lambda waiting: waiting.rank)
-            free, self._busy = not self._busy, True
-        return free
-
-    def _lead(self, job: _Job) -> None:
-        """Do the thread's own job and what else waits, and leave the rest to the next."""
-        with self._lock:
-            self._waiting.remove(job)
-            jobs = [job, *self._waiting[: MOST_TOGETHER - 1]]
-            del self._waiting[: MOST_TOGETHER - 1]
-        try:
-            self._do(jobs)
-        finally:
-            with self._lock:
-                self._busy = bool(self._waiting)
-                successor = self._waiting[:1]
-            for woken in successor + jobs[1:]:
-                woken.woken.set()
-
-    def _do(self, jobs: list[_Job]) -> None:
+    def _transact(self, works: Sequence[Work[Any]]) -> list[Any]:
         try:
             connection = self._kept = self._kept or self.engine.connect()
             with connection.begin():
-                for job in jobs:
-                    job.result = job.work(connection)
-        except OperationalError as error:
-            # The database fails, whatever the work.
-            self.close()
-            _settle(jobs, error)
-        except BaseException as error:
+                return [work(connection) for work in works]
+        except BaseException:
             # Whatever state it is in: one that is new has nothing left over.
             self.close()
-            if len(jobs) == 1:
-                _settle(jobs, error)
-            else:
-                for job in jobs:
-                    self._do([job])
-        else:
-            _settle(jobs, None)
-
-
-def _settle(jobs: list[_Job], error: BaseException | None) -> None:
-    for job in jobs:
-        job.error, job.done = error, True
+            raise

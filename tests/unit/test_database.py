@@ -8,32 +8,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, Insert, event, insert, select, text
+from sqlalchemy import Connection, Insert, event, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from database import MOST_TOGETHER, Database, _Job
+from database import MOST_TOGETHER, Database
 from opening import open_sqlite
 from schema import preferences
 
 NAMES = select(preferences.c.sender).order_by(text("rowid"))
 
 
-class Watched(Database):
-    """Says when work has come in."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine, one_connection=True)
-        self.arrivals = threading.Semaphore(0)
-
-    def _is_next(self, job: _Job) -> bool:
-        free = super()._is_next(job)
-        self.arrivals.release()
-        return free
-
-
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Watched]:
-    database = Watched(open_sqlite(str(tmp_path)).engine)
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_sqlite(str(tmp_path))
     yield database
     database.close()
 
@@ -49,20 +36,23 @@ def commits(database: Database) -> list[None]:
 class Busy:
     """A piece of work that holds the connection, and others that wait behind it."""
 
-    def __init__(self, database: Watched, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, database: Database, pool: ThreadPoolExecutor, arrivals: threading.Semaphore
+    ) -> None:
         self._database = database
         self._pool = pool
+        self._arrivals = arrivals
         self._begun, self._released = threading.Event(), threading.Event()
         self._first = pool.submit(database.run, self._hold)
         self._begun.wait()
-        database.arrivals.acquire()
+        arrivals.acquire()
 
     def wait_behind(
         self, work: Callable[[Connection], int], *, urgent: bool = False
     ) -> Future[int]:
         """Submit work; returns once it waits."""
         future = self._pool.submit(lambda: self._database.run(work, urgent=urgent))
-        self._database.arrivals.acquire()
+        self._arrivals.acquire()
         return future
 
     def release(self) -> None:
@@ -76,9 +66,9 @@ class Busy:
 
 
 @pytest.fixture
-def busy(database: Watched) -> Iterator[Busy]:
+def busy(database: Database, arrivals: threading.Semaphore) -> Iterator[Busy]:
     with ThreadPoolExecutor(20) as pool:
-        busy = Busy(database, pool)
+        busy = Busy(database, pool, arrivals)
         try:
             yield busy
         finally:
@@ -147,14 +137,3 @@ def test_a_database_that_fails_does_so_for_all_that_waits(
     # None is tried by itself: each might take as long as the database is given.
     assert len(tries) == 1
     assert database.run(adding("afterwards")) == 1
-
-
-def test_many_threads_get_what_is_theirs(database: Database) -> None:
-    def add_and_find(number: int) -> bool:
-        assert database.run(adding(str(number)), urgent=number % 2 == 0) == 1
-        own = select(preferences.c.sender).where(preferences.c.sender == str(number))
-        return bool(database.value(own) == str(number))
-
-    with ThreadPoolExecutor(32) as pool:
-        assert all(pool.map(add_and_find, range(500)))
-    assert len(names(database)) == 500
