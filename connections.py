@@ -24,9 +24,6 @@ from deadline import Deadline, capped
 from errors import DeadlineExceeded
 from settings import Settings
 
-# Keep idle connections for longer than a typical pause between two turns; httpx' default of 5 s
-# costs a TLS handshake per turn (contracts/elevenlabs.md §7.3).
-KEEPALIVE_SECONDS = 90
 # Kept open on each route: a turn uses one, so this is for a few that come at once. A larger burst
 # opens its own, which stay open for the next one.
 CONNECTIONS = 4
@@ -67,7 +64,7 @@ class Route:
 
 
 def requests_session(
-    settings: Settings, *, width: int, adapter: Callable[..., HTTPAdapter] | None = None
+    settings: Settings, *, width: int, adapter: Callable[..., Adapter] | None = None
 ) -> requests.Session:
     """A session that ``width`` threads can share without waiting or re-connecting.
 
@@ -75,23 +72,17 @@ def requests_session(
     """
     session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
     for scheme in ("https://", "http://"):
-        session.mount(scheme, (adapter or Adapter)(context=context, width=width + CONNECTIONS))
+        session.mount(scheme, adapter_of(settings, width=width, make=adapter))
     return session
 
 
-def httpx_client(settings: Settings, *, width: int) -> httpx.Client:
-    """The same for libraries built on httpx, which by itself ignores REQUESTS_CA_BUNDLE."""
-    return httpx.Client(
-        verify=_trusting(settings.SSL_CERT_FILE or settings.REQUESTS_CA_BUNDLE),
-        limits=httpx.Limits(
-            max_connections=None,
-            max_keepalive_connections=width + CONNECTIONS,
-            keepalive_expiry=KEEPALIVE_SECONDS,
-        ),
-        event_hooks={"request": [_cap], "response": [_watch]},
-    )
+def adapter_of(
+    settings: Settings, *, width: int, make: Callable[..., Adapter] | None = None
+) -> Adapter:
+    """What carries out the requests of ``width`` threads."""
+    context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
+    return (make or Adapter)(context=context, width=width + CONNECTIONS)
 
 
 def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
@@ -101,14 +92,19 @@ def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
     """
     try:
         # ``iter_content`` would wait until a chunk is full.
-        while chunk := response.raw.read1(CHUNK, decode_content=True):
-            yield chunk
-            left = capped(timeout)
-            # A body that has ended has given its connection back.
-            if response.raw.connection and response.raw.connection.sock:
-                response.raw.connection.sock.settimeout(left)
+        yield from arriving(response.raw, timeout)
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
+
+
+def arriving(body: Any, timeout: float, *, decoded: bool = True) -> Iterator[bytes]:
+    """The same of an answer of urllib3, whose ``HTTPError`` it raises."""
+    while chunk := body.read1(CHUNK, decode_content=decoded):
+        yield chunk
+        left = capped(timeout)
+        # A body that has ended has given its connection back.
+        if body.connection and body.connection.sock:
+            body.connection.sock.settimeout(left)
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -136,33 +132,6 @@ def within(seconds: float) -> Callable[..., None]:
         response.raw = io.BytesIO(body)
 
     return read
-
-
-def _cap(request: httpx.Request) -> None:
-    timeouts = request.extensions["timeout"]
-    request.extensions["timeout"] = {
-        kind: capped(seconds) if seconds else seconds for kind, seconds in timeouts.items()
-    }
-
-
-def _watch(response: httpx.Response) -> None:
-    if isinstance(response.stream, httpx.SyncByteStream):
-        response.stream = _Watched(response.stream)
-
-
-class _Watched(httpx.SyncByteStream):
-    """A body that ends with the turn's deadline; each chunk of it may come just in time."""
-
-    def __init__(self, stream: httpx.SyncByteStream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._stream:
-            yield chunk
-            capped(0)
-
-    def close(self) -> None:
-        self._stream.close()
 
 
 class _Session(requests.Session):
@@ -225,5 +194,5 @@ class Adapter(HTTPAdapter):
 
 @functools.cache
 def _trusting(roots: str) -> ssl.SSLContext:
-    """One context per file of roots, by default those that requests and httpx bring along."""
+    """One context per file of roots, by default those that requests brings along."""
     return ssl.create_default_context(cafile=roots or DEFAULT_CA_BUNDLE_PATH)

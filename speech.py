@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
 from typing import Any, Protocol, TypeVar, cast
 
 import httpx
@@ -18,7 +17,7 @@ from elevenlabs.core.api_error import ApiError
 import container
 from audio import Ffmpeg, pcm_seconds
 from breakers import Breakers
-from connections import Route, httpx_client
+from connections import Route
 from deadline import capped
 from error_codes import codes
 from errors import (
@@ -35,6 +34,7 @@ from markup import clean
 from metrics import Metrics
 from retrying import parse_retry_after, patiently
 from settings import Settings
+from transport import httpx_client
 
 T = TypeVar("T")
 
@@ -46,10 +46,8 @@ HEAR_TIMEOUT = 30
 # Batch transcription of long recordings is faster than real time by far.
 HEAR_TIMEOUT_PER_SECOND = 0.2
 
-# httpcore looks through all connections of a pool, under its lock, whenever a request begins and
-# ends; several pools have shorter lists. An answer is spoken in several pieces side by side, and
-# each pool keeps one connection open for them.
-POOLS = 8
+# An answer is spoken in several, side by side; so many connections are kept open.
+PIECES = 8
 
 OPUS = "opus_48000_32"
 # Where the plan refuses Opus; every plan has this one (§2.3).
@@ -96,10 +94,9 @@ class Speech:
         self._patience = settings.CLOUD_PATIENCE
         self._ffmpeg = ffmpeg
         self._metrics = metrics
-        pools = [httpx_client(settings, width=width) for _ in range(POOLS)]
-        self._routes = [Route(pool, settings.ELEVENLABS_API_URL, number=1) for pool in pools]
-        # Whose turn it is; taking the next is atomic.
-        self._clients = cycle([_client(settings, pool) for pool in pools])
+        http = httpx_client(settings, width=width)
+        self._routes = [Route(http, settings.ELEVENLABS_API_URL, number=PIECES)]
+        self._client = _client(settings, http)
         self._format = OPUS
         # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
         self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
@@ -158,7 +155,7 @@ class Speech:
 
     def _hear(self, pcm: bytes) -> Any:
         timeout = HEAR_TIMEOUT + pcm_seconds(pcm) * HEAR_TIMEOUT_PER_SECOND
-        answer = next(self._clients).speech_to_text.with_raw_response.convert(
+        answer = self._client.speech_to_text.with_raw_response.convert(
             model_id=self._settings.ELEVENLABS_STT_MODEL,
             # Sent in portions; bytes would be copied again for each part that the socket takes.
             file=("note.pcm", io.BytesIO(pcm), "application/octet-stream"),
@@ -186,7 +183,7 @@ class Speech:
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
         # A note is sent whole; streamed, it would come in many small parts, each read by itself.
-        convert: Callable[..., Any] = next(self._clients).text_to_speech.with_raw_response.convert
+        convert: Callable[..., Any] = self._client.text_to_speech.with_raw_response.convert
         with convert(
             self._settings.ELEVENLABS_VOICE_ID,
             output_format=output_format,
@@ -218,12 +215,12 @@ class Speech:
         return language
 
 
-def _client(settings: Settings, pool: httpx.Client) -> BaseElevenLabs:
+def _client(settings: Settings, http: httpx.Client) -> BaseElevenLabs:
     """The SDK's client, without what it adds for agents, music and microphones."""
     client = BaseElevenLabs(
         api_key=settings.ELEVENLABS_API_KEY,
         base_url=settings.ELEVENLABS_API_URL,
-        httpx_client=pool,
+        httpx_client=http,
     )
     # Imported when they are first asked for; better now than in the first turn.
     _ = client.speech_to_text, client.text_to_speech

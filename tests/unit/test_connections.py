@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import random
 import ssl
 import threading
 import time
@@ -13,13 +15,16 @@ import httpx
 import pytest
 import requests
 import trustme
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
-from connections import CONNECTIONS, Route, httpx_client, requests_session, within
+from connections import CONNECTIONS, Route, requests_session, within
+from deadline import Deadline
+from errors import DeadlineExceeded
 from sandbox.loopback import LoopbackServer
 from settings import Settings
 from tests.e2e.tls_proxy import TlsProxy
+from transport import httpx_client
 
 WIDTH = 8
 
@@ -28,16 +33,28 @@ class Server:
     """Answers to ``/together`` wait for each other."""
 
     def __init__(self) -> None:
+        self.released = threading.Event()
         app = Flask(__name__)
         together = threading.Barrier(WIDTH, timeout=10)
         app.add_url_rule("/", "door", lambda: ("", 404), methods=["HEAD"])
         app.add_url_rule("/together", "together", lambda: str(together.wait()))
+        app.add_url_rule("/silent", "silent", lambda: str(self.released.wait(60)))
+        app.add_url_rule("/echo", "echo", _echo, methods=["POST"])
+        app.add_url_rule("/short", "short", _short)
         app.add_url_rule("/endless", "endless", lambda: Response(_endless()))
         self.http = LoopbackServer(app=app, name="test")
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http.port}"
+
+
+def _echo() -> bytes:
+    return request.get_data()
+
+
+def _short() -> Response:
+    return Response(iter([b"x"]), headers={"Content-Length": "100", "Connection": "close"})
 
 
 def _endless() -> Iterator[bytes]:
@@ -51,6 +68,7 @@ def server() -> Iterator[Server]:
     server = Server()
     server.http.start()
     yield server
+    server.released.set()
     server.http.stop()
 
 
@@ -147,3 +165,46 @@ def test_a_body_that_comes_in_time_is_read_as_ever(server: Server) -> None:
         answer = session.get(f"{server.url}/none", hooks={"response": within(5.0)}, timeout=5)
         assert "Not Found" in answer.text
     assert server.http.connections == 1
+
+
+@pytest.fixture
+def speaker() -> httpx.Client:
+    return httpx_client(trusting(), width=WIDTH)
+
+
+def test_what_never_ends_ends_with_the_turn(server: Server, speaker: httpx.Client) -> None:
+    with Deadline(0.2).bound():
+        with pytest.raises((DeadlineExceeded, httpx.ReadTimeout)):
+            speaker.get(f"{server.url}/endless", timeout=60)
+        with pytest.raises(DeadlineExceeded):
+            speaker.get(f"{server.url}/none", timeout=60)
+    with Deadline(0.2).bound(), pytest.raises(httpx.ReadTimeout):
+        speaker.get(f"{server.url}/silent", timeout=60)
+
+
+def test_a_body_is_sent_whole_or_in_portions(server: Server, speaker: httpx.Client) -> None:
+    large = random.Random(1).randbytes(500_000)
+    assert speaker.post(f"{server.url}/echo", content=large).content == large
+    form = speaker.post(f"{server.url}/echo", files={"file": io.BytesIO(large)}).content
+    assert large in form
+    assert server.http.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("http://127.0.0.1:9/", httpx.ConnectError),
+        ("http://nowhere.invalid/", httpx.ConnectError),
+    ],
+)
+def test_what_goes_wrong_is_told_as_httpx_does(
+    speaker: httpx.Client, address: str, kind: type[httpx.HTTPError]
+) -> None:
+    with pytest.raises(kind):
+        speaker.get(address, timeout=5)
+
+
+def test_an_answer_that_breaks_off_is_an_error(server: Server, speaker: httpx.Client) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        speaker.get(f"{server.url}/short", timeout=5)
+    assert speaker.get(f"{server.url}/none", timeout=5).status_code == 404

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 
-import httpx
 import pytest
 import tenacity.nap
 
 import deadline
 import retrying
-from connections import httpx_client
 from deadline import Deadline, capped, time_left
 from errors import AgentBusy, AgentUnavailable, DeadlineExceeded
 from limiter import Limiter
 from logs import ContextPool
 from retrying import patiently
-from settings import Settings
 
 
 class Clock:
@@ -96,31 +92,3 @@ def test_whoever_waits_for_a_place_leaves_the_line_in_time() -> None:
     with limiter.place():
         pass
     assert limiter.room == 1
-
-
-class Drip(httpx.SyncByteStream):
-    """A body that never ends."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def __iter__(self) -> Iterator[bytes]:
-        while True:
-            self._clock.now += 1.0
-            yield b"."
-
-
-def test_a_body_that_never_ends_is_cut_off(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, float]] = []
-
-    def answer(transport: object, request: httpx.Request) -> httpx.Response:
-        asked.append(request.extensions["timeout"])
-        return httpx.Response(200, stream=Drip(clock))
-
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", answer)
-    settings = Settings.model_construct(SSL_CERT_FILE="", REQUESTS_CA_BUNDLE="")
-    client = httpx_client(settings, width=1)
-    with Deadline(5.0).bound(), pytest.raises(DeadlineExceeded):
-        client.get("http://127.0.0.1:9/", timeout=30.0)
-    assert clock.now == 105.0
-    assert set(asked[0].values()) == {5.0}
