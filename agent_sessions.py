@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 # A process that dies while it starts a session keeps others waiting for that long.
 START_SECONDS = SESSION_TIMEOUT
 LOOK_SECONDS = 0.05
-# A session in use is marked so, lest it be ended as idle meanwhile.
+# A session in use is noted so before a question, lest it be ended as idle meanwhile; and not more
+# often than this, nor than in a tenth of the time after which it counts as idle.
 TOUCH_SECONDS = 60.0
 
 
@@ -47,6 +48,7 @@ class AgentSessions:
         self._metrics = metrics
         self._beside = beside
         self._idle = idle
+        self._touch = min(TOUCH_SECONDS, idle / 10)
 
     def warm(self, sender: str) -> AgentSession:
         """The sender's session, a new one if there is none or it has idled too long.
@@ -103,9 +105,10 @@ class AgentSessions:
         unused = time.time() - session.used_at if session else 0.0
         if session is None or unused >= self._idle:
             return None
-        if unused > TOUCH_SECONDS:
-            self._store.use_session(sender, session)
-        return session
+        if unused <= self._touch and not session.to_note:
+            return session
+        self._store.use_session(sender, session)
+        return AgentSession(session.id, time.time())
 
     def _new(self, sender: str, idled: AgentSession | None, *, spare: bool) -> AgentSession:
         if idled and self._store.drop_session(sender):
@@ -121,7 +124,7 @@ class AgentSessions:
         try:
             if reply.ended:
                 self._store.drop_session(sender, only=session)
-            else:
+            elif time.time() - session.used_at > self._touch:
                 self._store.use_session(sender, session)
         except StoreError as error:
             log.error("Agentforce session not noted", error=type(error).__name__)

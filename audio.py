@@ -41,9 +41,9 @@ SILENCE_EDGE_DBFS = -50.0
 EDGE_STEP_MS = 20
 KEPT_EDGE_MS = 150
 
-# Recordings that are decoded while they arrive, beside one complete one per core: they hold their
-# place for as long as the network takes.
-STREAMS_AT_ONCE = 4
+# Recordings that are decoded while they arrive, beside complete ones on each core: they hold their
+# place for as long as the network takes, and together complete ones take half the CPU.
+STREAMS_AT_ONCE = 2
 # Complete ones that one run decodes: starting ffmpeg takes longer than decoding 5 s of sound, and
 # those that come together wait for a core.
 DECODED_TOGETHER = 4

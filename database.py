@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from enum import IntEnum
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, Executable, Row
@@ -22,8 +23,17 @@ Values = dict[str, Any] | None
 MOST_TOGETHER = 4
 
 
+class Rank(IntEnum):
+    """Who waits: Twilio with a message, Twilio with less, a sender for words, or nobody."""
+
+    MESSAGE = 0
+    CALLBACK = 1
+    ANSWER = 2
+    REST = 3
+
+
 class Database:
-    """Thread-safe.
+    """Thread-safe. What waits in line does so by its rank.
 
     With ``one_connection`` that is kept, for a statement takes no longer than getting one from the
     engine; and work of threads that wait for it is done in one transaction: a commit takes as long
@@ -53,22 +63,22 @@ class Database:
     def rows(self, statement: Executable, values: Values = None) -> Sequence[Row[Any]]:
         return self.run(lambda connection: connection.execute(statement, values).all())
 
-    def value(self, statement: Executable, values: Values = None) -> Any:
+    def value(self, statement: Executable, values: Values = None, rank: Rank = Rank.ANSWER) -> Any:
         """The first column of the first row; ``None`` where there is none."""
-        return self.run(lambda connection: connection.execute(statement, values).scalar())
+        return self.run(lambda connection: connection.execute(statement, values).scalar(), rank)
 
-    def change(self, statement: Executable, values: Values = None) -> int:
+    def change(self, statement: Executable, values: Values = None, rank: Rank = Rank.ANSWER) -> int:
         """How many rows a statement changed."""
-        return self.run(lambda connection: connection.execute(statement, values).rowcount)
+        return self.run(lambda connection: connection.execute(statement, values).rowcount, rank)
 
-    def run(self, work: Work[T], *, urgent: bool = False) -> T:
+    def run(self, work: Work[T], rank: Rank = Rank.ANSWER) -> T:
         """What ``work`` returns; what it wrote is on disk by then, or nothing of it if it raises.
 
         It may run on another thread, and once more where what it ran together with failed, so it is
         to do nothing but ask the database.
         """
         if self._together:
-            return cast(T, self._together.run(work, urgent=urgent))
+            return cast(T, self._together.run(work, rank=rank))
         with self.engine.begin() as connection:
             return work(connection)
 

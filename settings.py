@@ -222,7 +222,7 @@ class Settings(Account):
     TURNS_PER_MINUTE: Limit = 0
 
     # The process
-    TURN_THREADS: Count = 128
+    TURN_THREADS: Count = 200
     INBOX_LIMIT: Count = 5000
     # Connections, token and spare sessions are had before a message comes.
     KEEP_WARM: bool = True

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import Database
+from database import Database, Rank
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
 from schema import agent_sessions, preferences, turns
@@ -106,10 +106,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class AgentSession:
-    """A session at Agentforce and when it was last used (epoch seconds)."""
+    """A session at Agentforce and when it was last used (epoch seconds).
+
+    ``to_note``: it does not count as personal yet, and nobody would notice its becoming so.
+    """
 
     id: str
     used_at: float
+    to_note: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ class Store:
                 along(connection, turn)
             return turn
 
-        return self._database.run(admit, urgent=True)
+        return self._database.run(admit, Rank.MESSAGE)
 
     def knows(self, message_sid: str) -> bool:
         """Whether the message was written down."""
@@ -210,7 +214,7 @@ class Store:
         self._change(turn, _ANSWERED, answered=asdict(answer))
 
     def finish(self, turn: Turn, state: str = DONE) -> None:
-        self._change(turn, _ENDED, ended=state)
+        self._change(turn, _ENDED, Rank.REST, ended=state)
 
     def unfinished(self) -> list[Turn]:
         """Turns that a former process accepted and did not finish, in order of arrival."""
@@ -257,7 +261,10 @@ class Store:
 
     def session(self, sender: str) -> AgentSession | None:
         row = self._find(agent_sessions, sender)
-        return AgentSession(row.session_id, row.used_at) if row else None
+        if row is None:
+            return None
+        to_note = row.asked != PERSONAL and not self._notes_asked
+        return AgentSession(row.session_id, row.used_at, to_note)
 
     def save_session(self, sender: str, session: AgentSession) -> None:
         """Keep a new session, in which nothing has been asked yet."""
@@ -333,8 +340,10 @@ class Store:
         self._database.change(delete(preferences).where(preferences.c.used_at < before))
         return self._database.change(delete(turns).where(finished))
 
-    def _change(self, turn: Turn, change: Update, **values: object) -> None:
-        if not self._database.change(change, values | claim_of(turn)):
+    def _change(
+        self, turn: Turn, change: Update, rank: Rank = Rank.ANSWER, **values: object
+    ) -> None:
+        if not self._database.change(change, values | claim_of(turn), rank):
             raise TurnSuperseded
 
     def _find(self, table: Table, sender: str) -> Row[Any] | None:

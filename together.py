@@ -17,11 +17,11 @@ R = TypeVar("R")
 class _Job(Generic[P]):
     """``woken`` once it is done, or its own thread's to do.
 
-    What is urgent comes before what is not, what came earlier before what came later.
+    Those of a lower rank come first, of one rank those that came first.
     """
 
     piece: P
-    rank: tuple[bool, int]
+    rank: tuple[int, int]
     woken: threading.Event = field(default_factory=threading.Event)
     done: bool = False
     result: Any = None
@@ -50,9 +50,12 @@ class Together(Generic[P, R]):
         self._numbers = itertools.count()
         self._waiting: list[_Job[P]] = []
 
-    def run(self, piece: P, *, urgent: bool = False) -> R:
-        """What became of a piece; raises what ``work`` raised of it."""
-        job = _Job(piece, (not urgent, next(self._numbers)))
+    def run(self, piece: P, *, rank: int = 0) -> R:
+        """What became of a piece; raises what ``work`` raised of it.
+
+        Of those that wait, a lower ``rank`` comes first.
+        """
+        job = _Job(piece, (rank, next(self._numbers)))
         if self._must_wait(job):
             job.woken.wait()
         if not job.done:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
 from settings import Settings
 from spare_sessions import SpareSessions
-from store import AgentSession, Store
+from store import NOTHING, PERSONAL, AgentSession, Store
 
 IDLE = 1800.0
 ANA = "whatsapp:+14155550001"
@@ -160,13 +161,13 @@ def age(store: Store, seconds: float) -> AgentSession:
     return known
 
 
-def test_a_turn_whose_session_lives_reads_once_and_writes_once(
+def test_a_turn_whose_session_lives_reads_once(
     sessions: AgentSessions, statements: list[str]
 ) -> None:
     first = hello(sessions)
     statements.clear()
     assert hello(sessions).id == first.id
-    assert statements == ["SELECT", "UPDATE"]
+    assert statements == ["SELECT"]
 
 
 def test_a_turn_keeps_its_session_from_idling(sessions: AgentSessions, store: Store) -> None:
@@ -178,10 +179,22 @@ def test_a_turn_keeps_its_session_from_idling(sessions: AgentSessions, store: St
     assert noted
     assert time.time() - noted.used_at < 60
     age(store, 100)
-    sessions.ask(ANA, found, "hello")
+    sessions.ask(ANA, replace(found, used_at=found.used_at - 100), "hello")
     noted = store.session(ANA)
     assert noted
     assert time.time() - noted.used_at < 60
+
+
+def test_a_session_of_a_process_that_noted_questions_is_personal_before_one_is_asked(
+    sessions: AgentSessions, database: Database
+) -> None:
+    """Or what nobody notes here would pass for public there."""
+    noting = Store(database=database, notes_asked=True)
+    session = hello(sessions)
+    noting.save_session(ANA, AgentSession(session.id, time.time()))
+    assert noting.asked(ANA) == NOTHING
+    sessions.warm(ANA)
+    assert noting.asked(ANA) == PERSONAL
 
 
 def test_a_session_that_idled_is_replaced_and_ended_beside(

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, Insert, event, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from database import MOST_TOGETHER, Database
+from database import MOST_TOGETHER, Database, Rank
 from opening import open_sqlite
 from schema import preferences
 
@@ -48,10 +48,10 @@ class Busy:
         arrivals.acquire()
 
     def wait_behind(
-        self, work: Callable[[Connection], int], *, urgent: bool = False
+        self, work: Callable[[Connection], int], rank: Rank = Rank.ANSWER
     ) -> Future[int]:
         """Submit work; returns once it waits."""
-        future = self._pool.submit(lambda: self._database.run(work, urgent=urgent))
+        future = self._pool.submit(lambda: self._database.run(work, rank))
         self._arrivals.acquire()
         return future
 
@@ -98,15 +98,21 @@ def test_what_waits_is_done_in_few_transactions_in_order(
     assert names(database) == ["first", *wanted]
 
 
-def test_what_is_urgent_comes_first(database: Database, busy: Busy) -> None:
+def test_messages_come_first_then_answers(database: Database, busy: Busy) -> None:
     waiting = [
-        busy.wait_behind(adding(name), urgent=name.startswith("urgent"))
-        for name in ("ana", "ben", "urgent 1", "eve", "urgent 2")
+        busy.wait_behind(adding("rest 1"), Rank.REST),
+        busy.wait_behind(adding("answer 1")),
+        busy.wait_behind(adding("message 1"), Rank.MESSAGE),
+        busy.wait_behind(adding("rest 2"), Rank.REST),
+        busy.wait_behind(adding("answer 2")),
+        busy.wait_behind(adding("message 2"), Rank.MESSAGE),
     ]
     busy.release()
     for future in waiting:
         future.result()
-    assert names(database) == ["first", "urgent 1", "urgent 2", "ana", "ben", "eve"]
+    kinds = ("message", "answer", "rest")
+    wanted = [f"{kind} {number}" for kind in kinds for number in (1, 2)]
+    assert names(database) == ["first", *wanted]
 
 
 def test_what_fails_takes_nothing_else_along(database: Database, busy: Busy) -> None:

@@ -57,7 +57,7 @@ def test_the_needed_settings_suffice(load: Load) -> None:
 
 def test_defaults_are_those_of_the_documents(load: Load) -> None:
     settings = load()
-    assert settings.TURN_THREADS == 128
+    assert settings.TURN_THREADS == 200
     assert settings.VOICE_REPLIES == "mirror"
     assert settings.ELEVENLABS_STT_MODEL == "scribe_v2"
     assert settings.ELEVENLABS_TTS_MODEL == "eleven_flash_v2_5"

@@ -53,8 +53,8 @@ def pool(works: Works) -> Iterator[ThreadPoolExecutor]:
 def hand_in(pool: ThreadPoolExecutor, arrivals: threading.Semaphore) -> HandIn:
     """Hand in a piece; it is under way or waits in line when this returns."""
 
-    def hand_in(together: Together[int, int], piece: int, *, urgent: bool = False) -> Future[int]:
-        future = pool.submit(lambda: together.run(piece, urgent=urgent))
+    def hand_in(together: Together[int, int], piece: int, *, rank: int = 0) -> Future[int]:
+        future = pool.submit(lambda: together.run(piece, rank=rank))
         arrivals.acquire()
         return future
 
@@ -89,14 +89,14 @@ def test_so_many_groups_are_under_way(works: Works, hand_in: HandIn) -> None:
     assert [future.result() for future in futures] == [2 * piece for piece in range(8)]
 
 
-def test_what_is_urgent_comes_first(
+def test_a_lower_rank_comes_first(
     works: Works, together: Together[int, int], hand_in: HandIn
 ) -> None:
-    futures = [hand_in(together, piece, urgent=piece >= 10) for piece in (1, 2, 10, 3, 11, 4)]
+    futures = [hand_in(together, piece, rank=-piece // 10) for piece in (1, 21, 12, 23, 14, 5)]
     works.allowed.set()
     for future in futures:
         future.result()
-    assert works.groups == [[1], [10, 11, 2], [3, 4]]
+    assert works.groups == [[1], [21, 23, 12], [14, 5]]
 
 
 def test_what_fails_takes_nothing_else_along(
@@ -127,7 +127,7 @@ def test_many_threads_get_what_is_theirs(works: Works, pool: ThreadPoolExecutor)
     together = Together(works, most=MOST, at_once=2)
 
     def doubled(piece: int) -> int:
-        return together.run(piece, urgent=piece % 3 == 0)
+        return together.run(piece, rank=piece % 3)
 
     pieces = [piece for piece in range(2000) if piece not in (13, 666)]
     assert list(pool.map(doubled, pieces)) == [2 * piece for piece in pieces]
