@@ -30,7 +30,8 @@ FAILED = Phrases().say("failed", None)
 
 TABLES = """
 CREATE TABLE outbox (id serial PRIMARY KEY, recipient text, body text);
-CREATE TABLE notes (id serial PRIMARY KEY, process int, sender text, sid text, what text);
+CREATE TABLE notes (id serial PRIMARY KEY, name uuid UNIQUE, process int, sender text, sid text,
+                    what text);
 """
 
 # Children of a process that has everything loaded start within milliseconds.

@@ -7,9 +7,11 @@ import os
 import random
 import signal
 import time
+import uuid
 from typing import Any, cast
 
 import psycopg
+from tenacity import Retrying, retry_if_exception_type
 
 import runner
 import turn_queue
@@ -84,10 +86,17 @@ class Echo:
         self._delivery.send_text(turn, reply.answer.text)
 
     def _note(self, turn: Turn, what: str) -> None:
+        """Once, also where the server hangs up on the note itself, perhaps after taking it."""
+        row = [uuid.uuid4(), os.getpid(), turn.message.sender, turn.message.sid, what]
+        again = Retrying(retry=retry_if_exception_type(psycopg.OperationalError))
+        again(self._insert, row)
+
+    def _insert(self, row: list[object]) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(
-                "INSERT INTO notes (process, sender, sid, what) VALUES (%s, %s, %s, %s)",
-                [os.getpid(), turn.message.sender, turn.message.sid, what],
+                "INSERT INTO notes (name, process, sender, sid, what) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                row,
             )
 
 
