@@ -52,7 +52,6 @@ LARGEST_FILE = 16 * 1024 * 1024
 LOWEST_BITRATE = 8_000
 _ONLY_AUDIO = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1")
 MP3_BITRATE = 64_000
-_PCM = ("-f", "s16le", "pipe:1")
 _OGG = ("-f", "ogg", "pipe:1")
 # Demuxer, decoder and resampler in one thread that hands on a second of sound at a time; the
 # program's own pipeline wakes five threads for every 20 ms (docs/decisions.md).
@@ -73,11 +72,10 @@ class Ffmpeg:
         self._environment = None if path else dict[str, str]()
         self._seconds = longest_seconds + 1
         self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
-        self._cores = threading.BoundedSemaphore(os.cpu_count() or 1)
+        cores = os.cpu_count() or 1
+        self._cores = threading.BoundedSemaphore(cores)
         self._streams = threading.BoundedSemaphore(STREAMS_AT_ONCE)
-        self._streamed = Together(
-            self._stream_all, most=DECODED_TOGETHER, at_once=os.cpu_count() or 1
-        )
+        self._streamed = Together(self._stream_all, most=DECODED_TOGETHER, at_once=cores)
 
     def decode(self, data: bytes | bytearray) -> bytes:
         """Any audio WhatsApp sends, as 16 kHz mono PCM, cut a second behind ``longest_seconds``.
@@ -163,7 +161,7 @@ class Ffmpeg:
             for source in sources:
                 arguments += ["-f", "lavfi", "-i", _STREAMED.format(source.fileno())]
             for number, sink in enumerate(sinks):
-                arguments += ["-map", f"{number}:a:0", *self._copied(sink.fileno())]
+                arguments += ["-map", f"{number}:a:0", "-c", "copy", *self._pcm(sink.fileno())]
             descriptors = [file.fileno() for file in (*sources, *sinks)]
             with self._start(arguments, nothing, descriptors, largest=self._largest_pcm) as run:
                 if _is_flawless(run.result()):
@@ -172,18 +170,18 @@ class Ffmpeg:
             raise AudioUnreadable("ffmpeg complains of one of several recordings")
         return [None]
 
-    def _copied(self, descriptor: int) -> list[str]:
+    def _pcm(self, descriptor: int = 1) -> list[str]:
         """Where PCM goes, and how much of it."""
-        return ["-t", str(self._seconds), "-c", "copy", "-f", "s16le", f"pipe:{descriptor}"]
+        return ["-t", str(self._seconds), "-f", "s16le", f"pipe:{descriptor}"]
 
     def _streaming(self) -> Conversion:
-        arguments = ["-f", "lavfi", "-i", _STREAMED.format(0), *self._copied(1)]
+        arguments = ["-f", "lavfi", "-i", _STREAMED.format(0), "-c", "copy", *self._pcm()]
         return self._start(arguments, None, largest=self._largest_pcm)
 
     def _decoded(self, source: IO[bytes], container: Container) -> bytes:
         """The slower way, which skips what is broken and goes on behind it."""
-        shape = ["-ac", "1", "-ar", str(SAMPLE_RATE), "-t", str(self._seconds)]
-        arguments = [*_input(container), *_ONLY_AUDIO, *shape, *_PCM]
+        shape = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
+        arguments = [*_input(container), *_ONLY_AUDIO, *shape, *self._pcm()]
         return _output(self._start(arguments, source, largest=self._largest_pcm))
 
     def _concatenated(self, pieces: Sequence[bytes]) -> bytes:

@@ -134,8 +134,14 @@ def within(seconds: float) -> Callable[..., None]:
     return read
 
 
+def proxy_finder() -> Callable[[str], dict[str, str]]:
+    """What tells the proxies on the way to an address, and asks the environment once per host."""
+    found = functools.lru_cache(maxsize=64)(get_environ_proxies)
+    return lambda url: found(urljoin(url, "/"))
+
+
 class _Session(requests.Session):
-    """Asks the environment once per host which proxy leads there: it stays as it is.
+    """Takes the environment to stay as it is.
 
     By itself requests looks through it for every request, and for passwords in a .netrc file,
     which takes longer than sending most of them.
@@ -144,12 +150,12 @@ class _Session(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.trust_env = False
-        self._proxies = functools.lru_cache(maxsize=64)(get_environ_proxies)
+        self._proxies = proxy_finder()
 
     def merge_environment_settings(
         self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
     ) -> Any:
-        known = self._proxies(urljoin(url, "/")) | (proxies or {})
+        known = self._proxies(url) | (proxies or {})
         return super().merge_environment_settings(url, known, stream, verify, cert)
 
 

@@ -75,17 +75,18 @@ class Sendings:
 
         Raises ``TurnSuperseded`` where another process has begun the turn since.
         """
-        token = secrets.token_hex(16) if audio else None
+        note = self._new_note(audio, OGG) if audio else None
+        token = str(note["token"]) if note else None
         new = Sending(time.time(), None, new_callback(), token, is_new=True)
 
         def begin(connection: Connection) -> Sending:
-            if audio:
-                connection.execute(_KEPT, self._row(new.note, audio, OGG))
+            if note:
+                connection.execute(_KEPT, note)
             if self._note(connection, turn, part, new):
                 return new
             if connection.execute(_OURS, claim_of(turn)).first() is None:
                 raise TurnSuperseded
-            if token:
+            if note:
                 connection.execute(_RENOTED, {"turn": turn.id, "which": part, "token": token})
             known = connection.execute(_KNOWN, {"turn": turn.id, "which": part}).first()
             if known is None:
@@ -111,9 +112,9 @@ class Sendings:
 
     def keep_note(self, audio: bytes, media_type: str = OGG) -> str:
         """Keep a voice note that is no part's own; returns its token."""
-        token = secrets.token_hex(16)
-        self._database.change(_KEPT, self._row(token, audio, media_type))
-        return token
+        note = self._new_note(audio, media_type)
+        self._database.change(_KEPT, note)
+        return str(note["token"])
 
     def note(self, token: str, media_type: str = OGG) -> bytes | None:
         """A voice note; ``None`` once it has expired."""
@@ -136,9 +137,14 @@ class Sendings:
         }
         return connection.execute(self._begun, row | claim_of(turn)).first() is not None
 
-    def _row(self, token: str | None, audio: bytes, media_type: str) -> dict[str, object]:
-        expires_at = time.time() + self._note_lifetime
-        return {"token": token, "audio": audio, "media_type": media_type, "expires_at": expires_at}
+    def _new_note(self, audio: bytes, media_type: str) -> dict[str, Any]:
+        """A row of ``voice_notes``."""
+        return {
+            "token": secrets.token_hex(16),
+            "audio": audio,
+            "media_type": media_type,
+            "expires_at": time.time() + self._note_lifetime,
+        }
 
 
 def new_callback() -> str:

@@ -6,15 +6,12 @@ idle, whenever a request begins or ends: after a burst that is most of what a re
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urljoin
 
 import httpx
-from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -24,7 +21,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from connections import Adapter, adapter_of, arriving
+from connections import Adapter, adapter_of, arriving, proxy_finder
 from deadline import capped
 from settings import Settings
 
@@ -52,7 +49,7 @@ class Transport(httpx.BaseTransport):
 
     def __init__(self, adapter: Adapter) -> None:
         self._adapter = adapter
-        self._proxies = functools.lru_cache(maxsize=64)(get_environ_proxies)
+        self._proxies = proxy_finder()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]
@@ -69,7 +66,7 @@ class Transport(httpx.BaseTransport):
         address: Any = SimpleNamespace(
             url=str(request.url), path_url=request.url.raw_path.decode("ascii")
         )
-        proxies = self._proxies(urljoin(address.url, "/"))
+        proxies = self._proxies(address.url)
         pool: Any = self._adapter.get_connection_with_tls_context(address, True, proxies)
         raw: BaseHTTPResponse = pool.urlopen(
             request.method,
