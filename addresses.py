@@ -11,13 +11,14 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.poolmanager import PoolManager
 
 from connections import Adapter
 from errors import MediaForbidden
+from handshakes import TlsConnection
 
 # The addresses of a host, best first; raises ``socket.gaierror``.
 LookUp = Callable[[str], list[str]]
@@ -127,7 +128,7 @@ class _PublicConnection(HTTPConnection):
         return found
 
 
-class _PublicTlsConnection(_PublicConnection, HTTPSConnection):
+class _PublicTlsConnection(_PublicConnection, TlsConnection):
     """The same, by TLS."""
 
 

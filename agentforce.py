@@ -30,9 +30,10 @@ from errors import (
     AgentUnavailable,
     DeadlineExceeded,
 )
+from handshakes import never_sent
 from limiter import Limiter
 from metrics import Metrics
-from retrying import never_sent, parse_retry_after, patiently
+from retrying import parse_retry_after, patiently
 from settings import Settings
 from store import AgentSession
 

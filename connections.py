@@ -22,6 +22,7 @@ from urllib3.poolmanager import PoolManager
 
 from deadline import Deadline, capped
 from errors import DeadlineExceeded
+from handshakes import telling_handshakes
 from settings import Settings
 
 # Kept open on each route: a turn uses one, so this is for a few that come at once. A larger burst
@@ -183,10 +184,11 @@ class Adapter(HTTPAdapter):
 
     def pools(self, **options: Any) -> PoolManager:
         """The connections, one pool for each host."""
-        return PoolManager(**options)
+        return telling_handshakes(PoolManager(**options))
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+        pools = super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+        return telling_handshakes(pools)
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-import ssl
 from collections.abc import Sequence
 
-import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception
-from urllib3.exceptions import MaxRetryError, NewConnectionError, SSLError
 
 from deadline import time_left
 from errors import BridgeError
@@ -58,25 +55,6 @@ def _is_retryable(error: BaseException) -> bool:
 def _error(state: RetryCallState) -> BridgeError | None:
     error = state.outcome.exception() if state.outcome else None
     return error if isinstance(error, BridgeError) else None
-
-
-def never_sent(error: BaseException) -> bool:
-    """Whether a request surely had no effect because no connection came about."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    if not isinstance(error, requests.ConnectionError) or not error.args:
-        return False
-    cause = error.args[0]
-    if not isinstance(cause, MaxRetryError):
-        return False
-    return isinstance(cause.reason, NewConnectionError) or _is_unverified(cause.reason)
-
-
-def _is_unverified(reason: Exception | None) -> bool:
-    """A certificate is judged before anything is sent; TLS may break in other ways later."""
-    return isinstance(reason, SSLError) and any(
-        isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args
-    )
 
 
 def parse_retry_after(value: str | None) -> float | None:

@@ -18,9 +18,10 @@ from twilio.rest.api.v2010.account.message import MessageInstance
 
 from connections import Route, requests_session, within
 from errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
+from handshakes import never_sent
 from limiter import Limiter
 from metrics import Metrics
-from retrying import never_sent, patiently
+from retrying import patiently
 from settings import Settings
 
 T = TypeVar("T")

@@ -1,0 +1,63 @@
+"""Whether a request was sent: not before there is a connection, TLS included."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TypeVar
+
+import requests
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
+from urllib3.poolmanager import PoolManager
+
+Pools = TypeVar("Pools", bound=PoolManager)
+
+
+class HandshakeFailed(SSLError):
+    """There is no TLS with this host, so nothing was sent to it."""
+
+
+_NO_CONNECTION = (NewConnectionError, ConnectTimeoutError, HandshakeFailed)
+
+
+class TlsConnection(HTTPSConnection):
+    """Tells a handshake that failed from a request that did: urllib3 gives both one error."""
+
+    def connect(self) -> None:
+        """Raises ``HandshakeFailed``, ``ConnectTimeoutError`` or ``NewConnectionError``."""
+        try:
+            super().connect()
+        except ssl.SSLError as error:
+            raise HandshakeFailed(error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, f"no handshake in {self.timeout} s") from error
+        except OSError as error:
+            raise NewConnectionError(self, f"no handshake: {error}") from error
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = TlsConnection
+
+
+def telling_handshakes(pools: Pools) -> Pools:
+    """These pools, whose errors ``never_sent`` can tell apart."""
+    pools.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _TlsPool}
+    return pools
+
+
+def never_sent(error: BaseException) -> bool:
+    """Whether a request surely had no effect because no connection came about."""
+    if not isinstance(error, requests.ConnectionError) or not error.args:
+        return False
+    cause = error.args[0]
+    reason = cause.reason if isinstance(cause, MaxRetryError) else None
+    if isinstance(reason, ProxyError):
+        reason = reason.original_error
+    return isinstance(reason, _NO_CONNECTION)
