@@ -37,10 +37,11 @@ def _run(arguments: argparse.Namespace) -> None:
         ) as sandbox,
     ):
         sandbox.connect(arguments.bridge)
+        ended = _told_to_end()
         for name, value in sandbox.environment(arguments.bridge).items():
             print(f"{name}={value}", flush=True)
         print(f"Control: {sandbox.control.url}. Ctrl-C stops.", file=sys.stderr)
-        _wait_for_the_end()
+        ended.wait()
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,11 +66,11 @@ def _speech(kind: str) -> Iterator[Speech]:
         yield speech
 
 
-def _wait_for_the_end() -> None:
+def _told_to_end() -> threading.Event:
     ended = threading.Event()
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, lambda *_: ended.set())
-    ended.wait()
+    return ended
 
 
 if __name__ == "__main__":
