@@ -25,6 +25,8 @@ START_SECONDS = 60.0
 # A little more than gunicorn.conf.py's graceful_timeout.
 STOP_SECONDS = 35.0
 POLL_SECONDS = 0.05
+# How soon a child that was started runs its own program, on a busy machine.
+BEGIN_SECONDS = 1.0
 # What a worker logs once it takes turns.
 WORKER_READY = "Worker ready"
 
@@ -120,7 +122,7 @@ class Process(Startable):
 
         So a machine counts them too, once: ffmpeg's program is the same page for all of them.
         """
-        return self._sum(lambda process: int(process.memory_full_info().pss))
+        return self._sum(_memory)
 
     def threads(self) -> int:
         """How many threads it and its children have."""
@@ -170,6 +172,15 @@ class Process(Startable):
             with contextlib.suppress(psutil.NoSuchProcess):
                 total += figure(process)
         return total
+
+
+def _memory(process: psutil.Process) -> int:
+    """None of a child that has not begun its program: until then its memory is its parent's."""
+    is_new = time.time() - process.create_time() < BEGIN_SECONDS
+    parent = process.parent()
+    if is_new and parent and parent.exe() == process.exe():
+        return 0
+    return int(process.memory_full_info().pss)
 
 
 class Bridge(Process):
