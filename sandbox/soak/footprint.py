@@ -11,8 +11,8 @@ from sandbox.bridge import Process
 
 SAMPLES = 9
 SAMPLE_SECONDS = 0.2
-# What may come and go with keep-alive.
-SPARE = {"threads": 0, "descriptors": 5, "connections": 2}
+# What may come and go with keep-alive: so many, or that part of what was there.
+SPARE = {"threads": (0, 0.0), "descriptors": (5, 0.02), "connections": (2, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def excesses(first: Footprint, last: Footprint, *, growth: float) -> list[str]:
     """In what ``last`` is too much beside ``first``; memory may grow by ``growth`` per cent."""
     grown = (last.memory / first.memory - 1) * 100
     found = [f"memory grew by {grown:.1f} %"] if grown >= growth else []
-    for name, spare in SPARE.items():
+    for name, (spare, part) in SPARE.items():
         before, after = getattr(first, name), getattr(last, name)
-        if after > before + spare:
+        if after > before + max(spare, int(before * part)):
             found.append(f"{name} grew from {before} to {after}")
     return found

@@ -141,3 +141,9 @@ def test_a_breach_of_a_contract_is_found() -> None:
         load.write([1], at_once=1)
         with pytest.raises(Unanswered, match="1 against a contract, like 14103"):
             load.check()
+
+
+@pytest.mark.parametrize(("descriptors", "wrong"), [(1020, 0), (1021, 1)])
+def test_many_connections_come_and_go(descriptors: int, wrong: int) -> None:
+    many = replace(FIRST, descriptors=1000)
+    assert len(excesses(many, replace(many, descriptors=descriptors), growth=5.0)) == wrong
