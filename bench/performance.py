@@ -39,8 +39,8 @@ BUSY = 0.5
 class Extent:
     """How much is measured; ``bursts`` are sizes.
 
-    Webhooks come at each of ``rates`` for ``seconds``, then at ``further`` rates up to the first
-    that is too high.
+    ``rates`` are webhooks a second, each for so many seconds; ``further`` ones are tried up to the
+    first that is too high.
     """
 
     singles: int
@@ -49,9 +49,8 @@ class Extent:
     bursts: Sequence[int]
     sequential_bursts: Sequence[int]
     repeats: int
-    rates: Sequence[int]
-    further: Sequence[int]
-    seconds: float
+    rates: dict[int, float]
+    further: dict[int, float]
     pace: Pace = PREDECESSOR
 
 
@@ -62,9 +61,8 @@ FULL = Extent(
     bursts=(10, 50, 200),
     sequential_bursts=(10, 50, 200),
     repeats=3,
-    rates=(20, 80, 160),
-    further=(240, 320),
-    seconds=15.0,
+    rates={20: 15.0, 80: 60.0, 160: 15.0},
+    further={240: 15.0, 320: 15.0},
 )
 QUICK = Extent(
     singles=2,
@@ -73,17 +71,15 @@ QUICK = Extent(
     bursts=(10, 50),
     sequential_bursts=(),
     repeats=1,
-    rates=(80,),
-    further=(),
-    seconds=2.0,
+    rates={80: 2.0},
+    further={},
 )
 TINY = replace(
     QUICK,
     singles=1,
     bursts=(2,),
     sequential_bursts=(2,),
-    rates=(20,),
-    seconds=0.5,
+    rates={20: 0.5},
     pace=Pace(**{call: seconds / 20 for call, seconds in vars(PREDECESSOR).items()}),
 )
 
@@ -139,16 +135,16 @@ class Bench:
 
     def _acknowledgements(self) -> Iterator[tuple[int, Answers]]:
         held = True
-        for rate in (*self._extent.rates, *self._extent.further):
+        for rate, seconds in (self._extent.rates | self._extent.further).items():
             if held or rate in self._extent.rates:
-                answers = self._acknowledged(rate)
+                answers = self._acknowledged(rate, seconds)
                 held = answers.percentile(99) <= P99_SECONDS
                 yield rate, answers
 
-    def _acknowledged(self, rate: int) -> Answers:
+    def _acknowledged(self, rate: int, seconds: float) -> Answers:
         """By a bridge of its own, so that no turns are left from another rate."""
         with self._started(f"{rate} webhooks a second", ask=SLOW_ASK_SECONDS) as thrower:
-            return thrower.texts_at(rate, self._extent.seconds)
+            return thrower.texts_at(rate, seconds)
 
     def _say(self, step: str) -> None:
         print(f"{time.monotonic() - self._began:4.0f} s  {step}", file=sys.stderr, flush=True)
