@@ -165,8 +165,12 @@ def _noted(parts: WebParts, status: Status) -> Response:
 
 
 def _prewarm(parts: WebParts, message: Inbound) -> None:
-    """Start the session while the message waits for its turn, or its recording is heard."""
-    if message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
+    """Start the session while the message waits for its turn, or its recording is heard.
+
+    Where all threads run turns, those need the CPU and Agentforce's places.
+    """
+    behind = parts.inbox.unfinished() > parts.base.settings.TURN_THREADS
+    if behind or message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
         return
     with bound_to(message.sid, message.sender, key=parts.base.settings.TWILIO_AUTH_TOKEN):
         log.info("Pre-warming Agentforce session")

@@ -14,6 +14,7 @@ import imageio_ffmpeg
 import ogg
 from container import MP3, Container, sniff
 from conversion import Conversion, Result
+from cores import CORES
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from together import Together
 
@@ -72,10 +73,9 @@ class Ffmpeg:
         self._environment = None if path else dict[str, str]()
         self._seconds = longest_seconds + 1
         self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
-        cores = os.cpu_count() or 1
-        self._cores = threading.BoundedSemaphore(cores)
+        self._cores = threading.BoundedSemaphore(len(CORES))
         self._streams = threading.BoundedSemaphore(STREAMS_AT_ONCE)
-        self._streamed = Together(self._stream_all, most=DECODED_TOGETHER, at_once=cores)
+        self._streamed = Together(self._stream_all, most=DECODED_TOGETHER, at_once=len(CORES))
 
     def decode(self, data: bytes | bytearray) -> bytes:
         """Any audio WhatsApp sends, as 16 kHz mono PCM, cut a second behind ``longest_seconds``.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, cast
 
+from cores import CORES
 from errors import AudioError, AudioUnreadable
 
 # The most that 5 minutes of sound take is 4 s of CPU, to encode them. A run may write to 72 MB, one
@@ -167,6 +168,8 @@ class Conversion:
 
 def _limit(process: int, largest: int) -> None:
     """What it may take; set from outside, for forking with threads around allows no own code."""
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(process, CORES)
     limits = {
         resource.RLIMIT_CPU: CPU_SECONDS,
         resource.RLIMIT_DATA: DATA_BYTES,

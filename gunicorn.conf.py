@@ -35,11 +35,15 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
     import signal
     import threading
 
+    from cores import OneCore
+
     # What is there now stays; looking through it all again holds everything up for 0.2 s.
     gc.collect()
     gc.freeze()
 
     parts = worker.app.callable.extensions["bridge"]
+    if parts.base.settings.ONE_CORE:
+        OneCore().start()
     leave = worker.handle_exit
 
     def finish() -> None:

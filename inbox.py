@@ -77,6 +77,10 @@ class Inbox:
             log.exception("The database fails; no message can be accepted")
             return Acceptance.FULL
 
+    def unfinished(self) -> int:
+        """How many turns run or wait."""
+        return self._running + self._waiting
+
     def recover(self) -> int:
         """Schedule what a former process accepted and did not finish; returns how many turns.
 
@@ -105,7 +109,7 @@ class Inbox:
     def _place(self) -> Iterator[bool]:
         """Keep a place for one more turn; whether there is one."""
         with self._changed:
-            free = self._running + self._waiting + self._arriving < self._limit
+            free = self.unfinished() + self._arriving < self._limit
             self._arriving += free
         try:
             yield free

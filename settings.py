@@ -226,6 +226,8 @@ class Settings(Account):
     INBOX_LIMIT: Count = 5000
     # Connections, token and spare sessions are had before a message comes.
     KEEP_WARM: bool = True
+    # See cores.py.
+    ONE_CORE: bool = True
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
     METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""

@@ -33,6 +33,10 @@ class SharedInbox:
             return Acceptance.FULL
         return Acceptance.NEW
 
+    def unfinished(self) -> int:
+        """None: workers have them."""
+        return 0
+
     def recover(self) -> int:
         """Nothing: what is unfinished waits for workers, not for this process."""
         return 0

@@ -11,6 +11,7 @@ import sys
 
 import structlog
 
+from cores import OneCore
 from errors import SettingsError
 from health import count_workers
 from logs import configure_logging
@@ -48,6 +49,8 @@ async def _run(parts: WorkerParts) -> None:
     # As in gunicorn.conf.py.
     gc.collect()
     gc.freeze()
+    if parts.base.settings.ONE_CORE:
+        OneCore().start()
     sharing = asyncio.create_task(_share_plan(parts))
     status = 1
     try:

@@ -98,3 +98,19 @@ def test_answers_that_stream_leave_their_connection_open_for_the_next(
         assert len(world.asked(user)) == 6
         assert world.sandbox.agentforce.connections <= 3
         world.check()
+
+
+def test_no_session_is_started_ahead_while_all_threads_run_turns(start_world: StartWorld) -> None:
+    with start_world(TURN_THREADS="1", AGENTFORCE_SPARE_SESSIONS="0") as world:
+        hang = Fault("agentforce", "ask", "hang", seconds=60, times=None)
+        world.sandbox.faults.add(hang)
+        users = [world.user() for _ in range(3)]
+        for user in users:
+            world.twilio.say(user, "hello")
+        wait_for_sessions(world, 1)
+        assert world.log().count("Pre-warming Agentforce session") == 1
+        world.sandbox.faults.remove(hang)
+        for user in users:
+            world.answers(user, 1)
+        assert len(world.sandbox.agentforce.sessions) == 3
+        world.check()

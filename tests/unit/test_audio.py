@@ -139,7 +139,7 @@ def decode_all(
     monkeypatch: pytest.MonkeyPatch, arrivals: threading.Semaphore
 ) -> Callable[[list[bytes]], list[Future[bytes]]]:
     """Decodes recordings that all wait for the only core, and in one run if that is possible."""
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("audio.CORES", {0})
     ffmpeg = Ffmpeg(longest_seconds=LONGEST)
 
     def decode_all(recordings: list[bytes]) -> list[Future[bytes]]:

@@ -1,0 +1,56 @@
+"""Where a process and its ffmpeg run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cores import CORES
+from tests.e2e.conftest import StartCluster, StartWorld
+from tests.sandbox.waiting import wait_until
+
+pytestmark = pytest.mark.skipif(len(CORES) < 2, reason="there is but one core")
+
+
+def threads(process: int) -> Iterator[set[int]]:
+    """The cores of each thread of a process and its children."""
+    first = psutil.Process(process)
+    for each in (first, *first.children(recursive=True)):
+        for thread in Path(f"/proc/{each.pid}/task").iterdir():
+            yield os.sched_getaffinity(int(thread.name))
+
+
+def are_together(process: int, *, but: int) -> bool:
+    """Whether its threads have one core, the same for all of them, except so many."""
+    found = list(threads(process))
+    kept = [cores for cores in found if len(cores) == 1]
+    return len(kept) == len(found) - but and all(cores == kept[0] for cores in kept)
+
+
+def test_threads_share_a_core(start_world: StartWorld) -> None:
+    """But for the one of gunicorn's arbiter, which does nothing."""
+    with start_world() as world:
+        user = world.user()
+        world.twilio.speak(user, world.note("hello"))
+        world.twilio.wait_for_voice(user)
+        assert are_together(world.bridge.pid, but=1)
+        world.check()
+
+
+def test_threads_share_all_cores_where_that_is_switched_off(start_world: StartWorld) -> None:
+    with start_world(ONE_CORE="false") as world:
+        user = world.user()
+        world.twilio.say(user, "hello")
+        world.answers(user, 1)
+        assert all(cores == CORES for cores in threads(world.bridge.pid))
+
+
+def test_workers_share_a_core_each(start_cluster: StartCluster) -> None:
+    with start_cluster(webs=1, workers=1) as (_, cluster):
+        (web,), (worker,) = cluster.webs, cluster.workers
+        wait_until(lambda: are_together(web.pid, but=1), "the web's threads on a core")
+        wait_until(lambda: are_together(worker.pid, but=0), "the worker's threads on a core")
