@@ -122,7 +122,7 @@ class Process(Startable):
 
         So a machine counts them too, once: ffmpeg's program is the same page for all of them.
         """
-        return self._sum(_memory)
+        return self._sum(self._memory)
 
     def threads(self) -> int:
         """How many threads it and its children have."""
@@ -164,6 +164,14 @@ class Process(Startable):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
+    def _memory(self, process: psutil.Process) -> int:
+        """None of a child that has not begun its program: until then its memory is its parent's."""
+        is_new = time.time() - process.create_time() < BEGIN_SECONDS
+        parent = process.parent() if is_new and process.pid != self.pid else None
+        if parent and parent.exe() == process.exe():
+            return 0
+        return int(process.memory_full_info().pss)
+
     def _sum(self, figure: Callable[[psutil.Process], int]) -> int:
         first = psutil.Process(self.pid)
         total = 0
@@ -172,15 +180,6 @@ class Process(Startable):
             with contextlib.suppress(psutil.NoSuchProcess):
                 total += figure(process)
         return total
-
-
-def _memory(process: psutil.Process) -> int:
-    """None of a child that has not begun its program: until then its memory is its parent's."""
-    is_new = time.time() - process.create_time() < BEGIN_SECONDS
-    parent = process.parent()
-    if is_new and parent and parent.exe() == process.exe():
-        return 0
-    return int(process.memory_full_info().pss)
 
 
 class Bridge(Process):
