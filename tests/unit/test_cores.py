@@ -117,9 +117,10 @@ def test_it_uses_all_cores_where_nobody_tells_what_they_do(machine: Machine) -> 
     assert machine.used[-1] == {0, 1, 2, 3}
 
 
-def test_it_uses_all_cores_where_one_is_not_listed(machine: Machine) -> None:
+@pytest.mark.parametrize("told", [{}, {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0}, {0: 1.0}])
+def test_it_uses_all_cores_where_not_all_are_told(machine: Machine, told: dict[int, float]) -> None:
     process = machine.process()
-    del machine.busy[machine.core]
+    machine.busy = told
     assert not process.look_around()
     assert machine.used[-1] == {0, 1, 2, 3}
 
