@@ -10,6 +10,7 @@ from bench import flood
 from bench.arrivals import Arrivals
 from bench.flood import slowdown
 from bench.site import Site
+from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 
 
@@ -18,6 +19,13 @@ def arrivals() -> Iterator[Arrivals]:
     arrivals = Arrivals()
     yield arrivals
     arrivals.close()
+
+
+@pytest.fixture
+def world(start_world: StartWorld) -> Iterator[World]:
+    """Its users are those whom others count from, too."""
+    with start_world() as world:
+        yield world
 
 
 def test_signed_texts_are_taken_and_forged_ones_refused(
