@@ -169,7 +169,7 @@ def _prewarm(parts: WebParts, message: Inbound) -> None:
 
     Where all threads run turns, those need the CPU and Agentforce's places.
     """
-    behind = parts.inbox.unfinished() > parts.base.settings.TURN_THREADS
+    behind = parts.inbox.count_unfinished() > parts.base.settings.TURN_THREADS
     if behind or message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
         return
     with bound_to(message.sid, message.sender, key=parts.base.settings.TWILIO_AUTH_TOKEN):

@@ -77,7 +77,7 @@ class Inbox:
             log.exception("The database fails; no message can be accepted")
             return Acceptance.FULL
 
-    def unfinished(self) -> int:
+    def count_unfinished(self) -> int:
         """How many turns run or wait."""
         return self._running + self._waiting
 
@@ -109,7 +109,7 @@ class Inbox:
     def _place(self) -> Iterator[bool]:
         """Keep a place for one more turn; whether there is one."""
         with self._changed:
-            free = self.unfinished() + self._arriving < self._limit
+            free = self.count_unfinished() + self._arriving < self._limit
             self._arriving += free
         try:
             yield free

@@ -33,7 +33,7 @@ class SharedInbox:
             return Acceptance.FULL
         return Acceptance.NEW
 
-    def unfinished(self) -> int:
+    def count_unfinished(self) -> int:
         """None: workers have them."""
         return 0
 
