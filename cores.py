@@ -1,4 +1,4 @@
-"""One core for the interpreter, which passes its lock on faster there than from core to core."""
+"""One core for a busy interpreter, which passes its lock on faster there than from core to core."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -16,9 +17,11 @@ log = structlog.get_logger(__name__)
 
 # What this process was given. ffmpeg has all of it.
 CORES = frozenset(os.sched_getaffinity(0))
-LOOK_SECONDS = 5.0
-# The part of our core that others may use more than of another one.
-CROWDED = 0.2
+LOOK_SECONDS = 0.5
+# The part of a core that a process in need of all of it gets.
+BUSY = 0.95
+# For so long after it was busy, a process keeps its core.
+KEEP_SECONDS = 5.0
 
 _STAT = Path("/proc/stat")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -45,36 +48,49 @@ def busy_seconds() -> dict[int, float]:
     return found
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """At this time this process had used so much, and each core worked so long; all in seconds."""
+
+    at: float
+    own: float
+    cores: Mapping[int, float]
+
+
 class OneCore:
-    """Keeps this process on one core, and off those that others use more than another."""
+    """Keeps this process on one core while it is busy: on the one used least when that begins.
+
+    Where others use it too, the process gets less, is no longer busy, and chooses again.
+    """
 
     def __init__(
         self,
         *,
         cores: Collection[int] = CORES,
         use: Callable[[Collection[int]], None] = use,
-        busy: Callable[[], Mapping[int, float]] = busy_seconds,
+        worked: Callable[[], Mapping[int, float]] = busy_seconds,
         own: Callable[[], float] = time.process_time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._cores = sorted(cores)
+        self._cores = frozenset(cores)
         self._use = use
-        self._look_at = busy
-        self._own_seconds = own
+        self._worked = worked
+        self._own = own
         self._clock = clock
-        # Several processes of a machine begin apart.
-        self._core = random.choice(self._cores)  # noqa: S311  # nothing secret
+        self._before: _Seen | None = None
+        self._kept_until: float | None = None
 
     def start(self) -> None:
         """Begin; nothing happens where there is but one core, or nobody tells what they do."""
-        if len(self._cores) > 1 and self.settle():
-            threading.Thread(target=self._stay, name="core", daemon=True).start()
+        if len(self._cores) > 1 and self.look():
+            threading.Thread(target=self._watch, name="core", daemon=True).start()
 
-    def settle(self) -> bool:
-        """Use one core from now on; ``False`` where that cannot be, and all are used."""
+    def look(self) -> bool:
+        """Act by what was done since the last look; ``False`` where that cannot be told."""
         try:
-            self._look()
-            self._use({self._core})
+            before, self._before = self._before, self._see()
+            if before:
+                self._act(before, self._before)
         except OSError as error:
             log.warning("Not kept on one core", error=type(error).__name__)
             with suppress(OSError):
@@ -82,31 +98,34 @@ class OneCore:
             return False
         return True
 
-    def look_around(self) -> bool:
-        """Leave a core that others use more than another; ``False`` as above."""
-        began, before, own = self._looked_at, self._busy, self._own
-        try:
-            self._look()
-        except OSError:
-            return self.settle()
-        used = {core: self._busy[core] - before[core] for core in self._cores}
-        used[self._core] -= self._own - own
-        best = min(used, key=lambda core: used[core])
-        if used[self._core] - used[best] <= CROWDED * (self._looked_at - began):
-            return True
-        self._core = best
-        return self.settle()
+    def _watch(self) -> None:
+        while True:
+            time.sleep(LOOK_SECONDS)
+            if not self.look():
+                return
 
-    def _look(self) -> None:
-        busy = self._look_at()
+    def _see(self) -> _Seen:
+        worked = self._worked()
         # Some sandboxes show a file of zeros.
-        if not all(busy.get(core) for core in self._cores):
+        if not all(worked.get(core) for core in self._cores):
             raise OSError("a core has never worked")
-        self._busy, self._own, self._looked_at = busy, self._own_seconds(), self._clock()
+        return _Seen(self._clock(), self._own(), worked)
 
-    def _stay(self) -> None:
-        kept = True
-        while kept:
+    def _act(self, before: _Seen, now: _Seen) -> None:
+        if now.own - before.own >= BUSY * (now.at - before.at):
+            if self._kept_until is None:
+                self._use({self._least_used(before, now)})
             # Two that share a core must not leave it together.
-            time.sleep(LOOK_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  # nothing secret
-            kept = self.look_around()
+            keep = KEEP_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311  # nothing secret
+            self._kept_until = now.at + keep
+        elif self._kept_until is not None and now.at > self._kept_until:
+            self._use(self._cores)
+            self._kept_until = None
+
+    def _least_used(self, before: _Seen, now: _Seen) -> int:
+        def used(core: int) -> tuple[float, float]:
+            # Several processes of an idle machine begin apart.
+            drawn = random.random()  # noqa: S311  # nothing secret
+            return now.cores[core] - before.cores[core], drawn
+
+        return min(self._cores, key=used)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cores import CORES, CROWDED, OneCore, busy_seconds
+from cores import BUSY, CORES, KEEP_SECONDS, OneCore, busy_seconds
 
-SECONDS = 10.0
-A_LOT, A_LITTLE = SECONDS * CROWDED * 1.1, SECONDS * CROWDED * 0.9
+SECONDS = 0.5
+LONG = KEEP_SECONDS * 2
+ALL = {0, 1, 2, 3}
 
 KEPT = """
 import os, threading, time
@@ -21,7 +22,8 @@ import cores
 go = threading.Event()
 early = threading.Thread(target=lambda: go.wait(10))
 early.start()
-cores.OneCore().start()
+kept = cores.OneCore(own=time.monotonic)
+kept.look(), kept.look()
 late = threading.Thread(target=lambda: go.wait(10))
 late.start()
 print([len(os.sched_getaffinity(each.native_id)) for each in threading.enumerate()])
@@ -31,12 +33,12 @@ go.set()
 
 @dataclass
 class Machine:
-    """Cores, what they have done so far, and where the process is."""
+    """Cores, what they have done so far, and which of them the process uses."""
 
-    busy: dict[int, float] = field(default_factory=lambda: dict.fromkeys(range(4), 100.0))
+    worked: dict[int, float] = field(default_factory=lambda: dict.fromkeys(ALL, 100.0))
     own: float = 0.0
     now: float = 0.0
-    used: list[set[int]] = field(default_factory=list)
+    used: list[set[int]] = field(default_factory=lambda: [ALL])
     failing: bool = False
 
     def use(self, cores: Collection[int]) -> None:
@@ -45,31 +47,33 @@ class Machine:
     def look(self) -> Mapping[int, float]:
         if self.failing:
             raise PermissionError
-        return dict(self.busy)
+        return dict(self.worked)
 
     def process(self) -> OneCore:
         process = OneCore(
-            cores=range(4),
+            cores=ALL,
             use=self.use,
-            busy=self.look,
+            worked=self.look,
             own=lambda: self.own,
             clock=lambda: self.now,
         )
-        assert process.settle()
+        assert process.look()
         return process
 
-    @property
-    def core(self) -> int:
-        (core,) = self.used[-1]
-        return core
-
-    def work(self, own: float, others: Mapping[int, float]) -> None:
-        """``SECONDS`` go by."""
-        self.now += SECONDS
-        self.own += own
-        self.busy[self.core] += own
-        for core, seconds in others.items():
-            self.busy[core] += seconds
+    def work(
+        self,
+        share: float,
+        *,
+        of_others: Mapping[int, float] | None = None,
+        seconds: float = SECONDS,
+    ) -> None:
+        """Time goes by; the process had this share of a core, others these ones of each."""
+        self.now += seconds
+        self.own += share * seconds
+        for core in self.used[-1]:
+            self.worked[core] += share * seconds / len(self.used[-1])
+        for core, others in (of_others or {}).items():
+            self.worked[core] += others * seconds
 
 
 @pytest.fixture
@@ -77,59 +81,77 @@ def machine() -> Machine:
     return Machine()
 
 
-def test_it_leaves_a_core_that_others_use(machine: Machine) -> None:
+def test_it_keeps_to_the_least_used_core_while_it_is_busy(machine: Machine) -> None:
     process = machine.process()
-    first, free = machine.core, (machine.core + 1) % 4
-    machine.work(1.0, {core: A_LOT for core in range(4) if core != free})
-    assert process.look_around()
-    assert machine.core == free != first
+    for _ in range(5):
+        machine.work(1.0, of_others={0: 0.4, 1: 0.1, 2: 0.3, 3: 0.2})
+        assert process.look()
+    assert machine.used == [ALL, {1}]
 
 
-@pytest.mark.parametrize("share", [A_LITTLE, 0.0])
-def test_it_stays_where_others_use_little(machine: Machine, share: float) -> None:
-    """Whatever it does itself."""
+@pytest.mark.parametrize("share", [0.0, BUSY - 0.01])
+def test_it_uses_all_cores_while_it_has_less_to_do(machine: Machine, share: float) -> None:
     process = machine.process()
-    machine.work(SECONDS, {machine.core: share})
-    assert process.look_around()
-    assert len(machine.used) == 1
+    for _ in range(5):
+        machine.work(share)
+        assert process.look()
+    assert machine.used == [ALL]
 
 
-def test_it_stays_where_all_cores_are_as_busy(machine: Machine) -> None:
+def test_a_short_pause_does_not_move_it(machine: Machine) -> None:
     process = machine.process()
-    machine.work(1.0, dict.fromkeys(range(4), SECONDS))
-    assert process.look_around()
-    assert len(machine.used) == 1
+    for share in (1.0, 0.1, 1.0, 0.1):
+        machine.work(share)
+        assert process.look()
+    assert len(machine.used) == 2
 
 
-def test_what_was_before_the_last_look_does_not_count(machine: Machine) -> None:
+def test_it_uses_all_cores_again_some_time_after_it_was_busy(machine: Machine) -> None:
     process = machine.process()
-    machine.work(1.0, dict.fromkeys(range(4), A_LOT))
-    assert process.look_around()
-    machine.work(1.0, {machine.core: A_LITTLE})
-    assert process.look_around()
-    assert len(machine.used) == 1
+    machine.work(1.0)
+    assert process.look()
+    machine.work(0.5, seconds=LONG)
+    assert process.look()
+    assert machine.used[-1] == ALL
+
+
+def test_it_leaves_a_core_that_others_took_up(machine: Machine) -> None:
+    process = machine.process()
+    machine.work(1.0, of_others={0: 0.0, 1: 0.5, 2: 1.0, 3: 1.0})
+    assert process.look()
+    assert machine.used[-1] == {0}
+    machine.work(0.6, of_others={0: 0.4}, seconds=LONG)
+    assert process.look()
+    machine.work(1.0, of_others={0: 0.4, 1: 0.0, 2: 1.0, 3: 1.0})
+    assert process.look()
+    assert machine.used[-1] == {1}
 
 
 def test_it_uses_all_cores_where_nobody_tells_what_they_do(machine: Machine) -> None:
     process = machine.process()
+    machine.work(1.0)
+    assert process.look()
     machine.failing = True
-    assert not process.look_around()
-    assert machine.used[-1] == {0, 1, 2, 3}
+    assert not process.look()
+    assert machine.used[-1] == ALL
 
 
 @pytest.mark.parametrize("told", [{}, {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0}, {0: 1.0}])
 def test_it_uses_all_cores_where_not_all_are_told(machine: Machine, told: dict[int, float]) -> None:
     process = machine.process()
-    machine.busy = told
-    assert not process.look_around()
-    assert machine.used[-1] == {0, 1, 2, 3}
+    machine.worked = told
+    assert not process.look()
+    assert machine.used[-1] == ALL
 
 
-def test_processes_begin_on_different_cores() -> None:
+def test_processes_of_an_idle_machine_begin_apart() -> None:
     def first() -> int:
         machine = Machine()
-        machine.process()
-        return machine.core
+        process = machine.process()
+        machine.work(1.0)
+        assert process.look()
+        (core,) = machine.used[-1]
+        return core
 
     assert len({first() for _ in range(100)}) > 1
 
@@ -144,6 +166,4 @@ def test_threads_stay_on_it_whenever_they_begin() -> None:
     done = subprocess.run(
         [sys.executable, "-c", KEPT], env=os.environ, capture_output=True, text=True, check=True
     )
-    # Two of ours, the main one, and the one that looks around.
-    several = 3 + (len(CORES) > 1)
-    assert done.stdout.strip() == str([1] * several)
+    assert done.stdout.strip() == str([1] * 3)
