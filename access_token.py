@@ -23,7 +23,6 @@ from settings import Settings
 
 log = structlog.get_logger(__name__)
 
-CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
 TOTAL_TIMEOUT = 20.0
 
@@ -147,17 +146,17 @@ class AccessToken:
             log.warning("Salesforce token not renewed", error=str(error))
 
     def _fetch(self) -> Token:
-        timeouts = (CONNECT_TIMEOUT * self._patience, READ_TIMEOUT * self._patience)
+        timeout = READ_TIMEOUT * self._patience
         try:
             response = self._session.post(
                 self._address,
                 data=self._form,
-                timeout=timeouts,
+                timeout=timeout,
                 allow_redirects=False,
                 stream=True,
             )
             with response:
-                answer = json_object(b"".join(chunks(response, timeouts[1])))
+                answer = json_object(b"".join(chunks(response, timeout)))
         except (requests.RequestException, DeadlineExceeded) as error:
             raise AgentUnavailable(f"no token: {type(error).__name__}") from error
         if response.status_code == 429 or response.status_code >= 500:

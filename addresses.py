@@ -12,13 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from urllib3.poolmanager import PoolManager
 
 from connections import Adapter
 from errors import MediaForbidden
-from handshakes import TlsConnection
+from handshakes import Connections, TlsConnection
 
 # The addresses of a host, best first; raises ``socket.gaierror``.
 LookUp = Callable[[str], list[str]]
@@ -69,29 +67,14 @@ class PublicAdapter(Adapter):
         context: ssl.SSLContext,
         width: int,
         look_up: LookUp = look_up,
+        patience: float = 1.0,
     ) -> None:
         local = frozenset(host for host in map(_host, named) if _is_local(host))
-        self._connect: dict[str, Callable[..., HTTPConnection]] = {
+        connections: Connections = {
             "http": partial(_PublicConnection, local=local, look_up=look_up),
             "https": partial(_PublicTlsConnection, local=local, look_up=look_up),
         }
-        super().__init__(context=context, width=width)
-
-    def pools(self, **options: Any) -> PoolManager:
-        return _PublicPools(connect=self._connect, **options)
-
-
-class _PublicPools(PoolManager):
-    def __init__(
-        self, *, connect: dict[str, Callable[..., HTTPConnection]], **options: Any
-    ) -> None:
-        super().__init__(**options)
-        self._connect = connect
-
-    def _new_pool(self, scheme: str, *arguments: Any, **options: Any) -> HTTPConnectionPool:
-        pool = super()._new_pool(scheme, *arguments, **options)
-        pool.ConnectionCls = self._connect[scheme]  # type: ignore[assignment]  # called, no more
-        return pool
+        super().__init__(context=context, width=width, patience=patience, connections=connections)
 
 
 class _PublicConnection(HTTPConnection):

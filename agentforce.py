@@ -40,7 +40,6 @@ from store import AgentSession
 log = structlog.get_logger(__name__)
 
 API_PATH = "/einstein/ai-agent/v1"
-CONNECT_TIMEOUT = 5.0
 # Starting a session takes seconds, not minutes (§7).
 SESSION_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
@@ -211,14 +210,14 @@ class Agentforce:
         request: dict[str, Any],
     ) -> requests.Response:
         headers = {"Authorization": f"Bearer {token.value}", **request.get("headers", {})}
-        timeouts = (capped(CONNECT_TIMEOUT * self._patience), capped(timeout))
+        timeout = capped(timeout)
         try:
             response = self._http.request(
                 method,
                 token.api_url + API_PATH + path,
                 json=request.get("json"),
                 headers=headers,
-                timeout=timeouts,
+                timeout=timeout,
                 allow_redirects=False,
                 stream=True,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import math
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,12 +23,14 @@ from urllib3.poolmanager import PoolManager
 
 from deadline import Deadline, capped
 from errors import DeadlineExceeded
-from handshakes import telling_handshakes
+from handshakes import BY_SCHEME, Connections, connecting_by
 from settings import Settings
 
 # Kept open on each route: a turn uses one, so this is for a few that come at once. A larger burst
 # opens its own, which stay open for the next one.
 CONNECTIONS = 4
+# For there to be a connection, and again for TLS.
+CONNECT_SECONDS = 5.0
 KNOCK_SECONDS = 5.0
 CHUNK = 64 * 1024
 
@@ -83,7 +86,8 @@ def adapter_of(
 ) -> Adapter:
     """What carries out the requests of ``width`` threads."""
     context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
-    return (make or Adapter)(context=context, width=width + CONNECTIONS)
+    patience = settings.CLOUD_PATIENCE
+    return (make or Adapter)(context=context, width=width + CONNECTIONS, patience=patience)
 
 
 def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
@@ -161,34 +165,48 @@ class _Session(requests.Session):
 
 
 class Adapter(HTTPAdapter):
-    """Lets all connections share one TLS context.
+    """Lets all connections share one TLS context, and gives them ``CONNECT_SECONDS`` to come about.
 
     By itself requests makes one for each connection and loads the roots into it, which takes most
-    of the CPU and memory of opening it (docs/decisions.md, 22).
+    of the CPU and memory of opening it (docs/decisions.md, 22). ``connections`` make those that go
+    by no proxy, by scheme. All waits are times ``patience``.
     """
 
-    def __init__(self, *, context: ssl.SSLContext, width: int) -> None:
+    def __init__(
+        self,
+        *,
+        context: ssl.SSLContext,
+        width: int,
+        patience: float = 1.0,
+        connections: Connections = BY_SCHEME,
+    ) -> None:
         self._context = context
+        self._connections = connections
+        self.connect_seconds = CONNECT_SECONDS * patience
         super().__init__(pool_connections=8, pool_maxsize=width)
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **options: Any
     ) -> None:
-        self.poolmanager = self.pools(
+        pools = PoolManager(
             num_pools=connections,
             maxsize=maxsize,
             block=block,
             ssl_context=self._context,
             **options,
         )
-
-    def pools(self, **options: Any) -> PoolManager:
-        """The connections, one pool for each host."""
-        return telling_handshakes(PoolManager(**options))
+        self.poolmanager = connecting_by(self._connections, pools)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         pools = super().proxy_manager_for(proxy, ssl_context=self._context, **options)
-        return telling_handshakes(pools)
+        return connecting_by(BY_SCHEME, pools)
+
+    def send(
+        self, request: Any, stream: bool = False, timeout: Any = None, *rest: Any, **options: Any
+    ) -> requests.Response:
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        limits = (min(connect or math.inf, self.connect_seconds), read)
+        return super().send(request, stream, limits, *rest, **options)
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import requests
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -42,13 +44,19 @@ class TlsConnection(HTTPSConnection):
             raise NewConnectionError(self, f"no handshake: {error}") from error
 
 
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = TlsConnection
+# What makes them, by scheme.
+Connections = Mapping[str, Callable[..., HTTPConnection]]
+
+# Their errors are those that ``never_sent`` can tell apart.
+BY_SCHEME: Connections = MappingProxyType({"http": HTTPConnection, "https": TlsConnection})
 
 
-def telling_handshakes(pools: Pools) -> Pools:
-    """These pools, whose errors ``never_sent`` can tell apart."""
-    pools.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _TlsPool}
+def connecting_by(connections: Connections, pools: Pools) -> Pools:
+    """These pools, whose connections are made by those of their scheme."""
+    pools.pool_classes_by_scheme = {
+        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": connections["http"]}),
+        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": connections["https"]}),
+    }
     return pools
 
 

@@ -20,7 +20,6 @@ from retrying import parse_retry_after, patiently
 RETRY_DELAYS = (0.5, 1.0, 2.0)
 REDIRECT_LIMIT = 4
 SIZE_LIMIT = 16 * 1024 * 1024
-CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 10.0
 # All tries together; a peer that trickles must not hold the turn.
 TOTAL_TIMEOUT = 30.0
@@ -120,7 +119,7 @@ class Media:
             auth=auth,
             stream=True,
             allow_redirects=False,
-            timeout=(capped(CONNECT_TIMEOUT * self._patience), capped(self._timeout)),
+            timeout=capped(self._timeout),
             # A compressed answer could be far larger than what was sent.
             headers={"Accept-Encoding": "identity"},
         )

@@ -73,7 +73,9 @@ class Transport(httpx.BaseTransport):
             self._adapter.request_url(address, proxies),
             body=_content(request),
             headers=dict(request.headers),
-            timeout=Timeout(connect=capped(connect), read=capped(read)),
+            timeout=Timeout(
+                connect=capped(min(connect, self._adapter.connect_seconds)), read=capped(read)
+            ),
             retries=False,
             redirect=False,
             assert_same_host=False,

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from sandbox.faults import Fault, Faults
 from tests.e2e.failures import ANY, Cell
-from tests.e2e.gate import Gate
+from tests.e2e.gate import Gate, Way
 
 # Longer than any test waits; slower than any body may come.
 FOR_EVER = 300.0
@@ -35,7 +35,7 @@ HOSTS: dict[str, Host] = {
     "text": "twilio",
     "voice": "twilio",
 }
-UNREACHABLE = ("refused", "tls")
+UNREACHABLE: tuple[Way, ...] = ("refused", "tls", "stalled")
 # Twilio's API names a recording, its CDN delivers it.
 AT_CDN = ("timeout", "reset", "403", "trickle")
 KINDS: dict[str, dict[str, Any]] = {
@@ -81,13 +81,12 @@ class Shut:
 
     def __init__(self, gate: Gate, fault: str) -> None:
         self._gate = gate
-        self._refused = fault == "refused"
-        self._before = len(gate.strangers)
-        gate.way = "refused" if self._refused else "tls"
+        self._before = len(gate.turned_away)
+        self._way = gate.way = next(way for way in UNREACHABLE if way == fault)
 
     def mend(self) -> list[float] | None:
         self._gate.way = "open"
-        return None if self._refused else self._gate.strangers[self._before :]
+        return None if self._way == "refused" else self._gate.turned_away[self._before :]
 
 
 def fault_of(cell: Cell, about: str, *, times: int | None) -> Fault:

@@ -19,6 +19,7 @@ SEND_SECONDS = 600.0
 FAULTS = {
     "refused": "connection refused",
     "tls": "TLS error",
+    "stalled": "connecting hangs",
     "timeout": "no answer",
     "reset": "reset in mid-answer",
     "401": "401",
@@ -135,6 +136,7 @@ STEPS = (
         "Salesforce gives no token",
         (
             row("refused, tls, reset, 429, 500, 503, junk", FIVE, "agent_failed"),
+            row("stalled", FIVE, "agent_failed", each=5.0),
             row("429 wait", FIVE_AS_TOLD, "agent_failed"),
             row("timeout", FIVE, "agent_failed", each=10.0),
             row("trickle", FIVE, "agent_failed", each=20.0),
@@ -148,6 +150,7 @@ STEPS = (
         "Agentforce starts no session",
         (
             row("refused, tls, reset, 500, 503, junk", FIVE, "agent_failed"),
+            row("stalled", FIVE, "agent_failed", each=5.0),
             row("timeout", FIVE, "agent_failed", each=20.0),
             row("trickle", FIVE, "agent_failed", each=10.0),
             row("429", MINUTE, "agent_busy"),
@@ -163,6 +166,7 @@ STEPS = (
         "Agentforce gives no answer",
         (
             row("refused, tls", FIVE, "agent_failed"),
+            row("stalled", FIVE, "agent_failed", each=5.0),
             row("timeout", NEVER, "agent_failed", each=125.0),
             row("trickle", NEVER, "agent_failed", each=TURN_SECONDS, end=WITH_THE_TURN),
             row("reset, 500, 503, junk", NEVER, "agent_failed"),
@@ -180,6 +184,7 @@ STEPS = (
         "Twilio does not hand out the recording",
         (
             row("refused, tls, reset, 404, 429, 500, 503", THREE, "media_missing"),
+            row("stalled", THREE, "media_missing", each=5.0),
             row("429 wait", THREE_AS_TOLD, "media_missing", end="after 30 s"),
             row("timeout", TWICE, "media_missing", each=10.0, end="after 30 s"),
             row("trickle", NEVER, "media_missing", each=30.0),
@@ -194,6 +199,7 @@ STEPS = (
         "ElevenLabs does not hear the recording",
         (
             row("refused, tls, reset, 500, 503, junk", THREE, "speech_failed"),
+            row("stalled", THREE, "speech_failed", each=5.0),
             row("timeout", THREE, "speech_failed", each=30.0),
             row("trickle", NEVER, "speech_failed", each=TURN_SECONDS, end=WITH_THE_TURN),
             row("429", MINUTE_OF_SPEECH, "speech_failed"),
@@ -208,6 +214,7 @@ STEPS = (
         "ElevenLabs does not speak the answer",
         (
             row("refused, tls, reset, 500, 503, junk", THREE, TEXT),
+            row("stalled", THREE, TEXT, each=5.0),
             row("timeout", THREE, TEXT, each=30.0),
             row("trickle", NEVER, TEXT, each=TURN_SECONDS, end="150 s after the text"),
             row("429", MINUTE_OF_SPEECH, TEXT),
@@ -222,6 +229,7 @@ STEPS = (
         "Twilio does not take the text",
         (
             row("refused, tls, 429, 429 wait", HELD_UP, ANSWER, end=TEN_MINUTES),
+            row("stalled", HELD_UP, ANSWER, each=5.0, end=TEN_MINUTES),
             row("timeout, reset, trickle", LOOKED_UP, ANSWER, each=10.0, end=TEN_MINUTES),
             row("500, 503, junk", LOOKED_UP, ANSWER, end=TEN_MINUTES),
             row("401, 403, 404", NEVER, "failed"),
@@ -235,6 +243,7 @@ STEPS = (
         "Twilio does not take the voice note",
         (
             row("refused, tls, 429, 429 wait", FIVE, TEXT),
+            row("stalled", FIVE, TEXT, each=5.0),
             row("timeout, reset, trickle", NEVER, IF_TAKEN, each=10.0),
             row("500, 503, junk", NEVER, IF_TAKEN),
             row("401, 403, 404", NEVER, TEXT),
@@ -268,7 +277,7 @@ class Cell:
 
     @property
     def scope(self) -> Scope:
-        if self.step.name == "token" or self.fault in ("refused", "tls"):
+        if self.step.name == "token" or self.fault in ("refused", "tls", "stalled"):
             return "everybody"
         return "newcomers" if self.step.name == "session" else "user"
 

@@ -14,7 +14,7 @@ import trustme
 from sandbox.bridge import free_port
 from tests.e2e.tls_proxy import pump
 
-Way = Literal["open", "refused", "tls"]
+Way = Literal["open", "refused", "tls", "stalled"]
 BACKLOG = 128
 
 
@@ -22,8 +22,9 @@ class Gate:
     """``https://localhost:PORT`` in front of the loopback port ``target``.
 
     ``way``, to be set at any time: ``open``; ``refused``, where nobody listens; ``tls``, where the
-    certificate is of an authority that nobody trusts. A change breaks the connections there are.
-    ``strangers`` are the moments at which that certificate was shown (monotonic seconds).
+    certificate is of an authority that nobody trusts; ``stalled``, where no handshake is answered.
+    A change breaks the connections there are. ``turned_away`` are the moments at which somebody
+    came to one of the latter two (monotonic seconds).
     """
 
     def __init__(self, *, authority: trustme.CA, target: int) -> None:
@@ -33,7 +34,7 @@ class Gate:
         self._lock = threading.Lock()
         self._ends: set[socket.socket] = set()
         self._way: Way = "open"
-        self.strangers: list[float] = []
+        self.turned_away: list[float] = []
         # Bound for good, as only a port is that one asks for: nobody else gets it meanwhile.
         port = free_port()
         self._listener = socket.socket()
@@ -80,19 +81,28 @@ class Gate:
     def _serve(self, client: socket.socket) -> None:
         with self._lock:
             self._ends.add(client)
-            context = self._trusted if self._way == "open" else self._untrusted
-            if context is self._untrusted:
-                self.strangers.append(time.monotonic())
-        with (
-            contextlib.suppress(OSError),
-            client,
-            context.wrap_socket(client, server_side=True) as inside,
-        ):
+            way = self._way
+            if way != "open":
+                self.turned_away.append(time.monotonic())
+        with contextlib.suppress(OSError), client:
+            if way == "stalled":
+                _ignore(client)
+            else:
+                self._lead_on(client, self._trusted if way == "open" else self._untrusted)
+
+    def _lead_on(self, client: socket.socket, context: ssl.SSLContext) -> None:
+        with context.wrap_socket(client, server_side=True) as inside:
             with self._lock:
                 self._ends.add(inside)
             with socket.create_connection(("127.0.0.1", self._target)) as server:
                 threading.Thread(target=pump, args=(server, inside), daemon=True).start()
                 pump(inside, server)
+
+
+def _ignore(client: socket.socket) -> None:
+    """Until they leave."""
+    while client.recv(65536):
+        pass
 
 
 def _context(authority: trustme.CA) -> ssl.SSLContext:

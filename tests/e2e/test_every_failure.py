@@ -193,7 +193,7 @@ def expected_tries(cell: Cell) -> Collection[int]:
     """How many are seen: on a busy machine some end before their request is there."""
     tries = cell.row.tries
     if cell.strikes:
-        return {cell.strikes} if cell.fault != "tls" else range(1, MANY)
+        return {cell.strikes} if cell.fault not in ("tls", "stalled") else range(1, MANY)
     if cell.step.name in ("token", "session"):
         # The webhook has one started; where that failed before the turn began, the turn does too.
         return range(1, 2 * tries.least + 1 if not tries.patience else MANY)

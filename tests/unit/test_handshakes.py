@@ -7,16 +7,19 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import requests
 import trustme
 
-from connections import requests_session
+from connections import CONNECT_SECONDS, requests_session
 from handshakes import never_sent
 from settings import Settings
+from transport import httpx_client
 
 Treatment = Callable[[socket.socket], None]
 
@@ -176,6 +179,20 @@ def test_a_handshake_that_takes_too_long_had_none(peer: StartPeer) -> None:
     error = failure(f"https://localhost:{peer(keep_silent).port}/", timeout=(0.05, 5))
     assert isinstance(error, requests.ConnectTimeout)
     assert never_sent(error)
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx"])
+def test_connecting_may_not_take_as_long_as_an_answer(peer: StartPeer, library: str) -> None:
+    hurried = Settings.model_construct(CLOUD_PATIENCE=0.01, REQUESTS_CA_BUNDLE="", SSL_CERT_FILE="")
+    url = f"https://localhost:{peer(keep_silent).port}/"
+    began = time.monotonic()
+    if library == "requests":
+        with requests_session(hurried, width=1) as session, pytest.raises(requests.ConnectTimeout):
+            session.get(url, timeout=2 * CONNECT_SECONDS)
+    else:
+        with httpx_client(hurried, width=1) as client, pytest.raises(httpx.ConnectTimeout):
+            client.get(url, timeout=2 * CONNECT_SECONDS)
+    assert time.monotonic() - began < CONNECT_SECONDS
 
 
 def test_tls_that_breaks_after_the_request_may_have_had_an_effect(
