@@ -39,7 +39,7 @@ BOT = Bot(
     text=[burst(4.7)],
     bursts={50: [burst(7.3, 8.0), burst(7.3, 9.0), burst(7.3, 30.0)], 200: [burst(8.0, 14.6)]},
 )
-FINDINGS = Findings(LIMIT, BOT, BOT, {80: Answers(0.0, [0.001] * 98 + [0.15, 0.2])})
+FINDINGS = Findings(LIMIT, BOT, BOT, {80: Answers(0.0, [0.001] * 4752 + [0.15] * 10 + [0.2] * 38)})
 
 
 def rows(found: Findings) -> dict[str, Row]:
@@ -104,6 +104,8 @@ def test_acknowledgements_give_the_highest_rate_in_time() -> None:
     assert (found["80/s: p50"].cells()[0], found["80/s: p50"].cells()[-1]) == ("1.0", "yes")
     assert found["160/s: p99"].cells()[-1] == ""
     assert found["most a second with p99 ≤ 150 ms"].bridge == 80
+    few = replace(in_time, seconds=in_time.seconds[-200:])
+    assert rows(replace(FINDINGS, acknowledgements={80: few}))["80/s: p99"].mark is None
     assert replace(FINDINGS, acknowledgements={160: late}).held == 0
 
 
