@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -36,6 +37,9 @@ BUSY_SECONDS = 2.0
 AGENT_SECONDS = 125.0
 LONGEST_WAIT = 20.0
 
+# Flask compiles routes, which fails in several threads at once (CPython's gh-106905, up to 3.11.7).
+_BUILDING = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -51,7 +55,8 @@ def started(scope: Scope, folder: Path) -> Iterator[tuple[World, dict[Host, Gate
     speech = FixtureSpeech()
     folder.mkdir()
     with ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox(speech=speech, helpdesk_file=AGENT))
+        with _BUILDING:
+            sandbox = stack.enter_context(Sandbox(speech=speech, helpdesk_file=AGENT))
         sandbox.elevenlabs.account.concurrency = 100
         # Who is in a hurry may give up on a token and fetch another.
         sandbox.agentforce.token_clients = 1000
