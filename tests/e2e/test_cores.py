@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -28,8 +29,10 @@ def threads(process: int) -> Iterator[set[int]]:
     """The cores of each thread of a process and its children."""
     first = psutil.Process(process)
     for each in (first, *first.children(recursive=True)):
-        for thread in Path(f"/proc/{each.pid}/task").iterdir():
-            yield os.sched_getaffinity(int(thread.name))
+        # An ffmpeg, or a thread, that ended meanwhile.
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            for thread in each.threads():
+                yield os.sched_getaffinity(thread.id)
 
 
 def are_together(process: int, *, but: int) -> bool:

@@ -9,11 +9,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sandbox.bridge import ROOT
@@ -28,6 +28,7 @@ from sandbox.ledger import Call
 from sandbox.speech import Heard, Sound, models
 from sandbox.speech.codec import Codec
 from sandbox.twilio.messages import Outbound
+from tests.sandbox.waiting import wait_until, wait_until_ended
 
 STAGES = [
     Stage("Webhook acknowledged", 0.0, 0.004),
@@ -144,19 +145,11 @@ def test_it_stays_up_answers_and_leaves_nothing_behind(
     running_demo.stdin.write("How do I cancel an invoice?\n")
     running_demo.stdin.flush()
     _read_until(running_demo, "Agent: I can ask for the cancellation")
-    family = _descendants(running_demo.pid)
+    family = _family(running_demo)
     assert len(family) >= 3
     running_demo.send_signal(kind)
     assert running_demo.wait(60) == 0
-    _wait_until_gone(family)
-
-
-def _wait_until_gone(family: list[int]) -> None:
-    """Piper ends by itself once its pipe does, which may be a moment after the demo."""
-    deadline = time.monotonic() + 30
-    while left := [pid for pid in family if Path(f"/proc/{pid}").exists()]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.01)
+    wait_until_ended(family)
 
 
 def _read_until(process: subprocess.Popen[str], wanted: str) -> None:
@@ -169,24 +162,21 @@ def _read_until(process: subprocess.Popen[str], wanted: str) -> None:
     pytest.fail("".join(seen))
 
 
-def _descendants(pid: int) -> list[int]:
-    """The bridge, its worker and Piper."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    children = [int(child) for each in threads for child in (each / "children").read_text().split()]
-    return children + [grandchild for child in children for grandchild in _descendants(child)]
+def _family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The bridge, its worker and Piper, which ends by itself once its pipe does."""
+    found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    return found
 
 
 @pytest.mark.speech
 @pytest.mark.usefixtures("models_installed")
 def test_stopping_early_leaves_nothing_behind(running_demo: subprocess.Popen[str]) -> None:
     """Also while the bridge is starting, or in the middle of the turn."""
-    deadline = time.monotonic() + 60
-    while len(family := _descendants(running_demo.pid)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: len(_family(running_demo)) >= 2, "the bridge and Piper")
+    family = _family(running_demo)
     running_demo.send_signal(signal.SIGINT)
     assert running_demo.wait(60) == 130
-    _wait_until_gone(family)
+    wait_until_ended(family)
 
 
 @pytest.mark.parametrize("width", [30, 39, 40, 53, 54, 60, 72])
