@@ -74,6 +74,11 @@ class Event:
     offset: int = 0
     envelope: str = "message"
 
+    @property
+    def decides(self) -> bool:
+        """Whether it says if what was written so far stands."""
+        return self.due == 1.0 or self.message["type"] == "ValidationFailureChunk"
+
 
 def whole(messages: list[Json]) -> list[Json]:
     """The messages of a synchronous answer, with their ids."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -78,7 +79,8 @@ class AgentforceStandIn(LoginStandIn):
 
     Switches beside those of the login, to be set at any time: ``employee_agent``;
     ``session_idle_seconds``; ``settable_variables`` beside ``$Context``; ``stream_style``;
-    ``call_seconds``, after which a call ends in a 500.
+    ``call_seconds``, after which a call ends in a 500; ``may_end``, an event without which streamed
+    answers are written, but neither end nor are taken back.
     """
 
     limited = frozenset({"session", "ask"})
@@ -111,6 +113,8 @@ class AgentforceStandIn(LoginStandIn):
         self.settable_variables: set[str] = set()
         self.stream_style = StreamStyle()
         self.call_seconds = CALL_SECONDS
+        self.may_end = threading.Event()
+        self.may_end.set()
         # The real service answers in UTF-8 as it is, in the order of its schema.
         self.app.json = _Json(self.app)
         self.app.register_error_handler(HelpdeskError, self._broken_helpdesk)
@@ -260,6 +264,8 @@ class AgentforceStandIn(LoginStandIn):
         for event, block in stream.blocks():
             due = started + event.due * self.pace.ask + event.after
             time.sleep(max(0.0, due - time.monotonic()))
+            if event.decides:
+                self.may_end.wait(self.call_seconds)
             if event is stream.events[-1]:
                 # Before its caller knows: the next message may follow at once.
                 self._conclude(turn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sandbox.pace import Pace
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
+from tests.sandbox.waiting import wait_until
 
 ANSWER = (
     "Your parcel left our warehouse in Cairo on Tuesday evening. It should be with you on Friday, "
@@ -62,14 +64,24 @@ def world(slow_world: World) -> Iterator[World]:
     slow_world.check()
 
 
+@contextmanager
+def unfinished(world: World) -> Iterator[None]:
+    """The agent does not end its turn, nor take anything back."""
+    world.sandbox.agentforce.may_end.clear()
+    try:
+        yield
+    finally:
+        world.sandbox.agentforce.may_end.set()
+
+
 def test_speech_begins_before_the_agent_has_ended(world: World) -> None:
+    """But nothing is sent before."""
     user = world.user()
-    world.twilio.speak(user, world.note("Where is my parcel?"))
+    with unfinished(world):
+        world.twilio.speak(user, world.note("Where is my parcel?"))
+        wait_until(lambda: len(world.spoken_since()) > 0, "the first piece to be spoken")
+        assert not world.twilio.messages(user)
     voice = world.twilio.wait_for_voice(user)
-    (asked,) = world.sandbox.ledger.calls("agentforce", "ask")
-    spoken = world.sandbox.ledger.calls("elevenlabs", "speak")
-    assert asked.ended is not None
-    assert spoken[0].at < asked.ended
     assert world.hear(voice) == ANSWER
     assert {piece.text in ANSWER for piece in world.spoken_since()} == {True}
     assert world.counter("speech_characters_discarded") == 0
@@ -92,7 +104,9 @@ def test_what_the_agent_takes_back_is_never_heard(world: World) -> None:
     """What was spoken of it is paid for and counted."""
     user = world.user()
     before = world.counter("speech_characters_discarded")
-    world.twilio.speak(user, world.note("Where did you lose it?"))
+    with unfinished(world):
+        world.twilio.speak(user, world.note("Where did you lose it?"))
+        wait_until(lambda: len(world.spoken_since()) > 0, "a piece of the draft to be spoken")
     voice = world.twilio.wait_for_voice(user)
     assert [message.body for message in world.answers(user, 2)] == [ANSWER, ""]
     assert world.hear(voice) == ANSWER
