@@ -50,6 +50,7 @@ COUNTERS = (
     "escalations",
     "sessions_started",
     "sessions_renewed",
+    "sessions_spare_kept",
     "sessions_spare_used",
     "tokens_fetched",
     "still_working_sent",

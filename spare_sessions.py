@@ -80,6 +80,7 @@ class SpareSessions:
                 session = self._agent.start(patient=False)
                 with self._lock:
                     self._kept.append(session)
+                self._metrics.count("sessions_spare_kept")
         except AgentError as error:
             log.warning("No spare Agentforce session", error=str(error))
             return False

@@ -5,15 +5,15 @@ from __future__ import annotations
 from sandbox.faults import Fault
 from tests.e2e.conftest import StartCluster, StartWorld
 from tests.e2e.world import World
+from tests.sandbox.waiting import wait_until
 
 ONE_SPARE = {"AGENTFORCE_SPARE_SESSIONS": "1"}
 
 
 def wait_for_sessions(world: World, number: int) -> list[str]:
-    """The ids of all sessions ever started, the oldest first, once there are so many."""
-    agentforce = world.sandbox.agentforce
-    world.sandbox.ledger.wait_for(lambda: len(agentforce.sessions) >= number)
-    return [session.session_id for session in agentforce.sessions]
+    """The ids of all sessions ever started, the oldest first, once so many were kept as spare."""
+    wait_until(lambda: world.counter("sessions_spare_kept") >= number, f"{number} spare sessions")
+    return [session.session_id for session in world.sandbox.agentforce.sessions]
 
 
 def test_whoever_writes_first_is_answered_in_a_session_that_was_there(
@@ -107,7 +107,7 @@ def test_no_session_is_started_ahead_while_all_threads_run_turns(start_world: St
         users = [world.user() for _ in range(3)]
         for user in users:
             world.twilio.say(user, "hello")
-        wait_for_sessions(world, 1)
+        world.sandbox.ledger.wait_for(lambda: len(world.sandbox.agentforce.sessions) >= 1)
         assert world.log().count("Pre-warming Agentforce session") == 1
         world.sandbox.faults.remove(hang)
         for user in users:
