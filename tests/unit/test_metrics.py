@@ -50,7 +50,7 @@ def test_memory_does_not_grow_with_traffic() -> None:
     metrics = Metrics()
 
     def size() -> int:
-        return len(prometheus({"": metrics.figures()})) // 1000 + sum(
+        return len(prometheus({"": metrics.figures()})) + sum(
             sys.getsizeof(histogram.buckets) for histogram in metrics.figures().stages.values()
         )
 
@@ -59,7 +59,8 @@ def test_memory_does_not_grow_with_traffic() -> None:
     for number in range(20_000):
         metrics.time("total_time", number / 100)
         metrics.failed(AgentBusy())
-    assert size() == before
+    # Numbers have more digits, and one error has a line.
+    assert size() < before + 1000
 
 
 def test_messages_that_did_not_arrive_are_counted_by_code() -> None:
