@@ -16,7 +16,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from connections import Adapter
 from errors import MediaForbidden
-from handshakes import Connections, TlsConnection
+from handshakes import TlsConnection, pools_of
 
 # The addresses of a host, best first; raises ``socket.gaierror``.
 LookUp = Callable[[str], list[str]]
@@ -70,11 +70,11 @@ class PublicAdapter(Adapter):
         patience: float = 1.0,
     ) -> None:
         local = frozenset(host for host in map(_host, named) if _is_local(host))
-        connections: Connections = {
-            "http": partial(_PublicConnection, local=local, look_up=look_up),
-            "https": partial(_PublicTlsConnection, local=local, look_up=look_up),
-        }
-        super().__init__(context=context, width=width, patience=patience, connections=connections)
+        pools = pools_of(
+            partial(_PublicConnection, local=local, look_up=look_up),
+            partial(_PublicTlsConnection, local=local, look_up=look_up),
+        )
+        super().__init__(context=context, width=width, patience=patience, pools=pools)
 
 
 class _PublicConnection(HTTPConnection):

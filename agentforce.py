@@ -210,14 +210,13 @@ class Agentforce:
         request: dict[str, Any],
     ) -> requests.Response:
         headers = {"Authorization": f"Bearer {token.value}", **request.get("headers", {})}
-        timeout = capped(timeout)
         try:
             response = self._http.request(
                 method,
                 token.api_url + API_PATH + path,
                 json=request.get("json"),
                 headers=headers,
-                timeout=timeout,
+                timeout=capped(timeout),
                 allow_redirects=False,
                 stream=True,
             )

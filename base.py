@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from functools import partial
 from typing import IO
@@ -12,6 +13,7 @@ from agentforce import Agentforce
 from answer_cache import AnswerCache
 from breakers import Breakers
 from connections import requests_session
+from cores import OneCore
 from database import Database
 from health import Health, clouds_down, count_workers
 from housekeeping import Housekeeper
@@ -68,6 +70,14 @@ class Base:
     database: Database
     # Keeps other processes off the SQLite file.
     held: IO[str] | None
+
+    def settle(self) -> None:
+        """Make a process that is ready quick: nothing of what it has by now will go."""
+        # Looking through it all again holds everything up for 0.2 s.
+        gc.collect()
+        gc.freeze()
+        if self.settings.ONE_CORE:
+            OneCore().start()
 
 
 def aside_of(settings: Settings) -> ContextPool:

@@ -18,12 +18,14 @@ import httpx
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+from urllib3 import Timeout
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
 
 from deadline import Deadline, capped
 from errors import DeadlineExceeded
-from handshakes import BY_SCHEME, Connections, connecting_by
+from handshakes import POOLS
 from settings import Settings
 
 # Kept open on each route: a turn uses one, so this is for a few that come at once. A larger burst
@@ -168,8 +170,8 @@ class Adapter(HTTPAdapter):
     """Lets all connections share one TLS context, and gives them ``CONNECT_SECONDS`` to come about.
 
     By itself requests makes one for each connection and loads the roots into it, which takes most
-    of the CPU and memory of opening it (docs/decisions.md, 22). ``connections`` make those that go
-    by no proxy, by scheme. All waits are times ``patience``.
+    of the CPU and memory of opening it (docs/decisions.md, 22). ``pools`` are those of connections
+    that go by no proxy, by scheme. All waits are times ``patience``.
     """
 
     def __init__(
@@ -178,35 +180,40 @@ class Adapter(HTTPAdapter):
         context: ssl.SSLContext,
         width: int,
         patience: float = 1.0,
-        connections: Connections = BY_SCHEME,
+        pools: dict[str, type[HTTPConnectionPool]] = POOLS,
     ) -> None:
         self._context = context
-        self._connections = connections
-        self.connect_seconds = CONNECT_SECONDS * patience
+        self._pools = pools
+        self._connect_seconds = CONNECT_SECONDS * patience
         super().__init__(pool_connections=8, pool_maxsize=width)
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **options: Any
     ) -> None:
-        pools = PoolManager(
+        self.poolmanager = PoolManager(
             num_pools=connections,
             maxsize=maxsize,
             block=block,
             ssl_context=self._context,
             **options,
         )
-        self.poolmanager = connecting_by(self._connections, pools)
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         pools = super().proxy_manager_for(proxy, ssl_context=self._context, **options)
-        return connecting_by(BY_SCHEME, pools)
+        pools.pool_classes_by_scheme = POOLS
+        return pools
 
     def send(
         self, request: Any, stream: bool = False, timeout: Any = None, *rest: Any, **options: Any
     ) -> requests.Response:
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        limits = (min(connect or math.inf, self.connect_seconds), read)
-        return super().send(request, stream, limits, *rest, **options)
+        timeout = self.limits(connect, read)
+        return super().send(request, stream, timeout, *rest, **options)
+
+    def limits(self, connect: float | None, read: float | None) -> Timeout:
+        """These seconds, but no more than ``CONNECT_SECONDS`` to connect."""
+        return Timeout(connect=min(connect or math.inf, self._connect_seconds), read=read)
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None

@@ -31,19 +31,11 @@ accesslog = None
 
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     """On SIGTERM let running turns finish first, still serving their voice notes to Twilio."""
-    import gc
     import signal
     import threading
 
-    from cores import OneCore
-
-    # What is there now stays; looking through it all again holds everything up for 0.2 s.
-    gc.collect()
-    gc.freeze()
-
     parts = worker.app.callable.extensions["bridge"]
-    if parts.base.settings.ONE_CORE:
-        OneCore().start()
+    parts.base.settle()
     leave = worker.handle_exit
 
     def finish() -> None:

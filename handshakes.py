@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import TypeVar
+from collections.abc import Callable
 
 import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -17,9 +15,6 @@ from urllib3.exceptions import (
     ProxyError,
     SSLError,
 )
-from urllib3.poolmanager import PoolManager
-
-Pools = TypeVar("Pools", bound=PoolManager)
 
 
 class HandshakeFailed(SSLError):
@@ -44,20 +39,18 @@ class TlsConnection(HTTPSConnection):
             raise NewConnectionError(self, f"no handshake: {error}") from error
 
 
-# What makes them, by scheme.
-Connections = Mapping[str, Callable[..., HTTPConnection]]
+def pools_of(
+    http: Callable[..., HTTPConnection], https: Callable[..., HTTPConnection]
+) -> dict[str, type[HTTPConnectionPool]]:
+    """What urllib3 calls ``pool_classes_by_scheme``: pools whose connections these make."""
+    return {
+        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": http}),
+        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
+    }
+
 
 # Their errors are those that ``never_sent`` can tell apart.
-BY_SCHEME: Connections = MappingProxyType({"http": HTTPConnection, "https": TlsConnection})
-
-
-def connecting_by(connections: Connections, pools: Pools) -> Pools:
-    """These pools, whose connections are made by those of their scheme."""
-    pools.pool_classes_by_scheme = {
-        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": connections["http"]}),
-        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": connections["https"]}),
-    }
-    return pools
+POOLS = pools_of(HTTPConnection, TlsConnection)
 
 
 def never_sent(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-from urllib3 import BaseHTTPResponse, Timeout
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -73,9 +73,7 @@ class Transport(httpx.BaseTransport):
             self._adapter.request_url(address, proxies),
             body=_content(request),
             headers=dict(request.headers),
-            timeout=Timeout(
-                connect=capped(min(connect, self._adapter.connect_seconds)), read=capped(read)
-            ),
+            timeout=self._adapter.limits(capped(connect), capped(read)),
             retries=False,
             redirect=False,
             assert_same_host=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -11,7 +10,6 @@ import sys
 
 import structlog
 
-from cores import OneCore
 from errors import SettingsError
 from health import count_workers
 from logs import configure_logging
@@ -46,11 +44,7 @@ async def _run(parts: WorkerParts) -> None:
     for kind in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(kind, stop.set)
     parts.start()
-    # As in gunicorn.conf.py.
-    gc.collect()
-    gc.freeze()
-    if parts.base.settings.ONE_CORE:
-        OneCore().start()
+    parts.base.settle()
     sharing = asyncio.create_task(_share_plan(parts))
     status = 1
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from sandbox.faults import Fault, Faults
 from tests.e2e.failures import ANY, Cell
@@ -35,7 +35,6 @@ HOSTS: dict[str, Host] = {
     "text": "twilio",
     "voice": "twilio",
 }
-UNREACHABLE: tuple[Way, ...] = ("refused", "tls", "stalled")
 # Twilio's API names a recording, its CDN delivers it.
 AT_CDN = ("timeout", "reset", "403", "trickle")
 KINDS: dict[str, dict[str, Any]] = {
@@ -82,7 +81,7 @@ class Shut:
     def __init__(self, gate: Gate, fault: str) -> None:
         self._gate = gate
         self._before = len(gate.turned_away)
-        self._way = gate.way = next(way for way in UNREACHABLE if way == fault)
+        self._way = gate.way = next(way for way in get_args(Way) if way == fault)
 
     def mend(self) -> list[float] | None:
         self._gate.way = "open"

@@ -33,6 +33,8 @@ FAULTS = {
     "junk": "200 with junk",
     "trickle": "endless trickle",
 }
+# What strikes a host, and all who call it.
+UNREACHABLE = ("refused", "tls", "stalled")
 # All of them, where nobody tells them apart.
 ANY = "any"
 
@@ -277,7 +279,7 @@ class Cell:
 
     @property
     def scope(self) -> Scope:
-        if self.step.name == "token" or self.fault in ("refused", "tls", "stalled"):
+        if self.step.name == "token" or self.fault in UNREACHABLE:
             return "everybody"
         return "newcomers" if self.step.name == "session" else "user"
 

@@ -82,6 +82,7 @@ def test_speech_begins_before_the_agent_has_ended(world: World) -> None:
         wait_until(lambda: len(world.spoken_since()) > 0, "the first piece to be spoken")
         assert not world.twilio.messages(user)
     voice = world.twilio.wait_for_voice(user)
+    assert len(world.sandbox.ledger.calls("agentforce", "ask")) == 1
     assert world.hear(voice) == ANSWER
     assert {piece.text in ANSWER for piece in world.spoken_since()} == {True}
     assert world.counter("speech_characters_discarded") == 0

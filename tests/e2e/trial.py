@@ -12,14 +12,13 @@ from sandbox.twilio.messages import Outbound
 from tests.e2e.breakages import (
     FOR_EVER,
     HOSTS,
-    UNREACHABLE,
     Breakage,
     Broken,
     Host,
     Shut,
     fault_of,
 )
-from tests.e2e.failures import ANSWER, IF_TAKEN, TEXT, Cell
+from tests.e2e.failures import ANSWER, IF_TAKEN, TEXT, UNREACHABLE, Cell
 from tests.e2e.gate import Gate
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
