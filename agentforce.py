@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import requests
 import structlog
-from sseclient import SSEClient
 
 from access_token import AccessToken, Token
 from agent_reply import AgentReply, Listener, read_messages, read_stream
@@ -30,6 +29,7 @@ from errors import (
     AgentUnavailable,
     DeadlineExceeded,
 )
+from event_stream import read_events
 from handshakes import never_sent
 from limiter import Limiter
 from metrics import Metrics
@@ -265,8 +265,7 @@ def _check_stream(response: requests.Response) -> None:
 
 def _event_data(body: Iterator[bytes]) -> Iterator[str]:
     try:
-        for event in SSEClient(body).events():
-            yield event.data
+        yield from read_events(body)
     except UnicodeDecodeError as error:
         raise AgentFailed("Agentforce sent an event that is not UTF-8") from error
 

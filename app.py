@@ -31,7 +31,10 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The Flask application. Raises ``SettingsError`` where the environment is not complete."""
+    """The Flask application, which runs no turns before it serves.
+
+    Raises ``SettingsError`` where the environment is not complete.
+    """
     settings = settings or load_settings()
     configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
     parts = build_web(settings)
@@ -39,10 +42,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard(app, public_url=settings.PUBLIC_URL)
     app.json = _ReadableJson(app)
     app.extensions["bridge"] = parts
-    resumed = parts.inbox.recover()
-    if resumed:
-        log.info("Taking up turns that a former process left", turns=resumed)
-    parts.start()
+    # gunicorn.conf.py starts them before the first request; this is for other servers.
+    app.before_request(parts.start)
     _add_webhooks(app, parts)
     _add_voice_notes(app, parts)
     add_operators(app, parts)

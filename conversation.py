@@ -24,7 +24,7 @@ from errors import (
     TurnSuperseded,
 )
 from inbound import Inbound, Kind
-from markup import paragraphs
+from markup import paragraphs, to_whatsapp
 from metrics import Metrics
 from narration import Narration, Reply
 from phrases import Command, Phrases
@@ -133,6 +133,10 @@ class Conversation:
                 raise
             self._log_failure("❌ Answer not sent", error)
             self._send_line(turn, "apology", "failed")
+
+    def was_sent(self, turn: Turn) -> bool:
+        """Whether the answer, or its beginning, is known to be sent. Raises ``StoreError``."""
+        return self._delivery.text_sent(turn)
 
     def _is_final(self, turn: Turn, error: SendError) -> bool:
         """Whether sending again is of no use: Twilio said no, or it has got too late."""
@@ -252,7 +256,7 @@ class Conversation:
         spoken = words if aloud else ""
         if question.spoken and self._settings.TRANSCRIPT_ECHO:
             words = paragraphs([f"🎤 _{question.text}_", words])
-        return Answer(words, question.language, spoken, waited)
+        return Answer(to_whatsapp(words), question.language, spoken, waited)
 
     def _remarks(self, reply: AgentReply, language: str | None) -> list[str]:
         """What has to be said beside, or in place of, the agent's own words."""

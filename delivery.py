@@ -7,7 +7,6 @@ import time
 import structlog
 
 from errors import SendUncertain
-from markup import to_whatsapp
 from metrics import Metrics
 from segments import split_message
 from sendings import TEXT, VOICE, Sending, Sendings
@@ -17,10 +16,9 @@ from whatsapp import WhatsApp
 log = structlog.get_logger(__name__)
 
 
-def text_parts(markdown: str) -> dict[str, str]:
+def text_parts(text: str) -> dict[str, str]:
     """The messages that an answer takes, in order, by the names they are noted under."""
-    messages = split_message(to_whatsapp(markdown))
-    return {f"{TEXT} {number}": message for number, message in enumerate(messages, 1)}
+    return {f"{TEXT} {number}": part for number, part in enumerate(split_message(text), 1)}
 
 
 class Delivery:
@@ -31,11 +29,16 @@ class Delivery:
         self._sendings = sendings
         self._metrics = metrics
 
-    def send_text(self, turn: Turn, markdown: str) -> None:
+    def send_text(self, turn: Turn, text: str) -> None:
         """Send the text in as many messages as it takes, in order. Raises ``SendError``."""
-        for part, text in text_parts(markdown).items():
-            if self._send_text(turn, part, text):
+        for name, part in text_parts(text).items():
+            if self._send_text(turn, name, part):
                 self._metrics.count("texts_sent")
+
+    def text_sent(self, turn: Turn) -> bool:
+        """Whether the first message of the text is known to be sent."""
+        begun = self._sendings.known(turn, f"{TEXT} 1")
+        return begun is not None and begun.sid is not None
 
     def send_line(self, turn: Turn, part: str, text: str) -> None:
         """Send a line beside the answer, noted as ``part``. Raises ``SendError``."""

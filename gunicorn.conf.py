@@ -30,12 +30,14 @@ accesslog = None
 
 
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
-    """On SIGTERM let running turns finish first, still serving their voice notes to Twilio."""
+    """Take up turns; on SIGTERM let them finish, still serving their voice notes to Twilio."""
     import signal
     import threading
 
+    import watchdog
+
+    watchdog.start()
     parts = worker.app.callable.extensions["bridge"]
-    parts.base.settle()
     leave = worker.handle_exit
 
     def finish() -> None:
@@ -46,3 +48,5 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
             leave(signal.SIGTERM, None)
 
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=finish).start())
+    parts.start()
+    parts.base.settle()

@@ -12,7 +12,7 @@ from enum import Enum
 import structlog
 
 from inbound import Inbound
-from runner import Runner, Stopping, is_suspect
+from runner import Runner, Stopping
 from store import Store, StoreError, Turn
 
 # Senders whose messages are written down side by side.
@@ -37,11 +37,7 @@ def refused(message: Inbound, store: Store, reason: Acceptance) -> Acceptance:
 
 
 class Inbox:
-    """Writes messages down and runs their turns; senders never wait for each other.
-
-    A turn in which the process died all but once too often runs on ``suspects``, a single thread:
-    were it the cause, those beside it must not be given up as well.
-    """
+    """Writes messages down and runs their turns; senders never wait for each other."""
 
     def __init__(
         self,
@@ -49,13 +45,11 @@ class Inbox:
         store: Store,
         runner: Runner,
         pool: Executor,
-        suspects: Executor,
         limit: int,
     ) -> None:
         self._store = store
         self._runner = runner
         self._pool = pool
-        self._suspects = suspects
         self._limit = limit
         self._lanes = [threading.Lock() for _ in range(LANES)]
         self._changed = threading.Condition()
@@ -138,8 +132,7 @@ class Inbox:
 
     def _start(self, turn: Turn) -> None:
         self._running += 1
-        pool = self._suspects if is_suspect(turn) else self._pool
-        pool.submit(self._serve, turn)
+        self._pool.submit(self._serve, turn)
 
     def _serve(self, turn: Turn) -> None:
         try:

@@ -3,25 +3,92 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 
 import regex
 from markdown_it import MarkdownIt
+from markdown_it.ruler import StateBase
+from markdown_it.rules_inline import StateInline
 from markdown_it.tree import SyntaxTreeNode
+
+from segments import split_message
+
+# The parser takes quadratic time for some texts, so it gets them in pieces of this length.
+PIECE_CHARACTERS = 4096
+# Of CPU, for a piece that makes it slower than any known one; what takes longer stays unread.
+PARSE_SECONDS = 1.0
+
+# How a token says that an address stood there without marks of its own.
+BARE = "address"
+
+_SCHEME = re.compile(r"(?<![a-z0-9+.-])(?:https?|ftp)$", re.IGNORECASE)
+_SCHEME_CHARACTERS = len("x") + len("https")
+_REST_OF_ADDRESS = re.compile(r"://[^\s<>]+")
+# What follows an address more often than it ends one.
+_BEHIND_ADDRESS = frozenset(".,:;!?'\"*_~…؟،؛”’»")
+
+
+class _TooSlow(Exception):
+    """The parser needs more than ``PARSE_SECONDS``."""
 
 
 class _Parser(MarkdownIt):
+    """Markdown as people write it in chats, within bounds."""
+
+    def __init__(self) -> None:
+        super().__init__("commonmark")
+        # An indented line of chat is no program.
+        self.enable(["table", "strikethrough"]).disable("code")
+        self.block.ruler.before("table", "watch", _watch)
+        self.inline.ruler.before("text", "watch", _watch)
+        self.inline.ruler.after("text", "address", _read_address)
+
     def normalizeLinkText(self, link: str) -> str:
         """Bare addresses stay as they were written: decoded ones lead elsewhere or nowhere."""
         return link
 
+    def tree(self, markdown: str) -> SyntaxTreeNode:
+        """Raises ``_TooSlow``."""
+        return SyntaxTreeNode(self.parse(markdown, {"until": time.thread_time() + PARSE_SECONDS}))
 
-_PARSER = (
-    _Parser("commonmark", {"linkify": True})
-    .enable(["table", "strikethrough", "linkify"])
-    # An indented line of chat is no program.
-    .disable("code")
-)
+
+def _watch(state: StateBase, *_: object) -> bool:
+    """A rule of the parser that matches nothing: it looks at the time."""
+    if time.thread_time() > state.env["until"]:
+        raise _TooSlow
+    return False
+
+
+def _read_address(state: StateInline, silent: bool) -> bool:
+    """A rule of the parser: marks in a bare address are part of it."""
+    scheme = _SCHEME.search(state.pending[-_SCHEME_CHARACTERS:])
+    rest = _REST_OF_ADDRESS.match(state.src, state.pos, state.posMax)
+    length = _address_length(rest[0]) if scheme and rest else 0
+    if not scheme or length <= len("://") or state.linkLevel:
+        return False
+    end = state.pos + length
+    if not silent:
+        state.pending = state.pending[: -len(scheme[0])]
+        address = scheme[0] + state.src[state.pos : end]
+        state.push("link_open", "a", 1).markup = BARE
+        state.push("text", "", 0).content = address
+        state.push("link_close", "a", -1).markup = BARE
+    state.pos = end
+    return True
+
+
+def _address_length(text: str) -> int:
+    """How much of a text that begins like an address is one; brackets in it come in pairs."""
+    end = len(text)
+    unopened = text.count(")") - text.count("(")
+    while text[end - 1] in _BEHIND_ADDRESS or (text[end - 1] == ")" and unopened > 0):
+        unopened -= text[end - 1] == ")"
+        end -= 1
+    return end
+
+
+_PARSER = _Parser()
 
 # Control characters, halves of characters, and directions that could make a text read as something
 # else; joiners and plain marks are harmless.
@@ -38,7 +105,9 @@ _COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _LINE_BREAK = re.compile(
     r"<br\s*/?>|</(?:blockquote|div|h[1-6]|li|ol|p|pre|table|tr|ul)\s*>", re.IGNORECASE
 )
-_ADDRESS = re.compile(r"[\w+.-]{0,20}://\S*|\bwww\.\S*", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"[\w+.-]{0,20}://\S*|\bwww\.\S*|(?<![\w.@-])[\w.-]{1,64}\.[a-z]{2,20}/\S*", re.IGNORECASE
+)
 _TIMES = re.compile(r"(?<=\d)\s*\*\s*(?=\d)")
 # Emoji and what joins them. Unicode files some signs with them that are said.
 _UNSAID = regex.compile(r"[\p{So}\p{Sk}\p{Me}\uFE0F\u200D--[°℃℉№]]+", regex.VERSION1)
@@ -57,16 +126,20 @@ def to_whatsapp(markdown: str) -> str:
 
     Headings become bold lines, links ``label (address)``, table rows bullets, images addresses.
     """
-    return _tidy(_WhatsApp().block(_tree(markdown)))
+    return _tidy("\n\n".join(_rendered(markdown, _WhatsApp)))
 
 
 def to_speech(markdown: str) -> str:
     """Markdown as sentences to be read aloud: no marks, addresses, emoji, tables or programs."""
-    return _tidy(_Spoken().block(_tree(markdown))).replace("\n\n", "\n")
+    return _tidy("\n\n".join(_rendered(markdown, _Spoken))).replace("\n\n", "\n")
 
 
-def _tree(markdown: str) -> SyntaxTreeNode:
-    return SyntaxTreeNode(_PARSER.parse(clean(markdown)))
+def _rendered(markdown: str, form: Callable[[], _WhatsApp]) -> Iterator[str]:
+    for piece in split_message(clean(markdown), PIECE_CHARACTERS):
+        try:
+            yield form().block(_PARSER.tree(piece))
+        except _TooSlow:
+            yield form().plain(piece)
 
 
 def _tidy(text: str) -> str:
@@ -81,6 +154,10 @@ class _WhatsApp:
     def __init__(self) -> None:
         # Where the HTML link that is open leads.
         self._address = ""
+
+    def plain(self, text: str) -> str:
+        """Text whose marks nobody has read."""
+        return text
 
     def block(self, node: SyntaxTreeNode) -> str:
         """The node's children as paragraphs."""
@@ -130,7 +207,7 @@ class _WhatsApp:
 
     def _link(self, node: SyntaxTreeNode) -> str:
         label = self.inline(node).strip()
-        if node.markup in ("linkify", "autolink"):
+        if node.markup in (BARE, "autolink"):
             return label
         address = str(node.attrs.get("href", ""))
         if not address or label in (address, address.removeprefix("mailto:")):
@@ -187,6 +264,9 @@ class _WhatsApp:
 class _Spoken(_WhatsApp):
     """The same tree in words."""
 
+    def plain(self, text: str) -> str:
+        return "\n".join(filter(None, map(_sentence, _pronounceable(text).split("\n"))))
+
     def _text(self, node: SyntaxTreeNode) -> str:
         return _pronounceable(node.content)
 
@@ -231,7 +311,7 @@ class _Spoken(_WhatsApp):
 
     def _link(self, node: SyntaxTreeNode) -> str:
         label = self.inline(node)
-        return "" if "://" in label or node.markup in ("linkify", "autolink") else label
+        return "" if "://" in label or node.markup in (BARE, "autolink") else label
 
     def _blockquote(self, node: SyntaxTreeNode) -> str:
         return self.block(node)

@@ -29,8 +29,8 @@ LAST_PIECE = 100
 PIECE_IN_LINE = 200
 LONGEST_SENTENCE = 80
 
-# Where the next sentence begins.
-_BEGINNING = regex.compile(r"[.!?…؟。！？\n]\W*\s\W*\w")
+# Where the next sentence begins: behind signs of which one ends a sentence, with a blank behind it.
+_BEGINNING = regex.compile(r"(?:\G|(?<!\W))[^\w.!?…؟。！？\n]*+[.!?…؟。！？\n][^\w\s]*+\s\W*+\w")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,11 @@ class Narration:
 
     def write(self, chunk: str) -> None:
         """Have spoken what is complete now that the agent wrote ``chunk``."""
+        if len(self._written) >= self._longest:
+            return
         self._written += chunk
         begun = self._begun()
-        if begun and len(self._written) < self._longest:
+        if begun:
             self._looked_at = begun
             with self._readable():
                 # Where the text ends for now is no full stop.

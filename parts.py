@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import structlog
 
 from base import Base, aside_of, build_base
 from figures import Figures
@@ -20,6 +23,8 @@ from speech import Speech
 from turn_parts import TurnParts
 from turn_queue import TurnQueue, TurnWorker
 from warming import Warmer
+
+log = structlog.get_logger(__name__)
 
 # A web process starts sessions for turns that workers run.
 PREWARM_THREADS = 16
@@ -51,16 +56,28 @@ class WebParts:
     redelivery: Redelivery | None = None
     # Only where several processes share a database.
     shared: SharedMetrics | None = None
+    _starting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _started: threading.Event = field(default_factory=threading.Event, init=False)
 
     def figures(self) -> dict[str, Figures]:
         """By process; where there is but one it has no name."""
         return self.shared.figures() if self.shared else {"": self.base.metrics.figures()}
 
     def start(self) -> None:
-        """Let the threads begin that serve no message."""
-        _start(self.base, self.warmer)
-        if self.redelivery:
-            self.redelivery.start()
+        """Take up what a former process left, and let all threads begin, once.
+
+        To be called by a process that serves: what kills it is to be seen as its death.
+        """
+        with self._starting:
+            if self._started.is_set():
+                return
+            self._started.set()
+            resumed = self.inbox.recover()
+            if resumed:
+                log.info("Taking up turns that a former process left", turns=resumed)
+            _start(self.base, self.warmer)
+            if self.redelivery:
+                self.redelivery.start()
 
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
@@ -153,7 +170,6 @@ def _alone(base: Base) -> WebParts:
         store=base.store,
         runner=turns.runner,
         pool=ThreadPoolExecutor(base.settings.TURN_THREADS, thread_name_prefix="turn"),
-        suspects=ThreadPoolExecutor(1, thread_name_prefix="suspect"),
         limit=base.settings.INBOX_LIMIT,
     )
     return WebParts(

@@ -15,6 +15,9 @@ CATALOGUE = Path(__file__).with_name("phrases.toml")
 
 Command = Literal["voice_on", "voice_off", "new_conversation"]
 
+# In characters; signs and blanks around a command may make it longer than it is.
+LONGEST_COMMAND = 200
+
 # What people type for one another at the end of a word, and the stroke that only lengthens it.
 _ARABIC_SPELLINGS = str.maketrans({"ة": "ه", "ى": "ي", "ـ": None})
 
@@ -52,7 +55,8 @@ class Phrases:
 
     def command(self, text: str) -> Command | None:
         """What the user orders the service itself to do, if the text is nothing else."""
-        words = _plain(text)
+        # Folding a text of many combining signs takes quadratic time.
+        words = _plain(text) if len(text) <= LONGEST_COMMAND else ""
         for language in self._languages.values():
             if words in language.commands:
                 return language.commands[words]

@@ -17,12 +17,21 @@ log = structlog.get_logger(__name__)
 # A pattern that takes longer on a text of a stranger's is a badly written one.
 MATCH_SECONDS = 0.1
 
+# In characters; what many people ask is shorter, and folding a text of many combining signs takes
+# quadratic time.
+LONGEST_QUESTION = 1000
+
 # Between digits ("1.5"), and in "C#", "50%", "R&D" and "@home", punctuation is meant.
 _SET_OFF = regex.compile(r"(?V1)(?:(?<!\d)[\p{P}--[#%&@]]|[\p{P}--[#%&@]](?!\d)|[\s\p{C}])+")
 
 
 def normalised(question: str) -> str:
-    """NFKC, case folded; punctuation and white space collapsed to single blanks."""
+    """NFKC, case folded; punctuation and white space collapsed to single blanks.
+
+    Empty where the question is longer than ``LONGEST_QUESTION``.
+    """
+    if len(question) > LONGEST_QUESTION:
+        return ""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", question).casefold())
     return _SET_OFF.sub(" ", folded).strip()
 
@@ -35,7 +44,12 @@ class PublicQuestions:
         self._patterns = patterns
 
     def include(self, words: str, *, first: bool) -> bool:
-        """Whether the normalised question is public; ``first``: nothing was asked before it."""
+        """Whether the normalised question is public; ``first``: nothing was asked before it.
+
+        An empty one is not: it has no words by which it could be known again.
+        """
+        if not words:
+            return False
         return (first and self._first) or any(_matches(each, words) for each in self._patterns)
 
 

@@ -22,14 +22,9 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 # A turn that was running when the process died this often is taken for the cause.
-ATTEMPTS = 3
+ATTEMPTS = 2
 # How long a turn waits for a database that fails, or for Twilio to take its answer.
 RETRY_SECONDS = 5.0
-
-
-def is_suspect(turn: Turn) -> bool:
-    """Whether one more start is its last: it runs alone, lest it take others along."""
-    return turn.attempts == ATTEMPTS - 1
 
 
 class Stopping(Exception):
@@ -42,6 +37,8 @@ class Talk(Protocol):
     def answer(self, turn: Turn) -> Reply | None: ...
 
     def deliver(self, turn: Turn, reply: Reply) -> None: ...
+
+    def was_sent(self, turn: Turn) -> bool: ...
 
 
 class Runner:
@@ -141,14 +138,15 @@ class Runner:
         return self._answered(turn, "resend")
 
     def _set_aside(self, turn: Turn) -> Turn | None:
+        """A last try, which does nothing of what the process died in."""
         log.error("Turn set aside: the process died in it again and again")
         if turn.attempts > ATTEMPTS:
             self._store.finish(turn, SET_ASIDE)
             return None
-        if turn.answer is None:
-            return self._answered(turn, "failed")
-        # Its words may not have gone out yet; making the voice note may be what kills.
-        return self._keeping(turn, replace(turn.answer, aloud=""))
+        if turn.answer and self._talk.was_sent(turn):
+            # What is left is the voice note, and perhaps more text.
+            return self._keeping(turn, replace(turn.answer, aloud=""))
+        return self._answered(turn, "failed")
 
     def _answered(self, turn: Turn, phrase: str) -> Turn:
         return self._keeping(turn, self._replies.answer(turn.message.sender, phrase))

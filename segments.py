@@ -14,17 +14,24 @@ _SHORTEST_SHARE = 1 / 3
 
 _LOOK_AHEAD = 500
 
-_PARAGRAPHS = regex.compile(r"\n{2,}")
-_LINES = regex.compile(r"\n")
-_SENTENCES = regex.compile(r"(?<=[.!?…؟。！？][\"'”»)*_~]*)\s+")
-_CLAUSES = regex.compile(r"(?<=[,;:،؛、，；：][\"'”»)*_~]*)\s+|\s+(?=[–—(])")
-_WORDS = regex.compile(r"\s+")
-_GRAPHEMES = regex.compile(r"\X")
+# Each ends where a part may begin. They run in linear time: whatever repeats is taken whole, and
+# no two of them begin within the same run.
+_PARAGRAPHS = regex.compile(r"(?P<gap>\n{2,})")
+_LINES = regex.compile(r"(?P<gap>\n)")
+_SENTENCES = regex.compile(r"[.!?…؟。！？][\"'”»)*_~]*+(?P<gap>\s++)")
+_CLAUSES = regex.compile(r"[,;:،؛、，；：][\"'”»)*_~]*+(?P<gap>\s++)|(?<!\s)(?P<gap>\s++)(?=[–—(])")
+_WORDS = regex.compile(r"(?P<gap>\s+)")
+_GRAPHEMES = regex.compile(r"\X(?P<gap>)")
 _BORDERS = (_PARAGRAPHS, _LINES, _SENTENCES, _CLAUSES, _WORDS)
 
-_LINKS = regex.compile(r"\(?\b[a-z][a-z0-9+.-]*://\S+|\b(?:www\.|mailto:)\S+", regex.IGNORECASE)
+_LINKS = regex.compile(
+    r"\(?\b[a-z][a-z0-9+.-]{0,20}://\S+|\b(?:www\.|mailto:)\S+", regex.IGNORECASE
+)
 _MARKED = regex.compile(
-    r"```.*?```|`[^`\n]+`|(?<!\w)([*_~])(?=\S)[^\n]{1,400}?(?<=\S)\1(?!\w)",
+    r"```.*?```|`[^`\n]+`"
+    + "".join(
+        rf"|(?<!\w)[{mark}](?=\S)[^\n{mark}]{{1,400}}+(?<=\S)[{mark}](?!\w)" for mark in "*_~"
+    ),
     regex.DOTALL,
 )
 
@@ -37,8 +44,8 @@ def split_message(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
     """
     parts = []
     rest = text.strip()
-    while _length(rest) > limit:
-        end = _cut(rest, _fitting(rest, limit))
+    while (fitting := _fitting(rest, limit)) < len(rest):
+        end = _cut(rest, fitting)
         parts.append(rest[:end].rstrip())
         rest = rest[end:].lstrip()
     return [part for part in (*parts, rest) if part]
@@ -50,7 +57,7 @@ def split_sentences(text: str, longest: int) -> list[str]:
     A line end ends a sentence too.
     """
     lines = (line for line in text.split("\n") if line.strip())
-    sentences = (sentence for line in lines for sentence in _SENTENCES.split(line.strip()))
+    sentences = (sentence for line in lines for sentence in _sentences(line.strip()))
     return [part for sentence in sentences for part in split_message(sentence, longest)]
 
 
@@ -70,16 +77,20 @@ def group_sentences(sentences: Sequence[str], size: int) -> list[list[str]]:
 
 def first_sentences(text: str, limit: int) -> str:
     """The sentences that fit ``limit`` characters; the whole text if it does."""
-    return text if _length(text) <= limit else split_message(text, limit)[0]
+    fitting = _fitting(text, limit)
+    return text if fitting == len(text) else text[: _cut(text, fitting)].rstrip()
 
 
-def _length(text: str) -> int:
-    """UTF-16 units, the most any of the services counts."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+def _sentences(line: str) -> Iterator[str]:
+    begun = 0
+    for border in _SENTENCES.finditer(line):
+        yield line[begun : border.start("gap")]
+        begun = border.end()
+    yield line[begun:]
 
 
 def _fitting(text: str, limit: int) -> int:
-    """How many characters of ``text`` fit ``limit``."""
+    """How many characters of ``text`` fit ``limit`` UTF-16 units, the most any service counts."""
     used = 0
     for index, character in enumerate(text):
         used += 2 if character > "\uffff" else 1
@@ -93,32 +104,37 @@ def _cut(text: str, longest: int) -> int:
     shortest = int(longest * _SHORTEST_SHARE)
     # Links and pairs that reach over the limit matter; what lies further on doesn't.
     reach = longest + _LOOK_AHEAD
-    links = list(_spans(_LINKS.finditer(text, 0, reach)))
-    marked = list(_spans(_MARKED.finditer(text, 0, reach)))
-    for protected in (links + marked, links):
+    links = _inside(_LINKS.finditer(text, 0, reach), reach)
+    links_and_marks = _inside(_MARKED.finditer(text, 0, reach), reach, links)
+    for protected in (links_and_marks, links):
         for border in _BORDERS:
             cut = _last(border.finditer(text, 0, longest + 1), protected, shortest, longest)
             if cut:
                 return cut
-    return _last(_GRAPHEMES.finditer(text, 0, reach), [], 1, longest) or longest
+    anywhere = bytearray(reach)
+    return _last(_GRAPHEMES.finditer(text, 0, reach), anywhere, 1, longest) or longest
 
 
 def _last(
-    borders: Iterable[regex.Match[str]],
-    protected: list[tuple[int, int]],
-    shortest: int,
-    longest: int,
+    borders: Iterable[regex.Match[str]], protected: bytearray, shortest: int, longest: int
 ) -> int:
     """The last border within the limits that is not protected; 0 if there is none."""
     found = 0
     for border in borders:
-        position = border.end() if border.re is _GRAPHEMES else border.start()
+        position = border.start("gap")
         if position > longest:
             break
-        if position >= shortest and not any(start < position < end for start, end in protected):
+        if position >= shortest and not protected[position]:
             found = position
     return found
 
 
-def _spans(matches: Iterable[regex.Match[str]]) -> Iterator[tuple[int, int]]:
-    return (match.span() for match in matches)
+def _inside(
+    matches: Iterable[regex.Match[str]], reach: int, others: bytearray | None = None
+) -> bytearray:
+    """1 for each position within a match, or within ``others``; neither end is within."""
+    inside = bytearray(others or reach)
+    for match in matches:
+        start, end = match.span()
+        inside[start + 1 : end] = b"\1" * (end - start - 1)
+    return inside

@@ -55,7 +55,7 @@ MP3 = "mp3_44100_128"
 CONTAINERS = {OPUS: container.OPUS, MP3: container.MP3}
 
 # "(laughter)" and "[music]" are no words.
-_EVENTS_ONLY = re.compile(r"(\s*(\([^)]*\)|\[[^\]]*\])\s*[.,!?]*)*\s*")
+_EVENTS_ONLY = re.compile(r"\s*+(?:(?:\([^)]*+\)|\[[^\]]*+\])[\s.,!?]*+)*+")
 _RETRYABLE_STATUS = frozenset({408, 409})
 
 

@@ -79,7 +79,7 @@ STALE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a sender gets, as Markdown; ``aloud`` is spoken as well, if anything.
+    """What a sender gets, in WhatsApp's marks; ``aloud``, Markdown, is spoken as well, if anything.
 
     ``waited`` is how long the turn waited for clouds until then, in seconds.
     """

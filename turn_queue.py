@@ -30,7 +30,7 @@ from sqlalchemy import Connection, select, text
 
 from database import Database
 from leases import Leases
-from runner import Runner, Stopping, is_suspect
+from runner import Runner, Stopping
 from schema import turns
 from store import UNFINISHED, Store, StoreError, Turn
 
@@ -38,8 +38,6 @@ log = structlog.get_logger(__name__)
 
 TASK = "serve"
 QUEUE = "turns"
-# Of these a worker runs one at a time, as ``inbox.py`` does and for its reason.
-SUSPECTS = "suspects"
 
 HEARTBEAT_SECONDS = 2.0
 # A worker that was silent for that long is taken for dead, and others take up what it ran.
@@ -137,21 +135,17 @@ class TurnWorker:
         threads = ThreadPoolExecutor(self._threads + SPARE_THREADS, thread_name_prefix="turn")
         asyncio.get_running_loop().set_default_executor(threads)
         async with self._app.open_async():
-            working = [
-                asyncio.create_task(self._work_on(QUEUE, self._threads, listen=True)),
-                asyncio.create_task(self._work_on(SUSPECTS, 1, listen=False)),
-            ]
+            working = asyncio.create_task(self._work())
             chores = [
                 asyncio.create_task(chore)
                 for chore in (self._beat(), self._take_over(), self._watch())
             ]
             stopping = asyncio.create_task(stop.wait())
             log.info("Worker ready", threads=self._threads)
-            await _first_of(stopping, *working, *chores)
+            await _first_of(stopping, working, *chores)
             self._runner.stop()
-            for task in working:
-                task.cancel()
-            _, cut_off = await asyncio.wait(working, timeout=grace)
+            working.cancel()
+            _, cut_off = await asyncio.wait([working], timeout=grace)
             for task in chores:
                 task.cancel()
             if cut_off:
@@ -177,15 +171,15 @@ class TurnWorker:
         with self._lock:
             return list(self._jobs.values())
 
-    async def _work_on(self, queue: str, concurrency: int, *, listen: bool) -> None:
+    async def _work(self) -> None:
         """A worker of Procrastinate, which ends when the database fails, and then another."""
         while True:
             try:
                 await self._app.run_worker_async(
-                    queues=[queue],
-                    name=queue,
-                    concurrency=concurrency,
-                    listen_notify=listen,
+                    queues=[QUEUE],
+                    name=QUEUE,
+                    concurrency=self._threads,
+                    listen_notify=True,
                     fetch_job_polling_interval=POLL_SECONDS,
                     update_heartbeat_interval=HEARTBEAT_SECONDS,
                     stalled_worker_timeout=STALLED_SECONDS,
@@ -244,9 +238,8 @@ class TurnWorker:
         manager = self._app.job_manager
         stalled = await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
         for job in stalled:
+            await manager.retry_job(job)
             turn = await asyncio.to_thread(self._store.oldest_beside, _turn_id(job))
-            suspect = turn is not None and is_suspect(turn)
-            await manager.retry_job(job, queue=SUSPECTS if suspect else QUEUE)
             log.warning("Turn of a dead worker taken over", turn=turn and turn.message.sid)
 
     def _put_forgotten(self) -> None:

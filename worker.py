@@ -10,6 +10,7 @@ import sys
 
 import structlog
 
+import watchdog
 from errors import SettingsError
 from health import count_workers
 from logs import configure_logging
@@ -33,6 +34,7 @@ def main() -> None:
                 "with the web process); without it the web process runs the turns itself."
             )
         configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
+        watchdog.start()
         parts = build_worker(settings)
     except SettingsError as error:
         sys.exit(str(error))

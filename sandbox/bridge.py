@@ -109,6 +109,10 @@ class Process(Startable):
             self._process.wait()
             self._process = None
 
+    def has_ended(self) -> bool:
+        """Whether its first process ended by itself since it was started."""
+        return self._process is not None and self._process.poll() is not None
+
     def pause(self) -> None:
         """Freeze it with its children, as a machine that swaps would."""
         self._signal(signal.SIGSTOP)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -32,12 +32,16 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
 
     @contextmanager
     def start(
-        *, helpdesk_file: Path | None = None, pace: Pace = INSTANT, **settings: str
+        *,
+        helpdesk_file: Path | None = None,
+        pace: Pace = INSTANT,
+        command: Sequence[str] | None = None,
+        **settings: str,
     ) -> Iterator[World]:
         speech = FixtureSpeech()
         log_file: Path = tmp_path_factory.mktemp("bridge") / "log"
         with Sandbox(speech=speech, helpdesk_file=helpdesk_file, pace=pace) as sandbox:
-            bridge = Bridge(log_file=log_file)
+            bridge = Bridge(log_file=log_file, command=command)
             sandbox.connect(bridge.url)
             bridge.settings = sandbox.environment(bridge.url) | NO_SPARE | settings
             bridge.start()
@@ -75,7 +79,12 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
 
     @contextmanager
     def start(
-        *, webs: int = 2, workers: int = 2, helpdesk_file: Path | None = None, **settings: str
+        *,
+        webs: int = 2,
+        workers: int = 2,
+        helpdesk_file: Path | None = None,
+        worker_command: Sequence[str] | None = None,
+        **settings: str,
     ) -> Iterator[tuple[World, Cluster]]:
         speech = FixtureSpeech()
         cluster = Cluster(
@@ -83,6 +92,7 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             database_url=server.database(next(_names)),
             webs=webs,
             workers=workers,
+            worker_command=worker_command,
         )
         with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
             # Every process fetches a token of its own, and so does what is started in its place.

@@ -85,6 +85,9 @@ class Echo:
     def deliver(self, turn: Turn, reply: Reply) -> None:
         self._delivery.send_text(turn, reply.answer.text)
 
+    def was_sent(self, turn: Turn) -> bool:
+        return self._delivery.text_sent(turn)
+
     def _note(self, turn: Turn, what: str) -> None:
         """Once, also where the server hangs up on the note itself, perhaps after taking it."""
         row = [uuid.uuid4(), os.getpid(), turn.message.sender, turn.message.sid, what]

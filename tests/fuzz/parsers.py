@@ -18,7 +18,7 @@ import atheris
 
 with atheris.instrument_imports(
     include=["agent_reply", "container", "forgeries", "inbound", "markup", "ogg", "segments"]
-    + ["signature", "sseclient", "status", "markdown_it", "agentforce"]
+    + ["event_stream", "signature", "status", "markdown_it", "agentforce"]
 ):
     from agent_reply import read_stream
     from agentforce import _event_data

@@ -26,6 +26,10 @@ class Silence:
     def deliver(self, turn: Turn, reply: Reply) -> None:
         """Nothing to send."""
 
+    def was_sent(self, turn: Turn) -> bool:
+        """Never."""
+        return False
+
     def start(self, sender: str) -> None:
         """Nothing to warm."""
 
@@ -53,7 +57,6 @@ def build_quiet(settings: Settings) -> WebParts:
         store=base.store,
         runner=Runner(store=base.store, talk=silence, replies=base.replies, log_key="key"),
         pool=AtOnce(),
-        suspects=AtOnce(),
         limit=settings.INBOX_LIMIT,
     )
     quiet: WebParts = replace(parts, base=replace(base, prewarmer=silence), inbox=inbox)

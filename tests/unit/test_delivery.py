@@ -112,13 +112,6 @@ def test_a_long_text_goes_out_in_parts_that_are_noted(
     assert counted(metrics, "texts_sent") == 3
 
 
-def test_markdown_is_sent_as_whatsapp_shows_it(
-    delivery: Delivery, turn: Turn, twilio: TwilioStandIn
-) -> None:
-    delivery.send_text(turn, "**Hello**")
-    assert texts(twilio) == ["*Hello*"]
-
-
 def test_what_was_sent_is_not_sent_again(
     restart: Callable[[], Life],
     turn: Turn,

@@ -53,6 +53,7 @@ class Turns:
         self.held: dict[str, threading.Event] = {}
         self.started: defaultdict[str, threading.Event] = defaultdict(threading.Event)
         self.failing: set[str] = set()
+        self.sent: set[str] = set()
 
     def hold(self, sid: str) -> threading.Event:
         self.held[sid] = threading.Event()
@@ -80,18 +81,20 @@ class Turns:
     def deliver(self, turn: Turn, reply: Reply) -> None:
         self(turn)
 
+    def was_sent(self, turn: Turn) -> bool:
+        return turn.message.sid in self.sent
+
 
 def inbox_on(
     store: Store,
     talk: Talk,
     pool: ThreadPoolExecutor,
     *,
-    suspects: ThreadPoolExecutor | None = None,
     limit: int = 100,
 ) -> Inbox:
     replies = StandardReplies(phrases=PHRASES, store=store)
     runner = Runner(store=store, talk=talk, replies=replies, log_key="")
-    return Inbox(store=store, runner=runner, pool=pool, suspects=suspects or pool, limit=limit)
+    return Inbox(store=store, runner=runner, pool=pool, limit=limit)
 
 
 @pytest.fixture
@@ -472,31 +475,26 @@ def test_a_turn_that_killed_the_process_too_often_is_replaced_by_a_word(
     assert told == {"SM1": None, "SM2": Answer(PHRASES.say("failed", "ar"), "ar")}
 
 
-def test_suspects_run_one_by_one_beside_the_others(store: Store, turns: Turns) -> None:
-    """Were one of them what kills, the others must not be counted with it."""
-    for number in range(4):
-        left(store, message(f"suspect {number}", f"SM{number}"), attempts=ATTEMPTS - 1)
-    left(store, message("ana", "SM9"), attempts=ATTEMPTS - 2)
-    let_go = [turns.hold(f"SM{number}") for number in range(4)]
-    with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(1) as suspects:
-        inbox_on(store, turns, pool, suspects=suspects).recover()
-        assert turns.started["SM0"].wait(PATIENCE)
-        wait_for(lambda: turns.done["ana"] == ["SM9"])
-        begun = [turn.message.sid for turn in store.unfinished() if turn.attempts == ATTEMPTS]
-        assert begun == ["SM0"]
-        for event in let_go:
-            event.set()
-        wait_until_idle(store)
-
-
 def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
     make_inbox: MakeInbox, turns: Turns, store: Store
 ) -> None:
+    """Where its text was sent, the sender must not read that something went wrong."""
     answer = Answer("Hello", "en", aloud="Hello", waited=1.5)
     left(store, message("ana", "SM1"), attempts=ATTEMPTS, answer=answer)
+    turns.sent.add("SM1")
     make_inbox().recover()
     wait_until_idle(store)
     assert [turn.answer for turn in turns.turns] == [Answer("Hello", "en", waited=1.5)]
+
+
+def test_an_answer_of_which_nothing_could_be_sent_is_replaced_by_a_word(
+    make_inbox: MakeInbox, turns: Turns, store: Store
+) -> None:
+    """Sending it may be what kills."""
+    left(store, message("ana", "SM1"), attempts=ATTEMPTS, answer=Answer("Hello", "en", "Hello"))
+    make_inbox().recover()
+    wait_until_idle(store)
+    assert [turn.answer for turn in turns.turns] == [Answer(PHRASES.say("failed", None), None)]
 
 
 def test_a_turn_that_kills_even_then_is_set_aside(

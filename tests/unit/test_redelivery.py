@@ -31,7 +31,7 @@ from store import Answer, Store, Turn
 from tests.unit.conftest import PUBLIC_URL, START, USER, Clock
 from whatsapp import WhatsApp
 
-LONG = f"{'a' * MESSAGE_LIMIT}\n\n**b**"
+LONG = f"{'a' * MESSAGE_LIMIT}\n\n*b*"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 NOTE_LIFETIME = 300.0
 
