@@ -166,6 +166,7 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         aside=aside,
         health=health,
         housekeeper=Housekeeper(
+            database=database,
             store=store,
             sendings=sendings,
             leases=leases,

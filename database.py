@@ -7,7 +7,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, Executable, Row
+from sqlalchemy import Connection, Engine, Executable, Row, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
@@ -81,6 +81,20 @@ class Database:
             return cast(T, self._together.run(work, rank=rank))
         with self.engine.begin() as connection:
             return work(connection)
+
+    def clear_log(self) -> bool:
+        """Move what SQLite wrote beside its file into it; whether all could be moved.
+
+        In the write-ahead log old texts outlive the rows that they stood in. PostgreSQL's is the
+        server's. Raises ``StoreError``.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return True
+        # On a connection of its own: within a transaction it is refused.
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            busy = connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).scalar()
+        return busy == 0
 
     def close(self) -> None:
         """Let go of the connections; whoever asks again opens new ones."""

@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from agent_sessions import AgentSessions
+from database import Database
 from health import Health
 from leases import Leases
 from processes import Processes
@@ -22,6 +23,7 @@ INTERVAL = 60.0
 LEASE, LEASE_SECONDS = "housekeeping", INTERVAL / 2
 # A turn that found its session just in time may still be asking in it for that long.
 GRACE = 300.0
+STOP_SECONDS = 1.0
 # How many sessions are ended at once: few beside the turns, and yet 2,000 a minute at 0.3 s each.
 ENDED_AT_ONCE = 10
 
@@ -38,6 +40,7 @@ class Housekeeper:
     def __init__(
         self,
         *,
+        database: Database,
         store: Store,
         sendings: Sendings,
         leases: Leases,
@@ -48,6 +51,7 @@ class Housekeeper:
         retention: float,
         session_idle: float,
     ) -> None:
+        self._database = database
         self._store = store
         self._sendings = sendings
         self._leases = leases
@@ -58,12 +62,16 @@ class Housekeeper:
         self._retention = retention
         self._session_idle = session_idle
         self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="housekeeper", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
+        """Begin nothing more; what is under way gets ``STOP_SECONDS``."""
         self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
 
     def tidy(self) -> None:
         """Delete what is past its time, and end idle sessions at Agentforce.
@@ -82,6 +90,8 @@ class Housekeeper:
         purged = self._store.purge(before=old)
         if purged:
             log.info("Old turns purged", turns=purged)
+        if not self._database.clear_log():
+            log.warning("What was purged may still lie in the database's log; trying again")
         idle_since = time.time() - self._session_idle - GRACE
         self._expire(self._store.idle_sessions(idle_since), unused_since=idle_since)
 

@@ -7,6 +7,7 @@ PostgreSQL database, shared by many.
 from __future__ import annotations
 
 import fcntl
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from settings import Settings
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 FILE_NAME = "bridge.sqlite3"
+# For nobody else on the machine.
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 # How long a statement waits for another process that holds the file.
 BUSY_SECONDS = 10
@@ -72,8 +75,12 @@ def open_sqlite(state_dir: str) -> Database:
             connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         )
         event.listen(engine, "connect", _prepare)
+        _keep_private(folder)
         _migrate(engine)
-    return Database(engine, one_connection=True)
+        database = Database(engine, one_connection=True)
+        # A process that was killed has left one.
+        database.clear_log()
+    return database
 
 
 def open_postgres(url: str, *, connections: int, patience: float = CONNECT_SECONDS) -> Database:
@@ -111,6 +118,7 @@ def hold(state_dir: str, *, patience: float = HOLD_SECONDS) -> IO[str]:
     """
     with _usable(state_dir) as folder:
         file = (folder / "lock").open("w")
+        Path(file.name).chmod(FILE_MODE)
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -130,12 +138,25 @@ def _usable(state_dir: str) -> Iterator[Path]:
     """The folder, made if need be; what is wrong with it becomes a ``SettingsError``."""
     folder = Path(state_dir)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        if folder.stat().st_mode & stat.S_ISVTX:
+            raise SettingsError(
+                f"Cannot start: STATE_DIR {state_dir!r} is a folder that everybody shares; "
+                "name one that is for this service alone."
+            )
+        folder.chmod(FOLDER_MODE)
         yield folder
     except (OSError, SQLAlchemyError, CommandError) as error:
         raise SettingsError(
             f"Cannot start: STATE_DIR {state_dir!r} cannot hold the database ({_reason(error)})."
         ) from error
+
+
+def _keep_private(folder: Path) -> None:
+    """Let nobody else read the database; what SQLite adds to its file gets the same mode."""
+    (folder / FILE_NAME).touch()
+    for file in folder.glob(f"{FILE_NAME}*"):
+        file.chmod(FILE_MODE)
 
 
 def _reason(error: Exception) -> str:
@@ -145,9 +166,17 @@ def _reason(error: Exception) -> str:
 
 
 def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    """A write-ahead log survives a killed process at a fraction of a full sync's cost."""
+    """A write-ahead log survives a killed process at a fraction of a full sync's cost.
+
+    What is deleted is overwritten.
+    """
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

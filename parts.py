@@ -90,6 +90,8 @@ class WebParts:
             self.redelivery.stop()
         if self.shared:
             self.shared.stop()
+        self.base.housekeeper.stop()
+        self.base.database.close()
         return finished
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    null,
     select,
     true,
     update,
@@ -30,13 +31,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from database import Database, Rank
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
-from schema import agent_sessions, preferences, turns
+from schema import agent_sessions, preferences, sendings, turns
 
 # What every method may raise.
 StoreError = SQLAlchemyError
 
 WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
+# Of these only the SID is left.
+FORGOTTEN = "forgotten"
 UNFINISHED = (WAITING, RUNNING)
+FINISHED = (DONE, SET_ASIDE)
+# How long a SID is known. Whoever got hold of a signed webhook can post it at any time, so that is
+# longer than anybody keeps the logs in which they stand.
+SID_SECONDS = 30 * 86400.0
 
 # What has been asked in a session so far.
 NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
@@ -332,13 +339,24 @@ class Store:
         self._put(preferences, sender, language=language, used_at=time.time())
 
     def purge(self, *, before: float) -> int:
-        """Delete finished turns received before that time, and preferences unused since.
+        """Forget finished turns received before that time, and preferences unused since.
 
-        Returns how many turns went.
+        Of a turn its SID is left for ``SID_SECONDS``. Returns how many turns were forgotten.
         """
-        finished = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before)
-        self._database.change(delete(preferences).where(preferences.c.used_at < before))
-        return self._database.change(delete(turns).where(finished))
+        old = turns.c.state.in_(FINISHED) & (turns.c.received_at < before)
+        nothing = {"state": FORGOTTEN, "sender": "", "text": "", "media_url": "", "answer": null()}
+        # Not by its state: that would be looked for among all that are known.
+        unknown = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before - SID_SECONDS)
+
+        def purge(connection: Connection) -> int:
+            connection.execute(delete(preferences).where(preferences.c.used_at < before))
+            connection.execute(
+                delete(sendings).where(sendings.c.turn_id.in_(select(turns.c.id).where(old)))
+            )
+            connection.execute(delete(turns).where(unknown))
+            return connection.execute(update(turns).where(old).values(nothing)).rowcount
+
+        return self._database.run(purge, Rank.REST)
 
     def _change(
         self, turn: Turn, change: Update, rank: Rank = Rank.ANSWER, **values: object

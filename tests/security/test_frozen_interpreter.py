@@ -5,46 +5,41 @@ No such text is known any more, so the services that are tried here are given on
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from tests.e2e.conftest import PATIENT, StartCluster, StartWorld
 from tests.sandbox.waiting import wait_until
+from tests.security.planted import planted
 
 PARROT = Path(__file__).parents[1] / "e2e" / "parrot.toml"
 FREEZE = "freeze, please"
 SORRY = "Sorry, something went wrong"
 
-# Runs a program; an expression takes for ever where an answer is made ready, and few seconds are
-# enough to see that.
-PLANTED = f"""
-import re, runpy, sys
+# An expression takes for ever where an answer is made ready, and a few seconds show that.
+FROZEN = f"""
+import re
 import conversation, watchdog
 
 watchdog.FROZEN_SECONDS, watchdog.BEAT_SECONDS = 3.0, 0.5
 intact = conversation.to_whatsapp
 
-def planted(markdown):
+def freezing(markdown):
     if {FREEZE!r} in markdown:
         re.fullmatch("(a+)+b", "a" * 64)
     return intact(markdown)
 
-conversation.to_whatsapp = planted
-sys.argv.pop(0)
+conversation.to_whatsapp = freezing
 """
-WEB = (sys.executable, "-c", f"{PLANTED}runpy.run_module('gunicorn', run_name='__main__')")
-WORKER = (sys.executable, "-c", f"{PLANTED}runpy.run_path('worker.py', run_name='__main__')")
 
 
 def test_a_web_process_ends_and_the_third_one_apologises(start_world: StartWorld) -> None:
     """Everybody else is answered meanwhile, or soon after."""
-    command = (*WEB, "gunicorn", "app:create_app()")
-    with start_world(helpdesk_file=PARROT, command=command, **PATIENT) as world:
+    with start_world(helpdesk_file=PARROT, command=planted(FROZEN), **PATIENT) as world:
         user, other = world.user(), world.user()
         world.twilio.say(user, FREEZE)
         assert world.answers(user, 1, timeout=60)[0].body.startswith(SORRY)
         assert world.log().count("Timeout (0:00:03)!") == 2
-        assert world.log().count("in planted") == 2
+        assert world.log().count("in freezing") == 2
         world.twilio.say(other, "Are you there?")
         world.twilio.say(user, "And now?")
         assert world.answers(other, 1)[0].body == "You said Are you there?."
@@ -52,7 +47,7 @@ def test_a_web_process_ends_and_the_third_one_apologises(start_world: StartWorld
 
 
 def test_so_does_a_worker(start_cluster: StartCluster) -> None:
-    command = (*WORKER, "worker.py")
+    command = planted(FROZEN, "worker")
     with start_cluster(webs=1, workers=1, helpdesk_file=PARROT, worker_command=command) as (
         world,
         cluster,
