@@ -12,6 +12,7 @@ from typing import IO
 import imageio_ffmpeg
 
 import ogg
+from confinement import Launcher
 from container import MP3, Container, sniff
 from conversion import Conversion, Result
 from cores import CORES
@@ -69,8 +70,8 @@ class Ffmpeg:
 
     def __init__(self, *, path: str = "", longest_seconds: float) -> None:
         self._path = path or imageio_ffmpeg.get_ffmpeg_exe()
-        # Ours needs nothing, so it is told no secrets; another may need LD_LIBRARY_PATH.
-        self._environment = None if path else dict[str, str]()
+        self._environment = _environment_of_operators() if path else dict[str, str]()
+        self._launcher = Launcher(self._path)
         self._seconds = longest_seconds + 1
         self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
         self._cores = threading.BoundedSemaphore(len(CORES))
@@ -209,6 +210,7 @@ class Ffmpeg:
             descriptors=descriptors,
             largest=largest,
             environment=self._environment,
+            start=self._launcher.start,
         )
 
 
@@ -269,6 +271,11 @@ def opus_seconds(note: bytes) -> float:
     if page < 0:
         return 0.0
     return int.from_bytes(note[page + 6 : page + 14], "little", signed=True) / ogg.RATE
+
+
+def _environment_of_operators() -> dict[str, str]:
+    """No secrets; a script needs the one, a program with libraries of its own the other."""
+    return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 
 def _input(container: Container) -> list[str]:

@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, cast
@@ -40,6 +40,7 @@ class Conversion:
     """A running ffmpeg. As a context manager it leaves no process, descriptor or file behind.
 
     It reads ``source``, or what it is fed. More than ``largest`` bytes of output end it.
+    ``start`` is called as ``subprocess.Popen`` would be.
     """
 
     def __init__(
@@ -50,10 +51,11 @@ class Conversion:
         source: IO[bytes] | None = None,
         descriptors: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
+        start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
     ) -> None:
         self._output: IO[bytes] = os.fdopen(os.memfd_create("audio"), "w+b", buffering=0)
         try:
-            self._process = subprocess.Popen(
+            self._process = start(
                 command,
                 bufsize=0,
                 stdin=subprocess.PIPE if source is None else source,

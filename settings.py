@@ -228,6 +228,8 @@ class Settings(Account):
     KEEP_WARM: bool = True
     # See cores.py.
     ONE_CORE: bool = True
+    # Debuggers and profilers of the same user may look into the process (dumping.py).
+    DUMPABLE: bool = False
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
     METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""

@@ -10,6 +10,7 @@ import sys
 
 import structlog
 
+from dumping import forbid_dumping
 from errors import SettingsError
 from health import count_workers
 from logs import configure_logging
@@ -33,6 +34,8 @@ def main() -> None:
                 "with the web process); without it the web process runs the turns itself."
             )
         configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
+        if not settings.DUMPABLE:
+            forbid_dumping()
         parts = build_worker(settings)
     except SettingsError as error:
         sys.exit(str(error))
