@@ -18,6 +18,7 @@ from container import MP3, Container, sniff
 from conversion import CPU_SECONDS, Conversion, Result
 from cores import CORES
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
+from settings import operators_environment
 from together import Together
 
 with warnings.catch_warnings():
@@ -73,8 +74,10 @@ class Ffmpeg:
 
     def __init__(self, *, path: str = "", longest_seconds: float) -> None:
         self._path = path or imageio_ffmpeg.get_ffmpeg_exe()
-        self._environment = _environment_of_operators() if path else dict[str, str]()
-        self._launcher = Launcher(self._path)
+        # Neither is told secrets; ours needs nothing.
+        self._environment = operators_environment() if path else dict[str, str]()
+        libraries = self._environment.get("LD_LIBRARY_PATH", "").split(":")
+        self._launcher = Launcher(self._path, libraries=libraries)
         self._seconds = longest_seconds + 1
         self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
         self._decoding_cpu = math.ceil(self._seconds * DECODING_CPU)
@@ -298,11 +301,6 @@ def opus_seconds(note: bytes) -> float:
     if page < 0:
         return 0.0
     return int.from_bytes(note[page + 6 : page + 14], "little", signed=True) / ogg.RATE
-
-
-def _environment_of_operators() -> dict[str, str]:
-    """No secrets; a script needs the one, a program with libraries of its own the other."""
-    return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 
 def _input(container: Container) -> list[str]:

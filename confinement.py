@@ -1,4 +1,9 @@
-"""ffmpeg reads strangers' files; it gets no file but its own, and no network, from the kernel."""
+"""ffmpeg reads strangers' recordings; the kernel lets it open nothing else.
+
+Landlock knows what is named: files, TCP ports, abstract sockets, signals to processes outside. It
+knows UDP from ABI 10 on and sockets in the file system from 9. What ffmpeg holds open anyway it can
+read and write: its recording, its output, and those decoded in the same run.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +35,9 @@ class Launcher:
     code of ours may run between fork and exec.
     """
 
-    def __init__(self, program: str) -> None:
-        folders = os.environ.get("LD_LIBRARY_PATH", "").split(":")
-        self._readable = [program, *_SYSTEM, *folders]
+    def __init__(self, program: str, *, libraries: Sequence[str] = ()) -> None:
+        """``libraries`` are folders of the program's own."""
+        self._readable = [program, *_SYSTEM, *libraries]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="confined")
         try:
             self._thread.submit(self._restrict).result()
