@@ -11,6 +11,7 @@ from flask.json.provider import DefaultJSONProvider
 from twilio.twiml.messaging_response import MessagingResponse
 
 from doors import guard
+from dumping import forbid_dumping
 from errors import ForgedRequest, InboundError
 from forgeries import Forgeries
 from inbound import Inbound, Kind, read_message
@@ -37,6 +38,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or load_settings()
     configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
+    if not settings.DUMPABLE:
+        forbid_dumping()
     parts = build_web(settings)
     app = Flask(__name__, static_folder=None, template_folder="pages")
     guard(app, public_url=settings.PUBLIC_URL)

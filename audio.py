@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import warnings
@@ -12,17 +13,19 @@ from typing import IO
 import imageio_ffmpeg
 
 import ogg
+from confinement import Launcher
 from container import MP3, Container, sniff
-from conversion import Conversion, Result
+from conversion import CPU_SECONDS, Conversion, Result
 from cores import CORES
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
+from settings import operators_environment
 from together import Together
 
 with warnings.catch_warnings():
     # pydub misses an ffmpeg on the PATH; it is given PCM only and needs none.
     warnings.simplefilter("ignore", RuntimeWarning)
     from pydub import AudioSegment
-    from pydub.silence import detect_leading_silence
+    from pydub.utils import audioop
 
 # ElevenLabs' low-latency form: headerless 16-bit little-endian, 16 kHz, mono
 # (contracts/elevenlabs.md §1.2).
@@ -38,7 +41,6 @@ SHORTEST_SOUND_MS = 100
 # Peaks of speech, whispered ones too, lie well above; a phone's own noise below.
 SILENCE_PEAK_DBFS = -45.0
 SILENCE_EDGE_DBFS = -50.0
-# pydub makes an object for each step.
 EDGE_STEP_MS = 20
 KEPT_EDGE_MS = 150
 
@@ -51,6 +53,9 @@ DECODED_TOGETHER = 4
 # What an encoded file may grow to: WhatsApp's own limit (contracts/twilio.md §5.3).
 LARGEST_FILE = 16 * 1024 * 1024
 LOWEST_BITRATE = 8_000
+# The CPU that decoding a second of sound may take: five minutes of 48 kHz stereo take 1.3 s, and
+# other machines may be four times slower. What cannot be decoded is bounded by this alone.
+DECODING_CPU = 4 * 1.3 / 300
 _ONLY_AUDIO = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1")
 MP3_BITRATE = 64_000
 _OGG = ("-f", "ogg", "pipe:1")
@@ -69,10 +74,13 @@ class Ffmpeg:
 
     def __init__(self, *, path: str = "", longest_seconds: float) -> None:
         self._path = path or imageio_ffmpeg.get_ffmpeg_exe()
-        # Ours needs nothing, so it is told no secrets; another may need LD_LIBRARY_PATH.
-        self._environment = None if path else dict[str, str]()
+        # Neither is told secrets; ours needs nothing.
+        self._environment = operators_environment() if path else dict[str, str]()
+        libraries = self._environment.get("LD_LIBRARY_PATH", "").split(":")
+        self._launcher = Launcher(self._path, libraries=libraries)
         self._seconds = longest_seconds + 1
         self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
+        self._decoding_cpu = math.ceil(self._seconds * DECODING_CPU)
         self._cores = threading.BoundedSemaphore(len(CORES))
         self._streams = threading.BoundedSemaphore(STREAMS_AT_ONCE)
         self._streamed = Together(self._stream_all, most=DECODED_TOGETHER, at_once=len(CORES))
@@ -163,7 +171,7 @@ class Ffmpeg:
             for number, sink in enumerate(sinks):
                 arguments += ["-map", f"{number}:a:0", "-c", "copy", *self._pcm(sink.fileno())]
             descriptors = [file.fileno() for file in (*sources, *sinks)]
-            with self._start(arguments, nothing, descriptors, largest=self._largest_pcm) as run:
+            with self._start_decoding(arguments, nothing, descriptors) as run:
                 if _is_flawless(run.result()):
                     return [_written(sink, self._largest_pcm) for sink in sinks]
         if len(recordings) > 1:
@@ -176,13 +184,13 @@ class Ffmpeg:
 
     def _streaming(self) -> Conversion:
         arguments = ["-f", "lavfi", "-i", _STREAMED.format(0), "-c", "copy", *self._pcm()]
-        return self._start(arguments, None, largest=self._largest_pcm)
+        return self._start_decoding(arguments, None)
 
     def _decoded(self, source: IO[bytes], container: Container) -> bytes:
         """The slower way, which skips what is broken and goes on behind it."""
         shape = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
         arguments = [*_input(container), *_ONLY_AUDIO, *shape, *self._pcm()]
-        return _output(self._start(arguments, source, largest=self._largest_pcm))
+        return _output(self._start_decoding(arguments, source))
 
     def _concatenated(self, pieces: Sequence[bytes]) -> bytes:
         with self._cores, in_memory(pieces) as files:
@@ -193,6 +201,13 @@ class Ffmpeg:
             with in_memory([playlist]) as (source,):
                 return _output(self._start(arguments, source, descriptors))
 
+    def _start_decoding(
+        self, arguments: list[str], source: IO[bytes] | None, descriptors: Sequence[int] = ()
+    ) -> Conversion:
+        """Within what one recording takes; of several, each is tried alone where that is met."""
+        largest, cpu_seconds = self._largest_pcm, self._decoding_cpu
+        return self._start(arguments, source, descriptors, largest=largest, cpu_seconds=cpu_seconds)
+
     def _start(
         self,
         arguments: list[str],
@@ -200,6 +215,7 @@ class Ffmpeg:
         descriptors: Sequence[int] = (),
         *,
         largest: int = LARGEST_FILE,
+        cpu_seconds: int = CPU_SECONDS,
     ) -> Conversion:
         command = [self._path, "-nostdin", "-hide_banner", "-loglevel", "error"]
         command += ["-protocol_whitelist", "pipe,fd", "-threads", "1", *arguments]
@@ -208,7 +224,9 @@ class Ffmpeg:
             source=source,
             descriptors=descriptors,
             largest=largest,
+            cpu_seconds=cpu_seconds,
             environment=self._environment,
+            start=self._launcher.start,
         )
 
 
@@ -250,12 +268,26 @@ def trim(pcm: bytes, *, longest_seconds: float) -> bytes:
         raise AudioTooShort
     if whole.max_dBFS < SILENCE_PEAK_DBFS:
         raise AudioSilent
-    start = detect_leading_silence(whole, SILENCE_EDGE_DBFS, EDGE_STEP_MS)
-    end = detect_leading_silence(whole.reverse(), SILENCE_EDGE_DBFS, EDGE_STEP_MS)
+    start = _leading_silence(whole)
+    end = _leading_silence(whole.reverse())
     if len(whole) - start - end < SHORTEST_SOUND_MS:
         raise AudioTooShort
     speech = whole[max(start - KEPT_EDGE_MS, 0) : len(whole) - max(end - KEPT_EDGE_MS, 0)]
     return bytes(speech.raw_data)
+
+
+def _leading_silence(sound: AudioSegment) -> int:
+    """Its milliseconds, as pydub's ``detect_leading_silence`` has them, which is ten times slower.
+
+    That makes an object for each step, and holds the interpreter for 0.1 s in 5 minutes of silence.
+    """
+    samples = memoryview(sound.raw_data)
+    step = EDGE_STEP_MS * SAMPLE_RATE // 1000 * SAMPLE_WIDTH
+    loud = sound.max_possible_amplitude * 10 ** (SILENCE_EDGE_DBFS / 20)
+    for number, at in enumerate(range(0, len(samples), step)):
+        if audioop.rms(samples[at : at + step], SAMPLE_WIDTH) >= loud:
+            return number * EDGE_STEP_MS
+    return len(sound)
 
 
 def pcm_seconds(pcm: bytes) -> float:

@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, cast
@@ -25,6 +25,9 @@ OPEN_FILES = 64
 TIMEOUT = 30.0
 _KEPT_COMPLAINT = 4096
 _EXIT_POLL = 0.0005
+# One that complains of every frame is let fill its pipe, rather than heard out word by word.
+_PIPE_BYTES = 64 * 1024
+_COMPLAINT_PAUSE = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class Result:
 class Conversion:
     """A running ffmpeg. As a context manager it leaves no process, descriptor or file behind.
 
-    It reads ``source``, or what it is fed. More than ``largest`` bytes of output end it.
+    It reads ``source``, or what it is fed. More than ``largest`` bytes of output, or of complaints,
+    end it, and so do more than ``cpu_seconds``.
+    ``start`` is called as ``subprocess.Popen`` would be.
     """
 
     def __init__(
@@ -47,13 +52,15 @@ class Conversion:
         command: Sequence[str],
         *,
         largest: int,
+        cpu_seconds: int = CPU_SECONDS,
         source: IO[bytes] | None = None,
         descriptors: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
+        start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
     ) -> None:
         self._output: IO[bytes] = os.fdopen(os.memfd_create("audio"), "w+b", buffering=0)
         try:
-            self._process = subprocess.Popen(
+            self._process = start(
                 command,
                 bufsize=0,
                 stdin=subprocess.PIPE if source is None else source,
@@ -74,7 +81,7 @@ class Conversion:
         if self._stdin:
             os.set_blocking(self._stdin.fileno(), False)
         self._largest = largest
-        _limit(self._process.pid, largest)
+        _limit(self._process.pid, largest, cpu_seconds)
 
     def __enter__(self) -> Conversion:
         return self
@@ -131,16 +138,19 @@ class Conversion:
 
     def _see_out(self, deadline: float) -> bytes:
         """Feed the rest and wait for the end, at which its standard error closes."""
-        complaint = b""
-        while ready := self._ready(deadline):
+        complaint, heard = b"", 0
+        while (ready := self._ready(deadline)) and heard <= self._largest:
             if self._stderr.fileno() in ready:
-                said = os.read(self._stderr.fileno(), _KEPT_COMPLAINT)
+                said = os.read(self._stderr.fileno(), _PIPE_BYTES)
                 if not said:
                     return complaint
+                heard += len(said)
                 complaint = (complaint + said)[-_KEPT_COMPLAINT:]
+                if heard > _KEPT_COMPLAINT:
+                    time.sleep(_COMPLAINT_PAUSE)
             if self._stdin:
                 self._push(self._stdin)
-        raise AudioUnreadable("ffmpeg took too long")
+        raise AudioUnreadable(f"ffmpeg {'complains without end' if ready else 'took too long'}")
 
     def _ready(self, deadline: float) -> list[int]:
         """Which of its ends can be read or written to; none where the time is up."""
@@ -166,12 +176,12 @@ class Conversion:
         return self._process.wait()
 
 
-def _limit(process: int, largest: int) -> None:
+def _limit(process: int, largest: int, cpu_seconds: int) -> None:
     """What it may take; set from outside, for forking with threads around allows no own code."""
     with contextlib.suppress(OSError):
         os.sched_setaffinity(process, CORES)
     limits = {
-        resource.RLIMIT_CPU: CPU_SECONDS,
+        resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_DATA: DATA_BYTES,
         resource.RLIMIT_FSIZE: largest,
         resource.RLIMIT_NOFILE: OPEN_FILES,

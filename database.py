@@ -92,8 +92,8 @@ class Database:
             return True
         # On a connection of its own: within a transaction it is refused.
         with self.engine.connect() as connection:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            busy = connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).scalar()
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            busy = alone.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).scalar()
         return busy == 0
 
     def close(self) -> None:

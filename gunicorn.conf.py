@@ -29,6 +29,16 @@ control_socket_disable = True
 accesslog = None
 
 
+def on_starting(server):  # type: ignore[no-untyped-def]
+    """Secrets lie in the environment of gunicorn's first process as well."""
+    import os
+
+    from dumping import forbid_dumping
+
+    if os.environ.get("DUMPABLE") != "true":
+        forbid_dumping()
+
+
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     """Take up turns; on SIGTERM let them finish, still serving their voice notes to Twilio."""
     import signal

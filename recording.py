@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from audio import Ffmpeg, Stream, trim
 from container import SNIFFED, sniff
+from errors import AudioTooLong
+from frames import outlast
 from media import Media
 
 
@@ -37,6 +39,9 @@ class Recorder:
         with closing(_Listener(self._ffmpeg)) as listener:
             data = self._media.download(url, listener)
             downloaded = time.monotonic()
+            # By the headers alone; ``trim`` judges what is played.
+            if outlast(data, self._longest + 1):
+                raise AudioTooLong
             pcm = listener.pcm()
         pcm = pcm or self._ffmpeg.decode(data)
         del data

@@ -6,6 +6,7 @@ No other module reads the environment. Names of the deployed predecessor are unc
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -228,11 +229,18 @@ class Settings(Account):
     KEEP_WARM: bool = True
     # See cores.py.
     ONE_CORE: bool = True
+    # Debuggers and profilers of the same user may look into the process (dumping.py).
+    DUMPABLE: bool = False
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
     METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
     # Lets the documented curl in without a signature, from this machine only: for the sandbox.
     UNSIGNED_LOCAL_WEBHOOKS: bool = False
+
+
+def operators_environment() -> dict[str, str]:
+    """What a program of the operator's is told: where programs and libraries are, no secrets."""
+    return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 
 AnyAccount = TypeVar("AnyAccount", bound=Account)

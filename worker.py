@@ -11,6 +11,7 @@ import sys
 import structlog
 
 import watchdog
+from dumping import forbid_dumping
 from errors import SettingsError
 from health import count_workers
 from logs import configure_logging
@@ -35,6 +36,8 @@ def main() -> None:
             )
         configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
         watchdog.start()
+        if not settings.DUMPABLE:
+            forbid_dumping()
         parts = build_worker(settings)
     except SettingsError as error:
         sys.exit(str(error))

@@ -6,6 +6,7 @@ import contextlib
 import random
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,13 +15,18 @@ import imageio_ffmpeg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydub import AudioSegment
+from pydub.silence import detect_leading_silence
 
 import conversion
 from audio import (
+    EDGE_STEP_MS,
     NOTE_LIMIT,
     SAMPLE_RATE,
     SHORTEST_SECONDS,
+    SILENCE_EDGE_DBFS,
     Ffmpeg,
+    _leading_silence,
     opus_seconds,
     pcm_seconds,
     trim,
@@ -313,6 +319,38 @@ def test_pauses_and_quiet_beginnings_are_kept() -> None:
     word = hum(440, 0.5, margin=0)
     spoken = quiet(word, 30) + silence(1.0) + word + silence(0.8) + word
     assert trim(spoken, longest_seconds=10) == spoken
+
+
+@given(
+    loudness=st.lists(st.sampled_from([0, 80, 103, 104, 110, 3000]), min_size=15, max_size=60),
+    rest=st.integers(0, 19),
+)
+def test_silence_is_measured_as_pydub_measures_it(loudness: list[int], rest: int) -> None:
+    """Steps of 20 ms around its threshold, and a last one that may be shorter."""
+    steps = [
+        loud.to_bytes(2, "little") + (-loud).to_bytes(2, "little", signed=True) for loud in loudness
+    ]
+    pcm = b"".join(step * 160 for step in steps) + steps[0] * (8 * rest)
+    sound = AudioSegment(data=pcm, sample_width=2, frame_rate=SAMPLE_RATE, channels=1)
+    for way in (sound, sound.reverse()):
+        measured = detect_leading_silence(way, SILENCE_EDGE_DBFS, EDGE_STEP_MS)
+        assert _leading_silence(way) == measured
+
+
+def test_silence_costs_little_to_measure() -> None:
+    """Far less than one object for each step would."""
+    click = hum(440, 0.2, margin=0)
+    quiet = silence(100) + click + silence(100)
+
+    def took(measure: Callable[[], object]) -> float:
+        before = time.thread_time()
+        measure()
+        return time.thread_time() - before
+
+    sound = AudioSegment(data=quiet, sample_width=2, frame_rate=SAMPLE_RATE, channels=1)
+    pydubs = min(took(lambda: detect_leading_silence(sound, -50.0, 20)) for _ in range(3))
+    # That is one side of two.
+    assert min(took(lambda: trim(quiet, longest_seconds=300)) for _ in range(3)) < pydubs
 
 
 def test_whispers_are_no_silence() -> None:

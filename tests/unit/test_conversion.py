@@ -108,6 +108,22 @@ def test_many_complaints_do_not_stop_it() -> None:
     assert len(result.complaint) <= 4096
 
 
+def test_complaints_without_end_end_it() -> None:
+    with pytest.raises(AudioUnreadable, match="without end"):
+        finished(shell("while :; do echo complaint >&2; done"))
+
+
+def test_hearing_complaints_takes_less_than_making_them() -> None:
+    """They come a line at a time; they are not heard so."""
+    before = os.times()
+    script = "i=0; while [ $i -lt 200000 ]; do echo complaint >&2; i=$((i+1)); done"
+    assert finished(shell(script, largest=4 * MEGABYTE)).code == 0
+    after = os.times()
+    ours = after.user + after.system - before.user - before.system
+    its = sum(after[2:4]) - sum(before[2:4])
+    assert ours < its / 8
+
+
 def test_its_own_exit_status_is_told_apart_from_being_killed() -> None:
     """Its children are killed at its end; that must not reach it before it has ended."""
     for script in ["exit 5"] * 20 + ["exec 2>&-; sleep 0.01; exit 5"] * 5:
@@ -172,9 +188,8 @@ def test_output_is_limited() -> None:
     assert (result.code, len(result.output)) == (-signal.SIGXFSZ, MEGABYTE)
 
 
-def test_cpu_time_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "CPU_SECONDS", 1)
-    assert finished(shell("while :; do :; done")).code == -signal.SIGKILL
+def test_cpu_time_is_limited() -> None:
+    assert finished(shell("while :; do :; done", cpu_seconds=1)).code == -signal.SIGKILL
 
 
 def test_memory_is_limited() -> None:
@@ -233,14 +248,23 @@ def test_nothing_is_left_to_guess(tmp_path: Path, data: bytes, forced: str) -> N
     assert f" -protocol_whitelist pipe,fd -threads 1 {forced} " in str(caught.value)
 
 
-def test_the_wheels_ffmpeg_is_told_no_secrets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_decoding_gets_the_cpu_that_the_longest_recording_takes(tmp_path: Path) -> None:
+    spins = wrapper(tmp_path, "while :; do :; done")
+    before = sum(os.times()[2:4])
+    with pytest.raises(AudioUnreadable):
+        Ffmpeg(path=spins, longest_seconds=60).decode(b"ID3")
+    assert sum(os.times()[2:4]) - before == pytest.approx(2, abs=0.5)
+
+
+@pytest.mark.parametrize("whose", ["the wheel's", "an operator's"])
+def test_no_ffmpeg_is_told_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
 ) -> None:
+    """An operator's learns where programs and libraries are."""
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "secret")
-    tell = wrapper(tmp_path, 'echo "token:$TWILIO_AUTH_TOKEN" >&2; exit 1')
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    tell = wrapper(tmp_path, 'echo "$TWILIO_AUTH_TOKEN:$LD_LIBRARY_PATH" >&2; exit 1')
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: tell)
-    with pytest.raises(AudioUnreadable, match=r"token:$"):
-        Ffmpeg(longest_seconds=1).decode(b"ID3")
-    # An operator's own may need LD_LIBRARY_PATH.
-    with pytest.raises(AudioUnreadable, match="token:secret"):
-        Ffmpeg(path=tell, longest_seconds=1).decode(b"ID3")
+    own = whose == "an operator's"
+    with pytest.raises(AudioUnreadable, match=r": :/somewhere$" if own else r": :$"):
+        Ffmpeg(path=tell if own else "", longest_seconds=1).decode(b"ID3")

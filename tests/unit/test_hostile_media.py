@@ -101,16 +101,20 @@ def alias(path: str) -> bytes:
     return box(b"alis", bytes(154), absolute, struct.pack(">HH", 0xFFFF, 0))
 
 
-def mp4(*, samples: int = 20, reference: bytes = b"", nested: int = 0) -> bytes:
-    """A track of AAC that says it has so many ``samples``, 20 at most, maybe in another file."""
-    sound = frame()
-    data = box(b"mdat", sound * min(samples, 20))
+def mp4(*, samples: int = 20, reference: bytes = b"", nested: int = 0, amr: bytes = b"") -> bytes:
+    """A track of AAC that says it has so many ``samples``, 20 at most, maybe in another file.
+
+    Or of as many frames of ``amr`` as it says.
+    """
+    sound = amr or frame()
+    data = box(b"mdat", sound * (samples if amr else min(samples, 20)))
     here = box(b"url ", struct.pack(">I", 1))
     esds = bytes.fromhex("00000000 0319000100 0411 4015000000 0000fa00 0000fa00 05021408 060102")
     entry = struct.pack(">6xH8xHHIHH", 1, 1, 16, 0, 16_000, 0)
+    coding = box(b"samr", entry) if amr else box(b"mp4a", entry, box(b"esds", esds))
     table = box(
         b"stbl",
-        box(b"stsd", struct.pack(">II", 0, 1), box(b"mp4a", entry, box(b"esds", esds))),
+        box(b"stsd", struct.pack(">II", 0, 1), coding),
         box(b"stts", struct.pack(">IIII", 0, 1, samples, 1024)),
         box(b"stsc", struct.pack(">IIIII", 0, 1, 1, samples, 1)),
         box(b"stsz", struct.pack(">III", 0, len(sound), samples)),

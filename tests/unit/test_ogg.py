@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
 
@@ -11,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ogg
-from audio import SAMPLE_RATE, SAMPLE_WIDTH, Ffmpeg
+from audio import SAMPLE_RATE, SAMPLE_WIDTH, Ffmpeg, opus_seconds
 from errors import AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
@@ -325,3 +328,35 @@ def test_what_is_not_plain_is_joined_by_ffmpeg(codec: Codec, ffmpeg: Ffmpeg) -> 
         ogg.join([pieces[0], odd])
     joined = ffmpeg.join([pieces[0], odd])
     assert packets_of(joined) == packets_of(pieces[0]) + packets_of(pieces[1])
+
+
+MANY: dict[str, Callable[[int], bytes]] = {
+    "pages": lambda size: packed(stream([[FRAME]] * (size // 31))),
+    "packets": lambda size: packed(stream([[FRAME] * 255] * (size // 1047))),
+    "pages without a packet": lambda size: packed(
+        [*stream([[FRAME]]), *[Page(0, -1, number, b"", b"") for number in range(3, size // 27)]]
+    ),
+    "streams": lambda size: packed(stream([[FRAME]])) * (size // 145),
+    "beginnings of pages": lambda size: b"OggS" * (size // 4),
+    "beginnings of names": lambda size: b"O" * size,
+    "bytes of a packet": lambda size: packed(
+        [*stream([]), *[Page(at > 2, -1, at, b"\xff" * 255, b"\xfc" * 255 * 255)
+                        for at in range(2, 2 + size // 65_000)]]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", MANY.values(), ids=MANY)
+def test_its_cost_grows_no_faster_than_the_file(make: Callable[[int], bytes]) -> None:
+    """16 times the file; a square would take 256 times as long."""
+
+    def took(data: bytes) -> float:
+        before = time.thread_time()
+        with suppress(AudioUnreadable):
+            ogg.join([data, PLAIN])
+        opus_seconds(data)
+        return time.thread_time() - before
+
+    small, large = make(64 * 1024), make(1024 * 1024)
+    least = min(took(small) for _ in range(3))
+    assert min(took(large) for _ in range(3)) < 64 * least + 0.01

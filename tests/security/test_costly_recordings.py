@@ -1,0 +1,69 @@
+"""Recordings that take far more to decode than a sender takes to make them.
+
+Each gets its one plain line, others are served meanwhile, and the service does little for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from sandbox.bridge import Process
+from tests.e2e.conftest import StartWorld
+from tests.e2e.world import World
+from tests.unit.test_frames import ENDLESS
+from tests.unit.test_hostile_media import mp4, note
+
+QUESTION = "How do I register an electronic invoice?"
+MEGABYTE = 1024 * 1024
+# WhatsApp takes a little more.
+SIZE = 15 * MEGABYTE
+TOO_LONG = "Sorry, that recording is too long"
+UNREADABLE = "Sorry, I couldn't play that recording."
+# On the machine where each takes 8 to 20 s without these bounds, none takes 2 s.
+MOST_CPU_SECONDS = 6.0
+
+COSTLY: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "AMR of empty frames": ("audio/amr", lambda: ENDLESS["AMR"](SIZE), TOO_LONG),
+    "AAC of empty frames": ("audio/aac", lambda: ENDLESS["AAC"](SIZE), TOO_LONG),
+    "Ogg of beginnings of pages": ("audio/ogg", lambda: ENDLESS["Ogg"](SIZE), TOO_LONG),
+    "Opus, then beginnings of pages": (
+        "audio/ogg",
+        lambda: note("ogg") + ENDLESS["Ogg"](SIZE),
+        TOO_LONG,
+    ),
+    "MP4 of empty frames of AMR": (
+        "audio/mp4",
+        lambda: mp4(samples=MEGABYTE, amr=b"\x7c"),
+        UNREADABLE,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def attacked(start_world: StartWorld) -> Iterator[World]:
+    # Where the service takes long, that is told by what it used.
+    with start_world(STILL_WORKING_AFTER="300") as world:
+        yield world
+
+
+def cpu_seconds(first: Process) -> float:
+    """What the service has used, with programs that it ran, ended ones included."""
+    group = [psutil.Process(first.pid), *psutil.Process(first.pid).children()]
+    return float(sum(sum(each.cpu_times()[:4]) for each in group))
+
+
+@pytest.mark.parametrize(("media_type", "make", "told"), COSTLY.values(), ids=COSTLY)
+def test_it_costs_little_and_others_are_served(
+    attacked: World, media_type: str, make: Callable[[], bytes], told: str
+) -> None:
+    attacker, other = attacked.user(), attacked.user()
+    before = cpu_seconds(attacked.bridge)
+    attacked.twilio.speak(attacker, make(), content_type=media_type)
+    attacked.twilio.speak(other, attacked.note(QUESTION))
+    attacked.twilio.wait_for_voice(other)
+    assert attacked.answers(attacker, 1)[0].body.startswith(told)
+    attacked.expect_no_more(attacker, 1)
+    assert cpu_seconds(attacked.bridge) - before < MOST_CPU_SECONDS
