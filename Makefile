@@ -61,7 +61,7 @@ flood: $(VENV)/.sandbox ## measure how much 1,000 forged requests a second slow 
 	@$(PY) -m bench.flood $(if $(filter-out 0,$(QUICK)),--quick)
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
-	@$(COMPILE) $(ARGS) requirements.in -o requirements.txt
+	@$(COMPILE) $(ARGS) --generate-hashes requirements.in -o requirements.txt
 	@$(COMPILE) $(ARGS) requirements-sandbox.in -c requirements.txt -o requirements-sandbox.txt
 	@$(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
 
