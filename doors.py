@@ -35,7 +35,7 @@ def guard(app: Flask, *, public_url: str) -> None:
     @app.before_request
     def take_one_form_of_each_address() -> None:
         # Werkzeug takes "//status" for "/status".
-        if request.environ["PATH_INFO"].startswith("//"):
+        if request.environ.get("PATH_INFO", "").startswith("//"):
             abort(404)
 
     @app.before_request

@@ -14,7 +14,7 @@ from errors import BridgeError
 from exposition import CONTENT_TYPE, prometheus
 from figures import Figures
 from parts import WebParts
-from settings import Settings, is_public
+from settings import Settings, is_public_url
 from undelivered import ADVICE
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,7 @@ def _came_in_clear(settings: Settings) -> bool:
 
 def _is_closed(settings: Settings) -> bool:
     """Whether nobody may see the figures, because everybody could."""
-    return not settings.METRICS_TOKEN and is_public(settings.PUBLIC_URL)
+    return not settings.METRICS_TOKEN and is_public_url(settings.PUBLIC_URL)
 
 
 def _check_token(settings: Settings) -> None:

@@ -67,7 +67,7 @@ def _web_address(value: str) -> str:
     return value
 
 
-def is_public(address: str) -> bool:
+def is_public_url(address: str) -> bool:
     """Whether a web address may be reached from other machines."""
     host = (urlsplit(address).hostname or "").rstrip(".")
     try:
@@ -257,7 +257,7 @@ class Settings(Account):
     def _never_when_deployed(cls, given: bool, others: ValidationInfo) -> bool:
         # A router on the same machine would make every request a local one.
         address = others.data.get("PUBLIC_URL", "")
-        if given and address and (is_public(address) or urlsplit(address).scheme != "http"):
+        if given and address and (is_public_url(address) or urlsplit(address).scheme != "http"):
             raise ValueError(
                 "is for a sandbox on this machine only; remove it, or let PUBLIC_URL be like "
                 "http://127.0.0.1:8000"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from errors import SettingsError
-from settings import WHERE, Settings, is_public, load_settings
+from settings import WHERE, Settings, is_public_url, load_settings
 
 Load = Callable[..., Settings]
 
@@ -222,14 +222,14 @@ PUBLIC = [
 
 @pytest.mark.parametrize("address", LOCAL)
 def test_an_address_of_this_machine_is_not_public(load: Load, address: str) -> None:
-    assert not is_public(address)
+    assert not is_public_url(address)
     settings = load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true")
     assert settings.UNSIGNED_LOCAL_WEBHOOKS is True
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_all_other_addresses_are_public(load: Load, address: str) -> None:
-    assert is_public(address)
+    assert is_public_url(address)
     with pytest.raises(SettingsError, match=r"^Cannot start: UNSIGNED_LOCAL_WEBHOOKS is for "):
         load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true")
     assert load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="false")
