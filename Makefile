@@ -57,11 +57,11 @@ bench: $(VENV)/$(if $(WRITING),.dev,.sandbox) ## measure docs/performance.md (8 
 failures: $(VENV)/.dev ## write the tables of docs/failures.md
 	@$(PY) -m tests.e2e.failures_page
 
-flood: $(VENV)/.sandbox ## measure how much 1,000 forged requests a second slow signed ones (2 min); QUICK=1 only tries it
+flood: $(VENV)/.sandbox ## measure how much strangers' requests, forged or costly, slow signed ones (4 min); QUICK=1 only tries it
 	@$(PY) -m bench.flood $(if $(filter-out 0,$(QUICK)),--quick)
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
-	@$(COMPILE) $(ARGS) requirements.in -o requirements.txt
+	@$(COMPILE) $(ARGS) --generate-hashes requirements.in -o requirements.txt
 	@$(COMPILE) $(ARGS) requirements-sandbox.in -c requirements.txt -o requirements-sandbox.txt
 	@$(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
 

@@ -33,6 +33,12 @@ def guard(app: Flask, *, public_url: str) -> None:
     )
 
     @app.before_request
+    def take_one_form_of_each_address() -> None:
+        # Werkzeug takes "//status" for "/status".
+        if request.environ.get("PATH_INFO", "").startswith("//"):
+            abort(404)
+
+    @app.before_request
     def take_forms_only() -> None:
         # A body whose length nobody knows would be waited for.
         if "Transfer-Encoding" in request.headers:

@@ -1,5 +1,7 @@
 """How gunicorn runs the service; the reason stands by each number."""
 
+from gunicorn.glogging import Logger
+
 # One process, whose own threads run the turns: without DATABASE_URL it alone holds STATE_DIR.
 workers = 1
 # gthread, whose threads get whole requests only.
@@ -25,8 +27,22 @@ backlog = 2048
 # Nobody manages the server through a socket in the home directory.
 control_socket_disable = True
 
-# Request lines would show nothing that /metrics does not, and might show signed addresses.
-accesslog = None
+# Heroku sets FORWARDED_ALLOW_IPS=* for all Python apps, and then gunicorn takes the path and the
+# scheme from headers of whoever sends them. We need neither from a router.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+
+
+class NoAccessLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
+    """Writes nothing of requests: their lines would show voice notes' addresses and clients'."""
+
+    def access(self, *_: object) -> None:
+        """Write no line."""
+
+
+# ``accesslog = None`` would not do: Heroku sets GUNICORN_CMD_ARGS="--access-logfile -", and
+# gunicorn applies that after this file.
+logger_class = NoAccessLogger
 
 
 def on_starting(server):  # type: ignore[no-untyped-def]

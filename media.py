@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from itertools import islice
 from typing import Protocol
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -139,11 +139,13 @@ class Media:
     def _target(self, url: str, location: str) -> str:
         """Redirects lead to Twilio's own stores only, by https wherever the API is https."""
         parts = _parts(location, base=url)
-        s3 = parts.netloc == "s3-external-1.amazonaws.com"
+        # Of this host others have buckets too, however TWILIO_MEDIA_HOSTS writes its name.
+        s3 = (parts.hostname or "").rstrip(".") == "s3-external-1.amazonaws.com"
         if (
             parts.netloc not in self._media_hosts
             or parts.scheme not in ("https", self._api.scheme)
             or (s3 and not parts.path.startswith("/media.twiliocdn.com/"))
+            or _has_dot_segments(parts.path)
         ):
             raise MediaForbidden("Twilio redirects the recording to a foreign host")
         return parts.geturl()
@@ -154,6 +156,13 @@ def _parts(url: str, base: str = "") -> SplitResult:
         return urlsplit(urljoin(base, url))
     except ValueError:
         raise MediaForbidden("the recording's address is none") from None
+
+
+def _has_dot_segments(path: str) -> bool:
+    """Whether it could lead elsewhere than it says: requests, a proxy or the host resolve them."""
+    while (decoded := unquote(path)) != path:
+        path = decoded
+    return not {".", ".."}.isdisjoint(path.replace("\\", "/").split("/"))
 
 
 def _body(response: requests.Response, timeout: float, listener: Listener) -> bytearray:

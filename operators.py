@@ -6,6 +6,7 @@ import hmac
 import secrets
 from typing import Any
 
+import structlog
 from flask import Flask, Response, abort, redirect, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
 
@@ -13,9 +14,16 @@ from errors import BridgeError
 from exposition import CONTENT_TYPE, prometheus
 from figures import Figures
 from parts import WebParts
-from settings import Settings
+from settings import Settings, is_public_url
 from undelivered import ADVICE
 
+log = structlog.get_logger(__name__)
+
+# For operators with curl, a browser or a scraper alike.
+CLOSED = (
+    "Set METRICS_TOKEN to open this page at a public address, and send it as the password or as "
+    "the header Authorization: Bearer.\n"
+)
 # The page's own style and script, and what it reads; nothing else, from nowhere else.
 POLICY = (
     "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; "
@@ -26,10 +34,12 @@ POLICY = (
 def add_operators(app: Flask, parts: WebParts) -> None:
     """Add ``/metrics`` and ``/dashboard``, behind ``METRICS_TOKEN``, and ``/health``."""
     settings = parts.base.settings
+    if _is_closed(settings):
+        log.warning("/metrics and /dashboard are closed; set METRICS_TOKEN to open them")
 
     @app.get("/metrics")
     def metrics() -> Response | dict[str, object]:
-        _check_token(settings.METRICS_TOKEN)
+        _check_token(settings)
         figures = parts.figures()
         if _wants_prometheus():
             return Response(prometheus(figures), content_type=CONTENT_TYPE)
@@ -40,7 +50,7 @@ def add_operators(app: Flask, parts: WebParts) -> None:
         if _came_in_clear(settings):
             # Before the browser asks for the password.
             return redirect(f"{settings.PUBLIC_URL}/dashboard", 308)
-        _check_token(settings.METRICS_TOKEN)
+        _check_token(settings)
         nonce = secrets.token_urlsafe(16)
         page = render_template(
             "dashboard.html",
@@ -71,8 +81,19 @@ def _came_in_clear(settings: Settings) -> bool:
     return clear and settings.PUBLIC_URL.startswith("https:")
 
 
-def _check_token(token: str) -> None:
-    """Answer 401 unless the request brings the token, as ``Bearer`` or as a browser's password."""
+def _is_closed(settings: Settings) -> bool:
+    """Whether nobody may see the figures, because everybody could."""
+    return not settings.METRICS_TOKEN and is_public_url(settings.PUBLIC_URL)
+
+
+def _check_token(settings: Settings) -> None:
+    """Answer 401 unless the request brings the token, as ``Bearer`` or as a browser's password.
+
+    Without a token figures are for this machine only: 403 where the service has a public address.
+    """
+    if _is_closed(settings):
+        abort(Response(CLOSED, 403, mimetype="text/plain"))
+    token = settings.METRICS_TOKEN
     given = request.authorization
     brought = (given.token or given.password or "") if given else ""
     if token and not hmac.compare_digest(brought.encode(), token.encode()):

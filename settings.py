@@ -9,10 +9,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -57,6 +66,15 @@ def _web_address(value: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must not hold a query or a fragment")
     return value
+
+
+def is_public_url(address: str) -> bool:
+    """Whether a web address may be reached from other machines."""
+    host = (urlsplit(address).hostname or "").rstrip(".")
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
 
 
 def _pattern(pattern: str, expectation: str) -> AfterValidator:
@@ -236,6 +254,18 @@ class Settings(Account):
     METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
     # Lets the documented curl in without a signature, from this machine only: for the sandbox.
     UNSIGNED_LOCAL_WEBHOOKS: bool = False
+
+    @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
+    @classmethod
+    def _never_when_deployed(cls, given: bool, others: ValidationInfo) -> bool:
+        # A router on the same machine would make every request a local one.
+        address = others.data.get("PUBLIC_URL", "")
+        if given and address and (is_public_url(address) or urlsplit(address).scheme != "http"):
+            raise ValueError(
+                "is for a sandbox on this machine only; remove it, or let PUBLIC_URL be like "
+                "http://127.0.0.1:8000"
+            )
+        return given
 
 
 def operators_environment() -> dict[str, str]:

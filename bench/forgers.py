@@ -1,12 +1,13 @@
-"""Forged requests from a process of its own; it imports little, for it is started often."""
+"""Requests of strangers from a process of its own; it imports little, for it is started often."""
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
@@ -17,16 +18,27 @@ TIMEOUT = 15.0
 
 
 class Flood:
-    """Forged requests from a process of its own, while the context lasts."""
+    """``requests`` in turn from a process of its own, while the context lasts.
 
-    def __init__(self, *, port: int, request: bytes, rate: float, kept_alive: bool) -> None:
+    Each client waits for its answer, unless ``held``: then all connections are left open.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        requests: Sequence[bytes],
+        rate: float,
+        kept_alive: bool = False,
+        held: bool = False,
+    ) -> None:
         spawned = multiprocessing.get_context("spawn")
         self._over = spawned.Event()
         self._began = spawned.Event()
         self._refused = spawned.Value("i", 0)
         self._process = spawned.Process(
             target=_flood,
-            args=(port, request, rate, kept_alive, self._began, self._over, self._refused),
+            args=(port, requests, rate, kept_alive, held, self._began, self._over, self._refused),
         )
 
     @contextmanager
@@ -47,9 +59,10 @@ class Flood:
 
 def _flood(
     port: int,
-    request: bytes,
+    requests: Sequence[bytes],
     rate: float,
     kept_alive: bool,
+    held: bool,
     began: Event,
     over: Event,
     refused: Synchronized[int],
@@ -57,7 +70,8 @@ def _flood(
     counts = [0] * CLIENTS
 
     def post(place: int) -> None:
-        client = Forger(port=port, request=request, kept_alive=kept_alive)
+        own = [*requests[place % len(requests) :], *requests[: place % len(requests)]]
+        client = Forger(port=port, requests=own, kept_alive=kept_alive, held=held)
         due = time.monotonic() + place / rate
         while not over.is_set():
             time.sleep(max(due - time.monotonic(), 0))
@@ -77,17 +91,24 @@ def _flood(
 class Forger:
     """One client; written for little CPU."""
 
-    def __init__(self, *, port: int, request: bytes, kept_alive: bool) -> None:
+    def __init__(
+        self, *, port: int, requests: Sequence[bytes], kept_alive: bool, held: bool
+    ) -> None:
         self._address = ("127.0.0.1", port)
-        self._request = request
+        self._requests = itertools.cycle(requests)
         self._kept_alive = kept_alive
+        self._held: list[socket.socket] | None = [] if held else None
         self._socket: socket.socket | None = None
 
     def post(self) -> bool:
         """Whether it was refused with 403."""
         try:
             self._socket = self._socket or socket.create_connection(self._address, TIMEOUT)
-            self._socket.sendall(self._request)
+            self._socket.sendall(next(self._requests))
+            if self._held is not None:
+                self._held.append(self._socket)
+                self._socket = None
+                return False
             answer = self._socket.recv(4096)
         except OSError:
             answer = b""

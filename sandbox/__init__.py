@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import imageio_ffmpeg
 
@@ -101,7 +102,12 @@ class Sandbox(Startable):
             part.stop()
 
     def environment(self, public_url: str) -> dict[str, str]:
-        """The ordinary settings that make a bridge at ``public_url`` use this sandbox."""
+        """The ordinary settings that make a bridge at ``public_url`` use this sandbox.
+
+        Only a bridge that is reached by plain http on this machine takes unsigned webhooks.
+        """
+        address = urlsplit(public_url)
+        unsigned = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost")
         return CREDENTIALS | {
             "TWILIO_API_URL": self.twilio.url,
             "TWILIO_MEDIA_HOSTS": self.twilio.cdn.host,
@@ -109,7 +115,7 @@ class Sandbox(Startable):
             "AGENTFORCE_API_URL": self.agentforce.url,
             "ELEVENLABS_API_URL": self.elevenlabs.url,
             "PUBLIC_URL": public_url,
-            "UNSIGNED_LOCAL_WEBHOOKS": "true",
+            "UNSIGNED_LOCAL_WEBHOOKS": "true" if unsigned else "false",
         }
 
     def connect(self, bridge_url: str, *, public_url: str | None = None) -> None:

@@ -8,6 +8,7 @@ detect-secrets knows what only looks like a secret from ``.secrets.baseline``;
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,9 +29,15 @@ def main() -> None:
 
 def vulnerabilities() -> list[str]:
     """A line for each that is known; says where it could not be found out."""
+    # One file at a time: beside one with hashes pip-audit takes none without.
+    return list(dict.fromkeys(line for name in REQUIREMENTS for line in _vulnerable(name)))
+
+
+def _vulnerable(name: str) -> list[str]:
     options = ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
-    files = [part for name in REQUIREMENTS for part in ("--requirement", str(ROOT / name))]
-    asked = _run("pip_audit", [*options, "--timeout", str(TIMEOUT), *files])
+    asked = _run(
+        "pip_audit", [*options, "--timeout", str(TIMEOUT), "--requirement", str(ROOT / name)]
+    )
     try:
         packages = json.loads(asked.stdout)["dependencies"]
     except ValueError:
@@ -38,8 +45,14 @@ def vulnerabilities() -> list[str]:
     audited = [package for package in packages if "vulns" in package]
     if len(audited) < len(packages) or not audited:
         missing = len(packages) - len(audited) or "all"
-        print(f"Vulnerabilities not looked up for {missing} packages: no advisories to be had.")
+        print(f"Vulnerabilities not looked up for {missing} packages of {name}: {_reason(asked)}.")
     return [line for package in audited for line in _told(package)]
+
+
+def _reason(asked: subprocess.CompletedProcess[str]) -> str:
+    """Why pip-audit told nothing; what is not for want of a network is for us to mend."""
+    errors = re.findall(r"^ERROR:pip_audit\S*:(.*)$", asked.stderr, re.MULTILINE)
+    return errors[-1] if errors else "no advisories to be had"
 
 
 def _told(package: dict[str, Any]) -> list[str]:

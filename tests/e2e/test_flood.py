@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import flood
+from bench import flood, hostile
 from bench.arrivals import Arrivals
 from bench.flood import slowdown
 from bench.site import Site
@@ -42,3 +42,12 @@ def test_signed_texts_are_taken_and_forged_ones_refused(
     assert all(rate > 0 for rate in beside)
     assert world.counter("signatures_rejected") > refused
     assert world.log().count("Webhook refused") < world.counter("signatures_rejected")
+
+
+def test_signed_texts_are_timed_beside_costly_requests(world: World, arrivals: Arrivals) -> None:
+    """Of which the service here can refuse all at once."""
+    site = Site(world.sandbox, world.bridge.url, [world.bridge])
+    times = flood.beside_costly(site, arrivals, hostile.ODD_LENGTHS, 0.5)
+    assert 0 < times[0] <= times[1] <= times[2] < float("inf")
+    for user in site.users[:10]:
+        world.answers(user, 1)

@@ -25,7 +25,11 @@ QUESTION = "How do I register an electronic invoice?"
 
 @pytest.fixture(scope="module")
 def guarded(start_world: StartWorld) -> Iterator[World]:
-    with start_world(METRICS_TOKEN="open-sesame", PUBLIC_URL="https://bot.example.com") as world:
+    with start_world(
+        METRICS_TOKEN="open-sesame",
+        PUBLIC_URL="https://bot.example.com",
+        UNSIGNED_LOCAL_WEBHOOKS="false",
+    ) as world:
         yield world
 
 

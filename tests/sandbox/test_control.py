@@ -45,6 +45,7 @@ def test_the_environment_leads_to_the_clouds(sandbox: Sandbox) -> None:
     """The settings for a bridge name the addresses where the stand-ins really answer."""
     settings = sandbox.environment("https://bot.example.com")
     assert settings["PUBLIC_URL"] == "https://bot.example.com"
+    assert settings["UNSIGNED_LOCAL_WEBHOOKS"] == "false"
     assert settings["TWILIO_MEDIA_HOSTS"] == f"localhost:{sandbox.twilio.cdn.port}"
     account = settings["TWILIO_ACCOUNT_SID"]
     answer = requests.get(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from subprocess import CompletedProcess
 
 import pytest
@@ -24,6 +25,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, stdout: str) -> None:
     ("packages", "faults", "told"),
     [
         ([SAFE], [], ""),
+        ([SAFE, SAFE], [], ""),
         ([SAFE, WEAK], ["jwt 1: PYSEC-1, fixed in 2, 1.1"], ""),
         ([HOPELESS, SKIPPED], ["httpx 1: PYSEC-2, fixed in no version yet"], "for 1 packages"),
         ([SKIPPED, SKIPPED], [], "for 2 packages"),
@@ -42,6 +44,45 @@ def test_what_is_known_fails_and_what_is_not_is_said(
     printed = capsys.readouterr().out
     assert told in printed
     assert bool(printed) == bool(told)
+
+
+def test_pins_with_hashes_are_asked_about_apart_from_those_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pip-audit refuses them together; what it complains of is passed on."""
+    asked: list[str] = []
+
+    def refuse(module: str, options: list[str]) -> CompletedProcess[str]:
+        asked.append(options[-1])
+        assert options.count("--requirement") == 1
+        error = "ERROR:pip_audit._cli:requirement x==1 does not contain a hash"
+        return CompletedProcess([], 1, stdout="", stderr=f"{error}\n")
+
+    monkeypatch.setattr(audit, "_run", refuse)
+    assert audit.vulnerabilities() == []
+    assert asked == [str(audit.ROOT / name) for name in audit.REQUIREMENTS]
+    printed = capsys.readouterr().out
+    assert "all packages of requirements.txt: requirement x==1 does not contain a hash." in printed
+
+
+def test_what_runs_in_production_is_pinned_with_hashes() -> None:
+    """So pip takes no other file under the same version; each package needs one then."""
+    text = (audit.ROOT / "requirements.txt").read_text(encoding="utf-8")
+    packages = [block.splitlines() for block in re.split(r"^(?=\S)", text, flags=re.MULTILINE)]
+    assert all(any("--hash=sha256:" in line for line in package) for package in packages if package)
+    assert all(re.match(r"[\w.-]+==\S+ \\$", package[0]) for package in packages if package)
+    assert "://" not in text
+
+
+def test_no_package_is_pinned_to_two_versions() -> None:
+    """Each file is installed over the one before it."""
+    pins: dict[str, set[str]] = {}
+    for name in audit.REQUIREMENTS:
+        text = (audit.ROOT / name).read_text(encoding="utf-8")
+        for package, version in re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE):
+            pins.setdefault(package, set()).add(version)
+    assert pins
+    assert not {package for package, versions in pins.items() if len(versions) > 1}
 
 
 def test_a_secret_is_found_and_one_that_only_looks_so_is_known(

@@ -324,6 +324,68 @@ def test_redirects_to_foreign_hosts_are_not_followed(
     assert calls(sandbox) == ["media"]
 
 
+@pytest.mark.parametrize("host", ["s3-external-1.amazonaws.com", "{cdn}"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/media.twiliocdn.com/../other-bucket/x",
+        "/media.twiliocdn.com/./../other-bucket/x",
+        "/media.twiliocdn.com/x/../../other-bucket/x",
+        "/media.twiliocdn.com/x/..",
+        "/media.twiliocdn.com/%2e%2e/other-bucket/x",
+        "/media.twiliocdn.com/.%2E/other-bucket/x",
+        "/media.twiliocdn.com/%2e./other-bucket/x",
+        "/media.twiliocdn.com/%252e%252e/other-bucket/x",
+        "/media.twiliocdn.com/%25252e./other-bucket/x",
+        "/media.twiliocdn.com/..%2fother-bucket/x",
+        "/media.twiliocdn.com/..\\other-bucket/x",
+        "/media.twiliocdn.com/..%5Cother-bucket/x",
+        "/media.twiliocdn.com\\..\\other-bucket/x",
+        "/media.twiliocdn.com/.\t./other-bucket/x",
+        "/media.twiliocdn.com/..?x",
+        "/media.twiliocdn.com/..#x",
+    ],
+)
+def test_redirects_with_dot_segments_are_not_followed(
+    sandbox: Sandbox, session: requests.Session, host: str, path: str
+) -> None:
+    cdn = sandbox.twilio.cdn.host
+    location = f"http://{host.format(cdn=cdn)}{path}"
+    fault = Fault("twilio", "media", "status", status=307, headers={"Location": location}, body="")
+    sandbox.faults.add(fault)
+    hosts = (cdn, "s3-external-1.amazonaws.com")
+    with pytest.raises(MediaForbidden):
+        fetcher(sandbox, session, media_hosts=hosts).download(recorded(sandbox))
+    assert calls(sandbox) == ["media"]
+
+
+@pytest.mark.parametrize("name", ["a.b", "..x", "x..", "...", "a%2eb", "a%20b", "100%25"])
+def test_dots_in_names_are_no_dot_segments(sandbox: Sandbox, media: Media, name: str) -> None:
+    location = f"http://{sandbox.twilio.cdn.host}/{ACCOUNT}/{name}"
+    fault = Fault("twilio", "media", "status", status=307, headers={"Location": location}, body="")
+    sandbox.faults.add(fault)
+    with pytest.raises(MediaError, match="403"):
+        media.download(recorded(sandbox))
+    assert calls(sandbox) == ["media", "media_cdn"]
+    sandbox.ledger.clear()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["{0}", "user@{0}", "user:secret@{0}", "{0}:443", "{0}.", "{0}\\@evil.example.com"],
+)
+def test_a_host_is_named_exactly(sandbox: Sandbox, session: requests.Session, host: str) -> None:
+    """Also where the operator names the same host in another way."""
+    s3 = "s3-external-1.amazonaws.com"
+    location = f"https://{host.format(s3)}/other-bucket/x"
+    fault = Fault("twilio", "media", "status", status=307, headers={"Location": location}, body="")
+    sandbox.faults.add(fault)
+    hosts = (s3, f"{s3}:443", f"{s3}.")
+    with pytest.raises(MediaForbidden):
+        fetcher(sandbox, session, media_hosts=hosts).download(recorded(sandbox))
+    assert calls(sandbox) == ["media"]
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_every_kind_of_redirect_is_followed(sandbox: Sandbox, media: Media, status: int) -> None:
     url = recorded(sandbox)

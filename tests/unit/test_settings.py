@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from errors import SettingsError
-from settings import WHERE, Settings, load_settings
+from settings import WHERE, Settings, is_public_url, load_settings
 
 Load = Callable[..., Settings]
 
@@ -207,6 +207,38 @@ def test_the_bare_name_of_a_heroku_app_tells_no_address(load: Load) -> None:
     """Its domain ends in a random suffix since 2023."""
     with pytest.raises(SettingsError, match=r"PUBLIC_URL is missing.*runtime-dyno-metadata"):
         load(PUBLIC_URL=None, HEROKU_APP_NAME="bot")
+
+
+LOCAL = ["http://127.0.0.1:8000", "http://127.9.9.9", "http://localhost:8000", "http://[::1]:8000"]
+PUBLIC = [
+    "https://bot.example.com",
+    "http://bot.example.com",
+    "http://192.168.0.7:8000",
+    "http://0.0.0.0:8000",
+    "http://localhost.example.com",
+    "http://127.0.0.1.example.com",
+]
+
+
+@pytest.mark.parametrize("address", LOCAL)
+def test_an_address_of_this_machine_is_not_public(load: Load, address: str) -> None:
+    assert not is_public_url(address)
+    settings = load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true")
+    assert settings.UNSIGNED_LOCAL_WEBHOOKS is True
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_all_other_addresses_are_public(load: Load, address: str) -> None:
+    assert is_public_url(address)
+    with pytest.raises(SettingsError, match=r"^Cannot start: UNSIGNED_LOCAL_WEBHOOKS is for "):
+        load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true")
+    assert load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="false")
+
+
+@pytest.mark.parametrize("address", ["https://localhost", "HTTPS://localhost", "localhost"])
+def test_a_bridge_behind_tls_takes_no_unsigned_webhooks(load: Load, address: str) -> None:
+    with pytest.raises(SettingsError, match="UNSIGNED_LOCAL_WEBHOOKS"):
+        load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true")
 
 
 @pytest.mark.parametrize("given", ["+14155238886", "whatsapp:+14155238886"])

@@ -1,0 +1,103 @@
+"""Requests that cost the server far more than whoever sends them, beside genuine ones.
+
+What a web server has to withstand, whichever it is; how fast it stays is for ``make flood``.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from bench import hostile
+from bench.hostile import Requests
+from sandbox.twilio.webhook import Delivery
+from tests.e2e.conftest import StartWorld
+from tests.e2e.world import World
+
+SECONDS = 2.0
+HOSTILE_RATE = 50
+GENUINE_RATE = 20
+# Well within the 15 s that Twilio waits, so that a server that fails does so soon.
+ANSWER_SECONDS = 6.0
+SEND_SECONDS = 5.0
+
+
+@contextmanager
+def flood(port: int, requests: Requests) -> Iterator[None]:
+    """Each on a connection of its own, which stays open, at a steady rate."""
+    over = threading.Event()
+
+    def send(number: int) -> None:
+        over.wait(number / HOSTILE_RATE)
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), SEND_SECONDS) as client,
+        ):
+            client.sendall(requests[number % len(requests)])
+            over.wait()
+
+    number = round(HOSTILE_RATE * SECONDS)
+    with ThreadPoolExecutor(number) as pool:
+        pool.map(send, range(number))
+        try:
+            yield
+        finally:
+            over.set()
+
+
+def deliver_genuine(world: World, users: Sequence[str]) -> list[Delivery]:
+    """A signed text of each, at a steady rate, whatever becomes of those before."""
+    pace = threading.Event()
+
+    def deliver(number: int) -> Delivery:
+        pace.wait(number / GENUINE_RATE)
+        form = world.twilio.forms.text(users[number], "hello")
+        return world.twilio.deliver(form, timeout=ANSWER_SECONDS)
+
+    with ThreadPoolExecutor(len(users)) as pool:
+        return list(pool.map(deliver, range(len(users))))
+
+
+def fails_today(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason)
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        pytest.param(
+            hostile.PADDED_LENGTHS,
+            id="lengths with leading zeros",
+            marks=fails_today("A thread waits 30 s for a body whose length has many digits."),
+        ),
+        pytest.param(hostile.ODD_LENGTHS, id="other lengths"),
+        pytest.param(
+            hostile.RUNS_OF_BLANKS,
+            id="blanks in headers",
+            marks=fails_today("Reading a header takes time by the square of the blanks in it."),
+        ),
+        pytest.param(hostile.OTHER_RUNS, id="other long headers"),
+        pytest.param(
+            hostile.COSTLY_BODIES,
+            id="fields and percent signs",
+            marks=fails_today("All fields of a large body are read before its signature is."),
+        ),
+        pytest.param(hostile.OTHER_BODIES, id="other large bodies"),
+    ],
+)
+def test_genuine_messages_are_taken_and_answered_beside(
+    start_world: StartWorld, requests: Requests
+) -> None:
+    with start_world() as world:
+        users = [world.user() for _ in range(round(GENUINE_RATE * SECONDS))]
+        with flood(world.bridge.port, requests):
+            delivered = deliver_genuine(world, users)
+        assert [each.status for each in delivered] == [200] * len(users)
+        for user in users:
+            world.answers(user, 1)
+        world.check()
