@@ -21,6 +21,8 @@ RETRY_DELAYS = (0.5, 1.0, 2.0)
 REDIRECT_LIMIT = 4
 SIZE_LIMIT = 16 * 1024 * 1024
 READ_TIMEOUT = 10.0
+# Nobody on the way decodes an address more often.
+DECODINGS = 4
 # All tries together; a peer that trickles must not hold the turn.
 TOTAL_TIMEOUT = 30.0
 
@@ -159,10 +161,15 @@ def _parts(url: str, base: str = "") -> SplitResult:
 
 
 def _has_dot_segments(path: str) -> bool:
-    """Whether it could lead elsewhere than it says: requests, a proxy or the host resolve them."""
-    while (decoded := unquote(path)) != path:
-        path = decoded
-    return not {".", ".."}.isdisjoint(path.replace("\\", "/").split("/"))
+    """Whether it could lead elsewhere than it says: requests, a proxy or the host resolve them.
+
+    What is still encoded after ``DECODINGS`` is taken for that too.
+    """
+    for _ in range(DECODINGS):
+        path, encoded = unquote(path), path
+        if path == encoded:
+            return not {".", ".."}.isdisjoint(path.replace("\\", "/").split("/"))
+    return True
 
 
 def _body(response: requests.Response, timeout: float, listener: Listener) -> bytearray:

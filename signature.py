@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ from werkzeug.datastructures import Headers
 from errors import ForgedRequest
 
 SIGNATURE = "X-Twilio-Signature"
+# How a message's SID stands in what is signed, and the fields that hold one (§1.2).
+_NAMED_SID = re.compile(r"MessageSid(?:SM|MM)[0-9a-fA-F]{32}")
+_SID_FIELD = re.compile(r"[A-Za-z]*MessageSid")
 SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
 ALGORITHMS = ("HMAC_SHA1", "HMAC_SHA256")
 
@@ -48,14 +52,14 @@ class Signature:
         algorithm = get_signature_algorithm(headers.get(SETTINGS)).upper()
         # The console takes an address without a path, and signs it so.
         ends = ("/", "") if path == "/" and not query else (f"{path}?{query}" if query else path,)
-        # Names in order, each value of a name once.
-        signed = "".join(name + value for name, value in sorted(set(fields)))
+        signed = "".join(name + value for name, value in sorted(fields))
         if algorithm not in ALGORITHMS or not any(
             hmac.compare_digest(self._sign(host + end + signed, algorithm), given)
             for host in self._hosts
             for end in ends
         ):
             raise ForgedRequest
+        _check_parting(fields, signed)
         self.check_account(fields)
 
     def check_account(self, fields: Fields) -> None:
@@ -65,3 +69,22 @@ class Signature:
 
     def _sign(self, text: str, algorithm: str) -> bytes:
         return str(self._validator.compute_signature(text, {}, algorithm)).encode()
+
+
+def _check_parting(fields: Fields, signed: str) -> None:
+    """Raise ``ForgedRequest`` where Twilio may have signed other fields.
+
+    It joins names and values without anything in between, so whoever chose the text of a message
+    and has its signature can part it anew: into one of another sender with another SID, say. Then
+    the SID that Twilio named lies within some other field. Without another SID it is a message
+    that is known.
+    """
+    if len({name for name, _ in fields}) < len(fields):
+        raise ForgedRequest("a field is there twice")
+    named = sum(
+        _NAMED_SID.fullmatch(f"MessageSid{value}") is not None
+        for name, value in fields
+        if _SID_FIELD.fullmatch(name)
+    )
+    if len(_NAMED_SID.findall(signed)) != named:
+        raise ForgedRequest("a field holds the SID of another message")

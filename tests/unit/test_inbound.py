@@ -175,19 +175,27 @@ def test_a_plus_that_curl_did_not_encode_is_put_back(number: str) -> None:
     assert read_message(form(From=f"whatsapp: {number}")).sender == f"whatsapp:+{number}"
 
 
-@pytest.mark.parametrize("sid", [SM, MM, "test123", "a", "A-b_9", "x" * 64])
-def test_any_modest_sid_will_do(sid: str) -> None:
+@pytest.mark.parametrize("sid", [SM, MM])
+def test_a_message_is_known_by_its_sid(sid: str) -> None:
     assert read_message(form(MessageSid=sid)).sid == sid
+
+
+@pytest.mark.parametrize("sid", ["test123", "a", "A-b_9", "x" * 64])
+def test_any_modest_sid_will_do_for_curl_and_for_nobody_else(sid: str) -> None:
+    assert read_message(form(MessageSid=sid), by_curl=True).sid == sid
+    with pytest.raises(MalformedRequest):
+        read_message(form(MessageSid=sid))
 
 
 @pytest.mark.parametrize(
     "sid",
     ["", " ", "SM 1", "SM1\n", "../../etc/passwd", "a" * 65, "SM1;", "SM\u00e9", "%2e%2e", "\x00"]
-    + ["'; DROP TABLE turns; --", "SM١٢٣"],
+    + ["'; DROP TABLE turns; --", "SM١٢٣", SM + "MessageTypetext" + "a" * 20],
 )
 def test_a_hostile_sid_is_refused(sid: str) -> None:
-    with pytest.raises(MalformedRequest):
-        read_message(form(MessageSid=sid))
+    for by_curl in (False, True):
+        with pytest.raises(MalformedRequest):
+            read_message(form(MessageSid=sid), by_curl=by_curl)
 
 
 @pytest.mark.parametrize("sender", ["", "x" * (ADDRESS_LIMIT + 1), "whatsapp:+1\0"])

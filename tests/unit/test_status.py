@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from errors import MalformedRequest
 from status import State, Status, read_status
 
-FORM = {"MessageSid": "SM1", "MessageStatus": "sent"}
+SID = "SM" + "1" * 32
+FORM = {"MessageSid": SID, "MessageStatus": "sent"}
 CALLBACKS = st.lists(st.sampled_from(State))
 
 
@@ -27,17 +28,17 @@ def added_up(states: list[State]) -> tuple[State | None, list[State]]:
 @pytest.mark.parametrize(
     ("query", "change", "expected"),
     [
-        ({"sending": "abc"}, {}, Status("abc", "SM1", State.SENT, None)),
-        ({}, {"MessageStatus": "accepted"}, Status("", "SM1", State.QUEUED, None)),
-        ({}, {"MessageStatus": "canceled"}, Status("", "SM1", None, None)),
+        ({"sending": "abc"}, {}, Status("abc", SID, State.SENT, None)),
+        ({}, {"MessageStatus": "accepted"}, Status("", SID, State.QUEUED, None)),
+        ({}, {"MessageStatus": "canceled"}, Status("", SID, None, None)),
         (
             {},
             {"MessageStatus": "undelivered", "ErrorCode": "63016"},
-            Status("", "SM1", State.UNDELIVERED, 63016),
+            Status("", SID, State.UNDELIVERED, 63016),
         ),
-        ({}, {"ErrorCode": ""}, Status("", "SM1", State.SENT, None)),
-        ({}, {"ErrorCode": "٣"}, Status("", "SM1", State.SENT, None)),
-        ({}, {"ErrorCode": "9" * 7}, Status("", "SM1", State.SENT, None)),
+        ({}, {"ErrorCode": ""}, Status("", SID, State.SENT, None)),
+        ({}, {"ErrorCode": "٣"}, Status("", SID, State.SENT, None)),
+        ({}, {"ErrorCode": "9" * 7}, Status("", SID, State.SENT, None)),
     ],
 )
 def test_a_callback_is_read(
