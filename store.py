@@ -41,9 +41,9 @@ WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
 FORGOTTEN = "forgotten"
 UNFINISHED = (WAITING, RUNNING)
 FINISHED = (DONE, SET_ASIDE)
-# How long a SID is known. Whoever got hold of a signed webhook can post it at any time, so that is
-# longer than anybody keeps the logs in which they stand.
-SID_SECONDS = 30 * 86400.0
+# How much longer than its text a SID is known. Whoever got hold of a signed webhook can post it at
+# any time; most places in which one might be found are kept no longer than a week.
+SID_SECONDS = 7 * 86400.0
 
 # What has been asked in a session so far.
 NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
@@ -344,7 +344,8 @@ class Store:
         Of a turn its SID is left for ``SID_SECONDS``. Returns how many turns were forgotten.
         """
         old = turns.c.state.in_(FINISHED) & (turns.c.received_at < before)
-        nothing = {"state": FORGOTTEN, "sender": "", "text": "", "media_url": "", "answer": null()}
+        words: dict[str, Any] = {"sender": "", "text": "", "media_url": "", "answer": null()}
+        words |= {"claim": null(), "state": FORGOTTEN}
         # Not by its state: that would be looked for among all that are known.
         unknown = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before - SID_SECONDS)
 
@@ -354,7 +355,7 @@ class Store:
                 delete(sendings).where(sendings.c.turn_id.in_(select(turns.c.id).where(old)))
             )
             connection.execute(delete(turns).where(unknown))
-            return connection.execute(update(turns).where(old).values(nothing)).rowcount
+            return connection.execute(update(turns).where(old).values(words)).rowcount
 
         return self._database.run(purge, Rank.REST)
 
