@@ -14,16 +14,19 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 
 import pytest
 import regex
+from werkzeug.test import EnvironBuilder
 
 import markup
 from agent_reply import read_messages, read_stream
+from doors import FORM
 from error_codes import codes_in
+from errors import ForgedRequest, MalformedRequest
 from event_stream import read_events
 from inbound import read_message
 from logs import _PLAIN, _escaped
@@ -33,6 +36,7 @@ from phrases import Phrases
 from public_questions import normalised
 from retrying import parse_retry_after
 from segments import first_sentences, split_message, split_sentences
+from signature import Signature
 from speech import _EVENTS_ONLY
 from status import read_status
 
@@ -60,6 +64,7 @@ WORTH_SECONDS = 0.02
 GIVE_UP_SECONDS = 60.0
 
 _phrases = Phrases()
+_signature = Signature(auth_token="x", account_sid="AC0", public_url="https://bot.example.com")
 
 
 def _event(text: str) -> bytes:
@@ -90,6 +95,7 @@ READERS: dict[str, Reader] = {
     "codes of errors": codes_in,
     "a line of the log": _escaped,
     "a line of a library": _PLAIN.findall,
+    "a form and its signature": lambda text: _forged(text.encode(errors="replace")),
     "a webhook": lambda text: read_message(_form(text)),
     "a webhook's sender": lambda text: _refused(_form("hello") | {"From": text}),
     "a status": lambda text: read_status(
@@ -112,11 +118,15 @@ ENDLESS: dict[str, tuple[str, Reader]] = {
 }
 
 
+def _forged(body: bytes) -> None:
+    form = EnvironBuilder(method="POST", data=body, content_type=FORM).get_request().form
+    with suppress(ForgedRequest):
+        _signature.check("/", "", list(form.items(multi=True)), {})
+
+
 def _refused(form: dict[str, str]) -> None:
-    try:
+    with suppress(MalformedRequest):
         read_message(form)
-    except Exception:
-        return
 
 
 @contextmanager
