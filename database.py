@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from enum import IntEnum
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Row, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
-
-from together import Together
+from sqlalchemy.exc import SQLAlchemyError
 
 T = TypeVar("T")
 
 Work = Callable[[Connection], T]
 Values = dict[str, Any] | None
 
-# Of what waits for the one connection, done in one transaction. More would take less of the CPU,
-# but whatever is urgent waits for all of it.
-MOST_TOGETHER = 4
-
-
-class Rank(IntEnum):
-    """Who waits: Twilio with a message, Twilio with less, a sender for words, or nobody."""
-
-    MESSAGE = 0
-    CALLBACK = 1
-    ANSWER = 2
-    REST = 3
-
 
 class Database:
-    """Thread-safe. What waits in line does so by its rank.
+    """Thread-safe.
 
     With ``one_connection`` that is kept, for a statement takes no longer than getting one from the
-    engine; and work of threads that wait for it is done in one transaction: a commit takes as long
-    as several statements, and handing the connection from thread to thread longer than either where
-    many want the interpreter's lock.
+    engine, and whoever else asks waits.
     """
 
     def __init__(self, engine: Engine, *, one_connection: bool) -> None:
         self.engine = engine
+        self._one_connection = one_connection
+        self._lock = threading.Lock()
         self._kept: Connection | None = None
-        self._together: Together[Work[Any], Any] | None = None
-        if one_connection:
-            # A database that fails does so for each.
-            self._together = Together(
-                self._transact, most=MOST_TOGETHER, any_would=(OperationalError,)
-            )
 
     @property
     def upsert(self) -> Callable[..., Any]:
@@ -63,22 +42,19 @@ class Database:
     def rows(self, statement: Executable, values: Values = None) -> Sequence[Row[Any]]:
         return self.run(lambda connection: connection.execute(statement, values).all())
 
-    def value(self, statement: Executable, values: Values = None, rank: Rank = Rank.ANSWER) -> Any:
+    def value(self, statement: Executable, values: Values = None) -> Any:
         """The first column of the first row; ``None`` where there is none."""
-        return self.run(lambda connection: connection.execute(statement, values).scalar(), rank)
+        return self.run(lambda connection: connection.execute(statement, values).scalar())
 
-    def change(self, statement: Executable, values: Values = None, rank: Rank = Rank.ANSWER) -> int:
+    def change(self, statement: Executable, values: Values = None) -> int:
         """How many rows a statement changed."""
-        return self.run(lambda connection: connection.execute(statement, values).rowcount, rank)
+        return self.run(lambda connection: connection.execute(statement, values).rowcount)
 
-    def run(self, work: Work[T], rank: Rank = Rank.ANSWER) -> T:
-        """What ``work`` returns; what it wrote is on disk by then, or nothing of it if it raises.
-
-        It may run on another thread, and once more where what it ran together with failed, so it is
-        to do nothing but ask the database.
-        """
-        if self._together:
-            return cast(T, self._together.run(work, rank=rank))
+    def run(self, work: Work[T]) -> T:
+        """What ``work`` returns; what it wrote is on disk by then, or nothing of it if it raises."""
+        if self._one_connection:
+            with self._lock:
+                return self._run_alone(work)
         with self.engine.begin() as connection:
             return work(connection)
 
@@ -98,18 +74,22 @@ class Database:
 
     def close(self) -> None:
         """Let go of the connections; whoever asks again opens new ones."""
+        with self._lock:
+            self._let_go()
+
+    def _run_alone(self, work: Work[T]) -> T:
+        try:
+            connection = self._kept = self._kept or self.engine.connect()
+            with connection.begin():
+                return work(connection)
+        except BaseException:
+            # Whatever state it is in: one that is new has nothing left over.
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
         if self._kept:
             with suppress(SQLAlchemyError):
                 self._kept.close()
         self._kept = None
         self.engine.dispose()
-
-    def _transact(self, works: Sequence[Work[Any]]) -> list[Any]:
-        try:
-            connection = self._kept = self._kept or self.engine.connect()
-            with connection.begin():
-                return [work(connection) for work in works]
-        except BaseException:
-            # Whatever state it is in: one that is new has nothing left over.
-            self.close()
-            raise

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from database import Database, Rank
+from database import Database
 from logs import bound_to
 from metrics import Metrics
 from schema import sendings, turns
@@ -123,7 +123,7 @@ class Receipts:
 
     def _write(self, status: Status) -> None:
         """The sending was noted under its name before Twilio got it: no callback is too early."""
-        row, news = self._database.run(partial(_noted, status), Rank.CALLBACK)
+        row, news = self._database.run(partial(_noted, status))
         if row is None:
             log.debug("Nothing to note of a message", sid=status.sid)
         else:
@@ -155,7 +155,7 @@ class Receipts:
             connection.execute(insert(sendings).values(turn_id=row.turn_id, **again))
             return lost
 
-        return self._database.run(claim, Rank.REST)
+        return self._database.run(claim)
 
     def _tell(self, row: Row[Any], news: list[State], code: int | None) -> None:
         for state in news:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
 
-from database import Database, Rank
+from database import Database
 from errors import TurnSuperseded
 from schema import sendings, turns, voice_notes
 from store import OURS, Turn, claim_of
@@ -93,7 +93,7 @@ class Sendings:
                 raise TurnSuperseded
             return _known(known)
 
-        return self._database.run(begin, Rank.REST if audio else Rank.ANSWER)
+        return self._database.run(begin)
 
     def known(self, turn: Turn, part: str) -> Sending | None:
         """What was noted of ``part``; ``None`` where it was not begun."""
@@ -103,7 +103,7 @@ class Sendings:
     def finish(self, turn: Turn, part: str, sid: str) -> None:
         """Note that Twilio took it."""
         named = {"turn": turn.id, "which": part, "named": sid}
-        self._database.change(NAMED, named, Rank.REST)
+        self._database.change(NAMED, named)
 
     def knows(self, sid: str) -> bool:
         """Whether this is on record as the SID of something sent."""
@@ -119,7 +119,7 @@ class Sendings:
     def note(self, token: str, media_type: str = OGG) -> bytes | None:
         """A voice note; ``None`` once it has expired."""
         wanted = {"token": token, "media_type": media_type, "now": time.time()}
-        audio: bytes | None = self._database.value(_NOTE, wanted, Rank.CALLBACK)
+        audio: bytes | None = self._database.value(_NOTE, wanted)
         return audio
 
     def purge(self) -> None:

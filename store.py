@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import Database, Rank
+from database import Database
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
 from schema import agent_sessions, preferences, sendings, turns
@@ -197,7 +197,7 @@ class Store:
                 along(connection, turn)
             return turn
 
-        return self._database.run(admit, Rank.MESSAGE)
+        return self._database.run(admit)
 
     def knows(self, message_sid: str) -> bool:
         """Whether the message was written down."""
@@ -221,7 +221,7 @@ class Store:
         self._change(turn, _ANSWERED, answered=asdict(answer))
 
     def finish(self, turn: Turn, state: str = DONE) -> None:
-        self._change(turn, _ENDED, Rank.REST, ended=state)
+        self._change(turn, _ENDED, ended=state)
 
     def unfinished(self) -> list[Turn]:
         """Turns that a former process accepted and did not finish, in order of arrival."""
@@ -357,12 +357,12 @@ class Store:
             connection.execute(delete(turns).where(unknown))
             return connection.execute(update(turns).where(old).values(words)).rowcount
 
-        return self._database.run(purge, Rank.REST)
+        return self._database.run(purge)
 
     def _change(
-        self, turn: Turn, change: Update, rank: Rank = Rank.ANSWER, **values: object
+        self, turn: Turn, change: Update, **values: object
     ) -> None:
-        if not self._database.change(change, values | claim_of(turn), rank):
+        if not self._database.change(change, values | claim_of(turn)):
             raise TurnSuperseded
 
     def _find(self, table: Table, sender: str) -> Row[Any] | None:

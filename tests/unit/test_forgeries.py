@@ -115,7 +115,7 @@ def test_a_message_without_a_signature_is_left_to_a_service_that_takes_such() ->
 TEXTS = st.text(max_size=20)
 
 
-@given(st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=6))
+@given(st.dictionaries(TEXTS.filter(lambda text: text not in ("", "AccountSid")), TEXTS, max_size=6))
 def test_what_twilio_signs_is_never_refused(fields: dict[str, str]) -> None:
     body = urlencode(fields).encode()
     assert made().refusal(request(sign(f"{HOST}/", dict(fields), TOKEN), body=body)) is None
