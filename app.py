@@ -8,15 +8,16 @@ from collections.abc import Callable
 import structlog
 from flask import Flask, Response, abort, request
 from flask.json.provider import DefaultJSONProvider
+from gunicorn.errors import AppImportError
 from twilio.twiml.messaging_response import MessagingResponse
 
 from doors import guard
 from dumping import forbid_dumping
-from errors import ForgedRequest, InboundError
-from forgeries import Forgeries
+from errors import ForgedRequest, InboundError, SettingsError
+from forms import parse_form
 from inbound import Inbound, Kind, read_message
 from inbox import Acceptance
-from logs import bound_to, configure_logging
+from logs import SummaryLog, bound_to, configure_logging
 from operators import add_operators
 from parts import WebParts, build_web
 from quotas import DAY
@@ -27,6 +28,10 @@ from status import Status, read_status
 
 log = structlog.get_logger(__name__)
 
+# Fields by name, and what answers it.
+Form = dict[str, str]
+Answer = Callable[[Form], Response]
+
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -36,7 +41,18 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     Raises ``SettingsError`` where the environment is not complete.
     """
-    settings = settings or load_settings()
+    try:
+        return _build_app(settings or load_settings())
+    except SettingsError as error:
+        # The one error of which gunicorn shows the sentence alone, and gives up.
+        raise StartRefused(str(error)) from error
+
+
+class StartRefused(SettingsError, AppImportError):  # type: ignore[misc]  # gunicorn has no types
+    """The service cannot start as it is set up."""
+
+
+def _build_app(settings: Settings) -> Flask:
     configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
     if not settings.DUMPABLE:
         forbid_dumping()
@@ -68,10 +84,6 @@ def _add_webhooks(app: Flask, parts: WebParts) -> None:
         account_sid=settings.TWILIO_ACCOUNT_SID,
         public_url=settings.PUBLIC_URL,
     )
-    # For the server, which asks it before it takes a thread.
-    app.extensions["forgeries"] = Forgeries(
-        signature=signature, metrics=metrics, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS
-    )
     serve = _door(parts, signature)
 
     @app.get("/")
@@ -83,8 +95,8 @@ def _add_webhooks(app: Flask, parts: WebParts) -> None:
     def webhook() -> Response:
         started = time.monotonic()
 
-        def answer() -> Response:
-            message = read_message(request.form, by_curl=settings.UNSIGNED_LOCAL_WEBHOOKS)
+        def answer(form: Form) -> Response:
+            message = read_message(form, by_curl=settings.UNSIGNED_LOCAL_WEBHOOKS)
             taken = _taken(parts, message)
             metrics.time("ack_time", time.monotonic() - started)
             return Response(taken, mimetype="text/xml")
@@ -93,29 +105,30 @@ def _add_webhooks(app: Flask, parts: WebParts) -> None:
 
     @app.post("/status")
     def status() -> Response:
-        return serve(lambda: _noted(parts, read_status(request.args, request.form)))
+        return serve(lambda form: _noted(parts, read_status(request.args, form)))
 
 
-def _door(parts: WebParts, signature: Signature) -> Callable[[Callable[[], Response]], Response]:
+def _door(parts: WebParts, signature: Signature) -> Callable[[Answer], Response]:
     """What lets requests in that Twilio signed, and answers those that are not served."""
     settings, metrics = parts.base.settings, parts.base.metrics
+    refused = SummaryLog("Webhook refused")
 
-    def serve(answer: Callable[[], Response]) -> Response:
+    def serve(answer: Answer) -> Response:
         try:
-            _check_origin(signature, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS)
-            return answer()
+            fields = parse_form(request.get_data())
+            _check_origin(signature, fields, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS)
+            return answer(dict(fields))
         except InboundError as error:
             forged = isinstance(error, ForgedRequest)
             metrics.count("signatures_rejected" if forged else "messages_refused")
-            log.warning("Webhook refused", error=str(error))
+            refused.warn(str(error))
             return Response(status=403 if forged else 400)
 
     return serve
 
 
-def _check_origin(signature: Signature, *, unsigned: bool) -> None:
+def _check_origin(signature: Signature, fields: list[tuple[str, str]], *, unsigned: bool) -> None:
     """Raise ``ForgedRequest`` unless Twilio signed the request, or it is the sandbox's curl."""
-    fields = list(request.form.items(multi=True))
     local = request.remote_addr in LOOPBACK and "X-Forwarded-For" not in request.headers
     if SIGNATURE not in request.headers and local and unsigned:
         signature.check_account(fields)

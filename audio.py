@@ -16,10 +16,8 @@ import ogg
 from confinement import Launcher
 from container import MP3, Container, sniff
 from conversion import CPU_SECONDS, Conversion, Result
-from cores import CORES
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from settings import operators_environment
-from together import Together
 
 with warnings.catch_warnings():
     # pydub misses an ffmpeg on the PATH; it is given PCM only and needs none.
@@ -45,11 +43,8 @@ EDGE_STEP_MS = 20
 KEPT_EDGE_MS = 150
 
 # Recordings that are decoded while they arrive, beside complete ones on each core: they hold their
-# place for as long as the network takes, and together complete ones take half the CPU.
+# place for as long as the network takes.
 STREAMS_AT_ONCE = 2
-# Complete ones that one run decodes: starting ffmpeg takes longer than decoding 5 s of sound, and
-# those that come together wait for a core.
-DECODED_TOGETHER = 4
 # What an encoded file may grow to: WhatsApp's own limit (contracts/twilio.md §5.3).
 LARGEST_FILE = 16 * 1024 * 1024
 LOWEST_BITRATE = 8_000
@@ -62,7 +57,7 @@ _OGG = ("-f", "ogg", "pipe:1")
 # Demuxer, decoder and resampler in one thread that hands on a second of sound at a time; the
 # program's own pipeline wakes five threads for every 20 ms (docs/decisions.md).
 _STREAMED = (
-    "amovie=pipe\\\\:{}:format_name=ogg:stream_index=0:dec_threads=1"
+    "amovie=pipe\\\\:0:format_name=ogg:stream_index=0:dec_threads=1"
     ":format_opts=protocol_whitelist=pipe\\\\:codec_whitelist=opus"
     f",aresample={SAMPLE_RATE},aformat=sample_fmts=s16:channel_layouts=mono"
     f",asetnsamples={SAMPLE_RATE}:pad=0"
@@ -81,9 +76,8 @@ class Ffmpeg:
         self._seconds = longest_seconds + 1
         self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
         self._decoding_cpu = math.ceil(self._seconds * DECODING_CPU)
-        self._cores = threading.BoundedSemaphore(len(CORES))
+        self._cores = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
         self._streams = threading.BoundedSemaphore(STREAMS_AT_ONCE)
-        self._streamed = Together(self._stream_all, most=DECODED_TOGETHER, at_once=len(CORES))
 
     def decode(self, data: bytes | bytearray) -> bytes:
         """Any audio WhatsApp sends, as 16 kHz mono PCM, cut a second behind ``longest_seconds``.
@@ -93,10 +87,10 @@ class Ffmpeg:
         container = sniff(data)
         if container is None:
             raise AudioUnreadable("the recording is of no known audio format")
-        pcm = self._streamed.run(data) if container.streams else None
-        if pcm is None:
-            with self._cores, in_memory([data]) as (source,):
-                pcm = self._decoded(source, container)
+        with self._cores:
+            pcm = self._decode_stream(data) if container.streams else None
+            if pcm is None:
+                pcm = self._decode_all(data, container)
         if not pcm:
             raise AudioUnreadable("the recording holds no audio")
         return pcm
@@ -157,40 +151,28 @@ class Ffmpeg:
         with self._cores, in_memory([data]) as (source,):
             return _output(self._start(arguments, source))
 
-    def _stream_all(self, recordings: Sequence[bytes | bytearray]) -> list[bytes | None]:
-        """Each as PCM, or ``None`` where there is but one, which has to be decoded otherwise."""
-        with (
-            self._cores,
-            in_memory([b""]) as (nothing,),
-            in_memory(recordings) as sources,
-            in_memory([b""] * len(recordings)) as sinks,
-        ):
-            arguments: list[str] = []
-            for source in sources:
-                arguments += ["-f", "lavfi", "-i", _STREAMED.format(source.fileno())]
-            for number, sink in enumerate(sinks):
-                arguments += ["-map", f"{number}:a:0", "-c", "copy", *self._pcm(sink.fileno())]
-            descriptors = [file.fileno() for file in (*sources, *sinks)]
-            with self._start_decoding(arguments, nothing, descriptors) as run:
-                if _is_flawless(run.result()):
-                    return [_written(sink, self._largest_pcm) for sink in sinks]
-        if len(recordings) > 1:
-            raise AudioUnreadable("ffmpeg complains of one of several recordings")
-        return [None]
+    def _decode_stream(self, data: bytes | bytearray) -> bytes | None:
+        """The faster way; ``None`` where ffmpeg complains, so that some sound may be missing."""
+        with in_memory([data]) as (source,), self._streaming(source) as run:
+            result = run.result()
+        return result.output if _is_flawless(result) else None
 
-    def _pcm(self, descriptor: int = 1) -> list[str]:
-        """Where PCM goes, and how much of it."""
-        return ["-t", str(self._seconds), "-f", "s16le", f"pipe:{descriptor}"]
-
-    def _streaming(self) -> Conversion:
-        arguments = ["-f", "lavfi", "-i", _STREAMED.format(0), "-c", "copy", *self._pcm()]
-        return self._start_decoding(arguments, None)
-
-    def _decoded(self, source: IO[bytes], container: Container) -> bytes:
+    def _decode_all(self, data: bytes | bytearray, container: Container) -> bytes:
         """The slower way, which skips what is broken and goes on behind it."""
         shape = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
         arguments = [*_input(container), *_ONLY_AUDIO, *shape, *self._pcm()]
-        return _output(self._start_decoding(arguments, source))
+        with in_memory([data]) as (source,):
+            return _output(self._start_decoding(arguments, source))
+
+    def _pcm(self) -> list[str]:
+        """Where PCM goes, and how much of it."""
+        return ["-t", str(self._seconds), "-f", "s16le", "pipe:1"]
+
+    def _streaming(self, source: IO[bytes] | None = None) -> Conversion:
+        """Of ``source``, or of what it is fed."""
+        return self._start_decoding(
+            ["-f", "lavfi", "-i", _STREAMED, "-c", "copy", *self._pcm()], source
+        )
 
     def _concatenated(self, pieces: Sequence[bytes]) -> bytes:
         with self._cores, in_memory(pieces) as files:
@@ -201,12 +183,10 @@ class Ffmpeg:
             with in_memory([playlist]) as (source,):
                 return _output(self._start(arguments, source, descriptors))
 
-    def _start_decoding(
-        self, arguments: list[str], source: IO[bytes] | None, descriptors: Sequence[int] = ()
-    ) -> Conversion:
-        """Within what one recording takes; of several, each is tried alone where that is met."""
+    def _start_decoding(self, arguments: list[str], source: IO[bytes] | None) -> Conversion:
+        """Within what one recording takes."""
         largest, cpu_seconds = self._largest_pcm, self._decoding_cpu
-        return self._start(arguments, source, descriptors, largest=largest, cpu_seconds=cpu_seconds)
+        return self._start(arguments, source, largest=largest, cpu_seconds=cpu_seconds)
 
     def _start(
         self,
@@ -226,7 +206,7 @@ class Ffmpeg:
             largest=largest,
             cpu_seconds=cpu_seconds,
             environment=self._environment,
-            start=self._launcher.start,
+            launcher=self._launcher,
         )
 
 
@@ -325,12 +305,6 @@ def _is_flawless(result: Result) -> bool:
     if result.code < 0:
         raise AudioUnreadable(f"ffmpeg was ended by signal {-result.code}")
     return result.code == 0 and not result.complaint
-
-
-def _written(file: IO[bytes], most: int) -> bytes:
-    """What a child process wrote into an anonymous file."""
-    file.seek(0)
-    return file.read(most)
 
 
 @contextmanager

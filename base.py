@@ -13,7 +13,6 @@ from agentforce import Agentforce
 from answer_cache import AnswerCache
 from breakers import Breakers
 from connections import requests_session
-from cores import OneCore
 from database import Database
 from health import Health, clouds_down, count_workers
 from housekeeping import Housekeeper
@@ -76,8 +75,6 @@ class Base:
         # Looking through it all again holds everything up for 0.2 s.
         gc.collect()
         gc.freeze()
-        if self.settings.ONE_CORE:
-            OneCore().start()
 
 
 def aside_of(settings: Settings) -> ContextPool:

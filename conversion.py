@@ -7,18 +7,17 @@ import os
 import resource
 import select
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, cast
+from typing import IO
 
-from cores import CORES
+from confinement import Launcher
 from errors import AudioError, AudioUnreadable
 
-# The most that 5 minutes of sound take is 4 s of CPU, to encode them. A run may write to 72 MB, one
-# that decodes four recordings to 149 MB, mostly stacks of its threads; more is an attack.
+# The most that 5 minutes of sound take is 4 s of CPU, to encode them. A run may write to 72 MB,
+# mostly stacks of its threads; more is an attack.
 CPU_SECONDS = 10
 DATA_BYTES = 256 * 1024 * 1024
 OPEN_FILES = 64
@@ -43,45 +42,46 @@ class Conversion:
     """A running ffmpeg. As a context manager it leaves no process, descriptor or file behind.
 
     It reads ``source``, or what it is fed. More than ``largest`` bytes of output, or of complaints,
-    end it, and so do more than ``cpu_seconds``.
-    ``start`` is called as ``subprocess.Popen`` would be.
+    end it, and so do more than ``cpu_seconds``. Raises ``AudioError`` where it cannot be run.
     """
 
     def __init__(
         self,
         command: Sequence[str],
         *,
+        launcher: Launcher,
         largest: int,
         cpu_seconds: int = CPU_SECONDS,
         source: IO[bytes] | None = None,
         descriptors: Sequence[int] = (),
-        environment: Mapping[str, str] | None = None,
-        start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
+        environment: Mapping[str, str],
     ) -> None:
-        self._output: IO[bytes] = os.fdopen(os.memfd_create("audio"), "w+b", buffering=0)
-        try:
-            self._process = start(
-                command,
-                bufsize=0,
-                stdin=subprocess.PIPE if source is None else source,
-                stdout=self._output,
-                stderr=subprocess.PIPE,
-                pass_fds=descriptors,
-                env=environment,
-                # Killed with whatever it may start, and not by what ends us.
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._output.close()
-            raise AudioError(f"ffmpeg cannot be run: {error}") from error
-        self._stderr = cast(IO[bytes], self._process.stderr)
-        self._pending = bytearray()
-        # Open for as long as there may be more to feed.
-        self._stdin = self._process.stdin
-        if self._stdin:
-            os.set_blocking(self._stdin.fileno(), False)
         self._largest = largest
-        _limit(self._process.pid, largest, cpu_seconds)
+        self._pending = bytearray()
+        self._code: int | None = None
+        # Open for as long as there may be more to feed.
+        self._stdin: IO[bytes] | None = None
+        with contextlib.ExitStack() as opened, contextlib.ExitStack() as theirs:
+            self._output = opened.enter_context(_in_memory())
+            self._stderr, stderr = _pipe()
+            opened.enter_context(self._stderr)
+            theirs.enter_context(stderr)
+            if source is None:
+                source, self._stdin = _pipe()
+                opened.enter_context(self._stdin)
+                theirs.enter_context(source)
+                os.set_blocking(self._stdin.fileno(), False)
+            try:
+                self.pid = launcher.start(
+                    command,
+                    standard=[source.fileno(), self._output.fileno(), stderr.fileno()],
+                    inherited=descriptors,
+                    environment=environment,
+                )
+            except OSError as error:
+                raise AudioError(f"ffmpeg cannot be run: {error}") from error
+            opened.pop_all()
+        _limit(self.pid, largest, cpu_seconds)
 
     def __enter__(self) -> Conversion:
         return self
@@ -165,21 +165,31 @@ class Conversion:
     def _await_exit(self, deadline: float) -> None:
         """It follows at once. The dead keep their number until they are buried, in ``_end``."""
         how = os.WEXITED | os.WNOWAIT | os.WNOHANG
-        while not os.waitid(os.P_PID, self._process.pid, how) and time.monotonic() < deadline:
+        while not os.waitid(os.P_PID, self.pid, how) and time.monotonic() < deadline:
             time.sleep(_EXIT_POLL)
 
     def _end(self) -> int:
         """Kill what is left of its group; its exit status, unless that is why it ended."""
-        if self._process.returncode is None:
+        if self._code is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait()
+                os.killpg(self.pid, signal.SIGKILL)
+            _, status = os.waitpid(self.pid, 0)
+            self._code = os.waitstatus_to_exitcode(status)
+        return self._code
+
+
+def _in_memory() -> IO[bytes]:
+    return os.fdopen(os.memfd_create("audio"), "w+b", buffering=0)
+
+
+def _pipe() -> tuple[IO[bytes], IO[bytes]]:
+    """The end to read from, and the end to write to."""
+    reader, writer = os.pipe()
+    return os.fdopen(reader, "rb", buffering=0), os.fdopen(writer, "wb", buffering=0)
 
 
 def _limit(process: int, largest: int, cpu_seconds: int) -> None:
     """What it may take; set from outside, for forking with threads around allows no own code."""
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(process, CORES)
     limits = {
         resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_DATA: DATA_BYTES,

@@ -51,7 +51,7 @@ class Database:
         return self.run(lambda connection: connection.execute(statement, values).rowcount)
 
     def run(self, work: Work[T]) -> T:
-        """What ``work`` returns; what it wrote is on disk by then, or nothing of it if it raises."""
+        """What ``work`` returns; what it wrote is on disk by then, or nothing if it raises."""
         if self._one_connection:
             with self._lock:
                 return self._run_alone(work)

@@ -6,10 +6,10 @@ import structlog
 from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from request_limits import BODY_LIMIT, RequestLimits
+
 log = structlog.get_logger(__name__)
 
-# Twilio's forms are a few KB; a user's longest text fits many times.
-BODY_LIMIT = 256 * 1024
 FORM = "application/x-www-form-urlencoded"
 # Unless an answer says otherwise itself.
 HEADERS = {
@@ -24,8 +24,8 @@ STRICT_TRANSPORT = "max-age=31536000"
 
 def guard(app: Flask, *, public_url: str) -> None:
     """Let in forms of a bounded size only, and let answers reveal and allow nothing needless."""
+    app.wsgi_app = RequestLimits(app.wsgi_app)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
-    app.config["MAX_FORM_MEMORY_SIZE"] = BODY_LIMIT
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     headers = HEADERS | (

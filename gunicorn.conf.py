@@ -4,24 +4,24 @@ from gunicorn.glogging import Logger
 
 # One process, whose own threads run the turns: without DATABASE_URL it alone holds STATE_DIR.
 workers = 1
-# gthread, whose threads get whole requests only.
-worker_class = "web_worker.WebWorker"
+# Green threads: a dyno allows 256 processes and threads, and 200 turns wait in more places.
+worker_class = "gevent"
+# Each takes a green thread; a thousand of slow clients leave room for Twilio's.
+worker_connections = 4000
 
-# A webhook is acknowledged within milliseconds and a voice note served from the database, so
-# these threads never wait for a cloud. 32 of them also outlast slow readers of /media.
-threads = 32
+# Heroku's router keeps idle connections for 90 s, and loses a request on one that is closed then.
+# It is also how long the head of a request may take.
+keepalive = 100
 
-# Heroku's router keeps connections to a dyno open; so do we, for longer than a lull between turns.
-keepalive = 75
-
-# Heroku kills 30 s after SIGTERM; the running turns get 25 of them.
+# Heroku kills 30 s after SIGTERM; the running turns get 25 of them, open connections a moment more.
 TURN_SECONDS = 25.0
+CONNECTION_SECONDS = 1
 graceful_timeout = 28
 
-# The longest the gthread worker may go without a heartbeat; requests are not limited by it.
-timeout = 30
+# How long the worker's loop may stand still, from its first beat on; watchdog.py is more exact.
+timeout = 40
 
-# Twilio posts a burst at once; the kernel queues what 32 threads have not picked up yet.
+# Twilio posts a burst at once; the kernel queues what is not accepted yet.
 backlog = 2048
 
 # Nobody manages the server through a socket in the home directory.
@@ -58,11 +58,14 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     """Take up turns; on SIGTERM let them finish, still serving their voice notes to Twilio."""
     import signal
-    import threading
+
+    import gevent
 
     import watchdog
 
     watchdog.start()
+    # Idle connections count as open ones: a router keeps some.
+    worker.cfg.set("graceful_timeout", CONNECTION_SECONDS)
     parts = worker.app.callable.extensions["bridge"]
     leave = worker.handle_exit
 
@@ -73,6 +76,7 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
         finally:
             leave(signal.SIGTERM, None)
 
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=finish).start())
+    # A handler may interrupt the loop itself, where nothing may wait.
+    signal.signal(signal.SIGTERM, lambda *_: gevent.spawn(finish))
     parts.start()
     parts.base.settle()

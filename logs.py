@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ T = TypeVar("T")
 
 # What our loggers are called, before the name of their module.
 OURS = "bridge"
+SUMMARY_SECONDS = 60.0
 # Of a library's message that is no template: what comes before anything it put in.
 _PLAIN = re.compile(r"[A-Za-z ,.'-]*+")
 
@@ -115,6 +118,26 @@ def bound_to(turn: str, sender: str, *, key: str) -> Iterator[None]:
     """Let what is logged meanwhile name the turn and, hashed, its sender."""
     with structlog.contextvars.bound_contextvars(turn=turn, sender=hashed(sender, key=key)):
         yield
+
+
+class SummaryLog:
+    """A line a minute for what strangers can make happen a thousand times a second."""
+
+    def __init__(self, event: str) -> None:
+        self._event = event
+        self._log = structlog.get_logger(__name__)
+        self._lock = threading.Lock()
+        self._times = 0
+        self._told_at = -SUMMARY_SECONDS
+
+    def warn(self, error: str) -> None:
+        """Log the event with the latest ``error``, and how many ``times`` since the last line."""
+        with self._lock:
+            self._times += 1
+            if time.monotonic() - self._told_at < SUMMARY_SECONDS:
+                return
+            times, self._times, self._told_at = self._times, 0, time.monotonic()
+        self._log.warning(self._event, error=error, times=times)
 
 
 class ContextPool(ThreadPoolExecutor):

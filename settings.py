@@ -245,8 +245,6 @@ class Settings(Account):
     INBOX_LIMIT: Count = 5000
     # Connections, token and spare sessions are had before a message comes.
     KEEP_WARM: bool = True
-    # See cores.py.
-    ONE_CORE: bool = True
     # Debuggers and profilers of the same user may look into the process (dumping.py).
     DUMPABLE: bool = False
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

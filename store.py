@@ -359,9 +359,7 @@ class Store:
 
         return self._database.run(purge)
 
-    def _change(
-        self, turn: Turn, change: Update, **values: object
-    ) -> None:
+    def _change(self, turn: Turn, change: Update, **values: object) -> None:
         if not self._database.change(change, values | claim_of(turn)):
             raise TurnSuperseded
 

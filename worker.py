@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# Before anything else is imported: what waits is to wait on green threads.
+from gevent import monkey
+
+monkey.patch_all()
+
 import asyncio
 import logging
 import os

@@ -13,7 +13,7 @@ from functools import partial
 
 import imageio_ffmpeg
 
-from audio import SAMPLE_RATE, Ffmpeg, in_memory, trim
+from audio import SAMPLE_RATE, Ffmpeg, trim
 from bench.table import Row, Table
 from container import OPUS
 from sandbox.speech import Sound
@@ -62,8 +62,7 @@ def _while_it_arrives(ffmpeg: Ffmpeg, note: bytes) -> None:
 
 
 def _by_pipeline(ffmpeg: Ffmpeg, note: bytes) -> None:
-    with in_memory([note]) as (source,):
-        assert ffmpeg._decoded(source, OPUS)
+    assert ffmpeg._decode_all(note, OPUS)
 
 
 DECODERS: dict[str, Callable[[Ffmpeg, bytes], None]] = {

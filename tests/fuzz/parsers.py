@@ -12,43 +12,39 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import atheris
 
 with atheris.instrument_imports(
-    include=["agent_reply", "container", "forgeries", "inbound", "markup", "ogg", "segments"]
+    include=["agent_reply", "container", "forms", "frames", "inbound", "markup", "ogg", "segments"]
     + ["event_stream", "signature", "status", "markdown_it", "agentforce"]
 ):
     from agent_reply import read_stream
     from agentforce import _event_data
     from container import sniff
-    from errors import AgentError, AudioUnreadable, MalformedRequest
-    from forgeries import Forgeries
+    from errors import AgentError, AudioUnreadable, ForgedRequest, MalformedRequest
+    from forms import parse_form
+    from frames import outlast
     from inbound import read_message
     from markup import clean, to_speech, to_whatsapp
     from ogg import join
     from segments import split_message
     from status import read_status
 
-from metrics import Metrics
 from sandbox import CREDENTIALS
 from signature import Signature
 from tests.fuzz.samples import SAMPLES
 
-FORGERIES = Forgeries(
-    signature=Signature(
-        auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
-        account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
-        public_url="http://127.0.0.1",
-    ),
-    metrics=Metrics(),
-    unsigned=False,
+SIGNATURE = Signature(
+    auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
+    account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
+    public_url="http://127.0.0.1",
 )
 
 
 def ogg(data: bytes) -> None:
     sniff(data)
+    outlast(data, 300.0)
     with suppress(AudioUnreadable):
         join([data])
         join([data, data])
@@ -68,8 +64,13 @@ def stream(data: bytes) -> None:
 
 
 def request(data: bytes) -> None:
-    FORGERIES.refusal(data)
-    form = dict(parse_qsl(data.decode(errors="replace"), keep_blank_values=True))
+    try:
+        fields = parse_form(data)
+    except MalformedRequest:
+        return
+    with suppress(ForgedRequest):
+        SIGNATURE.check("/", "", fields, {})
+    form = dict(fields)
     for read in (read_message, lambda form: read_status(form, form)):
         with suppress(MalformedRequest):
             read(form)

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -26,7 +24,6 @@ from sandbox.postgres import Postgres
 from sandbox.twilio.standin import TwilioStandIn
 from schema import metadata
 from settings import load_settings
-from together import Together
 from whatsapp import WhatsApp
 
 START = 1_700_000_000.0
@@ -52,20 +49,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     for module in (store, sendings, leases, kept_answers, spoken_pieces, speech_cache):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
     return clock
-
-
-@pytest.fixture
-def arrivals(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
-    """Released for each piece of work that has come to be done together with others."""
-    arrivals, must_wait = threading.Semaphore(0), Together._must_wait
-
-    def watched(together: Together[Any, Any], job: Any) -> bool:
-        waits = must_wait(together, job)
-        arrivals.release()
-        return waits
-
-    monkeypatch.setattr(Together, "_must_wait", watched)
-    return arrivals
 
 
 @pytest.fixture(scope="session")

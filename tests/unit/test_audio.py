@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import random
 import subprocess
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -32,7 +31,6 @@ from audio import (
     trim,
 )
 from container import MP3, sniff
-from conversion import Conversion
 from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
@@ -140,72 +138,17 @@ def test_a_long_recording_is_decoded_no_further_than_needed(
         trim(pcm, longest_seconds=LONGEST)
 
 
-@pytest.fixture
-def decode_all(
-    monkeypatch: pytest.MonkeyPatch, arrivals: threading.Semaphore
-) -> Callable[[list[bytes]], list[Future[bytes]]]:
-    """Decodes recordings that all wait for the only core, and in one run if that is possible."""
-    monkeypatch.setattr("audio.CORES", {0})
-    ffmpeg = Ffmpeg(longest_seconds=LONGEST)
-
-    def decode_all(recordings: list[bytes]) -> list[Future[bytes]]:
-        with ThreadPoolExecutor(1 + len(recordings)) as pool:
-            with ffmpeg._cores:
-                first = pool.submit(ffmpeg.decode, recordings[0])
-                assert arrivals.acquire(timeout=PATIENCE)
-                decoded = [pool.submit(ffmpeg.decode, recording) for recording in recordings]
-                for _ in recordings:
-                    assert arrivals.acquire(timeout=PATIENCE)
-            assert first.result() == decoded[0].result()
-        return decoded
-
-    return decode_all
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many recordings each run of ffmpeg gets."""
-    runs: list[int] = []
-    start = Ffmpeg._start
-
-    def counted(
-        self: Ffmpeg, arguments: list[str], *others: object, **options: object
-    ) -> Conversion:
-        runs.append(arguments.count("-i"))
-        return start(self, arguments, *others, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Ffmpeg, "_start", counted)
-    return runs
-
-
-DecodeAll = Callable[[list[bytes]], "list[Future[bytes]]"]
-
-
-def test_recordings_that_wait_are_decoded_together(
-    codec: Codec, decode_all: DecodeAll, runs: list[int]
+def test_recordings_that_come_together_are_decoded_each_by_itself(
+    ffmpeg: Ffmpeg, codec: Codec
 ) -> None:
-    """Each is its own sound, of its own length, up to the longest."""
-    sounds = [(220, 1.5), (440, 3 * LONGEST), (660, 2.0), (880, 1.0)]
-    decoded = decode_all([codec.note(hum(pitch, seconds)) for pitch, seconds in sounds])
-    assert runs == [1, 4]
-    for future, (pitch, seconds) in zip(decoded, sounds, strict=True):
-        pcm = future.result()
-        assert pitches(pcm) == [pytest.approx(pitch, abs=5)]
-        assert pcm_seconds(pcm) == pytest.approx(min(seconds, LONGEST + 1), abs=0.25)
-
-
-def test_one_that_is_broken_does_no_harm_to_those_decoded_with_it(
-    codec: Codec, decode_all: DecodeAll, runs: list[int]
-) -> None:
-    """It is heard around the break, as it is alone."""
+    """One that is broken is heard around the break, and does no harm to the others."""
     good = codec.note(TONE)
     middle = len(good) // 2
     damaged = good[:middle] + bytes(200) + good[middle + 200 :]
-    *others, broken = decode_all([good, good, good, damaged])
-    assert runs == [1, 4, 1, 1, 1, 1, 1]
-    for future in others:
-        assert is_the_tone(future.result())
-    assert 0.3 < pcm_seconds(broken.result()) <= pcm_seconds(TONE)
+    with ThreadPoolExecutor(4) as pool:
+        *others, broken = pool.map(ffmpeg.decode, [good, good, good, damaged])
+    assert all(map(is_the_tone, others))
+    assert 0.3 < pcm_seconds(broken) <= pcm_seconds(TONE)
 
 
 def test_a_recording_cut_off_in_transit_is_decoded_as_far_as_it_goes(

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import landlockpy
 import pytest
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 import confinement
 from audio import in_memory
 from confinement import Launcher
+from conversion import Conversion
 
 needs_landlock = pytest.mark.skipif(not landlockpy.supported(), reason="no Landlock here")
 
@@ -27,10 +29,13 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def output(launcher: Launcher, *command: str, **options: object) -> bytes:
-    pipe = subprocess.PIPE
-    with launcher.start(command, stdout=pipe, stderr=subprocess.STDOUT, **options) as running:
-        return running.communicate()[0]
+def output(launcher: Launcher, *command: str, source: IO[bytes] | None = None) -> bytes:
+    """All that a program says."""
+    with Conversion(
+        command, launcher=launcher, largest=1_000_000, source=source, environment={}
+    ) as running:
+        result = running.result()
+    return result.output + result.complaint.encode()
 
 
 @needs_landlock
@@ -63,7 +68,7 @@ def test_the_rest_of_the_process_is_as_free_as_before(file: Path) -> None:
 
 def test_what_it_inherits_open_it_can_use() -> None:
     with in_memory([b"abc"]) as (source,):
-        assert output(Launcher("cat"), "cat", stdin=source) == b"abc"
+        assert output(Launcher("cat"), "cat", source=source) == b"abc"
 
 
 def test_many_can_be_started_at_once() -> None:
@@ -75,7 +80,7 @@ def test_many_can_be_started_at_once() -> None:
 
 def test_a_missing_program_is_told_as_ever() -> None:
     with pytest.raises(FileNotFoundError):
-        Launcher("/nowhere/ffmpeg").start(["/nowhere/ffmpeg"])
+        Launcher("/nowhere/ffmpeg").start(["/nowhere/ffmpeg"], standard=[0, 1, 2], environment={})
 
 
 def test_a_program_finds_its_own_libraries(file: Path) -> None:

@@ -7,8 +7,9 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import psutil
@@ -16,6 +17,7 @@ import pytest
 
 import conversion
 from audio import Ffmpeg, in_memory
+from confinement import Launcher
 from conversion import Conversion, Result
 from errors import AudioError, AudioUnreadable
 from tests.unit.traces import NONE, traces
@@ -32,14 +34,31 @@ def _leaves_nothing() -> Iterator[None]:
     assert traces().beyond(before) == NONE
 
 
+class Free(Launcher):
+    """Programs note in files what they did."""
+
+    def _restrict(self) -> None:
+        pass
+
+
+LAUNCHER = Free(sys.executable)
+
+
+def started(command: Sequence[str], **options: Any) -> Conversion:
+    chosen: dict[str, Any] = {
+        "launcher": LAUNCHER,
+        "largest": MEGABYTE,
+        "environment": os.environ,
+    } | options
+    return Conversion(command, **chosen)
+
+
 def shell(script: str, **options: object) -> Conversion:
-    command = ["/bin/sh", "-c", script]
-    return Conversion(command, **({"largest": MEGABYTE} | options))  # type: ignore[arg-type]
+    return started(["/bin/sh", "-c", script], **options)
 
 
 def python(program: str, **options: object) -> Conversion:
-    command = [sys.executable, "-c", program]
-    return Conversion(command, **({"largest": MEGABYTE} | options))  # type: ignore[arg-type]
+    return started([sys.executable, "-c", program], **options)
 
 
 def finished(running: Conversion) -> Result:
@@ -93,7 +112,7 @@ def test_one_that_stops_reading_is_fed_no_more() -> None:
 
 def test_one_that_ended_is_fed_no_more() -> None:
     with shell("exit 7") as running:
-        until(lambda: psutil.Process(running._process.pid).status() == psutil.STATUS_ZOMBIE)
+        until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_ZOMBIE)
         for _ in range(3):
             running.feed(bytes(MEGABYTE))
         assert running.result().code == 7
@@ -171,7 +190,7 @@ def test_a_child_that_hides_is_killed_too(tmp_path: Path) -> None:
 
 def test_leaving_it_ends_it() -> None:
     with pytest.raises(KeyboardInterrupt), shell("exec sleep 600") as running:
-        pid = running._process.pid
+        pid = running.pid
         raise KeyboardInterrupt
     assert not psutil.pid_exists(pid)
 
@@ -179,8 +198,8 @@ def test_leaving_it_ends_it() -> None:
 def test_it_survives_what_ends_us() -> None:
     """A signal to our group, such as Ctrl-C, does not end conversions of turns that finish."""
     with shell("exec sleep 600") as running:
-        assert os.getpgid(running._process.pid) != os.getpgid(0)
-        assert os.getsid(running._process.pid) != os.getsid(0)
+        assert os.getpgid(running.pid) != os.getpgid(0)
+        assert os.getsid(running.pid) != os.getsid(0)
 
 
 def test_output_is_limited() -> None:
@@ -219,7 +238,7 @@ def test_a_tighter_limit_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_program_is_an_audio_error() -> None:
     with pytest.raises(AudioError, match="cannot be run"):
-        Conversion(["/nowhere/ffmpeg"], largest=1)
+        started(["/nowhere/ffmpeg"])
 
 
 def wrapper(folder: Path, script: str) -> str:

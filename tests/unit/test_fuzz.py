@@ -17,7 +17,7 @@ import structlog
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, event, given, settings
 
-from doors import BODY_LIMIT
+from request_limits import BODY_LIMIT
 from sandbox import CREDENTIALS
 from tests.fuzz.bodies import addresses, bodies, said
 from tests.fuzz.quiet_bridge import create_app
