@@ -170,9 +170,9 @@ def test_new_conversation_ends_the_session_at_agentforce(world: World) -> None:
     [
         ("a\x00b\x1b[2J\u202ec\u2066d\ufeff\r\ne\x85", "ab[2Jcd\ne"),
         ("नमस्ते, 你好, שלום, สวัสดี, ԲԱՐԵՎ, 𐎧𐏁, 👩‍👩‍👧", "नमस्ते, 你好, שלום, สวัสดี, ԲԱՐԵՎ, 𐎧𐏁, 👩‍👩‍👧"),
-        ("ل" * 32_000, "ل" * 32_000),
+        ("ل" * 4096, "ل" * 4096),
     ],
-    ids=["control characters", "scripts", "64 KB"],
+    ids=["control characters", "scripts", "the longest that WhatsApp takes"],
 )
 def test_what_was_written_reaches_the_agent_clean(world: World, written: str, asked: str) -> None:
     user = world.user()
