@@ -20,6 +20,7 @@ from inbox import Acceptance
 from logs import SummaryLog, bound_to, configure_logging
 from operators import add_operators
 from parts import WebParts, build_web
+from process_limits import check_limits
 from quotas import DAY
 from sendings import MP3, OGG
 from settings import Settings, load_settings
@@ -54,6 +55,7 @@ class StartRefused(SettingsError, AppImportError):  # type: ignore[misc]  # guni
 
 def _build_app(settings: Settings) -> Flask:
     configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
+    check_limits(settings.TURN_THREADS)
     if not settings.DUMPABLE:
         forbid_dumping()
     parts = build_web(settings)

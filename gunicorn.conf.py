@@ -1,6 +1,14 @@
 """How gunicorn runs the service; the reason stands by each number."""
 
+import os
+import socket
+
 from gunicorn.glogging import Logger
+
+# Heroku names the port; elsewhere a router on this machine is in front. IPv6's any address is
+# IPv4's as well, where the machine has both.
+if "PORT" in os.environ:
+    bind = f"{'[::]' if socket.has_dualstack_ipv6() else '0.0.0.0'}:{os.environ['PORT']}"
 
 # One process, whose own threads run the turns: without DATABASE_URL it alone holds STATE_DIR.
 workers = 1
@@ -13,10 +21,10 @@ worker_connections = 4000
 # It is also how long the head of a request may take.
 keepalive = 100
 
-# Heroku kills 30 s after SIGTERM; the running turns get 25 of them, open connections a moment more.
-TURN_SECONDS = 25.0
+# Heroku kills 30 s after SIGTERM; the running turns get 24 of them, open connections a moment more.
+TURN_SECONDS = 24.0
 CONNECTION_SECONDS = 1
-graceful_timeout = 28
+graceful_timeout = 29
 
 # How long the worker's loop may stand still, from its first beat on; watchdog.py is more exact.
 timeout = 40
@@ -46,10 +54,11 @@ logger_class = NoAccessLogger
 
 
 def on_starting(server):  # type: ignore[no-untyped-def]
-    """Secrets lie in the environment of gunicorn's first process as well."""
-    import os
-
+    """Close this process too, whose environment has the secrets as well."""
     from dumping import forbid_dumping
+
+    if os.environ.get("WEB_CONCURRENCY", "1") != "1":
+        server.log.info("WEB_CONCURRENCY is ignored: one process serves, on green threads")
 
     if os.environ.get("DUMPABLE") != "true":
         forbid_dumping()
@@ -76,7 +85,12 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
         finally:
             leave(signal.SIGTERM, None)
 
-    # A handler may interrupt the loop itself, where nothing may wait.
-    signal.signal(signal.SIGTERM, lambda *_: gevent.spawn(finish))
+    def stop(*_: object) -> None:
+        # A platform may signal all processes, and gunicorn's first one passes it on.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # A handler may interrupt the loop itself, where nothing may wait.
+        gevent.spawn(finish)
+
+    signal.signal(signal.SIGTERM, stop)
     parts.start()
     parts.base.settle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 # A web process starts sessions for turns that workers run.
 PREWARM_THREADS = 16
 # What ending spare sessions may add to a stop.
-END_SECONDS = 2.0
+END_SECONDS = 1.0
 
 
 class AnyInbox(Protocol):
@@ -81,16 +82,17 @@ class WebParts:
 
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
+        until = time.monotonic() + timeout
         self.base.spares.stop()
         self.warmer.stop()
-        finished = self.inbox.close(timeout)
-        self.base.spares.join(END_SECONDS)
-        self.base.receipts.stop()
         if self.redelivery:
             self.redelivery.stop()
+        self.base.housekeeper.stop()
+        finished = self.inbox.close(max(until - time.monotonic(), 0.0))
+        self.base.spares.join(END_SECONDS)
+        self.base.receipts.stop()
         if self.shared:
             self.shared.stop()
-        self.base.housekeeper.stop()
         self.base.database.close()
         return finished
 

@@ -21,6 +21,7 @@ from errors import SettingsError
 from health import count_workers
 from logs import configure_logging
 from parts import WorkerParts, build_worker
+from process_limits import check_limits
 from settings import load_settings
 from store import StoreError
 
@@ -41,6 +42,7 @@ def main() -> None:
             )
         configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
         watchdog.start()
+        check_limits(settings.TURN_THREADS)
         if not settings.DUMPABLE:
             forbid_dumping()
         parts = build_worker(settings)
