@@ -87,9 +87,9 @@ def adapter_of(
     settings: Settings, *, width: int, make: Callable[..., Adapter] | None = None
 ) -> Adapter:
     """What carries out the requests of ``width`` threads."""
-    context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
     patience = settings.CLOUD_PATIENCE
-    return (make or Adapter)(context=context, width=width + CONNECTIONS, patience=patience)
+    width += CONNECTIONS
+    return (make or Adapter)(context=trusting(settings), width=width, patience=patience)
 
 
 def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
@@ -225,7 +225,12 @@ class Adapter(HTTPAdapter):
         """The context has the roots, and verifies by them."""
 
 
+def trusting(settings: Settings) -> ssl.SSLContext:
+    """TLS that trusts the operator's roots, by default those that requests brings along."""
+    return _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
+
+
 @functools.cache
 def _trusting(roots: str) -> ssl.SSLContext:
-    """One context per file of roots, by default those that requests brings along."""
+    """One context for each file of roots: reading it takes most of what making one does."""
     return ssl.create_default_context(cafile=roots or DEFAULT_CA_BUNDLE_PATH)
