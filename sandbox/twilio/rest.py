@@ -141,9 +141,8 @@ class TwilioRest(StandIn):
         message = Outbound(
             sid=new_sid("MM" if more.get("media_url") else "SM"),
             to=to,
-            sender=self.sender,
             body=body,
-            **more,
+            **{"sender": self.sender} | more,
         )
         self._messages.accept(message)
         self.courier.carry(message, is_template=is_template)

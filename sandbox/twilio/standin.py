@@ -67,8 +67,18 @@ class TwilioStandIn(TwilioRest):
         for error in verdict.errors:
             self.violate("webhook", error)
         for text in verdict.texts:
-            self._accept(str(form["From"]), text, direction="outbound-reply")
+            self.answer_by_twiml(str(form["From"]), text)
         return delivery
+
+    def send_as(
+        self, sender: str, to: str, body: str = "", *, media_url: str | None = None
+    ) -> Outbound:
+        """As if another program of the account had sent a message, from a sender of its own."""
+        return self._accept(to, body, media_url=media_url, sender=sender)
+
+    def answer_by_twiml(self, to: str, body: str) -> Outbound:
+        """As if the bot had answered a webhook of ``to`` with that text."""
+        return self._accept(to, body, direction="outbound-reply")
 
     def open_window(self, user: str) -> None:
         """As if ``user`` had just written, for messages that do not pass through here."""

@@ -146,3 +146,15 @@ def test_clouds_that_take_few_at_once_answer_a_burst_later(
     assert len(world.asked(users[0])) == len(users)
     refused = [call for call in sandbox.ledger.calls() if call.status == 429]
     assert len(refused) <= 2 * len(users)
+
+
+def test_another_senders_words_are_not_taken_for_a_lost_answer(world: World) -> None:
+    """Another program of the account writes to the same user, in the same words."""
+    user = world.user()
+    world.twilio.say(user, "thanks")
+    (known,) = world.answers(user, 1)
+    world.sandbox.faults.add(Fault("twilio", "send", "reset"))
+    world.twilio.send_as("whatsapp:+14155238887", user, known.body)
+    world.twilio.say(user, "thanks")
+    ours = [message for message in world.answers(user, 3) if message.sender == known.sender]
+    assert [message.body for message in ours] == [known.body] * 2
