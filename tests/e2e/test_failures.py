@@ -87,13 +87,14 @@ def test_a_plan_without_opus_still_gets_a_voice_note(world: World) -> None:
         account.plan = plan
 
 
+@pytest.mark.parametrize("words", ["", "The conversation has expired."])
 def test_a_session_that_agentforce_forgot_is_renewed_and_the_question_asked_again(
-    world: World,
+    world: World, words: str
 ) -> None:
     user = world.user()
     world.twilio.say(user, "hello")
     world.answers(user, 1)
-    world.sandbox.agentforce.forget_sessions()
+    world.sandbox.agentforce.forget_sessions(words)
     world.twilio.say(user, QUESTION)
     assert world.answers(user, 2)[1].body.startswith(ANSWER)
 
