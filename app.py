@@ -67,6 +67,7 @@ def _add_webhooks(app: Flask, parts: WebParts) -> None:
         auth_token=settings.TWILIO_AUTH_TOKEN,
         account_sid=settings.TWILIO_ACCOUNT_SID,
         public_url=settings.PUBLIC_URL,
+        shared_key=settings.TWILIO_SHARED_KEY,
     )
     # For the server, which asks it before it takes a thread.
     app.extensions["forgeries"] = Forgeries(

@@ -32,6 +32,7 @@ from errors import SettingsError
 WHERE = {
     "TWILIO_ACCOUNT_SID": "Twilio Console, Account Info; it begins with AC",
     "TWILIO_AUTH_TOKEN": "Twilio Console, Account Info; the primary token",
+    "TWILIO_SHARED_KEY": "what Twilio showed as the secret when the webhook shared key was made",
     "TWILIO_WHATSAPP_FROM": "Twilio Console, Messaging > Senders; like whatsapp:+14155238886",
     "AGENTFORCE_AGENT_ID": (
         "the last part of the agent's address in Salesforce Setup > Agentforce Agents; "
@@ -140,6 +141,10 @@ class Settings(Account):
     """What the operator decided. Durations are in seconds, sizes in bytes."""
 
     # Twilio
+    # The secret of the shared key that Twilio signs webhooks with, where it does.
+    TWILIO_SHARED_KEY: Annotated[
+        str, Field(repr=False), AfterValidator(lambda key: key and setting_values.key(key))
+    ] = ""
     TWILIO_API_URL: HostAddress = "https://api.twilio.com"
     TWILIO_MESSAGING_URL: HostAddress = "https://messaging.twilio.com"
     # Hosts that api.twilio.com may redirect a recording to (contracts/twilio.md §4).

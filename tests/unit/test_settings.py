@@ -18,6 +18,7 @@ SECRETS = {
     "SALESFORCE_CONSUMER_SECRET": "very-secret-3",
     "ELEVENLABS_API_KEY": "very-secret-4",
     "METRICS_TOKEN": "very-secret-5",
+    "TWILIO_SHARED_KEY": "very-secret-6",
 }
 GIVEN = SECRETS | {
     "TWILIO_ACCOUNT_SID": "AC" + "5a" * 16,
@@ -27,7 +28,7 @@ GIVEN = SECRETS | {
     "ELEVENLABS_VOICE_ID": "voice0001",
     "PUBLIC_URL": "https://bot.example.com",
 }
-NEEDED = sorted(GIVEN.keys() - {"METRICS_TOKEN"})
+NEEDED = sorted(GIVEN.keys() - {"METRICS_TOKEN", "TWILIO_SHARED_KEY"})
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def test_the_needed_settings_suffice(load: Load) -> None:
-    settings = load(METRICS_TOKEN=None)
+    settings = load(METRICS_TOKEN=None, TWILIO_SHARED_KEY=None)
     for name in NEEDED:
         assert getattr(settings, name) == GIVEN[name]
 
@@ -101,6 +102,7 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("TWILIO_ACCOUNT_SID", '"AC' + "5a" * 16 + '"'),
         ("TWILIO_AUTH_TOKEN", "'very-secret-0'"),
         ("TWILIO_AUTH_TOKEN", "very-secret-0 (primary)"),
+        ("TWILIO_SHARED_KEY", "'very-secret-0'"),
         ("TWILIO_ACCOUNT_SID", "AC12 34"),
         ("TWILIO_WHATSAPP_FROM", "14155238886"),
         ("TWILIO_WHATSAPP_FROM", "sms:+14155238886"),
