@@ -8,6 +8,7 @@ import pytest
 
 from sandbox.faults import Fault, Kind
 from sandbox.pace import Pace
+from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 
 QUESTION = "How do I register an electronic invoice?"
@@ -85,6 +86,21 @@ def test_a_plan_without_opus_still_gets_a_voice_note(world: World) -> None:
         assert world.twilio.wait_for_voice(user).audio_type == "audio/ogg"
     finally:
         account.plan = plan
+
+
+def test_a_model_above_the_plan_is_told_as_such_and_changes_no_format(
+    start_world: StartWorld,
+) -> None:
+    refusal = '{"detail": {"code": "subscription_required", "status": "only_for_creator+"}}'
+    with start_world(VOICE_REPLIES="always") as world:
+        user = world.user()
+        world.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, body=refusal))
+        world.twilio.say(user, "thanks")
+        world.answers(user, 1)
+        world.twilio.say(user, "thanks")
+        world.twilio.wait_for_voice(user)
+        assert {piece.output_format for piece in world.spoken_since()} == {"opus_48000_32"}
+        assert "HTTP 403 subscription_required only_for_creator+" in world.log()
 
 
 @pytest.mark.parametrize("words", ["", "The conversation has expired."])
