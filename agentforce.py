@@ -40,6 +40,7 @@ from store import AgentSession
 log = structlog.get_logger(__name__)
 
 API_PATH = "/einstein/ai-agent/v1"
+SESSIONS = "/sessions"
 # Starting a session takes seconds, not minutes (§7).
 SESSION_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
@@ -115,7 +116,7 @@ class Agentforce:
 
     def end(self, session: AgentSession, reason: EndReason) -> None:
         """End a session; failing is logged and otherwise harmless, for sessions age out (§2.5)."""
-        path = f"/sessions/{session.id}"
+        path = f"{SESSIONS}/{session.id}"
         headers = {"x-session-end-reason": reason}
         timeout = END_TIMEOUT * self._patience
         try:
@@ -161,7 +162,7 @@ class Agentforce:
         with self._limiter.place():
             response = self._call(
                 "POST",
-                f"/sessions/{session.id}/messages" + ("/stream" if streaming else ""),
+                f"{SESSIONS}/{session.id}/messages" + ("/stream" if streaming else ""),
                 timeout=self._settings.AGENTFORCE_TIMEOUT,
                 json={"message": question, "variables": []},
                 headers={"Accept": "text/event-stream" if streaming else "application/json"},
@@ -225,8 +226,9 @@ class Agentforce:
             raise kind(f"no answer from Agentforce: {type(error).__name__}") from error
         if response.ok and not response.is_redirect:
             return response
+        in_session = path.startswith(f"{SESSIONS}/")
         with response:
-            raise _refusal(response, self._json(response), effect)
+            raise _refusal(response, self._body(response), effect=effect, in_session=in_session)
 
     def _whole(self, response: requests.Response) -> AgentReply:
         if response.status_code == 204:
@@ -237,12 +239,16 @@ class Agentforce:
         return read_messages(message for message in messages if isinstance(message, dict))
 
     def _json(self, response: requests.Response) -> dict[str, Any]:
+        return json_object(self._body(response))
+
+    def _body(self, response: requests.Response) -> bytes:
+        """All of it; nothing where it does not come in time, or breaks off."""
         timeout = BODY_TIMEOUT * self._patience
         try:
             with Deadline(capped(timeout)).bound():
-                return json_object(b"".join(chunks(response, timeout)))
+                return b"".join(chunks(response, timeout))
         except (requests.RequestException, DeadlineExceeded):
-            return {}
+            return b""
 
 
 class _Sequence:
@@ -280,17 +286,24 @@ def _drain(response: requests.Response, body: Iterator[bytes]) -> None:
             log.debug("Agentforce did not end its stream")
 
 
-def _refusal(response: requests.Response, body: dict[str, Any], effect: bool) -> AgentError:
-    """What an error status means (§6.2); ``effect`` where the agent may have acted already."""
-    status = response.status_code
+def _refusal(
+    response: requests.Response, content: bytes, *, effect: bool, in_session: bool
+) -> AgentError:
+    """What an error status means (§6.2).
+
+    ``effect`` where the agent may have acted already; ``in_session`` where a session was named. A
+    404 for one says that it is gone, in whatever words: what else may be wrong, such as the agent
+    itself, is said when the next one is to start.
+    """
+    status, body = response.status_code, json_object(content)
     said = f"{body.get('error', '')} {body.get('message', '')}"
     known = (words for words in _SAID if words in said)
     reason = " ".join([f"HTTP {status}", *codes_in(said), *known])
     if status == 401 and "not attached" not in reason:
         return TokenRefused(reason)
-    if status == 404 and not body:
+    if status == 404 and not content.strip():
         return TokenRefused(reason)
-    if status == 410 or (status == 404 and "V6Session not found" in reason):
+    if in_session and status in (404, 410):
         return SessionGone(reason)
     if status in (423, 429):
         kind = AgentLocked if status == 423 else AgentBusy

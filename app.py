@@ -85,6 +85,7 @@ def _add_webhooks(app: Flask, parts: WebParts) -> None:
         auth_token=settings.TWILIO_AUTH_TOKEN,
         account_sid=settings.TWILIO_ACCOUNT_SID,
         public_url=settings.PUBLIC_URL,
+        shared_key=settings.TWILIO_SHARED_KEY,
     )
     serve = _door(parts, signature)
 

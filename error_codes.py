@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*([_.][A-Za-z0-9]+)*")
+# A plus is that of a plan, such as only_for_creator+.
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]*\+?([_.][A-Za-z0-9]+\+?)*")
 # NotFoundException, UNKNOWN_EXCEPTION: also in the JSON that some messages hold.
 _NAMED = re.compile(r"\b(?:[A-Z][A-Za-z0-9]*(?:Error|Exception)|[A-Z0-9]+(?:_[A-Z0-9]+)+)\b")
 LONGEST = 60

@@ -141,7 +141,7 @@ class SummaryLog:
 
 
 class ContextPool(ThreadPoolExecutor):
-    """A thread pool whose tasks log with the turn id and sender of whoever submitted them."""
+    """A thread pool whose tasks have turn id, sender and deadline of whoever submitted them."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         context = copy_context()

@@ -12,7 +12,7 @@ from functools import partial
 import regex
 
 from audio import Ffmpeg
-from deadline import time_left
+from deadline import Deadline, time_left
 from errors import NothingHeard, SpeechUnavailable
 from markup import to_speech
 from metrics import Metrics
@@ -50,7 +50,7 @@ class Narration:
 
     ``write`` and ``discard`` follow the agent's stream, ``finish`` says what is really to be said,
     ``note`` waits for it. For one thread at a time. Only ``note`` raises: an answer that cannot be
-    spoken can still be read.
+    spoken can still be read. Each piece may take ``piece_seconds``, whatever is left of the turn.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Narration:
         metrics: Metrics,
         pool: Executor,
         longest: int,
+        piece_seconds: float,
     ) -> None:
         self._language = language
         self._speech = speech
@@ -71,6 +72,7 @@ class Narration:
         self._metrics = metrics
         self._pool = pool
         self._longest = longest
+        self._piece_seconds = piece_seconds
         self._written = ""
         self._looked_at = 0
         self._pieces: list[_Piece] = []
@@ -166,7 +168,10 @@ class Narration:
 
     def _spoken(self, sentences: list[str], previous: str, following: str) -> _Piece:
         speak = partial(self._speech.speak, previous=previous, following=following)
-        return _Piece(sentences, self._pool.submit(speak, " ".join(sentences), self._language))
+        # The pool takes over the deadline of whoever submits, which here is that of the asking.
+        with Deadline(self._piece_seconds).bound():
+            audio = self._pool.submit(speak, " ".join(sentences), self._language)
+        return _Piece(sentences, audio)
 
     def _keep(self, number: int) -> None:
         """Drop all pieces but the first ``number``."""

@@ -25,12 +25,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+import setting_values
 from errors import SettingsError
 
 # Where an operator finds the value that a setting wants.
 WHERE = {
     "TWILIO_ACCOUNT_SID": "Twilio Console, Account Info; it begins with AC",
     "TWILIO_AUTH_TOKEN": "Twilio Console, Account Info; the primary token",
+    "TWILIO_SHARED_KEY": "what Twilio showed as the secret when the webhook shared key was made",
     "TWILIO_WHATSAPP_FROM": "Twilio Console, Messaging > Senders; like whatsapp:+14155238886",
     "AGENTFORCE_AGENT_ID": (
         "the last part of the agent's address in Salesforce Setup > Agentforce Agents; "
@@ -47,25 +49,19 @@ WHERE = {
         "the https:// address under which Twilio reaches this service; on Heroku, "
         "`heroku labs:enable runtime-dyno-metadata` provides it instead"
     ),
+    "ALLOWED_SENDERS": "as From in Twilio Console > Monitor > Logs; like whatsapp:+14155550000",
+    "TWILIO_API_URL": "leave it out, but for a region; like https://api.dublin.ie1.twilio.com",
+    "TWILIO_MESSAGING_URL": "leave it out; like https://messaging.twilio.com",
+    "TWILIO_MEDIA_HOSTS": "leave it out; like mms.twiliocdn.com, media.twiliocdn.com",
+    "AGENTFORCE_API_URL": (
+        "leave it out, for Salesforce names it with each token; like https://api.salesforce.com"
+    ),
+    "ELEVENLABS_API_URL": (
+        "leave it out, but for data residency; like https://api.eu.residency.elevenlabs.io"
+    ),
+    "ELEVENLABS_STT_MODEL": "elevenlabs.io > Docs > Models; like scribe_v2",
+    "ELEVENLABS_TTS_MODEL": "elevenlabs.io > Docs > Models; like eleven_flash_v2_5",
 }
-
-
-def _web_address(value: str) -> str:
-    value = value.rstrip("/")
-    if value and "://" not in value:
-        value = f"https://{value}"
-    try:
-        parts = urlsplit(value)
-        # "https://" alone, once its slashes are gone, is a host of that name.
-        odd = parts.port == 0 or "@" in parts.netloc or parts.netloc.endswith(":")
-    except ValueError:
-        # Its message may repeat the value.
-        raise ValueError("is not a web address") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or odd or " " in value:
-        raise ValueError("is not a web address")
-    if parts.query or parts.fragment:
-        raise ValueError("must not hold a query or a fragment")
-    return value
 
 
 def is_public_url(address: str) -> bool:
@@ -92,29 +88,16 @@ def _listed(value: object) -> object:
     return value
 
 
-def _whatsapp_address(value: str) -> str:
-    if value.startswith("+"):
-        return f"whatsapp:{value}"
-    if not value.startswith("whatsapp:"):
-        raise ValueError("must begin with whatsapp:")
-    return value
-
-
-def _postgres_address(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    if value and (scheme not in ("postgres", "postgresql") or not rest):
-        raise ValueError("must begin with postgres://")
-    return f"postgresql{separator}{rest}" if value else ""
-
-
 Required = Annotated[str, Field(min_length=1)]
 Secret = Annotated[str, Field(min_length=1, repr=False)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-Seconds = Annotated[float, Field(gt=0)]
+Key = Annotated[Secret, AfterValidator(setting_values.key)]
+HostAddress = Annotated[str, AfterValidator(setting_values.host_address)]
+ModelName = Annotated[str, _pattern(r"[A-Za-z0-9_.-]+", "must be the name of a model")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
 Limit = Annotated[int, Field(ge=0)]
-Factor = Annotated[float, Field(gt=0)]
+Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Account(BaseSettings):
@@ -126,10 +109,12 @@ class Account(BaseSettings):
         extra="ignore",
     )
 
-    TWILIO_ACCOUNT_SID: Annotated[str, _pattern(r"AC\w+", "must begin with AC")]
-    TWILIO_AUTH_TOKEN: Secret
-    TWILIO_WHATSAPP_FROM: Annotated[Required, AfterValidator(_whatsapp_address)]
-    PUBLIC_URL: WebAddress
+    TWILIO_ACCOUNT_SID: Annotated[
+        str, _pattern(r"AC[0-9a-fA-F]{32}", "must be AC and 32 digits or letters from a to f")
+    ]
+    TWILIO_AUTH_TOKEN: Key
+    TWILIO_WHATSAPP_FROM: Annotated[Required, AfterValidator(setting_values.whatsapp_number)]
+    PUBLIC_URL: Annotated[str, AfterValidator(setting_values.public_address)]
     HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
     HEROKU_APP_NAME: str = ""
 
@@ -156,10 +141,16 @@ class Settings(Account):
     """What the operator decided. Durations are in seconds, sizes in bytes."""
 
     # Twilio
-    TWILIO_API_URL: WebAddress = "https://api.twilio.com"
-    TWILIO_MESSAGING_URL: WebAddress = "https://messaging.twilio.com"
+    # The secret of the shared key that Twilio signs webhooks with, where it does.
+    TWILIO_SHARED_KEY: Annotated[
+        str, Field(repr=False), AfterValidator(lambda key: key and setting_values.key(key))
+    ] = ""
+    TWILIO_API_URL: HostAddress = "https://api.twilio.com"
+    TWILIO_MESSAGING_URL: HostAddress = "https://messaging.twilio.com"
     # Hosts that api.twilio.com may redirect a recording to (contracts/twilio.md §4).
-    TWILIO_MEDIA_HOSTS: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = (
+    TWILIO_MEDIA_HOSTS: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.hosts)
+    ] = (
         "mms.twiliocdn.com",
         "media.twiliocdn.com",
         "s3-external-1.amazonaws.com",
@@ -169,11 +160,11 @@ class Settings(Account):
     AGENTFORCE_AGENT_ID: Annotated[
         str, _pattern(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?", "must be an id that begins with 0Xx")
     ]
-    SALESFORCE_CONSUMER_KEY: Secret
-    SALESFORCE_CONSUMER_SECRET: Secret
-    SALESFORCE_INSTANCE_URL: WebAddress
+    SALESFORCE_CONSUMER_KEY: Key
+    SALESFORCE_CONSUMER_SECRET: Key
+    SALESFORCE_INSTANCE_URL: Annotated[str, AfterValidator(setting_values.my_domain)]
     # Empty: what the token answer names as api_instance_url (contracts/agentforce.md §1.2).
-    AGENTFORCE_API_URL: Annotated[str, AfterValidator(lambda url: url and _web_address(url))] = ""
+    AGENTFORCE_API_URL: Annotated[str, AfterValidator(setting_values.agent_api_address)] = ""
     AGENTFORCE_STREAMING: bool = True
     # The API documents no idle limit; other clients use 30 minutes (contracts/agentforce.md §2.5).
     AGENTFORCE_SESSION_IDLE: Seconds = 1800
@@ -183,11 +174,15 @@ class Settings(Account):
     AGENTFORCE_TIMEOUT: Seconds = 125
 
     # ElevenLabs
-    ELEVENLABS_API_KEY: Secret
-    ELEVENLABS_VOICE_ID: Annotated[str, _pattern(r"[\w-]+", "must be letters and digits only")]
-    ELEVENLABS_API_URL: WebAddress = "https://api.elevenlabs.io"
-    ELEVENLABS_STT_MODEL: Required = "scribe_v2"
-    ELEVENLABS_TTS_MODEL: Required = "eleven_flash_v2_5"
+    ELEVENLABS_API_KEY: Key
+    ELEVENLABS_VOICE_ID: Annotated[
+        str, _pattern(r"[A-Za-z0-9_-]+", "must be letters and digits only")
+    ]
+    ELEVENLABS_API_URL: Annotated[str, AfterValidator(setting_values.elevenlabs_address)] = (
+        "https://api.elevenlabs.io"
+    )
+    ELEVENLABS_STT_MODEL: ModelName = "scribe_v2"
+    ELEVENLABS_TTS_MODEL: ModelName = "eleven_flash_v2_5"
     # Requests of a kind at once, until an answer of ElevenLabs says what the plan allows.
     ELEVENLABS_CONCURRENCY: Count = 10
     STT_MIN_CONFIDENCE: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -202,7 +197,9 @@ class Settings(Account):
     # Where the database file lies.
     STATE_DIR: Required = ".state"
     # PostgreSQL instead, shared by web and worker processes; Heroku's postgres:// is fine.
-    DATABASE_URL: Annotated[str, Field(repr=False), AfterValidator(_postgres_address)] = ""
+    DATABASE_URL: Annotated[
+        str, Field(repr=False), AfterValidator(setting_values.postgres_address)
+    ] = ""
     # The most a process opens; docs/scaling.md adds them up.
     DATABASE_CONNECTIONS: Count = 4
     # How long transcripts, answers and numbers are kept.
@@ -234,7 +231,9 @@ class Settings(Account):
     ANSWER_CACHE_FIRST: bool = False
     ANSWER_CACHE_PATTERNS: str = ""
     # Who may write, as Twilio names them; empty: everybody.
-    ALLOWED_SENDERS: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+    ALLOWED_SENDERS: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.senders)
+    ] = ()
     # How often, 0 for as often as they like.
     SENDER_TURNS_PER_MINUTE: Limit = 20
     SENDER_TURNS_PER_DAY: Limit = 200

@@ -30,12 +30,18 @@ Fields = Collection[tuple[str, str]]
 class Signature:
     """Checks requests against the account's primary auth token and the configured address.
 
+    ``shared_key`` is the secret of a key that the account signs with instead, if it has one; Twilio
+    says in a header of each request that it was (a public beta, contracts/twilio.md §1.1, §2.1).
+
     The signature is computed by the SDK. Its ``validate`` would put the fields together anew for
     each form in which the address may be signed, and log headers of strangers.
     """
 
-    def __init__(self, *, auth_token: str, account_sid: str, public_url: str) -> None:
-        self._validator = RequestValidator(auth_token)
+    def __init__(
+        self, *, auth_token: str, account_sid: str, public_url: str, shared_key: str = ""
+    ) -> None:
+        self._by_token = RequestValidator(auth_token)
+        self._by_shared_key = RequestValidator(shared_key) if shared_key else None
         self._account_sid = account_sid
         parts = urlsplit(public_url)
         # Twilio signs the address with its port or without (§2.1).
@@ -49,16 +55,18 @@ class Signature:
         ``path`` and ``query`` are as they stood on the wire: decoded ones sign differently.
         """
         given = headers.get(SIGNATURE, "").encode()
-        algorithm = get_signature_algorithm(headers.get(SETTINGS)).upper()
+        settings = headers.get(SETTINGS, "")
+        algorithm = get_signature_algorithm(settings).upper()
+        validator = (self._by_shared_key if settings else None) or self._by_token
         # The console takes an address without a path, and signs it so.
         ends = ("/", "") if path == "/" and not query else (f"{path}?{query}" if query else path,)
         signed = "".join(name + value for name, value in sorted(fields))
         if algorithm not in ALGORITHMS or not any(
-            hmac.compare_digest(self._sign(host + end + signed, algorithm), given)
+            hmac.compare_digest(_sign(validator, host + end + signed, algorithm), given)
             for host in self._hosts
             for end in ends
         ):
-            raise ForgedRequest
+            raise ForgedRequest(self._reason(algorithm) if settings else "")
         _check_parting(fields, signed)
         self.check_account(fields)
 
@@ -67,8 +75,17 @@ class Signature:
         if any(name == "AccountSid" and value != self._account_sid for name, value in fields):
             raise ForgedRequest("the request names another Twilio account")
 
-    def _sign(self, text: str, algorithm: str) -> bytes:
-        return str(self._validator.compute_signature(text, {}, algorithm)).encode()
+    def _reason(self, algorithm: str) -> str:
+        """What an operator can do about a refused request that says a shared key signed it."""
+        if algorithm not in ALGORITHMS:
+            return f"Twilio signs by another algorithm than {' and '.join(ALGORITHMS)}"
+        if self._by_shared_key:
+            return "Twilio signs with a shared key whose secret is not TWILIO_SHARED_KEY"
+        return "Twilio signs with a shared key; set TWILIO_SHARED_KEY to its secret"
+
+
+def _sign(validator: RequestValidator, text: str, algorithm: str) -> bytes:
+    return str(validator.compute_signature(text, {}, algorithm)).encode()
 
 
 def _check_parting(fields: Fields, signed: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -52,10 +54,14 @@ PIECES = 8
 OPUS = "opus_48000_32"
 # Where the plan refuses Opus; every plan has this one (§2.3).
 MP3 = "mp3_44100_128"
+# How long Opus is not asked for then: the plan may change.
+OPUS_PAUSE_SECONDS = 3600.0
 CONTAINERS = {OPUS: container.OPUS, MP3: container.MP3}
 
 # "(laughter)" and "[music]" are no words.
 _EVENTS_ONLY = re.compile(r"\s*+(?:(?:\([^)]*+\)|\[[^\]]*+\])[\s.,!?]*+)*+")
+# What a refusal names that is about the output format, as its code or its parameter (§2.3, §4.1).
+_ABOUT_FORMAT = frozenset({"output_format_not_allowed", "invalid_output_format", "output_format"})
 _RETRYABLE_STATUS = frozenset({408, 409})
 
 
@@ -97,7 +103,10 @@ class Speech:
         http = httpx_client(settings, width=width)
         self._routes = [Route(http, settings.ELEVENLABS_API_URL, number=PIECES)]
         self._client = _client(settings, http)
+        self._lock = threading.Lock()
         self._format = OPUS
+        # When Opus is asked for again (monotonic seconds), where it was refused.
+        self._opus_due_at = 0.0
         # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
         self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
         self._speaking = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
@@ -169,13 +178,33 @@ class Speech:
         return answer.data
 
     def _in_opus(self, request: dict[str, str]) -> bytes:
-        if self._format == OPUS:
+        if self._asks_for_opus():
             try:
-                return self._spoken(request, OPUS)
-            except FormatRefused:
-                log.warning("The ElevenLabs plan has no Opus; encoding voice notes here")
-                self._format = MP3
+                audio = self._spoken(request, OPUS)
+            except FormatRefused as error:
+                self._note_no_opus(error)
+            else:
+                self._format = OPUS
+                return audio
         return self._ffmpeg.encode_note(self._spoken(request, MP3))
+
+    def _asks_for_opus(self) -> bool:
+        """Whether to; where it was refused, one piece tries again while the others go on."""
+        with self._lock:
+            if self._format == OPUS:
+                return True
+            due = time.monotonic() >= self._opus_due_at
+            if due:
+                self._opus_due_at = time.monotonic() + OPUS_PAUSE_SECONDS
+            return due
+
+    def _note_no_opus(self, refusal: FormatRefused) -> None:
+        with self._lock:
+            known, self._format = self._format == MP3, MP3
+            self._opus_due_at = time.monotonic() + OPUS_PAUSE_SECONDS
+        if not known:
+            reason = str(refusal)
+            log.warning("The ElevenLabs plan has no Opus; encoding voice notes here", error=reason)
 
     def _spoken(self, request: dict[str, str], output_format: str) -> bytes:
         speak = partial(self._synthesised, request, output_format)
@@ -228,7 +257,7 @@ def _client(settings: Settings, http: httpx.Client) -> BaseElevenLabs:
 
 
 class FormatRefused(SpeechRefused):
-    """The plan does not include the output format."""
+    """The plan, or the model, does not include the output format."""
 
 
 def _placed(limiter: Limiter, call: Callable[[], T]) -> T:
@@ -260,21 +289,29 @@ def _refusal(error: ApiError) -> SpeechError:
     status = error.status_code or 0
     signs = _signs(error.body)
     reason = f"ElevenLabs: HTTP {status} {' '.join(signs)}".strip()
-    if "output_format_not_allowed" in signs or "subscription_required" in signs:
-        return FormatRefused(reason)
     if status == 429:
         headers = error.headers or {}
         return SpeechBusy(reason, retry_after=parse_retry_after(headers.get("retry-after")))
     if status in _RETRYABLE_STATUS or status >= 500 or status < 300:
         return SpeechUnavailable(reason)
+    if _ABOUT_FORMAT.intersection(signs):
+        return FormatRefused(reason)
     return SpeechRefused(reason)
 
 
 def _signs(body: Any) -> list[str]:
-    """``type``, ``code`` and ``status`` of an error body in any of its shapes (§4.1)."""
+    """``type``, ``code``, ``status`` and ``param`` of an error body in any of its shapes (§4.1)."""
     detail = body.get("detail") if isinstance(body, dict) else None
     if isinstance(detail, list):
-        return codes(*(fault.get("type") for fault in detail if isinstance(fault, dict)))
+        return codes(
+            *(sign for fault in detail if isinstance(fault, dict) for sign in _faulty(fault))
+        )
     if not isinstance(detail, dict):
         return []
-    return codes(*(detail.get(key) for key in ("type", "code", "status")))
+    return codes(*(detail.get(key) for key in ("type", "code", "status", "param")))
+
+
+def _faulty(fault: dict[str, Any]) -> list[object]:
+    """What is wrong, and where: ``missing``, ``body``, ``text``."""
+    place = fault.get("loc")
+    return [fault.get("type"), *(place if isinstance(place, list) else ())]

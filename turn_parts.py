@@ -69,6 +69,7 @@ class TurnParts:
                 metrics=metrics,
                 pool=ContextPool(threads, thread_name_prefix="speak"),
                 longest=settings.SPEECH_MAX_CHARACTERS,
+                piece_seconds=settings.TURN_DEADLINE,
             ),
             phrases=base.phrases,
             replies=base.replies,

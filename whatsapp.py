@@ -37,6 +37,8 @@ LISTING_DELAY = 1.0
 LISTED = 20
 CLOCK_SKEW = timedelta(seconds=2)
 
+CHANNEL = "whatsapp:"
+
 _INBOUND_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 
 
@@ -117,9 +119,20 @@ class WhatsApp:
     def _listed(self, to: str, since: float) -> list[MessageInstance]:
         """What Twilio took from us for ``to`` since then (epoch seconds), the newest first."""
         time.sleep(LISTING_DELAY * self._patience)
-        recent = self._patiently(lambda: self._messages.list(to=to, limit=LISTED))
+        recent = self._patiently(
+            lambda: self._messages.list(to=to, from_=self._sender, limit=LISTED)
+        )
         oldest = datetime.fromtimestamp(since, UTC) - CLOCK_SKEW
-        return [message for message in recent if (message.date_created or oldest) >= oldest]
+        ours = (message for message in recent if self._is_ours(message))
+        return [message for message in ours if (message.date_created or oldest) >= oldest]
+
+    def _is_ours(self, message: MessageInstance) -> bool:
+        """Whether our sender sent it by REST: not another one, nor a TwiML answer (§3, §5.2).
+
+        What a Messaging Service sends names no sender at first; we use none.
+        """
+        sender = (message.from_ or "").removeprefix(CHANNEL)
+        return sender == self._sender.removeprefix(CHANNEL) and message.direction == "outbound-api"
 
     def _patiently(self, call: Callable[[], T]) -> T:
         return cast(T, patiently(RETRY_DELAYS, factor=self._patience)(self._placed, call))

@@ -84,8 +84,8 @@ def forbidden() -> Refusal:
     return Refusal(403, "ForbiddenError", "User forbidden from accessing the resource")
 
 
-def session_not_found(session_id: str, breach: str | None = None) -> Refusal:
-    message = f"V6Session not found for sessionId: {session_id}"
+def session_not_found(session_id: str, breach: str | None = None, words: str = "") -> Refusal:
+    message = words or f"V6Session not found for sessionId: {session_id}"
     return Refusal(404, "NotFoundException", message, breach=breach)
 
 

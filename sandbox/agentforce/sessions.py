@@ -53,7 +53,8 @@ class Sessions:
         self.idle_seconds = 86_400.0
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        self._gone: set[str] = set()
+        # By id, in which words that is told; empty for the usual ones.
+        self._gone: dict[str, str] = {}
         self._turns: dict[str, _Turn] = {}
         self._ended: list[Ended] = []
 
@@ -125,17 +126,17 @@ class Sessions:
             if self._sessions[session_id].ended is None:
                 self._over(session_id, reason)
             if not told:
-                self._gone.add(session_id)
+                self._gone[session_id] = ""
 
-    def forget(self) -> None:
-        """Let all sessions age out, which their clients cannot know."""
+    def forget(self, words: str = "") -> None:
+        """Let all sessions age out, which their clients cannot know; ``words`` tell of it."""
         with self._lock:
-            self._gone.update(self._sessions)
+            self._gone.update(dict.fromkeys(self._sessions, words))
 
     def _live(self, session_id: str, *, ending: bool = False) -> Session:
         session = self._sessions.get(session_id)
         if session is None or session_id in self._gone:
-            raise errors.session_not_found(session_id)
+            raise errors.session_not_found(session_id, words=self._gone.get(session_id, ""))
         if session.ended is not None:
             breach = None if ending else f"a request to a session that ended: {session.ended}"
             raise errors.session_not_found(session_id, breach)

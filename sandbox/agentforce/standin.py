@@ -159,9 +159,9 @@ class AgentforceStandIn(LoginStandIn):
         """The sessions that are locked by a message being answered."""
         return self._sessions.busy()
 
-    def forget_sessions(self) -> None:
-        """Let every session age out."""
-        self._sessions.forget()
+    def forget_sessions(self, words: str = "") -> None:
+        """Let every session age out; whoever asks in one reads the usual words, or these."""
+        self._sessions.forget(words)
 
     def _broken_helpdesk(self, error: HelpdeskError) -> Response:
         _log.error("The help desk cannot answer: %s", error)

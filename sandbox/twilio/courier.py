@@ -13,7 +13,7 @@ from sandbox.ledger import Ledger
 from sandbox.twilio.messages import Messages, Outbound
 from sandbox.twilio.sid import new_sid
 from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
-from sandbox.twilio.webhook import line, post, sign
+from sandbox.twilio.webhook import SIGNATURE, Signer, line, post
 
 THREADS = 32
 FETCH_SECONDS = 15.0
@@ -55,14 +55,14 @@ class Courier:
         faults: Faults,
         messages: Messages,
         account_sid: str,
-        auth_token: str,
+        signer: Signer,
     ) -> None:
         self.read_receipts = False
         self._ledger = ledger
         self._faults = faults
         self._messages = messages
         self._account_sid = account_sid
-        self._auth_token = auth_token
+        self._signer = signer
         self._channel_sid = new_sid("XE")
         self._pool: ThreadPoolExecutor | None = None
         self._line = line(THREADS)
@@ -134,9 +134,10 @@ class Courier:
         if message.callback is None:
             return
         fields = self._callback_fields(message)
-        signature = sign(message.callback, fields, self._auth_token) if signed else "forged"
+        headers = self._signer.headers(message.callback, fields)
+        headers |= {} if signed else {SIGNATURE: "forged"}
         try:
-            answer = post(message.callback, fields, signature=signature, via=self._line)
+            answer = post(message.callback, fields, signed=headers, via=self._line)
         except requests.Timeout:
             self._violate("callback", "11205 the status callback was not answered within 15 s")
         except requests.RequestException:

@@ -20,6 +20,7 @@ from sandbox.twilio.media import Media, MediaStore, TwilioCdn
 from sandbox.twilio.messages import Inbound, Messages, Outbound, resource
 from sandbox.twilio.send import Refused, blemishes, read_send
 from sandbox.twilio.sid import is_message_sid, new_sid
+from sandbox.twilio.webhook import Signer
 
 ACCOUNT = "/2010-04-01/Accounts/<account>"
 PAGE_SIZE = 50
@@ -39,7 +40,8 @@ TYPING_CHANNEL = {"v2": "whatsapp", "v3": "WHATSAPP"}
 class TwilioRest(StandIn):
     """What api.twilio.com, messaging.twilio.com and the media CDN answer.
 
-    ``typed`` lists the message SIDs for which the typing indicator was shown.
+    ``typed`` lists the message SIDs for which the typing indicator was shown. ``signer`` signs what
+    is posted to the bot.
     """
 
     service = "twilio"
@@ -62,6 +64,7 @@ class TwilioRest(StandIn):
         self.sender = sender
         self.typed: list[str] = []
         self._auth_token = auth_token
+        self.signer = Signer(auth_token)
         self._media = MediaStore()
         self._messages = Messages(ledger=ledger)
         self.cdn = TwilioCdn(
@@ -72,7 +75,7 @@ class TwilioRest(StandIn):
             faults=faults,
             messages=self._messages,
             account_sid=account_sid,
-            auth_token=auth_token,
+            signer=self.signer,
         )
         self._add_routes()
         self.calls |= CARRIED.keys()
@@ -141,9 +144,8 @@ class TwilioRest(StandIn):
         message = Outbound(
             sid=new_sid("MM" if more.get("media_url") else "SM"),
             to=to,
-            sender=self.sender,
             body=body,
-            **more,
+            **{"sender": self.sender} | more,
         )
         self._messages.accept(message)
         self.courier.carry(message, is_template=is_template)

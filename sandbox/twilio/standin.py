@@ -8,7 +8,7 @@ from sandbox.twilio.forms import InboundForms
 from sandbox.twilio.media import READY, Ready
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.rest import TwilioRest
-from sandbox.twilio.webhook import ANSWER_SECONDS, Delivery, Fields, deliver, sign
+from sandbox.twilio.webhook import ANSWER_SECONDS, Delivery, Fields, deliver
 
 
 class TwilioStandIn(TwilioRest):
@@ -60,15 +60,25 @@ class TwilioStandIn(TwilioRest):
         """
         target = url or self.webhook_url
         if not signed:
-            return deliver(target, form, signature=None, timeout=timeout)[0]
+            return deliver(target, form, signed={}, timeout=timeout)[0]
         self._messages.receive({k: v for k, v in form.items() if isinstance(v, str)})
-        signature = sign(url or self.public_webhook_url or target, form, self._auth_token)
-        delivery, verdict = deliver(target, form, signature=signature, timeout=timeout)
+        headers = self.signer.headers(url or self.public_webhook_url or target, form)
+        delivery, verdict = deliver(target, form, signed=headers, timeout=timeout)
         for error in verdict.errors:
             self.violate("webhook", error)
         for text in verdict.texts:
-            self._accept(str(form["From"]), text, direction="outbound-reply")
+            self.answer_by_twiml(str(form["From"]), text)
         return delivery
+
+    def send_as(
+        self, sender: str, to: str, body: str = "", *, media_url: str | None = None
+    ) -> Outbound:
+        """As if another program of the account had sent a message, from a sender of its own."""
+        return self._accept(to, body, media_url=media_url, sender=sender)
+
+    def answer_by_twiml(self, to: str, body: str) -> Outbound:
+        """As if the bot had answered a webhook of ``to`` with that text."""
+        return self._accept(to, body, direction="outbound-reply")
 
     def open_window(self, user: str) -> None:
         """As if ``user`` had just written, for messages that do not pass through here."""

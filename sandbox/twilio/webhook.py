@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import time
 import uuid
@@ -19,6 +18,8 @@ from requests.adapters import HTTPAdapter
 ANSWER_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
 TWIML_BYTES = 64 * 1024
+SIGNATURE = "X-Twilio-Signature"
+SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
 TWIML_TYPES = ("text/xml", "application/xml")
 # A TwiML text of this length is dropped; the REST API refuses only longer ones.
 TWIML_TEXT_LIMIT = 1600
@@ -44,15 +45,34 @@ class Verdict:
     texts: list[str]
 
 
-def sign(url: str, fields: Fields, token: str) -> str:
+class Signer:
+    """Signs with the auth token or, where the account has one, with the secret ``shared_key``.
+
+    Shared keys are a public beta of 2026 (contracts/twilio.md §1.1, §2.1).
+    """
+
+    def __init__(self, auth_token: str) -> None:
+        self._auth_token = auth_token
+        self.shared_key = ""
+
+    def headers(self, url: str, fields: Fields) -> dict[str, str]:
+        """What shows a bot that a form posted to ``url`` is Twilio's."""
+        if not self.shared_key:
+            return {SIGNATURE: sign(url, fields, self._auth_token)}
+        return {
+            SIGNATURE: sign(url, fields, self.shared_key, "sha256"),
+            SETTINGS: "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256",
+        }
+
+
+def sign(url: str, fields: Fields, token: str, digest: str = "sha1") -> str:
     """``X-Twilio-Signature`` of a form posted to ``url`` (contracts/twilio.md §2.1)."""
     signed = url.partition("#")[0]
     for name in sorted(fields):
         value = fields[name]
         for one in sorted(set(value)) if isinstance(value, list) else [value]:
             signed += name + one
-    digest = hmac.new(token.encode(), signed.encode(), hashlib.sha1).digest()
-    return base64.b64encode(digest).decode()
+    return base64.b64encode(hmac.digest(token.encode(), signed.encode(), digest)).decode()
 
 
 def line(width: int = 1) -> requests.Session:
@@ -75,12 +95,13 @@ def post(
     url: str,
     fields: Fields,
     *,
-    signature: str | None,
+    signed: Mapping[str, str],
     timeout: float = ANSWER_SECONDS,
     via: requests.Session | None = None,
 ) -> requests.Response:
     """Post with the headers of contracts/twilio.md §1.1, on a connection of its own by default.
 
+    ``signed`` are those that show who posts.
     A connection that cannot be made is tried once more. Raises ``requests.RequestException``.
     """
     headers = {
@@ -88,9 +109,8 @@ def post(
         "Accept-Encoding": "gzip",
         "I-Twilio-Idempotency-Token": str(uuid.uuid4()),
         "X-Home-Region": "us1",
+        **signed,
     }
-    if signature is not None:
-        headers["X-Twilio-Signature"] = signature
     limits = (min(CONNECT_SECONDS, timeout), timeout)
     with nullcontext(via) if via else line() as session:
         try:
@@ -102,7 +122,7 @@ def post(
 
 
 def deliver(
-    url: str, fields: Fields, *, signature: str | None, timeout: float
+    url: str, fields: Fields, *, signed: Mapping[str, str], timeout: float
 ) -> tuple[Delivery, Verdict]:
     """Post an inbound message and judge the answer (contracts/twilio.md §12).
 
@@ -111,7 +131,7 @@ def deliver(
     sid = str(fields.get("MessageSid", ""))
     started = time.monotonic()
     try:
-        answer = post(url, fields, signature=signature, timeout=timeout)
+        answer = post(url, fields, signed=signed, timeout=timeout)
     except requests.Timeout:
         late = f"11205 total timeout triggered: no answer within {timeout:g} s"
         return Delivery(0, "", time.monotonic() - started, sid), Verdict([late], [])

@@ -223,7 +223,8 @@ STEPS = (
             row("429 wait", MINUTE_OF_SPEECH_AS_TOLD, TEXT),
             row("401, 403, 404", NEVER, TEXT),
         ),
-        "A 403 that says the plan has no Opus is no failure: MP3 is asked for, and encoded here.",
+        "A refusal of the output format is no failure: MP3 is asked for, and encoded here, for an "
+        "hour.",
         LOCKED,
     ),
     Step(

@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from sandbox import CREDENTIALS
 from sandbox.bridge import Bridge, Process
 from sandbox.cluster import Cluster
 from sandbox.faults import Fault
 from sandbox.postgres import Postgres
 from sandbox.twilio.messages import Outbound
-from sandbox.twilio.webhook import post, sign
+from sandbox.twilio.webhook import post
 from tests.e2e.conftest import StartCluster
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
@@ -87,12 +86,12 @@ def test_a_voice_note_that_twilio_cannot_use_is_sent_once_more(
 def test_a_message_that_both_webs_get_is_one_turn(world: World, cluster: Cluster) -> None:
     user = world.user()
     form = world.twilio.forms.text(user, "hello")
-    signature = sign(f"{cluster.url}/", form, CREDENTIALS["TWILIO_AUTH_TOKEN"])
+    signed = world.twilio.signer.headers(f"{cluster.url}/", form)
     webs = itertools.islice(itertools.cycle(cluster.webs), 49)
     with ThreadPoolExecutor(50) as pool:
         first = pool.submit(world.twilio.deliver, form)
         # Signed for the public address, posted to each web itself.
-        others = list(pool.map(lambda web: post(f"{web.url}/", form, signature=signature), webs))
+        others = list(pool.map(lambda web: post(f"{web.url}/", form, signed=signed), webs))
     assert [first.result().status, *(other.status_code for other in others)] == [200] * 50
     world.answers(user, 1)
     world.expect_no_more(user, 1)

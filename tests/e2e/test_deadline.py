@@ -95,3 +95,15 @@ def test_speech_that_never_ends_leaves_the_text_alone(world: World, kind: CallKi
     assert world.answers(user, 1)[0].body.startswith(ANSWER)
     world.expect_no_more(user, 1)
     assert world.counter("voice_notes_failed") == before + 1
+
+
+def test_a_voice_note_has_time_of_its_own_however_late_the_answer_is(
+    start_world: StartWorld,
+) -> None:
+    """Answer and note take more than half of the time each; both have all of it."""
+    with start_world(TURN_DEADLINE="10", VOICE_REPLIES="always", STILL_WORKING_AFTER="60") as world:
+        user = world.user()
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=6.0))
+        world.sandbox.faults.add(Fault("elevenlabs", "speak", "hang", seconds=6.0, times=None))
+        world.twilio.say(user, "hello")
+        world.twilio.wait_for_voice(user, timeout=30.0)

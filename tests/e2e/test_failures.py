@@ -8,6 +8,7 @@ import pytest
 
 from sandbox.faults import Fault, Kind
 from sandbox.pace import Pace
+from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 
 QUESTION = "How do I register an electronic invoice?"
@@ -87,13 +88,29 @@ def test_a_plan_without_opus_still_gets_a_voice_note(world: World) -> None:
         account.plan = plan
 
 
+def test_a_model_above_the_plan_is_told_as_such_and_changes_no_format(
+    start_world: StartWorld,
+) -> None:
+    refusal = '{"detail": {"code": "subscription_required", "status": "only_for_creator+"}}'
+    with start_world(VOICE_REPLIES="always") as world:
+        user = world.user()
+        world.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, body=refusal))
+        world.twilio.say(user, "thanks")
+        world.answers(user, 1)
+        world.twilio.say(user, "thanks")
+        world.twilio.wait_for_voice(user)
+        assert {piece.output_format for piece in world.spoken_since()} == {"opus_48000_32"}
+        assert "HTTP 403 subscription_required only_for_creator+" in world.log()
+
+
+@pytest.mark.parametrize("words", ["", "The conversation has expired."])
 def test_a_session_that_agentforce_forgot_is_renewed_and_the_question_asked_again(
-    world: World,
+    world: World, words: str
 ) -> None:
     user = world.user()
     world.twilio.say(user, "hello")
     world.answers(user, 1)
-    world.sandbox.agentforce.forget_sessions()
+    world.sandbox.agentforce.forget_sessions(words)
     world.twilio.say(user, QUESTION)
     assert world.answers(user, 2)[1].body.startswith(ANSWER)
 
@@ -146,3 +163,15 @@ def test_clouds_that_take_few_at_once_answer_a_burst_later(
     assert len(world.asked(users[0])) == len(users)
     refused = [call for call in sandbox.ledger.calls() if call.status == 429]
     assert len(refused) <= 2 * len(users)
+
+
+def test_another_senders_words_are_not_taken_for_a_lost_answer(world: World) -> None:
+    """Another program of the account writes to the same user, in the same words."""
+    user = world.user()
+    world.twilio.say(user, "thanks")
+    (known,) = world.answers(user, 1)
+    world.sandbox.faults.add(Fault("twilio", "send", "reset"))
+    world.twilio.send_as("whatsapp:+14155238887", user, known.body)
+    world.twilio.say(user, "thanks")
+    ours = [message for message in world.answers(user, 3) if message.sender == known.sender]
+    assert [message.body for message in ours] == [known.body] * 2

@@ -242,6 +242,36 @@ def test_a_missing_setting_stops_the_start_with_one_sentence(kind: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "where"),
+    [
+        ("TWILIO_ACCOUNT_SID", "AC123", "Twilio Console, Account Info"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:hello", "Twilio Console, Messaging > Senders"),
+        ("PUBLIC_URL", "https://my_bot.example.com", "the https:// address"),
+        ("SALESFORCE_INSTANCE_URL", "https://login.salesforce.com", "Salesforce Setup > My Domain"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["web", "worker"])
+def test_what_no_cloud_would_take_stops_the_start_with_one_sentence(
+    world: World, kind: str, name: str, value: str, where: str
+) -> None:
+    own = {"PORT": "0", "UNSIGNED_LOCAL_WEBHOOKS": "false", name: value}
+    done = subprocess.run(
+        procfile_command(kind),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]} | world.sandbox.environment(world.bridge.url) | own,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    (told,) = [line for line in done.stderr.splitlines() if "Cannot start" in line]
+    assert f"{name} must " in told
+    assert where in told
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["web", "worker"])
 def test_a_bad_pattern_stops_the_start_with_one_sentence(
     world: World, kind: str, tmp_path: Path

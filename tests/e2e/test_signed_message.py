@@ -52,7 +52,7 @@ def test_a_signed_message_is_answered(deployed: World) -> None:
 
 
 def test_a_refusal_says_what_to_check(deployed: World) -> None:
-    done = post(deployed, "--sender", "+15550101", TWILIO_AUTH_TOKEN="of another account")
+    done = post(deployed, "--sender", "+15550101", TWILIO_AUTH_TOKEN="of-another-account")
     assert done.returncode == 1
     for said in ("403", "TWILIO_AUTH_TOKEN", "PUBLIC_URL", f"{deployed.bridge.url}/"):
         assert said in done.stdout

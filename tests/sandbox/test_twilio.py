@@ -609,6 +609,17 @@ def test_messages_are_listed_newest_first(twilio: TwilioStandIn, client: Any) ->
     assert client.messages.list(date_sent_after=now + timedelta(minutes=1)) == []
 
 
+def test_an_account_has_more_senders_than_the_bot(twilio: TwilioStandIn, client: Any) -> None:
+    twilio.open_window(USER)
+    twilio.send_as("whatsapp:+14155238887", USER, "offer")
+    twilio.answer_by_twiml(USER, "busy")
+    send(twilio, Body="answer")
+    everything = client.messages.list(to=USER)
+    assert [one.body for one in everything] == ["answer", "busy", "offer"]
+    ours = client.messages.list(to=USER, from_=SENDER)
+    assert [one.direction for one in ours] == ["outbound-api", "outbound-reply"]
+
+
 def typing(twilio: TwilioStandIn, version: str, **body: Any) -> requests.Response:
     return requests.post(
         f"{twilio.url}/{version}/Indicators/Typing.json",

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
+from structlog.testing import capture_logs
 
 from access_token import AccessToken
 from agent_sessions import AgentSessions
-from agentforce import Agentforce
+from agentforce import Agentforce, SessionGone
 from breakers import Breakers
 from connections import requests_session
 from database import Database
-from errors import AgentUnavailable
+from errors import AgentMisconfigured, AgentUnavailable
 from leases import SharedLeases
 from metrics import Metrics
 from opening import open_sqlite
@@ -291,3 +292,91 @@ def test_the_connection_of_an_ended_session_is_used_again(
     agent.end(AgentSession("00000000-0000-0000-0000-000000000000", 0.0), "Other")
     agent.start()
     assert cloud.agentforce.connections == before
+
+
+# What a session that Agentforce does not know may be answered with.
+GONE = {
+    "reference": '{"status": 404, "error": "NotFoundError", "message": "Session not found"}',
+    "other words": '{"status": 404, "error": "ResourceNotFound", "message": "No conversation"}',
+    "list": '[{"errorCode": "NOT_FOUND", "message": "The session has expired"}]',
+    "empty object": "{}",
+    "HTML": "<html><title>URL No Longer Exists</title></html>",
+    "text": "Not Found",
+}
+INACTIVE = '{"status": 404, "message": "404 [{\\"message\\":\\"No valid version available\\"}]"}'
+
+
+def gone(body: str, *, call: str = "ask", times: int = 1, status: int = 404) -> Fault:
+    return Fault("agentforce", call, status=status, body=body, times=times)
+
+
+@pytest.mark.parametrize("body", GONE.values(), ids=GONE.keys())
+def test_a_session_is_gone_in_whatever_words_its_404_comes(
+    cloud: Sandbox, sessions: AgentSessions, store: Store, metrics: Metrics, body: str
+) -> None:
+    first = sessions.warm(ANA)
+    cloud.faults.add(gone(body))
+    assert sessions.ask(ANA, first, "hello").text.startswith("Hello!")
+    known = store.session(ANA)
+    assert known
+    assert known.id != first.id
+    assert starts(cloud) == 2
+    assert len(cloud.ledger.calls("agentforce", "ask")) == 2
+    assert metrics.figures().counters["sessions_renewed"] == 1
+
+
+@pytest.mark.parametrize("body", [*GONE.values(), ""], ids=[*GONE.keys(), "410 without a body"])
+def test_a_410_is_taken_like_a_404(cloud: Sandbox, sessions: AgentSessions, body: str) -> None:
+    session = sessions.warm(ANA)
+    cloud.faults.add(gone(body, status=410))
+    assert sessions.ask(ANA, session, "hello").text.startswith("Hello!")
+    assert starts(cloud) == 2
+
+
+def test_a_new_session_that_is_gone_too_fails_the_turn(
+    cloud: Sandbox, sessions: AgentSessions
+) -> None:
+    session = sessions.warm(ANA)
+    cloud.faults.add(gone(GONE["other words"], times=9))
+    with pytest.raises(SessionGone):
+        sessions.ask(ANA, session, "hello")
+    assert starts(cloud) == 2
+    assert len(cloud.ledger.calls("agentforce", "ask")) == 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("body", [INACTIVE, *GONE.values()], ids=["inactive agent", *GONE.keys()])
+def test_a_session_that_cannot_start_is_a_matter_of_the_set_up(
+    cloud: Sandbox, sessions: AgentSessions, body: str, status: int
+) -> None:
+    """Whatever the question before it was answered with."""
+    session = sessions.warm(ANA)
+    cloud.faults.add(gone(body))
+    cloud.faults.add(gone(body, call="session", times=9, status=status))
+    with pytest.raises(AgentMisconfigured, match=f"HTTP {status}") as caught:
+        sessions.ask(ANA, session, "hello")
+    assert ("No valid version available" in str(caught.value)) == (body == INACTIVE)
+    assert starts(cloud) == 2
+
+
+def test_a_404_without_a_body_is_a_matter_of_the_token(
+    cloud: Sandbox, sessions: AgentSessions, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a session as at its start (contracts/agentforce.md §6.2)."""
+    # The token is good, so that the next one is fetched beside it.
+    monkeypatch.setattr(cloud.agentforce, "token_clients", 2)
+    session = sessions.warm(ANA)
+    cloud.faults.add(gone(""))
+    assert sessions.ask(ANA, session, "hello").text.startswith("Hello!")
+    assert starts(cloud) == 1
+    assert metrics.figures().counters["tokens_fetched"] == 2
+
+
+@pytest.mark.parametrize("body", GONE.values(), ids=GONE.keys())
+def test_ending_a_session_that_is_gone_is_no_failure(
+    cloud: Sandbox, agent: Agentforce, body: str
+) -> None:
+    cloud.faults.add(gone(body, call="end"))
+    with capture_logs() as lines:
+        agent.end(agent.start(), "Other")
+    assert lines == []

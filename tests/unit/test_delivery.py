@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ from inbound import Inbound, Kind
 from metrics import Metrics
 from opening import open_sqlite
 from sandbox.faults import Fault, Faults
+from sandbox.twilio.messages import resource
 from sandbox.twilio.standin import TwilioStandIn
 from segments import MESSAGE_LIMIT
 from sendings import VOICE, Sendings
 from store import Store, Turn
 from tests.unit.conftest import PUBLIC_URL, USER
-from whatsapp import WhatsApp
+from whatsapp import LISTED, WhatsApp
 
 PARTS = ["a" * MESSAGE_LIMIT, "b" * MESSAGE_LIMIT, "c"]
 LONG = "\n\n".join(PARTS)
@@ -330,3 +332,66 @@ def test_the_voice_note_before_is_not_taken_for_it(
     assert not delivery.voice_sent(second)
     delivery.send_voice(second, b"second")
     assert delivery.voice_sent(second)
+
+
+OTHER = "whatsapp:+14155238887"
+
+
+def test_what_another_sender_of_the_account_sent_is_not_taken_for_ours(
+    delivery: Delivery,
+    turn: Turn,
+    sendings: Sendings,
+    twilio: TwilioStandIn,
+    faults: Faults,
+) -> None:
+    """Such as one for campaigns, which wrote the same words to the same user, or spoke."""
+    twilio.send_as(OTHER, USER, "Hello")
+    twilio.send_as(OTHER, USER, media_url=f"{PUBLIC_URL}/note.ogg")
+    faults.add(Fault("twilio", "send", "reset"))
+    delivery.send_text(turn, "Hello")
+    ours = [message.sender for message in twilio.messages() if message.body == "Hello"]
+    assert ours == [OTHER, twilio.sender]
+    sendings.begin(turn, VOICE)
+    assert not delivery.voice_sent(turn)
+
+
+def test_many_messages_of_another_sender_do_not_hide_ours(
+    delivery: Delivery, turn: Turn, twilio: TwilioStandIn, faults: Faults, whatsapp: WhatsApp
+) -> None:
+    """The list is looked through for a few messages only."""
+    whatsapp.send_text(USER, "Hello", callback="")
+    for number in range(LISTED):
+        twilio.send_as(OTHER, USER, f"Offer {number}")
+    faults.add(Fault("twilio", "send", "reset"))
+    delivery.send_text(turn, "Hello")
+    assert texts(twilio).count("Hello") == 1
+
+
+def test_an_answer_to_a_webhook_is_not_taken_for_a_text_that_was_sent(
+    delivery: Delivery, turn: Turn, twilio: TwilioStandIn, faults: Faults
+) -> None:
+    twilio.answer_by_twiml(USER, "Hello")
+    faults.add(Fault("twilio", "send", "reset"))
+    delivery.send_text(turn, "Hello")
+    assert texts(twilio) == ["Hello"] * 2
+
+
+@pytest.mark.parametrize(
+    ("sender", "ours"),
+    [
+        ("whatsapp:+14155238886", True),
+        ("+14155238886", True),
+        ("whatsapp:+14155238887", False),
+        ("+14155238887", False),
+        (None, False),
+    ],
+)
+def test_a_listed_message_is_ours_by_its_sender(
+    whatsapp: WhatsApp, twilio: TwilioStandIn, faults: Faults, sender: str | None, ours: bool
+) -> None:
+    """Whatever Twilio made of the sender that was asked for; the number counts."""
+    message = twilio.send_as(twilio.sender, USER, "Hello")
+    shown = resource(message, twilio.account_sid) | {"from": sender}
+    listed = {"messages": [shown], "page": 0, "page_size": 1, "next_page_uri": None}
+    faults.add(Fault("twilio", "list", status=200, body=json.dumps(listed)))
+    assert whatsapp.find_text(USER, "Hello", since=0.0) == (message.sid if ours else None)

@@ -14,6 +14,16 @@ def test_values_that_are_codes_are_kept_once() -> None:
     assert codes(*given) == ["invalid_api_key", "a.b"]
 
 
+@pytest.mark.parametrize("code", ["only_for_creator+", "creator+_only", "pro+", "a+.b2+"])
+def test_codes_may_name_a_plan_and_those_above_it(code: str) -> None:
+    assert codes(code) == [code]
+
+
+@pytest.mark.parametrize("text", ["+", "a++", "+a", "a_+", "a+b", "1+1", "a+ b"])
+def test_other_plusses_are_no_part_of_a_code(text: str) -> None:
+    assert codes(text) == []
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [

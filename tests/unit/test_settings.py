@@ -18,6 +18,7 @@ SECRETS = {
     "SALESFORCE_CONSUMER_SECRET": "very-secret-3",
     "ELEVENLABS_API_KEY": "very-secret-4",
     "METRICS_TOKEN": "very-secret-5",
+    "TWILIO_SHARED_KEY": "very-secret-6",
 }
 GIVEN = SECRETS | {
     "TWILIO_ACCOUNT_SID": "AC" + "5a" * 16,
@@ -27,7 +28,7 @@ GIVEN = SECRETS | {
     "ELEVENLABS_VOICE_ID": "voice0001",
     "PUBLIC_URL": "https://bot.example.com",
 }
-NEEDED = sorted(GIVEN.keys() - {"METRICS_TOKEN"})
+NEEDED = sorted(GIVEN.keys() - {"METRICS_TOKEN", "TWILIO_SHARED_KEY"})
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def test_the_needed_settings_suffice(load: Load) -> None:
-    settings = load(METRICS_TOKEN=None)
+    settings = load(METRICS_TOKEN=None, TWILIO_SHARED_KEY=None)
     for name in NEEDED:
         assert getattr(settings, name) == GIVEN[name]
 
@@ -92,17 +93,71 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
     ("name", "value"),
     [
         ("TWILIO_ACCOUNT_SID", "SK123"),
+        ("TWILIO_ACCOUNT_SID", "AC"),
+        ("TWILIO_ACCOUNT_SID", "AC123"),
+        ("TWILIO_ACCOUNT_SID", "SK" + "5a" * 16),
+        ("TWILIO_ACCOUNT_SID", "ac" + "5a" * 16),
+        ("TWILIO_ACCOUNT_SID", "AC" + "5a" * 16 + "0"),
+        ("TWILIO_ACCOUNT_SID", "AC" + "5g" * 16),
+        ("TWILIO_ACCOUNT_SID", '"AC' + "5a" * 16 + '"'),
+        ("TWILIO_AUTH_TOKEN", "'very-secret-0'"),
+        ("TWILIO_AUTH_TOKEN", "very-secret-0 (primary)"),
+        ("TWILIO_SHARED_KEY", "'very-secret-0'"),
         ("TWILIO_ACCOUNT_SID", "AC12 34"),
         ("TWILIO_WHATSAPP_FROM", "14155238886"),
         ("TWILIO_WHATSAPP_FROM", "sms:+14155238886"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:hello"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+123"),
+        ("TWILIO_WHATSAPP_FROM", "+123"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:14155238886"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+04155238886"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+1415523888612345"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+1 415 523 8886"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp: +14155238886"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:whatsapp:+14155238886"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+١٤١٥٥٢٣٨٨٨٦"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:US.13491208655302741918"),
+        ("TWILIO_WHATSAPP_FROM", "MG" + "5a" * 16),
+        ("TWILIO_API_URL", "https://api.twilio.com/2010-04-01"),
+        ("TWILIO_MESSAGING_URL", "https://messaging.twilio.com/v2"),
+        ("TWILIO_MEDIA_HOSTS", "https://mms.twiliocdn.com"),
+        ("TWILIO_MEDIA_HOSTS", "mms.twiliocdn.com, media.twiliocdn.com/AC"),
+        ("TWILIO_MEDIA_HOSTS", "MMS.twiliocdn.com"),
+        ("TWILIO_MEDIA_HOSTS", '"mms.twiliocdn.com"'),
         ("AGENTFORCE_AGENT_ID", "My_Agent"),
         ("AGENTFORCE_AGENT_ID", "0Xx123"),
         ("AGENTFORCE_AGENT_ID", "0XxSANDBOX00000AA"),
         ("AGENTFORCE_AGENT_ID", "0XySANDBOX00000AAA"),
+        ("AGENTFORCE_AGENT_ID", "0XxSANDBOX00000AAA/view"),
+        ("AGENTFORCE_AGENT_ID", "0XxSANDBOX0/000AAA"),
+        ("SALESFORCE_CONSUMER_KEY", '"very-secret-0"'),
+        ("SALESFORCE_CONSUMER_SECRET", "very-secret-0\nvery-secret-1"),
         ("SALESFORCE_INSTANCE_URL", "ftp://acme.my.salesforce.com"),
         ("SALESFORCE_INSTANCE_URL", "https://"),
         ("SALESFORCE_INSTANCE_URL", "https:/acme.my.salesforce.com"),
         ("SALESFORCE_INSTANCE_URL", "https://acme my.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://login.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://LOGIN.salesforce.com."),
+        ("SALESFORCE_INSTANCE_URL", "test.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://my.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://api.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://na139.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme.lightning.force.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme--c.vf.force.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme.my.site.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme.my.salesforce-sites.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme.my.salesforce-setup.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme.my.salesforce.com/lightning/setup"),
+        ("SALESFORCE_INSTANCE_URL", "http://acme.my.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", '"https://acme.my.salesforce.com"'),
+        ("PUBLIC_URL", "https://my_bot.example.com"),
+        ("PUBLIC_URL", "my_bot.example.com"),
+        ("PUBLIC_URL", "https://bot.my_company.example.com/wa"),
+        ("PUBLIC_URL", 'https://bot.example.com"'),
+        ("PUBLIC_URL", "https://bot.exa\nmple.com"),
+        ("PUBLIC_URL", "https://bot.example.com\\wa"),
+        ("PUBLIC_URL", "https://<your app's domain>"),
         ("PUBLIC_URL", "https://user:very-secret-0@bot.example.com"),
         ("PUBLIC_URL", "https://:very-secret-0@bot.example.com"),
         ("PUBLIC_URL", "https://bot.example.com/?a=very-secret-0"),
@@ -111,6 +166,22 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("PUBLIC_URL", "https://bot.example.com:99999"),
         ("PUBLIC_URL", "https://[very-secret-0"),
         ("AGENTFORCE_API_URL", "not an address"),
+        ("AGENTFORCE_API_URL", "https://acme.my.salesforce.com"),
+        ("AGENTFORCE_API_URL", "https://login.salesforce.com"),
+        ("AGENTFORCE_API_URL", "https://acme.lightning.force.com"),
+        ("AGENTFORCE_API_URL", "https://api.salesforce.com/einstein/ai-agent/v1"),
+        ("ELEVENLABS_API_KEY", '"very-secret-0"'),
+        ("ELEVENLABS_API_KEY", "“very-secret-0”"),
+        ("ELEVENLABS_API_KEY", "xi-api-key: very-secret-0"),
+        ("ELEVENLABS_API_KEY", "…"),
+        ("ELEVENLABS_API_URL", "https://api.elevenlabs.io/v1"),
+        ("ELEVENLABS_VOICE_ID", "صوت"),
+        ("ELEVENLABS_STT_MODEL", '"scribe_v2"'),
+        ("ELEVENLABS_TTS_MODEL", "Eleven Flash v2.5"),
+        ("ALLOWED_SENDERS", "+14155550000"),
+        ("ALLOWED_SENDERS", "whatsapp:+14155550000, whatsapp:14155550001"),
+        ("ALLOWED_SENDERS", "whatsapp:+14155550000 whatsapp:+14155550001"),
+        ("TURN_DEADLINE", "inf"),
         ("ELEVENLABS_VOICE_ID", "../voices"),
         ("ELEVENLABS_VOICE_ID", "a b"),
         ("DATABASE_URL", "mysql://user:very-secret-0@db.example.com/bridge"),
@@ -141,6 +212,66 @@ def test_each_wrong_setting_is_named_and_its_value_is_not_repeated(
     assert message.endswith(".")
     assert "very-secret" not in message
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("TWILIO_ACCOUNT_SID", "AC123", "must be AC and 32 digits"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:hello", "must be whatsapp:+ and the number"),
+        ("PUBLIC_URL", "https://my_bot.example.com", "must have no underscore in its host"),
+        ("SALESFORCE_INSTANCE_URL", "https://login.salesforce.com", "must be the My Domain"),
+        ("AGENTFORCE_API_URL", "https://acme.my.salesforce.com", "must be a host of the API"),
+        ("ELEVENLABS_API_KEY", "'very-secret-0'", "must be pasted alone: without quotes"),
+        ("ALLOWED_SENDERS", "+14155550000", "must name each sender as Twilio does"),
+        ("TWILIO_MEDIA_HOSTS", "https://mms.twiliocdn.com", "must be names of hosts"),
+    ],
+)
+def test_a_wrong_setting_says_what_is_right_and_where_it_is_found(
+    load: Load, name: str, value: str, told: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**{name: value})
+    message = str(caught.value)
+    assert message.startswith(f"Cannot start: {name} {told}")
+    assert message.endswith(f" ({WHERE[name]}).")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TWILIO_ACCOUNT_SID", "AC" + "5A" * 16),
+        ("TWILIO_AUTH_TOKEN", "0123456789abcdef" * 2),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+6591234567"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+2906123"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+493012345678901"),
+        ("TWILIO_API_URL", "https://api.dublin.ie1.twilio.com"),
+        ("AGENTFORCE_AGENT_ID", "0XxSANDBOX00000"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme--test.sandbox.my.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme-dev-ed.develop.my.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://Acme.My.Salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "http://127.0.0.1:5103"),
+        ("SALESFORCE_INSTANCE_URL", "http://agent_force:5103"),
+        ("PUBLIC_URL", "http://127.0.0.1:8000"),
+        ("PUBLIC_URL", "https://203.0.113.7"),
+        ("PUBLIC_URL", "https://bot-1a2b.herokuapp.com"),
+        ("PUBLIC_URL", "https://bot.example.com/my_app"),
+        ("AGENTFORCE_API_URL", "https://api.salesforce.com"),
+        ("AGENTFORCE_API_URL", "https://api.gov.salesforce.com"),
+        ("AGENTFORCE_API_URL", "https://test.api.salesforce.com"),
+        ("ELEVENLABS_API_KEY", "sk_0123456789abcdef"),
+        ("ELEVENLABS_API_URL", "https://api.eu.residency.elevenlabs.io"),
+        ("ELEVENLABS_API_URL", "http://127.0.0.1:5104/prefix"),
+        ("ELEVENLABS_TTS_MODEL", "eleven_v4_turbo"),
+    ],
+)
+def test_what_the_clouds_allow_is_taken(load: Load, name: str, value: str) -> None:
+    assert getattr(load(**{name: value}), name) == value
+
+
+def test_senders_may_hide_their_number(load: Load) -> None:
+    given = "whatsapp:+14155550000,whatsapp:US.13491208655302741918,whatsapp:CO.ENT.44"
+    assert ",".join(load(ALLOWED_SENDERS=given).ALLOWED_SENDERS) == given
 
 
 def test_a_missing_and_a_wrong_setting_are_both_named(load: Load) -> None:

@@ -57,13 +57,16 @@ def check(
     query: str = "",
     token: str = TOKEN,
     settings: str | None = None,
+    shared_key: str = "",
 ) -> None:
     headers = Headers()
     if signature is not None:
         headers.set(SIGNATURE.lower(), signature)
     if settings is not None:
         headers.set(SETTINGS, settings)
-    checker = Signature(auth_token=token, account_sid=ACCOUNT, public_url=public_url)
+    checker = Signature(
+        auth_token=token, account_sid=ACCOUNT, public_url=public_url, shared_key=shared_key
+    )
     form = fields if isinstance(fields, MultiDict) else MultiDict(fields)
     checker.check(path, query, list(form.items(multi=True)), headers)
 
@@ -154,6 +157,49 @@ def test_a_whatsapp_message_in_utf_8(signature: str, options: dict[str, str]) ->
 def test_everything_else_is_forged(signature: str | None, options: dict[str, str]) -> None:
     with pytest.raises(ForgedRequest):
         check(FIELDS, signature, **options)
+
+
+@pytest.mark.parametrize(
+    ("signature", "settings"),
+    [
+        (SHA256, "key=k1,algorithm=HMAC_SHA256"),
+        (SHA256, "key=k1, algorithm=hmac_sha256"),
+        (GOOD, "key=k1,algorithm=HMAC_SHA1"),
+        (GOOD, "key=k1"),
+    ],
+)
+def test_a_shared_key_signs_in_place_of_the_token(signature: str, settings: str) -> None:
+    check(FIELDS, signature, token="another", shared_key=TOKEN, settings=settings)
+    with pytest.raises(ForgedRequest):
+        check(FIELDS, signature, token=TOKEN, shared_key="another", settings=settings)
+
+
+def test_with_a_shared_key_the_token_still_proves_what_it_signed() -> None:
+    """What ``make message`` posts, and Twilio's webhooks until the account signs with the key."""
+    check(FIELDS, GOOD, shared_key="another")
+    with pytest.raises(ForgedRequest):
+        check(FIELDS, GOOD, token="another", shared_key=TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shared_key", "told"),
+    [
+        ("key=k1,algorithm=HMAC_SHA256", "", "set TWILIO_SHARED_KEY to its secret"),
+        ("key=k1,algorithm=HMAC_SHA1", "", "set TWILIO_SHARED_KEY to its secret"),
+        ("key=k1,algorithm=HMAC_SHA256", "another", "is not TWILIO_SHARED_KEY"),
+        ("key=k1,algorithm=HMAC_SHA512", "", "another algorithm"),
+        ("key=k1,algorithm=HMAC_SHA512", "another", "another algorithm"),
+        (None, "", "no valid signature"),
+        (None, "another", "no valid signature"),
+        ("", "another", "no valid signature"),
+    ],
+)
+def test_what_is_refused_says_what_to_do_about_a_shared_key(
+    settings: str | None, shared_key: str, told: str
+) -> None:
+    signature = sign(f"{HOST}/whatsapp", FIELDS, "the shared key", "sha256")
+    with pytest.raises(ForgedRequest, match=told):
+        check(FIELDS, signature, settings=settings, shared_key=shared_key)
 
 
 @pytest.mark.parametrize("name", FIELDS)

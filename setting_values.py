@@ -1,0 +1,134 @@
+"""What values settings may have: those that the clouds can work with (contracts/).
+
+Each check returns the value, or raises ``ValueError`` with what follows the setting's name.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+# A phone number in E.164, and a user who hides it (contracts/twilio.md §1.2).
+_NUMBER = r"whatsapp:\+[1-9][0-9]{6,14}"
+_SENDER = re.compile(rf"{_NUMBER}|whatsapp:[A-Z]{{2}}\.(ENT\.)?[A-Za-z0-9]{{1,128}}")
+_PLACE = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]+)?")
+_KEY = re.compile(r"[!-~]+")
+QUOTES = "\"'`"
+# Where Salesforce shows itself to people; the API and its tokens are elsewhere.
+_SALESFORCE = (
+    "salesforce.com",
+    "force.com",
+    "my.site.com",
+    "salesforce-setup.com",
+    "salesforce-sites.com",
+)
+
+
+def web_address(value: str) -> str:
+    value = value.rstrip("/")
+    if value and "://" not in value:
+        value = f"https://{value}"
+    try:
+        parts = urlsplit(value)
+        # "https://" alone, once its slashes are gone, is a host of that name.
+        odd = parts.port == 0 or "@" in parts.netloc or parts.netloc.endswith(":")
+    except ValueError:
+        # Its message may repeat the value.
+        raise ValueError("is not a web address") from None
+    odd |= not value.isprintable() or any(sign in value for sign in f" \\<>{QUOTES}")
+    if parts.scheme not in ("http", "https") or not parts.hostname or odd:
+        raise ValueError("is not a web address")
+    if parts.query or parts.fragment:
+        raise ValueError("must not hold a query or a fragment")
+    return value
+
+
+def public_address(value: str) -> str:
+    """One that Twilio takes for its callbacks (contracts/twilio.md §5.1)."""
+    value = web_address(value)
+    if "_" in _host(value):
+        raise ValueError(
+            "must have no underscore in its host, or Twilio refuses every message (error 21609)"
+        )
+    return value
+
+
+def host_address(value: str) -> str:
+    """One to which paths are added."""
+    value = web_address(value)
+    if urlsplit(value).path:
+        raise ValueError("must end with its host, without a path")
+    return value
+
+
+def elevenlabs_address(value: str) -> str:
+    """One to which paths that begin with /v1 are added (contracts/elevenlabs.md §7.2)."""
+    value = web_address(value)
+    if "/v1" in urlsplit(value).path:
+        raise ValueError("must not hold /v1, which is added to it")
+    return value
+
+
+def my_domain(value: str) -> str:
+    """One that gives tokens; others of Salesforce do not (contracts/agentforce.md §1.1)."""
+    value = host_address(value)
+    host = _host(value)
+    if _is_salesforces(host):
+        if not host.endswith(".my.salesforce.com"):
+            raise ValueError("must be the My Domain of your org, which ends in .my.salesforce.com")
+        if not value.lower().startswith("https:"):
+            raise ValueError("must begin with https://")
+    return value
+
+
+def agent_api_address(value: str) -> str:
+    """One of the Agent API, never My Domain (contracts/agentforce.md §0, §2.1); or none."""
+    if not value:
+        return value
+    value = host_address(value)
+    host = _host(value)
+    if _is_salesforces(host) and "api" not in host.split("."):
+        raise ValueError("must be a host of the API, not one of My Domain")
+    return value
+
+
+def key(value: str) -> str:
+    """A secret of a cloud, which goes into headers."""
+    if not _KEY.fullmatch(value) or value[0] in QUOTES or value[-1] in QUOTES:
+        raise ValueError("must be pasted alone: without quotes, blanks and signs beyond ASCII")
+    return value
+
+
+def whatsapp_number(value: str) -> str:
+    """Our own sender: a phone number."""
+    address = f"whatsapp:{value}" if value.startswith("+") else value
+    if not re.fullmatch(_NUMBER, address):
+        raise ValueError("must be whatsapp:+ and the number with its country code, digits only")
+    return address
+
+
+def senders(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_SENDER.fullmatch(value) for value in values):
+        raise ValueError("must name each sender as Twilio does, with whatsapp: before it")
+    return values
+
+
+def hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_PLACE.fullmatch(value) for value in values):
+        raise ValueError("must be names of hosts in lower case, without https:// and paths")
+    return values
+
+
+def postgres_address(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if value and (scheme not in ("postgres", "postgresql") or not rest):
+        raise ValueError("must begin with postgres://")
+    return f"postgresql{separator}{rest}" if value else ""
+
+
+def _host(address: str) -> str:
+    return (urlsplit(address).hostname or "").rstrip(".")
+
+
+def _is_salesforces(host: str) -> bool:
+    return any(host == domain or host.endswith(f".{domain}") for domain in _SALESFORCE)

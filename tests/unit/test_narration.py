@@ -1,0 +1,101 @@
+"""How long the pieces of a voice note may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+import deadline
+from audio import Ffmpeg
+from deadline import Deadline, time_left
+from logs import ContextPool
+from metrics import Metrics
+from narration import Narration
+from phrases import Phrases
+
+SENTENCE = "Your parcel left our warehouse in Cairo on Tuesday evening, at a quarter past nine. "
+TURN_SECONDS = NOTE_SECONDS = 150.0
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Speaker:
+    """Notes how much time there is for each piece."""
+
+    room = 8
+
+    def __init__(self) -> None:
+        self.seconds_left: list[float | None] = []
+
+    def speak(
+        self, text: str, language: str | None, *, previous: str = "", following: str = ""
+    ) -> bytes:
+        self.seconds_left.append(time_left())
+        return b"sound"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=clock))
+    return clock
+
+
+@pytest.fixture
+def speaker() -> Speaker:
+    return Speaker()
+
+
+@pytest.fixture
+def narration(speaker: Speaker) -> Iterator[Narration]:
+    joining = SimpleNamespace(join=b"".join, fit_note=lambda note: note)
+    with ContextPool(1) as pool:
+        yield Narration(
+            "en",
+            speech=speaker,
+            ffmpeg=cast(Ffmpeg, joining),
+            phrases=cast(Phrases, None),
+            metrics=Metrics(),
+            pool=pool,
+            longest=4000,
+            piece_seconds=NOTE_SECONDS,
+        )
+
+
+def test_a_piece_has_the_time_of_the_note_however_late_the_agent_writes(
+    clock: Clock, speaker: Speaker, narration: Narration
+) -> None:
+    with Deadline(TURN_SECONDS).bound():
+        clock.now += 147.0
+        narration.write(SENTENCE * 4)
+        assert time_left() == 3.0
+    assert narration.note() == b"sound" * len(speaker.seconds_left)
+    assert set(speaker.seconds_left) == {NOTE_SECONDS}
+
+
+def test_so_does_what_is_left_at_the_end_of_the_answer(
+    clock: Clock, speaker: Speaker, narration: Narration
+) -> None:
+    with Deadline(TURN_SECONDS).bound():
+        clock.now += 147.0
+        narration.finish(SENTENCE)
+        assert time_left() == 3.0
+    assert narration.note() == b"sound"
+    assert speaker.seconds_left == [NOTE_SECONDS]
+
+
+def test_a_note_after_the_turn_has_no_more_time(
+    clock: Clock, speaker: Speaker, narration: Narration
+) -> None:
+    with Deadline(NOTE_SECONDS).bound():
+        narration.finish(SENTENCE)
+        assert narration.note() == b"sound"
+    assert speaker.seconds_left == [NOTE_SECONDS]
