@@ -195,7 +195,11 @@ def _prewarm(parts: WebParts, message: Inbound) -> None:
         return
     with bound_to(message.sid, message.sender, key=parts.base.settings.TWILIO_AUTH_TOKEN):
         log.info("Pre-warming Agentforce session")
-        parts.base.prewarmer.start(message.sender)
+        try:
+            parts.base.prewarmer.start(message.sender)
+        except Exception:
+            # The message is taken; its turn starts the session itself.
+            log.exception("Session not pre-warmed")
 
 
 def _add_voice_notes(app: Flask, parts: WebParts) -> None:

@@ -134,6 +134,13 @@ class Conversation:
             self._log_failure("❌ Answer not sent", error)
             self._send_line(turn, "apology", "failed")
 
+    def apologise(self, turn: Turn, error: Exception) -> None:
+        """Tell the sender that something went wrong, the operator what. Raises ``StoreError``."""
+        self._metrics.count("turns_failed")
+        self._metrics.failed(error)
+        self._log_failure("❌ Turn failed", error)
+        self._send_line(turn, "apology", "failed")
+
     def was_sent(self, turn: Turn) -> bool:
         """Whether the answer, or its beginning, is known to be sent. Raises ``StoreError``."""
         return self._delivery.text_sent(turn)

@@ -140,6 +140,7 @@ class Inbox:
         except Stopping:
             pass
         except Exception:
+            # Not even an apology could be sent.
             log.exception("Turn left for the next start", turn=turn.message.sid)
         finally:
             self._next(turn)

@@ -27,8 +27,8 @@ def check_limits(turns: int) -> None:
     threads = _most_threads()
     if threads < LEAST_THREADS:
         raise SettingsError(
-            f"Cannot start: only {threads:.0f} processes and threads are allowed here (ulimit -u, or "
-            f"pids.max of the control group); at least {LEAST_THREADS} are needed."
+            f"Cannot start: only {threads:.0f} processes and threads are allowed here (ulimit -u, "
+            f"or pids.max of the control group); at least {LEAST_THREADS} are needed."
         )
     needed = turns * DESCRIPTORS_PER_TURN + OTHER_DESCRIPTORS
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

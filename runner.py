@@ -40,6 +40,8 @@ class Talk(Protocol):
 
     def was_sent(self, turn: Turn) -> bool: ...
 
+    def apologise(self, turn: Turn, error: Exception) -> None: ...
+
 
 class Runner:
     """Begins, runs and finishes turns on the caller's threads.
@@ -93,9 +95,7 @@ class Runner:
         with self._lock:
             self._running[turn.id] = turn
         try:
-            reply = Reply(turn.answer) if turn.answer else self._settled(turn)
-            if reply:
-                self._insist(lambda: self._talk.deliver(turn, reply))
+            self._answer(turn)
             self._insist(lambda: self._store.finish(turn))
         except Stopping:
             self._store.forgive(turn)
@@ -103,6 +103,18 @@ class Runner:
         finally:
             with self._lock:
                 del self._running[turn.id]
+
+    def _answer(self, turn: Turn) -> None:
+        """Whatever fails, the sender hears of it."""
+        try:
+            reply = Reply(turn.answer) if turn.answer else self._settled(turn)
+            if reply:
+                self._insist(lambda: self._talk.deliver(turn, reply))
+        except (Stopping, TurnSuperseded):
+            raise
+        except Exception as error:
+            failure = error
+            self._insist(lambda: self._talk.apologise(turn, failure))
 
     def _settled(self, turn: Turn) -> Reply | None:
         """The answer, kept before any of it is sent; nobody asks the agent again for that."""

@@ -85,6 +85,9 @@ class Echo:
     def deliver(self, turn: Turn, reply: Reply) -> None:
         self._delivery.send_text(turn, reply.answer.text)
 
+    def apologise(self, turn: Turn, error: Exception) -> None:
+        raise error
+
     def was_sent(self, turn: Turn) -> bool:
         return self._delivery.text_sent(turn)
 

@@ -26,6 +26,9 @@ class Silence:
     def deliver(self, turn: Turn, reply: Reply) -> None:
         """Nothing to send."""
 
+    def apologise(self, turn: Turn, error: Exception) -> None:
+        """Nothing to regret."""
+
     def was_sent(self, turn: Turn) -> bool:
         """Never."""
         return False

@@ -15,19 +15,19 @@ from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
 
 PARROT = Path(__file__).parents[1] / "e2e" / "parrot.toml"
-SECRET = "My account number is 4711-0815-4242."
+SAID = "My account number is 4711-0815-4242."
 # So long that it lies in several pages.
-TEXT = SECRET + " Please look into it." * 150
+TEXT = SAID + " Please look into it." * 150
 
 HASTY = "import housekeeping; housekeeping.INTERVAL, housekeeping.LEASE_SECONDS = 0.2, 0.1"
 # Some two seconds.
 BRIEF = {"RETENTION_HOURS": "0.0005", "SPEECH_CACHE_BYTES": "0"}
 
 
-def holds_secret(world: World) -> bool:
+def holds_words(world: World) -> bool:
     files = [file for file in world.bridge.state_dir.rglob("*") if file.is_file()]
     assert any(file.name == FILE_NAME for file in files)
-    return any(SECRET.encode() in file.read_bytes() for file in files)
+    return any(SAID.encode() in file.read_bytes() for file in files)
 
 
 def test_what_was_purged_is_in_no_file(start_world: StartWorld) -> None:
@@ -35,12 +35,12 @@ def test_what_was_purged_is_in_no_file(start_world: StartWorld) -> None:
     with start_world(helpdesk_file=PARROT, command=planted(HASTY), **BRIEF) as world:
         user = world.user()
         world.twilio.say(user, TEXT)
-        assert SECRET in world.answers(user, 1)[0].body
-        assert holds_secret(world)
+        assert SAID in world.answers(user, 1)[0].body
+        assert holds_words(world)
         wait_until(lambda: "Old turns purged" in world.log(), "the turn to be purged")
-        wait_until(lambda: not holds_secret(world), "the files to be cleared", timeout=10)
+        wait_until(lambda: not holds_words(world), "the files to be cleared", timeout=10)
         world.bridge.stop()
-        assert not holds_secret(world)
+        assert not holds_words(world)
         assert not list(world.bridge.state_dir.glob(f"{FILE_NAME}-*"))
 
 
@@ -51,9 +51,9 @@ def test_a_killed_process_leaves_nothing_either(start_world: StartWorld) -> None
         world.twilio.say(user, TEXT)
         world.answers(user, 1)
         world.bridge.kill()
-        assert holds_secret(world)
+        assert holds_words(world)
         world.bridge.start()
-        wait_until(lambda: not holds_secret(world), "the files to be cleared", timeout=10)
+        wait_until(lambda: not holds_words(world), "the files to be cleared", timeout=10)
 
 
 def test_a_folder_that_is_there_already_is_closed_to_others(start_world: StartWorld) -> None:

@@ -193,6 +193,10 @@ class Process:
     def deliver(self, turn: Turn, reply: Reply) -> None:
         self._run(turn)
 
+    def apologise(self, turn: Turn, error: Exception) -> None:
+        """Death is what goes wrong here; it takes the apology along."""
+        raise error
+
     def was_sent(self, turn: Turn) -> bool:
         """No answer is written down here before its turn is given up."""
         return False

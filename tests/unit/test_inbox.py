@@ -54,6 +54,7 @@ class Turns:
         self.started: defaultdict[str, threading.Event] = defaultdict(threading.Event)
         self.failing: set[str] = set()
         self.sent: set[str] = set()
+        self.apologies: list[str] = []
 
     def hold(self, sid: str) -> threading.Event:
         self.held[sid] = threading.Event()
@@ -80,6 +81,10 @@ class Turns:
 
     def deliver(self, turn: Turn, reply: Reply) -> None:
         self(turn)
+
+    def apologise(self, turn: Turn, error: Exception) -> None:
+        assert str(error) == "on purpose"
+        self.apologies.append(turn.message.sid)
 
     def was_sent(self, turn: Turn) -> bool:
         return turn.message.sid in self.sent
@@ -283,7 +288,7 @@ def test_the_limit_holds_for_many_at_once(make_inbox: MakeInbox, turns: Turns) -
 def test_a_turn_that_raises_does_not_stop_the_sender(
     inbox: Inbox, turns: Turns, store: Store
 ) -> None:
-    """It is left for the next start."""
+    """Its sender hears of it, whatever it was that went wrong."""
     turns.failing = {"SM1", "SM2"}
     last = turns.hold("SM3")
     for sid in ("SM1", "SM2", "SM3"):
@@ -292,7 +297,8 @@ def test_a_turn_that_raises_does_not_stop_the_sender(
     last.set()
     assert inbox.close(PATIENCE)
     assert turns.done["ana"] == ["SM1", "SM2", "SM3"]
-    assert [turn.message.sid for turn in store.unfinished()] == ["SM1", "SM2"]
+    assert store.unfinished() == []
+    assert turns.apologies == ["SM1", "SM2"]
 
 
 def test_a_full_disk_refuses_the_message_and_nothing_else(
