@@ -18,8 +18,6 @@ import httpx
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
-from urllib3 import Timeout
-from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
 
@@ -69,27 +67,18 @@ class Route:
         return lambda: response.content
 
 
-def requests_session(
-    settings: Settings, *, width: int, adapter: Callable[..., Adapter] | None = None
-) -> requests.Session:
-    """A session that ``width`` threads can share without waiting or re-connecting.
-
-    ``adapter`` makes what carries it out, an ``Adapter`` by default.
-    """
+def requests_session(settings: Settings, *, width: int) -> requests.Session:
+    """A session that ``width`` threads can share without waiting or re-connecting."""
     session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        session.mount(scheme, adapter_of(settings, width=width, make=adapter))
+        adapter = Adapter(
+            context=trusting(settings),
+            width=width + CONNECTIONS,
+            patience=settings.CLOUD_PATIENCE,
+        )
+        session.mount(scheme, adapter)
     return session
-
-
-def adapter_of(
-    settings: Settings, *, width: int, make: Callable[..., Adapter] | None = None
-) -> Adapter:
-    """What carries out the requests of ``width`` threads."""
-    patience = settings.CLOUD_PATIENCE
-    width += CONNECTIONS
-    return (make or Adapter)(context=trusting(settings), width=width, patience=patience)
 
 
 def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
@@ -99,19 +88,14 @@ def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
     """
     try:
         # ``iter_content`` would wait until a chunk is full.
-        yield from arriving(response.raw, timeout)
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            yield chunk
+            left = capped(timeout)
+            # A body that has ended has given its connection back.
+            if response.raw.connection and response.raw.connection.sock:
+                response.raw.connection.sock.settimeout(left)
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
-
-
-def arriving(body: Any, timeout: float, *, decoded: bool = True) -> Iterator[bytes]:
-    """The same of an answer of urllib3, whose ``HTTPError`` it raises."""
-    while chunk := body.read1(CHUNK, decode_content=decoded):
-        yield chunk
-        left = capped(timeout)
-        # A body that has ended has given its connection back.
-        if body.connection and body.connection.sock:
-            body.connection.sock.settimeout(left)
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -170,20 +154,11 @@ class Adapter(HTTPAdapter):
     """Lets all connections share one TLS context, and gives them ``CONNECT_SECONDS`` to come about.
 
     By itself requests makes one for each connection and loads the roots into it, which takes most
-    of the CPU and memory of opening it (docs/decisions.md, 22). ``pools`` are those of connections
-    that go by no proxy, by scheme. All waits are times ``patience``.
+    of the CPU and memory of opening it (docs/decisions.md, 22). All waits are times ``patience``.
     """
 
-    def __init__(
-        self,
-        *,
-        context: ssl.SSLContext,
-        width: int,
-        patience: float = 1.0,
-        pools: dict[str, type[HTTPConnectionPool]] = POOLS,
-    ) -> None:
+    def __init__(self, *, context: ssl.SSLContext, width: int, patience: float = 1.0) -> None:
         self._context = context
-        self._pools = pools
         self._connect_seconds = CONNECT_SECONDS * patience
         super().__init__(pool_connections=8, pool_maxsize=width)
 
@@ -197,7 +172,7 @@ class Adapter(HTTPAdapter):
             ssl_context=self._context,
             **options,
         )
-        self.poolmanager.pool_classes_by_scheme = self._pools
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         pools = super().proxy_manager_for(proxy, ssl_context=self._context, **options)
@@ -207,13 +182,10 @@ class Adapter(HTTPAdapter):
     def send(
         self, request: Any, stream: bool = False, timeout: Any = None, *rest: Any, **options: Any
     ) -> requests.Response:
+        """Raises as ``HTTPAdapter`` does; connecting may take ``CONNECT_SECONDS`` at most."""
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        timeout = self.limits(connect, read)
-        return super().send(request, stream, timeout, *rest, **options)
-
-    def limits(self, connect: float | None, read: float | None) -> Timeout:
-        """These seconds, but no more than ``CONNECT_SECONDS`` to connect."""
-        return Timeout(connect=min(connect or math.inf, self._connect_seconds), read=read)
+        limits = (min(connect or math.inf, self._connect_seconds), read)
+        return super().send(request, stream, limits, *rest, **options)
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None

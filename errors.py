@@ -99,7 +99,7 @@ class MediaError(BridgeError):
 class MediaForbidden(MediaError):
     """The recording's address is not one of Twilio's."""
 
-    advice = "the log says why; if all are refused, DNS here gives Twilio's hosts private addresses"
+    advice = "the log says why; TWILIO_MEDIA_HOSTS lists the hosts that are allowed"
 
 
 class MediaMissing(MediaError):

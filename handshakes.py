@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 
 import requests
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -39,18 +38,12 @@ class TlsConnection(HTTPSConnection):
             raise NewConnectionError(self, f"no handshake: {error}") from error
 
 
-def pools_of(
-    http: Callable[..., HTTPConnection], https: Callable[..., HTTPConnection]
-) -> dict[str, type[HTTPConnectionPool]]:
-    """What urllib3 calls ``pool_classes_by_scheme``: pools whose connections these make."""
-    return {
-        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": http}),
-        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
-    }
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = TlsConnection
 
 
-# Their errors are those that ``never_sent`` can tell apart.
-POOLS = pools_of(HTTPConnection, TlsConnection)
+# What urllib3 calls ``pool_classes_by_scheme``, with errors that ``never_sent`` tells apart.
+POOLS: dict[str, type[HTTPConnectionPool]] = {"http": HTTPConnectionPool, "https": _TlsPool}
 
 
 def never_sent(error: BaseException) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from functools import partial
 
-from addresses import PublicAdapter
 from audio import Ffmpeg
 from base import Base
 from connections import requests_session
@@ -112,11 +111,9 @@ def _voice(base: Base, speech: Speech, pool: Executor) -> Voice:
 
 
 def media_of(settings: Settings) -> Media:
-    """Recordings of our account, fetched from public addresses only."""
-    hosts = (settings.TWILIO_API_URL, *settings.TWILIO_MEDIA_HOSTS)
-    public = partial(PublicAdapter, named=hosts)
+    """Recordings of our account."""
     return Media(
-        session=requests_session(settings, width=settings.TURN_THREADS, adapter=public),
+        session=requests_session(settings, width=settings.TURN_THREADS),
         api_url=settings.TWILIO_API_URL,
         account_sid=settings.TWILIO_ACCOUNT_SID,
         auth_token=settings.TWILIO_AUTH_TOKEN,
