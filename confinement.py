@@ -2,7 +2,7 @@
 
 Landlock knows what is named: files, TCP ports, abstract sockets, signals to processes outside. It
 knows UDP from ABI 10 on and sockets in the file system from 9. What ffmpeg holds open anyway it can
-read and write: its recording, its output, and those decoded in the same run.
+read and write: its recording and its output.
 """
 
 from __future__ import annotations

@@ -94,3 +94,12 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
     signal.signal(signal.SIGTERM, stop)
     parts.start()
     parts.base.settle()
+
+
+def worker_exit(server, worker):  # type: ignore[no-untyped-def]
+    """Turns that were cut off still hold their threads, for which Python would wait."""
+    import logging
+
+    if worker.booted:
+        logging.shutdown()
+        os._exit(0)

@@ -37,8 +37,6 @@ def wait_for_state(process: psutil.Process, *states: str) -> None:
 
 def test_the_procfile_says_how_the_web_is_started() -> None:
     assert procfile_command("web") == [
-        "env",
-        "GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=65536",
         *(sys.executable, "-m", "gunicorn", "app:create_app()"),
     ]
 

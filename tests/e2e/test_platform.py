@@ -1,0 +1,129 @@
+"""What platforms do to a process: their environment, their limits, their ways to stop it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from opening import FILE_NAME
+from sandbox.bridge import ROOT, Bridge, BridgeDied, procfile_command
+from sandbox.faults import Fault
+from tests.e2e.conftest import PATIENT, StartWorld
+from tests.e2e.dyno import BUILDPACK
+from tests.e2e.world import World
+from tests.sandbox.waiting import wait_until
+
+# Heroku kills 30 s after its SIGTERM.
+STOP_SECONDS = 29.0
+
+
+def wait_for_question(world: World) -> None:
+    ledger = world.sandbox.ledger
+    ledger.wait_for(lambda: ledger.calls("agentforce", "ask"))
+
+
+def turns(world: World) -> list[tuple[str, int]]:
+    """State and attempts of each."""
+    with sqlite3.connect(world.bridge.state_dir / FILE_NAME) as connection:
+        return connection.execute("SELECT state, attempts FROM turns").fetchall()
+
+
+def test_one_process_serves_whatever_the_buildpack_sets(start_world: StartWorld) -> None:
+    with start_world(**BUILDPACK) as world:
+        assert len(psutil.Process(world.bridge.pid).children()) == 1
+        assert world.log().count("WEB_CONCURRENCY is ignored") == 1
+        user = world.user()
+        world.twilio.speak(user, world.note("Thanks"))
+        world.twilio.wait_for_voice(user)
+        assert "/media/" not in world.log()
+
+
+def test_an_idle_connection_outlives_the_routers(world: World, tmp_path: Path) -> None:
+    """Heroku's closes it after 90 s."""
+    settings = {**world.bridge.settings, "STATE_DIR": str(tmp_path), "PORT": "8000"}
+    shown = subprocess.run(
+        [*procfile_command("web"), "--print-config"],
+        cwd=ROOT,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    pairs = (line.partition("=") for line in shown.splitlines())
+    config = {name.strip(): value.strip() for name, _, value in pairs}
+    assert int(config["keepalive"]) > 90
+    assert config["bind"] in ("['[::]:8000']", "['0.0.0.0:8000']")
+
+
+def test_a_second_sigterm_to_everybody_changes_nothing(start_world: StartWorld) -> None:
+    """The running turn is finished, and its sender answered."""
+    with start_world(**PATIENT) as world:
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3.0))
+        user = world.user()
+        world.twilio.say(user, "Thanks")
+        wait_for_question(world)
+        group = os.getpgid(world.bridge.pid)
+        os.killpg(group, signal.SIGTERM)
+        os.killpg(group, signal.SIGTERM)
+        wait_until(world.bridge.has_ended, "the end", timeout=STOP_SECONDS)
+        assert world.answers(user, 1)[0].body.startswith("You're welcome")
+        assert turns(world) == [("done", 1)]
+
+
+def test_what_a_stop_cuts_off_is_told_and_does_not_count_as_a_death(
+    start_world: StartWorld,
+) -> None:
+    """However often it is told to stop, within the time that a platform gives it."""
+    with start_world(**PATIENT) as world:
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=40.0))
+        user = world.user()
+        world.twilio.say(user, "Thanks")
+        wait_for_question(world)
+        began = time.monotonic()
+        group = os.getpgid(world.bridge.pid)
+        for _ in range(3):
+            os.killpg(group, signal.SIGTERM)
+            time.sleep(0.1)
+        wait_until(world.bridge.has_ended, "the end", timeout=STOP_SECONDS)
+        assert time.monotonic() - began > 20
+        assert "Stopping with turns unfinished" in world.log()
+        assert turns(world) == [("waiting", 0)]
+        world.bridge.start()
+        assert world.answers(user, 1, timeout=60)[0].body.startswith("You're welcome")
+
+
+LIMIT = """
+import os, resource, sys
+kind, most, *command = sys.argv[1:]
+resource.setrlimit(getattr(resource, kind), (int(most), int(most)))
+os.execv(command[0], command)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "most", "told"),
+    [
+        ("RLIMIT_NPROC", "40", "only 40 processes and threads are allowed here"),
+        ("RLIMIT_NOFILE", "1000", "TURN_THREADS 200 may need 2112 open files, and only 1000 are"),
+    ],
+)
+def test_limits_that_cannot_fit_stop_the_start_with_one_sentence(
+    world: World, tmp_path: Path, kind: str, most: str, told: str
+) -> None:
+    command = [sys.executable, "-c", LIMIT, kind, most, *procfile_command("web")]
+    settings = {**world.bridge.settings, "STATE_DIR": str(tmp_path / "state")}
+    bridge = Bridge(log_file=tmp_path / "log", settings=settings, command=command)
+    with pytest.raises(BridgeDied) as raised:
+        bridge.start()
+    said = [line for line in str(raised.value).splitlines() if "Cannot start" in line]
+    assert len(said) == 1
+    assert told in said[0]
+    assert "Traceback" not in str(raised.value)
