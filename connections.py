@@ -18,6 +18,7 @@ import httpx
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
 
@@ -72,13 +73,15 @@ def requests_session(settings: Settings, *, width: int) -> requests.Session:
     session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        adapter = Adapter(
-            context=trusting(settings),
-            width=width + CONNECTIONS,
-            patience=settings.CLOUD_PATIENCE,
-        )
-        session.mount(scheme, adapter)
+        session.mount(scheme, adapter_of(settings, width=width))
     return session
+
+
+def adapter_of(settings: Settings, *, width: int) -> Adapter:
+    """What carries out the requests of ``width`` threads."""
+    context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
+    patience = settings.CLOUD_PATIENCE
+    return Adapter(context=context, width=width + CONNECTIONS, patience=patience)
 
 
 def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
@@ -88,14 +91,19 @@ def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
     """
     try:
         # ``iter_content`` would wait until a chunk is full.
-        while chunk := response.raw.read1(CHUNK, decode_content=True):
-            yield chunk
-            left = capped(timeout)
-            # A body that has ended has given its connection back.
-            if response.raw.connection and response.raw.connection.sock:
-                response.raw.connection.sock.settimeout(left)
+        yield from arriving(response.raw, timeout)
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
+
+
+def arriving(body: Any, timeout: float, *, decoded: bool = True) -> Iterator[bytes]:
+    """The same of an answer of urllib3, whose ``HTTPError`` it raises."""
+    while chunk := body.read1(CHUNK, decode_content=decoded):
+        yield chunk
+        left = capped(timeout)
+        # A body that has ended has given its connection back.
+        if body.connection and body.connection.sock:
+            body.connection.sock.settimeout(left)
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -182,10 +190,13 @@ class Adapter(HTTPAdapter):
     def send(
         self, request: Any, stream: bool = False, timeout: Any = None, *rest: Any, **options: Any
     ) -> requests.Response:
-        """Raises as ``HTTPAdapter`` does; connecting may take ``CONNECT_SECONDS`` at most."""
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-        limits = (min(connect or math.inf, self._connect_seconds), read)
-        return super().send(request, stream, limits, *rest, **options)
+        timeout = self.limits(connect, read)
+        return super().send(request, stream, timeout, *rest, **options)
+
+    def limits(self, connect: float | None, read: float | None) -> Timeout:
+        """These seconds, but no more than ``CONNECT_SECONDS`` to connect."""
+        return Timeout(connect=min(connect or math.inf, self._connect_seconds), read=read)
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
@@ -197,12 +208,7 @@ class Adapter(HTTPAdapter):
         """The context has the roots, and verifies by them."""
 
 
-def trusting(settings: Settings) -> ssl.SSLContext:
-    """TLS that trusts the operator's roots, by default those that requests brings along."""
-    return _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
-
-
 @functools.cache
 def _trusting(roots: str) -> ssl.SSLContext:
-    """One context for each file of roots: reading it takes most of what making one does."""
+    """One context per file of roots, by default those that requests brings along."""
     return ssl.create_default_context(cafile=roots or DEFAULT_CA_BUNDLE_PATH)

@@ -1,82 +1,119 @@
-"""httpx, which ElevenLabs' SDK is built on: trusting the operator's roots, within a turn's time."""
+"""httpx over the connections that requests uses.
+
+Its own, httpcore, looks through all connections of a pool, and asks the system about each that is
+idle, whenever a request begins or ends: after a burst that is most of what a request takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
-from requests.utils import get_environ_proxies
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
 
-from connections import CONNECT_SECONDS, trusting
-from deadline import capped, time_left
+from connections import Adapter, adapter_of, arriving, proxy_finder
+from deadline import capped
 from settings import Settings
 
-# Longer than the pauses between two uses of a connection that is kept warm; httpx by itself drops
-# them after 5 s (contracts/elevenlabs.md §7.3).
-IDLE_SECONDS = 120.0
+# What httpx calls these; the first that fits.
+_KINDS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
+    (NewConnectionError, httpx.ConnectError),
+    (ConnectTimeoutError, httpx.ConnectTimeout),
+    (SSLError, httpx.ConnectError),
+    (ReadTimeoutError, httpx.ReadTimeout),
+    (HTTPError, httpx.RemoteProtocolError),
+)
 
 
 def httpx_client(settings: Settings, *, width: int) -> httpx.Client:
-    """A client for ElevenLabs with ``width`` connections at most.
+    """A client that ``width`` threads can share without waiting or re-connecting.
 
-    What it waits for ends with the turn's deadline: ``httpx.ReadTimeout`` or ``DeadlineExceeded``.
+    Connections are kept; httpx by itself drops them after 5 s (contracts/elevenlabs.md §7.3). What
+    it waits for ends with the turn's deadline: ``DeadlineExceeded``, or ``httpx.ReadTimeout``.
     """
-    address = settings.ELEVENLABS_API_URL
-    proxies = get_environ_proxies(address)
-    transport = httpx.HTTPTransport(
-        verify=trusting(settings),
-        limits=httpx.Limits(
-            max_connections=width,
-            max_keepalive_connections=width,
-            keepalive_expiry=IDLE_SECONDS,
-        ),
-        proxy=proxies.get(httpx.URL(address).scheme) or proxies.get("all"),
-    )
-    patience = settings.CLOUD_PATIENCE
-    return httpx.Client(transport=_InTime(transport, connect_seconds=CONNECT_SECONDS * patience))
+    return httpx.Client(transport=Transport(adapter_of(settings, width=width)))
 
 
-class _InTime(httpx.BaseTransport):
-    """Lets no wait be longer than connecting may take, and none than the turn has time left."""
+class Transport(httpx.BaseTransport):
+    """Sends what httpx made of a request, by the proxies of the environment."""
 
-    def __init__(self, transport: httpx.BaseTransport, *, connect_seconds: float) -> None:
-        self._transport = transport
-        self._connect_seconds = connect_seconds
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+        self._proxies = proxy_finder()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        timeout = request.extensions["timeout"]
-        request.extensions["timeout"] = {
-            "connect": capped(min(timeout["connect"], self._connect_seconds)),
-            "read": capped(timeout["read"]),
-            "write": capped(timeout["write"]),
-            "pool": capped(timeout["pool"]),
-        }
-        answer = self._transport.handle_request(request)
-        body = answer.stream
-        if not isinstance(body, httpx.SyncByteStream):
-            raise TypeError("a body that only an event loop can read")
+        timeouts = request.extensions["timeout"]
+        with _told_as_httpx_does():
+            raw = self._send(request, connect=timeouts["connect"], read=timeouts["read"])
         return httpx.Response(
-            answer.status_code,
-            headers=answer.headers,
-            stream=_BodyInTime(body),
-            extensions=answer.extensions,
+            raw.status, headers=list(raw.headers.items()), stream=_Body(raw, timeouts["read"])
         )
 
     def close(self) -> None:
-        self._transport.close()
+        self._adapter.close()
+
+    def _send(self, request: httpx.Request, *, connect: float, read: float) -> BaseHTTPResponse:
+        address: Any = SimpleNamespace(
+            url=str(request.url), path_url=request.url.raw_path.decode("ascii")
+        )
+        proxies = self._proxies(address.url)
+        pool: Any = self._adapter.get_connection_with_tls_context(address, True, proxies)
+        raw: BaseHTTPResponse = pool.urlopen(
+            request.method,
+            self._adapter.request_url(address, proxies),
+            body=_content(request),
+            headers=dict(request.headers),
+            timeout=self._adapter.limits(capped(connect), capped(read)),
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        return raw
 
 
-class _BodyInTime(httpx.SyncByteStream):
+class _Body(httpx.SyncByteStream):
     """Each chunk of it may come just in time, and all of it before the turn's deadline."""
 
-    def __init__(self, body: httpx.SyncByteStream) -> None:
-        self._body = body
+    def __init__(self, raw: BaseHTTPResponse, timeout: float) -> None:
+        self._raw = raw
+        self._timeout = timeout
 
     def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._body:
-            yield chunk
-            if time_left() == 0:
-                raise httpx.ReadTimeout("the answer took all the time that was left")
+        with _told_as_httpx_does():
+            yield from arriving(self._raw, self._timeout, decoded=False)
 
     def close(self) -> None:
-        self._body.close()
+        """A connection is kept if its answer was read to the end."""
+        self._raw.close()
+        self._raw.release_conn()
+
+
+def _content(request: httpx.Request) -> bytes | Iterable[bytes]:
+    """The body: at once if it is there, or in portions."""
+    if isinstance(request.stream, httpx.ByteStream):
+        return b"".join(request.stream)
+    if isinstance(request.stream, httpx.SyncByteStream):
+        return request.stream
+    raise TypeError("a body that only an event loop can read")
+
+
+@contextmanager
+def _told_as_httpx_does() -> Iterator[None]:
+    try:
+        yield
+    except HTTPError as error:
+        raise next(theirs for ours, theirs in _KINDS if isinstance(error, ours))(
+            str(error)
+        ) from error
