@@ -43,9 +43,10 @@ def pools_of(
     http: Callable[..., HTTPConnection], https: Callable[..., HTTPConnection]
 ) -> dict[str, type[HTTPConnectionPool]]:
     """What urllib3 calls ``pool_classes_by_scheme``: pools whose connections these make."""
+    # Static: else a function gets the pool as its first argument; so does a partial from 3.14 on.
     return {
-        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": http}),
-        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": https}),
+        "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": staticmethod(http)}),
+        "https": type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": staticmethod(https)}),
     }
 
 
