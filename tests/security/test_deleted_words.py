@@ -15,9 +15,9 @@ from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
 
 PARROT = Path(__file__).parents[1] / "e2e" / "parrot.toml"
-SECRET = "My account number is 4711-0815-4242."
+PRIVATE = "My account number is 4711-0815-4242."
 # So long that it lies in several pages.
-TEXT = SECRET + " Please look into it." * 150
+TEXT = PRIVATE + " Please look into it." * 150
 
 HASTY = "import housekeeping; housekeeping.INTERVAL, housekeeping.LEASE_SECONDS = 0.2, 0.1"
 # Some two seconds.
@@ -27,7 +27,7 @@ BRIEF = {"RETENTION_HOURS": "0.0005", "SPEECH_CACHE_BYTES": "0"}
 def holds_secret(world: World) -> bool:
     files = [file for file in world.bridge.state_dir.rglob("*") if file.is_file()]
     assert any(file.name == FILE_NAME for file in files)
-    return any(SECRET.encode() in file.read_bytes() for file in files)
+    return any(PRIVATE.encode() in file.read_bytes() for file in files)
 
 
 def test_what_was_purged_is_in_no_file(start_world: StartWorld) -> None:
@@ -35,7 +35,7 @@ def test_what_was_purged_is_in_no_file(start_world: StartWorld) -> None:
     with start_world(helpdesk_file=PARROT, command=planted(HASTY), **BRIEF) as world:
         user = world.user()
         world.twilio.say(user, TEXT)
-        assert SECRET in world.answers(user, 1)[0].body
+        assert PRIVATE in world.answers(user, 1)[0].body
         assert holds_secret(world)
         wait_until(lambda: "Old turns purged" in world.log(), "the turn to be purged")
         wait_until(lambda: not holds_secret(world), "the files to be cleared", timeout=10)
