@@ -1,10 +1,11 @@
-# Needs Python 3.11 and make; all that is installed lies in .venv.
+# Needs make and Python 3.11, 3.12, 3.13 or 3.14 (the newest is taken, or PYTHON=/path/to/one); all
+# that is installed lies in .venv, or in VENV=.venv-another.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet
 LOG := $(VENV)/setup.log
+NAMED := $(if $(PYTHON),"$(PYTHON)")
 CHECKED := ruff format --check . && $(PY) -m ruff check . && $(PY) -m mypy .
 # Versions only: an index is the business of whoever installs.
 COMPILE := $(PY) -m piptools compile --quiet --strip-extras --no-header --annotation-style=line \
@@ -61,27 +62,30 @@ flood: $(VENV)/.sandbox ## measure how much strangers' requests, forged or costl
 	@$(PY) -m bench.flood $(if $(filter-out 0,$(QUICK)),--quick)
 
 pins: $(VENV)/.dev ## compile requirements*.txt from requirements*.in; ARGS=--upgrade renews them
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 13) and "An older Python than 3.13 leaves out what only newer ones need.")'
 	@$(COMPILE) $(ARGS) --generate-hashes requirements.in -o requirements.txt
 	@$(COMPILE) $(ARGS) requirements-sandbox.in -c requirements.txt -o requirements-sandbox.txt
 	@$(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.txt
 
 clean: ## remove what was installed, recorded and cached
-	rm -rf $(VENV) .state .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* .state .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# A .venv whose Python was removed or upgraded is made anew.
-ifeq ($(shell $(PY) -c 'print(1)' 2>/dev/null),)
+# A .venv whose Python was removed or upgraded is made anew, and so is one of another version than
+# that of the PYTHON that is named.
+version = $(shell $(1) -c 'import sys; print(*sys.version_info[:2])' 2>/dev/null)
+HAD := $(call version,$(PY))
+ifneq ($(HAD),$(or $(if $(PYTHON),$(call version,"$(PYTHON)"),$(HAD)),none))
 .PHONY: $(VENV)/.made
 endif
 
 $(VENV)/.made:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed, and there is none on the PATH."; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
-	echo "Python 3.11 is needed, $(PYTHON) is another; name it: make PYTHON=/path/to/python3.11"; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
-	echo "Python's venv is missing; install it: sudo apt-get install python3.11-venv"; exit 1; }
+	@test -n "$$(sh pythons.sh $(NAMED))" || { \
+	echo "Python 3.11, 3.12, 3.13 or 3.14 with venv is needed, and $(or $(PYTHON),what is on the PATH) is not one;" \
+	"install it with: sudo apt-get install python3-venv (Debian 12, Ubuntu 24.04 or newer)," \
+	"or name it with: make PYTHON=/path/to/python3.13"; exit 1; } >&2
 	@rm -rf $(VENV) && mkdir $(VENV)
-	$(call step,1,Creating $(VENV),"$(PYTHON)" -m venv $(VENV))
+	$(call step,1,Creating $(VENV),"$$(sh pythons.sh $(NAMED) | head -n 1)" -m venv $(VENV))
 
 $(VENV)/.bridge: requirements.txt $(VENV)/.made
 	$(call step,2,Installing the bridge ($(call count,$<) packages),$(PIP) -r $<)

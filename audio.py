@@ -22,6 +22,8 @@ from settings import operators_environment
 with warnings.catch_warnings():
     # pydub misses an ffmpeg on the PATH; it is given PCM only and needs none.
     warnings.simplefilter("ignore", RuntimeWarning)
+    # From Python 3.12 on its escapes are complained of wherever it is compiled at the start.
+    warnings.simplefilter("ignore", SyntaxWarning)
     from pydub import AudioSegment
     from pydub.utils import audioop
 
