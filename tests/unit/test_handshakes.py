@@ -10,17 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import requests
 import trustme
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ProtocolError
 
 from connections import CONNECT_SECONDS, requests_session
-from handshakes import never_sent, pools_of
+from handshakes import never_sent
 from settings import Settings
 from transport import httpx_client
 
@@ -125,17 +122,6 @@ def test_silence_may_have_had_an_effect(peer: StartPeer) -> None:
     error = failure(f"http://127.0.0.1:{peer(keep_silent).port}/", timeout=(5, 0.05))
     assert isinstance(error, requests.ReadTimeout)
     assert not never_sent(error)
-
-
-def test_a_function_may_make_the_connections(peer: StartPeer) -> None:
-    """What is no class is a method of the pool otherwise, partials from Python 3.14 on."""
-
-    def elsewhere(host: str, **options: Any) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", **options)
-
-    pools = pools_of(elsewhere, elsewhere)
-    with pools["http"]("cloud.invalid", peer(hang_up).port) as pool, pytest.raises(ProtocolError):
-        pool.urlopen("GET", "/", retries=False)
 
 
 def test_a_refused_connection_had_none() -> None:
