@@ -61,7 +61,7 @@ FULL = Extent(
     bursts=(10, 50, 200),
     sequential_bursts=(10, 50, 200),
     repeats=3,
-    rates={20: 15.0, 80: 60.0, 160: 15.0},
+    rates={40: 60.0, 80: 60.0, 160: 15.0},
     further={240: 15.0, 320: 15.0},
 )
 QUICK = Extent(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import markup
 from markup import clean, paragraphs, to_speech, to_whatsapp
 
 # What makes Markdown parsers stumble, and what people really write, in any order.
@@ -321,3 +322,20 @@ def test_clean_drops_what_nobody_can_see_and_keeps_joiners(text: str, cleaned: s
 def test_paragraphs_leave_blank_messages_out() -> None:
     assert paragraphs([" a ", "", "\n", "b\nc"]) == "a\n\nb\nc"
     assert paragraphs([]) == ""
+
+
+def test_what_the_parser_takes_too_long_for_is_shown_as_it_was_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(markup, "PARSE_SECONDS", 0.0)
+    assert to_whatsapp("**a** is [here](https://a.b)\n\n- b") == (
+        "**a** is [here](https://a.b)\n\n- b"
+    )
+    assert to_speech("**a** is here: https://a.b/c\n\nand b") == "a is here:\nand b."
+
+
+def test_long_markdown_is_read_in_pieces() -> None:
+    """Each ends at a paragraph."""
+    paragraph = f"**{'word ' * 300}end** of it."
+    shown = to_whatsapp("\n\n".join([paragraph] * 10))
+    assert shown == "\n\n".join([paragraph.replace("**", "*")] * 10)
