@@ -33,7 +33,7 @@ AT_ONCE: dict[Scope, int] = {"user": 16, "newcomers": 1, "everybody": 1}
 SLACK = 15.0
 MANY = 1000
 # What no call has to do with is as slow as ever, and part of a turn.
-BUSY_SECONDS = 2.0
+BUSY_SECONDS = 5.0
 AGENT_SECONDS = 125.0
 LONGEST_WAIT = 20.0
 
