@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import re
 import shlex
 import signal
@@ -252,7 +253,13 @@ def _split(command: str) -> tuple[list[str], str, list[str]]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody uses at the moment.
+
+    Not one of those that the system takes for outgoing connections (from 32768 on, by default):
+    one of them might have it before whoever asked listens.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

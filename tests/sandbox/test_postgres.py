@@ -21,7 +21,7 @@ from sandbox.bridge import ROOT
 from sandbox.postgres import Postgres, PostgresDied
 from tests.sandbox.waiting import wait_until_ended
 
-TIMEOUT = 30.0
+TIMEOUT = 90.0
 # Started by itself, as a user's terminal would; paused, it says where it is, to be ended then.
 ALONE = """
 import contextlib, pathlib, signal, sys

@@ -61,7 +61,7 @@ SHORT, LONG = 4096, 65536
 MOST_GROWTH = 3.0
 # What is faster than that is not worth a second look.
 WORTH_SECONDS = 0.02
-GIVE_UP_SECONDS = 60.0
+GIVE_UP_SECONDS = 240.0
 
 _phrases = Phrases()
 _signature = Signature(auth_token="x", account_sid="AC0", public_url="https://bot.example.com")
