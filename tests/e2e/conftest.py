@@ -18,6 +18,9 @@ from tests.e2e.world import World
 StartWorld = Callable[..., AbstractContextManager[World]]
 StartCluster = Callable[..., AbstractContextManager[tuple[World, Cluster]]]
 
+# An agent that quotes what it is told.
+PARROT = Path(__file__).with_name("parrot.toml")
+
 # What waits for a restart, or for a worker's silence to be noticed, is no test of that line.
 PATIENT = {"STILL_WORKING_AFTER": "300"}
 # Tests count session starts, and make them fail.

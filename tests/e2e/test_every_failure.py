@@ -18,13 +18,13 @@ from sandbox.bridge import Bridge
 from sandbox.ledger import Violation
 from sandbox.speech.fixture import FixtureSpeech
 from tests.e2e.breakages import RETRY_AFTER, Host
+from tests.e2e.conftest import PARROT
 from tests.e2e.failures import ANSWER, IF_TAKEN, TEXT, TURN_SECONDS, Cell, Scope, cells
 from tests.e2e.failures_page import sentence
 from tests.e2e.gate import Gate
 from tests.e2e.trial import Outcome, Trials
 from tests.e2e.world import World
 
-AGENT = Path(__file__).with_name("parrot.toml")
 # As much shorter as leaves calls that work the time they take on a busy machine. What strikes
 # others too is tried out cell by cell, on bridges that have little else to do.
 PATIENCE: dict[Scope, float] = {"user": 0.05, "newcomers": 0.025, "everybody": 0.025}
@@ -56,7 +56,7 @@ def started(scope: Scope, folder: Path) -> Iterator[tuple[World, dict[Host, Gate
     folder.mkdir()
     with ExitStack() as stack:
         with _BUILDING:
-            sandbox = stack.enter_context(Sandbox(speech=speech, helpdesk_file=AGENT))
+            sandbox = stack.enter_context(Sandbox(speech=speech, helpdesk_file=PARROT))
         sandbox.elevenlabs.account.concurrency = 100
         # Who is in a hurry may give up on a token and fetch another.
         sandbox.agentforce.token_clients = 1000

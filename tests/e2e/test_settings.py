@@ -23,6 +23,21 @@ BEARER = {"Authorization": "Bearer open-sesame"}
 QUESTION = "How do I register an electronic invoice?"
 
 
+def refused_start(world: World, kind: str, own: dict[str, str]) -> str:
+    """What a process says that cannot start with settings of its ``own``."""
+    done = subprocess.run(
+        procfile_command(kind),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]} | world.sandbox.environment(world.bridge.url) | own,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    return done.stderr
+
+
 @pytest.fixture(scope="module")
 def guarded(start_world: StartWorld) -> Iterator[World]:
     with start_world(
@@ -256,20 +271,11 @@ def test_what_no_cloud_would_take_stops_the_start_with_one_sentence(
     world: World, kind: str, name: str, value: str, where: str
 ) -> None:
     own = {"PORT": "0", "UNSIGNED_LOCAL_WEBHOOKS": "false", name: value}
-    done = subprocess.run(
-        procfile_command(kind),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"]} | world.sandbox.environment(world.bridge.url) | own,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode != 0
-    (told,) = [line for line in done.stderr.splitlines() if "Cannot start" in line]
+    said = refused_start(world, kind, own)
+    (told,) = [line for line in said.splitlines() if "Cannot start" in line]
     assert f"{name} must " in told
     assert where in told
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("kind", ["web", "worker"])
@@ -285,18 +291,9 @@ def test_a_bad_pattern_stops_the_start_with_one_sentence(
         "ANSWER_CACHE_PATTERNS": str(patterns),
         "DATABASE_URL": "postgres://127.0.0.1:9/none" if kind == "worker" else "",
     }
-    done = subprocess.run(
-        procfile_command(kind),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"]} | world.sandbox.environment(world.bridge.url) | own,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in done.stderr
-    assert "Traceback" not in done.stderr
+    said = refused_start(world, kind, own)
+    assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in said
+    assert "Traceback" not in said
 
 
 def test_a_worker_without_a_shared_database_says_what_to_do(world: World) -> None:

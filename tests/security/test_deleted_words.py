@@ -9,12 +9,11 @@ import pytest
 
 from opening import FILE_NAME
 from sandbox.bridge import Bridge, BridgeDied
-from tests.e2e.conftest import StartWorld
+from tests.e2e.conftest import PARROT, StartWorld
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
 
-PARROT = Path(__file__).parents[1] / "e2e" / "parrot.toml"
 SAID = "My account number is 4711-0815-4242."
 # So long that it lies in several pages.
 TEXT = SAID + " Please look into it." * 150

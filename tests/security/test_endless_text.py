@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import StartWorld
+from tests.e2e.conftest import PARROT, StartWorld
 from tests.e2e.world import World
 
-PARROT = Path(__file__).parents[1] / "e2e" / "parrot.toml"
 # As much as WhatsApp lets anybody write.
 LONGEST = 4096
 

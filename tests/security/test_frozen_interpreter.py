@@ -5,13 +5,10 @@ No such text is known any more, so the services that are tried here are given on
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tests.e2e.conftest import PATIENT, StartCluster, StartWorld
+from tests.e2e.conftest import PARROT, PATIENT, StartCluster, StartWorld
 from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
 
-PARROT = Path(__file__).parents[1] / "e2e" / "parrot.toml"
 FREEZE = "freeze, please"
 SORRY = "Sorry, something went wrong"
 

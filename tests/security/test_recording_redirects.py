@@ -8,6 +8,17 @@ from sandbox.faults import Fault
 from tests.e2e.world import World
 
 
+def check_not_followed(world: World, location: str) -> None:
+    """The CDN is not asked at all; the sender is told that the recording was not to be had."""
+    world.sandbox.faults.add(
+        Fault("twilio", "media", "status", status=307, headers={"Location": location}, body="")
+    )
+    user = world.user()
+    world.twilio.speak(user, world.note("Thanks"))
+    assert world.answers(user, 1)[0].body.startswith("Sorry, I couldn't fetch")
+    assert "media_cdn" not in [call.name for call in world.sandbox.ledger.calls("twilio")]
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -19,15 +30,8 @@ from tests.e2e.world import World
     ],
 )
 def test_a_path_that_leads_elsewhere_is_not_followed(world: World, path: str) -> None:
-    """The CDN is not asked at all; the sender is told that the recording was not to be had."""
     location = f"http://{world.twilio.cdn.host}{path}"
-    world.sandbox.faults.add(
-        Fault("twilio", "media", "status", status=307, headers={"Location": location}, body="")
-    )
-    user = world.user()
-    world.twilio.speak(user, world.note("Thanks"))
-    assert world.answers(user, 1)[0].body.startswith("Sorry, I couldn't fetch")
-    assert "media_cdn" not in [call.name for call in world.sandbox.ledger.calls("twilio")]
+    check_not_followed(world, location)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +39,4 @@ def test_a_path_that_leads_elsewhere_is_not_followed(world: World, path: str) ->
 )
 def test_a_host_in_another_spelling_is_not_asked(world: World, host: str) -> None:
     location = f"http://{host.format(port=world.twilio.cdn.port)}/AC/x"
-    world.sandbox.faults.add(
-        Fault("twilio", "media", "status", status=307, headers={"Location": location}, body="")
-    )
-    user = world.user()
-    world.twilio.speak(user, world.note("Thanks"))
-    assert world.answers(user, 1)[0].body.startswith("Sorry, I couldn't fetch")
-    assert "media_cdn" not in [call.name for call in world.sandbox.ledger.calls("twilio")]
+    check_not_followed(world, location)
