@@ -8,7 +8,8 @@ from concurrent.futures import Executor
 import structlog
 
 from agent_reply import AgentReply, Listener
-from agentforce import SESSION_TIMEOUT, Agentforce, EndReason, SessionGone
+from agentforce import Agentforce, EndReason, SessionGone
+from deadline import capped
 from leases import Leases
 from metrics import Metrics
 from spare_sessions import SpareSessions
@@ -16,9 +17,9 @@ from store import AgentSession, Store, StoreError
 
 log = structlog.get_logger(__name__)
 
-# A process that dies while it starts a session keeps others waiting for that long.
-START_SECONDS = SESSION_TIMEOUT
+# How often those look who wait for another process to start a session: seldomer with each time.
 LOOK_SECONDS = 0.05
+LONGEST_LOOK_SECONDS = 0.5
 # A session in use is noted so before a question, lest it be ended as idle meanwhile; and not more
 # often than this, nor than in a tenth of the time after which it counts as idle.
 TOUCH_SECONDS = 60.0
@@ -88,17 +89,20 @@ class AgentSessions:
             self._agent.end(session, "Expiration")
 
     def _session(self, sender: str, *, spare: bool) -> AgentSession:
-        lease = f"session of {sender}"
+        pause = LOOK_SECONDS
         while True:
             if session := self._usable(sender, self._store.session(sender)):
                 return session
-            if self._leases.take(lease, START_SECONDS):
-                try:
-                    known = self._store.session(sender)
-                    return self._usable(sender, known) or self._new(sender, known, spare=spare)
-                finally:
-                    self._leases.release(lease)
-            time.sleep(LOOK_SECONDS)
+            with self._leases.hold(f"session of {sender}") as ours:
+                if ours and (session := self._renewed(sender, spare=spare)):
+                    return session
+            time.sleep(capped(pause))
+            pause = min(pause * 2, LONGEST_LOOK_SECONDS)
+
+    def _renewed(self, sender: str, *, spare: bool) -> AgentSession | None:
+        """The sender's session; ``None`` where it is to be looked up again."""
+        known = self._store.session(sender)
+        return self._usable(sender, known) or self._new(sender, known, spare=spare)
 
     def _usable(self, sender: str, session: AgentSession | None) -> AgentSession | None:
         """The sender's session unless it has idled too long; from now on it is in use."""
@@ -110,14 +114,26 @@ class AgentSessions:
         self._store.use_session(sender, session)
         return AgentSession(session.id, time.time())
 
-    def _new(self, sender: str, idled: AgentSession | None, *, spare: bool) -> AgentSession:
-        if idled and self._store.drop_session(sender):
+    def _new(self, sender: str, idled: AgentSession | None, *, spare: bool) -> AgentSession | None:
+        if idled and self._store.drop_session(sender, only=idled):
             self._metrics.count("sessions_renewed")
             self._beside.submit(self._agent.end, idled, "Expiration")
         started = (spare and self._spares.take()) or self._agent.start()
         session = AgentSession(started.id, time.time())
-        self._store.save_session(sender, session)
-        return session
+        return session if self._kept(sender, session) else None
+
+    def _kept(self, sender: str, session: AgentSession) -> bool:
+        """Whether this is the sender's session now; otherwise it is ended, for nobody knows it.
+
+        Another process may have taken over while we started it.
+        """
+        kept = False
+        try:
+            kept = self._store.save_session(sender, session)
+        finally:
+            if not kept:
+                self._beside.submit(self._agent.end, session, "Other")
+        return kept
 
     def _remember(self, sender: str, session: AgentSession, reply: AgentReply) -> None:
         """Note the session's use; a database that fails now must not make us ask again."""

@@ -11,6 +11,7 @@ from flask.json.provider import DefaultJSONProvider
 from gunicorn.errors import AppImportError
 from twilio.twiml.messaging_response import MessagingResponse
 
+from base import Base
 from doors import guard
 from dumping import forbid_dumping
 from errors import ForgedRequest, InboundError, SettingsError
@@ -22,7 +23,7 @@ from operators import add_operators
 from parts import WebParts, build_web
 from process_limits import check_limits
 from quotas import DAY
-from sendings import MP3, OGG
+from sendings import MP3, OGG, TOKEN
 from settings import Settings, load_settings
 from signature import SIGNATURE, Signature
 from status import Status, read_status
@@ -154,8 +155,7 @@ def _taken(parts: WebParts, message: Inbound) -> str:
         _prewarm(parts, message)
     elif acceptance is Acceptance.DUPLICATE:
         base.metrics.count("messages_duplicate")
-    elif acceptance is Acceptance.LIMITED:
-        quota = base.quotas.exceeded(message)
+    elif acceptance is Acceptance.LIMITED and (quota := base.quotas.exceeded(message)):
         return _limited(parts, message, quota.phrase, quota.seconds)
     else:
         base.metrics.count("messages_refused")
@@ -186,25 +186,33 @@ def _noted(parts: WebParts, status: Status) -> Response:
 
 
 def _prewarm(parts: WebParts, message: Inbound) -> None:
-    """Start the session while the message waits for its turn, or its recording is heard.
-
-    Where all threads run turns, those need the CPU and Agentforce's places.
-    """
-    behind = parts.inbox.count_unfinished() > parts.base.settings.TURN_THREADS
-    if behind or message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
+    """Start the session while the message waits for its turn, or its recording is heard."""
+    if message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
         return
     with bound_to(message.sid, message.sender, key=parts.base.settings.TWILIO_AUTH_TOKEN):
-        log.info("Pre-warming Agentforce session")
         try:
-            parts.base.prewarmer.start(message.sender)
+            parts.base.aside.submit(_start_session, parts.base, message.sender)
         except Exception:
             # The message is taken; its turn starts the session itself.
             log.exception("Session not pre-warmed")
 
 
+def _start_session(base: Base, sender: str) -> None:
+    """Where all threads run turns, those need the CPU and Agentforce's places."""
+    threads = base.settings.TURN_THREADS
+    try:
+        if base.store.count_unfinished(limit=threads + 1) <= threads:
+            log.info("Pre-warming Agentforce session")
+            base.prewarmer.start(sender)
+    except Exception:
+        log.exception("Session not pre-warmed")
+
+
 def _add_voice_notes(app: Flask, parts: WebParts) -> None:
     @app.get("/media/<token>.<any(ogg, mp3):extension>")
     def voice_note(token: str, extension: str) -> Response:
+        if not TOKEN.fullmatch(token):
+            abort(404)
         media_type = MP3 if extension == "mp3" else OGG
         note = parts.base.sendings.note(token, media_type)
         if note is None:

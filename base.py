@@ -12,6 +12,7 @@ from agent_sessions import AgentSessions
 from agentforce import Agentforce
 from answer_cache import AnswerCache
 from breakers import Breakers
+from claims import Claims
 from connections import requests_session
 from database import Database
 from health import Health, clouds_down, count_workers
@@ -20,7 +21,7 @@ from kept_answers import KeptAnswers
 from leases import Leases, OwnLeases, SharedLeases
 from logs import ContextPool
 from metrics import Metrics
-from opening import hold, open_database
+from opening import connect_postgres, hold, open_database
 from phrases import Phrases
 from prewarming import Prewarmer
 from processes import Processes
@@ -33,6 +34,7 @@ from spare_sessions import SpareSessions
 from spoken_pieces import SpokenPieces
 from standard_replies import StandardReplies
 from store import Store
+from turn_queue import TurnQueue
 
 # All processes together share more than the memory of one holds.
 SHARED_PIECES = 8
@@ -50,6 +52,8 @@ class Base:
     sendings: Sendings
     quotas: Quotas
     leases: Leases
+    queue: TurnQueue
+    claims: Claims
     processes: Processes
     phrases: Phrases
     replies: StandardReplies
@@ -67,6 +71,8 @@ class Base:
     health: Health
     housekeeper: Housekeeper
     database: Database
+    # Connections that turns cannot use up: for accepting messages, and for keeping what is held.
+    urgent: Database
     # Keeps other processes off the SQLite file.
     held: IO[str] | None
 
@@ -76,18 +82,33 @@ class Base:
         gc.collect()
         gc.freeze()
 
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+        self.urgent.close()
+
 
 def aside_of(settings: Settings) -> ContextPool:
     """Threads for what the turns of a process do beside themselves."""
     return ContextPool(settings.TURN_THREADS * 2, thread_name_prefix="aside")
 
 
-def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
-    """``spares`` is how many sessions are kept ready. Raises ``SettingsError``."""
+def _urgent(settings: Settings, *, connections: int) -> Database:
+    database = connect_postgres(settings.DATABASE_URL, connections=connections, ping=False)
+    database.open(connections)
+    return database
+
+
+def build_base(settings: Settings, aside: ContextPool, *, spares: int, urgent: int) -> Base:
+    """``spares`` is how many sessions are kept ready, ``urgent`` how many connections.
+
+    Raises ``SettingsError``.
+    """
     public = public_questions(settings)
     # Two processes on one file would both take up what a third one left.
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
     database = open_database(settings)
+    kept_free = _urgent(settings, connections=urgent) if settings.DATABASE_URL else database
     metrics = Metrics()
     quotas = Quotas(database=database, quotas=quotas_of(settings))
     store = Store(
@@ -95,8 +116,9 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
         room=quotas.room(),
     )
+    queue = TurnQueue(database=database, alone=not settings.DATABASE_URL)
     sendings = Sendings(database=database, note_lifetime=settings.MEDIA_LIFETIME)
-    leases = SharedLeases(database=database) if settings.DATABASE_URL else OwnLeases()
+    leases = SharedLeases(database=kept_free) if settings.DATABASE_URL else OwnLeases()
     processes = Processes(database=database)
     # As many as there are threads that may ask, start and end.
     http = requests_session(settings, width=settings.TURN_THREADS * 3)
@@ -141,6 +163,8 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
         sendings=sendings,
         quotas=quotas,
         leases=leases,
+        queue=queue,
+        claims=Claims(queue=queue, renewals=TurnQueue(database=kept_free, alone=queue.alone)),
         processes=processes,
         phrases=phrases,
         replies=StandardReplies(phrases=phrases, store=store),
@@ -175,5 +199,6 @@ def build_base(settings: Settings, aside: ContextPool, *, spares: int) -> Base:
             session_idle=settings.AGENTFORCE_SESSION_IDLE,
         ),
         database=database,
+        urgent=kept_free,
         held=held,
     )

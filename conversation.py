@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
+from cachetools import LRUCache
 
 from agent_reply import AgentReply
 from agent_sessions import AgentSessions
 from answer_cache import AnswerCache
+from claims import Claims
 from deadline import Deadline, time_left
 from delivery import Delivery
 from errors import (
@@ -64,6 +66,7 @@ class Conversation:
         *,
         whatsapp: WhatsApp,
         delivery: Delivery,
+        claims: Claims,
         sessions: AgentSessions,
         answer_cache: AnswerCache,
         prewarmer: Prewarmer,
@@ -80,6 +83,7 @@ class Conversation:
     ) -> None:
         self._whatsapp = whatsapp
         self._delivery = delivery
+        self._claims = claims
         self._sessions = sessions
         self._answer_cache = answer_cache
         self._prewarmer = prewarmer
@@ -95,6 +99,8 @@ class Conversation:
         # Threads of their own, so that no turn waits for a thread that waits for a turn.
         self._answers = answers
         self._aside = aside
+        # What was heard in turns that the database then holds up: nobody pays for that again.
+        self._heard: LRUCache[int, Question] = LRUCache(settings.TURN_THREADS)
 
     def answer(self, turn: Turn) -> Reply | None:
         """What to send: the agent's answer, or an apology; ``None`` where nothing is to be said.
@@ -108,7 +114,7 @@ class Conversation:
         self._aside.submit(self._whatsapp.show_typing, turn.message.sid)
         deadline = Deadline(self._settings.TURN_DEADLINE)
         with deadline.bound():
-            reply = self._answers.submit(self._answer, turn.message)
+            reply = self._answers.submit(self._answer, turn)
         try:
             return self._awaited(turn, reply, deadline)
         except (StoreError, TurnSuperseded):
@@ -174,12 +180,14 @@ class Conversation:
             # The agent is being asked; whatever happens, nobody must begin that anew.
             log.warning("Sender could not be told", error=type(error).__name__)
 
-    def _answer(self, message: Inbound) -> Reply:
+    def _answer(self, turn: Turn) -> Reply:
+        message = turn.message
         if message.kind is Kind.UNSUPPORTED:
             return Reply(self._replies.answer(message.sender, "unsupported"))
         session = self._prewarmer.start(message.sender)
         known = self._store.preferences(message.sender)
-        question = self._question(message, known.language)
+        question = self._heard.get(turn.id) or self._question(message, known.language)
+        self._heard[turn.id] = question
         self._remember(message.sender, question.language, known)
         command = self._phrases.command(question.text)
         if command:
@@ -188,8 +196,9 @@ class Conversation:
         ready = time.monotonic()
         agent_session = _started(session)
         narration = self._narrate(question.language) if aloud else None
-        ask = partial(self._asked, message.sender, agent_session, question.text, narration)
+        ask = partial(self._asked, turn, agent_session, question.text, narration)
         reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
+        self._heard.pop(turn.id, None)
         waited = question.waited + time.monotonic() - ready
         answer = self._worded(question, reply, aloud=aloud, waited=waited)
         if narration:
@@ -197,12 +206,14 @@ class Conversation:
         return Reply(answer, narration)
 
     def _asked(
-        self, sender: str, session: AgentSession, text: str, narration: Narration | None
+        self, turn: Turn, session: AgentSession, text: str, narration: Narration | None
     ) -> AgentReply:
         """The agent's answer; while it is written it is spoken."""
+        self._claims.confirm(turn)
+        self._claims.note_asked(turn)
         started = time.monotonic()
         try:
-            reply = self._sessions.ask(sender, session, text, narration)
+            reply = self._sessions.ask(turn.message.sender, session, text, narration)
         except Exception:
             if narration:
                 narration.discard()
@@ -213,7 +224,7 @@ class Conversation:
     def _question(self, message: Inbound, known: str | None) -> Question:
         if message.kind is Kind.VOICE:
             self._metrics.count("voice_notes_received")
-            return self._heard(message, known)
+            return self._hear(message, known)
         if message.kind is Kind.LOCATION:
             return Question(self._phrases.say("location", known, place=message.text), known)
         return Question(message.text, self._phrases.language_of(message.text, known))
@@ -224,7 +235,7 @@ class Conversation:
         if language and (language != known.language or time.time() - known.used_at > renewed_after):
             self._store.remember_language(sender, language)
 
-    def _heard(self, message: Inbound, known: str | None) -> Question:
+    def _hear(self, message: Inbound, known: str | None) -> Question:
         recording = self._recorder.hear(message.media_url)
         self._log_stage("download_time", "Download", recording.download_time)
         self._metrics.time("convert_time", recording.convert_time)

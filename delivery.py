@@ -6,6 +6,7 @@ import time
 
 import structlog
 
+from claims import Claims
 from errors import SendUncertain
 from metrics import Metrics
 from segments import split_message
@@ -24,7 +25,10 @@ def text_parts(text: str) -> dict[str, str]:
 class Delivery:
     """Writes down what it sends before and after, so that a restart repeats nothing known sent."""
 
-    def __init__(self, *, whatsapp: WhatsApp, sendings: Sendings, metrics: Metrics) -> None:
+    def __init__(
+        self, *, claims: Claims, whatsapp: WhatsApp, sendings: Sendings, metrics: Metrics
+    ) -> None:
+        self._claims = claims
         self._whatsapp = whatsapp
         self._sendings = sendings
         self._metrics = metrics
@@ -47,6 +51,7 @@ class Delivery:
     def send_voice(self, turn: Turn, audio: bytes) -> None:
         """Send a voice note, which Twilio can fetch from now on. Raises ``SendError``."""
         begun = self._sendings.begin(turn, VOICE, audio=audio)
+        self._claims.confirm(turn)
         sid = self._whatsapp.send_voice(
             turn.message.sender, f"{begun.note}.ogg", callback=begun.callback
         )
@@ -73,16 +78,20 @@ class Delivery:
 
     def _sid(self, turn: Turn, part: str, text: str, begun: Sending) -> str:
         """Send a text, unless Twilio lists it from a send whose end nobody knows."""
-        sender, callback = turn.message.sender, begun.callback
+        sender = turn.message.sender
         if not begun.is_new and (found := self._listed(sender, text, since=begun.begun_at)):
             return found
         since = time.time()
         try:
-            return self._whatsapp.send_text(sender, text, callback=callback)
+            return self._post_text(turn, text, begun)
         except SendUncertain as error:
             log.warning("Twilio did not say whether it took the message", error=str(error))
             found = self._listed(sender, text, since=since) or self._called_back(turn, part)
-            return found or self._whatsapp.send_text(sender, text, callback=callback)
+            return found or self._post_text(turn, text, begun)
+
+    def _post_text(self, turn: Turn, text: str, begun: Sending) -> str:
+        self._claims.confirm(turn)
+        return self._whatsapp.send_text(turn.message.sender, text, callback=begun.callback)
 
     def _called_back(self, turn: Turn, part: str) -> str | None:
         """The SID that a status callback named meanwhile: the message was taken."""

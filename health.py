@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from store import Backlog, StoreError
 PATIENCE_SECONDS = 5.0
 # A worker reports every two seconds (shared_metrics.py).
 SILENCE_SECONDS = 15.0
+FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,19 @@ class Health:
         self._backlog = backlog
         self._workers = workers
         self._down = down
+        self._lock = threading.Lock()
+        self._report = Report(database=False)
+        self._fresh_until = 0.0
 
     def check(self) -> Report:
+        """What was found within the last ``FRESH_SECONDS``: whoever asks, however often."""
+        with self._lock:
+            if time.monotonic() >= self._fresh_until:
+                self._report = self._look()
+                self._fresh_until = time.monotonic() + FRESH_SECONDS
+            return self._report
+
+    def _look(self) -> Report:
         try:
             backlog, workers, down = self._backlog(), self._workers(), self._down()
         except StoreError:

@@ -20,7 +20,7 @@ from store import Store
 log = structlog.get_logger(__name__)
 
 INTERVAL = 60.0
-LEASE, LEASE_SECONDS = "housekeeping", INTERVAL / 2
+LEASE = "housekeeping"
 # A turn that found its session just in time may still be asking in it for that long.
 GRACE = 300.0
 STOP_SECONDS = 1.0
@@ -78,8 +78,11 @@ class Housekeeper:
 
         Of several processes one does it.
         """
-        if not self._leases.take(LEASE, LEASE_SECONDS):
-            return
+        with self._leases.hold(LEASE) as ours:
+            if ours:
+                self._tidy()
+
+    def _tidy(self) -> None:
         self._warn()
         old = time.time() - self._retention
         self._leases.purge()
@@ -118,10 +121,7 @@ class Housekeeper:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(LEASE_SECONDS / 3)
-            while thread.is_alive():
-                self._leases.extend(LEASE, LEASE_SECONDS)
-                thread.join(LEASE_SECONDS / 3)
+            thread.join()
 
     def _warn(self) -> None:
         report = self._health.check()

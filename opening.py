@@ -7,17 +7,18 @@ PostgreSQL database, shared by many.
 from __future__ import annotations
 
 import fcntl
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import alembic.command
 import alembic.config
 from alembic.util import CommandError
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
@@ -40,14 +41,9 @@ POLL_SECONDS = 0.1
 
 # A server that restarts, or is full while old processes end, is back by then.
 CONNECT_SECONDS = 30.0
-# For libpq: a server that vanishes is noticed, and no statement waits for ever.
-POSTGRES_OPTIONS = {
-    "connect_timeout": 5,
-    "keepalives_idle": 30,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "options": "-c statement_timeout=20s -c lock_timeout=10s",
-}
+# Whoever holds something in the database is taken for gone after 12 s (turn_queue.py). By then
+# nothing that it began may hold up others, and it must know itself.
+CALL_SECONDS = 9.0
 # Any number, so long as nobody else uses it in this database.
 MIGRATION_LOCK = 4216803
 
@@ -75,8 +71,10 @@ def open_sqlite(state_dir: str) -> Database:
             connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         )
         event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
         _keep_private(folder)
-        _migrate(engine)
+        with engine.begin() as connection:
+            _upgrade(connection)
         database = Database(engine, one_connection=True)
         # A process that was killed has left one.
         database.clear_log()
@@ -85,29 +83,72 @@ def open_sqlite(state_dir: str) -> Database:
 
 def open_postgres(url: str, *, connections: int, patience: float = CONNECT_SECONDS) -> Database:
     """The database at ``url``, at most ``connections`` times. Raises ``SettingsError``."""
-    engine = create_engine(
-        make_url(url).set(drivername="postgresql+psycopg"),
-        hide_parameters=True,
-        pool_size=connections,
-        max_overflow=0,
-        # What a burst does not need opens no connection.
-        pool_use_lifo=True,
-        pool_pre_ping=True,
-        connect_args=POSTGRES_OPTIONS,
-    )
     again = Retrying(
         retry=retry_if_exception_type(OperationalError),
         stop=stop_after_delay(patience),
         wait=wait_fixed(POLL_SECONDS),
         reraise=True,
     )
+    # Changing tables takes its time, and waits for the process that changes them.
+    unhurried = _postgres_engine(url, connections=1, seconds=0)
     try:
-        again(_migrate, engine)
+        again(_migrate_postgres, unhurried)
     except (SQLAlchemyError, CommandError) as error:
         raise SettingsError(
             f"Cannot start: the database of DATABASE_URL cannot be used ({_reason(error)})."
         ) from error
-    return Database(engine, one_connection=False)
+    finally:
+        unhurried.dispose()
+    return connect_postgres(url, connections=connections)
+
+
+def connect_postgres(url: str, *, connections: int, ping: bool = True) -> Database:
+    """The same for a database that was opened before.
+
+    Without ``ping`` a connection is not asked whether it still is one before it is used, which
+    would take as long as a statement; whoever uses it must be able to try again.
+    """
+    engine = _postgres_engine(url, connections=connections, seconds=CALL_SECONDS, ping=ping)
+    return Database(engine, one_connection=False, seconds=CALL_SECONDS)
+
+
+def _postgres_engine(url: str, *, connections: int, seconds: float, ping: bool = True) -> Engine:
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=0,
+        # What a burst does not need opens no connection.
+        pool_use_lifo=True,
+        pool_pre_ping=ping,
+        connect_args=_limits(seconds),
+    )
+
+
+def _limits(seconds: float) -> dict[str, object]:
+    """What bounds a session, on both sides; without ``seconds`` only the way to the server.
+
+    A side that the other one vanished for must not keep a transaction, and what it locks, open.
+    """
+    milliseconds = int(seconds * 1000)
+    server = {
+        # The server ends it before we would give up waiting.
+        "statement_timeout": milliseconds * 8 // 9,
+        "lock_timeout": milliseconds * 6 // 9,
+        "idle_in_transaction_session_timeout": milliseconds * 8 // 9,
+        "tcp_keepalives_idle": 3,
+        "tcp_keepalives_interval": 2,
+        "tcp_keepalives_count": 2,
+        "tcp_user_timeout": 7000,
+    }
+    return {
+        "connect_timeout": 3,
+        "keepalives_idle": 3,
+        "keepalives_interval": 2,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 7000,
+        "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
+    }
 
 
 def hold(state_dir: str, *, patience: float = HOLD_SECONDS) -> IO[str]:
@@ -161,6 +202,8 @@ def _keep_private(folder: Path) -> None:
 
 def _reason(error: Exception) -> str:
     """What the system or the database said, on one line, without SQLAlchemy's paragraphs."""
+    if isinstance(error, CommandError):
+        return f"its tables are those of a newer release, deploy that one: {error}"
     said = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
     return f"{type(error).__name__}: {' '.join(str(said).split())}"
 
@@ -170,6 +213,9 @@ def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
 
     What is deleted is overwritten.
     """
+    # The driver would begin transactions for some statements and not for others, such as those that
+    # change tables.
+    connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",
@@ -181,13 +227,22 @@ def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor.close()
 
 
-def _migrate(engine: Engine) -> None:
+def _begin(connection: Connection) -> None:
+    # Beside SQLAlchemy, whose way would cost as much as the statement that follows.
+    cast(sqlite3.Connection, connection.connection.driver_connection).execute("BEGIN")
+
+
+def _migrate_postgres(engine: Engine) -> None:
+    with engine.begin() as connection:
+        # Processes that start together migrate one after the other.
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        _upgrade(connection)
+
+
+def _upgrade(connection: Connection) -> None:
+    """All the way or not at all, wherever the process is killed."""
     config = alembic.config.Config()
     # A percent sign would be taken for the name of another option.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            # Processes that start together migrate one after the other.
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, "head")

@@ -4,45 +4,37 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
 from base import Base, aside_of, build_base
 from figures import Figures
-from inbound import Inbound
-from inbox import Acceptance, Inbox
+from heartbeat import Heartbeat
+from inbox import Inbox
+from listener import Listener
 from logs import ContextPool
 from redelivery import Redelivery
 from refusals import Refusals
 from settings import Settings
-from shared_inbox import SharedInbox
 from shared_metrics import SharedMetrics
 from speech import Speech
+from store import Store
 from turn_parts import TurnParts
-from turn_queue import TurnQueue, TurnWorker
+from turn_worker import TurnWorker
 from warming import Warmer
 
 log = structlog.get_logger(__name__)
 
 # A web process starts sessions for turns that workers run.
 PREWARM_THREADS = 16
+# Connections beside DATABASE_CONNECTIONS: for messages that are accepted at once; for what a worker
+# holds, and to hear of new turns.
+WEB_CONNECTIONS = 3
+WORKER_CONNECTIONS = 2
 # What ending spare sessions may add to a stop.
 END_SECONDS = 1.0
-
-
-class AnyInbox(Protocol):
-    """Where the webhook hands messages in: ``inbox.py`` or ``shared_inbox.py``."""
-
-    def accept(self, message: Inbound) -> Acceptance: ...
-
-    def count_unfinished(self) -> int: ...
-
-    def recover(self) -> int: ...
-
-    def close(self, timeout: float) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -50,13 +42,15 @@ class WebParts:
     """What answers webhooks."""
 
     base: Base
-    inbox: AnyInbox
+    inbox: Inbox
     refusals: Refusals
     warmer: Warmer
     # Only where this process runs turns too.
+    worker: TurnWorker | None = None
     redelivery: Redelivery | None = None
     # Only where several processes share a database.
     shared: SharedMetrics | None = None
+    heartbeat: Heartbeat | None = None
     _starting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _started: threading.Event = field(default_factory=threading.Event, init=False)
 
@@ -73,12 +67,21 @@ class WebParts:
             if self._started.is_set():
                 return
             self._started.set()
-            resumed = self.inbox.recover()
-            if resumed:
-                log.info("Taking up turns that a former process left", turns=resumed)
             _start(self.base, self.warmer)
-            if self.redelivery:
-                self.redelivery.start()
+            for part in (self.shared, self.heartbeat, self.redelivery):
+                if part:
+                    part.start()
+            if self.worker:
+                self._take_up()
+                self.worker.start()
+
+    def _take_up(self) -> None:
+        """Give back to the queue what a former process ran when it died."""
+        base = self.base
+        base.queue.release_all()
+        left = base.store.count_unfinished(limit=base.settings.INBOX_LIMIT)
+        if left:
+            log.info("Taking up turns that a former process left", turns=left)
 
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
@@ -88,12 +91,15 @@ class WebParts:
         if self.redelivery:
             self.redelivery.stop()
         self.base.housekeeper.stop()
-        finished = self.inbox.close(max(until - time.monotonic(), 0.0))
+        finished = True
+        if self.worker:
+            finished = self.worker.close(max(until - time.monotonic(), 0.0))
         self.base.spares.join(END_SECONDS)
         self.base.receipts.stop()
-        if self.shared:
-            self.shared.stop()
-        self.base.database.close()
+        for part in (self.shared, self.heartbeat):
+            if part:
+                part.stop()
+        self.base.close()
         return finished
 
 
@@ -103,16 +109,25 @@ class WorkerParts:
 
     base: Base
     worker: TurnWorker
+    listener: Listener
+    heartbeat: Heartbeat
     redelivery: Redelivery
     shared: SharedMetrics
     speech: Speech
     warmer: Warmer
 
     def start(self) -> None:
-        """Let the threads begin that run no turn."""
+        """Let all threads begin."""
         _start(self.base, self.warmer)
-        self.redelivery.start()
-        self.shared.start()
+        for part in (self.redelivery, self.shared, self.heartbeat, self.listener, self.worker):
+            part.start()
+
+    def close(self, timeout: float) -> bool:
+        """Let running turns finish; ``False`` if some were given back to the queue instead."""
+        finished = self.worker.close(timeout)
+        for part in (self.redelivery, self.shared, self.heartbeat, self.listener):
+            part.stop()
+        return finished
 
 
 def _start(base: Base, warmer: Warmer) -> None:
@@ -124,65 +139,61 @@ def _start(base: Base, warmer: Warmer) -> None:
 
 def build_web(settings: Settings) -> WebParts:
     """A process that answers webhooks; it also runs their turns where it is alone."""
-    spares = settings.AGENTFORCE_SPARE_SESSIONS
-    if settings.DATABASE_URL:
-        aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
-        return _beside_workers(build_base(settings, aside, spares=spares))
-    return _alone(build_base(settings, aside_of(settings), spares=spares))
+    shared = bool(settings.DATABASE_URL)
+    aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
+    base = build_base(
+        settings,
+        aside if shared else aside_of(settings),
+        spares=settings.AGENTFORCE_SPARE_SESSIONS,
+        urgent=WEB_CONNECTIONS,
+    )
+    return _beside_workers(base) if shared else _alone(base)
 
 
 def build_worker(settings: Settings) -> WorkerParts:
     """A process that runs turns; ``DATABASE_URL`` must be set."""
     # The web processes start sessions; spare ones are of use there.
-    base = build_base(settings, aside_of(settings), spares=0)
+    base = build_base(settings, aside_of(settings), spares=0, urgent=WORKER_CONNECTIONS)
     turns = TurnParts(base)
-    worker = TurnWorker(
-        url=settings.DATABASE_URL,
-        store=base.store,
-        leases=base.leases,
-        runner=turns.runner,
-        queue=TurnQueue(database=base.database),
-        threads=settings.TURN_THREADS,
-    )
-    shared = _shared(base, "worker")
     return WorkerParts(
         base=base,
-        worker=worker,
+        worker=turns.worker,
+        listener=Listener(database=base.urgent, wake=turns.worker.wake),
+        heartbeat=Heartbeat([base.claims.renew, base.leases.renew]),
         redelivery=turns.redelivery,
-        shared=shared,
+        shared=_shared(base, "worker"),
         speech=turns.speech,
         warmer=Warmer(token=base.token, clients=turns.routes),
     )
 
 
 def _beside_workers(base: Base) -> WebParts:
-    queue = TurnQueue(database=base.database)
-    shared = _shared(base, "web")
-    shared.start()
     return WebParts(
         base=base,
-        inbox=SharedInbox(store=base.store, queue=queue, limit=base.settings.INBOX_LIMIT),
+        # PostgreSQL tells the workers.
+        inbox=_inbox(base, wake=lambda: None),
         refusals=_refusals(base),
         warmer=Warmer(token=base.token, clients=[base.agent.routes]),
-        shared=shared,
+        shared=_shared(base, "web"),
+        heartbeat=Heartbeat([base.leases.renew]),
     )
 
 
 def _alone(base: Base) -> WebParts:
     turns = TurnParts(base)
-    inbox = Inbox(
-        store=base.store,
-        runner=turns.runner,
-        pool=ThreadPoolExecutor(base.settings.TURN_THREADS, thread_name_prefix="turn"),
-        limit=base.settings.INBOX_LIMIT,
-    )
     return WebParts(
         base=base,
-        inbox=inbox,
+        inbox=_inbox(base, wake=turns.worker.wake),
         refusals=_refusals(base),
         warmer=Warmer(token=base.token, clients=turns.routes),
+        worker=turns.worker,
         redelivery=turns.redelivery,
     )
+
+
+def _inbox(base: Base, *, wake: Callable[[], None]) -> Inbox:
+    store = Store(database=base.urgent, room=base.quotas.room())
+    return Inbox(store=store, limit=base.settings.INBOX_LIMIT, wake=wake)
 
 
 def _refusals(base: Base) -> Refusals:

@@ -43,9 +43,9 @@ class Processes:
 
     def tripped(self, *, since: float) -> list[str]:
         """The clouds that are down for those that have reported since that time."""
-        wanted = select(processes.c.figures).where(processes.c.seen_at > since)
-        reports = self._database.rows(wanted)
-        return [cloud for row in reports for cloud in row.figures.get("tripped", [])]
+        tripped = processes.c.figures["tripped"].label("tripped")
+        reports = self._database.rows(select(tripped).where(processes.c.seen_at > since))
+        return [cloud for row in reports for cloud in row.tripped or []]
 
     def purge(self, *, before: float) -> None:
         """Forget those that have not reported since that time."""

@@ -55,14 +55,14 @@ class Quotas:
         """Whether one more message is within all of them, as SQL."""
         return and_(true(), *(quota.room() for quota in self._quotas))
 
-    def exceeded(self, message: Inbound) -> Quota:
-        """Which of them there was no room in. Raises ``StoreError``."""
+    def exceeded(self, message: Inbound) -> Quota | None:
+        """Which of them has no room for the message. Raises ``StoreError``."""
         values = {"new_sender": message.sender, "new_received_at": message.received_at}
         for quota in self._quotas:
             if not self._database.value(select(quota.room()), values):
                 return quota
         # There is room again since.
-        return self._quotas[-1]
+        return None
 
 
 def quotas_of(settings: Settings) -> list[Quota]:

@@ -1,4 +1,4 @@
-"""Running a turn to its end, whatever fails on the way."""
+"""Running a turn that is claimed to its end, whatever fails on the way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# A turn that was running when the process died this often is taken for the cause.
+# A turn that was running when the process died this often is taken for the cause. It is also how
+# often the agent may be asked for one message.
 ATTEMPTS = 2
 # How long a turn waits for a database that fails, or for Twilio to take its answer.
 RETRY_SECONDS = 5.0
@@ -44,7 +45,7 @@ class Talk(Protocol):
 
 
 class Runner:
-    """Begins, runs and finishes turns on the caller's threads.
+    """Runs and finishes turns on the caller's threads.
 
     ``log_key`` makes the hashes that stand for senders in the log. What is held up waits
     ``RETRY_SECONDS`` times ``patience``.
@@ -65,44 +66,26 @@ class Runner:
         self._log_key = log_key
         self._patience = patience
         self._stopping = threading.Event()
-        self._lock = threading.Lock()
-        self._running: dict[int, Turn] = {}
 
     def run(self, turn: Turn) -> None:
-        """Return once the turn is finished; raises ``Stopping`` where it is left as it is."""
+        """Return once the turn is finished, or another process has it.
+
+        Raises ``Stopping`` where it is left as it is.
+        """
         if self._stopping.is_set():
             raise Stopping
         with bound_to(turn.message.sid, turn.message.sender, key=self._log_key):
             try:
                 revived = self._insist(lambda: self._revived(turn))
                 if revived:
-                    self._go_on(self._insist(lambda: self._store.begin(revived)))
+                    self._answer(revived)
+                    self._insist(lambda: self._store.finish(revived))
             except TurnSuperseded:
                 log.warning("Turn taken over by another process")
 
     def stop(self) -> None:
         """Begin no more turns, and leave those that are held up."""
         self._stopping.set()
-
-    def forgive(self) -> None:
-        """Turns that are cut off now are not to be taken for what killed the process."""
-        with self._lock:
-            running = list(self._running.values())
-        for turn in running:
-            self._store.forgive(turn)
-
-    def _go_on(self, turn: Turn) -> None:
-        with self._lock:
-            self._running[turn.id] = turn
-        try:
-            self._answer(turn)
-            self._insist(lambda: self._store.finish(turn))
-        except Stopping:
-            self._store.forgive(turn)
-            raise
-        finally:
-            with self._lock:
-                del self._running[turn.id]
 
     def _answer(self, turn: Turn) -> None:
         """Whatever fails, the sender hears of it."""
@@ -138,7 +121,7 @@ class Runner:
 
     def _revived(self, turn: Turn) -> Turn | None:
         """The turn to go on with: as it was, or with nothing left to do but to say so."""
-        if turn.attempts >= ATTEMPTS:
+        if turn.attempts > ATTEMPTS:
             return self._set_aside(turn)
         fresh = time.time() - turn.message.received_at < STALE_SECONDS
         if fresh or turn.answer:
@@ -151,8 +134,8 @@ class Runner:
 
     def _set_aside(self, turn: Turn) -> Turn | None:
         """A last try, which does nothing of what the process died in."""
-        log.error("Turn set aside: the process died in it again and again")
-        if turn.attempts > ATTEMPTS:
+        log.error("Turn set aside: it was begun and not ended again and again")
+        if turn.attempts > ATTEMPTS + 1:
             self._store.finish(turn, SET_ASIDE)
             return None
         if turn.answer and self._talk.was_sent(turn):

@@ -40,7 +40,17 @@ turns = Table(
     Column("answer", JSON),
     # Whoever runs the turn; a process that lost it to another finds another claim.
     Column("claim", String(32)),
+    # Until when nobody else may take it; without, for as long as the one process lives.
+    Column("claimed_until", Float),
     Index("turns_by_state", "state", "id"),
+    # Of each sender one turn runs at a time, whoever asks.
+    Index(
+        "turns_running",
+        "sender",
+        unique=True,
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
     Index("turns_by_sender", "sender", "id"),
     Index("turns_by_age", "received_at"),
 )
@@ -61,6 +71,7 @@ sendings = Table(
     Column("retry_at", Float),
     Column("note", String(32)),
     Index("sendings_by_callback", "callback", unique=True),
+    Index("sendings_by_sid", "sid"),
     Index(
         "sendings_to_repeat",
         "retry_at",
@@ -115,11 +126,12 @@ kept_answers = Table(
     Column("kept_at", Float, nullable=False),
 )
 
-# What one process at a time may do, until when.
+# What one process at a time may do, until when, and which one it is.
 leases = Table(
     "leases",
     metadata,
     Column("name", Text, primary_key=True),
+    Column("owner", String(32)),
     Column("until", Float, nullable=False),
 )
 

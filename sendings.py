@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ VOICE, TEXT = "voice", "text"
 
 # The formats of voice notes.
 OGG, MP3 = "audio/ogg", "audio/mpeg"
+
+# What voice notes and callbacks are called by.
+TOKEN = re.compile(r"[0-9a-f]{32}")
 
 # Statements that every turn needs are made once: making one takes as long as carrying it out.
 _OURS = select(turns.c.id).where(*OURS)
@@ -54,7 +58,7 @@ class Sending:
 
 
 class Sendings:
-    """Thread-safe. What a method wrote is on disk when it returns; all raise ``StoreError``.
+    """Thread-safe. What a method wrote is committed when it returns; all raise ``StoreError``.
 
     A voice note is kept for ``note_lifetime`` seconds.
     """

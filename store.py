@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import functools
-import secrets
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Executable,
     Insert,
+    Integer,
     Row,
     Select,
     Table,
     Update,
     bindparam,
-    case,
     delete,
     func,
+    not_,
     null,
     select,
     true,
@@ -48,6 +48,10 @@ SID_SECONDS = 7 * 86400.0
 # What has been asked in a session so far.
 NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
 ALWAYS = true()
+# More turns than a database holds.
+NO_LIMIT = 2**31
+# What workers that listen to PostgreSQL hear of.
+NEW_TURNS = "new_turns"
 # What is known of a turn when its message is written down.
 ADMITTED = (
     "message_sid",
@@ -61,24 +65,13 @@ ADMITTED = (
 )
 
 # Statements that every turn needs are made once: making one takes as long as carrying it out.
-# The row of a turn, so long as nobody else has begun it; ``claim_of`` says which.
+# The row of a turn, so long as nobody else has claimed it; ``claim_of`` says which.
 OURS = (
     turns.c.id == bindparam("turn"),
     turns.c.claim.is_not_distinct_from(bindparam("whose", type_=turns.c.claim.type)),
 )
-_FORGIVEN = (
-    update(turns)
-    .where(*OURS)
-    .values(state=WAITING, attempts=case((turns.c.attempts > 0, turns.c.attempts - 1), else_=0))
-)
 _ANSWERED = update(turns).where(*OURS).values(answer=bindparam("answered"))
 _ENDED = update(turns).where(*OURS).values(state=bindparam("ended"))
-_BEGUN = (
-    update(turns)
-    .where(turns.c.id == bindparam("turn"), turns.c.state.in_(UNFINISHED))
-    .values(state=RUNNING, attempts=turns.c.attempts + 1, claim=bindparam("whose"))
-    .returning(turns.c.attempts)
-)
 
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
@@ -101,7 +94,7 @@ class Answer:
 class Turn:
     """A message and how far its turn has come.
 
-    ``attempts`` counts the starts of its turn; ``claim`` is whose it is since the last one.
+    ``attempts`` counts the starts of its turn; ``claim`` names the last one, and who has it.
     """
 
     id: int
@@ -145,10 +138,10 @@ class Backlog:
 
 
 class Store:
-    """Thread-safe. What a method wrote is on disk when it returns.
+    """Thread-safe. What a method wrote is committed when it returns.
 
     ``room`` is what must hold for a message to be written down, as SQL (``quotas.py``).
-    What is written about a turn raises ``TurnSuperseded`` where another process has begun it since.
+    What is written about a turn raises ``TurnSuperseded`` where its claim is another's by now.
     ``notes_asked`` is whether ``note_asked`` is told of every question; where it is not, all
     sessions count as personal.
     """
@@ -164,20 +157,13 @@ class Store:
         self._notes_asked = notes_asked
         self._upsert = database.upsert
         self._putting = functools.cache(self._made_to_put)
-        new = select(*(bindparam(f"new_{name}", type_=turns.c[name].type) for name in ADMITTED))
-        self._admission = (
-            self._upsert(turns)
-            .from_select(ADMITTED, new.where(room))
-            .on_conflict_do_nothing()
-            .returning(turns.c.id)
-        )
+        self._admission = self._made_to_admit(room)
 
-    def admit(
-        self, message: Inbound, *, along: Callable[[Connection, Turn], None] | None = None
-    ) -> Turn | None:
-        """Write a message down; ``None`` if it was written down before, or if there is no room.
+    def admit(self, message: Inbound, *, limit: int = NO_LIMIT) -> Turn | None:
+        """Write a message down and tell workers elsewhere of it.
 
-        ``along`` is done in the same transaction, if it is written down.
+        ``None`` if it was written down before, or if there is no room: ``limit`` turns are
+        unfinished, say.
         """
         row = {
             "new_message_sid": message.sid,
@@ -188,33 +174,15 @@ class Store:
             "new_received_at": message.received_at,
             "new_state": WAITING,
             "new_attempts": 0,
+            "last_place": limit - 1,
         }
-
-        def admit(connection: Connection) -> Turn | None:
-            turn_id = connection.execute(self._admission, row).scalar()
-            turn = Turn(turn_id, message) if turn_id is not None else None
-            if turn and along:
-                along(connection, turn)
-            return turn
-
-        return self._database.run(admit)
+        turn_id = self._database.value(self._admission, row)
+        return Turn(turn_id, message) if turn_id is not None else None
 
     def knows(self, message_sid: str) -> bool:
         """Whether the message was written down."""
         wanted = select(turns.c.id).where(turns.c.message_sid == message_sid)
         return self._database.row(wanted) is not None
-
-    def begin(self, turn: Turn) -> Turn:
-        """Note that the turn starts, once more perhaps; from now on it is ours alone."""
-        claim = secrets.token_hex(16)
-        attempts = self._database.value(_BEGUN, {"turn": turn.id, "whose": claim})
-        if attempts is None:
-            raise TurnSuperseded
-        return replace(turn, attempts=attempts, claim=claim)
-
-    def forgive(self, turn: Turn) -> None:
-        """Take back the last start of a turn that is left, but did not kill the process."""
-        self._change(turn, _FORGIVEN)
 
     def save_answer(self, turn: Turn, answer: Answer) -> None:
         """Keep the answer, so that a restart sends it instead of asking again."""
@@ -222,23 +190,6 @@ class Store:
 
     def finish(self, turn: Turn, state: str = DONE) -> None:
         self._change(turn, _ENDED, ended=state)
-
-    def unfinished(self) -> list[Turn]:
-        """Turns that a former process accepted and did not finish, in order of arrival."""
-        wanted = select(turns).where(turns.c.state.in_(UNFINISHED)).order_by(turns.c.id)
-        return [turn_of(row) for row in self._database.rows(wanted)]
-
-    def oldest_beside(self, turn_id: int) -> Turn | None:
-        """The oldest unfinished turn of the sender of that turn."""
-        sender = select(turns.c.sender).where(turns.c.id == turn_id).scalar_subquery()
-        wanted = (
-            select(turns)
-            .where(turns.c.sender == sender, turns.c.state.in_(UNFINISHED))
-            .order_by(turns.c.id)
-            .limit(1)
-        )
-        row = self._database.row(wanted)
-        return turn_of(row) if row else None
 
     def has_later(self, turn: Turn) -> bool:
         """Whether the sender has written again, and that is unfinished too."""
@@ -273,12 +224,16 @@ class Store:
         to_note = row.asked != PERSONAL and not self._notes_asked
         return AgentSession(row.session_id, row.used_at, to_note)
 
-    def save_session(self, sender: str, session: AgentSession) -> None:
-        """Keep a new session, in which nothing has been asked yet."""
-        asked = NOTHING if self._notes_asked else PERSONAL
-        self._put(
-            agent_sessions, sender, session_id=session.id, used_at=session.used_at, asked=asked
-        )
+    def save_session(self, sender: str, session: AgentSession) -> bool:
+        """Keep a new session, in which nothing has been asked yet, unless the sender has one."""
+        row = {
+            "sender": sender,
+            "session_id": session.id,
+            "used_at": session.used_at,
+            "asked": NOTHING if self._notes_asked else PERSONAL,
+        }
+        new = self._upsert(agent_sessions).values(row).on_conflict_do_nothing()
+        return self._database.row(new.returning(agent_sessions.c.sender)) is not None
 
     def asked(self, sender: str) -> str:
         """What has been asked in the sender's session; ``PERSONAL`` where there is none."""
@@ -358,6 +313,22 @@ class Store:
             return connection.execute(update(turns).where(old).values(words)).rowcount
 
         return self._database.run(purge)
+
+    def _made_to_admit(self, room: ColumnElement[bool]) -> Executable:
+        """What writes a message down, in one statement, and gives the id of its turn."""
+        new = select(*(bindparam(f"new_{name}", type_=turns.c[name].type) for name in ADMITTED))
+        last = bindparam("last_place", type_=Integer)
+        full = select(turns.c.id).where(turns.c.state.in_(UNFINISHED)).limit(1).offset(last)
+        admission = (
+            self._upsert(turns)
+            .from_select(ADMITTED, new.where(room, not_(full.exists())))
+            .on_conflict_do_nothing()
+            .returning(turns.c.id)
+        )
+        if self._database.engine.dialect.name != "postgresql":
+            return cast(Executable, admission)
+        admitted = admission.cte("admitted")
+        return select(admitted.c.id, func.pg_notify(NEW_TURNS, ""))
 
     def _change(self, turn: Turn, change: Update, **values: object) -> None:
         if not self._database.change(change, values | claim_of(turn)):

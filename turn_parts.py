@@ -19,12 +19,13 @@ from runner import Runner
 from settings import Settings
 from speech import Speech, Voice
 from speech_cache import SpeechCache
+from turn_worker import TurnWorker
 from warming import Routes
 from whatsapp import WhatsApp
 
 
 class TurnParts:
-    """``runner`` runs turns; the others are what a process needs beside it."""
+    """``worker`` runs turns; the others are what a process needs beside it."""
 
     def __init__(self, base: Base) -> None:
         settings, metrics, store = base.settings, base.metrics, base.store
@@ -50,7 +51,10 @@ class TurnParts:
         ]
         conversation = Conversation(
             whatsapp=whatsapp,
-            delivery=Delivery(whatsapp=whatsapp, sendings=base.sendings, metrics=metrics),
+            delivery=Delivery(
+                claims=base.claims, whatsapp=whatsapp, sendings=base.sendings, metrics=metrics
+            ),
+            claims=base.claims,
             sessions=base.sessions,
             answer_cache=base.answer_cache,
             prewarmer=base.prewarmer,
@@ -86,13 +90,14 @@ class TurnParts:
             metrics=metrics,
             log_key=settings.TWILIO_AUTH_TOKEN,
         )
-        self.runner = Runner(
+        runner = Runner(
             store=store,
             talk=conversation,
             replies=base.replies,
             log_key=settings.TWILIO_AUTH_TOKEN,
             patience=settings.CLOUD_PATIENCE,
         )
+        self.worker = TurnWorker(claims=base.claims, runner=runner, threads=threads)
 
 
 def _voice(base: Base, speech: Speech, pool: Executor) -> Voice:

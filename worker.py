@@ -7,12 +7,13 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import asyncio
 import logging
 import os
 import signal
 import sys
+import threading
 
+import gevent
 import structlog
 
 import watchdog
@@ -48,39 +49,32 @@ def main() -> None:
         parts = build_worker(settings)
     except SettingsError as error:
         sys.exit(str(error))
-    asyncio.run(_run(parts))
+    _work(parts)
 
 
-async def _run(parts: WorkerParts) -> None:
-    stop = asyncio.Event()
+def _work(parts: WorkerParts) -> None:
+    """Run turns until SIGTERM, and then those that run to their end."""
+    stopped = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(kind, stop.set)
+        gevent.signal_handler(kind, stopped.set)
     parts.start()
     parts.base.settle()
-    sharing = asyncio.create_task(_share_plan(parts))
-    status = 1
-    try:
-        await parts.worker.work(stop, grace=GRACE_SECONDS)
-        status = 0
-    except Exception:
-        log.exception("The worker ends")
-    finally:
-        sharing.cancel()
-        parts.redelivery.stop()
-        parts.shared.stop()
-        logging.shutdown()
-        # Turns that were cut off still hold their threads, for which Python would wait.
-        os._exit(status)
+    log.info("Worker ready", threads=parts.base.settings.TURN_THREADS)
+    while not stopped.wait(SHARE_SECONDS):
+        _share_plan(parts)
+    if not parts.close(GRACE_SECONDS):
+        log.warning("Stopping with turns unfinished; other workers take them up")
+    logging.shutdown()
+    # Turns that were cut off still hold their threads, for which Python would wait.
+    os._exit(0)
 
 
-async def _share_plan(parts: WorkerParts) -> None:
+def _share_plan(parts: WorkerParts) -> None:
     """Divide what the ElevenLabs plan allows at once between the workers that live."""
-    while True:
-        try:
-            parts.speech.share(await asyncio.to_thread(count_workers, parts.base.processes))
-        except StoreError as error:
-            log.warning("Workers not counted", error=type(error).__name__)
-        await asyncio.sleep(SHARE_SECONDS)
+    try:
+        parts.speech.share(count_workers(parts.base.processes))
+    except StoreError as error:
+        log.warning("Workers not counted", error=type(error).__name__)
 
 
 if __name__ == "__main__":

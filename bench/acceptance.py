@@ -112,4 +112,4 @@ def _empty(site: Site, *, served: bool) -> None:
     if served:
         site.wait_until_done()
     elif site.database_url:
-        site.change("TRUNCATE turns, procrastinate_jobs CASCADE")
+        site.change("TRUNCATE turns CASCADE")

@@ -18,9 +18,10 @@ class Cluster(Startable):
     """``webs`` web and ``workers`` worker processes, and one address in front of the webs.
 
     ``settings`` are the environment of each, to be set before they start; ``DATABASE_URL`` and
-    ``PUBLIC_URL`` are added. Logs and state lie in ``folder``; ``port`` is of the one address, by
-    default a free one. Use it as a context manager, or ``start`` and ``stop`` it; each process can
-    be stopped, killed and started by itself too.
+    ``PUBLIC_URL`` are added. ``ways`` are addresses by which single processes reach the database,
+    by their places in ``processes``. Logs and state lie in ``folder``; ``port`` is of the one
+    address, by default a free one. Use it as a context manager, or ``start`` and ``stop`` it; each
+    process can be stopped, killed and started by itself too.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class Cluster(Startable):
         port: int = 0,
         web_command: Sequence[str] | None = None,
         worker_command: Sequence[str] | None = None,
+        ways: Mapping[int, str] | None = None,
     ) -> None:
         self.settings = dict(settings or {})
         self.database_url = database_url
+        self._ways = dict(ways or {})
         self.webs = [
             Bridge(log_file=folder / f"web-{number}.log", command=web_command)
             for number in range(1, webs + 1)
@@ -55,9 +58,9 @@ class Cluster(Startable):
 
     def start(self) -> None:
         """Return once all are ready. Raises ``BridgeDied``, and then none is left."""
-        shared = {"DATABASE_URL": self.database_url, "PUBLIC_URL": self.url}
-        for process in self.processes:
-            process.settings = shared | self.settings
+        for place, process in enumerate(self.processes):
+            way = self._ways.get(place, self.database_url)
+            process.settings = {"DATABASE_URL": way, "PUBLIC_URL": self.url} | self.settings
         try:
             self._front.start()
             _at_once(Process.start, self.processes)

@@ -81,6 +81,11 @@ class Sessions:
             self._sessions[session.session_id] = session
         return session
 
+    def started(self) -> set[str]:
+        """The ids of all that were ever started."""
+        with self._lock:
+            return set(self._sessions)
+
     def begin(self, session_id: str, sequence_id: int, *, excused: bool) -> Session:
         """Lock the session for one message; :meth:`finish` unlocks it.
 

@@ -151,6 +151,11 @@ class AgentforceStandIn(LoginStandIn):
         return list(self._questions)
 
     @property
+    def started(self) -> set[str]:
+        """The ids of all sessions that were ever started."""
+        return self._sessions.started()
+
+    @property
     def ended(self) -> list[Ended]:
         return self._sessions.ended()
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
 from sandbox.cluster import Cluster
+from sandbox.database_proxy import DatabaseProxy
 from sandbox.pace import INSTANT, Pace
 from sandbox.postgres import Postgres
 from sandbox.speech.fixture import FixtureSpeech
@@ -87,15 +88,18 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
         workers: int = 2,
         helpdesk_file: Path | None = None,
         worker_command: Sequence[str] | None = None,
+        ways: Mapping[int, DatabaseProxy] | None = None,
         **settings: str,
     ) -> Iterator[tuple[World, Cluster]]:
         speech = FixtureSpeech()
+        name = next(_names)
         cluster = Cluster(
             folder=tmp_path_factory.mktemp("cluster"),
-            database_url=server.database(next(_names)),
+            database_url=server.database(name),
             webs=webs,
             workers=workers,
             worker_command=worker_command,
+            ways={place: way.url(name) for place, way in (ways or {}).items()},
         )
         with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
             # Every process fetches a token of its own, and so does what is started in its place.

@@ -170,7 +170,7 @@ def test_what_a_killed_worker_ran_is_answered_by_another_once(start_cluster: Sta
 
 
 def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) -> None:
-    """Another takes over; when it wakes up it ends itself, and is not believed meanwhile."""
+    """Another takes over; when it wakes up it is not believed, and goes on with what is its own."""
     with start_cluster() as (world, cluster):
         user = world.user()
         world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3))
@@ -180,8 +180,13 @@ def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) ->
         world.sandbox.agentforce.forget_sessions()
         world.answers(user, 1, timeout=60)
         asking.resume()
-        wait_until(lambda: "was paused" in asking.log(), "the end of the paused worker")
+        wait_until(lambda: "taken over by another" in asking.log(), "that it learns of it")
         world.expect_no_more(user, 1)
+        for worker in cluster.workers:
+            if worker is not asking:
+                worker.kill()
+        world.twilio.say(user, "hello")
+        world.answers(user, 3)
 
 
 def test_a_worker_that_is_stopped_finishes_what_it_runs(start_cluster: StartCluster) -> None:

@@ -1,12 +1,14 @@
-"""Random histories of workers that share a database and are killed: what is promised holds."""
+"""Random histories of workers that share a database and die or are cut off from it."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -15,15 +17,14 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from inbound import Inbound, Kind
-from inbox import Acceptance
+from inbox import Acceptance, Inbox
 from opening import open_postgres
 from phrases import Phrases
 from runner import ATTEMPTS
+from sandbox.database_proxy import DatabaseProxy
 from sandbox.postgres import Postgres
-from shared_inbox import SharedInbox
 from store import Store
-from tests.e2e.worker_life import live
-from turn_queue import TurnQueue
+from tests.e2e.worker_life import CLAIM_SECONDS, live
 
 PATIENCE = 60.0
 FAILED = Phrases().say("failed", None)
@@ -47,11 +48,9 @@ class History:
         self.url = server.database("history")
         self._database = open_postgres(self.url, connections=4)
         self.store = Store(database=self._database)
-        self._inbox = SharedInbox(
-            store=self.store, queue=TurnQueue(database=self._database), limit=1000
-        )
+        self._inbox = Inbox(store=self.store, limit=1000, wake=lambda: None)
         self.acknowledged: set[str] = set()
-        self._workers: list[Any] = []
+        self._workers: list[Worker] = []
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(TABLES)
 
@@ -71,15 +70,22 @@ class History:
 
     def start(self, _: int) -> None:
         if len(self._workers) < 3:
-            worker = processes.Process(target=live, args=(self.url,), daemon=True)
-            worker.start()
-            self._workers.append(worker)
+            self._workers.append(Worker(self._server, self.url))
 
     def kill(self, number: int) -> None:
         self._end(number, signal.SIGKILL)
 
     def stop(self, number: int) -> None:
         self._end(number, signal.SIGTERM)
+
+    def cut_off(self, number: int) -> None:
+        """What a worker and the database say to each other gets lost, until it is found out."""
+        if self._workers:
+            self._workers[number % len(self._workers)].cut_off(number * CLAIM_SECONDS / 2)
+
+    def pause(self, number: int) -> None:
+        if self._workers:
+            self._workers[number % len(self._workers)].pause(number * CLAIM_SECONDS / 2)
 
     def hang_up(self, _: int) -> None:
         """The database server restarts, as far as its clients can tell."""
@@ -92,14 +98,13 @@ class History:
         """A last worker, which nothing harms, finds an end for everything."""
         self.start(0)
         deadline = time.monotonic() + PATIENCE
-        while left := self.store.unfinished():
+        while left := self.store.count_unfinished(limit=100):
             assert time.monotonic() < deadline, left
             time.sleep(0.02)
 
     def close(self) -> None:
         for worker in self._workers:
-            worker.kill()
-            worker.join()
+            worker.end(signal.SIGKILL)
         self._database.close()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -108,15 +113,58 @@ class History:
 
     def _end(self, number: int, kind: signal.Signals) -> None:
         if self._workers:
-            worker = self._workers.pop(number % len(self._workers))
-            os.kill(worker.pid, kind)
-            worker.join()
+            self._workers.pop(number % len(self._workers)).end(kind)
+
+
+class Worker:
+    """A worker with a way of its own to the database."""
+
+    def __init__(self, server: Postgres, url: str) -> None:
+        self._proxy = DatabaseProxy(server.socket)
+        self._proxy.start()
+        self._process = processes.Process(
+            target=live, args=(self._proxy.url("history"), url), daemon=True
+        )
+        self._process.start()
+        self._mended = threading.Thread()
+
+    def cut_off(self, seconds: float) -> None:
+        """Until the connections turn out to be dead."""
+        self._later(seconds, self._proxy.cut, self._mend)
+
+    def pause(self, seconds: float) -> None:
+        self._later(
+            seconds, lambda: self._signal(signal.SIGSTOP), lambda: self._signal(signal.SIGCONT)
+        )
+
+    def end(self, kind: signal.Signals) -> None:
+        if self._mended.ident:
+            self._mended.join()
+        self._signal(kind)
+        self._process.join()
+        self._proxy.stop()
+
+    def _later(self, seconds: float, now: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do the one, and the other so many seconds later, unless something is under way."""
+        if not self._mended.is_alive():
+            now()
+            self._mended = threading.Timer(seconds, then)
+            self._mended.start()
+
+    def _mend(self) -> None:
+        self._proxy.restore()
+        self._proxy.drop()
+
+    def _signal(self, kind: signal.Signals) -> None:
+        assert self._process.pid
+        os.kill(self._process.pid, kind)
 
 
 STEPS = st.one_of(
     st.tuples(st.just("message"), st.integers(0, 30)),
     st.tuples(st.just("message"), st.integers(0, 30)),
     st.tuples(st.sampled_from(["start", "kill", "stop", "hang_up"]), st.integers(0, 2)),
+    st.tuples(st.sampled_from(["start", "cut_off", "pause"]), st.integers(0, 3)),
     st.tuples(st.just("wait"), st.integers(0, 10)),
 )
 
@@ -153,20 +201,16 @@ def check(past: History) -> None:
         expected = [{sid, FAILED} if attempts > ATTEMPTS else {sid} for sid, *_, attempts in group]
         assert len(answered[sender]) == len(expected), sender
         assert all(map(set.__contains__, expected, answered[sender])), sender
-    assert_one_at_a_time(past.rows("SELECT process, sender, sid, what FROM notes ORDER BY id"))
+    asked = past.rows("SELECT sender, sid FROM notes WHERE what = 'asked' ORDER BY id")
+    order = {sid: number for number, (sid, *_) in enumerate(turns)}
+    assert_in_order(asked, order)
+    assert max(Counter(asked).values(), default=0) <= ATTEMPTS
     event(f"taken over: {any(attempts > 1 for *_, attempts in turns)}")
 
 
-def assert_one_at_a_time(notes: list[tuple[Any, ...]]) -> None:
-    """Nobody asks for a sender while another process still does, unless that one died in it."""
-    asking: dict[str, tuple[int, str]] = {}
-    for process, sender, sid, what in notes:
-        if what == "answered":
-            assert asking.pop(sender) == (process, sid)
-        elif sender in asking:
-            former, in_question = asking[sender]
-            assert former != process, f"{sender} has two turns at once"
-            assert in_question == sid, f"{sid} overtakes {in_question}"
-            asking[sender] = (process, sid)
-        else:
-            asking[sender] = (process, sid)
+def assert_in_order(asked: list[tuple[str, str]], order: dict[str, int]) -> None:
+    """Nobody asks for a sender what was to come later, or earlier: one question at a time."""
+    last: dict[str, int] = {}
+    for sender, sid in asked:
+        assert order[sid] >= last.get(sender, 0), f"{sid} comes after its time"
+        last[sender] = order[sid]

@@ -78,7 +78,7 @@ def test_a_second_sigterm_to_everybody_changes_nothing(start_world: StartWorld) 
         assert turns(world) == [("done", 1)]
 
 
-def test_what_a_stop_cuts_off_is_told_and_does_not_count_as_a_death(
+def test_what_a_stop_cuts_off_is_told_and_begun_anew(
     start_world: StartWorld,
 ) -> None:
     """However often it is told to stop, within the time that a platform gives it."""
@@ -95,7 +95,8 @@ def test_what_a_stop_cuts_off_is_told_and_does_not_count_as_a_death(
         wait_until(world.bridge.has_ended, "the end", timeout=STOP_SECONDS)
         assert time.monotonic() - began > 20
         assert "Stopping with turns unfinished" in world.log()
-        assert turns(world) == [("waiting", 0)]
+        # The agent was asked, and may be once more.
+        assert turns(world) == [("waiting", 1)]
         world.bridge.start()
         assert world.answers(user, 1, timeout=60)[0].body.startswith("You're welcome")
 

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import signal
+import threading
 import time
 import uuid
-from typing import Any, cast
+from typing import cast
 
 import psycopg
 from tenacity import Retrying, retry_if_exception_type
 
-import runner
+import claims as claims_module
+import heartbeat
+import opening
+import runner as runner_module
 import turn_queue
+import turn_worker
+from claims import Claims
 from delivery import Delivery
 from errors import SendBusy, SendUncertain
-from leases import SharedLeases
+from heartbeat import Heartbeat
+from listener import Listener
 from metrics import Metrics
 from narration import Reply
-from opening import open_postgres
+from opening import connect_postgres, open_postgres
 from phrases import Phrases
 from runner import Runner
 from sendings import Sendings
 from standard_replies import StandardReplies
 from store import Answer, Store, Turn
-from turn_queue import TurnQueue, TurnWorker
+from turn_queue import TurnQueue
+from turn_worker import TurnWorker
 from whatsapp import WhatsApp
 
 # Long enough for a busy machine not to take the living for dead.
-STALLED_SECONDS = 2.0
+CLAIM_SECONDS = 3.0
 
 
 class Outbox:
@@ -72,11 +79,14 @@ class Outbox:
 class Echo:
     """Answers with the MessageSid, after a moment, and notes who is being answered when."""
 
-    def __init__(self, url: str, delivery: Delivery) -> None:
+    def __init__(self, url: str, claims: Claims, delivery: Delivery) -> None:
         self._url = url
+        self._claims = claims
         self._delivery = delivery
 
     def answer(self, turn: Turn) -> Reply:
+        self._claims.confirm(turn)
+        self._claims.note_asked(turn)
         self._note(turn, "asked")
         time.sleep(random.uniform(0, 0.05))
         self._note(turn, "answered")
@@ -106,43 +116,43 @@ class Echo:
             )
 
 
-def live(url: str) -> None:
-    """Run turns until SIGTERM, or for as long as it is let."""
+def live(url: str, outside: str) -> None:
+    """Run turns of the database at ``url`` until SIGTERM, or for as long as it is let.
+
+    The world outside is kept in the same database, at an address that nobody cuts off.
+    """
     _hurry()
+    stopped = threading.Event()
+    # In a thread of its own, for the handler interrupts this one.
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stopped.set).start())
     database = open_postgres(url, connections=4)
+    urgent = connect_postgres(url, connections=2, ping=False)
     store = Store(database=database)
-    sendings = Sendings(database=database, note_lifetime=60)
-    outbox = cast(WhatsApp, Outbox(url))
-    delivery = Delivery(whatsapp=outbox, sendings=sendings, metrics=Metrics())
-    replies = StandardReplies(phrases=Phrases(), store=store)
-    worker = TurnWorker(
-        url=url,
-        store=store,
-        leases=SharedLeases(database=database),
-        runner=Runner(store=store, talk=Echo(url, delivery), replies=replies, log_key=""),
-        queue=TurnQueue(database=database),
-        threads=4,
+    queue = TurnQueue(database=database, alone=False)
+    claims = Claims(queue=queue, renewals=TurnQueue(database=urgent, alone=False))
+    delivery = Delivery(
+        claims=claims,
+        whatsapp=cast(WhatsApp, Outbox(outside)),
+        sendings=Sendings(database=database, note_lifetime=60),
+        metrics=Metrics(),
     )
-    asyncio.run(_work(worker))
-
-
-async def _work(worker: TurnWorker) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    try:
-        await worker.work(stop, grace=10)
-    finally:
-        # As worker.py does: nobody waits for threads that were cut off.
-        os._exit(0)
+    replies = StandardReplies(phrases=Phrases(), store=store)
+    runner = Runner(store=store, talk=Echo(outside, claims, delivery), replies=replies, log_key="")
+    worker = TurnWorker(claims=claims, runner=runner, threads=4)
+    for part in (worker, Heartbeat([claims.renew]), Listener(database=urgent, wake=worker.wake)):
+        part.start()
+    stopped.wait()
+    worker.close(10)
+    # As worker.py does: nobody waits for threads that were cut off.
+    os._exit(0)
 
 
 def _hurry() -> None:
-    faster: dict[str, Any] = {
-        "HEARTBEAT_SECONDS": 0.1,
-        "STALLED_SECONDS": STALLED_SECONDS,
-        "PAUSE_SECONDS": STALLED_SECONDS,
-        "TAKE_OVER_SECONDS": 0.2,
-        "POLL_SECONDS": 0.2,
-    }
-    vars(turn_queue).update(faster)
-    runner.RETRY_SECONDS = 0.05
+    turn_queue.CLAIM_SECONDS = CLAIM_SECONDS
+    claims_module.SURE_SECONDS = CLAIM_SECONDS / 2
+    claims_module.LOOK_SECONDS = 0.05
+    heartbeat.INTERVAL_SECONDS = 0.1
+    turn_worker.POLL_SECONDS = 0.2
+    turn_worker.RETRY_SECONDS = 0.1
+    opening.CALL_SECONDS = 1.0
+    runner_module.RETRY_SECONDS = 0.05

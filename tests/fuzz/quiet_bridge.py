@@ -56,11 +56,13 @@ def build_quiet(settings: Settings) -> WebParts:
     """The parts of a process alone, which writes messages down and finishes their turns."""
     parts: Any = build_web(settings)
     base, silence = parts.base, Silence()
-    inbox = Inbox(
-        store=base.store,
-        runner=Runner(store=base.store, talk=silence, replies=base.replies, log_key="key"),
-        pool=AtOnce(),
-        limit=settings.INBOX_LIMIT,
-    )
-    quiet: WebParts = replace(parts, base=replace(base, prewarmer=silence), inbox=inbox)
+    runner = Runner(store=base.store, talk=silence, replies=base.replies, log_key="key")
+
+    def run_turns() -> None:
+        for turn in base.queue.claim(10):
+            runner.run(turn)
+
+    inbox = Inbox(store=base.store, limit=settings.INBOX_LIMIT, wake=run_turns)
+    base = replace(base, prewarmer=silence, aside=AtOnce())
+    quiet: WebParts = replace(parts, base=base, inbox=inbox, worker=None)
     return quiet

@@ -13,6 +13,8 @@ _RUN = {
 def planted(code: str, kind: str = "web") -> list[str]:
     """The command of a process of this kind that runs ``code`` first."""
     run, *arguments = _RUN[kind]
+    # Before anything is imported that waits, as worker.py does it.
+    patched = "from gevent import monkey; monkey.patch_all()\n" if kind == "worker" else ""
     # As Python leaves it to a program: its name comes first.
-    whole = f"import runpy, sys\n{code}\nsys.argv.pop(0)\n{run}"
+    whole = f"{patched}import runpy, sys\n{code}\nsys.argv.pop(0)\n{run}"
     return [sys.executable, "-c", whole, *arguments]

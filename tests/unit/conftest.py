@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import Float, bindparam
 
 import kept_answers
 import leases
@@ -13,6 +14,7 @@ import speech_cache
 import spoken_pieces
 import store
 import whatsapp as whatsapp_module
+from claims import Claims
 from database import Database
 from metrics import Metrics
 from opening import open_postgres, open_sqlite
@@ -24,6 +26,8 @@ from sandbox.postgres import Postgres
 from sandbox.twilio.standin import TwilioStandIn
 from schema import metadata
 from settings import load_settings
+from store import AgentSession, Store, Turn
+from turn_queue import TurnQueue
 from whatsapp import WhatsApp
 
 START = 1_700_000_000.0
@@ -48,7 +52,30 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     for module in (store, sendings, leases, kept_answers, spoken_pieces, speech_cache):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
+    now = bindparam(None, callable_=clock, type_=Float, unique=True)
+    monkeypatch.setattr(Database, "now", now)
     return clock
+
+
+def put_session(store: Store, sender: str, session: AgentSession) -> None:
+    """Let it be the sender's, whichever they have."""
+    store.drop_session(sender)
+    assert store.save_session(sender, session)
+
+
+class Unclaimed(Claims):
+    """Those of a process that may do anything."""
+
+    def __init__(self) -> None: ...
+
+    def confirm(self, turn: Turn) -> None: ...
+
+
+def begin(database: Database, turn: Turn) -> Turn:
+    """The turn as whoever begins it now has it; who held it so far has lost it."""
+    queue = TurnQueue(database=database, alone=True)
+    queue.release_all()
+    return next(claimed for claimed in queue.claim(1000) if claimed.id == turn.id)
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ from sandbox.speech.fixture import FixtureSpeech
 from settings import Settings
 from spare_sessions import SpareSessions
 from store import NOTHING, PERSONAL, AgentSession, Store
+from tests.unit.conftest import put_session
 
 IDLE = 1800.0
 ANA = "whatsapp:+14155550001"
@@ -158,7 +159,7 @@ def age(store: Store, seconds: float) -> AgentSession:
     """Let ana's session be unused for so long."""
     known = store.session(ANA)
     assert known
-    store.save_session(ANA, AgentSession(known.id, time.time() - seconds))
+    put_session(store, ANA, AgentSession(known.id, time.time() - seconds))
     return known
 
 
@@ -192,7 +193,7 @@ def test_a_session_of_a_process_that_noted_questions_is_personal_before_one_is_a
     """Or what nobody notes here would pass for public there."""
     noting = Store(database=database, notes_asked=True)
     session = hello(sessions)
-    noting.save_session(ANA, AgentSession(session.id, time.time()))
+    put_session(noting, ANA, AgentSession(session.id, time.time()))
     assert noting.asked(ANA) == NOTHING
     sessions.warm(ANA)
     assert noting.asked(ANA) == PERSONAL
@@ -244,7 +245,7 @@ def test_a_session_that_was_renewed_elsewhere_meanwhile_stays(
 ) -> None:
     """After an answer in the old one, and after Agentforce has forgotten the old one."""
     old, new = sessions.warm(ANA), agent.start()
-    store.save_session(ANA, new)
+    put_session(store, ANA, new)
     sessions.ask(ANA, old, "hello")
     assert store.session(ANA) == new
     agent.end(old, "Other")
@@ -252,6 +253,31 @@ def test_a_session_that_was_renewed_elsewhere_meanwhile_stays(
     sessions.ask(ANA, AgentSession("00000000-0000-0000-0000-000000000000", 0.0), "hello")
     assert cloud.agentforce.questions[-1].session_id == new.id
     assert starts(cloud) == 0
+
+
+def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_other(
+    agent: Agentforce,
+    sessions: AgentSessions,
+    store: Store,
+    cloud: Sandbox,
+    beside: Beside,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process took over while this one started it, and the question is asked there."""
+    theirs, start = agent.start(), agent.start
+
+    def start_slowly(*, patient: bool = True) -> AgentSession:
+        late = start(patient=patient)
+        store.save_session(ANA, theirs)
+        return late
+
+    monkeypatch.setattr(agent, "start", start_slowly)
+    assert sessions.warm(ANA).id == theirs.id
+    (end,) = beside.later
+    end()
+    (ended,) = cloud.agentforce.ended[-1:]
+    assert ended.session_id != theirs.id
+    assert store.session(ANA) == theirs
 
 
 def test_a_session_that_the_agent_ended_is_not_used_again(

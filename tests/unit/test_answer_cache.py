@@ -16,7 +16,7 @@ from kept_answers import KeptAnswer, KeptAnswers
 from metrics import Metrics
 from public_questions import PublicQuestions
 from store import NOTHING, PERSONAL, PUBLIC, AgentSession, Store, StoreError
-from tests.unit.conftest import START, Clock
+from tests.unit.conftest import START, Clock, put_session
 
 HOUR = 3600.0
 OPENING = "When are you open?"
@@ -54,7 +54,7 @@ class World:
         for sender in senders:
             session = self.store.session(sender)
             name = f"{session.id}+" if session else sender
-            self.store.save_session(sender, AgentSession(name, START))
+            put_session(self.store, sender, AgentSession(name, START))
 
     def ask(self, sender: str, question: str = OPENING, language: str | None = "en") -> str:
         return self.cache.ask(

@@ -7,8 +7,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event as sql_event
 
 import runner
+from claims import Claims
 from database import Database
 from errors import SendBusy
 from inbound import Inbound, Kind
@@ -29,6 +29,8 @@ from phrases import Phrases
 from runner import ATTEMPTS, Runner
 from standard_replies import StandardReplies
 from store import Store, Turn
+from turn_queue import TurnQueue
+from turn_worker import TurnWorker
 
 PATIENCE = 10.0
 PHRASES = Phrases()
@@ -101,23 +103,32 @@ class World:
             self.running[turn.message.sender] -= 1
 
 
-class Counting(Store):
+class Counting(TurnQueue):
     """Tells the world of starts, and of those that are taken back."""
 
     def __init__(self, world: World, database: Database) -> None:
-        super().__init__(database=database)
+        super().__init__(database=database, alone=True)
         self._world = world
         self.begun: set[str] = set()
 
-    def begin(self, turn: Turn) -> Turn:
-        begun = super().begin(turn)
-        self._world.count(turn, 1)
-        self.begun.add(turn.message.sid)
-        return begun
+    def claim(self, most: int) -> list[Turn]:
+        claimed: list[Turn] = []
+        # Nobody waits for the thread that claims.
+        with suppress(Died):
+            claimed = super().claim(most)
+        for turn in claimed:
+            self._world.count(turn, 1)
+            self.begun.add(turn.message.sid)
+        return claimed
 
-    def forgive(self, turn: Turn) -> None:
-        super().forgive(turn)
-        self._world.count(turn, -1)
+    def release(self, turn: Turn, *, asked: bool) -> None:
+        before = self._attempts(turn)
+        super().release(turn, asked=asked)
+        self._world.count(turn, self._attempts(turn) - before)
+
+    def _attempts(self, turn: Turn) -> int:
+        ((attempts,),) = self._world.rows("attempts", f"id = {turn.id}")
+        return int(attempts)
 
 
 class Process:
@@ -135,19 +146,20 @@ class Process:
         # Whatever reaches the file is a step: a statement, and the commit that makes it last.
         sql_event.listen(self._database.engine, "before_cursor_execute", lambda *_: self._step())
         sql_event.listen(self._database.engine, "commit", lambda *_: self._step())
-        self.store = Counting(world, self._database)
-        self._pool = ThreadPoolExecutor(threads)
+        self.store = Store(database=self._database)
+        self.queue = Counting(world, self._database)
         replies = StandardReplies(phrases=PHRASES, store=self.store)
-        turns = Runner(store=self.store, talk=self, replies=replies, log_key="")
-        self.inbox = Inbox(
-            store=self.store,
-            runner=turns,
-            pool=self._pool,
-            limit=1000,
+        self._worker = TurnWorker(
+            claims=Claims(queue=self.queue, renewals=self.queue),
+            runner=Runner(store=self.store, talk=self, replies=replies, log_key=""),
+            threads=threads,
         )
+        self.accept = Inbox(store=self.store, limit=1000, wake=self._worker.wake).accept
+        self.close = self._worker.close
 
     def start(self) -> None:
-        self.inbox.recover()
+        self.queue.release_all()
+        self._worker.start()
 
     def hold(self) -> None:
         """The clouds are slow: turns begin and do not end."""
@@ -165,7 +177,8 @@ class Process:
         with self._lock:
             self.dead = True
         self.let_go()
-        self._pool.shutdown()
+        with suppress(Died):
+            self._worker.close(PATIENCE)
         self._database.close()
         self._world.running.clear()
 
@@ -234,7 +247,7 @@ class History:
         sid = f"SM{number}"
         known = (sid,) in self.world.rows("message_sid")
         received = Inbound(sid=sid, sender="abc"[number % 3], kind=Kind.TEXT, text=sid)
-        acceptance = self._process.inbox.accept(received)
+        acceptance = self._process.accept(received)
         assert acceptance is (Acceptance.DUPLICATE if known else Acceptance.NEW)
         self.world.acknowledged.add(sid)
 
@@ -256,10 +269,10 @@ class History:
     def stop(self, _: int) -> None:
         """SIGTERM; what runs is let finish, what waits must not be counted as begun."""
         self._process.let_go()
-        if self._process.inbox.close(PATIENCE):
+        if self._process.close(PATIENCE):
             # What a former process was running may be waiting here.
             running = {sid for (sid,) in self.world.rows("message_sid", "state = 'running'")}
-            assert self._process.dead or not running & self._process.store.begun
+            assert self._process.dead or not running & self._process.queue.begun
         raise Died
 
     def finish(self) -> None:
@@ -267,10 +280,10 @@ class History:
         self._process.kill()
         self._process = self._started(None)
         deadline = time.monotonic() + PATIENCE
-        while self._process.store.unfinished():
+        while self._process.store.count_unfinished(limit=1):
             assert time.monotonic() < deadline, self.world.rows("message_sid, state, attempts")
             time.sleep(0.001)
-        assert self._process.inbox.close(PATIENCE)
+        assert self._process.close(PATIENCE)
         self._process.kill()
 
     def _started(self, fuse: int | None) -> Process:

@@ -21,7 +21,7 @@ from sandbox.twilio.standin import TwilioStandIn
 from segments import MESSAGE_LIMIT
 from sendings import VOICE, Sendings
 from store import Store, Turn
-from tests.unit.conftest import PUBLIC_URL, USER
+from tests.unit.conftest import PUBLIC_URL, USER, Unclaimed
 from whatsapp import LISTED, WhatsApp
 
 PARTS = ["a" * MESSAGE_LIMIT, "b" * MESSAGE_LIMIT, "c"]
@@ -48,7 +48,9 @@ def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[]
     def start() -> Life:
         database = open_sqlite(str(tmp_path))
         sendings = Sendings(database=database, note_lifetime=60)
-        delivery = Delivery(whatsapp=whatsapp, sendings=sendings, metrics=metrics)
+        delivery = Delivery(
+            claims=Unclaimed(), whatsapp=whatsapp, sendings=sendings, metrics=metrics
+        )
         return Life(Store(database=database), sendings, delivery)
 
     return start

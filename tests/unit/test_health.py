@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from types import SimpleNamespace
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ NOW = 1_700_000_000.0
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "time", SimpleNamespace(time=lambda: NOW))
+    monkeypatch.setattr(health, "time", SimpleNamespace(time=lambda: NOW, monotonic=monotonic))
 
 
 def check(

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
+import health as health_module
 import housekeeping
 import kept_answers
 from agent_sessions import AgentSessions
@@ -25,6 +26,7 @@ from schema import turns
 from sendings import Sendings
 from spoken_pieces import Piece, SpokenPieces
 from store import AgentSession, Store
+from tests.unit.conftest import put_session
 
 DAY = 24 * 3600.0
 IDLE = 1800.0
@@ -103,17 +105,17 @@ def housekeeper(
 
 
 def use_session(store: Store, sender: str, *, ago: float) -> None:
-    store.save_session(sender, AgentSession(f"{sender} {ago}", time.time() - ago))
+    put_session(store, sender, AgentSession(f"{sender} {ago}", time.time() - ago))
 
 
 def test_the_log_says_that_nobody_runs_turns(
-    store: Store, leases: Leases, housekeeper: Housekeeper, workers: list[str]
+    store: Store, housekeeper: Housekeeper, workers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health_module, "FRESH_SECONDS", 0.0)
     store.admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
     with capture_logs() as lines:
         housekeeper.tidy()
         assert not lines
-        leases.release("housekeeping")
         workers.clear()
         housekeeper.tidy()
     (line,) = lines
@@ -130,12 +132,14 @@ def remembered(database: Database) -> set[str]:
 def test_of_several_processes_one_tidies_up(
     database: Database, store: Store, leases: Leases, housekeeper: Housekeeper
 ) -> None:
-    assert leases.take("housekeeping", 60)
     turn = store.admit(Inbound(sid="old", sender="ana", kind=Kind.TEXT, received_at=0.0))
     assert turn
     store.finish(turn)
+    with leases.hold("housekeeping"):
+        housekeeper.tidy()
+        assert remembered(database) == {"old"}
     housekeeper.tidy()
-    assert remembered(database) == {"old"}
+    assert remembered(database) == set()
 
 
 def test_finished_turns_go_when_their_time_is_over(
@@ -221,36 +225,22 @@ def test_idle_sessions_are_ended_side_by_side(
 
 
 def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
-    store: Store,
-    leases: Leases,
-    sessions: Sessions,
-    housekeeper: Housekeeper,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Store, leases: Leases, sessions: Sessions, housekeeper: Housekeeper
 ) -> None:
-    monkeypatch.setattr(housekeeping, "LEASE_SECONDS", 0.03)
-    # So short a lease may end, and be purged, before the first session is looked at.
-    monkeypatch.setattr(leases, "purge", lambda: None)
-    extended = threading.Semaphore(0)
-    extend = leases.extend
-
-    def count(name: str, seconds: float) -> None:
-        extend(name, 60)
-        extended.release()
-
-    monkeypatch.setattr(leases, "extend", count)
     use_session(store, "ana", ago=DAY)
-    refused: list[bool] = []
+    ours: list[bool] = []
 
-    def take_long() -> None:
-        refused.append(extended.acquire(timeout=10) and not leases.take("housekeeping", 60))
+    def try_to_tidy_up() -> None:
+        with leases.hold("housekeeping") as held:
+            ours.append(held)
 
-    sessions.meanwhile = take_long
+    sessions.meanwhile = try_to_tidy_up
     housekeeper.tidy()
-    assert refused == [True]
+    assert ours == [False]
 
 
 def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
-    store: Store, sessions: Sessions, housekeeper: Housekeeper, leases: Leases
+    store: Store, sessions: Sessions, housekeeper: Housekeeper
 ) -> None:
     use_session(store, "ana", ago=DAY)
     expire = sessions.expire
@@ -263,7 +253,6 @@ def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
         housekeeper.tidy()
     assert [line["log_level"] for line in lines] == ["error"]
     sessions.expire = expire  # type: ignore[method-assign]
-    leases.release("housekeeping")
     housekeeper.tidy()
     assert sessions.ended == [f"ana {DAY}"]
 
@@ -272,7 +261,6 @@ def test_a_failure_is_not_the_end_of_housekeeping(
     store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
-    monkeypatch.setattr(housekeeping, "LEASE_SECONDS", 0.005)
     tidied = threading.Semaphore(0)
     purge = store.purge
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from database import Database
-from leases import Leases, OwnLeases, SharedLeases
+from leases import LEASE_SECONDS, Leases, OwnLeases, SharedLeases
 from tests.unit.conftest import Clock
 
 Two = tuple[Leases, Leases]
@@ -32,23 +32,42 @@ def test_a_lease_is_for_one_until_it_ends(two: Two, clock: Clock) -> None:
     assert not ours.take("tidy", 10)
 
 
-def test_a_lease_that_is_given_back_is_free(two: Two) -> None:
+def test_what_one_at_a_time_may_do_is_free_when_it_is_done(two: Two) -> None:
     ours, theirs = two
-    assert ours.take("tidy", 10)
-    ours.release("tidy")
-    ours.release("what nobody has")
-    assert theirs.take("tidy", 10)
+    with ours.hold("tidy") as held:
+        assert held
+        with theirs.hold("tidy") as also, theirs.hold("other") as other:
+            assert (also, other) == (False, True)
+    with theirs.hold("tidy") as held:
+        assert held
 
 
-def test_a_lease_that_is_extended_lasts_longer(two: Two, clock: Clock) -> None:
+def test_what_is_held_is_ours_for_as_long_as_it_is_renewed(two: Two, clock: Clock) -> None:
     ours, theirs = two
-    assert ours.take("tidy", 10)
-    clock.now += 9
-    ours.extend("tidy", 10)
-    clock.now += 9
-    assert not theirs.take("tidy", 10)
-    clock.now += 2
-    assert theirs.take("tidy", 10)
+    with ours.hold("tidy") as held:
+        assert held
+        for _ in range(4):
+            clock.now += LEASE_SECONDS - 1
+            ours.renew()
+        with theirs.hold("tidy") as also:
+            assert not also
+
+
+def test_who_let_a_lease_end_takes_nothing_from_whoever_has_it_then(
+    database: Database, clock: Clock
+) -> None:
+    """Neither by renewing it nor by giving it back."""
+    ours, theirs, others = (SharedLeases(database=database) for _ in range(3))
+    with ours.hold("tidy"):
+        clock.now += LEASE_SECONDS + 1
+        with theirs.hold("tidy") as held:
+            assert held
+            ours.renew()
+            clock.now += LEASE_SECONDS - 1
+            theirs.renew()
+            clock.now += LEASE_SECONDS - 1
+    with theirs.hold("tidy"), ours.hold("tidy"), others.hold("tidy") as held:
+        assert not held
 
 
 def test_one_of_many_gets_it(two: Two) -> None:

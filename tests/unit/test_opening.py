@@ -37,13 +37,8 @@ def add_language(database: Database, sender: str, language: str) -> None:
         connection.execute(insert(preferences).values(row))
 
 
-def ours(name: str | None, kind: str, _: object) -> bool:
-    """Whether Alembic is to compare it; the queue's tables are Procrastinate's."""
-    return kind != "table" or not (name or "").startswith("procrastinate_")
-
-
 def differences(database: Database) -> list[object]:
-    options = {"compare_type": True, "include_name": ours}
+    options = {"compare_type": True}
     with database.engine.connect() as connection:
         return list(
             compare_metadata(MigrationContext.configure(connection, opts=options), metadata)

@@ -21,7 +21,7 @@ from sendings import VOICE, Sending, Sendings
 from status import State, Status
 from store import STALE_SECONDS, Store, Turn
 from tests.sandbox.waiting import wait_until
-from tests.unit.conftest import START, USER, Clock
+from tests.unit.conftest import START, USER, Clock, begin
 
 # Were each to wait for its next attempt, this would take longer than the test does.
 LATE_LIMIT = 50
@@ -49,10 +49,10 @@ def sendings(database: Database, clock: Clock) -> Sendings:
 
 
 @pytest.fixture
-def turn(store: Store) -> Turn:
+def turn(store: Store, database: Database) -> Turn:
     turn = store.admit(Inbound(sid="SM1", sender=USER, kind=Kind.TEXT, received_at=START))
     assert turn
-    return store.begin(turn)
+    return begin(database, turn)
 
 
 @pytest.fixture

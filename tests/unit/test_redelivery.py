@@ -28,7 +28,7 @@ from segments import MESSAGE_LIMIT
 from sendings import MP3, VOICE, Sendings
 from status import State, Status
 from store import Answer, Store, Turn
-from tests.unit.conftest import PUBLIC_URL, START, USER, Clock
+from tests.unit.conftest import PUBLIC_URL, START, USER, Clock, Unclaimed, begin
 from whatsapp import WhatsApp
 
 LONG = f"{'a' * MESSAGE_LIMIT}\n\n*b*"
@@ -74,10 +74,10 @@ def redelivery(
 
 
 @pytest.fixture
-def turn(store: Store) -> Turn:
+def turn(store: Store, database: Database) -> Turn:
     turn = store.admit(Inbound(sid="SM1", sender=USER, kind=Kind.TEXT, received_at=START))
     assert turn
-    return store.begin(turn)
+    return begin(database, turn)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def sent(
     store: Store, sendings: Sendings, whatsapp: WhatsApp, metrics: Metrics, turn: Turn
 ) -> list[str]:
     """An answer in two texts and a voice note; what the three are noted as."""
-    delivery = Delivery(whatsapp=whatsapp, sendings=sendings, metrics=metrics)
+    delivery = Delivery(claims=Unclaimed(), whatsapp=whatsapp, sendings=sendings, metrics=metrics)
     store.save_answer(turn, Answer(LONG, "en"))
     delivery.send_text(turn, LONG)
     delivery.send_voice(turn, Codec(ffmpeg=FFMPEG).note(hum(440, 1.0)))

@@ -15,7 +15,7 @@ from inbound import Inbound, Kind
 from schema import voice_notes
 from sendings import VOICE, Sending, Sendings
 from store import Store, Turn
-from tests.unit.conftest import START, Clock
+from tests.unit.conftest import START, Clock, begin
 
 NOTE_LIFETIME = 3600.0
 
@@ -72,11 +72,13 @@ def test_a_sending_is_noted_before_and_after(
     assert sendings.knows("SM-out")
 
 
-def test_who_has_lost_a_turn_sends_no_more_of_it(store: Store, sendings: Sendings) -> None:
+def test_who_has_lost_a_turn_sends_no_more_of_it(
+    store: Store, database: Database, sendings: Sendings
+) -> None:
     """Nor repeats what it had begun."""
-    ours = store.begin(admitted(store, "SM1"))
+    ours = begin(database, admitted(store, "SM1"))
     assert sendings.begin(ours, "text 1").is_new
-    theirs = store.begin(ours)
+    theirs = begin(database, ours)
     for part in ("text 1", "text 2"):
         with pytest.raises(TurnSuperseded):
             sendings.begin(ours, part)
@@ -84,8 +86,10 @@ def test_who_has_lost_a_turn_sends_no_more_of_it(store: Store, sendings: Sending
     assert sendings.begin(theirs, "text 2").is_new
 
 
-def test_a_part_that_threads_begin_at_once_is_new_to_one(store: Store, sendings: Sendings) -> None:
-    turn = store.begin(admitted(store, "SM1"))
+def test_a_part_that_threads_begin_at_once_is_new_to_one(
+    store: Store, database: Database, sendings: Sendings
+) -> None:
+    turn = begin(database, admitted(store, "SM1"))
     with ThreadPoolExecutor(8) as pool:
         begun = list(pool.map(lambda _: sendings.begin(turn, "text 1"), range(40)))
     assert sum(each.is_new for each in begun) == 1
@@ -93,10 +97,10 @@ def test_a_part_that_threads_begin_at_once_is_new_to_one(store: Store, sendings:
 
 
 def test_a_voice_note_is_kept_with_its_sending(
-    store: Store, sendings: Sendings, clock: Clock
+    store: Store, database: Database, sendings: Sendings, clock: Clock
 ) -> None:
     """Once more where it is made anew, which takes the place of the first."""
-    turn = store.begin(admitted(store, "SM1"))
+    turn = begin(database, admitted(store, "SM1"))
     first = sendings.begin(turn, VOICE, audio=b"first")
     second = sendings.begin(turn, VOICE, audio=b"second")
     assert first.note and second.note

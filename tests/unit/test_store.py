@@ -32,7 +32,8 @@ from store import (
     Store,
     Turn,
 )
-from tests.unit.conftest import START, Clock
+from tests.unit.conftest import START, Clock, begin
+from turn_queue import TurnQueue
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_one_of_many_threads_gets_the_message(store: Store) -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_the_next_process_finds_a_message_as_it_was(
-    store: Store, reopen: Callable[[], Store], kind: Kind
+    store: Store, database: Database, kind: Kind
 ) -> None:
     received = Inbound(
         sid="a-Z_9",
@@ -91,37 +92,36 @@ def test_the_next_process_finds_a_message_as_it_was(
     )
     turn = store.admit(received)
     assert turn
-    assert reopen().unfinished() == [turn] == [Turn(turn.id, received)]
+    database.close()
+    claimed = begin(database, turn)
+    assert claimed == Turn(turn.id, received, attempts=1, claim=claimed.claim)
 
 
-def test_unfinished_turns_come_in_order_of_arrival(
-    store: Store, reopen: Callable[[], Store]
-) -> None:
-    """By when they were written down, whatever the clock said."""
-    for number in range(12):
-        store.admit(message(f"SM{number}", f"sender{number % 3}", START - number))
-    assert [turn.message.sid for turn in reopen().unfinished()] == [f"SM{n}" for n in range(12)]
-
-
-def test_a_start_is_counted_and_an_answer_kept(store: Store, reopen: Callable[[], Store]) -> None:
-    turn = admitted(store, "SM1")
-    waiting = admitted(store, "SM2")
-    turn = store.begin(store.begin(turn))
+def test_a_start_is_counted_and_an_answer_kept(store: Store, database: Database) -> None:
+    turn = begin(database, admitted(store, "SM1"))
     answer = Answer("**Hallo** 👋", None, aloud="Hallo", waited=1.25)
     store.save_answer(turn, answer)
-    store = reopen()
-    assert store.unfinished() == [replace(turn, answer=answer), waiting]
-    assert turn.attempts == 2
-    assert len(store.unfinished()) == 2
+    database.close()
+    again = begin(database, turn)
+    assert again == replace(turn, answer=answer, attempts=2, claim=again.claim)
 
 
-def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store) -> None:
+def test_there_is_room_for_so_many_unfinished_turns(store: Store, database: Database) -> None:
+    first = store.admit(message("SM1"), limit=2)
+    assert first
+    assert store.admit(message("SM2"), limit=2)
+    assert store.admit(message("SM3"), limit=2) is None
+    assert store.count_unfinished(limit=5) == 2
+    store.finish(begin(database, first))
+    assert store.admit(message("SM3"), limit=2)
+
+
+def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store, database: Database) -> None:
     """A process that was taken for dead comes back; another one has begun its turn."""
-    ours = store.begin(admitted(store, "SM1"))
-    theirs = store.begin(ours)
+    ours = begin(database, admitted(store, "SM1"))
+    theirs = begin(database, ours)
     writing: list[Callable[[], object]] = [
         lambda: store.save_answer(ours, Answer("late", None)),
-        lambda: store.forgive(ours),
         lambda: store.finish(ours),
     ]
     for write in writing:
@@ -129,46 +129,48 @@ def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store) -> None:
             write()
     store.save_answer(theirs, Answer("in time", None))
     store.finish(theirs)
-    for late in (ours, theirs):
-        with pytest.raises(TurnSuperseded):
-            store.begin(late)
 
 
 def test_the_backlog_is_what_waits_and_since_when(
-    store: Store, reopen: Callable[[], Store]
+    store: Store, database: Database, reopen: Callable[[], Store]
 ) -> None:
     assert store.backlog() == Backlog(0, 0, None)
     first, second, _ = (
-        store.admit(message(f"SM{number}", received_at=START + number)) for number in range(3)
+        store.admit(message(f"SM{number}", f"sender{number}", received_at=START + number))
+        for number in range(3)
     )
     assert first and second
     assert store.backlog() == reopen().backlog() == Backlog(3, 0, START)
-    first = store.begin(first)
-    assert store.backlog() == Backlog(2, 1, START + 1)
+    first, second = TurnQueue(database=database, alone=True).claim(2)
+    assert store.backlog() == Backlog(1, 2, START + 2)
     store.finish(first)
     store.finish(second, SET_ASIDE)
     assert store.backlog() == Backlog(1, 0, START + 2)
 
 
 @pytest.mark.parametrize("state", [DONE, SET_ASIDE])
-def test_a_finished_turn_is_not_taken_up(store: Store, state: str) -> None:
+def test_a_finished_turn_is_not_taken_up(store: Store, database: Database, state: str) -> None:
     first, second = admitted(store, "SM1"), admitted(store, "SM2")
-    first = store.begin(first)
+    first = begin(database, first)
     store.finish(first, state)
-    assert store.unfinished() == [second]
-    assert len(store.unfinished()) == 1
+    assert [turn.id for turn in TurnQueue(database=database, alone=True).claim(5)] == [second.id]
+    assert store.count_unfinished(limit=5) == 1
     assert store.admit(message("SM1")) is None
 
 
-def test_sessions_are_kept_replaced_and_dropped(store: Store, reopen: Callable[[], Store]) -> None:
+def test_sessions_are_kept_and_dropped_and_none_takes_the_place_of_another(
+    store: Store, reopen: Callable[[], Store]
+) -> None:
     first, second = AgentSession("a", 1.5), AgentSession("b", 2.5)
     assert store.session("ana") is None
     store.save_session("ana", first)
     store.save_session("ben", second)
     store = reopen()
     assert (store.session("ana"), store.session("ben")) == (first, second)
-    store.save_session("ana", second)
-    assert store.session("ana") == second
+    assert not store.save_session("ana", second)
+    assert store.session("ana") == first
+    assert store.drop_session("ana") == first
+    assert store.save_session("ana", second)
     assert store.drop_session("ana") == second
     assert store.session("ana") is store.drop_session("ana") is None
     assert store.session("ben") == second
@@ -259,14 +261,13 @@ def test_many_threads_write_and_read_at_once(store: Store) -> None:
 
     def work(number: int) -> bool:
         turn = admitted(store, f"SM{number}", f"sender{number % 5}")
-        turn = store.begin(turn)
         store.save_session(f"sender{number}", AgentSession(f"s{number}", number))
         store.finish(turn)
         return store.session(f"sender{number}") == AgentSession(f"s{number}", number)
 
     with ThreadPoolExecutor(32) as pool:
         assert all(pool.map(work, range(200)))
-    assert len(store.unfinished()) == 0
+    assert store.count_unfinished(limit=1) == 0
 
 
 def test_a_locked_file_is_an_error_and_no_half_a_message(

@@ -8,17 +8,19 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
+from claims import Claims
 from database import Database
 from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
@@ -26,13 +28,16 @@ from narration import Reply
 from opening import FILE_NAME, open_sqlite
 from phrases import Phrases
 from runner import ATTEMPTS, Runner, Talk
+from schema import turns as rows
 from standard_replies import StandardReplies
-from store import STALE_SECONDS, Answer, Store, Turn
+from store import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, Answer, Store, Turn
+from turn_queue import TurnQueue
+from turn_worker import TurnWorker
 
 PATIENCE = 10.0
 PHRASES = Phrases()
 
-MakeInbox = Callable[..., Inbox]
+MakeProcess = Callable[..., "Process"]
 
 
 def message(sender: str, sid: str, *, age: float = 0.0) -> Inbound:
@@ -90,16 +95,27 @@ class Turns:
         return turn.message.sid in self.sent
 
 
-def inbox_on(
-    store: Store,
-    talk: Talk,
-    pool: ThreadPoolExecutor,
-    *,
-    limit: int = 100,
-) -> Inbox:
-    replies = StandardReplies(phrases=PHRASES, store=store)
-    runner = Runner(store=store, talk=talk, replies=replies, log_key="")
-    return Inbox(store=store, runner=runner, pool=pool, limit=limit)
+class Process:
+    """What accepts messages and runs their turns, as in a process that is alone."""
+
+    def __init__(
+        self, database: Database, talk: Talk, *, threads: int = 4, limit: int = 100
+    ) -> None:
+        self.store = Store(database=database)
+        self._queue = TurnQueue(database=database, alone=True)
+        replies = StandardReplies(phrases=PHRASES, store=self.store)
+        self.worker = TurnWorker(
+            claims=Claims(queue=self._queue, renewals=self._queue),
+            runner=Runner(store=self.store, talk=talk, replies=replies, log_key=""),
+            threads=threads,
+        )
+        self.accept = Inbox(store=self.store, limit=limit, wake=self.worker.wake).accept
+        self.close = self.worker.close
+
+    def start(self) -> Process:
+        self._queue.release_all()
+        self.worker.start()
+        return self
 
 
 @pytest.fixture
@@ -108,37 +124,40 @@ def turns() -> Turns:
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
+def database(tmp_path: Path) -> Database:
+    return open_sqlite(str(tmp_path))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(database=open_sqlite(str(tmp_path)))
+def store(database: Database) -> Store:
+    return Store(database=database)
 
 
 @pytest.fixture
-def make_inbox(store: Store, turns: Turns, pool: ThreadPoolExecutor) -> MakeInbox:
-    """An inbox as every process makes one, on the same file."""
+def make_process(database: Database, turns: Turns) -> Iterator[MakeProcess]:
+    """A process as each that follows the other, on the same file."""
+    made: list[Process] = []
 
-    def make(*, limit: int = 100, pool: ThreadPoolExecutor = pool) -> Inbox:
-        return inbox_on(store, turns, pool, limit=limit)
+    def make(*, limit: int = 100, threads: int = 4) -> Process:
+        made.append(Process(database, turns, limit=limit, threads=threads))
+        return made[-1].start()
 
-    return make
+    yield make
+    for process in made:
+        process.close(PATIENCE)
 
 
 @pytest.fixture
-def inbox(make_inbox: MakeInbox) -> Inbox:
-    return make_inbox()
+def process(make_process: MakeProcess) -> Process:
+    return make_process()
 
 
 @contextmanager
-def temporary_store() -> Iterator[Store]:
+def temporary_database() -> Iterator[Database]:
     """For tests with many examples, which share their fixtures."""
     with TemporaryDirectory() as folder:
         database = open_sqlite(folder)
-        yield Store(database=database)
+        yield database
         database.close()
 
 
@@ -151,7 +170,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def wait_until_idle(store: Store) -> None:
     """All that is on disk is finished."""
-    wait_for(lambda: len(store.unfinished()) == 0)
+    wait_for(lambda: store.count_unfinished(limit=1) == 0)
 
 
 def allow(database: Database, *, pages: int) -> None:
@@ -166,36 +185,42 @@ def states(file: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT message_sid, state FROM turns"))
 
 
-def left(store: Store, *started: Inbound, attempts: int, answer: Answer | None = None) -> None:
-    """Leave turns behind as a process does that dies in them."""
-    for received in started:
-        turn = store.admit(received)
-        assert turn
-        for _ in range(attempts):
-            turn = store.begin(turn)
-        if answer:
-            store.save_answer(turn, answer)
+def left(
+    database: Database, received: Inbound, *, attempts: int, answer: Answer | None = None
+) -> None:
+    """Leave a turn behind as a process does that dies in it."""
+    turn = Store(database=database).admit(received)
+    assert turn
+    values = {"attempts": attempts, "answer": answer and asdict(answer)}
+    state = RUNNING if attempts else WAITING
+    database.change(update(rows).where(rows.c.id == turn.id).values(state=state, **values))
+
+
+def unfinished(database: Database) -> dict[str, int]:
+    """How often what is not done was begun, by SID in order."""
+    wanted = select(rows).where(rows.c.state.in_(UNFINISHED)).order_by(rows.c.id)
+    return {row.message_sid: row.attempts for row in database.rows(wanted)}
 
 
 # Accepting
 
 
-def test_messages_of_a_sender_run_in_order(inbox: Inbox, turns: Turns, store: Store) -> None:
+def test_messages_of_a_sender_run_in_order(process: Process, turns: Turns, store: Store) -> None:
     sids = [f"SM{number}" for number in range(50)]
     for sid in sids:
-        assert inbox.accept(message("ana", sid)) is Acceptance.NEW
+        assert process.accept(message("ana", sid)) is Acceptance.NEW
     wait_until_idle(store)
     assert turns.done["ana"] == sids
     assert turns.at_once == 1
 
 
-def test_a_sender_does_not_wait_for_another(inbox: Inbox, turns: Turns, store: Store) -> None:
+def test_a_sender_does_not_wait_for_another(process: Process, turns: Turns, store: Store) -> None:
     """Even if more messages wait behind the slow one than there are threads."""
     let_go = turns.hold("slow")
-    inbox.accept(message("ana", "slow"))
+    process.accept(message("ana", "slow"))
     for number in range(20):
-        inbox.accept(message("ana", f"behind{number}"))
-    inbox.accept(message("ben", "quick"))
+        process.accept(message("ana", f"behind{number}"))
+    process.accept(message("ben", "quick"))
     assert turns.started["quick"].wait(PATIENCE)
     assert turns.done["ana"] == []
     let_go.set()
@@ -205,45 +230,43 @@ def test_a_sender_does_not_wait_for_another(inbox: Inbox, turns: Turns, store: S
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=25))
 @settings(max_examples=25, deadline=None)
-def test_with_one_thread_the_senders_take_turns(senders: list[str]) -> None:
-    """A sender's next turn goes to the back of the queue, so that no flood starves others."""
-    turns, expected = Turns(), []
+def test_with_one_thread_who_came_first_is_first(senders: list[str]) -> None:
+    turns = Turns()
     let_go = turns.hold("first")
-    with temporary_store() as store, ThreadPoolExecutor(1) as pool:
-        inbox = inbox_on(store, turns, pool)
-        inbox.accept(message("zoe", "first"))
-        waiting: dict[str, list[str]] = {}
+    with temporary_database() as database:
+        process = Process(database, turns, threads=1).start()
+        process.accept(message("zoe", "first"))
         for number, sender in enumerate(senders):
-            waiting.setdefault(sender, []).append(f"SM{number}")
-            inbox.accept(message(sender, f"SM{number}"))
+            process.accept(message(sender, f"SM{number}"))
         let_go.set()
-        wait_until_idle(store)
-    for round_ in itertools.zip_longest(*waiting.values()):
-        expected += [sid for sid in round_ if sid]
-    assert turns.order == ["first", *expected]
+        wait_until_idle(process.store)
+        assert process.close(PATIENCE)
+    assert turns.order == ["first", *(f"SM{number}" for number in range(len(senders)))]
 
 
 def test_a_duplicate_is_not_run_while_waiting_running_or_done(
-    inbox: Inbox, turns: Turns, store: Store
+    process: Process, turns: Turns, store: Store
 ) -> None:
     let_go = turns.hold("SM1")
-    assert inbox.accept(message("ana", "SM1")) is Acceptance.NEW
-    assert inbox.accept(message("ana", "SM2")) is Acceptance.NEW
-    assert inbox.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
-    assert inbox.accept(message("ben", "SM2")) is Acceptance.DUPLICATE
+    assert process.accept(message("ana", "SM1")) is Acceptance.NEW
+    assert process.accept(message("ana", "SM2")) is Acceptance.NEW
+    assert process.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
+    assert process.accept(message("ben", "SM2")) is Acceptance.DUPLICATE
     let_go.set()
     wait_until_idle(store)
-    assert inbox.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
-    assert inbox.close(PATIENCE)
+    assert process.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
+    assert process.close(PATIENCE)
     assert turns.done == {"ana": ["SM1", "SM2"]}
 
 
-def test_of_simultaneous_duplicates_one_is_new(inbox: Inbox, turns: Turns, store: Store) -> None:
+def test_of_simultaneous_duplicates_one_is_new(
+    process: Process, turns: Turns, store: Store
+) -> None:
     together = threading.Barrier(20)
 
     def accept(_: int) -> Acceptance:
         together.wait(PATIENCE)
-        return inbox.accept(message("ana", "SM1"))
+        return process.accept(message("ana", "SM1"))
 
     with ThreadPoolExecutor(20) as callers:
         results = list(callers.map(accept, range(20)))
@@ -254,95 +277,93 @@ def test_of_simultaneous_duplicates_one_is_new(inbox: Inbox, turns: Turns, store
 
 
 def test_what_was_refused_for_lack_of_room_may_come_again(
-    make_inbox: MakeInbox, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, store: Store
 ) -> None:
     """Who was accepted is not told to come back, even then."""
-    inbox = make_inbox(limit=2)
+    process = make_process(limit=2)
     let_go = turns.hold("SM1")
-    assert inbox.accept(message("ana", "SM1")) is Acceptance.NEW
-    assert inbox.accept(message("ana", "SM2")) is Acceptance.NEW
-    assert inbox.accept(message("ben", "SM3")) is Acceptance.FULL
-    assert inbox.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
-    assert inbox.accept(message("ana", "SM2")) is Acceptance.DUPLICATE
+    assert process.accept(message("ana", "SM1")) is Acceptance.NEW
+    assert process.accept(message("ana", "SM2")) is Acceptance.NEW
+    assert process.accept(message("ben", "SM3")) is Acceptance.FULL
+    assert process.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
+    assert process.accept(message("ana", "SM2")) is Acceptance.DUPLICATE
     last = turns.hold("SM2")
     let_go.set()
     assert turns.started["SM2"].wait(PATIENCE)
-    assert inbox.accept(message("ben", "SM3")) is Acceptance.NEW
+    assert process.accept(message("ben", "SM3")) is Acceptance.NEW
     last.set()
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM1", "SM2"], "ben": ["SM3"]}
 
 
-def test_the_limit_holds_for_many_at_once(make_inbox: MakeInbox, turns: Turns) -> None:
-    inbox = make_inbox(limit=3)
+def test_the_limit_holds_for_many_at_once(make_process: MakeProcess, turns: Turns) -> None:
+    process = make_process(limit=3)
     let_go = threading.Event()
     turns.held = {f"SM{number}": let_go for number in range(40)}
     with ThreadPoolExecutor(20) as callers:
-        taken = list(callers.map(lambda n: inbox.accept(message(f"s{n}", f"SM{n}")), range(40)))
+        taken = list(callers.map(lambda n: process.accept(message(f"s{n}", f"SM{n}")), range(40)))
     let_go.set()
     assert taken.count(Acceptance.NEW) == 3
     assert taken.count(Acceptance.FULL) == 37
-    assert inbox.close(PATIENCE)
+    assert process.close(PATIENCE)
 
 
 def test_a_turn_that_raises_does_not_stop_the_sender(
-    inbox: Inbox, turns: Turns, store: Store
+    process: Process, turns: Turns, store: Store
 ) -> None:
     """Its sender hears of it, whatever it was that went wrong."""
     turns.failing = {"SM1", "SM2"}
     last = turns.hold("SM3")
     for sid in ("SM1", "SM2", "SM3"):
-        inbox.accept(message("ana", sid))
+        process.accept(message("ana", sid))
     assert turns.started["SM3"].wait(PATIENCE)
     last.set()
-    assert inbox.close(PATIENCE)
+    assert process.close(PATIENCE)
     assert turns.done["ana"] == ["SM1", "SM2", "SM3"]
-    assert store.unfinished() == []
+    assert store.count_unfinished(limit=1) == 0
     assert turns.apologies == ["SM1", "SM2"]
 
 
 def test_a_full_disk_refuses_the_message_and_nothing_else(
-    tmp_path: Path, turns: Turns, pool: ThreadPoolExecutor
+    database: Database, store: Store, make_process: MakeProcess, turns: Turns
 ) -> None:
     """Its sender is asked to come back; the message may come again."""
-    database = open_sqlite(str(tmp_path))
-    store = Store(database=database)
-    inbox = inbox_on(store, turns, pool, limit=1)
+    process = make_process(limit=1)
     allow(database, pages=1)
     for sid in ("SM1", "SM2"):
         large = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="x" * 100_000)
-        assert inbox.accept(large) is Acceptance.FULL
-    assert inbox.close(0)
+        assert process.accept(large) is Acceptance.FULL
+    assert process.close(0)
     allow(database, pages=100_000)
-    inbox = inbox_on(store, turns, pool, limit=1)
-    assert inbox.accept(message("ana", "SM1")) is Acceptance.NEW
+    process = make_process(limit=1)
+    assert process.accept(message("ana", "SM1")) is Acceptance.NEW
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM1"]}
 
 
 def test_a_turn_that_the_database_fails_is_tried_again_before_the_next(
-    inbox: Inbox, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
+    process: Process, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds up its own sender, so that the order is kept, and nobody else."""
     monkeypatch.setattr("runner.RETRY_SECONDS", 0.01)
-    begin, mended = store.begin, threading.Event()
+    finish, mended = process.store.finish, threading.Event()
 
-    def refuse(turn: Turn) -> Turn:
+    def refuse(turn: Turn) -> None:
         if turn.message.sid == "SM1" and not mended.is_set():
             raise OperationalError("UPDATE", {}, sqlite3.OperationalError("disk I/O error"))
-        return begin(turn)
+        finish(turn)
 
-    monkeypatch.setattr(store, "begin", refuse)
+    monkeypatch.setattr(process.store, "finish", refuse)
     for sender, sid in (("ana", "SM1"), ("ana", "SM2"), ("ben", "SM3")):
-        inbox.accept(message(sender, sid))
+        process.accept(message(sender, sid))
     assert turns.started["SM3"].wait(PATIENCE)
     mended.set()
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM1", "SM2"], "ben": ["SM3"]}
 
 
-def test_a_turn_that_the_database_fails_is_left_when_the_inbox_closes(
-    inbox: Inbox, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_turn_that_the_database_fails_is_left_when_the_process_stops(
+    process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = threading.Event()
 
@@ -350,78 +371,78 @@ def test_a_turn_that_the_database_fails_is_left_when_the_inbox_closes(
         failed.set()
         raise OperationalError("UPDATE", {}, sqlite3.OperationalError("disk I/O error"))
 
-    monkeypatch.setattr(store, "begin", refuse)
-    inbox.accept(message("ana", "SM1"))
+    monkeypatch.setattr(process.store, "finish", refuse)
+    process.accept(message("ana", "SM1"))
     assert failed.wait(PATIENCE)
-    assert inbox.close(PATIENCE)
-    assert not turns.done
-    assert [turn.message.sid for turn in store.unfinished()] == ["SM1"]
+    assert process.close(PATIENCE)
+    assert unfinished(database) == {"SM1": 0}
 
 
 # Closing
 
 
-def test_a_closed_inbox_finishes_what_runs_and_leaves_the_rest(
-    inbox: Inbox, make_inbox: MakeInbox, turns: Turns, store: Store
+def test_a_process_that_stops_finishes_what_runs_and_leaves_the_rest(
+    process: Process, make_process: MakeProcess, turns: Turns, database: Database, store: Store
 ) -> None:
     """What comes meanwhile is written down too, and the next process runs all in order."""
     let_go = turns.hold("SM1")
-    inbox.accept(message("ana", "SM1"))
-    inbox.accept(message("ana", "SM2"))
+    process.accept(message("ana", "SM1"))
+    process.accept(message("ana", "SM2"))
     assert turns.started["SM1"].wait(PATIENCE)
-    assert not inbox.close(0.01)
-    assert inbox.accept(message("ana", "SM3")) is Acceptance.NEW
-    assert inbox.accept(message("ben", "SM4")) is Acceptance.NEW
-    assert inbox.accept(message("ben", "SM4")) is Acceptance.DUPLICATE
+    assert not process.close(0.01)
+    assert process.accept(message("ana", "SM3")) is Acceptance.NEW
+    assert process.accept(message("ben", "SM4")) is Acceptance.NEW
+    assert process.accept(message("ben", "SM4")) is Acceptance.DUPLICATE
     let_go.set()
-    assert inbox.close(PATIENCE)
-    assert inbox.accept(message("ana", "SM5")) is Acceptance.NEW
+    assert process.close(PATIENCE)
+    assert process.accept(message("ana", "SM5")) is Acceptance.NEW
     assert turns.order == ["SM1"]
-    assert [turn.attempts for turn in store.unfinished()] == [0, 0, 0, 0]
-    inbox = make_inbox()
-    assert inbox.recover() == 4
-    assert inbox.accept(message("ana", "SM6")) is Acceptance.NEW
+    # The first was given back when it was cut off, as it had not asked the agent.
+    assert unfinished(database) == dict.fromkeys(("SM1", "SM2", "SM3", "SM4", "SM5"), 0)
+    process = make_process()
+    assert process.accept(message("ana", "SM6")) is Acceptance.NEW
     wait_until_idle(store)
-    assert turns.done == {"ana": ["SM1", "SM2", "SM3", "SM5", "SM6"], "ben": ["SM4"]}
+    assert turns.done == {"ana": ["SM1", "SM1", "SM2", "SM3", "SM5", "SM6"], "ben": ["SM4"]}
 
 
 def test_a_turn_that_waits_for_a_thread_is_not_begun_after_closing(
-    make_inbox: MakeInbox, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database
 ) -> None:
+    process = make_process(threads=1)
+    let_go = turns.hold("SM1")
+    process.accept(message("ana", "SM1"))
+    process.accept(message("ben", "SM2"))
+    assert turns.started["SM1"].wait(PATIENCE)
     with ThreadPoolExecutor(1) as pool:
-        inbox = make_inbox(pool=pool)
-        let_go = turns.hold("SM1")
-        inbox.accept(message("ana", "SM1"))
-        inbox.accept(message("ben", "SM2"))
-        assert turns.started["SM1"].wait(PATIENCE)
-        assert not inbox.close(0.01)
+        closing = pool.submit(process.close, PATIENCE)
         let_go.set()
-        assert inbox.close(PATIENCE)
+        assert closing.result()
     assert turns.order == ["SM1"]
-    assert [(turn.message.sid, turn.attempts) for turn in store.unfinished()] == [("SM2", 0)]
+    assert unfinished(database) == {"SM2": 0}
 
 
-def test_an_empty_inbox_closes_at_once(inbox: Inbox) -> None:
-    assert inbox.close(0)
+def test_a_process_without_turns_closes_at_once(process: Process) -> None:
+    assert process.close(0)
 
 
-def test_accepting_may_race_with_closing(make_inbox: MakeInbox, turns: Turns, store: Store) -> None:
+def test_accepting_may_race_with_closing(
+    make_process: MakeProcess, turns: Turns, store: Store
+) -> None:
     """Every message is run either by this process or by the next one."""
-    inbox = make_inbox(limit=10_000)
+    process = make_process(limit=10_000)
 
     def accept(number: int) -> Acceptance:
-        return inbox.accept(message(f"s{number % 7}", f"SM{number:03}"))
+        return process.accept(message(f"s{number % 7}", f"SM{number:03}"))
 
     with ThreadPoolExecutor(8) as callers:
         taken = callers.map(accept, range(300))
         while len(turns.order) < 30:
             time.sleep(0)
-        assert inbox.close(PATIENCE)
+        assert process.close(PATIENCE)
         ran = len(turns.order)
     assert set(taken) == {Acceptance.NEW}
     assert len(turns.order) == ran < 300
-    inbox = make_inbox(limit=10_000)
-    assert inbox.recover() == 300 - ran
+    make_process(limit=10_000)
     wait_until_idle(store)
     assert sorted(turns.order) == [f"SM{number:03}" for number in range(300)]
 
@@ -430,91 +451,89 @@ def test_accepting_may_race_with_closing(make_inbox: MakeInbox, turns: Turns, st
 
 
 def test_what_a_process_left_runs_before_what_comes(
-    make_inbox: MakeInbox, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store
 ) -> None:
-    left(store, message("ana", "SM1"), message("ben", "SM2"), attempts=1)
-    left(store, message("ana", "SM3"), attempts=0)
-    inbox = make_inbox()
+    left(database, message("ana", "SM1"), attempts=1)
+    left(database, message("ben", "SM2"), attempts=1)
+    left(database, message("ana", "SM3"), attempts=0)
     let_go = turns.hold("SM1")
-    assert inbox.recover() == 3
-    assert inbox.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
-    assert inbox.accept(message("ana", "SM4")) is Acceptance.NEW
+    process = make_process()
+    assert process.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
+    assert process.accept(message("ana", "SM4")) is Acceptance.NEW
     let_go.set()
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM1", "SM3", "SM4"], "ben": ["SM2"]}
-    assert make_inbox().recover() == 0
 
 
 def test_an_answer_that_was_kept_is_not_asked_for_again(
-    make_inbox: MakeInbox, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store
 ) -> None:
     """However late it is: parts of it may have arrived."""
     answer = Answer("Hello", "en", aloud="Hello", waited=1.5)
-    left(store, message("ana", "SM1", age=STALE_SECONDS * 2), attempts=1, answer=answer)
-    make_inbox().recover()
+    left(database, message("ana", "SM1", age=STALE_SECONDS * 2), attempts=1, answer=answer)
+    make_process()
     wait_until_idle(store)
     assert [turn.answer for turn in turns.turns] == [answer]
 
 
 @pytest.mark.parametrize("attempts", range(ATTEMPTS))
 def test_whoever_waited_too_long_is_asked_to_write_again(
-    make_inbox: MakeInbox, turns: Turns, store: Store, attempts: int
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store, attempts: int
 ) -> None:
     store.remember_language("ben", "ar")
-    left(store, message("ana", "SM1", age=STALE_SECONDS - 60), attempts=attempts)
-    left(store, message("ben", "SM2", age=STALE_SECONDS + 1), attempts=attempts)
-    make_inbox().recover()
+    left(database, message("ana", "SM1", age=STALE_SECONDS - 60), attempts=attempts)
+    left(database, message("ben", "SM2", age=STALE_SECONDS + 1), attempts=attempts)
+    make_process()
     wait_until_idle(store)
     told = {turn.message.sid: turn.answer for turn in turns.turns}
     assert told == {"SM1": None, "SM2": Answer(PHRASES.say("resend", "ar"), "ar")}
 
 
 def test_a_turn_that_killed_the_process_too_often_is_replaced_by_a_word(
-    make_inbox: MakeInbox, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store
 ) -> None:
     store.remember_language("ben", "ar")
-    left(store, message("ana", "SM1"), attempts=ATTEMPTS - 1)
-    left(store, message("ben", "SM2"), attempts=ATTEMPTS)
-    make_inbox().recover()
+    left(database, message("ana", "SM1"), attempts=ATTEMPTS - 1)
+    left(database, message("ben", "SM2"), attempts=ATTEMPTS)
+    make_process()
     wait_until_idle(store)
     told = {turn.message.sid: turn.answer for turn in turns.turns}
     assert told == {"SM1": None, "SM2": Answer(PHRASES.say("failed", "ar"), "ar")}
 
 
 def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
-    make_inbox: MakeInbox, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store
 ) -> None:
     """Where its text was sent, the sender must not read that something went wrong."""
     answer = Answer("Hello", "en", aloud="Hello", waited=1.5)
-    left(store, message("ana", "SM1"), attempts=ATTEMPTS, answer=answer)
+    left(database, message("ana", "SM1"), attempts=ATTEMPTS, answer=answer)
     turns.sent.add("SM1")
-    make_inbox().recover()
+    make_process()
     wait_until_idle(store)
     assert [turn.answer for turn in turns.turns] == [Answer("Hello", "en", waited=1.5)]
 
 
 def test_an_answer_of_which_nothing_could_be_sent_is_replaced_by_a_word(
-    make_inbox: MakeInbox, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store
 ) -> None:
     """Sending it may be what kills."""
-    left(store, message("ana", "SM1"), attempts=ATTEMPTS, answer=Answer("Hello", "en", "Hello"))
-    make_inbox().recover()
+    left(database, message("ana", "SM1"), attempts=ATTEMPTS, answer=Answer("Hello", "en", "Hello"))
+    make_process()
     wait_until_idle(store)
     assert [turn.answer for turn in turns.turns] == [Answer(PHRASES.say("failed", None), None)]
 
 
 def test_a_turn_that_kills_even_then_is_set_aside(
-    make_inbox: MakeInbox, turns: Turns, store: Store, tmp_path: Path
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store, tmp_path: Path
 ) -> None:
     """Its sender's next message is answered."""
     answer = Answer(PHRASES.say("failed", None), None)
-    left(store, message("ana", "SM1"), attempts=ATTEMPTS + 1, answer=answer)
-    left(store, message("ana", "SM2"), attempts=0)
-    make_inbox().recover()
+    left(database, message("ana", "SM1"), attempts=ATTEMPTS + 1, answer=answer)
+    left(database, message("ana", "SM2"), attempts=0)
+    make_process()
     wait_until_idle(store)
     assert turns.order == ["SM2"]
     assert states(tmp_path / FILE_NAME) == {"SM1": "set aside", "SM2": "done"}
-    assert make_inbox().recover() == 0
 
 
 # Histories
@@ -532,32 +551,34 @@ def test_any_history_keeps_the_promises(
     """Accepted once means run once, in the sender's order, never two at a time."""
     turns = Turns()
     expected: defaultdict[str, list[str]] = defaultdict(list)
-    with temporary_store() as store, ThreadPoolExecutor(threads) as pool:
-        inbox = inbox_on(store, turns, pool, limit=limit)
+    with temporary_database() as database:
+        process = Process(database, turns, threads=threads, limit=limit).start()
         seen: set[str] = set()
         for sender, number, fails in history:
             sid = f"SM{number}"
             if fails:
                 turns.failing.add(sid)
-            acceptance = inbox.accept(message(sender, sid))
+            acceptance = process.accept(message(sender, sid))
             if acceptance is Acceptance.NEW:
                 expected[sender].append(sid)
             assert (acceptance is Acceptance.DUPLICATE) == (sid in seen)
             if acceptance is not Acceptance.FULL:
                 seen.add(sid)
         wait_for(lambda: len(turns.order) == len(seen))
-        assert inbox.close(PATIENCE)
+        assert process.close(PATIENCE)
     assert turns.done == expected
     assert turns.at_once <= 1
 
 
-def test_many_threads_hand_in_at_once(make_inbox: MakeInbox, turns: Turns, store: Store) -> None:
-    inbox = make_inbox(limit=10_000)
+def test_many_threads_hand_in_at_once(
+    make_process: MakeProcess, turns: Turns, store: Store
+) -> None:
+    process = make_process(limit=10_000)
     senders = [f"sender{number}" for number in range(8)]
 
     def hand_in(sender: str) -> None:
         for number in range(100):
-            inbox.accept(message(sender, f"{sender}-{number}"))
+            process.accept(message(sender, f"{sender}-{number}"))
 
     with ThreadPoolExecutor(8) as callers:
         list(callers.map(hand_in, senders))
@@ -567,41 +588,22 @@ def test_many_threads_hand_in_at_once(make_inbox: MakeInbox, turns: Turns, store
     assert len(list(itertools.chain(*turns.done.values()))) == 800
 
 
-def test_a_message_does_not_overtake_one_that_was_just_written_down(
-    inbox: Inbox, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    admit, second = store.admit, message("ana", "SM2")
-
-    def admit_slowly(arrived: Inbound) -> Turn | None:
-        turn = admit(arrived)
-        if arrived is not second:
-            # It has the chance to, and must not be able to take it.
-            wait([callers.submit(inbox.accept, second)], timeout=0.2)
-        return turn
-
-    monkeypatch.setattr(store, "admit", admit_slowly)
-    with ThreadPoolExecutor(1) as callers:
-        inbox.accept(message("ana", "SM1"))
-    wait_until_idle(store)
-    assert turns.done["ana"] == ["SM1", "SM2"]
-
-
 def test_of_several_stale_messages_one_is_asked_for_again(
-    make_inbox: MakeInbox, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store
 ) -> None:
     for sid in ("SM1", "SM2"):
-        left(store, message("ana", sid, age=STALE_SECONDS + 1), attempts=0)
-    assert make_inbox().recover() == 2
+        left(database, message("ana", sid, age=STALE_SECONDS + 1), attempts=0)
+    make_process()
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM2"]}
 
 
 def test_a_turn_that_a_stop_cuts_off_has_not_killed_the_process(
-    inbox: Inbox, turns: Turns, store: Store
+    process: Process, turns: Turns, database: Database
 ) -> None:
     let_go = turns.hold("SM1")
-    inbox.accept(message("ana", "SM1"))
+    process.accept(message("ana", "SM1"))
     assert turns.started["SM1"].wait(PATIENCE)
-    assert not inbox.close(0)
-    assert [turn.attempts for turn in store.unfinished()] == [0]
+    assert not process.close(0)
+    assert unfinished(database) == {"SM1": 0}
     let_go.set()

@@ -1,0 +1,66 @@
+"""A start that is killed behind one of its statements, as a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from opening import open_postgres, open_sqlite
+
+# Children of a process that has everything loaded start within milliseconds.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tests.e2e.killed_start"])
+
+
+def killed_start(address: str, statements: int) -> bool:
+    """Open the database and die behind so many statements; ``False`` if there are no more.
+
+    ``address`` is a folder, or that of a database in PostgreSQL. Whoever starts first loads
+    everything, which takes seconds.
+    """
+    process = _processes.Process(target=_start, args=(address, statements))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+    return process.exitcode != 0
+
+
+def _start(address: str, statements: int) -> None:
+    die = _fuse(statements)
+    if address.startswith("postgresql:"):
+        event.listen(Engine, "before_cursor_execute", lambda *_: die())
+        event.listen(Engine, "commit", lambda *_: die())
+        open_postgres(address, connections=1)
+    else:
+        # Its own transactions and settings included.
+        _trace(die)
+        open_sqlite(address)
+
+
+def _fuse(statements: int) -> Callable[[], None]:
+    numbers = count()
+
+    def die() -> None:
+        if next(numbers) == statements:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return die
+
+
+def _trace(die: Callable[[], None]) -> None:
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(lambda _: die())
+        return connection
+
+    # The driver's functions, as SQLAlchemy finds them.
+    vars(sqlite3.dbapi2)["connect"] = traced

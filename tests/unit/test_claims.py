@@ -1,0 +1,152 @@
+"""What a process may still do that cannot know whether others have taken its turns."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+import claims as claims_module
+from claims import SURE_SECONDS, Claims
+from database import Database
+from deadline import Deadline
+from errors import DeadlineExceeded, TurnSuperseded
+from inbound import Inbound, Kind
+from store import Store, StoreError, Turn
+from tests.unit.conftest import Clock
+from turn_queue import CLAIM_SECONDS, TurnQueue
+
+
+class Unreliable(TurnQueue):
+    """Cannot be reached while it is ``away``."""
+
+    away = False
+
+    def renew(self, claims: object) -> set[int]:
+        if self.away:
+            raise OperationalError("UPDATE", {}, Exception("no route"))
+        return super().renew(claims)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def queue(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Unreliable:
+    monkeypatch.setattr(claims_module, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(claims_module, "LOOK_SECONDS", 0.001)
+    return Unreliable(database=database, alone=False)
+
+
+@pytest.fixture
+def claims(queue: Unreliable) -> Claims:
+    return Claims(queue=queue, renewals=queue)
+
+
+@pytest.fixture
+def turn(database: Database, claims: Claims) -> Turn:
+    Store(database=database).admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
+    (turn,) = claims.take(5)
+    return turn
+
+
+def test_a_turn_is_surely_ours_while_it_is_renewed(
+    claims: Claims, turn: Turn, clock: Clock
+) -> None:
+    for _ in range(5):
+        clock.now += SURE_SECONDS - 1
+        claims.confirm(turn)
+        claims.renew()
+
+
+def test_who_is_cut_off_waits_until_the_turn_is_surely_ours_again(
+    claims: Claims, queue: Unreliable, turn: Turn, clock: Clock
+) -> None:
+    queue.away = True
+    clock.now += SURE_SECONDS
+    with capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                claims.renew()
+    assert [(line["log_level"], line["turns"]) for line in lines] == [("error", 1)]
+    with ThreadPoolExecutor(1) as pool:
+        confirmed = pool.submit(claims.confirm, turn)
+        with pytest.raises(TimeoutError):
+            confirmed.result(0.05)
+        queue.away = False
+        claims.renew()
+        confirmed.result(5)
+
+
+def test_who_is_cut_off_learns_that_another_has_the_turn(
+    claims: Claims, queue: Unreliable, turn: Turn, clock: Clock
+) -> None:
+    clock.now += CLAIM_SECONDS + 1
+    (theirs,) = queue.claim(5)
+    with ThreadPoolExecutor(1) as pool:
+        confirmed = pool.submit(claims.confirm, turn)
+        claims.renew()
+        with pytest.raises(TurnSuperseded):
+            confirmed.result(5)
+    claims.release(turn)
+    assert queue.renew({str(theirs.claim)}) == {theirs.id}
+
+
+def test_nobody_waits_longer_than_a_deadline_allows(
+    claims: Claims, turn: Turn, clock: Clock
+) -> None:
+    clock.now += SURE_SECONDS
+    with Deadline(0.01).bound(), pytest.raises(DeadlineExceeded):
+        claims.confirm(turn)
+
+
+def test_a_turn_that_was_dropped_is_ours_no_more(claims: Claims, turn: Turn) -> None:
+    """As one of which the answer was given up, while a thread still works on it."""
+    claims.drop(turn)
+    with pytest.raises(TurnSuperseded):
+        claims.confirm(turn)
+    with pytest.raises(TurnSuperseded):
+        claims.note_asked(turn)
+
+
+@pytest.mark.parametrize(("asked", "attempts"), [(False, 1), (True, 2)])
+def test_giving_all_back_counts_the_question_that_was_asked(
+    claims: Claims, queue: Unreliable, turn: Turn, asked: bool, attempts: int
+) -> None:
+    if asked:
+        claims.note_asked(turn)
+    claims.release_all()
+    claims.release_all()
+    assert [each.attempts for each in queue.claim(5)] == [attempts]
+
+
+def test_one_that_cannot_be_given_back_does_not_keep_the_others(
+    database: Database,
+    claims: Claims,
+    queue: Unreliable,
+    turn: Turn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Store(database=database).admit(Inbound(sid="SM2", sender="ben", kind=Kind.TEXT))
+    (other,) = claims.take(5)
+    release, failing = queue.release, threading.Event()
+
+    def fail_first(turn: Turn, *, asked: bool) -> None:
+        if not failing.is_set():
+            failing.set()
+            raise OperationalError("UPDATE", {}, Exception("no route"))
+        release(turn, asked=asked)
+
+    monkeypatch.setattr(queue, "release", fail_first)
+    claims.release_all()
+    assert [each.id for each in queue.claim(5)] == [other.id]
+
+
+def test_a_process_that_is_alone_is_always_sure(database: Database, clock: Clock) -> None:
+    Store(database=database).admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
+    queue = TurnQueue(database=database, alone=True)
+    claims = Claims(queue=queue, renewals=queue)
+    (turn,) = claims.take(1)
+    clock.now += CLAIM_SECONDS * 9
+    claims.confirm(turn)
