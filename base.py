@@ -93,22 +93,27 @@ def aside_of(settings: Settings) -> ContextPool:
     return ContextPool(settings.TURN_THREADS * 2, thread_name_prefix="aside")
 
 
-def _urgent(settings: Settings, *, connections: int) -> Database:
-    database = connect_postgres(settings.DATABASE_URL, connections=connections, ping=False)
+def _urgent(settings: Settings, connections: int, seconds: float) -> Database:
+    database = connect_postgres(
+        settings.DATABASE_URL, connections=connections, ping=False, seconds=seconds
+    )
     database.open(connections)
     return database
 
 
-def build_base(settings: Settings, aside: ContextPool, *, spares: int, urgent: int) -> Base:
-    """``spares`` is how many sessions are kept ready, ``urgent`` how many connections.
+def build_base(
+    settings: Settings, aside: ContextPool, *, spares: int, urgent: tuple[int, float]
+) -> Base:
+    """``spares`` is how many sessions are kept ready.
 
-    Raises ``SettingsError``.
+    ``urgent`` is how many connections are kept free and how many seconds a call on them may take,
+    where several processes share the database. Raises ``SettingsError``.
     """
     public = public_questions(settings)
     # Two processes on one file would both take up what a third one left.
     held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
     database = open_database(settings)
-    kept_free = _urgent(settings, connections=urgent) if settings.DATABASE_URL else database
+    kept_free = _urgent(settings, *urgent) if settings.DATABASE_URL else database
     metrics = Metrics()
     quotas = Quotas(database=database, quotas=quotas_of(settings))
     store = Store(

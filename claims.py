@@ -100,22 +100,28 @@ class Claims:
                 del self._claims[turn.id]
 
     def release(self, turn: Turn) -> None:
-        """Give a turn back that is not done. Where that fails, its claim ends by itself."""
+        """Give a turn back that is not done, if it is still ours."""
         with self._changed:
             held = self._claims.get(turn.id)
-            asked = held is not None and held.asked
-        try:
-            self._queue.release(turn, asked=asked)
-        except StoreError as error:
-            log.warning("Turn not given back", turn=turn.message.sid, error=type(error).__name__)
-        self.drop(turn)
+        if held and held.turn.claim == turn.claim:
+            self._release([held])
 
     def release_all(self) -> None:
         """Give back all that is held: the process ends."""
         with self._changed:
-            held = [claim.turn for claim in self._claims.values()]
-        for turn in held:
-            self.release(turn)
+            held = list(self._claims.values())
+        if held:
+            self._release(held)
+
+    def _release(self, held: list[_Claim]) -> None:
+        """Where that fails, the claims end by themselves."""
+        asked = [claim.turn.id for claim in held if claim.asked]
+        for claim in held:
+            self.drop(claim.turn)
+        try:
+            self._queue.release([claim.turn for claim in held], asked=asked)
+        except StoreError as error:
+            log.warning("Turns not given back", turns=len(held), error=type(error).__name__)
 
     def _claim(self, turn: Turn) -> _Claim:
         held = self._claims.get(turn.id)

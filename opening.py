@@ -102,14 +102,16 @@ def open_postgres(url: str, *, connections: int, patience: float = CONNECT_SECON
     return connect_postgres(url, connections=connections)
 
 
-def connect_postgres(url: str, *, connections: int, ping: bool = True) -> Database:
-    """The same for a database that was opened before.
+def connect_postgres(
+    url: str, *, connections: int, ping: bool = True, seconds: float = CALL_SECONDS
+) -> Database:
+    """The same for a database that was opened before; no call takes longer than ``seconds``.
 
     Without ``ping`` a connection is not asked whether it still is one before it is used, which
     would take as long as a statement; whoever uses it must be able to try again.
     """
-    engine = _postgres_engine(url, connections=connections, seconds=CALL_SECONDS, ping=ping)
-    return Database(engine, one_connection=False, seconds=CALL_SECONDS)
+    engine = _postgres_engine(url, connections=connections, seconds=seconds, ping=ping)
+    return Database(engine, one_connection=False, seconds=seconds)
 
 
 def _postgres_engine(url: str, *, connections: int, seconds: float, ping: bool = True) -> Engine:

@@ -29,10 +29,11 @@ log = structlog.get_logger(__name__)
 
 # A web process starts sessions for turns that workers run.
 PREWARM_THREADS = 16
-# Connections beside DATABASE_CONNECTIONS: for messages that are accepted at once; for what a worker
-# holds, and to hear of new turns.
-WEB_CONNECTIONS = 3
-WORKER_CONNECTIONS = 2
+# Connections beside DATABASE_CONNECTIONS, and how long a call on them may take. Those of a web
+# process are for messages that are accepted at once: Twilio waits 15 s. Those of a worker are to
+# renew what it holds, more than once before that ends, and to hear of new turns.
+WEB_CONNECTIONS = 3, 9.0
+WORKER_CONNECTIONS = 2, 3.0
 # What ending spare sessions may add to a stop.
 END_SECONDS = 1.0
 

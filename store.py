@@ -45,6 +45,8 @@ FINISHED = (DONE, SET_ASIDE)
 # any time; most places in which one might be found are kept no longer than a week.
 SID_SECONDS = 7 * 86400.0
 
+PURGED_AT_ONCE = 500
+
 # What has been asked in a session so far.
 NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
 ALWAYS = true()
@@ -298,21 +300,16 @@ class Store:
 
         Of a turn its SID is left for ``SID_SECONDS``. Returns how many turns were forgotten.
         """
-        old = turns.c.state.in_(FINISHED) & (turns.c.received_at < before)
-        words: dict[str, Any] = {"sender": "", "text": "", "media_url": "", "answer": null()}
-        words |= {"claim": null(), "state": FORGOTTEN}
+        self._database.change(delete(preferences).where(preferences.c.used_at < before))
         # Not by its state: that would be looked for among all that are known.
         unknown = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before - SID_SECONDS)
-
-        def purge(connection: Connection) -> int:
-            connection.execute(delete(preferences).where(preferences.c.used_at < before))
-            connection.execute(
-                delete(sendings).where(sendings.c.turn_id.in_(select(turns.c.id).where(old)))
-            )
-            connection.execute(delete(turns).where(unknown))
-            return connection.execute(update(turns).where(old).values(words)).rowcount
-
-        return self._database.run(purge)
+        while self._database.change(delete(turns).where(turns.c.id.in_(_some(unknown)))):
+            pass
+        old = turns.c.state.in_(FINISHED) & (turns.c.received_at < before)
+        forgotten = 0
+        while some := self._database.run(functools.partial(_forget, old)):
+            forgotten += some
+        return forgotten
 
     def _made_to_admit(self, room: ColumnElement[bool]) -> Executable:
         """What writes a message down, in one statement, and gives the id of its turn."""
@@ -347,6 +344,21 @@ class Store:
         return cast(
             Insert, statement.on_conflict_do_update(index_elements=["sender"], set_=written)
         )
+
+
+def _some(condition: ColumnElement[bool]) -> Select[Any]:
+    """The ids of so many turns that nobody waits long while they are purged."""
+    return select(turns.c.id).where(condition).limit(PURGED_AT_ONCE)
+
+
+def _forget(old: ColumnElement[bool], connection: Connection) -> int:
+    """Leave but the SIDs of some old turns; of how many."""
+    ids = connection.execute(_some(old)).scalars().all()
+    connection.execute(delete(sendings).where(sendings.c.turn_id.in_(ids)))
+    words: dict[str, Any] = {"sender": "", "text": "", "media_url": "", "answer": null()}
+    words |= {"claim": null(), "state": FORGOTTEN}
+    connection.execute(update(turns).where(turns.c.id.in_(ids)).values(words))
+    return len(ids)
 
 
 def claim_of(turn: Turn) -> dict[str, object]:

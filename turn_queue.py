@@ -22,6 +22,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -29,25 +30,11 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from database import Database
 from schema import turns
-from store import OURS, RUNNING, WAITING, Turn, claim_of, turn_of
+from store import RUNNING, WAITING, Turn, turn_of
 
 CLAIM_SECONDS = 12.0
 
 _waiting, _running = (literal(state, literal_execute=True) for state in (WAITING, RUNNING))
-# Whoever is cut off may have asked the agent; until it has answered, that start counts.
-_RELEASED = (
-    update(turns)
-    .where(*OURS)
-    .values(
-        state=WAITING,
-        claim=null(),
-        claimed_until=null(),
-        attempts=case(
-            (or_(not_(bindparam("asked")), turns.c.answer.is_not(None)), turns.c.attempts - 1),
-            else_=turns.c.attempts,
-        ),
-    )
-)
 
 
 class TurnQueue:
@@ -86,12 +73,24 @@ class TurnQueue:
         )
         return {row.id for row in self._database.rows(statement)}
 
-    def release(self, turn: Turn, *, asked: bool) -> None:
-        """Give a turn back that is not done, if it is still ours.
+    def release(self, left: Collection[Turn], *, asked: Collection[int]) -> None:
+        """Give turns back that are not done, as far as they are still ours.
 
-        Its start is taken back, unless the agent was ``asked`` and did not answer yet.
+        Their start is taken back, but for those in which the agent was ``asked`` (ids) and has not
+        answered: it may have heard.
         """
-        self._database.change(_RELEASED, claim_of(turn) | {"asked": asked})
+        ours = tuple_(turns.c.id, turns.c.claim).in_([(turn.id, turn.claim) for turn in left])
+        counts = turns.c.id.in_(asked) & turns.c.answer.is_(None)
+        self._database.change(
+            update(turns)
+            .where(ours)
+            .values(
+                state=WAITING,
+                claim=null(),
+                claimed_until=null(),
+                attempts=case((counts, turns.c.attempts), else_=turns.c.attempts - 1),
+            )
+        )
 
     def release_all(self) -> int:
         """Give back what a former process left; how many turns it ran when it died."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -119,28 +118,6 @@ def test_giving_all_back_counts_the_question_that_was_asked(
     claims.release_all()
     claims.release_all()
     assert [each.attempts for each in queue.claim(5)] == [attempts]
-
-
-def test_one_that_cannot_be_given_back_does_not_keep_the_others(
-    database: Database,
-    claims: Claims,
-    queue: Unreliable,
-    turn: Turn,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    Store(database=database).admit(Inbound(sid="SM2", sender="ben", kind=Kind.TEXT))
-    (other,) = claims.take(5)
-    release, failing = queue.release, threading.Event()
-
-    def fail_first(turn: Turn, *, asked: bool) -> None:
-        if not failing.is_set():
-            failing.set()
-            raise OperationalError("UPDATE", {}, Exception("no route"))
-        release(turn, asked=asked)
-
-    monkeypatch.setattr(queue, "release", fail_first)
-    claims.release_all()
-    assert [each.id for each in queue.claim(5)] == [other.id]
 
 
 def test_a_process_that_is_alone_is_always_sure(database: Database, clock: Clock) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -121,10 +121,11 @@ class Counting(TurnQueue):
             self.begun.add(turn.message.sid)
         return claimed
 
-    def release(self, turn: Turn, *, asked: bool) -> None:
-        before = self._attempts(turn)
-        super().release(turn, asked=asked)
-        self._world.count(turn, self._attempts(turn) - before)
+    def release(self, left: Collection[Turn], *, asked: Collection[int]) -> None:
+        before = [self._attempts(turn) for turn in left]
+        super().release(left, asked=asked)
+        for turn, attempts in zip(left, before, strict=True):
+            self._world.count(turn, self._attempts(turn) - attempts)
 
     def _attempts(self, turn: Turn) -> int:
         ((attempts,),) = self._world.rows("attempts", f"id = {turn.id}")

@@ -91,7 +91,7 @@ def test_who_does_not_renew_loses_the_turn_and_changes_it_no_more(
     (theirs,) = queue.claim(5)
     assert (theirs.id, theirs.attempts) == (ours.id, 2)
     assert queue.renew({str(ours.claim)}) == set()
-    queue.release(ours, asked=False)
+    queue.release([ours], asked=[])
     with pytest.raises(TurnSuperseded):
         store.save_answer(ours, ANSWER)
     with pytest.raises(TurnSuperseded):
@@ -123,7 +123,7 @@ def test_a_turn_that_is_given_back_counts_as_begun_if_the_agent_was_asked_in_vai
         store.save_answer(turn, ANSWER)
     # The second time says nothing new.
     for _ in range(2):
-        queue.release(turn, asked=asked)
+        queue.release([turn], asked=[turn.id] if asked else [])
     (again,) = queue.claim(1)
     assert again.attempts == counted + 1
 
