@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import cache
+from operator import attrgetter
 from typing import TypeVar
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from sandbox.bridge import Process
 from sandbox.postgres import Postgres
+from sandbox.postgres_programs import Programs, bundled_server, installed_servers
 from tests.leaks import static_leaks
 
 T = TypeVar("T")
@@ -76,7 +79,26 @@ def _logs_are_plain() -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Programs], Postgres]]:
+    """The run's own PostgreSQL server of each version; it is started when first asked for."""
+    with ExitStack() as stack:
+
+        @cache
+        def started(programs: Programs) -> Postgres:
+            return stack.enter_context(Postgres(tmp_path_factory.mktemp(programs.name), programs))
+
+        yield started
+
+
+@pytest.fixture(scope="session")
+def server(servers: Callable[[Programs], Postgres]) -> Postgres:
     """A PostgreSQL server of the run's own."""
-    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
+    return servers(bundled_server())
+
+
+@pytest.fixture(scope="session", params=installed_servers(), ids=attrgetter("name"))
+def each_server(
+    request: pytest.FixtureRequest, servers: Callable[[Programs], Postgres]
+) -> Postgres:
+    """The run's own PostgreSQL server of each version that this machine has, one after another."""
+    return servers(request.param)

