@@ -96,6 +96,12 @@ def server(servers: Callable[[Programs], Postgres]) -> Postgres:
     return servers(bundled_server())
 
 
+@pytest.fixture(scope="session")
+def oldest_server(servers: Callable[[Programs], Postgres]) -> Postgres:
+    """The run's own PostgreSQL server of the oldest version that this machine has."""
+    return servers(installed_servers()[-1])
+
+
 @pytest.fixture(scope="session", params=installed_servers(), ids=attrgetter("name"))
 def each_server(
     request: pytest.FixtureRequest, servers: Callable[[Programs], Postgres]

@@ -138,8 +138,15 @@ class ClusterStory(Story):
     def _health_with(self, number: int) -> dict[str, Any]:
         """``/health`` once it counts so many workers, or at the end of patience."""
         what = f"/health counts {number} worker{'s' if number > 1 else ''}"
-        self._wait(what, lambda: self._health().get("workers") == number)
-        return self._health()
+        found: dict[str, Any] = {}
+
+        def counts() -> bool:
+            # The next web process that is asked may still say what it found a second ago.
+            found.update(self._health())
+            return found.get("workers") == number
+
+        self._wait(what, counts)
+        return found
 
     def _wait(self, what: str, happened: Callable[[], bool]) -> None:
         """Until that happened, or for as long as there is patience."""

@@ -89,13 +89,14 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
         helpdesk_file: Path | None = None,
         worker_command: Sequence[str] | None = None,
         ways: Mapping[int, DatabaseProxy] | None = None,
+        postgres: Postgres = server,
         **settings: str,
     ) -> Iterator[tuple[World, Cluster]]:
         speech = FixtureSpeech()
         name = next(_names)
         cluster = Cluster(
             folder=tmp_path_factory.mktemp("cluster"),
-            database_url=server.database(name),
+            database_url=postgres.database(name),
             webs=webs,
             workers=workers,
             worker_command=worker_command,

@@ -53,15 +53,16 @@ class Site:
 
 
 @pytest.fixture
-def site(start_cluster: StartCluster, server: Postgres) -> Iterator[Site]:
+def site(start_cluster: StartCluster, oldest_server: Postgres) -> Iterator[Site]:
     with ExitStack() as stack:
-        ways = [stack.enter_context(DatabaseProxy(server.socket)) for _ in range(WORKERS)]
+        ways = [stack.enter_context(DatabaseProxy(oldest_server.socket)) for _ in range(WORKERS)]
         world, cluster = stack.enter_context(
             start_cluster(
                 webs=1,
                 workers=WORKERS,
                 # The web process comes first.
                 ways=dict(enumerate(ways, 1)),
+                postgres=oldest_server,
                 helpdesk_file=PARROT,
             )
         )

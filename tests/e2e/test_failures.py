@@ -10,6 +10,7 @@ from sandbox.faults import Fault, Kind
 from sandbox.pace import Pace
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
+from tests.security.planted import planted
 
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
@@ -175,3 +176,34 @@ def test_another_senders_words_are_not_taken_for_a_lost_answer(world: World) -> 
     world.twilio.say(user, "thanks")
     ours = [message for message in world.answers(user, 3) if message.sender == known.sender]
     assert [message.body for message in ours] == [known.body] * 2
+
+
+# Writing is refused for as long as a first message's language takes, as by a disk that is full.
+READ_ONLY = """
+import runner, store
+from sqlalchemy.exc import OperationalError
+
+runner.RETRY_SECONDS = 0.1
+refusals = iter(range(3))
+intact = store.Store.remember_language
+
+def refusing(self, sender, language):
+    for _ in refusals:
+        raise OperationalError("INSERT", {}, Exception("attempt to write a readonly database"))
+    intact(self, sender, language)
+
+store.Store.remember_language = refusing
+"""
+
+
+def test_what_was_heard_is_not_paid_for_again_while_nothing_can_be_written(
+    start_world: StartWorld,
+) -> None:
+    with start_world(command=planted(READ_ONLY)) as world:
+        user = world.user()
+        world.twilio.speak(user, world.note("Hello"))
+        world.answers(user, 2)
+        assert world.log().count("Turn held up") == 3
+        for service, call in (("twilio", "media"), ("elevenlabs", "transcribe")):
+            assert len(world.sandbox.ledger.calls(service, call)) == 1
+        assert len(world.asked(user)) == 1

@@ -38,9 +38,9 @@ def test_starts_on_a_file_that_are_killed_one_after_the_other(tmp_path: Path) ->
     database.close()
 
 
-def test_a_first_start_on_a_server(server: Postgres) -> None:
+def test_a_first_start_on_a_server(each_server: Postgres) -> None:
     for number in count(step=7):
-        url = server.database("killed")
+        url = each_server.database("killed")
         killed = killed_start(url, number)
         database = open_postgres(url, connections=1)
         assert Store(database=database).admit(MESSAGE)

@@ -49,9 +49,9 @@ def test_the_migrations_lead_to_the_schema(tmp_path: Path) -> None:
     assert differences(open_sqlite(str(tmp_path))) == []
 
 
-def test_the_migrations_lead_to_the_schema_in_postgresql(server: Postgres) -> None:
+def test_the_migrations_lead_to_the_schema_in_postgresql(each_server: Postgres) -> None:
     """Whichever of several processes that start together is the first."""
-    url = server.database("schema")
+    url = each_server.database("schema")
     with ThreadPoolExecutor(4) as pool:
         databases = list(pool.map(lambda _: open_postgres(url, connections=1), range(4)))
     assert differences(databases[0]) == []

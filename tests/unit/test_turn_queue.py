@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,11 +11,37 @@ import pytest
 from database import Database
 from errors import TurnSuperseded
 from inbound import Inbound, Kind
+from opening import open_postgres, open_sqlite
+from sandbox.postgres import Postgres
+from sandbox.postgres_programs import Programs, installed_servers
 from store import Answer, Backlog, Store, Turn
-from tests.unit.conftest import Clock
+from tests.unit.conftest import Clock, emptied
 from turn_queue import CLAIM_SECONDS, TurnQueue
 
 ANSWER = Answer("Hello", None)
+
+
+KINDS = [None, *installed_servers()]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name if kind else "sqlite")
+def opened(
+    request: pytest.FixtureRequest,
+    servers: Callable[[Programs], Postgres],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Database]:
+    if request.param:
+        database = open_postgres(servers(request.param).database("queue"), connections=4)
+    else:
+        database = open_sqlite(str(tmp_path_factory.mktemp("queue")))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def database(opened: Database) -> Database:
+    """Of each kind and version, with no rows."""
+    return emptied(opened)
 
 
 @pytest.fixture

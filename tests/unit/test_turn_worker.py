@@ -104,8 +104,9 @@ class Process:
         self.store = Store(database=database)
         self._queue = TurnQueue(database=database, alone=True)
         replies = StandardReplies(phrases=PHRASES, store=self.store)
+        self.claims = Claims(queue=self._queue, renewals=self._queue)
         self.worker = TurnWorker(
-            claims=Claims(queue=self._queue, renewals=self._queue),
+            claims=self.claims,
             runner=Runner(store=self.store, talk=talk, replies=replies, log_key=""),
             threads=threads,
         )
@@ -607,3 +608,23 @@ def test_a_turn_that_a_stop_cuts_off_has_not_killed_the_process(
     assert not process.close(0)
     assert unfinished(database) == {"SM1": 0}
     let_go.set()
+
+
+def test_a_question_that_stops_cut_off_is_asked_twice_and_then_somebody_is_told(
+    make_process: MakeProcess, turns: Turns, database: Database, store: Store
+) -> None:
+    """The agent takes longer than any stop allows."""
+    store.admit(message("ana", "SM1"))
+    let_go = turns.hold("SM1")
+    for number in (1, 2):
+        process = make_process()
+        assert turns.started["SM1"].wait(PATIENCE)
+        process.claims.note_asked(turns.turns[-1])
+        assert not process.close(0)
+        assert unfinished(database) == {"SM1": number}
+        turns.started.clear()
+    let_go.set()
+    make_process()
+    wait_until_idle(store)
+    told = [turn.answer for turn in turns.turns]
+    assert told == [None, None, Answer(PHRASES.say("failed", None), None)]
