@@ -161,7 +161,7 @@ def test_what_a_killed_worker_ran_is_answered_by_another_once(start_cluster: Sta
         world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER))
         world.twilio.speak(user, world.note(QUESTION))
         world.twilio.say(user, "thanks")
-        asking = worker_that_asks(world, cluster)
+        asking = worker_that_calls(world, cluster, "agentforce", "ask")
         asking.kill()
         world.sandbox.agentforce.forget_sessions()
         first, *_ = world.answers(user, 3, timeout=60)
@@ -175,7 +175,7 @@ def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) ->
         user = world.user()
         world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3))
         world.twilio.say(user, "hello")
-        asking = worker_that_asks(world, cluster)
+        asking = worker_that_calls(world, cluster, "agentforce", "ask")
         asking.pause()
         world.sandbox.agentforce.forget_sessions()
         world.answers(user, 1, timeout=60)
@@ -238,11 +238,11 @@ def test_a_database_that_restarts_loses_nothing(
             world.expect_no_more(user, 1)
 
 
-def worker_that_asks(world: World, cluster: Cluster) -> Process:
-    """The worker in whose turn the agent is being asked."""
+def worker_that_calls(world: World, cluster: Cluster, service: str, call: str) -> Process:
+    """The worker in whose turn that call is being made, once it is."""
     ledger = world.sandbox.ledger
-    asked = ledger.wait_for(lambda: ledger.calls("agentforce", "ask"))
-    return next(worker for worker in cluster.workers if worker.calls_from(asked[-1].port))
+    calls = ledger.wait_for(lambda: ledger.calls(service, call))
+    return next(worker for worker in cluster.workers if worker.calls_from(calls[-1].port))
 
 
 def texts(world: World, user: str) -> list[Outbound]:

@@ -21,13 +21,14 @@ from sqlalchemy import Connection, Executable, text
 
 from database import Database
 from opening import connect_postgres, open_postgres
+from sandbox.bridge import Process
 from sandbox.cluster import Cluster
 from sandbox.database_proxy import DatabaseProxy
 from sandbox.faults import Fault
 from sandbox.postgres import Postgres
 from store import StoreError
 from tests.e2e.conftest import PARROT, StartCluster
-from tests.e2e.test_cluster import worker_that_asks
+from tests.e2e.test_cluster import worker_that_calls
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
 from turn_queue import CLAIM_SECONDS
@@ -45,11 +46,9 @@ class Site:
     cluster: Cluster
     ways: list[DatabaseProxy]
 
-    def way_of_asking(self) -> DatabaseProxy:
-        """That of the worker in whose turn the agent is being asked."""
-        asking = worker_that_asks(self.world, self.cluster)
+    def way_of(self, worker: Process) -> DatabaseProxy:
         workers = zip(self.cluster.workers, self.ways, strict=True)
-        return next(way for worker, way in workers if worker is asking)
+        return next(way for each, way in workers if each is worker)
 
 
 @pytest.fixture
@@ -99,12 +98,33 @@ def test_a_worker_that_is_cut_off_while_the_agent_answers_slowly(
     users = [world.user() for _ in range(9)]
     world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=seconds / 2, times=9))
     say_all(world, users, 0)
-    way = site.way_of_asking()
+    way = site.way_of(worker_that_calls(world, site.cluster, "agentforce", "ask"))
     way.cut()
     time.sleep(seconds)
     way.restore()
     check_answers(world, users, 1)
     assert "until it is, nothing more is asked or sent" in site.cluster.log()
+
+
+def test_a_worker_that_is_cut_off_asks_nothing_new(site: Site) -> None:
+    """While it hears a recording another worker takes over, and is the only one to ask."""
+    world = site.world
+    user = world.user()
+    world.twilio.speak(user, world.note("Hello"))
+    world.answers(user, 2)
+    slow = Fault("elevenlabs", "transcribe", "hang", seconds=CLAIM_SECONDS + 4)
+    world.sandbox.faults.add(slow)
+    world.sandbox.ledger.clear()
+    world.twilio.speak(user, world.note("Where is my order?"))
+    worker = worker_that_calls(world, site.cluster, "elevenlabs", "transcribe")
+    way, heard = site.way_of(worker), worker.log().count("STT time")
+    way.cut()
+    world.answers(user, 4, timeout=60)
+    wait_until(lambda: worker.log().count("STT time") > heard, "that the first hears it too")
+    way.restore()
+    wait_until(lambda: "taken over by another" in worker.log(), "that it learns of it")
+    assert len(world.asked(user)) == 2
+    assert len(world.twilio.messages(user)) == 4
 
 
 def test_a_worker_that_is_cut_off_under_load(site: Site) -> None:
@@ -147,10 +167,8 @@ def test_sessions_that_start_slowly_are_started_once(site: Site) -> None:
     say_all(world, users, 1)
     check_answers(world, users, 2)
     agent = world.sandbox.agentforce
-    asked = {question.session_id for question in agent.questions}
-    ended = {session.session_id for session in agent.ended}
-    assert len(asked) == len(users)
-    assert agent.started == asked | ended
+    assert len(agent.started) == len(users)
+    assert {question.session_id for question in agent.questions} == agent.started
 
 
 @pytest.mark.parametrize("delay", [0.3])
@@ -201,7 +219,8 @@ def test_a_database_that_is_replaced_by_an_empty_one(
         wait_until(is_served, "that the web process is back")
         world.twilio.say(user, "thanks")
         world.answers(user, 2)
-        assert cluster.log().count("has lost its tables") == 2
+        # The web process may not have looked before the worker made the tables anew.
+        assert 1 <= cluster.log().count("has lost its tables") <= 2
         assert "Traceback" not in cluster.log()
 
 
@@ -224,11 +243,12 @@ def test_what_a_connection_locked_that_vanished_is_free_in_time(server: Postgres
             holding = pool.submit(theirs.run, hold)
             assert locked.wait(10)
             way.cut()
-            began = time.monotonic()
-            wait_until(lambda: _changes(database, change), "that the row is free")
-            assert time.monotonic() - began < CLAIM_SECONDS
-            way.drop()
-            vanished.set()
+            try:
+                what = "that the row is free"
+                wait_until(lambda: _changes(database, change), what, CLAIM_SECONDS)
+            finally:
+                way.drop()
+                vanished.set()
             with pytest.raises(StoreError):
                 holding.result()
     database.close()
