@@ -50,6 +50,8 @@ HEAR_TIMEOUT_PER_SECOND = 0.2
 
 # An answer is spoken in several, side by side; so many connections are kept open.
 PIECES = 8
+# Four minutes of MP3; a piece takes half a minute at most. Transcripts are far smaller.
+ANSWER_LIMIT = 4 * 1024 * 1024
 
 OPUS = "opus_48000_32"
 # Where the plan refuses Opus; every plan has this one (§2.3).
@@ -100,7 +102,7 @@ class Speech:
         self._patience = settings.CLOUD_PATIENCE
         self._ffmpeg = ffmpeg
         self._metrics = metrics
-        http = httpx_client(settings, width=width)
+        http = httpx_client(settings, width=width, most=ANSWER_LIMIT)
         self._routes = [Route(http, settings.ELEVENLABS_API_URL, number=PIECES)]
         self._client = _client(settings, http)
         self._lock = threading.Lock()
