@@ -202,13 +202,22 @@ def _lifetime(answer: dict[str, Any]) -> float:
         claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
     except jwt.InvalidTokenError:
         claims = {}
-    expiry, issued = claims.get("exp"), claims.get("iat", time.time())
-    if isinstance(expiry, int | float) and isinstance(issued, int | float):
-        return max(float(expiry - issued), 0.0)
+    expiry, issued = _number(claims.get("exp")), _number(claims.get("iat", time.time()))
+    if expiry is not None and issued is not None:
+        return max(expiry - issued, 0.0)
+    seconds = _number(answer.get("expires_in"))
+    return UNKNOWN_LIFETIME if seconds is None else seconds
+
+
+def _number(value: object) -> float | None:
+    """A number that time can be counted by, if it is one."""
+    if not isinstance(value, int | float | str):
+        return None
     try:
-        return float(answer["expires_in"])
-    except (KeyError, TypeError, ValueError):
-        return UNKNOWN_LIFETIME
+        number = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _advice(status: int, answer: dict[str, Any]) -> str:

@@ -39,6 +39,9 @@ CHUNK = 64 * 1024
 # comes from something that is broken, and would fill the memory.
 JSON_LIMIT = 1024 * 1024
 
+# What is raised where JSON is none, or has more digits or more depth than Python reads.
+UNREADABLE = (ValueError, RecursionError)
+
 # What zlib calls a stream whose header says whether it is gzip's or its own.
 _ANY_HEADER = 47
 _PACKED = ("gzip", "x-gzip", "deflate")
@@ -152,10 +155,10 @@ def _unpacked(packed: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The object that a body in JSON holds; empty where it is none, or too deep to be read."""
+    """The object that a body in JSON holds; empty where it is none, or cannot be read."""
     try:
         found = json.loads(body)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
 

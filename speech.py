@@ -19,7 +19,7 @@ from elevenlabs.core.api_error import ApiError
 import container
 from audio import Ffmpeg, pcm_seconds
 from breakers import Breakers
-from connections import Route
+from connections import UNREADABLE, Route
 from deadline import capped
 from error_codes import codes
 from errors import (
@@ -52,6 +52,9 @@ HEAR_TIMEOUT_PER_SECOND = 0.2
 PIECES = 8
 # Four minutes of MP3; a piece takes half a minute at most. Transcripts are far smaller.
 ANSWER_LIMIT = 4 * 1024 * 1024
+
+# Of a number of requests at once.
+COUNT_DIGITS = 6
 
 OPUS = "opus_48000_32"
 # Where the plan refuses Opus; every plan has this one (§2.3).
@@ -270,7 +273,7 @@ def _placed(limiter: Limiter, call: Callable[[], T]) -> T:
 def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
     """Let in as many at once as the plan allows by the headers of an answer."""
     allowed = headers.get("maximum-concurrent-requests", "")
-    if allowed.isdecimal():
+    if allowed.isdecimal() and len(allowed) <= COUNT_DIGITS:
         limiter.resize(int(allowed))
 
 
@@ -282,8 +285,7 @@ def _translated(call: Callable[[], T]) -> T:
         return call()
     except ApiError as error:
         raise _refusal(error) from None
-    # An answer may be JSON too deep to be read.
-    except (httpx.HTTPError, DeadlineExceeded, RecursionError) as error:
+    except (httpx.HTTPError, DeadlineExceeded, *UNREADABLE) as error:
         raise SpeechUnavailable(f"no answer from ElevenLabs: {type(error).__name__}") from error
 
 

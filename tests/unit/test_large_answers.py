@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,14 @@ from agentforce import STREAM_LIMIT, Agentforce
 from audio import Ffmpeg
 from breakers import Breakers
 from connections import JSON_LIMIT, requests_session
-from errors import AgentDown, AgentMisconfigured, AgentUnavailable, SendUncertain, SpeechUnavailable
+from errors import (
+    AgentDown,
+    AgentMisconfigured,
+    AgentUnavailable,
+    SendUncertain,
+    SpeechRefused,
+    SpeechUnavailable,
+)
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
@@ -105,6 +113,12 @@ def events(messages: int, *, size: int) -> str:
     return each * messages + f"data: {json.dumps({'message': END})}\n\n"
 
 
+def claiming(claims: str) -> str:
+    """A token that says so of itself, signed by nobody."""
+    parts = ('{"alg": "none"}', claims)
+    return ".".join(base64.urlsafe_b64encode(part.encode()).decode() for part in parts) + "."
+
+
 def test_a_token(sandbox: Sandbox, agent: Agentforce) -> None:
     answers(sandbox, "agentforce token", padded({"access_token": "x"}, JSON_LIMIT), JSON, 200)
     with pytest.raises(AgentUnavailable, match="BodyTooLarge"):
@@ -168,3 +182,65 @@ def test_what_is_spoken(sandbox: Sandbox, speech: Speech) -> None:
     answers(sandbox, "elevenlabs speak", "OggS" * (ANSWER_LIMIT // 4 + 1), ogg, 200)
     with pytest.raises(SpeechUnavailable, match="RemoteProtocolError"):
         speech.speak("Hello!", "en")
+
+
+# As much JSON as is read, that Python does not: more digits, or more depth, than it lets there be.
+DIGITS = f'{{"text": {"1" * 5000}}}'
+DEPTH = '{"text": ' + "[" * 100_000
+
+
+@pytest.mark.parametrize("body", [DIGITS, DEPTH], ids=["digits", "depth"])
+class TestUnreadable:
+    def test_what_twilio_says_of_a_message(
+        self, sandbox: Sandbox, whatsapp: WhatsApp, body: str
+    ) -> None:
+        answers(sandbox, "twilio send", body, JSON, 201)
+        with pytest.raises(SendUncertain):
+            whatsapp.send_text(USER, "Hello!", callback="c")
+
+    def test_what_twilio_says_of_the_indicator(
+        self, sandbox: Sandbox, whatsapp: WhatsApp, body: str
+    ) -> None:
+        answers(sandbox, "twilio typing", body, JSON, 200)
+        whatsapp.show_typing(f"SM{'0' * 32}")
+
+    def test_what_was_heard(self, sandbox: Sandbox, speech: Speech, body: str) -> None:
+        answers(sandbox, "elevenlabs transcribe", body, JSON, 200)
+        with pytest.raises(SpeechUnavailable):
+            speech.transcribe(bytes(32_000))
+
+    def test_a_refusal_to_speak(self, sandbox: Sandbox, speech: Speech, body: str) -> None:
+        answers(sandbox, "elevenlabs speak", body, JSON, 401)
+        with pytest.raises((SpeechRefused, SpeechUnavailable)):
+            speech.speak("Hello!", "en")
+
+    def test_an_answer_as_it_comes(self, sandbox: Sandbox, agent: Agentforce, body: str) -> None:
+        session = agent.start()
+        answers(sandbox, "agentforce ask", f"data: {body}\n\n{events(0, size=0)}", STREAM, 200)
+        assert agent.ask(session, "Hello?") == AgentReply()
+
+
+def test_a_plan_of_more_places_than_can_be_counted(sandbox: Sandbox, speech: Speech) -> None:
+    headers = JSON | {"maximum-concurrent-requests": "9" * 5000}
+    answers(sandbox, "elevenlabs transcribe", '{"text": "Hello."}', headers, 200)
+    assert speech.transcribe(bytes(32_000)).text == "Hello."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"access_token": claiming('{"exp": ' + "[" * 100_000)},
+        {"access_token": claiming(f'{{"exp": 1{"0" * 400}, "iat": 0}}')},
+        {"access_token": claiming('{"exp": NaN, "iat": 0}')},
+        {"access_token": "x", "expires_in": 10**400},
+        {"access_token": "x", "expires_in": "nan"},
+    ],
+    ids=["depth", "claim", "no claim", "seconds", "no seconds"],
+)
+def test_a_token_whose_lifetime_cannot_be_read(
+    sandbox: Sandbox, settings: Settings, answer: dict[str, object]
+) -> None:
+    answers(sandbox, "agentforce token", json.dumps(answer), JSON, 200)
+    session = requests_session(settings, width=1)
+    token = AccessToken(session=session, settings=settings, metrics=Metrics())
+    assert token.get() is token.get()
