@@ -14,7 +14,7 @@ import requests
 import structlog
 
 from connections import Route, chunks, json_object
-from deadline import Deadline
+from deadline import Deadline, time_left
 from error_codes import codes
 from errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
 from metrics import Metrics
@@ -95,7 +95,11 @@ class AccessToken:
         return Route(self._session, self._address, number=1)
 
     def get(self) -> Token:
-        """A fresh token. Raises ``AgentUnavailable`` or ``AgentMisconfigured``."""
+        """A fresh token. Raises ``AgentUnavailable`` or ``AgentMisconfigured``.
+
+        Whoever waits for one that another thread fetches waits until its own deadline, and then
+        raises ``DeadlineExceeded``.
+        """
         with self._lock:
             if self._current is not None and self._current.fresh:
                 return self._current
@@ -104,7 +108,11 @@ class AccessToken:
                 pending = self._pending = Future()
         if mine:
             self._settle(pending)
-        return pending.result()
+            return pending.result()
+        try:
+            return pending.result(time_left())
+        except TimeoutError:
+            raise DeadlineExceeded("no token in time") from None
 
     def renew(self) -> None:
         """Fetch the first token, or the next one if the current is about to end.
@@ -194,13 +202,22 @@ def _lifetime(answer: dict[str, Any]) -> float:
         claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
     except jwt.InvalidTokenError:
         claims = {}
-    expiry, issued = claims.get("exp"), claims.get("iat", time.time())
-    if isinstance(expiry, int | float) and isinstance(issued, int | float):
-        return max(float(expiry - issued), 0.0)
+    expiry, issued = _number(claims.get("exp")), _number(claims.get("iat", time.time()))
+    if expiry is not None and issued is not None:
+        return max(expiry - issued, 0.0)
+    seconds = _number(answer.get("expires_in"))
+    return UNKNOWN_LIFETIME if seconds is None else seconds
+
+
+def _number(value: object) -> float | None:
+    """A number that time can be counted by, if it is one."""
+    if not isinstance(value, int | float | str):
+        return None
     try:
-        return float(answer["expires_in"])
-    except (KeyError, TypeError, ValueError):
-        return UNKNOWN_LIFETIME
+        number = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _advice(status: int, answer: dict[str, Any]) -> str:

@@ -48,6 +48,9 @@ END_TIMEOUT = 10.0
 BODY_TIMEOUT = 10.0
 # The end of a stream comes with that of the turn; a connection that takes longer is given up.
 DRAIN_TIMEOUT = 2.0
+# Of an answer as it comes: each word may be an event of 400 bytes, and ten thousand are more than
+# any agent writes.
+STREAM_LIMIT = 4 * 1024 * 1024
 # Limits (429) and locked sessions (423) are waited out longer, see their errors' ``patience``.
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -175,7 +178,7 @@ class Agentforce:
 
     def _streamed(self, response: requests.Response, listener: Listener | None) -> AgentReply:
         """The reply, as soon as its turn is over; the end of the stream is read beside the path."""
-        body = chunks(response, self._settings.AGENTFORCE_TIMEOUT)
+        body = chunks(response, self._settings.AGENTFORCE_TIMEOUT, most=STREAM_LIMIT)
         try:
             _check_stream(response)
             return read_stream(_event_data(body), listener)
@@ -242,7 +245,7 @@ class Agentforce:
         return json_object(self._body(response))
 
     def _body(self, response: requests.Response) -> bytes:
-        """All of it; nothing where it does not come in time, or breaks off."""
+        """All of it; nothing where it does not come in time, breaks off or is far too large."""
         timeout = BODY_TIMEOUT * self._patience
         try:
             with Deadline(capped(timeout)).bound():

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import ssl
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 from urllib3 import Timeout
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.poolmanager import PoolManager
 
 from deadline import Deadline, capped
@@ -34,6 +35,20 @@ CONNECTIONS = 4
 CONNECT_SECONDS = 5.0
 KNOCK_SECONDS = 5.0
 CHUNK = 64 * 1024
+# An answer in JSON: the largest, Twilio's list of 20 messages, takes a tenth of it. What is larger
+# comes from something that is broken, and would fill the memory.
+JSON_LIMIT = 1024 * 1024
+
+# What is raised where JSON is none, or has more digits or more depth than Python reads.
+UNREADABLE = (ValueError, RecursionError)
+
+# What zlib calls a stream whose header says whether it is gzip's or its own.
+_ANY_HEADER = 47
+_PACKED = ("gzip", "x-gzip", "deflate")
+
+
+class BodyTooLarge(requests.RequestException, HTTPError):
+    """The body is larger than any that is meant to be read."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +99,32 @@ def adapter_of(settings: Settings, *, width: int) -> Adapter:
     return Adapter(context=context, width=width + CONNECTIONS, patience=patience)
 
 
-def chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
+def chunks(
+    response: requests.Response, timeout: float, *, most: int = JSON_LIMIT
+) -> Iterator[bytes]:
     """A body as it comes in, each chunk within ``timeout``, all within the turn's deadline.
 
-    Raises ``DeadlineExceeded`` or ``requests.RequestException``.
+    Raises ``BodyTooLarge`` beyond ``most`` bytes, ``DeadlineExceeded`` or another
+    ``requests.RequestException``.
     """
     try:
         # ``iter_content`` would wait until a chunk is full.
-        yield from arriving(response.raw, timeout)
+        yield from arriving(response.raw, timeout, most=most)
+    except BodyTooLarge:
+        raise
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
 
 
-def arriving(body: Any, timeout: float, *, decoded: bool = True) -> Iterator[bytes]:
+def arriving(body: Any, timeout: float, *, most: int) -> Iterator[bytes]:
     """The same of an answer of urllib3, whose ``HTTPError`` it raises."""
-    while chunk := body.read1(CHUNK, decode_content=decoded):
+    sent = _up_to(most, _sent(body, timeout))
+    encoding = body.headers.get("Content-Encoding", "").strip().lower()
+    return _up_to(most, _unpacked(sent)) if encoding in _PACKED else sent
+
+
+def _sent(body: Any, timeout: float) -> Iterator[bytes]:
+    while chunk := body.read1(CHUNK, decode_content=False):
         yield chunk
         left = capped(timeout)
         # A body that has ended has given its connection back.
@@ -106,11 +132,33 @@ def arriving(body: Any, timeout: float, *, decoded: bool = True) -> Iterator[byt
             body.connection.sock.settimeout(left)
 
 
+def _up_to(most: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        most -= len(piece)
+        if most < 0:
+            raise BodyTooLarge("the answer is too large")
+        yield piece
+
+
+def _unpacked(packed: Iterator[bytes]) -> Iterator[bytes]:
+    """In pieces of one chunk at most; urllib3 reads on for as long as nothing is in what comes."""
+    unpacking = zlib.decompressobj(_ANY_HEADER)
+    try:
+        for piece in packed:
+            rest = piece
+            while rest and not unpacking.eof:
+                yield unpacking.decompress(rest, CHUNK)
+                rest = unpacking.unconsumed_tail
+        yield unpacking.flush()
+    except zlib.error as error:
+        raise DecodeError("the answer cannot be unpacked") from error
+
+
 def json_object(body: bytes) -> dict[str, Any]:
-    """The object that a body in JSON holds; empty where it is none, or too deep to be read."""
+    """The object that a body in JSON holds; empty where it is none, or cannot be read."""
     try:
         found = json.loads(body)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -118,7 +166,7 @@ def json_object(body: bytes) -> dict[str, Any]:
 def within(seconds: float) -> Callable[..., None]:
     """A response hook of requests: the whole body within ``seconds``, however slowly it comes.
 
-    Raises ``requests.RequestException``.
+    Raises ``requests.RequestException``, such as ``BodyTooLarge``.
     """
 
     def read(response: requests.Response, **_: object) -> None:
@@ -128,6 +176,9 @@ def within(seconds: float) -> Callable[..., None]:
         except DeadlineExceeded:
             response.close()
             raise requests.ReadTimeout(f"no whole answer in {seconds:g} s") from None
+        except requests.RequestException:
+            response.close()
+            raise
         response.raw = io.BytesIO(body)
 
     return read

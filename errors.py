@@ -41,7 +41,8 @@ Each leaf says whether the same call may be made again (``retryable``), for how 
 is tried where the usual delays end sooner (``patience``), whether fewer calls at once would have
 helped (``limited``), whether the cloud may be down for everybody (``outage``), what the WhatsApp
 user is told (``phrase``, a key of ``phrases.toml``), what an operator can do about it (``advice``,
-half a sentence), and what is logged (its message).
+half a sentence), and what is logged (its message). One that was raised says whether more tries
+would have followed, had there been more time (``cut_short``).
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class BridgeError(Exception):
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message or (self.__doc__ or type(self).__name__).strip())
         self.retry_after = retry_after
+        self.cut_short = False
 
 
 class SettingsError(BridgeError):

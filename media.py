@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from connections import Route, chunks
+from connections import BodyTooLarge, Route, chunks
 from deadline import Deadline, capped, time_left
 from errors import DeadlineExceeded, MediaError, MediaForbidden, MediaMissing, MediaTooLarge
 from retrying import parse_retry_after, patiently
@@ -183,11 +183,12 @@ def _body(response: requests.Response, timeout: float, listener: Listener) -> by
     if status != 200:
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     data = bytearray()
-    for chunk in chunks(response, timeout):
-        data += chunk
-        listener.write(chunk)
-        if len(data) > SIZE_LIMIT:
-            raise MediaTooLarge
+    try:
+        for chunk in chunks(response, timeout, most=SIZE_LIMIT):
+            data += chunk
+            listener.write(chunk)
+    except BodyTooLarge:
+        raise MediaTooLarge from None
     return data
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from database import Database
 from logs import bound_to
@@ -27,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 # Twilio says that a limit was met, not for how long.
 LIMIT_SECONDS = 60.0
+# How long a message is left to whoever claimed it, longer than a voice note takes to become an MP3,
+# and what was surely not sent to itself: what keeps it from being sent may pass meanwhile.
+CLAIM_SECONDS = 60.0
 # Lines beside an answer are not worth it later, and a second try is the last.
 REPEATABLE = re.compile(rf"{VOICE}|{TEXT} \d+")
 # What a failing database may leave to be written later, and how often that is tried.
@@ -51,14 +54,21 @@ _REACHED = (
         state=bindparam("reached"), error_code=bindparam("code"), retry_at=bindparam("again_at")
     )
 )
-_TAKEN = update(sendings).where(*PART).values(retry_at=None)
+_CLAIMED = update(sendings).where(*PART).values(retry_at=bindparam("again_at"))
+# So long as nobody else has claimed it since.
+_OURS = _CLAIMED.where(sendings.c.retry_at == bindparam("claimed"))
+_AGAIN = ("turn_id", "part", "begun_at", "callback")
+_BEGUN = insert(sendings).values({name: bindparam(name) for name in _AGAIN})
+# One that a callback has named was sent.
+_UNSENT = delete(sendings).where(*PART, sendings.c.sid.is_(None), sendings.c.state.is_(None))
 
 
 @dataclass(frozen=True)
 class Lost:
     """A message that did not arrive and is to be sent again, as ``again`` with that ``callback``.
 
-    ``note`` is the token of the voice note that it was.
+    ``note`` is the token of the voice note that it was. Until ``claimed_until`` (epoch seconds)
+    nobody else gets it.
     """
 
     turn: Turn
@@ -67,6 +77,7 @@ class Lost:
     note: str | None
     again: str
     callback: str
+    claimed_until: float
 
 
 class Receipts:
@@ -130,9 +141,10 @@ class Receipts:
             self._tell(row, news, status.code)
 
     def claim(self) -> Lost | None:
-        """A message that it is time to send again, and which nobody else gets from now on.
+        """A message that it is time to send again, and which nobody else gets for a minute.
 
-        Raises ``StoreError``.
+        Then it is due again, unless it was begun or let go, for ten minutes from its turn's
+        message. All of these raise ``StoreError``.
         """
         now = time.time()
         due = (
@@ -149,13 +161,42 @@ class Receipts:
             row = connection.execute(due).first()
             if row is None:
                 return None
-            lost = _lost(row)
-            again = {"part": lost.again, "begun_at": now, "callback": lost.callback}
-            connection.execute(_TAKEN, _which(row))
-            connection.execute(insert(sendings).values(turn_id=row.turn_id, **again))
+            lost = _lost(row, now + CLAIM_SECONDS)
+            connection.execute(_CLAIMED, _which(row) | {"again_at": lost.claimed_until})
             return lost
 
         return self._database.run(claim)
+
+    def begin(self, lost: Lost) -> bool:
+        """Note that it is about to be sent, which nobody does once more.
+
+        ``False`` where it is somebody else's by now.
+        """
+        again = {"turn_id": lost.turn.id, "part": lost.again}
+        again |= {"begun_at": time.time(), "callback": lost.callback}
+
+        def begin(connection: Connection) -> bool:
+            ours = connection.execute(_OURS, _claim(lost)).rowcount > 0
+            if ours:
+                connection.execute(_BEGUN, again)
+            return ours
+
+        return self._database.run(begin)
+
+    def give_back(self, lost: Lost) -> None:
+        """Have it sent later: it was begun, and surely not sent."""
+        begun = {"turn": lost.turn.id, "which": lost.again}
+        later = {"turn": lost.turn.id, "which": lost.part, "again_at": time.time() + CLAIM_SECONDS}
+
+        def give_back(connection: Connection) -> None:
+            if connection.execute(_UNSENT, begun).rowcount:
+                connection.execute(_CLAIMED, later)
+
+        self._database.run(give_back)
+
+    def let_go(self, lost: Lost) -> None:
+        """Have it never sent again."""
+        self._database.change(_OURS, _claim(lost))
 
     def _tell(self, row: Row[Any], news: list[State], code: int | None) -> None:
         for state in news:
@@ -198,7 +239,13 @@ def _retry_at(row: Row[Any], state: State, code: int | None) -> float | None:
     return None
 
 
-def _lost(row: Row[Any]) -> Lost:
+def _claim(lost: Lost) -> dict[str, Any]:
+    """The parameters of ``_OURS``, to end it."""
+    part = {"turn": lost.turn.id, "which": lost.part}
+    return part | {"claimed": lost.claimed_until, "again_at": None}
+
+
+def _lost(row: Row[Any], claimed_until: float) -> Lost:
     return Lost(
         turn=turn_of(row),
         part=row.part,
@@ -206,4 +253,5 @@ def _lost(row: Row[Any]) -> Lost:
         note=row.note,
         again=f"{row.part} again",
         callback=new_callback(),
+        claimed_until=claimed_until,
     )

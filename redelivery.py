@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from audio import Ffmpeg
 from delivery import text_parts
-from errors import BridgeError
+from errors import BridgeError, SendBusy, SendUnreachable
 from logs import bound_to
 from metrics import Metrics
 from receipts import Lost, Receipts
@@ -28,7 +30,7 @@ class Redelivery:
     """A thread that looks every two seconds for what is to be sent again.
 
     It is noted before it is sent, so a process that dies meanwhile leaves it unsent rather than
-    sent twice.
+    sent twice. What fails before that, or was surely not sent, is tried again a minute later.
     """
 
     def __init__(
@@ -76,30 +78,64 @@ class Redelivery:
 
     def _send_again(self, lost: Lost) -> None:
         try:
-            sid = self._voice(lost) if lost.part == VOICE else self._text(lost)
-        except BridgeError as error:
-            self._metrics.failed(error)
-            log.error(f"Not sent again: {type(error).__name__}: {error}", part=lost.part)
+            send = self._prepared(lost)
+        except (BridgeError, OSError) as error:
+            self._failed(lost, error, "Not sent again yet")
             return
-        if sid is None:
+        if send is None:
+            self._receipts.let_go(lost)
             log.info("Not sent again: it is gone", part=lost.part)
-            return
-        self._sendings.finish(lost.turn, lost.again, sid)
+        elif self._receipts.begin(lost):
+            self._send(lost, send)
+
+    def _send(self, lost: Lost, send: Callable[[], str]) -> None:
+        try:
+            sid = send()
+        except (SendBusy, SendUnreachable) as error:
+            self._failed(lost, error, "Not sent again yet")
+            self._receipts.give_back(lost)
+        except BridgeError as error:
+            self._failed(lost, error, "Not sent again")
+        else:
+            self._note(lost, sid)
+
+    def _note(self, lost: Lost, sid: str) -> None:
+        try:
+            self._sendings.finish(lost.turn, lost.again, sid)
+        except StoreError as error:
+            # A callback of Twilio names it.
+            log.warning("The SID is not noted", part=lost.part, error=type(error).__name__)
         self._metrics.count("voice_notes_resent" if lost.part == VOICE else "texts_resent")
         log.info("Sent again", part=lost.part)
 
-    def _voice(self, lost: Lost) -> str | None:
+    def _failed(self, lost: Lost, error: Exception, outcome: str) -> None:
+        self._metrics.failed(error)
+        log.error(f"{outcome}: {type(error).__name__}: {error}", part=lost.part)
+
+    def _prepared(self, lost: Lost) -> Callable[[], str] | None:
+        """What sends it; ``None`` where there is nothing left to send.
+
+        Raises ``StoreError``, ``AudioError`` or ``OSError``.
+        """
+        send: Callable[..., str]
+        if lost.part == VOICE:
+            send, content = self._whatsapp.send_voice, self._file(lost)
+        else:
+            send, content = self._whatsapp.send_text, _text(lost)
+        if content is None:
+            return None
+        return partial(send, lost.turn.message.sender, content, callback=lost.callback)
+
+    def _file(self, lost: Lost) -> str | None:
+        """What Twilio is to fetch."""
         note = self._sendings.note(lost.note) if lost.note else None
         if note is None:
             return None
-        file = f"{lost.note}.ogg"
-        if lost.code in UNPLAYABLE:
-            file = f"{self._sendings.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
-        return self._whatsapp.send_voice(lost.turn.message.sender, file, callback=lost.callback)
+        if lost.code not in UNPLAYABLE:
+            return f"{lost.note}.ogg"
+        return f"{self._sendings.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
 
-    def _text(self, lost: Lost) -> str | None:
-        answer = lost.turn.answer
-        text = text_parts(answer.text).get(lost.part) if answer else None
-        if text is None:
-            return None
-        return self._whatsapp.send_text(lost.turn.message.sender, text, callback=lost.callback)
+
+def _text(lost: Lost) -> str | None:
+    answer = lost.turn.answer
+    return text_parts(answer.text).get(lost.part) if answer else None

@@ -22,7 +22,8 @@ def patiently(delays: Sequence[float], *, factor: float = 1.0) -> Retrying:
 
     It tries again on errors that are ``retryable``, beyond the delays for as long as their
     ``patience``, and waits longer where they carry ``retry_after``, but not beyond the turn's
-    deadline. It raises the last error. All waits are times ``factor``.
+    deadline. It raises the last error, ``cut_short`` where that deadline ended the tries. All waits
+    are times ``factor``.
     """
 
     def stop(state: RetryCallState) -> bool:
@@ -31,7 +32,10 @@ def patiently(delays: Sequence[float], *, factor: float = 1.0) -> Retrying:
         patient = error is not None and state.idle_for < error.patience * factor
         left = time_left()
         too_late = left is not None and state.upcoming_sleep >= left
-        return too_late or (state.attempt_number > len(delays) and not patient)
+        enough = state.attempt_number > len(delays) and not patient
+        if error is not None:
+            error.cut_short = too_late and not enough
+        return too_late or enough
 
     def wait(state: RetryCallState) -> float:
         error = _error(state)

@@ -19,7 +19,7 @@ from elevenlabs.core.api_error import ApiError
 import container
 from audio import Ffmpeg, pcm_seconds
 from breakers import Breakers
-from connections import Route
+from connections import UNREADABLE, Route
 from deadline import capped
 from error_codes import codes
 from errors import (
@@ -50,6 +50,11 @@ HEAR_TIMEOUT_PER_SECOND = 0.2
 
 # An answer is spoken in several, side by side; so many connections are kept open.
 PIECES = 8
+# Four minutes of MP3; a piece takes half a minute at most. Transcripts are far smaller.
+ANSWER_LIMIT = 4 * 1024 * 1024
+
+# Of a number of requests at once.
+COUNT_DIGITS = 6
 
 OPUS = "opus_48000_32"
 # Where the plan refuses Opus; every plan has this one (§2.3).
@@ -100,7 +105,7 @@ class Speech:
         self._patience = settings.CLOUD_PATIENCE
         self._ffmpeg = ffmpeg
         self._metrics = metrics
-        http = httpx_client(settings, width=width)
+        http = httpx_client(settings, width=width, most=ANSWER_LIMIT)
         self._routes = [Route(http, settings.ELEVENLABS_API_URL, number=PIECES)]
         self._client = _client(settings, http)
         self._lock = threading.Lock()
@@ -268,7 +273,7 @@ def _placed(limiter: Limiter, call: Callable[[], T]) -> T:
 def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
     """Let in as many at once as the plan allows by the headers of an answer."""
     allowed = headers.get("maximum-concurrent-requests", "")
-    if allowed.isdecimal():
+    if allowed.isdecimal() and len(allowed) <= COUNT_DIGITS:
         limiter.resize(int(allowed))
 
 
@@ -280,8 +285,7 @@ def _translated(call: Callable[[], T]) -> T:
         return call()
     except ApiError as error:
         raise _refusal(error) from None
-    # An answer may be JSON too deep to be read.
-    except (httpx.HTTPError, DeadlineExceeded, RecursionError) as error:
+    except (httpx.HTTPError, DeadlineExceeded, *UNREADABLE) as error:
         raise SpeechUnavailable(f"no answer from ElevenLabs: {type(error).__name__}") from error
 
 

@@ -11,6 +11,8 @@ from concurrent.futures import Executor, Future
 import structlog
 from cachetools import TLRUCache
 
+from deadline import time_left
+from errors import BridgeError, DeadlineExceeded
 from metrics import Metrics
 from speech import Speech
 from spoken_pieces import Piece, SpokenPieces
@@ -58,27 +60,50 @@ class SpeechCache:
     def speak(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:
-        """``text`` spoken, as Ogg/Opus. Raises ``SpeechError``.
+        """``text`` spoken, as Ogg/Opus. Raises ``SpeechError`` or ``DeadlineExceeded``.
 
-        Whoever asks for what is being synthesised waits for that, and shares its failure.
+        Whoever asks for what is being synthesised waits for that, and shares its failure unless
+        that is only the other one's own: then it tries itself.
         ``previous`` and ``following`` colour the melody only: any recording of ``text`` will do.
         """
-        key = self._key(text, language)
-        ours: Future[bytes] = Future()
-        with self._lock:
-            audio = self._remembered(key) or self._speaking.setdefault(key, ours)
-        if audio is not ours:
-            spoken = audio.result()
-            self._count_hit(text)
-            return spoken
-        try:
-            ours.set_result(self._obtained(key, text, language, previous, following))
-        except BaseException as error:
-            ours.set_exception(error)
-        finally:
+        while True:
+            key = self._key(text, language)
+            ours: Future[bytes] = Future()
             with self._lock:
-                del self._speaking[key]
-        return ours.result()
+                audio = self._remembered(key) or self._speaking.setdefault(key, ours)
+            if audio is ours:
+                return self._spoken(ours, key, text, language, previous, following)
+            failure = _awaited(audio)
+            if failure is None:
+                self._count_hit(text)
+                return audio.result()
+            if not _is_of_one(failure):
+                raise failure
+
+    def _spoken(
+        self,
+        ours: Future[bytes],
+        key: str,
+        text: str,
+        language: str | None,
+        previous: str,
+        following: str,
+    ) -> bytes:
+        """What comes of it is told to those who wait for ``ours``."""
+        try:
+            audio = self._obtained(key, text, language, previous, following)
+        except BaseException as error:
+            self._end(key)
+            ours.set_exception(error)
+            raise
+        self._end(key)
+        ours.set_result(audio)
+        return audio
+
+    def _end(self, key: str) -> None:
+        """Before those who wait are told: whoever then tries itself must not find it again."""
+        with self._lock:
+            del self._speaking[key]
 
     def _obtained(
         self, key: str, text: str, language: str | None, previous: str, following: str
@@ -141,3 +166,18 @@ class SpeechCache:
     def _count_hit(self, text: str) -> None:
         self._metrics.count("speech_cache_hits")
         self._metrics.count("speech_characters_saved", len(text))
+
+
+def _awaited(audio: Future[bytes]) -> BaseException | None:
+    """How it failed, if it did. Raises ``DeadlineExceeded`` where it does not end in time."""
+    try:
+        return audio.exception(time_left())
+    except TimeoutError:
+        raise DeadlineExceeded("the same is still being spoken for another") from None
+
+
+def _is_of_one(failure: BaseException) -> bool:
+    """Whether it says nothing of ElevenLabs: that one had no more time, or its thread was ended."""
+    if isinstance(failure, BridgeError):
+        return failure.cut_short or isinstance(failure, DeadlineExceeded)
+    return not isinstance(failure, Exception)

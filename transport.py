@@ -21,9 +21,11 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from connections import Adapter, adapter_of, arriving, proxy_finder
+from connections import JSON_LIMIT, Adapter, adapter_of, arriving, proxy_finder
 from deadline import capped
 from settings import Settings
+
+ENCODING = "content-encoding"
 
 # What httpx calls these; the first that fits.
 _KINDS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
@@ -35,29 +37,30 @@ _KINDS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
 )
 
 
-def httpx_client(settings: Settings, *, width: int) -> httpx.Client:
+def httpx_client(settings: Settings, *, width: int, most: int = JSON_LIMIT) -> httpx.Client:
     """A client that ``width`` threads can share without waiting or re-connecting.
 
     Connections are kept; httpx by itself drops them after 5 s (contracts/elevenlabs.md §7.3). What
     it waits for ends with the turn's deadline: ``DeadlineExceeded``, or ``httpx.ReadTimeout``.
+    An answer of more than ``most`` bytes is ``httpx.RemoteProtocolError``.
     """
-    return httpx.Client(transport=Transport(adapter_of(settings, width=width)))
+    return httpx.Client(transport=Transport(adapter_of(settings, width=width), most=most))
 
 
 class Transport(httpx.BaseTransport):
     """Sends what httpx made of a request, by the proxies of the environment."""
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, adapter: Adapter, *, most: int) -> None:
         self._adapter = adapter
+        self._most = most
         self._proxies = proxy_finder()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]
         with _told_as_httpx_does():
             raw = self._send(request, connect=timeouts["connect"], read=timeouts["read"])
-        return httpx.Response(
-            raw.status, headers=list(raw.headers.items()), stream=_Body(raw, timeouts["read"])
-        )
+        body = _Body(raw, timeouts["read"], most=self._most)
+        return httpx.Response(raw.status, headers=_headers(raw), stream=body)
 
     def close(self) -> None:
         self._adapter.close()
@@ -86,18 +89,24 @@ class Transport(httpx.BaseTransport):
 class _Body(httpx.SyncByteStream):
     """Each chunk of it may come just in time, and all of it before the turn's deadline."""
 
-    def __init__(self, raw: BaseHTTPResponse, timeout: float) -> None:
+    def __init__(self, raw: BaseHTTPResponse, timeout: float, *, most: int) -> None:
         self._raw = raw
         self._timeout = timeout
+        self._most = most
 
     def __iter__(self) -> Iterator[bytes]:
         with _told_as_httpx_does():
-            yield from arriving(self._raw, self._timeout, decoded=False)
+            yield from arriving(self._raw, self._timeout, most=self._most)
 
     def close(self) -> None:
         """A connection is kept if its answer was read to the end."""
         self._raw.close()
         self._raw.release_conn()
+
+
+def _headers(raw: BaseHTTPResponse) -> list[tuple[str, str]]:
+    """Without that by which httpx would unpack the body, however large it would become."""
+    return [(name, value) for name, value in raw.headers.items() if name.lower() != ENCODING]
 
 
 def _content(request: httpx.Request) -> bytes | Iterable[bytes]:

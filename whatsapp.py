@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
-from connections import Route, requests_session, within
+from connections import UNREADABLE, Route, requests_session, within
 from errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
 from handshakes import never_sent
 from limiter import Limiter
@@ -103,7 +102,7 @@ class WhatsApp:
             return
         try:
             self._indicator.create(channel="whatsapp", message_id=message_sid)
-        except (TwilioException, requests.RequestException, ValueError) as error:
+        except (TwilioException, requests.RequestException, *UNREADABLE) as error:
             self._metrics.count("typing_failed")
             log.info("Typing indicator failed", error=_reason(error))
 
@@ -168,8 +167,7 @@ def _translated(call: Callable[[], T]) -> T:
     except requests.RequestException as error:
         kind = SendUnreachable if never_sent(error) else SendUncertain
         raise kind(_reason(error)) from None
-    # The last is JSON too deep to be read.
-    except (json.JSONDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise SendUncertain("Twilio answered with something else than JSON") from error
 
 

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 import access_token
 from access_token import DEFAULT_API_URL, RENEWAL_MARGIN, UNKNOWN_LIFETIME, AccessToken
 from deadline import Deadline
-from errors import AgentError, AgentMisconfigured, AgentUnavailable
+from errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
 from metrics import Metrics
 from sandbox.agentforce.helpdesk import Helpdesk
 from sandbox.agentforce.login import Misconfiguration
@@ -135,6 +135,22 @@ def test_an_endpoint_that_trickles_is_given_up_in_time(
     cloud.faults.add(Fault("agentforce", "token", "trickle", seconds=0.02))
     with Deadline(60.0).bound(), pytest.raises(AgentUnavailable):
         keeper().get()
+
+
+def test_who_waits_for_the_fetch_of_another_does_so_until_its_own_deadline(
+    cloud: AgentforceStandIn, keeper: Keeper
+) -> None:
+    tokens = keeper()
+    cloud.faults.add(Fault("agentforce", "token", "hang", seconds=60))
+    with ThreadPoolExecutor(1) as pool:
+        patient = pool.submit(tokens.get)
+        cloud.ledger.wait_for(lambda: fetches(cloud))
+        with Deadline(0.05).bound(), pytest.raises(DeadlineExceeded):
+            tokens.get()
+        assert not patient.done()
+        cloud.faults.clear()
+        assert patient.result(30) is tokens.get()
+    assert fetches(cloud) == 1
 
 
 def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import itertools
 import random
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +21,15 @@ import trustme
 from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
-from connections import CONNECTIONS, Route, requests_session, within
+from connections import (
+    CONNECTIONS,
+    JSON_LIMIT,
+    BodyTooLarge,
+    Route,
+    chunks,
+    requests_session,
+    within,
+)
 from deadline import Deadline
 from errors import DeadlineExceeded
 from sandbox.loopback import LoopbackServer
@@ -27,6 +38,7 @@ from tests.e2e.tls_proxy import TlsProxy
 from transport import httpx_client
 
 WIDTH = 8
+PACKED = {"Content-Encoding": "gzip"}
 
 
 class Server:
@@ -42,6 +54,9 @@ class Server:
         app.add_url_rule("/echo", "echo", _echo, methods=["POST"])
         app.add_url_rule("/short", "short", _short)
         app.add_url_rule("/endless", "endless", lambda: Response(_endless()))
+        app.add_url_rule("/flood", "flood", lambda: Response(itertools.repeat(bytes(2**16))))
+        app.add_url_rule("/packed/<size>", "packed", _packed)
+        app.add_url_rule("/hollow", "hollow", _hollow)
         self.http = LoopbackServer(app=app, name="test")
 
     @property
@@ -61,6 +76,17 @@ def _endless() -> Iterator[bytes]:
     while True:
         time.sleep(0.01)
         yield b"x"
+
+
+def _packed(size: str) -> Response:
+    return Response(gzip.compress(bytes(int(size))), headers=PACKED)
+
+
+def _hollow() -> Response:
+    """Packed, and however much of it comes, nothing is in it."""
+    packing = zlib.compressobj(wbits=31)
+    beginning, nothing = packing.flush(zlib.Z_FULL_FLUSH), b"\0\0\0\xff\xff" * 1000
+    return Response(itertools.chain([beginning], itertools.repeat(nothing)), headers=PACKED)
 
 
 @pytest.fixture
@@ -165,6 +191,40 @@ def test_a_body_that_comes_in_time_is_read_as_ever(server: Server) -> None:
         answer = session.get(f"{server.url}/none", hooks={"response": within(5.0)}, timeout=5)
         assert "Not Found" in answer.text
     assert server.http.connections == 1
+
+
+def read(client: requests.Session | httpx.Client, url: str) -> bytes:
+    """A body as the service reads it."""
+    if isinstance(client, httpx.Client):
+        return client.get(url, timeout=60).content
+    with client.get(url, stream=True, timeout=60) as answer:
+        return b"".join(chunks(answer, 60))
+
+
+@pytest.mark.parametrize(
+    "path", ["flood", f"packed/{JSON_LIMIT + 1}", "packed/100000000", "hollow"]
+)
+def test_a_body_that_is_too_large_is_given_up(
+    server: Server, client: requests.Session | httpx.Client, path: str
+) -> None:
+    """As it comes, or unpacked."""
+    with pytest.raises((BodyTooLarge, httpx.RemoteProtocolError)):
+        read(client, f"{server.url}/{path}")
+
+
+@pytest.mark.parametrize("size", [0, 10, JSON_LIMIT])
+def test_a_body_may_be_packed(
+    server: Server, client: requests.Session | httpx.Client, size: int
+) -> None:
+    for _ in range(2):
+        assert read(client, f"{server.url}/packed/{size}") == bytes(size)
+    assert server.http.connections == 1
+
+
+def test_so_is_one_that_is_to_come_within_some_time(server: Server) -> None:
+    session = requests_session(trusting(), width=WIDTH)
+    with pytest.raises(BodyTooLarge):
+        session.get(f"{server.url}/flood", hooks={"response": within(60.0)}, timeout=5)
 
 
 @pytest.fixture

@@ -212,8 +212,8 @@ def test_a_peer_that_trickles_does_not_hold_the_turn(
     monkeypatch.setattr(media_module, "TOTAL_TIMEOUT", 0.1)
     got: list[int] = []
 
-    def counted(response: requests.Response, timeout: float) -> Iterator[bytes]:
-        for chunk in chunks(response, timeout):
+    def counted(response: requests.Response, timeout: float, **limit: int) -> Iterator[bytes]:
+        for chunk in chunks(response, timeout, **limit):
             got.append(len(chunk))
             yield chunk
 

@@ -16,7 +16,7 @@ import receipts as receipts_module
 from database import Database
 from inbound import Inbound, Kind
 from metrics import Metrics
-from receipts import LIMIT_SECONDS, Lost, Receipts
+from receipts import CLAIM_SECONDS, LIMIT_SECONDS, Lost, Receipts
 from sendings import VOICE, Sending, Sendings
 from status import State, Status
 from store import STALE_SECONDS, Store, Turn
@@ -146,7 +146,7 @@ def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
 
 @pytest.mark.parametrize("code", [63019, 63021])
 def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
-    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, code: int
+    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock, code: int
 ) -> None:
     begun = sendings.begin(turn, VOICE, audio=b"OggS")
     tell(begun, *[State.UNDELIVERED] * 2, code=code)
@@ -155,11 +155,49 @@ def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
     (lost,) = filter(None, claims)
     assert (lost.part, lost.code, lost.note) == (VOICE, code, begun.note)
     assert lost.turn.message.sender == USER
+    assert receipts.begin(lost)
     # What is sent in its place has callbacks of its own, and is the last attempt.
     again = sendings.known(turn, lost.again)
     assert again
     assert again.callback == lost.callback != begun.callback
     tell(again, State.UNDELIVERED, code=code)
+    clock.now += CLAIM_SECONDS
+    assert receipts.claim() is None
+
+
+def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
+    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock
+) -> None:
+    """By whichever process; the first, if it was only slow, is too late then."""
+    tell(sendings.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
+    slow = receipts.claim()
+    assert slow
+    assert receipts.claim() is None
+    clock.now += CLAIM_SECONDS
+    lost = receipts.claim()
+    assert lost
+    receipts.let_go(slow)
+    assert not receipts.begin(slow)
+    assert receipts.begin(lost)
+    assert not receipts.begin(lost)
+
+
+def test_what_was_begun_in_vain_can_be_given_back(
+    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock
+) -> None:
+    """Unless a callback says that it was sent."""
+    tell(sendings.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
+    for sent in (False, True):
+        lost = receipts.claim()
+        assert lost
+        assert receipts.begin(lost)
+        again = sendings.known(turn, lost.again)
+        assert again
+        if sent:
+            tell(again, State.QUEUED)
+        receipts.give_back(lost)
+        assert (sendings.known(turn, lost.again) is not None) is sent
+        clock.now += CLAIM_SECONDS
     assert receipts.claim() is None
 
 

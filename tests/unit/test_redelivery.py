@@ -7,17 +7,21 @@ from types import SimpleNamespace
 
 import imageio_ffmpeg
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 import container
 import receipts as receipts_module
+import whatsapp as whatsapp_module
 from audio import Ffmpeg
 from container import sniff
 from database import Database
 from delivery import Delivery
+from errors import AudioError
 from inbound import Inbound, Kind
 from metrics import Metrics
 from opening import open_sqlite
-from receipts import LIMIT_SECONDS, Receipts
+from receipts import CLAIM_SECONDS, LIMIT_SECONDS, Receipts
 from redelivery import Redelivery
 from sandbox.faults import Fault, Faults
 from sandbox.speech.codec import Codec
@@ -27,7 +31,7 @@ from sandbox.twilio.standin import TwilioStandIn
 from segments import MESSAGE_LIMIT
 from sendings import MP3, VOICE, Sendings
 from status import State, Status
-from store import Answer, Store, Turn
+from store import STALE_SECONDS, Answer, Store, StoreError, Turn
 from tests.unit.conftest import PUBLIC_URL, START, USER, Clock, Unclaimed, begin
 from whatsapp import WhatsApp
 
@@ -103,6 +107,21 @@ def resent(twilio: TwilioStandIn) -> list[Outbound]:
     return twilio.messages()[3:]
 
 
+def execute(database: Database, statement: str) -> None:
+    """Change the database behind the back of all that uses it."""
+    database.change(text(statement))
+
+
+def refuse(database: Database, change: str) -> None:
+    """From now on the database fails at that change."""
+    refusal = "BEGIN SELECT RAISE(FAIL, 'away'); END"
+    execute(database, f"CREATE TRIGGER refusal BEFORE {change} {refusal}")
+
+
+def allow(database: Database) -> None:
+    execute(database, "DROP TRIGGER refusal")
+
+
 def counted(metrics: Metrics) -> tuple[int, int]:
     counters = metrics.figures().counters
     return counters["texts_resent"], counters["voice_notes_resent"]
@@ -169,6 +188,7 @@ def test_a_voice_note_that_is_gone_is_let_go(
     clock.now += NOTE_LIFETIME
     redelivery.send_due()
     assert resent(twilio) == []
+    clock.now += CLAIM_SECONDS
     assert receipts.claim() is None
 
 
@@ -193,3 +213,191 @@ def test_what_twilio_refuses_then_is_let_go(
         redelivery.send_due()
     assert [message.body for message in resent(twilio)] == ["*b*", ""]
     assert metrics.figures().errors == {"SendRefused": 1}
+
+
+def test_a_note_that_the_database_does_not_give_is_sent_once_it_does(
+    receipts: Receipts,
+    redelivery: Redelivery,
+    sendings: Sendings,
+    database: Database,
+    turn: Turn,
+    sent: list[str],
+    twilio: TwilioStandIn,
+    clock: Clock,
+) -> None:
+    fail(receipts, sendings, turn, VOICE, 63019)
+    execute(database, "ALTER TABLE voice_notes RENAME TO elsewhere")
+    with pytest.raises(StoreError):
+        redelivery.send_due()
+    execute(database, "ALTER TABLE elsewhere RENAME TO voice_notes")
+    for _ in range(3):
+        clock.now += CLAIM_SECONDS
+        redelivery.send_due()
+    assert len(resent(twilio)) == 1
+
+
+def test_an_mp3_that_the_database_does_not_take_is_sent_once_it_does(
+    receipts: Receipts,
+    redelivery: Redelivery,
+    sendings: Sendings,
+    database: Database,
+    turn: Turn,
+    sent: list[str],
+    twilio: TwilioStandIn,
+    clock: Clock,
+) -> None:
+    fail(receipts, sendings, turn, VOICE, 63019)
+    refuse(database, "INSERT ON voice_notes")
+    with pytest.raises(StoreError):
+        redelivery.send_due()
+    allow(database)
+    for _ in range(3):
+        clock.now += CLAIM_SECONDS
+        redelivery.send_due()
+    (voice,) = resent(twilio)
+    assert (voice.media_url or "").endswith(".mp3")
+
+
+@pytest.mark.parametrize("error", [AudioError("ffmpeg cannot be run"), OSError(24, "no files")])
+def test_a_note_that_ffmpeg_could_not_be_run_for_is_sent_once_it_can(
+    receipts: Receipts,
+    redelivery: Redelivery,
+    sendings: Sendings,
+    turn: Turn,
+    sent: list[str],
+    twilio: TwilioStandIn,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    """What else is due is sent meanwhile."""
+    fail(receipts, sendings, turn, VOICE, 63019)
+    fail(receipts, sendings, turn, "text 2", 63018)
+    clock.now += LIMIT_SECONDS
+
+    def encode(_: Ffmpeg, note: bytes) -> bytes:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ffmpeg, "encode_mp3", encode)
+        redelivery.send_due()
+    assert [message.body for message in resent(twilio)] == ["*b*"]
+    for _ in range(3):
+        clock.now += CLAIM_SECONDS
+        redelivery.send_due()
+    assert [message.body for message in resent(twilio)] == ["*b*", ""]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each send is one try."""
+    monkeypatch.setattr(whatsapp_module, "RETRY_DELAYS", ())
+
+
+@pytest.mark.parametrize("trouble", ["a limit", "no connection"])
+@pytest.mark.parametrize("part", ["text 2", VOICE])
+def test_what_surely_was_not_sent_is_sent_later(
+    receipts: Receipts,
+    redelivery: Redelivery,
+    sendings: Sendings,
+    turn: Turn,
+    sent: list[str],
+    twilio: TwilioStandIn,
+    faults: Faults,
+    metrics: Metrics,
+    clock: Clock,
+    hasty: None,
+    trouble: str,
+    part: str,
+) -> None:
+    """And what becomes of it is noted, as ever."""
+    fail(receipts, sendings, turn, part, 63018)
+    clock.now += LIMIT_SECONDS
+    if trouble == "a limit":
+        faults.add(Fault("twilio", "send", status=429))
+    else:
+        twilio.stop()
+    redelivery.send_due()
+    assert sendings.known(turn, f"{part} again") is None
+    if trouble == "no connection":
+        twilio.start()
+    redelivery.send_due()
+    assert resent(twilio) == []
+    for _ in range(3):
+        clock.now += CLAIM_SECONDS
+        redelivery.send_due()
+    (message,) = resent(twilio)
+    again = sendings.known(turn, f"{part} again")
+    assert again
+    assert again.sid == message.sid
+    assert message.callback == f"{PUBLIC_URL}/status?sending={again.callback}"
+    assert sum(counted(metrics)) == 1
+
+
+def test_what_surely_was_not_sent_is_let_go_when_it_would_come_too_late(
+    receipts: Receipts,
+    redelivery: Redelivery,
+    sendings: Sendings,
+    turn: Turn,
+    sent: list[str],
+    faults: Faults,
+    metrics: Metrics,
+    clock: Clock,
+    hasty: None,
+) -> None:
+    fail(receipts, sendings, turn, "text 2", 63018)
+    faults.add(Fault("twilio", "send", status=429, times=None))
+    while clock.now < START + 2 * STALE_SECONDS:
+        redelivery.send_due()
+        clock.now += CLAIM_SECONDS
+    tries = metrics.figures().errors["SendBusy"]
+    assert 1 < tries < STALE_SECONDS / CLAIM_SECONDS
+
+
+def test_what_may_have_been_sent_is_not_sent_again(
+    receipts: Receipts,
+    redelivery: Redelivery,
+    sendings: Sendings,
+    turn: Turn,
+    sent: list[str],
+    twilio: TwilioStandIn,
+    faults: Faults,
+    metrics: Metrics,
+    clock: Clock,
+) -> None:
+    """Twilio took it, and its answer did not come."""
+    fail(receipts, sendings, turn, "text 2", 63018)
+    faults.add(Fault("twilio", "send", "vanish"))
+    for _ in range(4):
+        clock.now += CLAIM_SECONDS
+        redelivery.send_due()
+    assert [message.body for message in resent(twilio)] == ["*b*"]
+    assert metrics.figures().errors == {"SendUncertain": 1}
+
+
+def test_what_was_sent_is_not_sent_again_where_that_cannot_be_noted(
+    receipts: Receipts,
+    redelivery: Redelivery,
+    sendings: Sendings,
+    database: Database,
+    turn: Turn,
+    sent: list[str],
+    twilio: TwilioStandIn,
+    metrics: Metrics,
+    clock: Clock,
+) -> None:
+    """It counts, and what is due after it is sent too."""
+    for part in sent[1:]:
+        fail(receipts, sendings, turn, part, 63018)
+        clock.now += 1
+    clock.now += LIMIT_SECONDS
+    refuse(database, "UPDATE OF sid ON sendings")
+    with capture_logs() as lines:
+        redelivery.send_due()
+    allow(database)
+    for _ in range(3):
+        clock.now += CLAIM_SECONDS
+        redelivery.send_due()
+    assert [message.body for message in resent(twilio)] == ["*b*", ""]
+    assert counted(metrics) == (1, 1)
+    assert [line["event"] for line in lines].count("Sent again") == 2

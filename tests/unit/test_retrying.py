@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import retrying
+from deadline import Deadline
 from errors import (
     AgentBusy,
     AgentFailed,
@@ -133,6 +135,22 @@ def test_all_waits_are_times_the_factor(slept: list[float]) -> None:
     slept.clear()
     hasty(Calls(SendBusy(retry_after=3600.0)))
     assert slept == [LONGEST_WAIT / 10]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "delays", "cut_short"),
+    [(None, (0.5,), False), (60.0, (0.5,), False), (0.0, (0.5,), True), (0.0, (), False)],
+    ids=["no deadline", "enough time", "no time", "no more tries"],
+)
+def test_an_error_tells_whether_more_time_would_have_meant_more_tries(
+    slept: list[float], seconds: float | None, delays: tuple[float, ...], cut_short: bool
+) -> None:
+    call = Calls(*(AgentUnavailable() for _ in range(9)))
+    with ExitStack() as bound, pytest.raises(AgentUnavailable) as caught:
+        if seconds is not None:
+            bound.enter_context(Deadline(seconds).bound())
+        patiently(delays)(call)
+    assert caught.value.cut_short is cut_short
 
 
 def test_a_caller_can_be_used_twice(slept: list[float]) -> None:

@@ -17,9 +17,12 @@ import speech_cache
 from audio import Ffmpeg
 from breakers import Breakers
 from database import Database
-from errors import SpeechUnavailable
+from deadline import Deadline
+from errors import BridgeError, DeadlineExceeded, SpeechUnavailable
 from metrics import Metrics
-from sandbox import CREDENTIALS
+from sandbox import CREDENTIALS, Sandbox
+from sandbox.faults import Fault
+from sandbox.speech.fixture import FixtureSpeech
 from settings import Settings
 from speech import MP3, Speech
 from speech_cache import SpeechCache
@@ -225,6 +228,88 @@ def test_who_waits_shares_a_failure_that_nobody_keeps(
     assert counted(metrics) == (0, 2, 0)
 
 
+def cut_short() -> BridgeError:
+    """What is left of tries that would have gone on, had there been more time."""
+    error = SpeechUnavailable()
+    error.cut_short = True
+    return error
+
+
+@pytest.mark.parametrize(
+    "failure", [DeadlineExceeded(), cut_short(), SystemExit()], ids=["late", "cut short", "ended"]
+)
+def test_who_waits_tries_itself_where_only_the_other_one_failed(
+    account: Account, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    """One of those who waited, and the rest wait for that."""
+    cache = cache_of(account)
+    with held_up(account, monkeypatch) as (waiting, release), ThreadPoolExecutor(4) as pool:
+        hold = account.before
+
+        def fail_once() -> None:
+            hold()
+            if len(account.spoken) == 1:
+                raise failure
+
+        account.before = fail_once
+        asking = [pool.submit(cache.speak, "Hello!", "en") for _ in range(4)]
+        for _ in range(3):
+            assert waiting.acquire(timeout=30)
+        release.set()
+        failed = [each.exception(30) for each in asking]
+        assert [error for error in failed if error] == [failure]
+        assert len({each.result() for each in asking if not each.exception()}) == 1
+    assert len(account.spoken) == 2
+
+
+def test_who_waits_does_so_until_its_own_deadline(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_of(account)
+    with held_up(account, monkeypatch) as (_, release), ThreadPoolExecutor(1) as pool:
+        hold, begun = account.before, threading.Event()
+
+        def begin() -> None:
+            begun.set()
+            hold()
+
+        account.before = begin
+        patient = pool.submit(cache.speak, "Hello!", "en")
+        assert begun.wait(30)
+        with Deadline(0.05).bound(), pytest.raises(DeadlineExceeded):
+            cache.speak("Hello!", "en")
+        assert not patient.done()
+        release.set()
+        spoken = patient.result(30)
+    with Deadline(0.0).bound():
+        assert cache.speak("Hello!", "en") == spoken
+
+
+def test_who_has_time_left_hears_what_elevenlabs_says_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first one's time ends while ElevenLabs hangs."""
+    with Sandbox(speech=FixtureSpeech()) as cloud, ThreadPoolExecutor(2) as pool:
+        account = Account(**cloud.environment("http://127.0.0.1:9"))
+        with held_up(account, monkeypatch) as (waiting, _):
+            monkeypatch.setattr(Account, "speak", Speech.speak)
+            cache = cache_of(account, most_bytes=1_000_000)
+            calls = cloud.ledger
+            cloud.faults.add(Fault("elevenlabs", "speak", "hang", seconds=60))
+
+            def hurried() -> bytes:
+                with Deadline(1.0).bound():
+                    return cache.speak("Hello!", "en")
+
+            first = pool.submit(hurried)
+            calls.wait_for(lambda: calls.calls("elevenlabs", "speak"))
+            second = pool.submit(cache.speak, "Hello!", "en")
+            assert waiting.acquire(timeout=30)
+            assert isinstance(first.exception(30), SpeechUnavailable)
+            assert second.result(30).startswith(b"OggS")
+        cloud.faults.clear()
+
+
 def test_others_do_not_wait_for_another_piece(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,6 +433,10 @@ def held_up(
     waiting, release = threading.Semaphore(0), threading.Event()
 
     class Watched(Future[bytes]):
+        def exception(self, timeout: float | None = None) -> BaseException | None:
+            waiting.release()
+            return super().exception(timeout)
+
         def result(self, timeout: float | None = None) -> bytes:
             waiting.release()
             return super().result(timeout)
