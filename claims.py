@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -99,12 +100,12 @@ class Claims:
             if held and held.turn.claim == turn.claim:
                 del self._claims[turn.id]
 
-    def release(self, turn: Turn) -> None:
-        """Give a turn back that is not done, if it is still ours."""
+    def release(self, turn: Turn, *, broken: bool = False) -> None:
+        """Give a turn back that is not done, perhaps because it broke off, if it is still ours."""
         with self._changed:
             held = self._claims.get(turn.id)
         if held and held.turn.claim == turn.claim:
-            self._release([held])
+            self._release([held], broken=[turn.id] if broken else [])
 
     def release_all(self) -> None:
         """Give back all that is held: the process ends."""
@@ -113,13 +114,14 @@ class Claims:
         if held:
             self._release(held)
 
-    def _release(self, held: list[_Claim]) -> None:
+    def _release(self, held: list[_Claim], *, broken: Sequence[int] = ()) -> None:
         """Where that fails, the claims end by themselves."""
         asked = [claim.turn.id for claim in held if claim.asked]
         for claim in held:
             self.drop(claim.turn)
         try:
-            self._queue.release([claim.turn for claim in held], asked=asked)
+            turns = [claim.turn for claim in held]
+            self._queue.release(turns, asked=asked, broken=broken)
         except StoreError as error:
             log.warning("Turns not given back", turns=len(held), error=type(error).__name__)
 

@@ -73,14 +73,16 @@ class TurnQueue:
         )
         return {row.id for row in self._database.rows(statement)}
 
-    def release(self, left: Collection[Turn], *, asked: Collection[int]) -> None:
+    def release(
+        self, left: Collection[Turn], *, asked: Collection[int], broken: Collection[int] = ()
+    ) -> None:
         """Give turns back that are not done, as far as they are still ours.
 
-        Their start is taken back, but for those in which the agent was ``asked`` (ids) and has not
-        answered: it may have heard.
+        Their start is taken back, but for those (ids) that have ``broken`` off, and those in which
+        the agent was ``asked`` and has not answered: it may have heard.
         """
         ours = tuple_(turns.c.id, turns.c.claim).in_([(turn.id, turn.claim) for turn in left])
-        counts = turns.c.id.in_(asked) & turns.c.answer.is_(None)
+        counts = or_(turns.c.id.in_(broken), and_(turns.c.id.in_(asked), turns.c.answer.is_(None)))
         self._database.change(
             update(turns)
             .where(ours)

@@ -93,10 +93,10 @@ class TurnWorker:
         except Stopping:
             self._claims.release(turn)
         except Exception:
-            # Not even an apology could be sent. Its next start is counted, so there are few.
+            # Not even an apology could be sent.
             log.exception("Turn broke off; trying again", turn=turn.message.sid)
             self._stopping.wait(RETRY_SECONDS)
-            self._claims.release(turn)
+            self._claims.release(turn, broken=True)
         finally:
             with self._changed:
                 self._running -= 1

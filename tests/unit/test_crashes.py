@@ -121,9 +121,11 @@ class Counting(TurnQueue):
             self.begun.add(turn.message.sid)
         return claimed
 
-    def release(self, left: Collection[Turn], *, asked: Collection[int]) -> None:
+    def release(
+        self, left: Collection[Turn], *, asked: Collection[int], broken: Collection[int] = ()
+    ) -> None:
         before = [self._attempts(turn) for turn in left]
-        super().release(left, asked=asked)
+        super().release(left, asked=asked, broken=broken)
         for turn, attempts in zip(left, before, strict=True):
             self._world.count(turn, self._attempts(turn) - attempts)
 

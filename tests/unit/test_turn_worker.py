@@ -628,3 +628,22 @@ def test_a_question_that_stops_cut_off_is_asked_twice_and_then_somebody_is_told(
     wait_until_idle(store)
     told = [turn.answer for turn in turns.turns]
     assert told == [None, None, Answer(PHRASES.say("failed", None), None)]
+
+
+def test_a_turn_that_breaks_off_again_and_again_is_set_aside(
+    make_process: MakeProcess,
+    turns: Turns,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its sender's next message is answered, and it does not break off for ever."""
+    monkeypatch.setattr("turn_worker.RETRY_SECONDS", 0.001)
+    turns.failing = {"SM1"}
+    monkeypatch.setattr(turns, "apologise", lambda turn, error: turns(turn))
+    process = make_process()
+    process.accept(message("ana", "SM1"))
+    process.accept(message("ana", "SM2"))
+    wait_until_idle(store)
+    assert states(tmp_path / FILE_NAME) == {"SM1": "set aside", "SM2": "done"}
+    assert len(turns.turns) == 2 * (ATTEMPTS + 1) + 1
