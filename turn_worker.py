@@ -81,6 +81,9 @@ class TurnWorker:
             return False
         turns = self._claims.take(most)
         for turn in turns:
+            if turn.attempts > 1:
+                sid, number = turn.message.sid, turn.attempts
+                log.warning("Turn begun again: its last start did not end", turn=sid, start=number)
             with self._changed:
                 self._running += 1
             self._pool.submit(self._run, turn)

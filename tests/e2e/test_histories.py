@@ -24,6 +24,7 @@ from runner import ATTEMPTS
 from sandbox.database_proxy import DatabaseProxy
 from sandbox.postgres import Postgres
 from store import Store
+from tests.e2e.killed_start import killed_start as kill_start
 from tests.e2e.worker_life import CLAIM_SECONDS, live
 
 PATIENCE = 60.0
@@ -43,9 +44,11 @@ processes.set_forkserver_preload(["tests.e2e.worker_life"])
 class History:
     """Does what the test made up: a web process that lives, and workers that do not."""
 
-    def __init__(self, server: Postgres) -> None:
+    def __init__(self, server: Postgres, statements: int) -> None:
+        """The very first start is killed behind so many statements, if it takes more."""
         self._server = server
         self.url = server.database("history")
+        kill_start(self.url, statements)
         self._database = open_postgres(self.url, connections=4)
         self.store = Store(database=self._database)
         self._inbox = Inbox(store=self.store, limit=1000, wake=lambda: None)
@@ -169,7 +172,7 @@ STEPS = st.one_of(
 )
 
 
-@given(st.lists(STEPS, min_size=20, max_size=60))
+@given(st.lists(STEPS, min_size=20, max_size=60), st.integers(0, 70))
 @settings(
     max_examples=5,
     # Every try takes seconds; a shorter history would take minutes to find.
@@ -177,8 +180,10 @@ STEPS = st.one_of(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_whatever_dies_whenever(server: Postgres, steps: list[tuple[str, int]]) -> None:
-    past = History(server)
+def test_whatever_dies_whenever(
+    server: Postgres, steps: list[tuple[str, int]], killed_start: int
+) -> None:
+    past = History(server, killed_start)
     try:
         past.start(0)
         for what, number in steps:
