@@ -48,6 +48,9 @@ class Claims:
 
     def take(self, most: int) -> list[Turn]:
         """Claim up to ``most`` turns. Raises ``StoreError``."""
+        if not self._all_sure():
+            # Or we might take from ourselves what we let end.
+            self.renew()
         sure_until = self._sure_from_now()
         taken = self._queue.claim(most)
         with self._changed:
@@ -124,6 +127,11 @@ class Claims:
             self._queue.release(turns, asked=asked, broken=broken)
         except StoreError as error:
             log.warning("Turns not given back", turns=len(held), error=type(error).__name__)
+
+    def _all_sure(self) -> bool:
+        now = time.monotonic()
+        with self._changed:
+            return all(now < claim.sure_until for claim in self._claims.values())
 
     def _claim(self, turn: Turn) -> _Claim:
         held = self._claims.get(turn.id)

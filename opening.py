@@ -33,8 +33,8 @@ FILE_NAME = "bridge.sqlite3"
 # For nobody else on the machine.
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
-# How long a statement waits for another process that holds the file.
-BUSY_SECONDS = 10
+# How long a statement waits for another program that holds the file; all threads wait along.
+BUSY_SECONDS = 2
 # A little longer than gunicorn.conf.py lets the turns of a stopping process run.
 HOLD_SECONDS = 28.0
 POLL_SECONDS = 0.1

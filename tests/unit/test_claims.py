@@ -92,6 +92,15 @@ def test_who_is_cut_off_learns_that_another_has_the_turn(
     assert queue.renew({str(theirs.claim)}) == {theirs.id}
 
 
+def test_who_comes_back_first_goes_on_with_what_is_its_own(
+    claims: Claims, turn: Turn, clock: Clock
+) -> None:
+    """It does not take its own turn for one of somebody who is gone."""
+    clock.now += CLAIM_SECONDS * 2
+    assert claims.take(5) == []
+    claims.confirm(turn)
+
+
 def test_nobody_waits_longer_than_a_deadline_allows(
     claims: Claims, turn: Turn, clock: Clock
 ) -> None:
