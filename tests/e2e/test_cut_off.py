@@ -127,6 +127,27 @@ def test_a_worker_that_is_cut_off_asks_nothing_new(site: Site) -> None:
     assert len(world.twilio.messages(user)) == 4
 
 
+def test_the_only_worker_goes_on_with_its_own_turns(
+    start_cluster: StartCluster, server: Postgres
+) -> None:
+    """It was cut off for so long that others would have taken them."""
+    with (
+        DatabaseProxy(server.socket) as way,
+        start_cluster(webs=1, workers=1, ways={1: way}) as (world, cluster),
+    ):
+        user = world.user()
+        slow = Fault("agentforce", "ask", "hang", seconds=CLAIM_SECONDS)
+        world.sandbox.faults.add(slow)
+        world.twilio.say(user, "hello")
+        worker_that_calls(world, cluster, "agentforce", "ask")
+        way.cut()
+        wait_until(lambda: "Turn held up" in cluster.log(), "that the answer cannot be kept")
+        way.restore()
+        world.answers(user, 1, timeout=60)
+        assert len(world.asked(user)) == 1
+        world.expect_no_more(user, 1)
+
+
 def test_a_worker_that_is_cut_off_under_load(site: Site) -> None:
     world = site.world
     users = [world.user() for _ in range(20)]
