@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from inbound import Inbound
+from quotas import Quotas
 from store import Store, StoreError, Turn
 
 log = structlog.get_logger(__name__)
@@ -30,8 +31,11 @@ class Inbox:
     may be unfinished.
     """
 
-    def __init__(self, *, store: Store, limit: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, *, store: Store, quotas: Quotas, limit: int, wake: Callable[[], None]
+    ) -> None:
         self._store = store
+        self._quotas = quotas
         self._limit = limit
         self._wake = wake
 
@@ -60,5 +64,4 @@ class Inbox:
         # Who is being answered must not be asked to write again.
         if self._store.knows(message.sid):
             return Acceptance.DUPLICATE
-        full = self._store.count_unfinished(limit=self._limit) >= self._limit
-        return Acceptance.FULL if full else Acceptance.LIMITED
+        return Acceptance.LIMITED if self._quotas.exceeded(message) else Acceptance.FULL

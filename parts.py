@@ -194,7 +194,8 @@ def _alone(base: Base) -> WebParts:
 
 def _inbox(base: Base, *, wake: Callable[[], None]) -> Inbox:
     store = Store(database=base.urgent, room=base.quotas.room())
-    return Inbox(store=store, limit=base.settings.INBOX_LIMIT, wake=wake)
+    limit = base.settings.INBOX_LIMIT
+    return Inbox(store=store, quotas=base.quotas, limit=limit, wake=wake)
 
 
 def _refusals(base: Base) -> Refusals:

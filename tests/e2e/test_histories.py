@@ -20,6 +20,7 @@ from inbound import Inbound, Kind
 from inbox import Acceptance, Inbox
 from opening import open_postgres
 from phrases import Phrases
+from quotas import Quotas
 from runner import ATTEMPTS
 from sandbox.database_proxy import DatabaseProxy
 from sandbox.postgres import Postgres
@@ -51,7 +52,12 @@ class History:
         kill_start(self.url, statements)
         self._database = open_postgres(self.url, connections=4)
         self.store = Store(database=self._database)
-        self._inbox = Inbox(store=self.store, limit=1000, wake=lambda: None)
+        self._inbox = Inbox(
+            store=self.store,
+            quotas=Quotas(database=self._database, quotas=()),
+            limit=1000,
+            wake=lambda: None,
+        )
         self.acknowledged: set[str] = set()
         self._workers: list[Worker] = []
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -62,7 +62,7 @@ def build_quiet(settings: Settings) -> WebParts:
         for turn in base.queue.claim(10):
             runner.run(turn)
 
-    inbox = Inbox(store=base.store, limit=settings.INBOX_LIMIT, wake=run_turns)
+    inbox = Inbox(store=base.store, quotas=base.quotas, limit=settings.INBOX_LIMIT, wake=run_turns)
     base = replace(base, prewarmer=silence, aside=AtOnce())
     quiet: WebParts = replace(parts, base=base, inbox=inbox, worker=None)
     return quiet

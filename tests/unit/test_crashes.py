@@ -26,6 +26,7 @@ from inbox import Acceptance, Inbox
 from narration import Reply
 from opening import FILE_NAME, open_sqlite
 from phrases import Phrases
+from quotas import Quotas
 from runner import ATTEMPTS, Runner
 from standard_replies import StandardReplies
 from store import Store, Turn
@@ -157,7 +158,12 @@ class Process:
             runner=Runner(store=self.store, talk=self, replies=replies, log_key=""),
             threads=threads,
         )
-        self.accept = Inbox(store=self.store, limit=1000, wake=self._worker.wake).accept
+        self.accept = Inbox(
+            store=self.store,
+            quotas=Quotas(database=self._database, quotas=()),
+            limit=1000,
+            wake=self._worker.wake,
+        ).accept
         self.close = self._worker.close
 
     def start(self) -> None:

@@ -27,6 +27,7 @@ from inbox import Acceptance, Inbox
 from narration import Reply
 from opening import FILE_NAME, open_sqlite
 from phrases import Phrases
+from quotas import Quotas
 from runner import ATTEMPTS, Runner, Talk
 from schema import turns as rows
 from standard_replies import StandardReplies
@@ -110,7 +111,12 @@ class Process:
             runner=Runner(store=self.store, talk=talk, replies=replies, log_key=""),
             threads=threads,
         )
-        self.accept = Inbox(store=self.store, limit=limit, wake=self.worker.wake).accept
+        self.accept = Inbox(
+            store=self.store,
+            quotas=Quotas(database=database, quotas=()),
+            limit=limit,
+            wake=self.worker.wake,
+        ).accept
         self.close = self.worker.close
 
     def start(self) -> Process:
