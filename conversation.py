@@ -191,6 +191,8 @@ class Conversation:
         self._remember(message.sender, question.language, known)
         command = self._phrases.command(question.text)
         if command:
+            # A new conversation may have begun elsewhere meanwhile.
+            self._claims.confirm(turn)
             return Reply(self._obey(command, message, question, session))
         aloud = self._speaks(question, known.voice)
         ready = time.monotonic()

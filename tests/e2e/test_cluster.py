@@ -138,6 +138,18 @@ def test_a_session_is_started_once_wherever_it_is_warmed(world: World) -> None:
     assert len(world.sandbox.ledger.calls("agentforce", "session")) == len(users)
 
 
+def test_a_backlog_starts_no_sessions_ahead(start_cluster: StartCluster) -> None:
+    """Where all threads of a worker run turns, Agentforce's places are theirs."""
+    with start_cluster(webs=1, workers=1, TURN_THREADS="2") as (world, _):
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER, times=None))
+        users = [world.user() for _ in range(12)]
+        for user in users:
+            assert world.twilio.say(user, "hello").status == 200
+        ledger = world.sandbox.ledger
+        ledger.wait_for(lambda: len(ledger.calls("agentforce", "ask")) == 2)
+        assert len(ledger.calls("agentforce", "session")) < 6
+
+
 def test_the_smallest_database_plan_is_enough(
     start_cluster: StartCluster, server: Postgres
 ) -> None:

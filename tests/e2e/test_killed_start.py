@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
+import pytest
+
+import opening
 from inbound import Inbound, Kind
 from opening import open_postgres, open_sqlite
 from sandbox.postgres import Postgres
 from store import Store
 from tests.e2e.killed_start import killed_start
+from turn_queue import TurnQueue
 
 # At least those that make the tables.
 STATEMENTS = 30
@@ -36,6 +43,35 @@ def test_starts_on_a_file_that_are_killed_one_after_the_other(tmp_path: Path) ->
     database = open_sqlite(str(tmp_path))
     assert Store(database=database).admit(MESSAGE)
     database.close()
+
+
+def test_a_start_that_brings_an_older_file_to_the_current_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it holds is still there: a turn that ran when the former release was stopped."""
+    older = tmp_path / "older"
+    shutil.copytree(opening.MIGRATIONS, tmp_path / "migrations")
+    (tmp_path / "migrations" / "versions" / "0005_claims.py").unlink()
+    with monkeypatch.context() as former:
+        former.setattr(opening, "MIGRATIONS", tmp_path / "migrations")
+        open_sqlite(str(older)).close()
+    with closing(sqlite3.connect(older / opening.FILE_NAME)) as file, file:
+        file.execute(
+            "INSERT INTO turns (message_sid, sender, kind, text, media_url, received_at, state,"
+            " attempts, claim) VALUES ('SM1', 'ana', 'text', '', '', 1, 'running', 1, 'former')"
+        )
+    for number in count():
+        folder = tmp_path / str(number)
+        shutil.copytree(older, folder)
+        killed = killed_start(str(folder), number)
+        database = open_sqlite(str(folder))
+        queue = TurnQueue(database=database, alone=True)
+        assert queue.release_all() == 1
+        assert [turn.attempts for turn in queue.claim(1)] == [2]
+        database.close()
+        if not killed:
+            break
+    assert number > 5
 
 
 def test_a_first_start_on_a_server(each_server: Postgres) -> None:

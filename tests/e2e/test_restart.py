@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import requests
 
@@ -9,6 +11,8 @@ from runner import ATTEMPTS
 from sandbox.faults import Fault
 from tests.e2e.conftest import PATIENT, StartWorld
 from tests.e2e.world import World
+from tests.sandbox.waiting import wait_until
+from tests.security.planted import planted
 
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
@@ -145,3 +149,33 @@ def restart(world: World, *faults: Fault) -> None:
     world.sandbox.agentforce.forget_tokens()
     world.sandbox.agentforce.forget_sessions()
     world.bridge.start()
+
+
+# A stop as one that an agent outlasts, in less time.
+SHORT_STOP = """
+import parts
+
+intact = parts.WebParts.close
+parts.WebParts.close = lambda self, timeout: intact(self, 0.5)
+"""
+
+
+def test_a_question_that_every_stop_cuts_off_is_asked_twice_and_then_its_sender_is_told(
+    start_world: StartWorld,
+) -> None:
+    with start_world(command=planted(SHORT_STOP), **PATIENT) as world:
+        user = world.user()
+        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER, times=None))
+        world.twilio.say(user, "hello")
+        for number in (1, 2):
+            wait_until(partial(was_asked, world, user, number), "the question")
+            assert world.bridge.stop() == 0
+            # What is locked by the former question would be waited for.
+            world.sandbox.agentforce.forget_sessions()
+            world.bridge.start()
+        assert world.answers(user, 1, timeout=40)[0].body.startswith("Sorry")
+        assert was_asked(world, user, 2)
+
+
+def was_asked(world: World, user: str, times: int) -> bool:
+    return len(world.asked(user)) == times
