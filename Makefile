@@ -34,7 +34,7 @@ demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then
 	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
 
 message: $(VENV)/.bridge ## post a signed text to a live deployment; FROM=+1… is your phone, URL=https://…, TEXT="…", ENV=- reads settings
-	@$(PY) signed_message.py --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
+	@$(PY) -m cli.signed_message --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
 
 test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
 	@$(PY) -m pytest --numprocesses 4 --dist worksteal $(ARGS)
@@ -42,8 +42,9 @@ test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
 soak: $(VENV)/.sandbox ## 20,000 turns, to see whether it grows; TURNS=2000 is shorter, CLUSTER=1 is on PostgreSQL
 	@$(PY) -m sandbox.soak $(if $(TURNS),--turns $(TURNS)) $(if $(filter-out 0,$(CLUSTER)),--cluster)
 
-check: $(VENV)/.dev ## formatting, lint, types, known vulnerabilities, secrets in files
+check: $(VENV)/.dev ## formatting, lint, types, imports, known vulnerabilities, secrets in files
 	@$(PY) -m $(CHECKED)
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 	@$(PY) -m tests.audit
 
 fuzz: $(VENV)/.dev ## post 100,000 random webhooks (20 min), or BODIES=…; PARSER=ogg feeds a parser of our own for a minute

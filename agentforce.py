@@ -1,25 +1,26 @@
-"""Salesforce Agentforce over HTTP: sessions, questions, answers (contracts/agentforce.md)."""
+"""Salesforce Agentforce over HTTP: sessions, questions, and reading what the agent answers.
+
+contracts/agentforce.md: §3.4 has the types of messages, §4 the event stream.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import requests
 import structlog
 
-from access_token import AccessToken, Token
-from agent_reply import AgentReply, Listener, read_messages, read_stream
-from breakers import Breakers
-from connections import Route, chunks, json_object
-from deadline import Deadline, capped
-from error_codes import codes_in
-from errors import (
+from core.deadline import Deadline, capped
+from core.error_codes import codes_in
+from core.errors import (
     AgentBusy,
     AgentDown,
     AgentError,
@@ -27,15 +28,20 @@ from errors import (
     AgentLocked,
     AgentMisconfigured,
     AgentUnavailable,
+    AnswerTruncated,
     DeadlineExceeded,
 )
-from event_stream import read_events
-from handshakes import never_sent
-from limiter import Limiter
+from core.models import AgentReply, AgentSession
+from core.settings import Settings
+from http_clients.circuit_breakers import Breakers
+from http_clients.concurrency import Limiter
+from http_clients.event_stream import read_events
+from http_clients.oauth_token import AccessToken, Token
+from http_clients.retries import parse_retry_after, patiently
+from http_clients.sessions import Route, chunks, json_object
+from http_clients.unsent_requests import never_sent
 from metrics import Metrics
-from retrying import parse_retry_after, patiently
-from settings import Settings
-from store import AgentSession
+from text.markdown import clean, paragraphs
 
 log = structlog.get_logger(__name__)
 
@@ -342,3 +348,119 @@ _MISCONFIGURED = (
     "HttpServerErrorException",
     "Unsupported Media Type",
 )
+
+
+log = structlog.get_logger(__name__)
+
+Message = dict[str, Any]
+
+# Everything else either has a meaning of its own or is shown if it carries a text (§3.4).
+_UNSHOWN = ("ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn")
+
+
+class Listener(Protocol):
+    """Follows an answer while it is written; neither method may raise."""
+
+    def write(self, chunk: str) -> None:
+        """The answer goes on with ``chunk`` (Markdown), for all that is known so far."""
+
+    def discard(self) -> None:
+        """What was written so far is not part of the answer."""
+
+
+def read_messages(messages: Iterable[Message]) -> AgentReply:
+    """Join the texts of an answer's messages and note what they mean.
+
+    Raises ``AgentFailed`` where one of them is an ``Error``.
+    """
+    texts: list[str] = []
+    escalated = ended = failed = asks = False
+    for message in messages:
+        kind = message.get("type")
+        if kind == "Error":
+            raise _error(message)
+        escalated |= kind == "Escalate" or message.get("code") == "ESCALATE"
+        ended |= kind == "SessionEnded"
+        failed |= kind == "Failure" and message.get("code") != "ESCALATE"
+        asks |= kind in ("Inquire", "Confirm")
+        if kind not in _UNSHOWN:
+            texts.append(_text(message))
+    return AgentReply(clean(paragraphs(texts)).strip(), escalated, ended, failed, asks)
+
+
+def read_stream(events: Iterable[str], listener: Listener | None = None) -> AgentReply:
+    """Read a turn from the ``data`` of its events, up to its end.
+
+    A final message replaces the chunks before it; a ``ValidationFailureChunk`` discards them.
+    Raises ``AgentFailed`` on an error event, ``AnswerTruncated`` where the end is missing.
+    """
+    turn = _Turn(listener)
+    for data in events:
+        for message in _messages(data):
+            turn.take(message)
+        if turn.over:
+            return turn.reply()
+    raise AnswerTruncated
+
+
+@dataclass
+class _Turn:
+    listener: Listener | None
+    chunks: list[str] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    over: bool = False
+
+    def take(self, message: Message) -> None:
+        kind = message.get("type")
+        if kind == "TextChunk":
+            self._write(_text(message))
+        elif kind == "ValidationFailureChunk":
+            self._discard()
+        else:
+            self.messages.append(message)
+            self.over |= kind in ("EndOfTurn", "SessionEnded", "Error")
+
+    def _write(self, chunk: str) -> None:
+        self.chunks.append(chunk)
+        if self.listener:
+            self.listener.write(chunk)
+
+    def _discard(self) -> None:
+        self.chunks.clear()
+        if self.listener:
+            self.listener.discard()
+
+    def reply(self) -> AgentReply:
+        reply = read_messages(self.messages)
+        if reply.text:
+            return reply
+        return replace(reply, text=clean("".join(self.chunks)).strip())
+
+
+def _messages(data: str) -> Iterator[Message]:
+    """The messages of one event: an envelope, a bare error, or a whole answer (§4.2)."""
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError):
+        log.warning("Agentforce sent an event that is not JSON", length=len(data))
+        return
+    if not isinstance(event, dict):
+        return
+    if isinstance(event.get("message"), dict):
+        yield event["message"]
+    elif isinstance(event.get("messages"), list):
+        yield from (message for message in event["messages"] if isinstance(message, dict))
+    elif "error" in event:
+        yield {**event, "type": "Error"}
+
+
+def _text(message: Message) -> str:
+    text = message.get("message")
+    return text if isinstance(text, str) else ""
+
+
+def _error(message: Message) -> AgentFailed:
+    status = message.get("httpStatus", message.get("status"))
+    names = codes_in(str(message.get("error"))) or ["an error"]
+    of = f" ({status})" if isinstance(status, int) else ""
+    return AgentFailed(f"Agentforce ended the turn with {' '.join(names)}{of}")

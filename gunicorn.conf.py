@@ -26,7 +26,8 @@ TURN_SECONDS = 24.0
 CONNECTION_SECONDS = 1
 graceful_timeout = 29
 
-# How long the worker's loop may stand still, from its first beat on; watchdog.py is more exact.
+# How long the worker's loop may stand still, from its first beat on; core/watchdog.py is more
+# exact.
 timeout = 40
 
 # Twilio posts a burst at once; the kernel queues what is not accepted yet.
@@ -55,7 +56,7 @@ logger_class = NoAccessLogger
 
 def on_starting(server):  # type: ignore[no-untyped-def]
     """Close this process too, whose environment has the secrets as well."""
-    from dumping import forbid_dumping
+    from core.core_dumps import forbid_dumping
 
     if os.environ.get("WEB_CONCURRENCY", "1") != "1":
         server.log.info("WEB_CONCURRENCY is ignored: one process serves, on green threads")
@@ -70,7 +71,7 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
 
     import gevent
 
-    import watchdog
+    from core import watchdog
 
     watchdog.start()
     # Idle connections count as open ones: a router keeps some.

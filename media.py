@@ -1,9 +1,11 @@
-"""Fetching a voice note from Twilio, and nothing else from anywhere (contracts/twilio.md §4)."""
+"""A voice note in: downloaded from Twilio and converted meanwhile, then judged and trimmed."""
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -11,10 +13,20 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from connections import BodyTooLarge, Route, chunks
-from deadline import Deadline, capped, time_left
-from errors import DeadlineExceeded, MediaError, MediaForbidden, MediaMissing, MediaTooLarge
-from retrying import parse_retry_after, patiently
+from audio.ffmpeg import Ffmpeg, Stream, trim
+from audio.formats import SNIFFED, sniff
+from audio.frames import outlast
+from core.deadline import Deadline, capped, time_left
+from core.errors import (
+    AudioTooLong,
+    DeadlineExceeded,
+    MediaError,
+    MediaForbidden,
+    MediaMissing,
+    MediaTooLarge,
+)
+from http_clients.retries import parse_retry_after, patiently
+from http_clients.sessions import BodyTooLarge, Route, chunks
 
 # Twilio announces a recording before it is everywhere: 404 at first is normal.
 RETRY_DELAYS = (0.5, 1.0, 2.0)
@@ -197,3 +209,77 @@ def _finish(response: requests.Response, timeout: float) -> None:
     with suppress(requests.RequestException):
         for _ in islice(chunks(response, timeout), 2):
             pass
+
+
+@dataclass(frozen=True)
+class Recording:
+    """``pcm`` as ``audio.trim`` returns it; times in seconds.
+
+    ``convert_time`` is what converting took beyond the download.
+    """
+
+    pcm: bytes
+    download_time: float
+    convert_time: float
+
+
+class Recorder:
+    """Fetches the recordings that Twilio announces."""
+
+    def __init__(self, *, media: Media, ffmpeg: Ffmpeg, longest_seconds: float) -> None:
+        self._media = media
+        self._ffmpeg = ffmpeg
+        self._longest = longest_seconds
+
+    def hear(self, url: str) -> Recording:
+        """The recording at ``MediaUrl0``. Raises ``MediaError`` or ``AudioError``."""
+        started = time.monotonic()
+        with closing(_Listener(self._ffmpeg)) as listener:
+            data = self._media.download(url, listener)
+            downloaded = time.monotonic()
+            # By the headers alone; ``trim`` judges what is played.
+            if outlast(data, self._longest + 1):
+                raise AudioTooLong
+            pcm = listener.pcm()
+        pcm = pcm or self._ffmpeg.decode(data)
+        del data
+        speech = trim(pcm, longest_seconds=self._longest)
+        return Recording(speech, downloaded - started, time.monotonic() - downloaded)
+
+
+class _Listener:
+    """Decodes what arrives, if it is Ogg/Opus and there is a decoder; else does nothing."""
+
+    def __init__(self, ffmpeg: Ffmpeg) -> None:
+        self._ffmpeg = ffmpeg
+        self._stream: Stream | None = None
+        self._head = b""
+
+    def begin(self) -> None:
+        """The decoder starts while the CDN is being asked."""
+        self.close()
+        self._head = b""
+        self._stream = self._ffmpeg.open_stream()
+
+    def write(self, chunk: bytes) -> None:
+        if not self._stream:
+            return
+        if len(self._head) < SNIFFED:
+            # Nothing is decoded as what it is not.
+            self._head += chunk
+            chunk = self._head
+            if len(chunk) < SNIFFED:
+                return
+            container = sniff(chunk)
+            if not container or not container.streams:
+                self.close()
+                return
+        self._stream.feed(chunk)
+
+    def pcm(self) -> bytes | None:
+        return self._stream.pcm() if self._stream else None
+
+    def close(self) -> None:
+        if self._stream:
+            self._stream.close()
+        self._stream = None

@@ -16,15 +16,15 @@ import threading
 import gevent
 import structlog
 
-import watchdog
-from dumping import forbid_dumping
-from errors import SettingsError
-from health import count_workers
-from logs import configure_logging
-from parts import WorkerParts, build_worker
-from process_limits import check_limits
-from settings import load_settings
-from store import StoreError
+from core import watchdog
+from core.core_dumps import forbid_dumping
+from core.errors import SettingsError
+from core.logs import configure_logging
+from core.process_limits import check_limits
+from core.settings import load_settings
+from services.processes import WorkerParts, build_worker
+from storage.store import StoreError
+from turns.health import count_workers
 
 log = structlog.get_logger(__name__)
 

@@ -13,9 +13,9 @@ from functools import partial
 
 import imageio_ffmpeg
 
-from audio import SAMPLE_RATE, Ffmpeg, trim
+from audio.ffmpeg import SAMPLE_RATE, Ffmpeg, trim
+from audio.formats import OPUS
 from bench.table import Row, Table
-from container import OPUS
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
 from sandbox.speech.hum import noise, silence

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from narration import LONGEST_SENTENCE
 from sandbox import Sandbox
 from sandbox.agentforce.helpdesk import Helpdesk
 from sandbox.pace import Pace
 from sandbox.speech import Heard, Sound
 from sandbox.speech.fixture import FixtureSpeech, hummed
-from segments import split_sentences
+from speech.narration import LONGEST_SENTENCE
+from text.splitting import split_sentences
 
 # Every question is answered in its own words (see there).
 ANSWERS = Path(__file__).with_name("answers.toml")

@@ -9,10 +9,10 @@ from statistics import median
 import psycopg
 
 from bench.table import Row, Table
-from database import Database
-from opening import open_postgres
 from sandbox.postgres import Postgres
-from turn_queue import TurnQueue
+from storage.database import Database
+from storage.engine import open_postgres
+from storage.turn_queue import TurnQueue
 
 _EMPTY = "TRUNCATE turns CASCADE"
 _PUT = (

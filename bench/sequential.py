@@ -20,7 +20,7 @@ import imageio_ffmpeg
 import requests
 from flask import Flask, Response, abort, request
 
-from settings import Settings, load_settings
+from core.settings import Settings, load_settings
 
 # gunicorn as the bridge has it, without the bridge's configuration.
 COMMAND = [sys.executable, "-m", "gunicorn", "--config", "/dev/null", "--worker-class", "gthread"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from opening import open_postgres, open_sqlite
+from storage.engine import open_postgres, open_sqlite
 
 # Children of a process that has everything loaded start within milliseconds.
 _processes = multiprocessing.get_context("forkserver")

@@ -19,19 +19,19 @@ import pytest
 import requests
 from sqlalchemy import Connection, Executable, text
 
-from database import Database
-from opening import connect_postgres, open_postgres
 from sandbox.bridge import Process
 from sandbox.cluster import Cluster
 from sandbox.database_proxy import DatabaseProxy
 from sandbox.faults import Fault
 from sandbox.postgres import Postgres
-from store import StoreError
+from storage.database import Database
+from storage.engine import connect_postgres, open_postgres
+from storage.store import StoreError
+from storage.turn_queue import CLAIM_SECONDS
 from tests.e2e.conftest import PARROT, StartCluster
 from tests.e2e.test_cluster import worker_that_calls
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
-from turn_queue import CLAIM_SECONDS
 
 WORKERS = 3
 # What Twilio would have waited for, had it not been acknowledged.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connections import CONNECTIONS
+from http_clients.sessions import CONNECTIONS
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
 from sandbox.speech.fixture import FixtureSpeech

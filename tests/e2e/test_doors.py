@@ -121,7 +121,7 @@ JSON = {"Content-Type": "application/json"}
         ("POST", "/", FORM, "400 BAD REQUEST"),
         ("GET", "/nothing", {}, "404 NOT FOUND"),
         ("GET", "/media/", {}, "404 NOT FOUND"),
-        ("GET", "/pages/dashboard.js", {}, "404 NOT FOUND"),
+        ("GET", "/web/dashboard/dashboard.js", {}, "404 NOT FOUND"),
         ("GET", "/media//0.ogg", {}, "404 NOT FOUND"),
         ("DELETE", "/", {}, "405 METHOD NOT ALLOWED"),
         ("OPTIONS", "/", {}, "405 METHOD NOT ALLOWED"),

@@ -180,7 +180,8 @@ def test_another_senders_words_are_not_taken_for_a_lost_answer(world: World) -> 
 
 # Writing is refused for as long as a first message's language takes, as by a disk that is full.
 READ_ONLY = """
-import runner, store
+from storage import store
+from turns import runner
 from sqlalchemy.exc import OperationalError
 
 runner.RETRY_SECONDS = 0.1

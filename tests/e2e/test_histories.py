@@ -16,17 +16,17 @@ import psycopg
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
-from inbound import Inbound, Kind
-from inbox import Acceptance, Inbox
-from opening import open_postgres
-from phrases import Phrases
-from quotas import Quotas
-from runner import ATTEMPTS
+from core.models import Inbound, Kind
 from sandbox.database_proxy import DatabaseProxy
 from sandbox.postgres import Postgres
-from store import Store
+from storage.engine import open_postgres
+from storage.quotas import Quotas
+from storage.store import Store
 from tests.e2e.killed_start import killed_start as kill_start
 from tests.e2e.worker_life import CLAIM_SECONDS, live
+from text.phrases import Phrases
+from turns.intake import Acceptance, Inbox
+from turns.runner import ATTEMPTS
 
 PATIENCE = 60.0
 FAILED = Phrases().say("failed", None)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import opening
-from inbound import Inbound, Kind
-from opening import open_postgres, open_sqlite
+from core.models import Inbound, Kind
 from sandbox.postgres import Postgres
-from store import Store
+from storage import engine as opening
+from storage.engine import open_postgres, open_sqlite
+from storage.store import Store
+from storage.turn_queue import TurnQueue
 from tests.e2e.killed_start import killed_start
-from turn_queue import TurnQueue
 
 # At least those that make the tables.
 STATEMENTS = 30

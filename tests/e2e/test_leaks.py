@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from opening import FILE_NAME
 from sandbox.faults import Fault
+from storage.engine import FILE_NAME
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until

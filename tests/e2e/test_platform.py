@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from opening import FILE_NAME
 from sandbox.bridge import ROOT, Bridge, BridgeDied, procfile_command
 from sandbox.faults import Fault
+from storage.engine import FILE_NAME
 from tests.e2e.conftest import PATIENT, StartWorld
 from tests.e2e.dyno import BUILDPACK
 from tests.e2e.world import World

@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 import requests
 
-from runner import ATTEMPTS
 from sandbox.faults import Fault
 from tests.e2e.conftest import PATIENT, StartWorld
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
+from turns.runner import ATTEMPTS
 
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
@@ -153,7 +153,7 @@ def restart(world: World, *faults: Fault) -> None:
 
 # A stop as one that an agent outlasts, in less time.
 SHORT_STOP = """
-import parts
+from services import processes as parts
 
 intact = parts.WebParts.close
 parts.WebParts.close = lambda self, timeout: intact(self, 0.5)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from errors import SettingsError
-from opening import FILE_NAME, hold
+from core.errors import SettingsError
 from sandbox.agentforce.events import StreamStyle
 from sandbox.bridge import ROOT, procfile_command
 from sandbox.faults import Fault
+from storage.engine import FILE_NAME, hold
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 

@@ -28,7 +28,7 @@ def post(
     """Run it with the settings of the bridge in its environment, unless they are piped."""
     settings = {} if piped else {name: world.bridge.settings[name] for name in NAMES}
     return subprocess.run(
-        [sys.executable, "signed_message.py", *arguments],
+        [sys.executable, "-m", "cli.signed_message", *arguments],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "NO_PROXY": "*"} | settings | changes,
         input=piped,

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import requests
 
-from opening import FILE_NAME
 from sandbox.faults import Fault
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.sid import new_sid
 from sandbox.twilio.webhook import sign
+from storage.engine import FILE_NAME
 from tests.e2e.conftest import PATIENT, StartWorld
 from tests.e2e.test_restart import FOR_EVER
 from tests.e2e.world import World

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from markup import clean
-from segments import MESSAGE_LIMIT
 from tests.e2e.world import World
+from text.markdown import clean
+from text.splitting import MESSAGE_LIMIT
 
 ARABIC = re.compile(r"[\u0600-\u06ff]")
 

@@ -13,28 +13,29 @@ from typing import cast
 import psycopg
 from tenacity import Retrying, retry_if_exception_type
 
-import claims as claims_module
-import heartbeat
-import opening
-import runner as runner_module
-import turn_queue
-import turn_worker
-from claims import Claims
-from delivery import Delivery
-from errors import SendBusy, SendUncertain
-from heartbeat import Heartbeat
-from listener import Listener
+from core.errors import SendBusy, SendUncertain
+from core.models import Answer, Turn
 from metrics import Metrics
-from narration import Reply
-from opening import connect_postgres, open_postgres
-from phrases import Phrases
-from runner import Runner
-from sendings import Sendings
-from standard_replies import StandardReplies
-from store import Answer, Store, Turn
-from turn_queue import TurnQueue
-from turn_worker import TurnWorker
-from whatsapp import WhatsApp
+from speech.narration import Reply
+from storage import claims as claims_module
+from storage import engine as opening
+from storage import turn_queue
+from storage.claims import Claims
+from storage.engine import connect_postgres, open_postgres
+from storage.outbound_messages import Sendings
+from storage.store import Store
+from storage.turn_queue import TurnQueue
+from text.phrases import Phrases
+from turns import heartbeat
+from turns import runner as runner_module
+from turns import worker as turn_worker
+from turns.heartbeat import Heartbeat
+from turns.listener import Listener
+from turns.notices import StandardReplies
+from turns.runner import Runner
+from turns.worker import TurnWorker
+from whatsapp.client import WhatsApp
+from whatsapp.delivery import Delivery
 
 # Long enough for a busy machine not to take the living for dead.
 CLAIM_SECONDS = 3.0

@@ -19,21 +19,20 @@ with atheris.instrument_imports(
     include=["agent_reply", "container", "forms", "frames", "inbound", "markup", "ogg", "segments"]
     + ["event_stream", "signature", "status", "markdown_it", "agentforce"]
 ):
-    from agent_reply import read_stream
-    from agentforce import _event_data
-    from container import sniff
-    from errors import AgentError, AudioUnreadable, ForgedRequest, MalformedRequest
-    from forms import parse_form
-    from frames import outlast
-    from inbound import read_message
-    from markup import clean, to_speech, to_whatsapp
-    from ogg import join
-    from segments import split_message
-    from status import read_status
+    from agentforce import _event_data, read_stream
+    from audio.formats import sniff
+    from audio.frames import outlast
+    from audio.ogg import join
+    from core.errors import AgentError, AudioUnreadable, ForgedRequest, MalformedRequest
+    from text.markdown import clean, to_speech, to_whatsapp
+    from text.splitting import split_message
+    from web.forms import parse_form
+    from whatsapp.inbound import read_message
+    from whatsapp.status_callbacks import read_status
 
 from sandbox import CREDENTIALS
-from signature import Signature
 from tests.fuzz.samples import SAMPLES
+from whatsapp.signature import Signature
 
 SIGNATURE = Signature(
     auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],

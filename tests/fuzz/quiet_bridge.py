@@ -9,12 +9,12 @@ from typing import Any
 from flask import Flask
 
 import app
-from inbox import Inbox
-from narration import Reply
-from parts import WebParts, build_web
-from runner import Runner
-from settings import Settings
-from store import Turn
+from core.models import Turn
+from core.settings import Settings
+from services.processes import WebParts, build_web
+from speech.narration import Reply
+from turns.intake import Inbox
+from turns.runner import Runner
 
 
 class Silence:
@@ -33,7 +33,7 @@ class Silence:
         """Never."""
         return False
 
-    def start(self, sender: str) -> None:
+    def start_ahead(self, sender: str) -> None:
         """Nothing to warm."""
 
 

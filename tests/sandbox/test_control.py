@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import requests
 
+from core.settings import load_settings
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.ledger import Ledger
 from sandbox.speech.fixture import FixtureSpeech
-from settings import load_settings
 from tests.sandbox.bot import Bot
 
 USER = "whatsapp:+14155550100"

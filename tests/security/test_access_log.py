@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from opening import FILE_NAME
+from storage.engine import FILE_NAME
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 from tests.security.raw import request, status

@@ -18,9 +18,9 @@ import landlockpy
 import psutil
 import pytest
 
-from opening import FILE_NAME
 from sandbox import CREDENTIALS
 from sandbox.bridge import Process
+from storage.engine import FILE_NAME
 from tests.e2e.conftest import StartCluster, StartWorld
 
 UNREADABLE = "Sorry, I couldn't play that recording."

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from opening import FILE_NAME
 from sandbox.bridge import Bridge, BridgeDied
+from storage.engine import FILE_NAME
 from tests.e2e.conftest import PARROT, StartWorld
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until

@@ -15,7 +15,8 @@ SORRY = "Sorry, something went wrong"
 # An expression takes for ever where an answer is made ready, and a few seconds show that.
 FROZEN = f"""
 import re
-import conversation, watchdog
+from core import watchdog
+from turns import pipeline as conversation
 
 watchdog.FROZEN_SECONDS, watchdog.BEAT_SECONDS = 3.0, 0.5
 intact = conversation.to_whatsapp

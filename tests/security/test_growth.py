@@ -22,23 +22,23 @@ import pytest
 import regex
 from werkzeug.test import EnvironBuilder
 
-import markup
-from agent_reply import read_messages, read_stream
-from doors import FORM
-from error_codes import codes_in
-from errors import ForgedRequest, MalformedRequest
-from event_stream import read_events
-from inbound import read_message
-from logs import _PLAIN, _escaped
-from markup import clean, to_speech, to_whatsapp
-from narration import _BEGINNING
-from phrases import Phrases
-from public_questions import normalised
-from retrying import parse_retry_after
-from segments import first_sentences, split_message, split_sentences
-from signature import Signature
-from speech import _EVENTS_ONLY
-from status import read_status
+from agentforce import read_messages, read_stream
+from core.error_codes import codes_in
+from core.errors import ForgedRequest, MalformedRequest
+from core.logs import _PLAIN, _escaped
+from http_clients.event_stream import read_events
+from http_clients.retries import parse_retry_after
+from speech.elevenlabs import _EVENTS_ONLY
+from speech.narration import _BEGINNING
+from text import markdown as markup
+from text.markdown import clean, to_speech, to_whatsapp
+from text.phrases import Phrases
+from text.splitting import first_sentences, split_message, split_sentences
+from turns.public_questions import normalised
+from web.security import FORM
+from whatsapp.inbound import read_message
+from whatsapp.signature import Signature
+from whatsapp.status_callbacks import read_status
 
 Reader = Callable[[str], object]
 

@@ -7,28 +7,28 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Float, bindparam
 
-import kept_answers
-import leases
-import sendings
-import speech_cache
-import spoken_pieces
-import store
-import whatsapp as whatsapp_module
-from claims import Claims
-from database import Database
+from core.models import AgentSession, Turn
+from core.settings import load_settings
 from metrics import Metrics
-from opening import open_postgres, open_sqlite
 from sandbox import CREDENTIALS
 from sandbox.faults import Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT
 from sandbox.postgres import Postgres
 from sandbox.twilio.standin import TwilioStandIn
-from schema import metadata
-from settings import load_settings
-from store import AgentSession, Store, Turn
-from turn_queue import TurnQueue
-from whatsapp import WhatsApp
+from speech import cache as speech_cache
+from storage import answers as kept_answers
+from storage import leases, store
+from storage import outbound_messages as sendings
+from storage import speech as spoken_pieces
+from storage.claims import Claims
+from storage.database import Database
+from storage.engine import open_postgres, open_sqlite
+from storage.schema import metadata
+from storage.store import Store
+from storage.turn_queue import TurnQueue
+from whatsapp import client as whatsapp_module
+from whatsapp.client import WhatsApp
 
 START = 1_700_000_000.0
 # Nobody is there; Twilio finds that out only after it took a message.

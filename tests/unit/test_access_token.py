@@ -15,10 +15,11 @@ import pytest
 import requests
 from structlog.testing import capture_logs
 
-import access_token
-from access_token import DEFAULT_API_URL, RENEWAL_MARGIN, UNKNOWN_LIFETIME, AccessToken
-from deadline import Deadline
-from errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
+from core.deadline import Deadline
+from core.errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
+from core.settings import Settings
+from http_clients import oauth_token as access_token
+from http_clients.oauth_token import DEFAULT_API_URL, RENEWAL_MARGIN, UNKNOWN_LIFETIME, AccessToken
 from metrics import Metrics
 from sandbox.agentforce.helpdesk import Helpdesk
 from sandbox.agentforce.login import Misconfiguration
@@ -26,7 +27,6 @@ from sandbox.agentforce.standin import AgentforceStandIn
 from sandbox.faults import Fault, Faults
 from sandbox.ledger import Ledger
 from sandbox.pace import INSTANT
-from settings import Settings
 
 KEY, SECRET = "consumer-key", "consumer-secret"
 SCOPE = "sfap_api chatbot_api api"

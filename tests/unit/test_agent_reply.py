@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_reply import AgentReply, read_messages, read_stream
-from errors import AgentFailed, AnswerTruncated
-from markup import clean
+from agentforce import read_messages, read_stream
+from core.errors import AgentFailed, AnswerTruncated
+from core.models import AgentReply
+from text.markdown import clean
 
 Json = dict[str, Any]
 

@@ -13,23 +13,24 @@ import pytest
 from sqlalchemy import event
 from structlog.testing import capture_logs
 
-from access_token import AccessToken
-from agent_sessions import AgentSessions
 from agentforce import Agentforce, SessionGone
-from breakers import Breakers
-from connections import requests_session
-from database import Database
-from errors import AgentMisconfigured, AgentUnavailable
-from leases import SharedLeases
+from core.errors import AgentMisconfigured, AgentUnavailable
+from core.models import AgentSession
+from core.settings import Settings
+from http_clients.circuit_breakers import Breakers
+from http_clients.oauth_token import AccessToken
+from http_clients.sessions import requests_session
 from metrics import Metrics
-from opening import open_sqlite
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
-from settings import Settings
-from spare_sessions import SpareSessions
-from store import NOTHING, PERSONAL, AgentSession, Store
+from storage.database import Database
+from storage.engine import open_sqlite
+from storage.leases import SharedLeases
+from storage.store import NOTHING, PERSONAL, Store
 from tests.unit.conftest import put_session
+from turns.agent_sessions import AgentSessions
+from turns.session_pool import SpareSessions
 
 IDLE = 1800.0
 ANA = "whatsapp:+14155550001"

@@ -8,15 +8,15 @@ import pytest
 import regex
 from sqlalchemy.exc import OperationalError
 
-from agent_reply import AgentReply
-from answer_cache import AnswerCache
-from database import Database
-from errors import AgentFailed
-from kept_answers import KeptAnswer, KeptAnswers
+from core.errors import AgentFailed
+from core.models import AgentReply, AgentSession
 from metrics import Metrics
-from public_questions import PublicQuestions
-from store import NOTHING, PERSONAL, PUBLIC, AgentSession, Store, StoreError
+from storage.answers import KeptAnswer, KeptAnswers
+from storage.database import Database
+from storage.store import NOTHING, PERSONAL, PUBLIC, Store, StoreError
 from tests.unit.conftest import START, Clock, put_session
+from turns.answer_cache import AnswerCache
+from turns.public_questions import PublicQuestions
 
 HOUR = 3600.0
 OPENING = "When are you open?"

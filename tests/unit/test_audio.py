@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydub import AudioSegment
 from pydub.silence import detect_leading_silence
 
-import conversion
-from audio import (
+from audio import ffmpeg_process as conversion
+from audio.ffmpeg import (
     EDGE_STEP_MS,
     NOTE_LIMIT,
     SAMPLE_RATE,
@@ -30,8 +30,8 @@ from audio import (
     pcm_seconds,
     trim,
 )
-from container import MP3, sniff
-from errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
+from audio.formats import MP3, sniff
+from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
 from sandbox.speech.hum import hum, noise, pitches, silence

@@ -10,8 +10,7 @@ import circuitbreaker
 import pytest
 from structlog.testing import capture_logs
 
-from breakers import Breaker, Breakers
-from errors import (
+from core.errors import (
     AgentBusy,
     AgentDown,
     AgentFailed,
@@ -19,6 +18,7 @@ from errors import (
     DeadlineExceeded,
     SpeechUnavailable,
 )
+from http_clients.circuit_breakers import Breaker, Breakers
 from metrics import Metrics
 
 FAILURES = 3

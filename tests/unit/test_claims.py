@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-import claims as claims_module
-from claims import SURE_SECONDS, Claims
-from database import Database
-from deadline import Deadline
-from errors import DeadlineExceeded, TurnSuperseded
-from inbound import Inbound, Kind
-from store import Store, StoreError, Turn
+from core.deadline import Deadline
+from core.errors import DeadlineExceeded, TurnSuperseded
+from core.models import Inbound, Kind, Turn
+from storage import claims as claims_module
+from storage.claims import SURE_SECONDS, Claims
+from storage.database import Database
+from storage.store import Store, StoreError
+from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 from tests.unit.conftest import Clock
-from turn_queue import CLAIM_SECONDS, TurnQueue
 
 
 class Unreliable(TurnQueue):

@@ -14,10 +14,10 @@ import landlockpy
 import pytest
 from structlog.testing import capture_logs
 
-import confinement
-from audio import in_memory
-from confinement import Launcher
-from conversion import Conversion
+from audio import confinement
+from audio.confinement import Launcher
+from audio.ffmpeg import in_memory
+from audio.ffmpeg_process import Conversion
 
 needs_landlock = pytest.mark.skipif(not landlockpy.supported(), reason="no Landlock here")
 

@@ -21,7 +21,11 @@ import trustme
 from flask import Flask, Response, request
 from werkzeug.serving import make_server
 
-from connections import (
+from core.deadline import Deadline
+from core.errors import DeadlineExceeded
+from core.settings import Settings
+from http_clients.httpx_transport import httpx_client
+from http_clients.sessions import (
     CONNECTIONS,
     JSON_LIMIT,
     BodyTooLarge,
@@ -30,12 +34,8 @@ from connections import (
     requests_session,
     within,
 )
-from deadline import Deadline
-from errors import DeadlineExceeded
 from sandbox.loopback import LoopbackServer
-from settings import Settings
 from tests.e2e.tls_proxy import TlsProxy
-from transport import httpx_client
 
 WIDTH = 8
 PACKED = {"Content-Encoding": "gzip"}

@@ -15,11 +15,11 @@ import imageio_ffmpeg
 import psutil
 import pytest
 
-import conversion
-from audio import Ffmpeg, in_memory
-from confinement import Launcher
-from conversion import Conversion, Result
-from errors import AudioError, AudioUnreadable
+from audio import ffmpeg_process as conversion
+from audio.confinement import Launcher
+from audio.ffmpeg import Ffmpeg, in_memory
+from audio.ffmpeg_process import Conversion, Result
+from core.errors import AudioError, AudioUnreadable
 from tests.unit.traces import NONE, traces
 
 MEGABYTE = 1024 * 1024

@@ -17,21 +17,21 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event as sql_event
 
-import runner
-from claims import Claims
-from database import Database
-from errors import SendBusy
-from inbound import Inbound, Kind
-from inbox import Acceptance, Inbox
-from narration import Reply
-from opening import FILE_NAME, open_sqlite
-from phrases import Phrases
-from quotas import Quotas
-from runner import ATTEMPTS, Runner
-from standard_replies import StandardReplies
-from store import Store, Turn
-from turn_queue import TurnQueue
-from turn_worker import TurnWorker
+from core.errors import SendBusy
+from core.models import Inbound, Kind, Turn
+from speech.narration import Reply
+from storage.claims import Claims
+from storage.database import Database
+from storage.engine import FILE_NAME, open_sqlite
+from storage.quotas import Quotas
+from storage.store import Store
+from storage.turn_queue import TurnQueue
+from text.phrases import Phrases
+from turns import runner
+from turns.intake import Acceptance, Inbox
+from turns.notices import StandardReplies
+from turns.runner import ATTEMPTS, Runner
+from turns.worker import TurnWorker
 
 PATIENCE = 10.0
 PHRASES = Phrases()

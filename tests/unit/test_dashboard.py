@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from py_mini_racer import MiniRacer
 
-from errors import BridgeError
-from figures import COUNTERS, HOUR, STAGES, Figures
-from health import Report
-from operators import advice
+from core.errors import BridgeError
+from metrics import COUNTERS, HOUR, STAGES, Figures
+from turns.health import Report
+from web.monitoring import advice
 
-PAGES = Path(__file__).resolve().parents[2] / "pages"
+PAGES = Path(__file__).resolve().parents[2] / "web" / "dashboard"
 SCRIPT = (PAGES / "dashboard.js").read_text(encoding="utf-8")
 NOW = 1_700_000_000
 HEALTHY = Report(database=True, workers=1)

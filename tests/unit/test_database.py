@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from database import Database
-from opening import open_sqlite
-from schema import preferences
+from storage.database import Database
+from storage.engine import open_sqlite
+from storage.schema import preferences
 
 NAMES = select(preferences.c.sender).order_by(text("rowid"))
 

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import tenacity.nap
 
-import deadline
-import retrying
-from deadline import Deadline, capped, time_left
-from errors import AgentBusy, AgentUnavailable, DeadlineExceeded
-from limiter import Limiter
-from logs import ContextPool
-from retrying import patiently
+from core import deadline
+from core.deadline import Deadline, capped, time_left
+from core.errors import AgentBusy, AgentUnavailable, DeadlineExceeded
+from core.logs import ContextPool
+from http_clients import retries as retrying
+from http_clients.concurrency import Limiter
+from http_clients.retries import patiently
 
 
 class Clock:

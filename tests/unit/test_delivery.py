@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from delivery import Delivery
-from errors import SendRefused, SendUncertain
-from inbound import Inbound, Kind
+from core.errors import SendRefused, SendUncertain
+from core.models import Inbound, Kind, Turn
 from metrics import Metrics
-from opening import open_sqlite
 from sandbox.faults import Fault, Faults
 from sandbox.twilio.messages import resource
 from sandbox.twilio.standin import TwilioStandIn
-from segments import MESSAGE_LIMIT
-from sendings import VOICE, Sendings
-from store import Store, Turn
+from storage.engine import open_sqlite
+from storage.outbound_messages import VOICE, Sendings
+from storage.store import Store
 from tests.unit.conftest import PUBLIC_URL, USER, Unclaimed
-from whatsapp import LISTED, WhatsApp
+from text.splitting import MESSAGE_LIMIT
+from whatsapp.client import LISTED, WhatsApp
+from whatsapp.delivery import Delivery
 
 PARTS = ["a" * MESSAGE_LIMIT, "b" * MESSAGE_LIMIT, "c"]
 LONG = "\n\n".join(PARTS)

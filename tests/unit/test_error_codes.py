@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from error_codes import codes, codes_in
+from core.error_codes import codes, codes_in
 
 SAID = "My card is 4111 1111 1111 1111"
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from agent_reply import AgentReply, read_stream
-from agentforce import _event_data
-from errors import AgentError
-from markup import clean
+from agentforce import _event_data, read_stream
+from core.errors import AgentError
+from core.models import AgentReply
+from text.markdown import clean
 
 KINDS = "Inform Inquire Confirm Failure Escalate SessionEnded TextChunk EndOfTurn Error New".split()
 HOSTILE = ["\x00", "\u202e", "\ud800", "\ude00", "\r", "\x1b[2J", "\n\n", "data: ", "مرحبا", "🚀"]

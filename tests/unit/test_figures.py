@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures import BOUNDS, COUNTERS, HOUR, HOURS_KEPT, STAGES, Figures, Histogram
+from metrics import BOUNDS, COUNTERS, HOUR, HOURS_KEPT, STAGES, Figures, Histogram
 
 # A few stages and counters, so that those of two processes meet.
 EVENTS = st.one_of(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frames import outlast
+from audio.frames import outlast
 from sandbox.speech.codec import Codec
 from sandbox.speech.hum import hum
 from tests.unit.ogg_pages import FRAME, packed, stream

@@ -17,11 +17,11 @@ import structlog
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, event, given, settings
 
-from request_limits import BODY_LIMIT
 from sandbox import CREDENTIALS
 from tests.fuzz.bodies import addresses, bodies, said
 from tests.fuzz.quiet_bridge import create_app
 from tests.leaks import Known
+from web.request_limits import BODY_LIMIT
 
 SETTINGS = {
     "SALESFORCE_INSTANCE_URL": "http://127.0.0.1:9",

@@ -16,10 +16,10 @@ import pytest
 import requests
 import trustme
 
-from connections import CONNECT_SECONDS, requests_session
-from handshakes import never_sent
-from settings import Settings
-from transport import httpx_client
+from core.settings import Settings
+from http_clients.httpx_transport import httpx_client
+from http_clients.sessions import CONNECT_SECONDS, requests_session
+from http_clients.unsent_requests import never_sent
 
 Treatment = Callable[[socket.socket], None]
 

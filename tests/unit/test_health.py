@@ -8,9 +8,10 @@ from typing import NoReturn
 
 import pytest
 
-import health
-from health import Health, Report
-from store import Backlog, StoreError
+from core.models import Backlog
+from storage.store import StoreError
+from turns import health
+from turns.health import Health, Report
 
 NOW = 1_700_000_000.0
 

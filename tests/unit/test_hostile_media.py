@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio import SAMPLE_RATE, Ffmpeg, pcm_seconds, trim
-from errors import AudioError, AudioTooLong, AudioUnreadable
+from audio.ffmpeg import SAMPLE_RATE, Ffmpeg, pcm_seconds, trim
+from core.errors import AudioError, AudioTooLong, AudioUnreadable
 from sandbox.speech.codec import Codec
 from sandbox.speech.hum import hum
 from tests.unit.ogg_pages import (

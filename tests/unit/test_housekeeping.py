@@ -11,22 +11,22 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-import health as health_module
-import housekeeping
-import kept_answers
-from agent_sessions import AgentSessions
-from database import Database
-from health import Health
-from housekeeping import ENDED_AT_ONCE, GRACE, Housekeeper
-from inbound import Inbound, Kind
-from kept_answers import KeptAnswers
-from leases import Leases, SharedLeases
-from processes import Processes
-from schema import turns
-from sendings import Sendings
-from spoken_pieces import Piece, SpokenPieces
-from store import AgentSession, Store
+from core.models import AgentSession, Inbound, Kind
+from storage import answers as kept_answers
+from storage.answers import KeptAnswers
+from storage.database import Database
+from storage.leases import Leases, SharedLeases
+from storage.outbound_messages import Sendings
+from storage.processes import Processes
+from storage.schema import turns
+from storage.speech import Piece, SpokenPieces
+from storage.store import Store
 from tests.unit.conftest import put_session
+from turns import cleanup as housekeeping
+from turns import health as health_module
+from turns.agent_sessions import AgentSessions
+from turns.cleanup import ENDED_AT_ONCE, GRACE, Housekeeper
+from turns.health import Health
 
 DAY = 24 * 3600.0
 IDLE = 1800.0

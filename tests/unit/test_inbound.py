@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errors import MalformedRequest
-from inbound import ADDRESS_LIMIT, Kind, read_message
+from core.errors import MalformedRequest
+from core.models import Kind
 from sandbox.twilio.forms import Form, InboundForms
+from whatsapp.inbound import ADDRESS_LIMIT, read_message
 
 USER = "whatsapp:+14155550100"
 SM, MM = "SM" + "1" * 32, "MM" + "3" * 32

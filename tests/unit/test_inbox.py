@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import event
 
-from database import Database
-from inbound import Inbound, Kind
-from inbox import Acceptance, Inbox
-from opening import connect_postgres, open_postgres
-from quotas import MINUTE, Quota, Quotas
+from core.models import Inbound, Kind
 from sandbox.postgres import Postgres
-from store import Store
+from storage.database import Database
+from storage.engine import connect_postgres, open_postgres
+from storage.quotas import MINUTE, Quota, Quotas
+from storage.store import Store
+from turns.intake import Acceptance, Inbox
 
 NAME = "inbox"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from languages import _TWO_LETTERS, SPOKEN_BY_FLASH, two_letters
+from text.languages import _TWO_LETTERS, SPOKEN_BY_FLASH, two_letters
 
 
 @pytest.mark.parametrize(

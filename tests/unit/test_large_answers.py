@@ -12,13 +12,9 @@ import imageio_ffmpeg
 import pytest
 import tenacity.nap
 
-from access_token import AccessToken
-from agent_reply import AgentReply
 from agentforce import STREAM_LIMIT, Agentforce
-from audio import Ffmpeg
-from breakers import Breakers
-from connections import JSON_LIMIT, requests_session
-from errors import (
+from audio.ffmpeg import Ffmpeg
+from core.errors import (
     AgentDown,
     AgentMisconfigured,
     AgentUnavailable,
@@ -26,13 +22,17 @@ from errors import (
     SpeechRefused,
     SpeechUnavailable,
 )
+from core.models import AgentReply
+from core.settings import Settings
+from http_clients.circuit_breakers import Breakers
+from http_clients.oauth_token import AccessToken
+from http_clients.sessions import JSON_LIMIT, requests_session
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
-from settings import Settings
-from speech import ANSWER_LIMIT, Speech
-from whatsapp import WhatsApp
+from speech.elevenlabs import ANSWER_LIMIT, Speech
+from whatsapp.client import WhatsApp
 
 USER = "whatsapp:+14155550100"
 STREAM = {"Content-Type": "text/event-stream"}

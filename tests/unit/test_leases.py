@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from database import Database
-from leases import LEASE_SECONDS, Leases, OwnLeases, SharedLeases
+from storage.database import Database
+from storage.leases import LEASE_SECONDS, Leases, OwnLeases, SharedLeases
 from tests.unit.conftest import Clock
 
 Two = tuple[Leases, Leases]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable, SpeechBusy
-from limiter import Limiter
+from core.errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable, SpeechBusy
+from http_clients.concurrency import Limiter
 
 PATIENCE = 10.0
 

@@ -11,21 +11,21 @@ import imageio_ffmpeg
 import pytest
 import tenacity.nap
 
-from access_token import AccessToken
 from agentforce import Agentforce
-from audio import Ffmpeg
-from breakers import Breakers
-from connections import requests_session
-from errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable
+from audio.ffmpeg import Ffmpeg
+from core.errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable
+from core.models import AgentSession
+from core.settings import Settings
+from http_clients.circuit_breakers import Breakers
+from http_clients.oauth_token import AccessToken
+from http_clients.sessions import requests_session
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.pace import Pace
 from sandbox.speech.fixture import FixtureSpeech
-from settings import Settings
-from speech import Speech
-from store import AgentSession
-from whatsapp import WhatsApp
+from speech.elevenlabs import Speech
+from whatsapp.client import WhatsApp
 
 USERS = [f"whatsapp:+{14155551000 + number}" for number in range(24)]
 AT_ONCE = 3

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from errors import MediaMissing
-from logs import ContextPool, configure_logging, hashed
+from core.errors import MediaMissing
+from core.logs import ContextPool, configure_logging, hashed
 
 SENDER = "whatsapp:+14155550100"
 

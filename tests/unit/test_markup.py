@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import markup
-from markup import clean, paragraphs, to_speech, to_whatsapp
+from text import markdown as markup
+from text.markdown import clean, paragraphs, to_speech, to_whatsapp
 
 # What makes Markdown parsers stumble, and what people really write, in any order.
 PIECES = st.sampled_from(

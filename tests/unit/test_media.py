@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import media as media_module
-from connections import chunks
-from errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
+from core.errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
+from http_clients.sessions import chunks
 from media import Media
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from errors import AgentBusy, MediaMissing
-from exposition import prometheus
-from figures import COUNTERS, STAGES, Figures
-from metrics import Metrics
+from core.errors import AgentBusy, MediaMissing
+from metrics import COUNTERS, STAGES, Figures, Metrics
+from web.prometheus import prometheus
 
 PREDECESSOR = ["download_time", "stt_time", "agentforce_time", "tts_time", "total_time"]
 

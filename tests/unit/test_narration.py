@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
-import deadline
-from audio import Ffmpeg
-from deadline import Deadline, time_left
-from logs import ContextPool
+from audio.ffmpeg import Ffmpeg
+from core import deadline
+from core.deadline import Deadline, time_left
+from core.logs import ContextPool
 from metrics import Metrics
-from narration import Narration
-from phrases import Phrases
+from speech.narration import Narration
+from text.phrases import Phrases
 
 SENTENCE = "Your parcel left our warehouse in Cairo on Tuesday evening, at a quarter past nine. "
 TURN_SECONDS = NOTE_SECONDS = 150.0

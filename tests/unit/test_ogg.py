@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ogg
-from audio import SAMPLE_RATE, SAMPLE_WIDTH, Ffmpeg, opus_seconds
-from errors import AudioUnreadable
+from audio import ogg
+from audio.ffmpeg import SAMPLE_RATE, SAMPLE_WIDTH, Ffmpeg, opus_seconds
+from core.errors import AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
 from sandbox.speech.hum import hum, noise

@@ -16,14 +16,14 @@ from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import IntegrityError
 
-import opening
-from database import Database
-from errors import SettingsError
-from inbound import Inbound, Kind
-from opening import FILE_NAME, hold, open_postgres, open_sqlite
+from core.errors import SettingsError
+from core.models import Inbound, Kind
 from sandbox.postgres import Postgres
-from schema import metadata, preferences, sendings
-from store import Store, StoreError
+from storage import engine as opening
+from storage.database import Database
+from storage.engine import FILE_NAME, hold, open_postgres, open_sqlite
+from storage.schema import metadata, preferences, sendings
+from storage.store import Store, StoreError
 
 
 def languages(database: Database) -> list[str]:

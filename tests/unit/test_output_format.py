@@ -11,17 +11,17 @@ import imageio_ffmpeg
 import pytest
 from structlog.testing import capture_logs
 
-import container
-import speech as speech_module
-from audio import Ffmpeg
-from breakers import Breakers
-from errors import NothingHeard, SpeechBusy, SpeechRefused
+from audio import formats as container
+from audio.ffmpeg import Ffmpeg
+from core.errors import NothingHeard, SpeechBusy, SpeechRefused
+from core.settings import Settings
+from http_clients.circuit_breakers import Breakers
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
-from settings import Settings
-from speech import MP3, OPUS, OPUS_PAUSE_SECONDS, Speech
+from speech import elevenlabs as speech_module
+from speech.elevenlabs import MP3, OPUS, OPUS_PAUSE_SECONDS, Speech
 
 REFUSED = "refused"
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import errors
-from errors import SettingsError
-from phrases import CATALOGUE, Command, Phrases
+from core import errors
+from core.errors import SettingsError
+from text.phrases import CATALOGUE, Command, Phrases
 
 TABLES = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
 KEYS = sorted(TABLES["en"]["phrases"])

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-import public_questions as module
-from errors import SettingsError
-from public_questions import PublicQuestions, normalised, public_questions
+from core.errors import SettingsError
+from core.settings import Settings
 from sandbox import CREDENTIALS
-from settings import Settings
+from turns import public_questions as module
+from turns.public_questions import PublicQuestions, normalised, public_questions
 
 
 def read(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuestions:

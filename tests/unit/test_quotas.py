@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import event
 
-from database import Database
-from inbound import Inbound, Kind
-from quotas import DAY, MINUTE, Quota, Quotas, quotas_of
-from settings import Settings
-from store import Store
+from core.models import Inbound, Kind
+from core.settings import Settings
+from storage.database import Database
+from storage.quotas import DAY, MINUTE, Quota, Quotas, quotas_of
+from storage.store import Store
 from tests.unit.conftest import START
 
 THREE = Quota(3, MINUTE, "limit_minute")

@@ -12,16 +12,16 @@ from sqlalchemy.exc import OperationalError
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-import receipts as receipts_module
-from database import Database
-from inbound import Inbound, Kind
+from core.models import Inbound, Kind, Turn
 from metrics import Metrics
-from receipts import CLAIM_SECONDS, LIMIT_SECONDS, Lost, Receipts
-from sendings import VOICE, Sending, Sendings
-from status import State, Status
-from store import STALE_SECONDS, Store, Turn
+from storage.database import Database
+from storage.outbound_messages import VOICE, Sending, Sendings
+from storage.store import STALE_SECONDS, Store
 from tests.sandbox.waiting import wait_until
 from tests.unit.conftest import START, USER, Clock, begin
+from whatsapp import delivery_status as receipts_module
+from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, Lost, Receipts
+from whatsapp.status_callbacks import State, Status
 
 # Were each to wait for its next attempt, this would take longer than the test does.
 LATE_LIMIT = 50

@@ -13,11 +13,10 @@ import pytest
 import requests
 
 import media as media_module
-from audio import STREAMS_AT_ONCE, Ffmpeg, trim
-from errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
-from media import Media
-from recording import Recorder
-from recording import _Listener as Listening
+from audio.ffmpeg import STREAMS_AT_ONCE, Ffmpeg, trim
+from core.errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
+from media import Media, Recorder
+from media import _Listener as Listening
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.codec import Codec

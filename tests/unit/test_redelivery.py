@@ -10,30 +10,30 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-import container
-import receipts as receipts_module
-import whatsapp as whatsapp_module
-from audio import Ffmpeg
-from container import sniff
-from database import Database
-from delivery import Delivery
-from errors import AudioError
-from inbound import Inbound, Kind
+from audio import formats as container
+from audio.ffmpeg import Ffmpeg
+from audio.formats import sniff
+from core.errors import AudioError
+from core.models import Answer, Inbound, Kind, Turn
 from metrics import Metrics
-from opening import open_sqlite
-from receipts import CLAIM_SECONDS, LIMIT_SECONDS, Receipts
-from redelivery import Redelivery
 from sandbox.faults import Fault, Faults
 from sandbox.speech.codec import Codec
 from sandbox.speech.hum import hum
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
-from segments import MESSAGE_LIMIT
-from sendings import MP3, VOICE, Sendings
-from status import State, Status
-from store import STALE_SECONDS, Answer, Store, StoreError, Turn
+from storage.database import Database
+from storage.engine import open_sqlite
+from storage.outbound_messages import MP3, VOICE, Sendings
+from storage.store import STALE_SECONDS, Store, StoreError
 from tests.unit.conftest import PUBLIC_URL, START, USER, Clock, Unclaimed, begin
-from whatsapp import WhatsApp
+from text.splitting import MESSAGE_LIMIT
+from turns.redelivery import Redelivery
+from whatsapp import client as whatsapp_module
+from whatsapp import delivery_status as receipts_module
+from whatsapp.client import WhatsApp
+from whatsapp.delivery import Delivery
+from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, Receipts
+from whatsapp.status_callbacks import State, Status
 
 LONG = f"{'a' * MESSAGE_LIMIT}\n\n*b*"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()

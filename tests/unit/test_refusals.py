@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from database import Database
-from inbound import Inbound, Kind
-from leases import SharedLeases
-from phrases import Phrases
-from refusals import Refusals
-from standard_replies import StandardReplies
-from store import Store, StoreError
+from core.models import Inbound, Kind
+from storage.database import Database
+from storage.leases import SharedLeases
+from storage.store import Store, StoreError
 from tests.unit.conftest import Clock
+from text.phrases import Phrases
+from turns.notices import StandardReplies
+from turns.refusals import Refusals
 
 LONGEST = 3600.0
 Make = Callable[[], Refusals]

@@ -10,9 +10,8 @@ import tenacity.nap
 from hypothesis import given
 from hypothesis import strategies as st
 
-import retrying
-from deadline import Deadline
-from errors import (
+from core.deadline import Deadline
+from core.errors import (
     AgentBusy,
     AgentFailed,
     AgentLocked,
@@ -21,7 +20,8 @@ from errors import (
     SendBusy,
     SpeechBusy,
 )
-from retrying import LONGEST_WAIT, PATIENT_DELAY, parse_retry_after, patiently
+from http_clients import retries as retrying
+from http_clients.retries import LONGEST_WAIT, PATIENT_DELAY, parse_retry_after, patiently
 
 
 class Calls:

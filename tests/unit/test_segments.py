@@ -9,7 +9,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segments import (
+from text.splitting import (
     MESSAGE_LIMIT,
     first_sentences,
     group_sentences,

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from database import Database
-from errors import TurnSuperseded
-from inbound import Inbound, Kind
-from schema import voice_notes
-from sendings import VOICE, Sending, Sendings
-from store import Store, Turn
+from core.errors import TurnSuperseded
+from core.models import Inbound, Kind, Turn
+from storage.database import Database
+from storage.outbound_messages import VOICE, Sending, Sendings
+from storage.schema import voice_notes
+from storage.store import Store
 from tests.unit.conftest import START, Clock, begin
 
 NOTE_LIFETIME = 3600.0

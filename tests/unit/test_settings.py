@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from errors import SettingsError
-from settings import WHERE, Settings, is_public_url, load_settings
+from core.errors import SettingsError
+from core.settings import WHERE, Settings, is_public_url, load_settings
 
 Load = Callable[..., Settings]
 

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-import shared_metrics
-from breakers import Breakers
-from database import Database
-from figures import Figures
-from metrics import Metrics
-from processes import Processes
-from shared_metrics import SharedMetrics
-from store import StoreError
+from http_clients.circuit_breakers import Breakers
+from metrics import Figures, Metrics
+from storage.database import Database
+from storage.processes import Processes
+from storage.store import StoreError
+from web import shared_metrics
+from web.shared_metrics import SharedMetrics
 
 Break = Callable[..., None]
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import EnvironHeaders, Headers, MultiDict
 
-from errors import ForgedRequest
+from core.errors import ForgedRequest
 from sandbox.twilio.webhook import sign
-from signature import SETTINGS, SIGNATURE, Signature
+from whatsapp.signature import SETTINGS, SIGNATURE, Signature
 
 ACCOUNT = "AC" + "b" * 32
 TOKEN = "test_auth_token_0123456789abcdef"

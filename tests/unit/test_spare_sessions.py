@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 
-import spare_sessions
 from agentforce import Agentforce, EndReason
-from errors import AgentUnavailable
+from core.errors import AgentUnavailable
+from core.models import AgentSession
 from metrics import Metrics
-from spare_sessions import SpareSessions
-from store import AgentSession
+from turns import session_pool as spare_sessions
+from turns.session_pool import SpareSessions
 
 PATIENCE = 10.0
 LIFETIME = 1500.0

@@ -13,20 +13,20 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
-import speech_cache
-from audio import Ffmpeg
-from breakers import Breakers
-from database import Database
-from deadline import Deadline
-from errors import BridgeError, DeadlineExceeded, SpeechUnavailable
+from audio.ffmpeg import Ffmpeg
+from core.deadline import Deadline
+from core.errors import BridgeError, DeadlineExceeded, SpeechUnavailable
+from core.settings import Settings
+from http_clients.circuit_breakers import Breakers
 from metrics import Metrics
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
-from settings import Settings
-from speech import MP3, Speech
-from speech_cache import SpeechCache
-from spoken_pieces import Piece, SpokenPieces
+from speech import cache as speech_cache
+from speech.cache import SpeechCache
+from speech.elevenlabs import MP3, Speech
+from storage.database import Database
+from storage.speech import Piece, SpokenPieces
 from tests.unit.conftest import START, Clock
 
 DAY = 24 * 3600.0

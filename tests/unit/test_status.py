@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errors import MalformedRequest
-from status import State, Status, read_status
+from core.errors import MalformedRequest
+from whatsapp.status_callbacks import State, Status, read_status
 
 SID = "SM" + "1" * 32
 FORM = {"MessageSid": SID, "MessageStatus": "sent"}

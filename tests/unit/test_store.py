@@ -13,27 +13,14 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from database import Database
-from errors import TurnSuperseded
-from inbound import Inbound, Kind
-from opening import FILE_NAME, open_sqlite
-from schema import turns
-from store import (
-    DONE,
-    NOTHING,
-    PERSONAL,
-    PUBLIC,
-    SET_ASIDE,
-    SID_SECONDS,
-    AgentSession,
-    Answer,
-    Backlog,
-    Preferences,
-    Store,
-    Turn,
-)
+from core.errors import TurnSuperseded
+from core.models import AgentSession, Answer, Backlog, Inbound, Kind, Preferences, Turn
+from storage.database import Database
+from storage.engine import FILE_NAME, open_sqlite
+from storage.schema import turns
+from storage.store import DONE, NOTHING, PERSONAL, PUBLIC, SET_ASIDE, SID_SECONDS, Store
+from storage.turn_queue import TurnQueue
 from tests.unit.conftest import START, Clock, begin
-from turn_queue import TurnQueue
 
 
 @pytest.fixture
@@ -273,7 +260,7 @@ def test_many_threads_write_and_read_at_once(store: Store) -> None:
 def test_a_locked_file_is_an_error_and_no_half_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("opening.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("storage.engine.BUSY_SECONDS", 0.05)
     store = Store(database=open_sqlite(str(tmp_path)))
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -10,9 +10,9 @@ import requests
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from database import Database
-from errors import SendBusy
-from tracebacks import render, told
+from core.errors import SendBusy
+from core.redaction import render, told
+from storage.database import Database
 
 SAID = "I live at 12 Elm Street"
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from database import Database
-from errors import TurnSuperseded
-from inbound import Inbound, Kind
-from opening import open_postgres, open_sqlite
+from core.errors import TurnSuperseded
+from core.models import Answer, Backlog, Inbound, Kind, Turn
 from sandbox.postgres import Postgres
 from sandbox.postgres_programs import Programs, installed_servers
-from store import Answer, Backlog, Store, Turn
+from storage.database import Database
+from storage.engine import open_postgres, open_sqlite
+from storage.store import Store
+from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 from tests.unit.conftest import Clock, emptied
-from turn_queue import CLAIM_SECONDS, TurnQueue
 
 ANSWER = Answer("Hello", None)
 

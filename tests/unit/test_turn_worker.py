@@ -20,20 +20,20 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
-from claims import Claims
-from database import Database
-from inbound import Inbound, Kind
-from inbox import Acceptance, Inbox
-from narration import Reply
-from opening import FILE_NAME, open_sqlite
-from phrases import Phrases
-from quotas import Quotas
-from runner import ATTEMPTS, Runner, Talk
-from schema import turns as rows
-from standard_replies import StandardReplies
-from store import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, Answer, Store, Turn
-from turn_queue import TurnQueue
-from turn_worker import TurnWorker
+from core.models import Answer, Inbound, Kind, Turn
+from speech.narration import Reply
+from storage.claims import Claims
+from storage.database import Database
+from storage.engine import FILE_NAME, open_sqlite
+from storage.quotas import Quotas
+from storage.schema import turns as rows
+from storage.store import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, Store
+from storage.turn_queue import TurnQueue
+from text.phrases import Phrases
+from turns.intake import Acceptance, Inbox
+from turns.notices import StandardReplies
+from turns.runner import ATTEMPTS, Runner, Talk
+from turns.worker import TurnWorker
 
 PATIENCE = 10.0
 PHRASES = Phrases()
@@ -352,7 +352,7 @@ def test_a_turn_that_the_database_fails_is_tried_again_before_the_next(
     process: Process, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds up its own sender, so that the order is kept, and nobody else."""
-    monkeypatch.setattr("runner.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("turns.runner.RETRY_SECONDS", 0.01)
     finish, mended = process.store.finish, threading.Event()
 
     def refuse(turn: Turn) -> None:
@@ -644,7 +644,7 @@ def test_a_turn_that_breaks_off_again_and_again_is_set_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its sender's next message is answered, and it does not break off for ever."""
-    monkeypatch.setattr("turn_worker.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("turns.worker.RETRY_SECONDS", 0.001)
     turns.failing = {"SM1"}
     monkeypatch.setattr(turns, "apologise", lambda turn, error: turns(turn))
     process = make_process()

@@ -10,12 +10,12 @@ import pytest
 from flask import Flask, request
 from structlog.testing import capture_logs
 
-from access_token import AccessToken
-from connections import CONNECTIONS, Route, requests_session
+from core.settings import Settings
+from http_clients.oauth_token import AccessToken
+from http_clients.sessions import CONNECTIONS, Route, requests_session
+from http_clients.warming import Routes, Warmer
 from sandbox.bridge import free_port
 from sandbox.loopback import LoopbackServer
-from settings import Settings
-from warming import Routes, Warmer
 
 PATIENCE = 10.0
 INTERVAL = 0.001

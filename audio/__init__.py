@@ -1,0 +1,1 @@
+"""Sound: formats, ffmpeg and Ogg/Opus."""

@@ -1,0 +1,185 @@
+"""Ogg/Opus files joined into one without touching the sound (RFC 3533, RFC 6716, RFC 7845)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from core.errors import AudioUnreadable
+
+# Granule positions count samples at 48 kHz, whatever was recorded (RFC 7845 §4).
+RATE = 48_000
+CONTINUED, FIRST, LAST = 1, 2, 4
+NO_PACKET_ENDS = -1
+# Capture pattern, version, flags, granule position, serial, number, checksum, segments.
+_HEADER = struct.Struct("<4sBBqIIIB")
+_CHECKSUM = slice(22, 26)
+# Samples of a frame in each of the 32 configurations (RFC 6716 §3.1): SILK, hybrid, CELT.
+_FRAME = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4
+_LONGEST_PACKET = 5760
+# zlib takes the bits of a byte from the other end than Ogg.
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+@dataclass(frozen=True)
+class _Page:
+    flags: int
+    granule: int
+    serial: int
+    number: int
+    lacing: bytes
+    body: bytes
+
+    def packed(self) -> bytes:
+        fields = (b"OggS", 0, self.flags, self.granule, self.serial, self.number, 0)
+        page = bytearray(_HEADER.pack(*fields, len(self.lacing)) + self.lacing + self.body)
+        page[_CHECKSUM] = _checksum(page).to_bytes(4, "little")
+        return bytes(page)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """``ends`` says of each page with sound how many samples the packets up to its end hold."""
+
+    head: _Page
+    tags: _Page
+    sound: list[_Page]
+    ends: list[int]
+
+
+def join(pieces: Sequence[bytes]) -> bytes:
+    """One stream with the packets of all ``pieces``, each of which may be several in a chain.
+
+    Only the ends of a stream can be trimmed: what later pieces would skip and earlier ones would
+    cut off, some milliseconds each, is played. Raises ``AudioUnreadable`` for all that is not
+    plain and intact Ogg/Opus of one kind.
+    """
+    streams = [stream for piece in pieces for stream in _streams(piece)]
+    if len(streams) == 1:
+        return pieces[0]
+    # Version, channels, gain and mapping; not what is skipped and the rate before encoding.
+    if len({stream.head.body[8:10] + stream.head.body[16:] for stream in streams}) != 1:
+        raise AudioUnreadable("the pieces differ in kind")
+    serial = streams[0].head.serial
+    return b"".join(
+        replace(page, serial=serial, number=number).packed()
+        for number, page in enumerate(_joined(streams))
+    )
+
+
+def _joined(streams: Sequence[_Stream]) -> Iterator[_Page]:
+    """The pages of one stream, but for their serial and numbers."""
+    yield streams[0].head
+    yield streams[0].tags
+    before = 0
+    final = streams[-1].sound[-1]
+    for stream in streams:
+        for page, end in zip(stream.sound, stream.ends, strict=True):
+            if page is final:
+                yield replace(page, flags=page.flags | LAST, granule=before + page.granule)
+            elif page.granule == NO_PACKET_ENDS:
+                yield page
+            else:
+                yield replace(page, flags=page.flags & CONTINUED, granule=before + end)
+        before += stream.ends[-1]
+
+
+def _streams(data: bytes) -> list[_Stream]:
+    links: list[list[_Page]] = []
+    for page in _pages(data):
+        if page.flags & FIRST:
+            links.append([])
+        if not links:
+            break
+        links[-1].append(page)
+    if not links:
+        raise AudioUnreadable("an Ogg without its beginning")
+    return [_stream(pages) for pages in links]
+
+
+def _pages(data: bytes) -> Iterator[_Page]:
+    at = 0
+    while at < len(data):
+        if len(data) - at < _HEADER.size:
+            raise AudioUnreadable("an Ogg page is cut off")
+        capture, version, flags, granule, serial, number, checksum, segments = _HEADER.unpack_from(
+            data, at
+        )
+        body = at + _HEADER.size + segments
+        lacing = data[at + _HEADER.size : body]
+        page = bytearray(data[at : body + sum(lacing)])
+        page[_CHECKSUM] = bytes(4)
+        if (capture, version, checksum) != (b"OggS", 0, _checksum(page)):
+            raise AudioUnreadable("no intact Ogg page")
+        at += len(page)
+        yield _Page(flags, granule, serial, number, lacing, data[body:at])
+
+
+def _stream(pages: list[_Page]) -> _Stream:
+    head, tags, sound = pages[0], pages[1:2], pages[2:]
+    if len({page.serial for page in pages}) != 1:
+        raise AudioUnreadable("an Ogg of several streams")
+    if [page.number for page in pages] != list(range(len(pages))):
+        raise AudioUnreadable("Ogg pages are missing")
+    if any(page.flags & LAST for page in pages[:-1]):
+        raise AudioUnreadable("an Ogg goes on behind its end")
+    # Channel mapping family 0 is mono or stereo in one Opus stream (RFC 7845 §5.1.1).
+    plain = len(head.body) == 19 and head.body[8] == 1 and head.body[18] == 0
+    if not plain or not _is_packet(head, b"OpusHead"):
+        raise AudioUnreadable("no plain Opus")
+    if not sound or not _is_packet(tags[0], b"OpusTags"):
+        raise AudioUnreadable("Opus without sound, or with a long comment")
+    return _Stream(head, tags[0], sound, _ends(sound))
+
+
+def _is_packet(page: _Page, beginning: bytes) -> bool:
+    """Whether the page is exactly one packet, which begins so."""
+    whole = all(size == 255 for size in page.lacing[:-1]) and page.lacing[-1:] < b"\xff"
+    return page.body.startswith(beginning) and whole and not page.flags & CONTINUED
+
+
+def _ends(pages: list[_Page]) -> list[int]:
+    """Counted from the packets; granule positions must say the same, but for the end's trimming."""
+    ends: list[int] = []
+    total = 0
+    packet = b""
+    for page in pages:
+        if bool(page.flags & CONTINUED) != bool(packet):
+            raise AudioUnreadable("an Opus packet breaks off")
+        at = 0
+        before = total
+        for size in page.lacing:
+            # Its first two bytes say how long it lasts.
+            packet = packet or page.body[at : at + min(size, 2)]
+            at += size
+            if size < 255:
+                total += _samples(packet)
+                packet = b""
+        expected = total if total > before else NO_PACKET_ENDS
+        trimmed = page is pages[-1] and before < page.granule < total
+        if page.granule != expected and not trimmed:
+            raise AudioUnreadable("Opus packets and their times do not agree")
+        ends.append(total)
+    if packet:
+        raise AudioUnreadable("an Opus packet breaks off")
+    return ends
+
+
+def _samples(packet: bytes) -> int:
+    """How long a packet lasts, by its first two bytes (RFC 6716 §3.2)."""
+    if len(packet) < 1 + (packet[:1] > b"" and packet[0] & 3 == 3):
+        raise AudioUnreadable("an empty Opus packet")
+    code = packet[0] & 3
+    frames = packet[1] & 0x3F if code == 3 else min(code, 1) + 1
+    samples = frames * _FRAME[packet[0] >> 3]
+    if not 0 < samples <= _LONGEST_PACKET:
+        raise AudioUnreadable("an Opus packet of no possible length")
+    return samples
+
+
+def _checksum(page: bytes | bytearray) -> int:
+    """CRC-32 of a page whose own is 0, begun with 0 (RFC 3533 §6)."""
+    mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return int(f"{mirrored:032b}"[::-1], 2)

@@ -1,0 +1,1 @@
+"""What everything else is built on; it imports nothing of ours."""

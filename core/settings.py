@@ -1,0 +1,317 @@
+"""Every environment variable, typed and checked once at start.
+
+No other module reads the environment. Names of the deployed predecessor are unchanged
+(design.md §4).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core import setting_values
+from core.errors import SettingsError
+
+# Where an operator finds the value that a setting wants.
+WHERE = {
+    "TWILIO_ACCOUNT_SID": "Twilio Console, Account Info; it begins with AC",
+    "TWILIO_AUTH_TOKEN": "Twilio Console, Account Info; the primary token",
+    "TWILIO_SHARED_KEY": "what Twilio showed as the secret when the webhook shared key was made",
+    "TWILIO_WHATSAPP_FROM": "Twilio Console, Messaging > Senders; like whatsapp:+14155238886",
+    "AGENTFORCE_AGENT_ID": (
+        "the last part of the agent's address in Salesforce Setup > Agentforce Agents; "
+        "15 or 18 characters that begin with 0Xx"
+    ),
+    "SALESFORCE_CONSUMER_KEY": "Salesforce Setup > External Client App Manager > your app > OAuth",
+    "SALESFORCE_CONSUMER_SECRET": "beside the consumer key",
+    "SALESFORCE_INSTANCE_URL": (
+        "Salesforce Setup > My Domain; like https://acme.my.salesforce.com"
+    ),
+    "ELEVENLABS_API_KEY": "elevenlabs.io > Developers > API Keys",
+    "ELEVENLABS_VOICE_ID": "elevenlabs.io > Voices > your voice > Copy voice ID",
+    "PUBLIC_URL": (
+        "the https:// address under which Twilio reaches this service; on Heroku, "
+        "`heroku labs:enable runtime-dyno-metadata` provides it instead"
+    ),
+    "ALLOWED_SENDERS": "as From in Twilio Console > Monitor > Logs; like whatsapp:+14155550000",
+    "TWILIO_API_URL": "leave it out, but for a region; like https://api.dublin.ie1.twilio.com",
+    "TWILIO_MESSAGING_URL": "leave it out; like https://messaging.twilio.com",
+    "TWILIO_MEDIA_HOSTS": "leave it out; like mms.twiliocdn.com, media.twiliocdn.com",
+    "AGENTFORCE_API_URL": (
+        "leave it out, for Salesforce names it with each token; like https://api.salesforce.com"
+    ),
+    "ELEVENLABS_API_URL": (
+        "leave it out, but for data residency; like https://api.eu.residency.elevenlabs.io"
+    ),
+    "ELEVENLABS_STT_MODEL": "elevenlabs.io > Docs > Models; like scribe_v2",
+    "ELEVENLABS_TTS_MODEL": "elevenlabs.io > Docs > Models; like eleven_flash_v2_5",
+}
+
+
+def is_public_url(address: str) -> bool:
+    """Whether a web address may be reached from other machines."""
+    host = (urlsplit(address).hostname or "").rstrip(".")
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+
+
+def _pattern(pattern: str, expectation: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(expectation)
+        return value
+
+    return AfterValidator(check)
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Required = Annotated[str, Field(min_length=1)]
+Secret = Annotated[str, Field(min_length=1, repr=False)]
+Key = Annotated[Secret, AfterValidator(setting_values.key)]
+HostAddress = Annotated[str, AfterValidator(setting_values.host_address)]
+ModelName = Annotated[str, _pattern(r"[A-Za-z0-9_.-]+", "must be the name of a model")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+Bytes = Annotated[int, Field(ge=0)]
+Limit = Annotated[int, Field(ge=0)]
+Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Account(BaseSettings):
+    """What Twilio knows of the service: enough to call it as Twilio does."""
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True,
+        frozen=True,
+        extra="ignore",
+    )
+
+    TWILIO_ACCOUNT_SID: Annotated[
+        str, _pattern(r"AC[0-9a-fA-F]{32}", "must be AC and 32 digits or letters from a to f")
+    ]
+    TWILIO_AUTH_TOKEN: Key
+    TWILIO_WHATSAPP_FROM: Annotated[Required, AfterValidator(setting_values.whatsapp_number)]
+    PUBLIC_URL: Annotated[str, AfterValidator(setting_values.public_address)]
+    HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
+    HEROKU_APP_NAME: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prepare(cls, given: dict[str, object]) -> dict[str, object]:
+        """Strip every value, and derive the addresses that follow from others."""
+        stripped = {
+            name: value.strip() if isinstance(value, str) else value
+            for name, value in given.items()
+        }
+        kept = {name: value for name, value in stripped.items() if value != ""}
+        domain = kept.get("HEROKU_APP_DEFAULT_DOMAIN_NAME") or _full_domain(kept)
+        if domain:
+            kept.setdefault("PUBLIC_URL", domain)
+        if "HEROKU_RELEASE_VERSION" in kept:
+            kept.setdefault("RELEASE", kept["HEROKU_RELEASE_VERSION"])
+        if "TWILIO_API_URL" in kept:
+            kept.setdefault("TWILIO_MESSAGING_URL", kept["TWILIO_API_URL"])
+        return kept
+
+
+class Settings(Account):
+    """What the operator decided. Durations are in seconds, sizes in bytes."""
+
+    # Twilio
+    # The secret of the shared key that Twilio signs webhooks with, where it does.
+    TWILIO_SHARED_KEY: Annotated[
+        str, Field(repr=False), AfterValidator(lambda key: key and setting_values.key(key))
+    ] = ""
+    TWILIO_API_URL: HostAddress = "https://api.twilio.com"
+    TWILIO_MESSAGING_URL: HostAddress = "https://messaging.twilio.com"
+    # Hosts that api.twilio.com may redirect a recording to (contracts/twilio.md §4).
+    TWILIO_MEDIA_HOSTS: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.hosts)
+    ] = (
+        "mms.twiliocdn.com",
+        "media.twiliocdn.com",
+        "s3-external-1.amazonaws.com",
+    )
+
+    # Salesforce Agentforce
+    AGENTFORCE_AGENT_ID: Annotated[
+        str, _pattern(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?", "must be an id that begins with 0Xx")
+    ]
+    SALESFORCE_CONSUMER_KEY: Key
+    SALESFORCE_CONSUMER_SECRET: Key
+    SALESFORCE_INSTANCE_URL: Annotated[str, AfterValidator(setting_values.my_domain)]
+    # Empty: what the token answer names as api_instance_url (contracts/agentforce.md §1.2).
+    AGENTFORCE_API_URL: Annotated[str, AfterValidator(setting_values.agent_api_address)] = ""
+    AGENTFORCE_STREAMING: bool = True
+    # The API documents no idle limit; other clients use 30 minutes (contracts/agentforce.md §2.5).
+    AGENTFORCE_SESSION_IDLE: Seconds = 1800
+    # Kept ready by each process that takes messages, for whoever has no session.
+    AGENTFORCE_SPARE_SESSIONS: Annotated[int, Field(ge=0)] = 1
+    # Agentforce itself answers 500 after 120 s (contracts/agentforce.md §6.3).
+    AGENTFORCE_TIMEOUT: Seconds = 125
+
+    # ElevenLabs
+    ELEVENLABS_API_KEY: Key
+    ELEVENLABS_VOICE_ID: Annotated[
+        str, _pattern(r"[A-Za-z0-9_-]+", "must be letters and digits only")
+    ]
+    ELEVENLABS_API_URL: Annotated[str, AfterValidator(setting_values.elevenlabs_address)] = (
+        "https://api.elevenlabs.io"
+    )
+    ELEVENLABS_STT_MODEL: ModelName = "scribe_v2"
+    ELEVENLABS_TTS_MODEL: ModelName = "eleven_flash_v2_5"
+    # Requests of a kind at once, until an answer of ElevenLabs says what the plan allows.
+    ELEVENLABS_CONCURRENCY: Count = 10
+    STT_MIN_CONFIDENCE: Annotated[float, Field(ge=0, le=1)] = 0.5
+    # Audio kept in the memory of each process, so that what is said again is not paid for again.
+    SPEECH_CACHE_BYTES: Bytes = 16 * 1024 * 1024
+
+    # Where and what this service is
+    HEROKU_RELEASE_VERSION: str = ""
+    # What the dashboard says is running.
+    RELEASE: str = ""
+    FFMPEG_PATH: str = ""
+    # Where the database file lies.
+    STATE_DIR: Required = ".state"
+    # PostgreSQL instead, shared by web and worker processes; Heroku's postgres:// is fine.
+    DATABASE_URL: Annotated[
+        str, Field(repr=False), AfterValidator(setting_values.postgres_address)
+    ] = ""
+    # The most a process opens; docs/scaling.md adds them up.
+    DATABASE_CONNECTIONS: Count = 4
+    # How long transcripts, answers and numbers are kept.
+    RETENTION_HOURS: Seconds = 24
+    # Both name a file of certificate authorities to trust; every client honours either.
+    REQUESTS_CA_BUNDLE: str = ""
+    SSL_CERT_FILE: str = ""
+
+    # The conversation
+    VOICE_REPLIES: Literal["mirror", "always", "never"] = "mirror"
+    TRANSCRIPT_ECHO: bool = False
+    DEFAULT_LANGUAGE: Required = "en"
+    VOICE_NOTE_MAX_SECONDS: Seconds = 300
+    # About 4.5 minutes of speech, the most that fits 512 KB at 15 kbit/s.
+    SPEECH_MAX_CHARACTERS: Count = 4000
+    STILL_WORKING_AFTER: Seconds = 12
+    # From the start of a turn to its answer, or the apology, whatever hangs.
+    TURN_DEADLINE: Seconds = 150
+    # Calls that fail in a row until a cloud is not asked, 0 for never; and for how long then.
+    BREAKER_FAILURES: Limit = 5
+    BREAKER_SECONDS: Seconds = 30
+    # How long clouds are waited for: their timeouts and the pauses between tries, times this.
+    CLOUD_PATIENCE: Factor = 1
+    MEDIA_LIFETIME: Seconds = 3600
+
+    # How long answers to public questions are given again; 0 for not at all.
+    ANSWER_CACHE_SECONDS: Annotated[float, Field(ge=0)] = 0
+    # Which are public: a session's first, and those that a line of this file matches.
+    ANSWER_CACHE_FIRST: bool = False
+    ANSWER_CACHE_PATTERNS: str = ""
+    # Who may write, as Twilio names them; empty: everybody.
+    ALLOWED_SENDERS: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.senders)
+    ] = ()
+    # How often, 0 for as often as they like.
+    SENDER_TURNS_PER_MINUTE: Limit = 20
+    SENDER_TURNS_PER_DAY: Limit = 200
+    TURNS_PER_MINUTE: Limit = 0
+
+    # The process
+    TURN_THREADS: Count = 200
+    INBOX_LIMIT: Count = 5000
+    # Connections, token and spare sessions are had before a message comes.
+    KEEP_WARM: bool = True
+    # Debuggers and profilers of the same user may look into the process (core/core_dumps.py).
+    DUMPABLE: bool = False
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    LOG_FORMAT: Literal["text", "json"] = "text"
+    METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
+    # Lets the documented curl in without a signature, from this machine only: for the sandbox.
+    UNSIGNED_LOCAL_WEBHOOKS: bool = False
+
+    @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
+    @classmethod
+    def _never_when_deployed(cls, given: bool, others: ValidationInfo) -> bool:
+        # A router on the same machine would make every request a local one.
+        address = others.data.get("PUBLIC_URL", "")
+        if given and address and (is_public_url(address) or urlsplit(address).scheme != "http"):
+            raise ValueError(
+                "is for a sandbox on this machine only; remove it, or let PUBLIC_URL be like "
+                "http://127.0.0.1:8000"
+            )
+        return given
+
+
+def operators_environment() -> dict[str, str]:
+    """What a program of the operator's is told: where programs and libraries are, no secrets."""
+    return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+
+
+AnyAccount = TypeVar("AnyAccount", bound=Account)
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises ``SettingsError`` with one sentence that names each missing or wrong setting and says
+    where to find it; values are never repeated, for some are secrets.
+    """
+    return _checked(Settings)
+
+
+def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:
+    """``given``, or what it lacks from the environment, or from ``env_file`` where there is one.
+
+    Raises ``SettingsError`` like ``load_settings``.
+    """
+    return _checked(Account, _env_file=env_file, **given)
+
+
+def _checked(kind: type[AnyAccount], **given: Any) -> AnyAccount:
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        faults = [_fault(str(detail["loc"][0]), detail) for detail in error.errors()]
+        raise SettingsError(f"Cannot start: {'; '.join(faults)}.") from None
+
+
+def _full_domain(given: dict[str, object]) -> object:
+    """HEROKU_APP_NAME where an operator put the whole domain.
+
+    The bare name does not tell it: default domains end in a random suffix since 2023.
+    """
+    name = given.get("HEROKU_APP_NAME")
+    return name if isinstance(name, str) and "." in name else None
+
+
+def _fault(name: str, detail: ErrorDetails) -> str:
+    if detail["type"] == "missing":
+        problem = "is missing"
+    else:
+        problem = detail["msg"].removeprefix("Value error, ")
+        problem = problem[:1].lower() + problem[1:]
+    where = f" ({WHERE[name]})" if name in WHERE else ""
+    return f"{name} {problem}{where}"

@@ -1,0 +1,1 @@
+"""How requests to providers are made, whichever provider it is."""

@@ -1,0 +1,215 @@
+"""What every process has, web or worker, built and handed to each other."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from functools import partial
+from typing import IO
+
+from agentforce import Agentforce
+from core.logs import ContextPool
+from core.settings import Settings
+from http_clients.circuit_breakers import Breakers
+from http_clients.oauth_token import AccessToken
+from http_clients.sessions import requests_session
+from metrics import Metrics
+from storage.answers import KeptAnswers
+from storage.claims import Claims
+from storage.database import Database
+from storage.engine import connect_postgres, hold, open_database
+from storage.leases import Leases, OwnLeases, SharedLeases
+from storage.outbound_messages import Sendings
+from storage.processes import Processes
+from storage.quotas import Quotas, quotas_of
+from storage.speech import SpokenPieces
+from storage.store import Store
+from storage.turn_queue import TurnQueue
+from text.phrases import Phrases
+from turns.agent_sessions import AgentSessions
+from turns.answer_cache import AnswerCache
+from turns.cleanup import Housekeeper
+from turns.health import Health, clouds_down, count_workers
+from turns.notices import StandardReplies
+from turns.prewarming import Prewarmer
+from turns.public_questions import public_questions
+from turns.session_pool import SpareSessions
+from whatsapp.delivery_status import Receipts
+
+# All processes together share more than the memory of one holds.
+SHARED_PIECES = 8
+# Of the time after which a session counts as idle; the rest is for the turn that takes it.
+SPARE_LIFETIME = 5 / 6
+
+
+@dataclass(frozen=True)
+class Base:
+    """Its parts, by their names."""
+
+    settings: Settings
+    metrics: Metrics
+    store: Store
+    sendings: Sendings
+    quotas: Quotas
+    leases: Leases
+    queue: TurnQueue
+    claims: Claims
+    processes: Processes
+    phrases: Phrases
+    replies: StandardReplies
+    token: AccessToken
+    breakers: Breakers
+    receipts: Receipts
+    agent: Agentforce
+    spares: SpareSessions
+    sessions: AgentSessions
+    prewarmer: Prewarmer
+    answer_cache: AnswerCache
+    pieces: SpokenPieces
+    # Threads for what is done beside turns.
+    aside: ContextPool
+    health: Health
+    housekeeper: Housekeeper
+    database: Database
+    # Connections that turns cannot use up: for accepting messages, and for keeping what is held.
+    urgent: Database
+    # Keeps other processes off the SQLite file.
+    held: IO[str] | None
+
+    def settle(self) -> None:
+        """Make a process that is ready quick: nothing of what it has by now will go."""
+        # Looking through it all again holds everything up for 0.2 s.
+        gc.collect()
+        gc.freeze()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+        self.urgent.close()
+
+
+def aside_of(settings: Settings) -> ContextPool:
+    """Threads for what the turns of a process do beside themselves."""
+    return ContextPool(settings.TURN_THREADS * 2, thread_name_prefix="aside")
+
+
+def _urgent(settings: Settings, connections: int, seconds: float) -> Database:
+    database = connect_postgres(
+        settings.DATABASE_URL, connections=connections, ping=False, seconds=seconds
+    )
+    database.open(connections)
+    return database
+
+
+def build_base(
+    settings: Settings, aside: ContextPool, *, spares: int, urgent: tuple[int, float]
+) -> Base:
+    """``spares`` is how many sessions are kept ready.
+
+    ``urgent`` is how many connections are kept free and how many seconds a call on them may take,
+    where several processes share the database. Raises ``SettingsError``.
+    """
+    public = public_questions(settings)
+    # Two processes on one file would both take up what a third one left.
+    held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
+    database = open_database(settings)
+    kept_free = _urgent(settings, *urgent) if settings.DATABASE_URL else database
+    metrics = Metrics()
+    quotas = Quotas(database=database, quotas=quotas_of(settings))
+    store = Store(
+        database=database,
+        notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
+        room=quotas.room(),
+    )
+    queue = TurnQueue(database=database, alone=not settings.DATABASE_URL)
+    sendings = Sendings(database=database, note_lifetime=settings.MEDIA_LIFETIME)
+    leases = SharedLeases(database=kept_free) if settings.DATABASE_URL else OwnLeases()
+    processes = Processes(database=database)
+    # As many as there are threads that may ask, start and end.
+    http = requests_session(settings, width=settings.TURN_THREADS * 3)
+    token = AccessToken(session=http, settings=settings, metrics=metrics)
+    breakers = Breakers(
+        failures=settings.BREAKER_FAILURES, seconds=settings.BREAKER_SECONDS, metrics=metrics
+    )
+    agent = Agentforce(
+        session=http,
+        token=token,
+        metrics=metrics,
+        settings=settings,
+        breakers=breakers,
+        drains=aside,
+    )
+    spare = SpareSessions(
+        agent=agent,
+        metrics=metrics,
+        number=spares,
+        lifetime=settings.AGENTFORCE_SESSION_IDLE * SPARE_LIFETIME,
+    )
+    sessions = AgentSessions(
+        agent=agent,
+        spares=spare,
+        store=store,
+        leases=leases,
+        metrics=metrics,
+        beside=aside,
+        idle=settings.AGENTFORCE_SESSION_IDLE,
+    )
+    phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
+    # Without workers elsewhere this process is its own.
+    workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
+    down = partial(clouds_down, processes) if settings.DATABASE_URL else breakers.tripped
+    health = Health(backlog=store.backlog, workers=workers, down=down)
+    pieces = SpokenPieces(database=database, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
+    answers = KeptAnswers(database=database, lifetime=settings.ANSWER_CACHE_SECONDS)
+    return Base(
+        settings=settings,
+        metrics=metrics,
+        store=store,
+        sendings=sendings,
+        quotas=quotas,
+        leases=leases,
+        queue=queue,
+        claims=Claims(queue=queue, renewals=TurnQueue(database=kept_free, alone=queue.alone)),
+        processes=processes,
+        phrases=phrases,
+        replies=StandardReplies(phrases=phrases, store=store),
+        token=token,
+        breakers=breakers,
+        receipts=Receipts(database=database, metrics=metrics, log_key=settings.TWILIO_AUTH_TOKEN),
+        agent=agent,
+        spares=spare,
+        sessions=sessions,
+        prewarmer=Prewarmer(
+            store=store,
+            sessions=sessions,
+            pool=aside,
+            limit=settings.TURN_DEADLINE,
+            threads=settings.TURN_THREADS,
+        ),
+        answer_cache=AnswerCache(
+            store=store,
+            answers=answers,
+            public=public,
+            metrics=metrics,
+            agent_id=settings.AGENTFORCE_AGENT_ID,
+            enabled=settings.ANSWER_CACHE_SECONDS > 0,
+        ),
+        pieces=pieces,
+        aside=aside,
+        health=health,
+        housekeeper=Housekeeper(
+            database=database,
+            store=store,
+            sendings=sendings,
+            leases=leases,
+            processes=processes,
+            caches=(pieces, answers),
+            sessions=sessions,
+            health=health,
+            retention=settings.RETENTION_HOURS * 3600,
+            session_idle=settings.AGENTFORCE_SESSION_IDLE,
+        ),
+        database=database,
+        urgent=kept_free,
+        held=held,
+    )

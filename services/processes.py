@@ -1,0 +1,209 @@
+"""The parts of each kind of process: one alone, web, worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from core.logs import ContextPool
+from core.settings import Settings
+from http_clients.warming import Warmer
+from metrics import Figures
+from services.base import Base, aside_of, build_base
+from services.turns import TurnParts
+from speech.elevenlabs import Speech
+from storage.store import Store
+from turns.heartbeat import Heartbeat
+from turns.intake import Inbox
+from turns.listener import Listener
+from turns.redelivery import Redelivery
+from turns.refusals import Refusals
+from turns.worker import TurnWorker
+from web.shared_metrics import SharedMetrics
+
+log = structlog.get_logger(__name__)
+
+# A web process starts sessions for turns that workers run.
+PREWARM_THREADS = 16
+# Connections beside DATABASE_CONNECTIONS, and how long a call on them may take. Those of a web
+# process are for messages that are accepted at once: Twilio waits 15 s. Those of a worker are to
+# renew what it holds, more than once before that ends, and to hear of new turns.
+WEB_CONNECTIONS = 3, 9.0
+WORKER_CONNECTIONS = 2, 3.0
+# What ending spare sessions may add to a stop.
+END_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class WebParts:
+    """What answers webhooks."""
+
+    base: Base
+    inbox: Inbox
+    refusals: Refusals
+    warmer: Warmer
+    # Only where this process runs turns too.
+    worker: TurnWorker | None = None
+    redelivery: Redelivery | None = None
+    # Only where several processes share a database.
+    shared: SharedMetrics | None = None
+    heartbeat: Heartbeat | None = None
+    _starting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _started: threading.Event = field(default_factory=threading.Event, init=False)
+
+    def figures(self) -> dict[str, Figures]:
+        """By process; where there is but one it has no name."""
+        return self.shared.figures() if self.shared else {"": self.base.metrics.figures()}
+
+    def start(self) -> None:
+        """Take up what a former process left, and let all threads begin, once.
+
+        To be called by a process that serves: what kills it is to be seen as its death.
+        """
+        with self._starting:
+            if self._started.is_set():
+                return
+            self._started.set()
+            _start(self.base, self.warmer)
+            for part in (self.shared, self.heartbeat, self.redelivery):
+                if part:
+                    part.start()
+            if self.worker:
+                self._take_up()
+                self.worker.start()
+
+    def _take_up(self) -> None:
+        """Give back to the queue what a former process ran when it died."""
+        base = self.base
+        base.queue.release_all()
+        left = base.store.count_unfinished(limit=base.settings.INBOX_LIMIT)
+        if left:
+            log.info("Taking up turns that a former process left", turns=left)
+
+    def close(self, timeout: float) -> bool:
+        """Let running turns finish and figures be kept; ``False`` if some turns still run."""
+        until = time.monotonic() + timeout
+        self.base.spares.stop()
+        self.warmer.stop()
+        if self.redelivery:
+            self.redelivery.stop()
+        self.base.housekeeper.stop()
+        finished = True
+        if self.worker:
+            finished = self.worker.close(max(until - time.monotonic(), 0.0))
+        self.base.spares.join(END_SECONDS)
+        self.base.receipts.stop()
+        for part in (self.shared, self.heartbeat):
+            if part:
+                part.stop()
+        self.base.close()
+        return finished
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What runs turns for web processes elsewhere."""
+
+    base: Base
+    worker: TurnWorker
+    listener: Listener
+    heartbeat: Heartbeat
+    redelivery: Redelivery
+    shared: SharedMetrics
+    speech: Speech
+    warmer: Warmer
+
+    def start(self) -> None:
+        """Let all threads begin."""
+        _start(self.base, self.warmer)
+        for part in (self.redelivery, self.shared, self.heartbeat, self.listener, self.worker):
+            part.start()
+
+    def close(self, timeout: float) -> bool:
+        """Let running turns finish; ``False`` if some were given back to the queue instead."""
+        finished = self.worker.close(timeout)
+        for part in (self.redelivery, self.shared, self.heartbeat, self.listener):
+            part.stop()
+        return finished
+
+
+def _start(base: Base, warmer: Warmer) -> None:
+    base.housekeeper.start()
+    if base.settings.KEEP_WARM:
+        warmer.start()
+        base.spares.start()
+
+
+def build_web(settings: Settings) -> WebParts:
+    """A process that answers webhooks; it also runs their turns where it is alone."""
+    shared = bool(settings.DATABASE_URL)
+    aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
+    base = build_base(
+        settings,
+        aside if shared else aside_of(settings),
+        spares=settings.AGENTFORCE_SPARE_SESSIONS,
+        urgent=WEB_CONNECTIONS,
+    )
+    return _beside_workers(base) if shared else _alone(base)
+
+
+def build_worker(settings: Settings) -> WorkerParts:
+    """A process that runs turns; ``DATABASE_URL`` must be set."""
+    # The web processes start sessions; spare ones are of use there.
+    base = build_base(settings, aside_of(settings), spares=0, urgent=WORKER_CONNECTIONS)
+    turns = TurnParts(base)
+    return WorkerParts(
+        base=base,
+        worker=turns.worker,
+        listener=Listener(database=base.urgent, wake=turns.worker.wake),
+        heartbeat=Heartbeat([base.claims.renew, base.leases.renew]),
+        redelivery=turns.redelivery,
+        shared=_shared(base, "worker"),
+        speech=turns.speech,
+        warmer=Warmer(token=base.token, clients=turns.routes),
+    )
+
+
+def _beside_workers(base: Base) -> WebParts:
+    return WebParts(
+        base=base,
+        # PostgreSQL tells the workers.
+        inbox=_inbox(base, wake=lambda: None),
+        refusals=_refusals(base),
+        warmer=Warmer(token=base.token, clients=[base.agent.routes]),
+        shared=_shared(base, "web"),
+        heartbeat=Heartbeat([base.leases.renew]),
+    )
+
+
+def _alone(base: Base) -> WebParts:
+    turns = TurnParts(base)
+    return WebParts(
+        base=base,
+        inbox=_inbox(base, wake=turns.worker.wake),
+        refusals=_refusals(base),
+        warmer=Warmer(token=base.token, clients=turns.routes),
+        worker=turns.worker,
+        redelivery=turns.redelivery,
+    )
+
+
+def _inbox(base: Base, *, wake: Callable[[], None]) -> Inbox:
+    store = Store(database=base.urgent, room=base.quotas.room())
+    limit = base.settings.INBOX_LIMIT
+    return Inbox(store=store, quotas=base.quotas, limit=limit, wake=wake)
+
+
+def _refusals(base: Base) -> Refusals:
+    retention = base.settings.RETENTION_HOURS * 3600
+    return Refusals(replies=base.replies, leases=base.leases, longest=retention)
+
+
+def _shared(base: Base, kind: str) -> SharedMetrics:
+    return SharedMetrics(
+        metrics=base.metrics, breakers=base.breakers, processes=base.processes, kind=kind
+    )

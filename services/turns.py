@@ -1,0 +1,126 @@
+"""What running turns takes, built and handed to each other."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from functools import partial
+
+from audio.ffmpeg import Ffmpeg
+from core.logs import ContextPool
+from core.settings import Settings
+from http_clients.sessions import requests_session
+from http_clients.warming import Routes
+from media import Media, Recorder
+from services.base import Base
+from speech.cache import SpeechCache
+from speech.elevenlabs import Speech, Voice
+from speech.narration import Narration
+from turns.pipeline import Conversation
+from turns.redelivery import Redelivery
+from turns.runner import Runner
+from turns.worker import TurnWorker
+from whatsapp.client import WhatsApp
+from whatsapp.delivery import Delivery
+
+
+class TurnParts:
+    """``worker`` runs turns; the others are what a process needs beside it."""
+
+    def __init__(self, base: Base) -> None:
+        settings, metrics, store = base.settings, base.metrics, base.store
+        threads, aside = settings.TURN_THREADS, base.aside
+        ffmpeg = Ffmpeg(path=settings.FFMPEG_PATH, longest_seconds=settings.VOICE_NOTE_MAX_SECONDS)
+        whatsapp = WhatsApp(
+            settings=settings, metrics=metrics, width=threads, typing_width=threads * 2
+        )
+        # Transcriptions of as many turns, and as many pieces of speech.
+        self.speech = Speech(
+            settings=settings,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            breakers=base.breakers,
+            width=threads * 2,
+        )
+        media = media_of(settings)
+        self.routes: list[Routes] = [
+            base.agent.routes,
+            whatsapp.routes,
+            media.routes,
+            self.speech.routes,
+        ]
+        conversation = Conversation(
+            whatsapp=whatsapp,
+            delivery=Delivery(
+                claims=base.claims, whatsapp=whatsapp, sendings=base.sendings, metrics=metrics
+            ),
+            claims=base.claims,
+            sessions=base.sessions,
+            answer_cache=base.answer_cache,
+            prewarmer=base.prewarmer,
+            recorder=Recorder(
+                media=media,
+                ffmpeg=ffmpeg,
+                longest_seconds=settings.VOICE_NOTE_MAX_SECONDS,
+            ),
+            speech=self.speech,
+            narrate=partial(
+                Narration,
+                speech=_voice(base, self.speech, aside),
+                ffmpeg=ffmpeg,
+                phrases=base.phrases,
+                metrics=metrics,
+                pool=ContextPool(threads, thread_name_prefix="speak"),
+                longest=settings.SPEECH_MAX_CHARACTERS,
+                piece_seconds=settings.TURN_DEADLINE,
+            ),
+            phrases=base.phrases,
+            replies=base.replies,
+            store=store,
+            metrics=metrics,
+            settings=settings,
+            answers=ContextPool(threads, thread_name_prefix="answer"),
+            aside=aside,
+        )
+        self.redelivery = Redelivery(
+            receipts=base.receipts,
+            sendings=base.sendings,
+            whatsapp=whatsapp,
+            ffmpeg=ffmpeg,
+            metrics=metrics,
+            log_key=settings.TWILIO_AUTH_TOKEN,
+        )
+        runner = Runner(
+            store=store,
+            talk=conversation,
+            replies=base.replies,
+            log_key=settings.TWILIO_AUTH_TOKEN,
+            patience=settings.CLOUD_PATIENCE,
+        )
+        self.worker = TurnWorker(claims=base.claims, runner=runner, threads=threads)
+
+
+def _voice(base: Base, speech: Speech, pool: Executor) -> Voice:
+    settings = base.settings
+    if not settings.SPEECH_CACHE_BYTES:
+        return speech
+    return SpeechCache(
+        speech=speech,
+        metrics=base.metrics,
+        most_bytes=settings.SPEECH_CACHE_BYTES,
+        lifetime=settings.RETENTION_HOURS * 3600,
+        # One process alone has all of it in memory.
+        shared=base.pieces if settings.DATABASE_URL else None,
+        pool=pool,
+    )
+
+
+def media_of(settings: Settings) -> Media:
+    """Recordings of our account."""
+    return Media(
+        session=requests_session(settings, width=settings.TURN_THREADS),
+        api_url=settings.TWILIO_API_URL,
+        account_sid=settings.TWILIO_ACCOUNT_SID,
+        auth_token=settings.TWILIO_AUTH_TOKEN,
+        media_hosts=settings.TWILIO_MEDIA_HOSTS,
+        patience=settings.CLOUD_PATIENCE,
+    )

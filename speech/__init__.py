@@ -1,0 +1,1 @@
+"""ElevenLabs: hearing and speaking."""

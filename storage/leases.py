@@ -1,0 +1,134 @@
+"""What one of several processes at a time may do."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+import structlog
+from sqlalchemy import delete, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from storage.database import Database
+from storage.schema import leases
+
+log = structlog.get_logger(__name__)
+
+# A process that was not heard of for so long does not do it any more.
+LEASE_SECONDS = 12.0
+
+
+class Leases(Protocol):
+    """Every method may raise ``StoreError``; of those that ended, ``purge`` forgets."""
+
+    def take(self, name: str, seconds: float) -> bool:
+        """Take what is done once in so many seconds; ``False`` where it was done."""
+
+    def hold(self, name: str) -> AbstractContextManager[bool]:
+        """Hold what one at a time may do, while the block lasts; ``False`` where another does."""
+
+    def renew(self) -> None:
+        """Go on holding what this process holds."""
+
+    def purge(self) -> None: ...
+
+
+class OwnLeases:
+    """Those of a process that is alone, among its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: set[str] = set()
+        self._until: dict[str, float] = {}
+
+    def take(self, name: str, seconds: float) -> bool:
+        now = time.time()
+        with self._lock:
+            free = self._until.get(name, 0.0) < now
+            if free:
+                self._until[name] = now + seconds
+        return free
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[bool]:
+        with self._lock:
+            ours = name not in self._held
+            self._held.add(name)
+        try:
+            yield ours
+        finally:
+            if ours:
+                with self._lock:
+                    self._held.remove(name)
+
+    def renew(self) -> None:
+        """Nothing: nobody else could take them."""
+
+    def purge(self) -> None:
+        now = time.time()
+        with self._lock:
+            self._until = {name: until for name, until in self._until.items() if until >= now}
+
+
+class SharedLeases:
+    """Those of all processes on a database, by its clock."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+        self._upsert = database.upsert
+        self._lock = threading.Lock()
+        # What this process holds, by the owner that it is in each lease.
+        self._held: dict[str, str] = {}
+
+    def take(self, name: str, seconds: float) -> bool:
+        return self._take(name, seconds, owner=None)
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[bool]:
+        owner = secrets.token_hex(16)
+        ours = self._take(name, LEASE_SECONDS, owner=owner)
+        if not ours:
+            yield False
+            return
+        with self._lock:
+            self._held[owner] = name
+        try:
+            yield True
+        finally:
+            with self._lock:
+                del self._held[owner]
+            self._release(owner)
+
+    def renew(self) -> None:
+        with self._lock:
+            held = list(self._held)
+        if held:
+            until = self._database.now + LEASE_SECONDS
+            self._database.change(
+                update(leases).where(leases.c.owner.in_(held)).values(until=until)
+            )
+
+    def purge(self) -> None:
+        self._database.change(delete(leases).where(leases.c.until < self._database.now))
+
+    def _take(self, name: str, seconds: float, *, owner: str | None) -> bool:
+        now = self._database.now
+        row = {"owner": owner, "until": now + seconds}
+        statement = (
+            self._upsert(leases)
+            .values(name=name, **row)
+            .on_conflict_do_update(index_elements=["name"], set_=row, where=leases.c.until < now)
+            .returning(leases.c.name)
+        )
+        return self._database.row(statement) is not None
+
+    def _release(self, owner: str) -> None:
+        """Whoever took it since then keeps it."""
+        try:
+            self._database.change(delete(leases).where(leases.c.owner == owner))
+        except SQLAlchemyError as error:
+            log.warning("Lease not given back; it ends by itself", error=type(error).__name__)

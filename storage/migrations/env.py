@@ -1,0 +1,10 @@
+"""Run by Alembic: migrates over the connection that ``storage/database.py`` hands in."""
+
+from __future__ import annotations
+
+from alembic import context
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection)
+with context.begin_transaction():
+    context.run_migrations()

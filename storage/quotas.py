@@ -1,0 +1,75 @@
+"""How many messages are taken of a sender, and of all, within a time.
+
+The messages written down are what is counted, so it holds over all processes and restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Float, Text, and_, bindparam, func, select, true
+
+from core.models import Inbound
+from core.settings import Settings
+from storage.database import Database
+from storage.schema import turns
+
+MINUTE, DAY = 60.0, 86400.0
+
+# Of the message that comes, as ``Store.admit`` names it.
+_SENDER = bindparam("new_sender", type_=Text)
+_RECEIVED_AT = bindparam("new_received_at", type_=Float)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """At most ``limit`` messages in ``seconds``, of each sender or, if ``shared``, of all.
+
+    ``phrase`` is what a sender beyond it is told.
+    """
+
+    limit: int
+    seconds: float
+    phrase: str
+    shared: bool = False
+
+    def room(self) -> ColumnElement[bool]:
+        """Whether one more message is within it, as SQL of ``limit`` steps along an index."""
+        latest = select(turns.c.received_at).order_by(turns.c.id.desc())
+        if not self.shared:
+            latest = latest.where(turns.c.sender == _SENDER)
+        # Were the one that many messages ago within the time, this would be one too many.
+        first = latest.limit(1).offset(self.limit - 1).scalar_subquery()
+        return func.coalesce(first, 0.0) <= _RECEIVED_AT - self.seconds
+
+
+class Quotas:
+    """Those that are set, the longest first."""
+
+    def __init__(self, *, database: Database, quotas: Sequence[Quota]) -> None:
+        self._database = database
+        self._quotas = quotas
+
+    def room(self) -> ColumnElement[bool]:
+        """Whether one more message is within all of them, as SQL."""
+        return and_(true(), *(quota.room() for quota in self._quotas))
+
+    def exceeded(self, message: Inbound) -> Quota | None:
+        """Which of them has no room for the message. Raises ``StoreError``."""
+        values = {"new_sender": message.sender, "new_received_at": message.received_at}
+        for quota in self._quotas:
+            if not self._database.value(select(quota.room()), values):
+                return quota
+        # There is room again since.
+        return None
+
+
+def quotas_of(settings: Settings) -> list[Quota]:
+    """The quotas that the operator set."""
+    known = [
+        Quota(settings.SENDER_TURNS_PER_DAY, DAY, "limit_day"),
+        Quota(settings.SENDER_TURNS_PER_MINUTE, MINUTE, "limit_minute"),
+        Quota(settings.TURNS_PER_MINUTE, MINUTE, "busy", shared=True),
+    ]
+    return [quota for quota in known if quota.limit]

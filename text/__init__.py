@@ -1,0 +1,1 @@
+"""Words: Markdown, splitting, languages and our own sentences."""

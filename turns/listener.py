@@ -1,0 +1,55 @@
+"""Hears at once of turns that other processes write down, by PostgreSQL's NOTIFY."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import cast
+
+import psycopg
+import structlog
+from sqlalchemy import Connection, text
+
+from storage.database import Database
+from storage.store import NEW_TURNS, StoreError
+
+log = structlog.get_logger(__name__)
+
+# A connection that has heard nothing for so long is asked whether it still is one.
+SILENCE_SECONDS = 5.0
+ANSWER_SECONDS = 3.0
+RETRY_SECONDS = 1.0
+
+
+class Listener:
+    """A thread that calls ``wake``. What it misses is found by whoever looks every second."""
+
+    def __init__(self, *, database: Database, wake: Callable[[], None]) -> None:
+        self._database = database
+        self._wake = wake
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="listener", daemon=True).start()
+
+    def stop(self) -> None:
+        """Listen no longer."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with self._database.connection() as connection:
+                    self._listen(connection)
+            except (StoreError, psycopg.Error) as error:
+                log.debug("Not listening for new turns", error=type(error).__name__)
+                self._stopped.wait(RETRY_SECONDS)
+
+    def _listen(self, connection: Connection) -> None:
+        driver = cast(psycopg.Connection, connection.connection.driver_connection)
+        while not self._stopped.is_set():
+            with self._database.bounded(ANSWER_SECONDS):
+                connection.execute(text(f"LISTEN {NEW_TURNS}"))
+            self._wake()
+            for _ in driver.notifies(timeout=SILENCE_SECONDS):
+                self._wake()

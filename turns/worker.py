@@ -1,0 +1,116 @@
+"""Runs turns: claims them from the queue, as many at once as there are threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from core.models import Turn
+from storage.claims import Claims
+from storage.store import StoreError
+from turns.runner import Runner, Stopping
+
+log = structlog.get_logger(__name__)
+
+# Few at a time, so that workers that are woken at once share what there is.
+CLAIMED_AT_ONCE = 10
+# New turns are announced; what others left is not, nor what is announced to nobody.
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+
+
+class TurnWorker:
+    """One thread claims turns, ``threads`` others run them, one at a time for each sender."""
+
+    def __init__(self, *, claims: Claims, runner: Runner, threads: int) -> None:
+        self._claims = claims
+        self._runner = runner
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="turn")
+        self._changed = threading.Condition()
+        self._running = 0
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._failing = False
+        self._claiming = threading.Thread(target=self._claim_turns, name="claim turns", daemon=True)
+
+    def start(self) -> None:
+        self._claiming.start()
+
+    def wake(self) -> None:
+        """There may be a turn to run."""
+        self._woken.set()
+
+    def close(self, timeout: float) -> bool:
+        """Claim no more turns and let the running ones finish; give back what takes longer.
+
+        ``False`` if some still run.
+        """
+        self._runner.stop()
+        self._stopping.set()
+        self.wake()
+        until = time.monotonic() + timeout
+        if self._claiming.is_alive():
+            self._claiming.join(timeout)
+        with self._changed:
+            left = max(until - time.monotonic(), 0.0)
+            finished = self._changed.wait_for(lambda: not self._running, left)
+        if not finished:
+            self._claims.release_all()
+        return finished
+
+    def _claim_turns(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                may_be_more = self._start_turns()
+            except Exception as error:
+                self._tell_once(error)
+                self._stopping.wait(RETRY_SECONDS)
+            else:
+                self._failing = False
+                if not may_be_more:
+                    self._woken.wait(POLL_SECONDS)
+
+    def _start_turns(self) -> bool:
+        """Start what is free to run; whether there may be more."""
+        most = min(self._threads - self._running, CLAIMED_AT_ONCE)
+        if not most:
+            return False
+        turns = self._claims.take(most)
+        for turn in turns:
+            if turn.attempts > 1:
+                sid, number = turn.message.sid, turn.attempts
+                log.warning("Turn begun again: its last start did not end", turn=sid, start=number)
+            with self._changed:
+                self._running += 1
+            self._pool.submit(self._run, turn)
+        return len(turns) == most
+
+    def _run(self, turn: Turn) -> None:
+        try:
+            self._runner.run(turn)
+            self._claims.drop(turn)
+        except Stopping:
+            self._claims.release(turn)
+        except Exception:
+            # Not even an apology could be sent.
+            log.exception("Turn broke off; trying again", turn=turn.message.sid)
+            self._stopping.wait(RETRY_SECONDS)
+            self._claims.release(turn, broken=True)
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+            self.wake()
+
+    def _tell_once(self, error: Exception) -> None:
+        if not self._failing:
+            if isinstance(error, StoreError):
+                log.error("No turns can be claimed; trying again", error=type(error).__name__)
+            else:
+                log.exception("No turns can be claimed; trying again")
+        self._failing = True

@@ -1,0 +1,1 @@
+"""WhatsApp by way of Twilio: sending, receiving, and what became of it."""

@@ -1,0 +1,107 @@
+"""Whether a webhook request comes from our Twilio account (contracts/twilio.md §2)."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+from twilio.request_validator import (
+    RequestValidator,
+    add_port,
+    get_signature_algorithm,
+    remove_port,
+)
+from werkzeug.datastructures import Headers
+
+from core.errors import ForgedRequest
+
+SIGNATURE = "X-Twilio-Signature"
+# How a message's SID stands in what is signed, and the fields that hold one (§1.2).
+_NAMED_SID = re.compile(r"MessageSid(?:SM|MM)[0-9a-fA-F]{32}")
+_SID_FIELD = re.compile(r"[A-Za-z]*MessageSid")
+SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
+ALGORITHMS = ("HMAC_SHA1", "HMAC_SHA256")
+
+Fields = Collection[tuple[str, str]]
+
+
+class Signature:
+    """Checks requests against the account's primary auth token and the configured address.
+
+    ``shared_key`` is the secret of a key that the account signs with instead, if it has one; Twilio
+    says in a header of each request that it was (a public beta, contracts/twilio.md §1.1, §2.1).
+
+    The signature is computed by the SDK. Its ``validate`` would put the fields together anew for
+    each form in which the address may be signed, and log headers of strangers.
+    """
+
+    def __init__(
+        self, *, auth_token: str, account_sid: str, public_url: str, shared_key: str = ""
+    ) -> None:
+        self._by_token = RequestValidator(auth_token)
+        self._by_shared_key = RequestValidator(shared_key) if shared_key else None
+        self._account_sid = account_sid
+        parts = urlsplit(public_url)
+        # Twilio signs the address with its port or without (§2.1).
+        self._hosts = tuple(dict.fromkeys((remove_port(parts), add_port(parts))))
+
+    def check(
+        self, path: str, query: str, fields: Fields, headers: Headers | Mapping[str, str]
+    ) -> None:
+        """Raise ``ForgedRequest`` unless the request is signed for this address and account.
+
+        ``path`` and ``query`` are as they stood on the wire: decoded ones sign differently.
+        """
+        given = headers.get(SIGNATURE, "").encode()
+        settings = headers.get(SETTINGS, "")
+        algorithm = get_signature_algorithm(settings).upper()
+        validator = (self._by_shared_key if settings else None) or self._by_token
+        # The console takes an address without a path, and signs it so.
+        ends = ("/", "") if path == "/" and not query else (f"{path}?{query}" if query else path,)
+        signed = "".join(name + value for name, value in sorted(fields))
+        if algorithm not in ALGORITHMS or not any(
+            hmac.compare_digest(_sign(validator, host + end + signed, algorithm), given)
+            for host in self._hosts
+            for end in ends
+        ):
+            raise ForgedRequest(self._reason(algorithm) if settings else "")
+        _check_parting(fields, signed)
+        self.check_account(fields)
+
+    def check_account(self, fields: Fields) -> None:
+        """Raise ``ForgedRequest`` where the request names another account."""
+        if any(name == "AccountSid" and value != self._account_sid for name, value in fields):
+            raise ForgedRequest("the request names another Twilio account")
+
+    def _reason(self, algorithm: str) -> str:
+        """What an operator can do about a refused request that says a shared key signed it."""
+        if algorithm not in ALGORITHMS:
+            return f"Twilio signs by another algorithm than {' and '.join(ALGORITHMS)}"
+        if self._by_shared_key:
+            return "Twilio signs with a shared key whose secret is not TWILIO_SHARED_KEY"
+        return "Twilio signs with a shared key; set TWILIO_SHARED_KEY to its secret"
+
+
+def _sign(validator: RequestValidator, text: str, algorithm: str) -> bytes:
+    return str(validator.compute_signature(text, {}, algorithm)).encode()
+
+
+def _check_parting(fields: Fields, signed: str) -> None:
+    """Raise ``ForgedRequest`` where Twilio may have signed other fields.
+
+    It joins names and values without anything in between, so whoever chose the text of a message
+    and has its signature can part it anew: into one of another sender with another SID, say. Then
+    the SID that Twilio named lies within some other field. Without another SID it is a message
+    that is known.
+    """
+    if len({name for name, _ in fields}) < len(fields):
+        raise ForgedRequest("a field is there twice")
+    named = sum(
+        _NAMED_SID.fullmatch(f"MessageSid{value}") is not None
+        for name, value in fields
+        if _SID_FIELD.fullmatch(name)
+    )
+    if len(_NAMED_SID.findall(signed)) != named:
+        raise ForgedRequest("a field holds the SID of another message")
