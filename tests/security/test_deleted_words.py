@@ -18,7 +18,7 @@ SAID = "My account number is 4711-0815-4242."
 # So long that it lies in several pages.
 TEXT = SAID + " Please look into it." * 150
 
-HASTY = "import housekeeping; housekeeping.INTERVAL, housekeeping.LEASE_SECONDS = 0.2, 0.1"
+HASTY = "from turns import cleanup; cleanup.INTERVAL = 0.2"
 # Some two seconds.
 BRIEF = {"RETENTION_HOURS": "0.0005", "SPEECH_CACHE_BYTES": "0"}
 

@@ -9,9 +9,9 @@ from tests.security.planted import planted
 
 # In what is done for the answer, beside it, to send it, and in the webhook behind the writing down.
 PLACES = {
-    "conversation": "conversation.Conversation._question",
-    "delivery": "delivery.Delivery.send_text",
-    "prewarmer": "prewarming.Prewarmer.start",
+    "conversation": "turns.pipeline.Conversation._question",
+    "delivery": "whatsapp.delivery.Delivery.send_text",
+    "prewarmer": "turns.prewarming.Prewarmer.start_ahead",
 }
 ERRORS = ('RuntimeError("can\'t start new thread")', "MemoryError()", "OSError(24, 'files')")
 
