@@ -1,6 +1,7 @@
 """Salesforce Agentforce over HTTP: sessions, questions, and reading what the agent answers.
 
-contracts/agentforce.md: §3.4 has the types of messages, §4 the event stream.
+What answers look like is in docs/providers/agentforce.md, "Message types", and
+docs/providers/agentforce.md, "Event stream".
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 API_PATH = "/einstein/ai-agent/v1"
 SESSIONS = "/sessions"
-# Starting a session takes seconds, not minutes (§7).
+# Starting a session takes seconds, not minutes.
 SESSION_TIMEOUT = 20.0
 END_TIMEOUT = 10.0
 # For all of a body in JSON, which is small and comes with the status.
@@ -72,7 +73,10 @@ class TokenRefused(AgentError):
 
 
 class Agentforce:
-    """The agent. Requests of one session must come one at a time (§6.3)."""
+    """The agent. Requests of one session must come one at a time.
+
+    docs/providers/agentforce.md, "Limits".
+    """
 
     def __init__(
         self,
@@ -91,12 +95,13 @@ class Agentforce:
         self._settings = settings
         self._patience = settings.CLOUD_PATIENCE
         self._sequence = _Sequence()
-        # No limit is documented (§6.3); refusals teach one.
+        # No limit is documented; refusals teach one.
         self._limiter = Limiter(settings.TURN_THREADS, cloud="Agentforce")
         # Sessions may start while no question is answered, and would hide that.
         self._starting = breakers.make("Agentforce sessions", AgentUnavailable)
         self._asking = breakers.make("Agentforce answers", AgentUnavailable)
-        # Service agents run as their own user; employee agents have none and say so (§2.2).
+        # Service agents run as their own user; employee agents have none and say so
+        # (docs/providers/agentforce.md, "Starting a session").
         self._bypass_user = True
 
     def routes(self) -> Iterator[Route]:
@@ -124,7 +129,7 @@ class Agentforce:
         return self._asking.call(lambda: tries(self._question, session, text, listener))
 
     def end(self, session: AgentSession, reason: EndReason) -> None:
-        """End a session; failing is logged and otherwise harmless, for sessions age out (§2.5)."""
+        """End a session; failing is logged and otherwise harmless, for sessions age out."""
         path = f"{SESSIONS}/{session.id}"
         headers = {"x-session-end-reason": reason}
         timeout = END_TIMEOUT * self._patience
@@ -166,7 +171,7 @@ class Agentforce:
 
     def _question(self, session: AgentSession, text: str, listener: Listener | None) -> AgentReply:
         streaming = self._settings.AGENTFORCE_STREAMING
-        # Every attempt takes a new number: a used one is refused (§3.2).
+        # Every attempt takes a new number: a used one is refused.
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
         with self._limiter.place():
             response = self._call(
@@ -261,7 +266,10 @@ class Agentforce:
 
 
 class _Sequence:
-    """Message numbers that always grow, also across restarts (§3.2)."""
+    """Message numbers that always grow, also across restarts.
+
+    docs/providers/agentforce.md, "Sequence numbers".
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -298,7 +306,7 @@ def _drain(response: requests.Response, body: Iterator[bytes]) -> None:
 def _refusal(
     response: requests.Response, content: bytes, *, effect: bool, in_session: bool
 ) -> AgentError:
-    """What an error status means (§6.2).
+    """What an error status means (docs/providers/agentforce.md, "Errors and what they mean").
 
     ``effect`` where the agent may have acted already; ``in_session`` where a session was named. A
     404 for one says that it is gone, in whatever words: what else may be wrong, such as the agent
@@ -324,7 +332,7 @@ def _refusal(
     return AgentUnavailable(reason)
 
 
-# Sentences of §6.2; others may quote what somebody said.
+# Known sentences of its errors; others may quote what somebody said.
 _SAID = (
     "is not a valid agent ID",
     "Invalid user ID",
@@ -354,7 +362,7 @@ log = structlog.get_logger(__name__)
 
 Message = dict[str, Any]
 
-# Everything else either has a meaning of its own or is shown if it carries a text (§3.4).
+# Everything else either has a meaning of its own or is shown if it carries a text.
 _UNSHOWN = ("ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn")
 
 
@@ -438,7 +446,7 @@ class _Turn:
 
 
 def _messages(data: str) -> Iterator[Message]:
-    """The messages of one event: an envelope, a bare error, or a whole answer (§4.2)."""
+    """The messages of one event: an envelope, a bare error, or a whole answer."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError):

@@ -12,12 +12,14 @@ if "PORT" in os.environ:
 
 # One process, whose own threads run the turns: without DATABASE_URL it alone holds STATE_DIR.
 workers = 1
-# Green threads: a dyno allows 256 processes and threads, and 200 turns wait in more places.
+# Green threads: a dyno allows 256 processes and threads, and 200 turns wait in more places
+# (docs/providers/heroku.md, "Dynos").
 worker_class = "gevent"
 # Each takes a green thread; a thousand of slow clients leave room for Twilio's.
 worker_connections = 4000
 
-# Heroku's router keeps idle connections for 90 s, and loses a request on one that is closed then.
+# Heroku's router keeps idle connections for 90 s, and loses a request on one that is closed then
+# (docs/providers/heroku.md, "Router").
 # It is also how long the head of a request may take.
 keepalive = 100
 
@@ -37,7 +39,8 @@ backlog = 2048
 control_socket_disable = True
 
 # Heroku sets FORWARDED_ALLOW_IPS=* for all Python apps, and then gunicorn takes the path and the
-# scheme from headers of whoever sends them. We need neither from a router.
+# scheme from headers of whoever sends them. We need neither from a router
+# (docs/providers/heroku.md, "What the platform sets").
 forwarded_allow_ips = ""
 forwarder_headers = ""
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-# The predecessor's five, then ours (design.md §5). All are listed from the start, with count 0.
+# The predecessor's five, then ours. All are listed from the start, with count 0.
 STAGES = (
     "download_time",
     "stt_time",

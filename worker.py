@@ -28,7 +28,7 @@ from turns.health import count_workers
 
 log = structlog.get_logger(__name__)
 
-# Heroku kills 30 s after SIGTERM.
+# Heroku kills 30 s after SIGTERM (docs/providers/heroku.md, "Stopping").
 GRACE_SECONDS = 25.0
 SHARE_SECONDS = 5.0
 

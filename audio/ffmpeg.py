@@ -28,11 +28,12 @@ with warnings.catch_warnings():
     from pydub.utils import audioop
 
 # ElevenLabs' low-latency form: headerless 16-bit little-endian, 16 kHz, mono
-# (contracts/elevenlabs.md §1.2).
+# (docs/providers/elevenlabs.md, "Speech to text").
 SAMPLE_RATE = 16_000
 SAMPLE_WIDTH = 2
 
-# WhatsApp draws a play button up to this size, a download arrow beyond (contracts/twilio.md §5.3).
+# WhatsApp draws a play button up to this size, a download arrow beyond
+# (docs/providers/twilio.md, "Voice notes").
 NOTE_LIMIT = 512 * 1024
 
 # A word needs more; ElevenLabs itself refuses less than 0.1 s.
@@ -47,7 +48,8 @@ KEPT_EDGE_MS = 150
 # Recordings that are decoded while they arrive, beside complete ones on each core: they hold their
 # place for as long as the network takes.
 STREAMS_AT_ONCE = 2
-# What an encoded file may grow to: WhatsApp's own limit (contracts/twilio.md §5.3).
+# What an encoded file may grow to: WhatsApp's own limit
+# (docs/providers/twilio.md, "Recordings").
 LARGEST_FILE = 16 * 1024 * 1024
 LOWEST_BITRATE = 8_000
 # The CPU that decoding a second of sound may take: five minutes of 48 kHz stereo take 1.3 s, and
@@ -112,7 +114,8 @@ class Ffmpeg:
     def join(self, pieces: Sequence[bytes]) -> bytes:
         """Ogg/Opus pieces as one Ogg/Opus file, without re-encoding.
 
-        Laid end to end they would make a chained Ogg, which players misread (design.md §3.6).
+        Laid end to end they would make a chained Ogg, which players misread
+        (docs/providers/elevenlabs.md, "Ogg/Opus").
         """
         try:
             return ogg.join(pieces)

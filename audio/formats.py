@@ -27,7 +27,7 @@ _OPUS_HEAD = slice(28, SNIFFED)
 
 
 def sniff(data: bytes | bytearray) -> Container | None:
-    """One of those that WhatsApp sends as audio (contracts/twilio.md §5.3)."""
+    """One of those that WhatsApp sends as audio (docs/providers/twilio.md, "Text and media")."""
     if data.startswith(b"OggS"):
         return OPUS if data[_OPUS_HEAD] == b"OpusHead" else Container("ogg", "opus,vorbis")
     if data.startswith(b"#!AMR"):

@@ -17,7 +17,7 @@ from sandbox.postgres import Postgres
 
 # Longer than a measurement: what hangs keeps turns from running.
 FOR_EVER = 600.0
-# The mark of design.md §6.
+# The mark in docs/performance.md.
 P99_SECONDS = 0.150
 # As many as INBOX_LIMIT lets wait, but for what is measured.
 BACKLOG = 4000

@@ -21,7 +21,7 @@ from bench.site import Site, one_process
 from bench.table import Row, Table, median_of
 from sandbox.twilio.webhook import sign
 
-# Signed and forged requests a second (issue 5 §5).
+# Signed and forged requests a second.
 SIGNED_RATE = 20
 FORGED_RATE = 1000
 # A fifth.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.findings import Bot, Findings
 
-# design.md §6; of bursts by their size.
+# The project's own marks (docs/performance.md); of bursts by their size.
 TEXT_RATIO = 1.03
 NOTE_SECONDS = 0.6
 BURST_RATIOS = {50: 1.3, 200: 2.6}

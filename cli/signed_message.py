@@ -14,7 +14,8 @@ from twilio.request_validator import RequestValidator
 from core.errors import SettingsError
 from core.settings import Account, load_account
 
-# Twilio's own limits for a webhook (contracts/twilio.md §1.5), in seconds.
+# Twilio's own limits for a webhook, in seconds
+# (docs/providers/twilio.md, "Waiting and retrying").
 LIMITS = (5, 15)
 ENV_FILE = ".env"
 
@@ -41,7 +42,7 @@ def main() -> int:
 
 
 def message(account: Account, *, sender: str, text: str) -> dict[str, str]:
-    """The form of a WhatsApp text (contracts/twilio.md §1.2), under an id of its own.
+    """The form of a WhatsApp text, under an id of its own.
 
     ``sender`` is a phone number, or an address that begins with ``whatsapp:``.
     """

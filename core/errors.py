@@ -168,8 +168,8 @@ class SpeechUnavailable(SpeechError):
 class SpeechBusy(SpeechError):
     """ElevenLabs takes no more requests at once."""
 
-    # A 429 says nothing of when to come back (contracts/elevenlabs.md §4.3): under load voice
-    # notes come later rather than never.
+    # A 429 says nothing of when to come back (docs/providers/elevenlabs.md, "Limits"):
+    # under load voice notes come later rather than never.
     retryable = True
     patience = 60.0
     limited = True
@@ -217,7 +217,7 @@ class AgentLocked(AgentError):
     """The session is at work on another question."""
 
     # A question that its process did not survive holds the session until Agentforce gives up on
-    # it, after 120 s (contracts/agentforce.md §6.3).
+    # it, after 120 s (docs/providers/agentforce.md, "Limits").
     retryable = True
     patience = 130.0
     phrase = "agent_busy"

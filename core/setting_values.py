@@ -1,4 +1,4 @@
-"""What values settings may have: those that the clouds can work with (contracts/).
+"""What values settings may have: those that the clouds can work with (docs/providers/).
 
 Each check returns the value, or raises ``ValueError`` with what follows the setting's name.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-# A phone number in E.164, and a user who hides it (contracts/twilio.md §1.2).
+# A phone number in E.164, and a user who hides it (docs/providers/twilio.md, "Sender addresses").
 _NUMBER = r"whatsapp:\+[1-9][0-9]{6,14}"
 _SENDER = re.compile(rf"{_NUMBER}|whatsapp:[A-Z]{{2}}\.(ENT\.)?[A-Za-z0-9]{{1,128}}")
 _PLACE = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]+)?")
@@ -44,7 +44,7 @@ def web_address(value: str) -> str:
 
 
 def public_address(value: str) -> str:
-    """One that Twilio takes for its callbacks (contracts/twilio.md §5.1)."""
+    """One that Twilio takes for its callbacks (docs/providers/twilio.md, "Sending")."""
     value = web_address(value)
     if "_" in _host(value):
         raise ValueError(
@@ -62,7 +62,7 @@ def host_address(value: str) -> str:
 
 
 def elevenlabs_address(value: str) -> str:
-    """One to which paths that begin with /v1 are added (contracts/elevenlabs.md §7.2)."""
+    """One to which paths that begin with /v1 are added."""
     value = web_address(value)
     if "/v1" in urlsplit(value).path:
         raise ValueError("must not hold /v1, which is added to it")
@@ -70,7 +70,10 @@ def elevenlabs_address(value: str) -> str:
 
 
 def my_domain(value: str) -> str:
-    """One that gives tokens; others of Salesforce do not (contracts/agentforce.md §1.1)."""
+    """One that gives tokens; others of Salesforce do not.
+
+    docs/providers/agentforce.md, "Addresses".
+    """
     value = host_address(value)
     host = _host(value)
     if _is_salesforces(host):
@@ -82,7 +85,7 @@ def my_domain(value: str) -> str:
 
 
 def agent_api_address(value: str) -> str:
-    """One of the Agent API, never My Domain (contracts/agentforce.md §0, §2.1); or none."""
+    """One of the Agent API, never My Domain; or none."""
     if not value:
         return value
     value = host_address(value)

@@ -1,7 +1,6 @@
 """Every environment variable, typed and checked once at start.
 
-No other module reads the environment. Names of the deployed predecessor are unchanged
-(design.md §4).
+No other module reads the environment. Names of the deployed predecessor are unchanged.
 """
 
 from __future__ import annotations
@@ -147,7 +146,7 @@ class Settings(Account):
     ] = ""
     TWILIO_API_URL: HostAddress = "https://api.twilio.com"
     TWILIO_MESSAGING_URL: HostAddress = "https://messaging.twilio.com"
-    # Hosts that api.twilio.com may redirect a recording to (contracts/twilio.md §4).
+    # Hosts that a recording may be redirected to (docs/providers/twilio.md, "Recordings").
     TWILIO_MEDIA_HOSTS: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.hosts)
     ] = (
@@ -163,14 +162,15 @@ class Settings(Account):
     SALESFORCE_CONSUMER_KEY: Key
     SALESFORCE_CONSUMER_SECRET: Key
     SALESFORCE_INSTANCE_URL: Annotated[str, AfterValidator(setting_values.my_domain)]
-    # Empty: what the token answer names as api_instance_url (contracts/agentforce.md §1.2).
+    # Empty: the api_instance_url of the token answer (docs/providers/agentforce.md, "Token").
     AGENTFORCE_API_URL: Annotated[str, AfterValidator(setting_values.agent_api_address)] = ""
     AGENTFORCE_STREAMING: bool = True
-    # The API documents no idle limit; other clients use 30 minutes (contracts/agentforce.md §2.5).
+    # The API documents no idle limit; other clients use 30 minutes
+    # (docs/providers/agentforce.md, "Session lifetime").
     AGENTFORCE_SESSION_IDLE: Seconds = 1800
     # Kept ready by each process that takes messages, for whoever has no session.
     AGENTFORCE_SPARE_SESSIONS: Annotated[int, Field(ge=0)] = 1
-    # Agentforce itself answers 500 after 120 s (contracts/agentforce.md §6.3).
+    # Agentforce itself answers 500 after 120 s (docs/providers/agentforce.md, "Limits").
     AGENTFORCE_TIMEOUT: Seconds = 125
 
     # ElevenLabs

@@ -40,9 +40,9 @@ _KINDS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
 def httpx_client(settings: Settings, *, width: int, most: int = JSON_LIMIT) -> httpx.Client:
     """A client that ``width`` threads can share without waiting or re-connecting.
 
-    Connections are kept; httpx by itself drops them after 5 s (contracts/elevenlabs.md §7.3). What
-    it waits for ends with the turn's deadline: ``DeadlineExceeded``, or ``httpx.ReadTimeout``.
-    An answer of more than ``most`` bytes is ``httpx.RemoteProtocolError``.
+    Connections are kept; httpx by itself drops them after 5 s. What it waits for ends with the
+    turn's deadline: ``DeadlineExceeded``, or ``httpx.ReadTimeout``. An answer of more than ``most``
+    bytes is ``httpx.RemoteProtocolError``.
     """
     return httpx.Client(transport=Transport(adapter_of(settings, width=width), most=most))
 

@@ -1,4 +1,7 @@
-"""Salesforce's client-credentials token, one for all threads (contracts/agentforce.md §1)."""
+"""Salesforce's client-credentials token, one for all threads.
+
+docs/providers/agentforce.md, "Token".
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ UNKNOWN_LIFETIME = 20 * 60.0
 DEFAULT_API_URL = "https://api.salesforce.com"
 SCOPES = frozenset({"api", "chatbot_api", "sfap_api"})
 
-# What to mend, by the error and part of its description (§1.5).
+# What to mend, by the error (docs/providers/agentforce.md, "Token errors").
 _ADVICE = {
     "invalid_client_id": "check SALESFORCE_CONSUMER_KEY; a new app takes up to 10 minutes to work",
     "invalid_client": "check SALESFORCE_CONSUMER_SECRET",

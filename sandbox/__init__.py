@@ -1,4 +1,4 @@
-"""Twilio, Agentforce and ElevenLabs on this computer: the embedded default (design.md §2)."""
+"""Twilio, Agentforce and ElevenLabs on this computer: the embedded default."""
 
 from __future__ import annotations
 

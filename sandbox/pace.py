@@ -25,7 +25,7 @@ class Pace:
 
 INSTANT = Pace()
 
-# The deployed predecessor's own figures (design.md §6, issue 2 §2).
+# The deployed predecessor's own figures.
 PREDECESSOR = Pace(
     media=0.45,
     transcribe=1.23,

@@ -1,4 +1,4 @@
-"""ElevenLabs: hearing voice notes and speaking answers (contracts/elevenlabs.md)."""
+"""ElevenLabs: hearing voice notes and speaking answers (docs/providers/elevenlabs.md)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ ANSWER_LIMIT = 4 * 1024 * 1024
 COUNT_DIGITS = 6
 
 OPUS = "opus_48000_32"
-# Where the plan refuses Opus; every plan has this one (§2.3).
+# Where the plan refuses Opus; every plan has this one
+# (docs/providers/elevenlabs.md, "Output formats").
 MP3 = "mp3_44100_128"
 # How long Opus is not asked for then: the plan may change.
 OPUS_PAUSE_SECONDS = 3600.0
@@ -65,7 +66,7 @@ CONTAINERS = {OPUS: container.OPUS, MP3: container.MP3}
 
 # "(laughter)" and "[music]" are no words.
 _EVENTS_ONLY = re.compile(r"\s*+(?:(?:\([^)]*+\)|\[[^\]]*+\])[\s.,!?]*+)*+")
-# What a refusal names that is about the output format, as its code or its parameter (§2.3, §4.1).
+# What a refusal names that is about the output format, as its code or its parameter.
 _ABOUT_FORMAT = frozenset({"output_format_not_allowed", "invalid_output_format", "output_format"})
 _RETRYABLE_STATUS = frozenset({408, 409})
 
@@ -112,7 +113,7 @@ class Speech:
         self._format = OPUS
         # When Opus is asked for again (monotonic seconds), where it was refused.
         self._opus_due_at = 0.0
-        # The plan allows each kind so many requests at once, and its answers say how many (§4.4).
+        # The plan allows each kind so many requests at once, and its answers say how many.
         self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
         self._speaking = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
         self._ears = breakers.make("ElevenLabs hearing", SpeechUnavailable)
@@ -176,7 +177,8 @@ class Speech:
             file_format="pcm_s16le_16",
             tag_audio_events=False,
             timestamps_granularity="none",
-            # The SDK's own retry drops every form field (§7.4).
+            # The SDK's own retry drops every form field
+            # (docs/providers/elevenlabs.md, "Python library").
             request_options=self._options(timeout) | {"max_retries": 0},
         )
         _resize(self._hearing, answer.headers)
@@ -240,7 +242,7 @@ class Speech:
         return cast(T, patiently(RETRY_DELAYS, factor=self._patience)(_placed, limiter, call))
 
     def _language_code(self, language: str | None) -> str | None:
-        """The code to send: multilingual_v2 takes none, flash and turbo those they speak (§2.7)."""
+        """The code to send: multilingual_v2 takes none, flash and turbo those they speak."""
         model = self._settings.ELEVENLABS_TTS_MODEL
         if model == "eleven_multilingual_v2":
             return None
@@ -278,7 +280,7 @@ def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
 
 
 def _translated(call: Callable[[], T]) -> T:
-    """Make a call; whatever the SDK raises becomes a ``SpeechError`` (§7.5)."""
+    """Make a call; whatever the SDK raises becomes a ``SpeechError``."""
     # Without time left none is made, which says nothing of ElevenLabs.
     capped(0)
     try:
@@ -304,7 +306,10 @@ def _refusal(error: ApiError) -> SpeechError:
 
 
 def _signs(body: Any) -> list[str]:
-    """``type``, ``code``, ``status`` and ``param`` of an error body in any of its shapes (§4.1)."""
+    """``type``, ``code``, ``status`` and ``param`` of an error body in any of its shapes.
+
+    docs/providers/elevenlabs.md, "Errors and what they mean".
+    """
     detail = body.get("detail") if isinstance(body, dict) else None
     if isinstance(detail, list):
         return codes(

@@ -21,9 +21,10 @@ from text.markdown import to_speech
 from text.phrases import Phrases
 from text.splitting import first_sentences, group_sentences, split_sentences
 
-# Characters. Speaking takes 0.25 s and 4 ms a character (design.md §6), and a note is as late as
-# its last piece: what is left at the end of an answer is cut finer. Each piece costs a request, and
-# longer ones sound better. Where pieces wait in line for the plan, fewer take less of it.
+# Characters. Speaking takes 0.25 s and 4 ms a character (docs/performance.md), and a note is as
+# late as its last piece: what is left at the end of an answer is cut finer. Each piece costs a
+# request, and longer ones sound better. Where pieces wait in line for the plan, fewer take less of
+# it.
 PIECE = 160
 LAST_PIECE = 100
 PIECE_IN_LINE = 200

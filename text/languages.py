@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# ISO 639-2/-3 to ISO 639-1, Arabic's regional codes included (contracts/elevenlabs.md §6).
+# ISO 639-2/-3 to ISO 639-1, Arabic's regional codes included
+# (docs/providers/elevenlabs.md, "Models and languages").
 _TWO_LETTERS = dict(
     pair.split(":")
     for pair in """
@@ -14,7 +15,7 @@ _TWO_LETTERS = dict(
     """.split()
 )
 
-# What eleven_flash_v2_5 and eleven_turbo_v2_5 speak (contracts/elevenlabs.md §6).
+# What eleven_flash_v2_5 and eleven_turbo_v2_5 speak.
 SPOKEN_BY_FLASH = frozenset(
     """en ja zh de hi fr ko pt it es id nl tr fil pl sv bg ro ar cs el fi hr ms sk da ta uk ru
     hu no vi""".split()

@@ -122,7 +122,7 @@ def clean(text: str) -> str:
 
 
 def to_whatsapp(markdown: str) -> str:
-    """Markdown in WhatsApp's own marks (contracts/twilio.md §9).
+    """Markdown in WhatsApp's own marks (docs/providers/twilio.md, "Text formatting").
 
     Headings become bold lines, links ``label (address)``, table rows bullets, images addresses.
     """
@@ -322,7 +322,7 @@ class _Spoken(_WhatsApp):
 
 
 def _marked(mark: str, text: str) -> str:
-    """Marks must hug their text and end on its line (contracts/twilio.md §9)."""
+    """Marks must hug their text and end on its line."""
     return "\n".join(_hugged(mark, line) for line in text.split("\n"))
 
 

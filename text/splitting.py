@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import regex
 
-# Twilio refuses more (contracts/twilio.md §5.3); characters outside the BMP count twice there.
+# Twilio refuses more; characters outside the BMP count twice there
+# (docs/providers/twilio.md, "Text and media").
 MESSAGE_LIMIT = 1600
 
 # A cut this early would leave a part too short to be worth a message of its own.

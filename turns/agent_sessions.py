@@ -1,4 +1,7 @@
-"""Which session at Agentforce each sender has, and for how long (contracts/agentforce.md §2.5)."""
+"""Which session at Agentforce each sender has, and for how long.
+
+docs/providers/agentforce.md, "Session lifetime".
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ TOUCH_SECONDS = 60.0
 
 
 class AgentSessions:
-    """Requests of one sender must come one at a time (§6.3).
+    """Requests of one sender must come one at a time (docs/providers/agentforce.md, "Limits").
 
     ``idle`` is after how many seconds a session is not used again.
     """

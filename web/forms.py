@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from core.errors import MalformedRequest
 
-# Twilio sends some 30 (contracts/twilio.md §1.2).
+# Twilio sends some 30 (docs/providers/twilio.md, "The webhook").
 MOST_FIELDS = 100
 
 

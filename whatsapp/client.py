@@ -1,4 +1,4 @@
-"""Twilio: sending text, voice notes and the typing indicator (contracts/twilio.md §5, §6)."""
+"""Twilio: sending text, voice notes and the typing indicator (docs/providers/twilio.md)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ log = structlog.get_logger(__name__)
 
 SEND_TIMEOUT = 10.0
 TYPING_TIMEOUT = 3.0
-# 429 is documented as never processed, so waiting is all it takes (contracts/twilio.md §5.5).
+# 429 is documented as never processed, so waiting is all it takes
+# (docs/providers/twilio.md, "Error codes").
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 # How long Twilio may need to list a message whose acceptance we did not hear of.
 LISTING_DELAY = 1.0
@@ -126,7 +127,7 @@ class WhatsApp:
         return [message for message in ours if (message.date_created or oldest) >= oldest]
 
     def _is_ours(self, message: MessageInstance) -> bool:
-        """Whether our sender sent it by REST: not another one, nor a TwiML answer (§3, §5.2).
+        """Whether our sender sent it by REST: not another one, nor a TwiML answer.
 
         What a Messaging Service sends names no sender at first; we use none.
         """
@@ -154,7 +155,10 @@ def _client(settings: Settings, timeout: float, session: requests.Session) -> Cl
 
 
 def _translated(call: Callable[[], T]) -> T:
-    """Make a call; whatever the SDK raises becomes a ``SendError`` (contracts/twilio.md §8)."""
+    """Make a call; whatever the SDK raises becomes a ``SendError``.
+
+    What it raises is in docs/providers/twilio.md, "Python library".
+    """
     try:
         return call()
     except TwilioException as error:

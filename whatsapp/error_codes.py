@@ -1,4 +1,4 @@
-"""Why a message did not arrive, by Twilio's codes, and what is done (contracts/twilio.md §5.5)."""
+"""Why a message did not arrive, and what is done (docs/providers/twilio.md, "Error codes")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What Twilio's webhook brought, read into one message (contracts/twilio.md §1)."""
+"""What Twilio's webhook brought, read into one message.
+
+docs/providers/twilio.md, "The webhook".
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def _kind(form: Mapping[str, str]) -> Kind:
     if form.get("Latitude") and form.get("Longitude"):
         return Kind.LOCATION
     # Reactions have no documented form; what carries nothing is answered with nothing
-    # (contracts/twilio.md §1.2).
+    # (docs/providers/twilio.md, "Message types").
     if message_type == "reaction":
         return Kind.SILENT
     if _words(form).strip():

@@ -1,4 +1,4 @@
-"""Whether a webhook request comes from our Twilio account (contracts/twilio.md §2)."""
+"""Whether a request comes from our Twilio account (docs/providers/twilio.md, "Signatures")."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from werkzeug.datastructures import Headers
 from core.errors import ForgedRequest
 
 SIGNATURE = "X-Twilio-Signature"
-# How a message's SID stands in what is signed, and the fields that hold one (§1.2).
+# How a message's SID stands in what is signed, and the fields that hold one.
 _NAMED_SID = re.compile(r"MessageSid(?:SM|MM)[0-9a-fA-F]{32}")
 _SID_FIELD = re.compile(r"[A-Za-z]*MessageSid")
 SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
@@ -31,7 +31,7 @@ class Signature:
     """Checks requests against the account's primary auth token and the configured address.
 
     ``shared_key`` is the secret of a key that the account signs with instead, if it has one; Twilio
-    says in a header of each request that it was (a public beta, contracts/twilio.md §1.1, §2.1).
+    says in a header of each request that it was (a public beta).
 
     The signature is computed by the SDK. Its ``validate`` would put the fields together anew for
     each form in which the address may be signed, and log headers of strangers.
@@ -44,7 +44,7 @@ class Signature:
         self._by_shared_key = RequestValidator(shared_key) if shared_key else None
         self._account_sid = account_sid
         parts = urlsplit(public_url)
-        # Twilio signs the address with its port or without (§2.1).
+        # Twilio signs the address with its port or without.
         self._hosts = tuple(dict.fromkeys((remove_port(parts), add_port(parts))))
 
     def check(

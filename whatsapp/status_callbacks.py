@@ -1,4 +1,7 @@
-"""What a status callback of Twilio says of a message we sent (contracts/twilio.md §5.7)."""
+"""What a status callback of Twilio says of a message we sent.
+
+docs/providers/twilio.md, "Status callbacks".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Salesforce refuses (contracts/agentforce.md §1.5, §6)."""
+"""How Salesforce refuses (docs/providers/agentforce.md, "Errors and what they mean")."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Refusal(Exception):
         self.breach = breach
 
     def response(self) -> Response:
-        """The error object of the Agent API with its ``X-Request-ID`` (§6.1)."""
+        """The error object of the Agent API with its ``X-Request-ID``."""
         request_id = str(uuid.uuid4())
         body = {
             "status": self.http,
@@ -40,7 +40,10 @@ class Refusal(Exception):
 
 
 class LoginRefusal(Refusal):
-    """What the token endpoint says, in the form of OAuth (§1.5)."""
+    """What the token endpoint says, in the form of OAuth.
+
+    docs/providers/agentforce.md, "Token errors".
+    """
 
     def response(self) -> Response:
         body = {"error": self.error, "error_description": self.message}
@@ -48,7 +51,10 @@ class LoginRefusal(Refusal):
 
 
 class Unrecognised(Refusal):
-    """The gateway's 404 without a body: the token is missing or no JWT (§1.6)."""
+    """The gateway's 404 without a body: the token is missing or no JWT.
+
+    docs/providers/agentforce.md, "Refused tokens".
+    """
 
     def __init__(self, *, breach: str | None = None) -> None:
         super().__init__(404, "", "", breach=breach)
@@ -99,7 +105,7 @@ def invalid_agent_id(agent_id: str) -> Refusal:
 
 
 def unknown_agent() -> Refusal:
-    """A well-formed id that names no agent; a mistake in the settings, not in the calls (§6.2)."""
+    """A well-formed id that names no agent; a mistake in the settings, not in the calls."""
     nested = '500 [{"message":"An unexpected error occurred","errorCode":"UNKNOWN_EXCEPTION"}]'
     return Refusal(500, "HttpServerErrorException", nested)
 
@@ -119,7 +125,7 @@ def wrong_endpoint(endpoint: str) -> Refusal:
 
 
 def invalid_user() -> Refusal:
-    """``bypassUser`` for an employee agent, which the caller learns only by trying (§2.2)."""
+    """``bypassUser`` for an employee agent, which the caller learns only by trying."""
     message = "Bad Request: Invalid user ID provided on start session: "
     return Refusal(400, "BadRequestError", message)
 

@@ -1,4 +1,7 @@
-"""An agent's messages on the wire, whole and as a stream (contracts/agentforce.md §3, §4)."""
+"""An agent's messages on the wire, whole and as a stream.
+
+docs/providers/agentforce.md, "Message types" and docs/providers/agentforce.md, "Event stream".
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from typing import Any, Literal
 
 Json = dict[str, Any]
 
-# When things happen, in shares of a turn's time (§7: progress early, text shortly before the end).
+# When things happen, in shares of a turn's time: progress early, text shortly before the end
+# (docs/providers/agentforce.md, "Latency").
 PROGRESS_AT = 0.1
 TEXT_FROM = 0.6
-# The last two events are this many seconds apart (§7).
+# The last two events are this many seconds apart.
 END_AFTER = 0.004
 WORDS_PER_CHUNK = 3
 # Long enough for two writes to leave as two packets.
@@ -26,7 +30,7 @@ _PACKET_SECONDS = 0.002
 _DIRECTIONS = ("draft", "event", "envelope")
 _STREAM_ONLY = ("TextChunk", "ValidationFailureChunk", "EndOfTurn")
 _LAST = ("SessionEnded", "Error")
-# What the recorded messages of a type carry beside their text (§3.3, §3.4).
+# What the recorded messages of a type carry beside their text.
 _FIELDS: dict[str, Json] = {
     "Inform": {"isContentSafe": True, "result": [], "citedReferences": []},
     "Inquire": {"isContentSafe": True, "message": "", "collect": []},
@@ -48,7 +52,7 @@ _WITHOUT_FEEDBACK = ("SessionEnded", "ProgressIndicator", *_STREAM_ONLY)
 
 @dataclass(frozen=True)
 class StreamStyle:
-    """What the real stream may look like without saying anything else (§4.2, §4.4).
+    """What the real stream may look like without saying anything else.
 
     ``writes`` is how events fall into network chunks: one ``event`` each, ``pieces`` of a few
     bytes, ``split_character`` (cut inside a UTF-8 character), or several ``joined``.
@@ -88,12 +92,12 @@ def whole(messages: list[Json]) -> list[Json]:
 
 
 def greeting(text: str) -> Json:
-    """The welcome of a new session: its ``feedbackId`` and ``planId`` are empty (§2.3)."""
+    """The welcome of a new session: its ``feedbackId`` and ``planId`` are empty."""
     return _complete({"type": "Inform", "message": text}, "")
 
 
 def farewell() -> Json:
-    """The answer to a DELETE, whose reason is not that of the request (§5.1)."""
+    """The answer to a DELETE, whose reason is not that of the request."""
     return {**_complete({"type": "SessionEnded", "reason": "ClientRequest"}, ""), "feedbackId": ""}
 
 
@@ -132,7 +136,7 @@ class Stream:
         self.events = list(self._planned(messages))
 
     def blocks(self) -> Iterator[tuple[Event, bytes]]:
-        """Each event with its lines (§4.2)."""
+        """Each event with its lines."""
         for position, event in enumerate(self.events, start=1):
             yield event, self._block(event, last=position == len(self.events))
 
@@ -142,7 +146,7 @@ class Stream:
         chunks = list(self._chunks(messages)) if self._text_chunks else []
         step = (1.0 - TEXT_FROM) / (len(chunks) or 1)
         for number, chunk in enumerate(chunks):
-            # Only text chunks count; the envelope of a validation failure is unknown (§4.3).
+            # Only text chunks count; the envelope of a validation failure is unknown.
             offset = chunk["offset"] if chunk["type"] == "TextChunk" else 0
             yield self._event(chunk, TEXT_FROM + number * step, offset=offset)
         ended = False
@@ -195,7 +199,7 @@ class Stream:
 
 
 def _bare_error(message: Json) -> Json:
-    """The error object of §6.1 as an event's data, without an envelope (§4.2 a)."""
+    """The API's error object as an event's data, without an envelope."""
     return {
         "status": message["httpStatus"],
         "path": "v6.0.0/messages/stream",

@@ -15,13 +15,16 @@ from sandbox.ledger import Ledger
 from sandbox.pace import Pace
 from sandbox.standin import StandIn
 
-# What the set-up guide leaves it at (contracts/agentforce.md §1.3).
+# What the set-up guide leaves it at (docs/providers/agentforce.md, "Token lifetime").
 TOKEN_SECONDS = 1800.0
 _OPAQUE_TOKEN = "00Dxx0000000000!an.opaque.session.token"
 
 
 class Misconfiguration(enum.Enum):
-    """What an administrator may have got wrong in the org (§1.4, §1.5, §6.2)."""
+    """What an administrator may have got wrong in the org.
+
+    docs/providers/agentforce.md, "Setting up the app".
+    """
 
     NO_RUN_AS_USER = "no client credentials user enabled"
     WRONG_DOMAIN = "request not supported on this domain"
@@ -72,7 +75,7 @@ class LoginStandIn(StandIn):
         return errors.by_status(status, session_id).response()
 
     def authorise(self) -> None:
-        """Raises what a request without a valid token gets (§1.6)."""
+        """Raises what a request without a valid token gets."""
         if "Authorization" not in request.headers:
             raise Unrecognised(breach="no bearer token")
         token = _bearer()
@@ -106,7 +109,7 @@ class LoginStandIn(StandIn):
         return jsonify(answer | self._access(delivered))
 
     def _access(self, delivered: bool) -> Json:
-        """The token, which only a JWT-capable app pairs with an API host (§1.2)."""
+        """The token, which only a JWT-capable app pairs with an API host."""
         if self.misconfiguration is Misconfiguration.NO_JWT:
             return {"access_token": _OPAQUE_TOKEN}
         token = self._tokens.issue(
@@ -118,7 +121,7 @@ class LoginStandIn(StandIn):
         return {"access_token": token, "token_format": "jwt", "api_instance_url": self.url}
 
     def _check_login(self) -> None:
-        """Raises what §1.5 lists; parameters may stand in the query too, which is a breach."""
+        """Raises the token's errors; parameters may stand in the query too, which is a breach."""
         if request.args:
             self.violate("token", "credentials in the query string")
         given = request.values

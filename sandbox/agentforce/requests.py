@@ -1,4 +1,4 @@
-"""What the Agent API accepts as a request body (contracts/agentforce.md §2.2, §2.4, §3.1, §5.2)."""
+"""What the Agent API accepts as a request body (docs/providers/agentforce.md, "Asking")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from sandbox.agentforce import errors
 
 END_REASONS = ("UserRequest", "Transfer", "Expiration", "Error", "Other")
 _AGENT_ID = re.compile(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?")
-# The one context variable that may still change while a session lives (§2.4).
+# The one context variable that may still change while a session lives
+# (docs/providers/agentforce.md, "Variables").
 _LANGUAGE = "$Context.EndUserLanguage"
 
 
@@ -70,7 +71,7 @@ class Start(_Body):
 
 
 class Message(_Body):
-    """What the user says; ``sequence_id`` may come as a string of digits (§3.2)."""
+    """What the user says; ``sequence_id`` may come as a string of digits."""
 
     type: Literal["Text", "Reply", "Cancel", "TransferFailed", "TransferSucceeded", "PlanTemplate"]
     sequence_id: int | Annotated[str, Field(pattern=r"^\d+$")]
@@ -134,7 +135,7 @@ def check_endpoint(endpoint: str, my_domain: str) -> None:
 def check_variables(
     variables: list[Variable] | None, settable: set[str], *, starting: bool
 ) -> None:
-    """``$Context`` may be set at the start only, others when the agent allows it (§2.4)."""
+    """``$Context`` may be set at the start only, others when the agent allows it."""
     for name in (variable.name for variable in variables or []):
         context = name.startswith("$Context.") and (starting or name == _LANGUAGE)
         if not context and name not in settable:

@@ -46,7 +46,8 @@ class _Turn:
 class Sessions:
     """Admits one request at a time to each session, in the order of its sequence.
 
-    A session nobody used for ``idle_seconds`` is gone; the real figure is not documented (§2.5).
+    A session nobody used for ``idle_seconds`` is gone; the real figure is not documented
+    (docs/providers/agentforce.md, "Session lifetime").
     """
 
     def __init__(self) -> None:
@@ -90,7 +91,7 @@ class Sessions:
         """Lock the session for one message; :meth:`finish` unlocks it.
 
         A client may have given up on a turn that is ``excused``, so that its next message is no
-        breach. Raises the refusals of §6.2: 404, 423, and 400 for a sequence that does not rise.
+        breach. Raises the API's refusals: 404, 423, and 400 for a sequence that does not rise.
         """
         with self._lock:
             session = self._live(session_id)
@@ -162,7 +163,7 @@ class Sessions:
 
 
 def uuid7() -> str:
-    """A time-ordered UUID, as recorded session ids are (contracts/agentforce.md §2.3)."""
+    """A time-ordered UUID, as recorded session ids are."""
     bits = int(time.time() * 1000) << 80 | random.getrandbits(80)
     bits = bits & ~(0xF << 76) | 0x7 << 76
     bits = bits & ~(0x3 << 62) | 0x2 << 62

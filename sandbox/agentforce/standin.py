@@ -46,7 +46,8 @@ Json = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 
-# The API gives up on a call after this many seconds, with a 500 (contracts/agentforce.md §6.3).
+# The API gives up on a call after this many seconds, with a 500
+# (docs/providers/agentforce.md, "Limits").
 CALL_SECONDS = 120.0
 _NOT_FOUND_PAGE = "<html><head><title>URL No Longer Exists</title></head><body></body></html>"
 
@@ -222,7 +223,7 @@ class AgentforceStandIn(LoginStandIn):
         return answer
 
     def _admit(self, session_id: str, *, streamed: bool) -> _Turn:
-        """Lock the session and let the agent answer; raises what §3 and §6.2 refuse."""
+        """Lock the session and let the agent answer; raises what the API refuses."""
         self.authorise()
         body = read(Send)
         check_variables(body.variables, self.settable_variables, starting=False)
@@ -241,7 +242,7 @@ class AgentforceStandIn(LoginStandIn):
         return _Turn(session, sequence_id, messages, told=g.fault is None, held=g.held.pop_all())
 
     def _refuse_events_here(self, streamed: bool) -> None:
-        """The message of such a request is consumed all the same (§3.1)."""
+        """The message of such a request is consumed all the same."""
         if not streamed and "text/event-stream" in request.headers.get("Accept", ""):
             breach = "Accept: text/event-stream on the synchronous call"
             raise errors.agent_failed("Could not find acceptable representation", breach)

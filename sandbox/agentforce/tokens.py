@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jwt
 
 # Clients renew a token at the latest this long before it expires, many of them in the second half
-# of its life (contracts/agentforce.md §1.3).
+# of its life (docs/providers/agentforce.md, "Token lifetime").
 RENEWAL_SECONDS = 60.0
 _SIGNING_KEY = "a stand-in signs with this and nobody verifies it"
 
@@ -30,7 +30,7 @@ class Tokens:
         self._issued: dict[str, _Token] = {}
 
     def issue(self, *, subject: str, issuer: str, lifetime: float, delivered: bool) -> str:
-        """A JWT of three parts that is valid for ``lifetime`` seconds (§1.2).
+        """A JWT of three parts that is valid for ``lifetime`` seconds.
 
         ``delivered`` is false when a fault may keep the answer from the client.
         """

@@ -1,4 +1,7 @@
-"""One ElevenLabs customer: key, plan, credits, requests in flight (contracts/elevenlabs.md §4)."""
+"""One ElevenLabs customer: key, plan, credits, requests in flight.
+
+docs/providers/elevenlabs.md, "Limits".
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class Account:
     """What the service knows of its customer.
 
     ``plan``, ``credits`` and ``concurrency`` may be set at any time. ``credits`` None is without
-    end. Each concurrency group has ``concurrency`` places of its own (§4.4); a request above that
+    end. Each concurrency group has ``concurrency`` places of its own; a request above that
     waits up to ``queue`` seconds and is refused then.
     """
 
@@ -77,7 +80,10 @@ class Account:
             raise errors.concurrent_limit_exceeded(slots.limit) from None
 
     def headers(self, group: str) -> dict[str, str]:
-        """The headers of a success (§2.5); that transcripts have them too is inferred."""
+        """The headers of a success (docs/providers/elevenlabs.md, "Response headers").
+
+        That transcripts have them too is inferred.
+        """
         slots = self._slots[group]
         return {
             "request-id": uuid.uuid4().hex,

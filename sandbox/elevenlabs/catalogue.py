@@ -1,4 +1,4 @@
-"""What ElevenLabs offers: models, output formats, plans (contracts/elevenlabs.md §1, §2)."""
+"""What ElevenLabs offers: models, output formats, plans (docs/providers/elevenlabs.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ PLANS: tuple[Plan, ...] = ("free", "starter", "creator", "pro", "scale", "busine
 
 TRANSCRIPTION_MODELS = ("scribe_v1", "scribe_v1_experimental", "scribe_v2", "scribe_v2_medical")
 
-# §6: multilingual_v2's 29 and the three that flash_v2_5 adds.
+# multilingual_v2's 29 and the three that flash_v2_5 adds
+# (docs/providers/elevenlabs.md, "Models and languages").
 _LANGUAGES = (
     "en ja zh de hi fr ko pt it es id nl tr fil pl sv bg ro ar cs el fi hr ms sk da ta uk ru"
 )
@@ -93,7 +94,7 @@ GROUPS = frozenset(model.group for model in VOICE_MODELS.values())
 
 
 def needed_plan(output_format: str) -> Plan:
-    """The smallest plan that may ask for ``output_format`` (§2.3)."""
+    """The smallest plan that may ask for it (docs/providers/elevenlabs.md, "Output formats")."""
     if output_format.startswith("opus"):
         return "starter"
     if output_format == "mp3_44100_192":

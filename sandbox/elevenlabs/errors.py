@@ -1,4 +1,4 @@
-"""How ElevenLabs refuses (contracts/elevenlabs.md §4)."""
+"""How ElevenLabs refuses (docs/providers/elevenlabs.md, "Errors and what they mean")."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Refusal(Exception):
         self.breach = breach
 
     def response(self) -> Response:
-        """JSON with a fresh ``request_id``, which is the header ``x-trace-id`` too (§2.5)."""
+        """JSON with a fresh ``request_id``, which is the header ``x-trace-id`` too."""
         trace = uuid.uuid4().hex
         answer = Response(self.body(trace), self.http, mimetype="application/json")
         answer.headers["x-trace-id"] = trace
@@ -45,13 +45,13 @@ def _refusal(
     param: str | None = None,
     breach: str | None = None,
 ) -> Refusal:
-    """Shape A of §4.1; ``status`` is the legacy one, equal to ``code`` unless told."""
+    """The present shape of an error; ``status`` is the legacy one, as ``code`` unless told."""
     detail = {"type": kind, "code": code, "message": message, "status": status or code}
     return Refusal(http, {**detail, "param": param}, breach=breach)
 
 
 def schema(errors: list[Json], breach: str) -> Refusal:
-    """Shape C of §4.1: 422, before authentication."""
+    """The shape of what misses the schema: 422, before authentication."""
     return Refusal(422, errors, breach=breach)
 
 
@@ -65,7 +65,7 @@ def invalid(
 
 
 def bad_audio(code: str, message: str) -> Refusal:
-    """400 for what a user recorded, which is nobody's breach (§1.5)."""
+    """400 for what a user recorded, which is nobody's breach."""
     return _refusal(400, "validation_error", code, message, param="file")
 
 
@@ -95,12 +95,12 @@ def _unauthorized(status: str, message: str) -> Refusal:
 
 
 def workspace_not_found() -> Refusal:
-    """What GET /v1/models says without a key (§4.3)."""
+    """What GET /v1/models says without a key."""
     return _refusal(404, "not_found", "workspace_not_found", "Workspace not found.")
 
 
 def quota_exceeded(quota: int, remaining: int, required: int) -> Refusal:
-    """401, not 402 (§4.3)."""
+    """401, not 402."""
     message = (
         f"This request exceeds your quota of {quota}. You have {remaining} credits remaining, "
         f"while {required} credits are required for this request."
@@ -129,7 +129,7 @@ def voice_not_found(voice_id: str) -> Refusal:
 
 
 def concurrent_limit_exceeded(limit: int) -> Refusal:
-    """429 without Retry-After, as the one live capture has it (§4.3)."""
+    """429 without Retry-After, as the one live capture has it."""
     return _refusal(
         429,
         "rate_limit_error",

@@ -23,7 +23,7 @@ class _Request(BaseModel):
 
 
 class Transcribe(_Request):
-    """The form of POST /v1/speech-to-text without its file (contracts/elevenlabs.md §1.2)."""
+    """The form of POST /v1/speech-to-text without its file."""
 
     model_id: str
     file_format: Literal["pcm_s16le_16", "other"] = "other"
@@ -57,11 +57,11 @@ class Transcribe(_Request):
     def breaches(self) -> list[str]:
         found = self.unknown_fields()
         if self.model_id.startswith("scribe_v1"):
-            found.append("scribe_v1 is withdrawn: ask for scribe_v2 (§1.2)")
+            found.append("scribe_v1 is withdrawn: ask for scribe_v2")
         if self.tag_audio_events:
-            found.append("tag_audio_events is not false: silence comes back as words (§1.5)")
+            found.append("tag_audio_events is not false: silence comes back as words")
         if self.language_code is not None and len(self.language_code) not in (2, 3):
-            found.append(f"language_code {self.language_code!r} is neither ISO-639-1 nor -3 (§1.2)")
+            found.append(f"language_code {self.language_code!r} is neither ISO-639-1 nor -3")
         return found
 
     def check(self, files: int) -> None:
@@ -98,7 +98,7 @@ class VoiceSettings(_Request):
 
 
 class Speak(_Request):
-    """The JSON of POST /v1/text-to-speech/… (contracts/elevenlabs.md §2.2)."""
+    """The JSON of POST /v1/text-to-speech/…."""
 
     text: str
     model_id: str | None = None
@@ -122,18 +122,16 @@ class Speak(_Request):
         if self.language_code is not None:
             found += self._language_breaches(model, self.language_code)
         if self.apply_text_normalization == "on" and model.rate < 1:
-            found.append(
-                f"apply_text_normalization=on with {model.model_id} needs enterprise (§2.2)"
-            )
+            found.append(f"apply_text_normalization=on with {model.model_id} needs enterprise")
         return found
 
     def _language_breaches(self, model: VoiceModel, code: str) -> list[str]:
         if model.language_code == "ignored":
-            return [f"language_code sent with {model.model_id}, which has none (§2.7)"]
+            return [f"language_code sent with {model.model_id}, which has none"]
         if code not in model.languages:
-            return [f"{model.model_id} does not speak language_code {code!r} (§2.7, §6)"]
+            return [f"{model.model_id} does not speak language_code {code!r}"]
         if is_arabic(self.text) and code != "ar":
-            return [f"Arabic text sent with language_code {code!r} (§6)"]
+            return [f"Arabic text sent with language_code {code!r}"]
         return []
 
     def check(self, model: VoiceModel, early: bool) -> None:
@@ -157,7 +155,7 @@ class Speak(_Request):
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        """What the schema does not look at (§4.1); the messages are inferred."""
+        """What the schema does not look at; the messages are inferred."""
         settings = self.voice_settings
         if settings is not None and not settings.in_range():
             raise errors.invalid("invalid_voice_settings", "speed or style is out of range.")
@@ -169,7 +167,7 @@ class Speak(_Request):
 
 
 class SpeakQuery(BaseModel):
-    """The query of POST /v1/text-to-speech/… (contracts/elevenlabs.md §2.1)."""
+    """The query of POST /v1/text-to-speech/…."""
 
     enable_logging: bool = True
     optimize_streaming_latency: int | None = Field(None, ge=0, le=4)
@@ -202,7 +200,7 @@ def _schema_error(found: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _told(broken: str) -> str:
     if "body.model_id: Field required" in broken:
-        return f"{broken} (the SDK's own retry drops the form, §7.4: use max_retries=0)"
+        return f"{broken} (the SDK's own retry drops the form: use max_retries=0)"
     return broken
 
 

@@ -64,11 +64,11 @@ class Spoken:
 
 
 class ElevenLabsStandIn(StandIn):
-    """ElevenLabs as contracts/elevenlabs.md has it; WebSockets and timestamps are left out.
+    """ElevenLabs as docs/providers/elevenlabs.md has it; WebSockets and timestamps are left out.
 
     Tests read ``transcriptions`` and ``spoken``. They may set at any time: ``account.plan``,
     ``account.credits``, ``account.concurrency``, the ``voices`` that exist, and
-    ``two_letter_language`` for the form of ``language_code`` in transcripts (§1.4).
+    ``two_letter_language`` for the form of ``language_code`` in transcripts.
     """
 
     service = "elevenlabs"
@@ -138,7 +138,7 @@ class ElevenLabsStandIn(StandIn):
         g.call.detail.update(fields=request.form.to_dict(flat=False), file=file and file.filename)
         self.ledger.touch()
         if request.headers.get("Transfer-Encoding") == "chunked":
-            self._note_breaches(["the upload is chunked: it needs a Content-Length (§1.3)"])
+            self._note_breaches(["the upload is chunked: it needs a Content-Length"])
         validated(TranscribeQuery, request.args.to_dict(), where="query")
         form = validated(Transcribe, _flat(fields))
         self._note_breaches(form.breaches())
@@ -246,7 +246,7 @@ class ElevenLabsStandIn(StandIn):
             )
         body.check(model, query.optimize_streaming_latency is not None)
         if query.optimize_streaming_latency is not None:
-            self._note_breaches(["optimize_streaming_latency is deprecated (§2.1)"])
+            self._note_breaches(["optimize_streaming_latency is deprecated"])
         self._note_breaches(body.breaches(model))
         return model
 
@@ -277,7 +277,7 @@ class ElevenLabsStandIn(StandIn):
 
 
 def _form() -> dict[str, list[str]]:
-    """The form without what is absent: the SDK writes that as the literal ``null`` (§1.3)."""
+    """The form without what is absent: the SDK writes that as the literal ``null``."""
     lists = {
         name: [value for value in values if value != "null"]
         for name, values in request.form.lists()

@@ -1,4 +1,4 @@
-"""The answer of ElevenLabs' speech to text (contracts/elevenlabs.md §1.4)."""
+"""The answer of ElevenLabs' speech to text (docs/providers/elevenlabs.md, "Transcripts")."""
 
 from __future__ import annotations
 

@@ -17,13 +17,14 @@ from sandbox.twilio.webhook import SIGNATURE, Signer, line, post
 
 THREADS = 32
 FETCH_SECONDS = 15.0
-# Sizes in bytes: the channel's limit, and WhatsApp's for a note with a play button (§5.3).
+# Sizes in bytes: the channel's limit, and WhatsApp's for a note with a play button
+# (docs/providers/twilio.md, "Voice notes").
 CHANNEL_LIMIT = 16 * 1024 * 1024
 VOICE_NOTE_LIMIT = 512 * 1024
-# 128 bits in base64: what makes an address that needs no password safe (§5.4).
+# 128 bits in base64: what makes an address that needs no password safe.
 SECRET_LENGTH = 22
 
-# What WhatsApp takes too, but shows as a file rather than as a voice note (§5.3).
+# What WhatsApp takes too, but shows as a file rather than as a voice note.
 MP3_TYPE = "audio/mpeg"
 MP3_STARTS = (b"ID3", b"\xff\xfb", b"\xff\xf3")
 
@@ -120,7 +121,7 @@ class Courier:
         return None
 
     def _fetch(self, sid: str, url: str) -> None:
-        """HEAD, then GET, as Twilio does (contracts/twilio.md §5.4)."""
+        """HEAD, then GET, as Twilio does (docs/providers/twilio.md, "Voice notes")."""
         head = _ask(self._line, "HEAD", url)
         answer = _ask(self._line, "GET", url)
         audio, kind = answer.content, answer.headers.get("Content-Type", "")
@@ -130,7 +131,10 @@ class Courier:
         self._messages.change(sid, audio=audio, audio_type=kind)
 
     def _tell(self, message: Outbound, *, signed: bool) -> None:
-        """Tell the bot of a stage, if it asked to be told (contracts/twilio.md §5.7)."""
+        """Tell the bot of a stage, if it asked to be told.
+
+        docs/providers/twilio.md, "Status callbacks".
+        """
         if message.callback is None:
             return
         fields = self._callback_fields(message)

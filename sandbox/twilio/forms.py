@@ -1,4 +1,7 @@
-"""The forms Twilio posts when a WhatsApp user writes (contracts/twilio.md §1.2-1.4)."""
+"""The forms Twilio posts when a WhatsApp user writes.
+
+docs/providers/twilio.md, "Message types".
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ class InboundForms:
         return self._reply(user, title, replied, {"ListId": row, "ListTitle": title})
 
     def reaction(self, user: str) -> Form:
-        """A type nobody documents, with nothing in it; its name is a guess (§1.2)."""
+        """A type nobody documents, with nothing in it; its name is a guess."""
         return self._form(user, "reaction")
 
     def _reply(self, user: str, body: str, replied: str, extra: Form) -> Form:

@@ -18,14 +18,14 @@ from sandbox.pace import Pace
 from sandbox.standin import StandIn
 from sandbox.twilio.sid import new_sid
 
-# A signed CDN address works for four hours (contracts/twilio.md §4).
+# A signed CDN address works for four hours (docs/providers/twilio.md, "Recordings").
 SIGNED_SECONDS = 4 * 3600.0
 KEY_PAIR_ID = "APKASANDBOX"
 
 
 @dataclass(frozen=True)
 class Ready:
-    """When a recording can be fetched; before that the API answers 404 (contracts/twilio.md §4).
+    """When a recording can be fetched; before that the API answers 404.
 
     Not until ``seconds`` have passed since the message, nor for the first ``calls`` tries.
     """

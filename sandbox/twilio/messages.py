@@ -12,7 +12,8 @@ from typing import Any
 
 from sandbox.ledger import Ledger
 
-# How long after a user's last message free-form answers are allowed (contracts/twilio.md §7).
+# How long after a user's last message free-form answers are allowed
+# (docs/providers/twilio.md, "The 24-hour window").
 WINDOW_SECONDS = 24 * 3600.0
 
 
@@ -33,7 +34,7 @@ class Outbound:
     """A message the bot sent, as it stands now; ``at`` is when it was accepted, monotonic seconds.
 
     ``audio`` and ``audio_type`` are what was found at ``media_url``. ``status`` goes queued, sent,
-    delivered, or ends as undelivered with Twilio's ``error_code`` (contracts/twilio.md §5.5).
+    delivered, or ends as undelivered with Twilio's ``error_code``.
     """
 
     sid: str
@@ -127,7 +128,7 @@ class Messages:
 
 
 def resource(message: Inbound | Outbound, account_sid: str) -> dict[str, Any]:
-    """The message as the REST API shows it (contracts/twilio.md §5.2)."""
+    """The message as the REST API shows it (docs/providers/twilio.md, "Sending")."""
     path = f"/2010-04-01/Accounts/{account_sid}/Messages/{message.sid}"
     created = format_datetime(message.created)
     shown = {

@@ -24,7 +24,8 @@ from sandbox.twilio.webhook import Signer
 
 ACCOUNT = "/2010-04-01/Accounts/<account>"
 PAGE_SIZE = 50
-# Twilio's codes where they are not 20000 + the HTTP status (contracts/twilio.md §5.5).
+# Twilio's codes where they are not 20000 + the HTTP status
+# (docs/providers/twilio.md, "Error codes").
 CODES = {400: 20001, 401: 20003}
 MESSAGES = {
     400: "Invalid parameter",
@@ -217,7 +218,7 @@ class TwilioRest(StandIn):
         }
 
     def _type(self, version: str) -> Response:
-        """Show the typing indicator: v2 takes a form, v3 JSON (contracts/twilio.md §6)."""
+        """Show the typing indicator: v2 takes a form, v3 JSON."""
         if version not in TYPING_CHANNEL:
             return self.error(404)
         given = request.form.to_dict() if version == "v2" else request.get_json(silent=True)
@@ -256,7 +257,7 @@ class TwilioRest(StandIn):
 
 
 def _is_asked_for(message: Inbound | Outbound) -> bool:
-    """Whether a message passes the filters of the query (contracts/twilio.md §1.5)."""
+    """Whether a message passes the filters of the query."""
     wanted = request.args
     if wanted.get("To", message.to) != message.to:
         return False

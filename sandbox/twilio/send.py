@@ -1,4 +1,4 @@
-"""What ``POST Messages.json`` takes and refuses (contracts/twilio.md §5.1, §5.3, §5.5)."""
+"""What ``POST Messages.json`` takes and refuses (docs/providers/twilio.md, "Text and media")."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PARAMETERS = frozenset(
         "MaxPrice",
     }
 )
-# Markdown that WhatsApp shows as it is (contracts/twilio.md §9).
+# Markdown that WhatsApp shows as it is (docs/providers/twilio.md, "Text formatting").
 LEFTOVERS = {
     "bold": re.compile(r"\*\*\S"),
     "link": re.compile(r"\]\("),
@@ -122,7 +122,7 @@ def _check_addresses(to: str, origin: str, sender: str) -> None:
 def _check_content(body: str, media: list[str], is_template: bool) -> None:
     if not (body.strip() or media or is_template):
         raise Refused(21602, "Message body is required.")
-    # Characters beyond the Basic Multilingual Plane count twice: the strict reading of §5.3.
+    # Characters beyond the Basic Multilingual Plane count twice: the strict reading.
     if len(body.encode("utf-16-le")) // 2 > BODY_LIMIT:
         raise Refused(
             21617, f"The concatenated message body exceeds the {BODY_LIMIT} character limit."

@@ -13,5 +13,5 @@ def new_sid(prefix: str) -> str:
 
 
 def is_message_sid(text: str) -> bool:
-    """Whether the typing indicator takes ``text`` as a message (contracts/twilio.md §6)."""
+    """Whether the typing indicator takes ``text`` as a message."""
     return _MESSAGE.fullmatch(text) is not None

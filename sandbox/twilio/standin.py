@@ -1,4 +1,4 @@
-"""Twilio with the WhatsApp users behind it (contracts/twilio.md)."""
+"""Twilio with the WhatsApp users behind it (docs/providers/twilio.md)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class _Page:
 
 
 def read_voice_note(data: bytes) -> VoiceNote:
-    """Check ``data`` as WhatsApp's strictest players do (contracts/twilio.md §5.3, §5.4).
+    """Check ``data`` as WhatsApp's strictest players do (docs/providers/twilio.md, "Voice notes").
 
     Raises ``NotAVoiceNote``: not Ogg, damaged, more than one link, not Opus, not mono, or silent.
     """

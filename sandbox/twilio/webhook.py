@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 import requests
 from requests.adapters import HTTPAdapter
 
-# Twilio's limits for one webhook, in seconds and bytes (contracts/twilio.md §1.5, §3).
+# Twilio's limits for one webhook, in seconds and bytes
+# (docs/providers/twilio.md, "Waiting and retrying").
 ANSWER_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
 TWIML_BYTES = 64 * 1024
@@ -48,7 +49,7 @@ class Verdict:
 class Signer:
     """Signs with the auth token or, where the account has one, with the secret ``shared_key``.
 
-    Shared keys are a public beta of 2026 (contracts/twilio.md §1.1, §2.1).
+    Shared keys are a public beta of 2026 (docs/providers/twilio.md, "Signatures").
     """
 
     def __init__(self, auth_token: str) -> None:
@@ -66,7 +67,10 @@ class Signer:
 
 
 def sign(url: str, fields: Fields, token: str, digest: str = "sha1") -> str:
-    """``X-Twilio-Signature`` of a form posted to ``url`` (contracts/twilio.md §2.1)."""
+    """``X-Twilio-Signature`` of a form posted to ``url``.
+
+    docs/providers/twilio.md, "Signatures".
+    """
     signed = url.partition("#")[0]
     for name in sorted(fields):
         value = fields[name]
@@ -99,7 +103,7 @@ def post(
     timeout: float = ANSWER_SECONDS,
     via: requests.Session | None = None,
 ) -> requests.Response:
-    """Post with the headers of contracts/twilio.md §1.1, on a connection of its own by default.
+    """Post with Twilio's headers, on a connection of its own by default.
 
     ``signed`` are those that show who posts.
     A connection that cannot be made is tried once more. Raises ``requests.RequestException``.
@@ -124,7 +128,9 @@ def post(
 def deliver(
     url: str, fields: Fields, *, signed: Mapping[str, str], timeout: float
 ) -> tuple[Delivery, Verdict]:
-    """Post an inbound message and judge the answer (contracts/twilio.md §12).
+    """Post an inbound message and judge the answer.
+
+    What it leads to is in docs/providers/twilio.md, "Answers to the webhook".
 
     A bot that is down is no breach of the contract: it gives status 0 and an empty verdict.
     """

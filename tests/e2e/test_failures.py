@@ -132,7 +132,10 @@ def test_a_token_that_was_revoked_is_replaced_by_one_thread(world: World) -> Non
 
 
 def test_an_agent_without_a_user_of_its_own_is_served(world: World) -> None:
-    """bypassUser is refused for employee agents (contracts/agentforce.md §2.2)."""
+    """bypassUser is refused for employee agents.
+
+    docs/providers/agentforce.md, "Starting a session".
+    """
     world.sandbox.agentforce.employee_agent = True
     try:
         user = world.user()

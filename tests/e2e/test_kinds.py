@@ -82,7 +82,10 @@ def test_a_reaction_is_answered_with_nothing(world: World) -> None:
 
 
 def test_a_sender_without_a_phone_number_is_answered(world: World) -> None:
-    """Users who hide their number come as whatsapp:CC.<id> (contracts/twilio.md §1.2)."""
+    """Users who hide their number come as whatsapp:CC.<id>.
+
+    docs/providers/twilio.md, "Sender addresses".
+    """
     user = f"whatsapp:CO.{world.user()[-10:]}"
     world.twilio.say(user, "hello")
     assert world.answers(user, 1)[0].to == user

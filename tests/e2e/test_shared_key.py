@@ -1,4 +1,7 @@
-"""An account whose webhooks Twilio signs with a shared key (contracts/twilio.md §2.1)."""
+"""An account whose webhooks Twilio signs with a shared key.
+
+docs/providers/twilio.md, "Signatures".
+"""
 
 from __future__ import annotations
 

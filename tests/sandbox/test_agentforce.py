@@ -244,7 +244,7 @@ def test_without_a_bearer_the_gateway_answers_an_empty_404(cloud: Cloud) -> None
 
 
 def test_an_expired_or_forgotten_token_gets_401(cloud: Cloud) -> None:
-    """Both are JWTs the gateway lets through and the API refuses in the error form of §6.1."""
+    """Both are JWTs the gateway lets through and the API refuses in its error form."""
     cloud.standin.token_lifetime = -1
     cloud.fetch_token()
     expired = cloud.start()

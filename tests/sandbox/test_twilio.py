@@ -102,7 +102,10 @@ def send(twilio: TwilioStandIn, **fields: Any) -> requests.Response:
 
 
 def test_signature_agrees_with_published_vectors() -> None:
-    """The signature is right for Twilio's own test vectors (contracts/twilio.md §2.3)."""
+    """The signature is right for Twilio's own test vectors.
+
+    docs/providers/twilio.md, "Signatures".
+    """
     form = {
         "CallSid": "CA1234567890ABCDE",
         "Caller": "+14158675310",

@@ -1,4 +1,4 @@
-"""What an agent said, from every shape of contracts/agentforce.md §3.4, §3.5 and §4."""
+"""What an agent said, in every shape of docs/providers/agentforce.md, "Message types"."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def chunk(text: str, offset: int = 1) -> Json:
 
 
 def events(*messages: Json) -> list[str]:
-    """The ``data`` of one event for each message, in the envelope of §4.2."""
+    """The ``data`` of one event for each message, in the stream's envelope."""
     return [
         json.dumps({"timestamp": 1, "originEventId": "1-REQ", "offset": 0, "message": message})
         for message in messages

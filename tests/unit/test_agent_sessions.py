@@ -389,7 +389,7 @@ def test_a_session_that_cannot_start_is_a_matter_of_the_set_up(
 def test_a_404_without_a_body_is_a_matter_of_the_token(
     cloud: Sandbox, sessions: AgentSessions, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a session as at its start (contracts/agentforce.md §6.2)."""
+    """In a session as at its start (docs/providers/agentforce.md, "Refused tokens")."""
     # The token is good, so that the next one is fetched beside it.
     monkeypatch.setattr(cloud.agentforce, "token_clients", 2)
     session = sessions.warm(ANA)

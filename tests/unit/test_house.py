@@ -40,7 +40,7 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-def test_the_top_has_the_modules_that_the_design_card_names() -> None:
+def test_the_top_has_the_doors_and_three_modules() -> None:
     assert {"app", "worker", "agentforce", "media", "metrics"} == TOP
 
 

@@ -1,4 +1,4 @@
-"""Twilio's form, read into a message (contracts/twilio.md §1.2-1.4)."""
+"""Twilio's form, read into a message (docs/providers/twilio.md, "Message types")."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_an_end_that_was_not_said_is_said() -> None:
 
 
 def test_a_chain_becomes_one_stream(codec: Codec) -> None:
-    """ElevenLabs may send one for a single piece (contracts/elevenlabs.md §2.4)."""
+    """ElevenLabs may send one for a single piece (docs/providers/elevenlabs.md, "Ogg/Opus")."""
     pieces = spoken(codec, 0.4, 0.5)
     assert ogg.join([b"".join(pieces)]) == ogg.join(pieces)
 

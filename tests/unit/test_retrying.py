@@ -95,7 +95,7 @@ def test_an_error_is_waited_out_for_as_long_as_its_patience(
 
 
 def test_patience_outlasts_what_holds_a_session() -> None:
-    """A question whose process died holds it for 120 s (contracts/agentforce.md §6.3)."""
+    """A question whose process died holds it for 120 s (docs/providers/agentforce.md, "Limits")."""
     assert AgentLocked.patience > 120
 
 

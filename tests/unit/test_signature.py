@@ -1,4 +1,4 @@
-"""Who may post to the webhook, by the vectors of contracts/twilio.md §2.3."""
+"""Who may post to the webhook, by known vectors (docs/providers/twilio.md, "Signatures")."""
 
 from __future__ import annotations
 
