@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import requests
 import structlog
 
-from core.deadline import Deadline, capped
+from core.deadline import Deadline, clamp
 from core.error_codes import codes_in
 from core.errors import (
     AgentBusy,
@@ -34,13 +34,13 @@ from core.errors import (
 )
 from core.models import AgentReply, AgentSession
 from core.settings import Settings
-from http_clients.circuit_breakers import Breakers
-from http_clients.concurrency import Limiter
+from http_clients.circuit_breakers import CircuitBreakers
+from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.event_stream import read_events
 from http_clients.oauth_token import AccessToken, Token
-from http_clients.retries import parse_retry_after, patiently
+from http_clients.retries import parse_retry_after, retrying
 from http_clients.sessions import Route, chunks, json_object
-from http_clients.unsent_requests import never_sent
+from http_clients.unsent_requests import request_was_not_sent
 from metrics import Metrics
 from text.markdown import clean, paragraphs
 
@@ -85,18 +85,18 @@ class Agentforce:
         token: AccessToken,
         metrics: Metrics,
         settings: Settings,
-        breakers: Breakers,
-        drains: Executor,
+        breakers: CircuitBreakers,
+        background: Executor,
     ) -> None:
         self._http = session
-        self._drains = drains
+        self._background = background
         self._token = token
         self._metrics = metrics
         self._settings = settings
         self._patience = settings.CLOUD_PATIENCE
         self._sequence = _Sequence()
         # No limit is documented; refusals teach one.
-        self._limiter = Limiter(settings.TURN_THREADS, cloud="Agentforce")
+        self._limiter = ConcurrencyLimiter(settings.TURN_THREADS, cloud="Agentforce")
         # Sessions may start while no question is answered, and would hide that.
         self._starting = breakers.make("Agentforce sessions", AgentUnavailable)
         self._asking = breakers.make("Agentforce answers", AgentUnavailable)
@@ -114,7 +114,7 @@ class Agentforce:
     def start(self, *, patient: bool = True) -> AgentSession:
         """A new session, of nobody yet. Raises ``AgentError``, at once unless ``patient``."""
         request = self._request_session
-        tries = patiently(RETRY_DELAYS if patient else (), factor=self._patience)
+        tries = retrying(RETRY_DELAYS if patient else (), factor=self._patience)
         with self._metrics.timed("session_time"):
             session_id = self._starting.call(lambda: tries(request))
         self._metrics.count("sessions_started")
@@ -125,7 +125,7 @@ class Agentforce:
 
         Raises ``SessionGone``, where it was surely not heard, or another ``AgentError``.
         """
-        tries = patiently(RETRY_DELAYS, factor=self._patience)
+        tries = retrying(RETRY_DELAYS, factor=self._patience)
         return self._asking.call(lambda: tries(self._question, session, text, listener))
 
     def end(self, session: AgentSession, reason: EndReason) -> None:
@@ -196,7 +196,7 @@ class Agentforce:
         except (requests.RequestException, DeadlineExceeded) as error:
             raise AgentDown(f"the answer broke off: {type(error).__name__}") from error
         finally:
-            self._drains.submit(_drain, response, body)
+            self._background.submit(_drain, response, body)
 
     def _call(
         self, method: str, path: str, *, timeout: float, effect: bool = False, **request: Any
@@ -231,12 +231,12 @@ class Agentforce:
                 token.api_url + API_PATH + path,
                 json=request.get("json"),
                 headers=headers,
-                timeout=capped(timeout),
+                timeout=clamp(timeout),
                 allow_redirects=False,
                 stream=True,
             )
         except requests.RequestException as error:
-            kind = AgentDown if effect and not never_sent(error) else AgentUnavailable
+            kind = AgentDown if effect and not request_was_not_sent(error) else AgentUnavailable
             raise kind(f"no answer from Agentforce: {type(error).__name__}") from error
         if response.ok and not response.is_redirect:
             return response
@@ -259,7 +259,7 @@ class Agentforce:
         """All of it; nothing where it does not come in time, breaks off or is far too large."""
         timeout = BODY_TIMEOUT * self._patience
         try:
-            with Deadline(capped(timeout)).bound():
+            with Deadline(clamp(timeout)).bound():
                 return b"".join(chunks(response, timeout))
         except (requests.RequestException, DeadlineExceeded):
             return b""

@@ -11,7 +11,7 @@ from core.errors import SettingsError
 from core.logs import configure_logging
 from core.process_limits import check_limits
 from core.settings import Settings, load_settings
-from services.processes import WebParts, build_web
+from services.processes import WebServices, build_web
 from web.monitoring import add_monitoring
 from web.security import guard
 from web.voice_notes import add_voice_notes
@@ -50,7 +50,7 @@ def _build_app(settings: Settings) -> Flask:
     return app
 
 
-def _add_routes(app: Flask, parts: WebParts) -> None:
+def _add_routes(app: Flask, parts: WebServices) -> None:
     base = parts.base
     Webhooks(
         settings=base.settings,

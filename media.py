@@ -16,7 +16,7 @@ from requests.auth import AuthBase
 from audio.ffmpeg import Ffmpeg, Stream, trim
 from audio.formats import SNIFFED, sniff
 from audio.frames import outlast
-from core.deadline import Deadline, capped, time_left
+from core.deadline import Deadline, clamp, time_left
 from core.errors import (
     AudioTooLong,
     DeadlineExceeded,
@@ -25,7 +25,7 @@ from core.errors import (
     MediaMissing,
     MediaTooLarge,
 )
-from http_clients.retries import parse_retry_after, patiently
+from http_clients.retries import parse_retry_after, retrying
 from http_clients.sessions import BodyTooLarge, Route, chunks
 
 # Twilio announces a recording before it is everywhere: 404 at first is normal.
@@ -101,8 +101,8 @@ class Media:
         ``MediaTooLarge``.
         """
         self._check_origin(url)
-        tries = patiently(RETRY_DELAYS, factor=self._patience)
-        with Deadline(capped(TOTAL_TIMEOUT * self._patience)).bound():
+        tries = retrying(RETRY_DELAYS, factor=self._patience)
+        with Deadline(clamp(TOTAL_TIMEOUT * self._patience)).bound():
             return tries(self._fetch, url, listener or _Nobody())
 
     def _fetch(self, url: str, listener: Listener) -> bytearray:
@@ -133,7 +133,7 @@ class Media:
             auth=auth,
             stream=True,
             allow_redirects=False,
-            timeout=capped(self._timeout),
+            timeout=clamp(self._timeout),
             # A compressed answer could be far larger than what was sent.
             headers={"Accept-Encoding": "identity"},
         )
@@ -223,7 +223,7 @@ class Recording:
     convert_time: float
 
 
-class Recorder:
+class VoiceNoteLoader:
     """Fetches the recordings that Twilio announces."""
 
     def __init__(self, *, media: Media, ffmpeg: Ffmpeg, longest_seconds: float) -> None:

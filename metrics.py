@@ -1,6 +1,6 @@
 """What this process did since it started, as timings and counters in memory.
 
-``Figures`` is such a state as a value: it can be added up, kept and shown. Timings are histograms
+``MetricsSnapshot`` is such a state as a value: it can be added up, kept and shown. Timings are histograms
 with fixed buckets, so that memory does not grow with traffic and the figures of several processes
 can be added up.
 """
@@ -164,7 +164,7 @@ def _counters() -> Counter[str]:
 
 
 @dataclass
-class Figures:
+class MetricsSnapshot:
     """What one process, or several together, did since their start. Not thread-safe."""
 
     stages: dict[str, Histogram] = field(default_factory=_stages)
@@ -178,14 +178,14 @@ class Figures:
     since: float = field(default_factory=time.time, compare=False)
 
     @classmethod
-    def merged(cls, several: Iterable[Figures]) -> Figures:
+    def merged(cls, several: Iterable[MetricsSnapshot]) -> MetricsSnapshot:
         """The figures of several processes as those of one."""
         figures = cls()
         for each in several:
             figures.merge(each)
         return figures
 
-    def merge(self, other: Figures) -> None:
+    def merge(self, other: MetricsSnapshot) -> None:
         """Add the figures of another process; ``other`` stays as it is."""
         for stage, values in other.stages.items():
             self.stages[stage].merge(values)
@@ -219,7 +219,7 @@ class Figures:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Figures:
+    def from_json(cls, kept: Mapping[str, Any]) -> MetricsSnapshot:
         """The figures that were kept, by another release perhaps: what is not ours is dropped."""
         figures = cls()
         stages = kept.get("stages", {})
@@ -260,7 +260,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._figures = Figures()
+        self._figures = MetricsSnapshot()
         self._started = time.monotonic()
 
     def time(self, stage: str, seconds: float) -> None:
@@ -292,9 +292,9 @@ class Metrics:
         with self._lock:
             self._figures.delivery_errors[str(code or "none")] += 1
 
-    def figures(self) -> Figures:
+    def figures(self) -> MetricsSnapshot:
         """A copy of all figures as they are now."""
-        copy = Figures()
+        copy = MetricsSnapshot()
         with self._lock:
             copy.merge(self._figures)
         return copy

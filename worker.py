@@ -22,7 +22,7 @@ from core.errors import SettingsError
 from core.logs import configure_logging
 from core.process_limits import check_limits
 from core.settings import load_settings
-from services.processes import WorkerParts, build_worker
+from services.processes import WorkerServices, build_worker
 from storage.store import StoreError
 from turns.health import count_workers
 
@@ -52,7 +52,7 @@ def main() -> None:
     _work(parts)
 
 
-def _work(parts: WorkerParts) -> None:
+def _work(parts: WorkerServices) -> None:
     """Run turns until SIGTERM, and then those that run to their end."""
     stopped = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
@@ -69,7 +69,7 @@ def _work(parts: WorkerParts) -> None:
     os._exit(0)
 
 
-def _share_plan(parts: WorkerParts) -> None:
+def _share_plan(parts: WorkerServices) -> None:
     """Divide what the ElevenLabs plan allows at once between the workers that live."""
     try:
         parts.speech.share(count_workers(parts.base.processes))

@@ -39,7 +39,7 @@ def time_left() -> float | None:
     return None if deadline is None else deadline.left()
 
 
-def capped(seconds: float) -> float:
+def clamp(seconds: float) -> float:
     """``seconds``, or what is left if that is less. Raises ``DeadlineExceeded`` if nothing is."""
     left = time_left()
     if left is None:

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # What our loggers are called, before the name of their module.
-OURS = "bridge"
+OWNED = "bridge"
 SUMMARY_SECONDS = 60.0
 # Of a library's message that is no template: what comes before anything it put in.
 _PLAIN = re.compile(r"[A-Za-z ,.'-]*+")
@@ -63,7 +63,7 @@ def configure_logging(*, level: str, form: str) -> None:
     root.handlers[:] = [handler]
     # Libraries make no lines that nobody is to see: some of them make many.
     root.setLevel(logging.WARNING)
-    logging.getLogger(OURS).setLevel(level)
+    logging.getLogger(OWNED).setLevel(level)
     # gunicorn has a handler of its own, and logs the addresses that were asked for.
     server = logging.getLogger("gunicorn.error")
     server.handlers.clear()
@@ -77,12 +77,12 @@ def configure_logging(*, level: str, form: str) -> None:
 
 
 def _our_logger(module: str) -> logging.Logger:
-    return logging.getLogger(f"{OURS}.{module}")
+    return logging.getLogger(f"{OWNED}.{module}")
 
 
 def _is_ours_or_matters(record: logging.LogRecord) -> bool:
     """Below WARNING, libraries tell addresses, headers and bodies; some set their own level."""
-    return record.levelno >= logging.WARNING or record.name.startswith(OURS)
+    return record.levelno >= logging.WARNING or record.name.startswith(OWNED)
 
 
 def _without_details(_: Any, __: str, entry: EventDict) -> EventDict:

@@ -96,7 +96,7 @@ class Breaker:
             log.info("Cloud is back", cloud=self._cloud)
 
 
-class Breakers:
+class CircuitBreakers:
     """The breakers of this process; 0 ``failures`` never open one."""
 
     def __init__(self, *, failures: int, seconds: float, metrics: Metrics) -> None:

@@ -17,7 +17,7 @@ from core.errors import BridgeError, DeadlineExceeded
 log = structlog.get_logger(__name__)
 
 
-class Limiter:
+class ConcurrencyLimiter:
     """A gate for so many calls at once as ``cloud`` takes, first come, first served.
 
     Additive increase, multiplicative decrease, as in TCP (RFC 5681 §3.1): a call that ends in a

@@ -21,7 +21,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from core.deadline import capped
+from core.deadline import clamp
 from core.settings import Settings
 from http_clients.sessions import JSON_LIMIT, Adapter, adapter_of, arriving, proxy_finder
 
@@ -76,7 +76,7 @@ class Transport(httpx.BaseTransport):
             self._adapter.request_url(address, proxies),
             body=_content(request),
             headers=dict(request.headers),
-            timeout=self._adapter.limits(capped(connect), capped(read)),
+            timeout=self._adapter.limits(clamp(connect), clamp(read)),
             retries=False,
             redirect=False,
             assert_same_host=False,

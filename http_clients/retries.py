@@ -17,7 +17,7 @@ LONGEST_WAIT = 20.0
 PATIENT_DELAY = 5.0
 
 
-def patiently(delays: Sequence[float], *, factor: float = 1.0) -> Retrying:
+def retrying(delays: Sequence[float], *, factor: float = 1.0) -> Retrying:
     """A caller that tries at once, then after each of ``delays`` (seconds).
 
     It tries again on errors that are ``retryable``, beyond the delays for as long as their

@@ -23,7 +23,7 @@ from urllib3 import Timeout
 from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.poolmanager import PoolManager
 
-from core.deadline import Deadline, capped
+from core.deadline import Deadline, clamp
 from core.errors import DeadlineExceeded
 from core.settings import Settings
 from http_clients.unsent_requests import POOLS
@@ -126,7 +126,7 @@ def arriving(body: Any, timeout: float, *, most: int) -> Iterator[bytes]:
 def _sent(body: Any, timeout: float) -> Iterator[bytes]:
     while chunk := body.read1(CHUNK, decode_content=False):
         yield chunk
-        left = capped(timeout)
+        left = clamp(timeout)
         # A body that has ended has given its connection back.
         if body.connection and body.connection.sock:
             body.connection.sock.settimeout(left)

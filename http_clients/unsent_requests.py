@@ -42,11 +42,11 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = TlsConnection
 
 
-# What urllib3 calls ``pool_classes_by_scheme``, with errors that ``never_sent`` tells apart.
+# What urllib3 calls ``pool_classes_by_scheme``, with errors that ``request_was_not_sent`` tells apart.
 POOLS: dict[str, type[HTTPConnectionPool]] = {"http": HTTPConnectionPool, "https": _TlsPool}
 
 
-def never_sent(error: BaseException) -> bool:
+def request_was_not_sent(error: BaseException) -> bool:
     """Whether a request surely had no effect because no connection came about."""
     if not isinstance(error, requests.ConnectionError) or not error.args:
         return False

@@ -26,7 +26,7 @@ TOKEN_INTERVAL = 30.0
 Routes = Callable[[], Iterable[Route]]
 
 
-class Warmer:
+class ConnectionWarmer:
     """Threads of their own; ``clients`` name the routes of one client each, touched in turn."""
 
     def __init__(

@@ -10,31 +10,31 @@ from typing import IO
 from agentforce import Agentforce
 from core.logs import ContextPool
 from core.settings import Settings
-from http_clients.circuit_breakers import Breakers
+from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.oauth_token import AccessToken
 from http_clients.sessions import requests_session
 from metrics import Metrics
-from storage.answers import KeptAnswers
+from storage.answers import AnswerTable
 from storage.claims import Claims
 from storage.database import Database
 from storage.engine import connect_postgres, hold, open_database
-from storage.leases import Leases, OwnLeases, SharedLeases
-from storage.outbound_messages import Sendings
+from storage.leases import DatabaseLeases, InMemoryLeases, Leases
+from storage.outbound_messages import OutboundMessages
 from storage.processes import Processes
 from storage.quotas import Quotas, quotas_of
-from storage.speech import SpokenPieces
+from storage.speech import AudioTable
 from storage.store import Store
 from storage.turn_queue import TurnQueue
 from text.phrases import Phrases
 from turns.agent_sessions import AgentSessions
 from turns.answer_cache import AnswerCache
-from turns.cleanup import Housekeeper
+from turns.cleanup import Cleanup
 from turns.health import Health, clouds_down, count_workers
-from turns.notices import StandardReplies
+from turns.notices import Notices
 from turns.prewarming import Prewarmer
 from turns.public_questions import public_questions
-from turns.session_pool import SpareSessions
-from whatsapp.delivery_status import Receipts
+from turns.session_pool import SessionPool
+from whatsapp.delivery_status import DeliveryStatuses
 
 # All processes together share more than the memory of one holds.
 SHARED_PIECES = 8
@@ -43,33 +43,33 @@ SPARE_LIFETIME = 5 / 6
 
 
 @dataclass(frozen=True)
-class Base:
+class CommonServices:
     """Its parts, by their names."""
 
     settings: Settings
     metrics: Metrics
     store: Store
-    sendings: Sendings
+    sendings: OutboundMessages
     quotas: Quotas
     leases: Leases
     queue: TurnQueue
     claims: Claims
     processes: Processes
     phrases: Phrases
-    replies: StandardReplies
+    replies: Notices
     token: AccessToken
-    breakers: Breakers
-    receipts: Receipts
+    breakers: CircuitBreakers
+    receipts: DeliveryStatuses
     agent: Agentforce
-    spares: SpareSessions
+    spares: SessionPool
     sessions: AgentSessions
     prewarmer: Prewarmer
     answer_cache: AnswerCache
-    pieces: SpokenPieces
+    pieces: AudioTable
     # Threads for what is done beside turns.
-    aside: ContextPool
+    background: ContextPool
     health: Health
-    housekeeper: Housekeeper
+    housekeeper: Cleanup
     database: Database
     # Connections that turns cannot use up: for accepting messages, and for keeping what is held.
     urgent: Database
@@ -88,7 +88,7 @@ class Base:
         self.urgent.close()
 
 
-def aside_of(settings: Settings) -> ContextPool:
+def background_threads(settings: Settings) -> ContextPool:
     """Threads for what the turns of a process do beside themselves."""
     return ContextPool(settings.TURN_THREADS * 2, thread_name_prefix="aside")
 
@@ -101,9 +101,9 @@ def _urgent(settings: Settings, connections: int, seconds: float) -> Database:
     return database
 
 
-def build_base(
-    settings: Settings, aside: ContextPool, *, spares: int, urgent: tuple[int, float]
-) -> Base:
+def build_common(
+    settings: Settings, background: ContextPool, *, spares: int, urgent: tuple[int, float]
+) -> CommonServices:
     """``spares`` is how many sessions are kept ready.
 
     ``urgent`` is how many connections are kept free and how many seconds a call on them may take,
@@ -118,17 +118,17 @@ def build_base(
     quotas = Quotas(database=database, quotas=quotas_of(settings))
     store = Store(
         database=database,
-        notes_asked=settings.ANSWER_CACHE_SECONDS > 0,
+        keeps_privacy=settings.ANSWER_CACHE_SECONDS > 0,
         room=quotas.room(),
     )
     queue = TurnQueue(database=database, alone=not settings.DATABASE_URL)
-    sendings = Sendings(database=database, note_lifetime=settings.MEDIA_LIFETIME)
-    leases = SharedLeases(database=kept_free) if settings.DATABASE_URL else OwnLeases()
+    sendings = OutboundMessages(database=database, note_lifetime=settings.MEDIA_LIFETIME)
+    leases = DatabaseLeases(database=kept_free) if settings.DATABASE_URL else InMemoryLeases()
     processes = Processes(database=database)
     # As many as there are threads that may ask, start and end.
     http = requests_session(settings, width=settings.TURN_THREADS * 3)
     token = AccessToken(session=http, settings=settings, metrics=metrics)
-    breakers = Breakers(
+    breakers = CircuitBreakers(
         failures=settings.BREAKER_FAILURES, seconds=settings.BREAKER_SECONDS, metrics=metrics
     )
     agent = Agentforce(
@@ -137,9 +137,9 @@ def build_base(
         metrics=metrics,
         settings=settings,
         breakers=breakers,
-        drains=aside,
+        background=background,
     )
-    spare = SpareSessions(
+    spare = SessionPool(
         agent=agent,
         metrics=metrics,
         number=spares,
@@ -151,7 +151,7 @@ def build_base(
         store=store,
         leases=leases,
         metrics=metrics,
-        beside=aside,
+        beside=background,
         idle=settings.AGENTFORCE_SESSION_IDLE,
     )
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
@@ -159,9 +159,9 @@ def build_base(
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
     down = partial(clouds_down, processes) if settings.DATABASE_URL else breakers.tripped
     health = Health(backlog=store.backlog, workers=workers, down=down)
-    pieces = SpokenPieces(database=database, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
-    answers = KeptAnswers(database=database, lifetime=settings.ANSWER_CACHE_SECONDS)
-    return Base(
+    pieces = AudioTable(database=database, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
+    answers = AnswerTable(database=database, lifetime=settings.ANSWER_CACHE_SECONDS)
+    return CommonServices(
         settings=settings,
         metrics=metrics,
         store=store,
@@ -172,17 +172,19 @@ def build_base(
         claims=Claims(queue=queue, renewals=TurnQueue(database=kept_free, alone=queue.alone)),
         processes=processes,
         phrases=phrases,
-        replies=StandardReplies(phrases=phrases, store=store),
+        replies=Notices(phrases=phrases, store=store),
         token=token,
         breakers=breakers,
-        receipts=Receipts(database=database, metrics=metrics, log_key=settings.TWILIO_AUTH_TOKEN),
+        receipts=DeliveryStatuses(
+            database=database, metrics=metrics, log_key=settings.TWILIO_AUTH_TOKEN
+        ),
         agent=agent,
         spares=spare,
         sessions=sessions,
         prewarmer=Prewarmer(
             store=store,
             sessions=sessions,
-            pool=aside,
+            pool=background,
             limit=settings.TURN_DEADLINE,
             threads=settings.TURN_THREADS,
         ),
@@ -195,9 +197,9 @@ def build_base(
             enabled=settings.ANSWER_CACHE_SECONDS > 0,
         ),
         pieces=pieces,
-        aside=aside,
+        background=background,
         health=health,
-        housekeeper=Housekeeper(
+        housekeeper=Cleanup(
             database=database,
             store=store,
             sendings=sendings,

@@ -11,19 +11,19 @@ import structlog
 
 from core.logs import ContextPool
 from core.settings import Settings
-from http_clients.warming import Warmer
-from metrics import Figures
-from services.base import Base, aside_of, build_base
-from services.turns import TurnParts
+from http_clients.warming import ConnectionWarmer
+from metrics import MetricsSnapshot
+from services.base import CommonServices, background_threads, build_common
+from services.turns import TurnServices
 from speech.elevenlabs import Speech
 from storage.store import Store
 from turns.heartbeat import Heartbeat
-from turns.intake import Inbox
+from turns.intake import Intake
 from turns.listener import Listener
 from turns.redelivery import Redelivery
-from turns.refusals import Refusals
+from turns.refusals import RefusalNotices
 from turns.worker import TurnWorker
-from web.shared_metrics import SharedMetrics
+from web.shared_metrics import ProcessMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -39,23 +39,23 @@ END_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class WebParts:
+class WebServices:
     """What answers webhooks."""
 
-    base: Base
-    inbox: Inbox
-    refusals: Refusals
-    warmer: Warmer
+    base: CommonServices
+    inbox: Intake
+    refusals: RefusalNotices
+    warmer: ConnectionWarmer
     # Only where this process runs turns too.
     worker: TurnWorker | None = None
     redelivery: Redelivery | None = None
     # Only where several processes share a database.
-    shared: SharedMetrics | None = None
+    shared: ProcessMetrics | None = None
     heartbeat: Heartbeat | None = None
     _starting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _started: threading.Event = field(default_factory=threading.Event, init=False)
 
-    def figures(self) -> dict[str, Figures]:
+    def figures(self) -> dict[str, MetricsSnapshot]:
         """By process; where there is but one it has no name."""
         return self.shared.figures() if self.shared else {"": self.base.metrics.figures()}
 
@@ -105,17 +105,17 @@ class WebParts:
 
 
 @dataclass(frozen=True)
-class WorkerParts:
+class WorkerServices:
     """What runs turns for web processes elsewhere."""
 
-    base: Base
+    base: CommonServices
     worker: TurnWorker
     listener: Listener
     heartbeat: Heartbeat
     redelivery: Redelivery
-    shared: SharedMetrics
+    shared: ProcessMetrics
     speech: Speech
-    warmer: Warmer
+    warmer: ConnectionWarmer
 
     def start(self) -> None:
         """Let all threads begin."""
@@ -131,32 +131,32 @@ class WorkerParts:
         return finished
 
 
-def _start(base: Base, warmer: Warmer) -> None:
+def _start(base: CommonServices, warmer: ConnectionWarmer) -> None:
     base.housekeeper.start()
     if base.settings.KEEP_WARM:
         warmer.start()
         base.spares.start()
 
 
-def build_web(settings: Settings) -> WebParts:
+def build_web(settings: Settings) -> WebServices:
     """A process that answers webhooks; it also runs their turns where it is alone."""
     shared = bool(settings.DATABASE_URL)
-    aside = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
-    base = build_base(
+    background = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
+    base = build_common(
         settings,
-        aside if shared else aside_of(settings),
+        background if shared else background_threads(settings),
         spares=settings.AGENTFORCE_SPARE_SESSIONS,
         urgent=WEB_CONNECTIONS,
     )
     return _beside_workers(base) if shared else _alone(base)
 
 
-def build_worker(settings: Settings) -> WorkerParts:
+def build_worker(settings: Settings) -> WorkerServices:
     """A process that runs turns; ``DATABASE_URL`` must be set."""
     # The web processes start sessions; spare ones are of use there.
-    base = build_base(settings, aside_of(settings), spares=0, urgent=WORKER_CONNECTIONS)
-    turns = TurnParts(base)
-    return WorkerParts(
+    base = build_common(settings, background_threads(settings), spares=0, urgent=WORKER_CONNECTIONS)
+    turns = TurnServices(base)
+    return WorkerServices(
         base=base,
         worker=turns.worker,
         listener=Listener(database=base.urgent, wake=turns.worker.wake),
@@ -164,46 +164,46 @@ def build_worker(settings: Settings) -> WorkerParts:
         redelivery=turns.redelivery,
         shared=_shared(base, "worker"),
         speech=turns.speech,
-        warmer=Warmer(token=base.token, clients=turns.routes),
+        warmer=ConnectionWarmer(token=base.token, clients=turns.routes),
     )
 
 
-def _beside_workers(base: Base) -> WebParts:
-    return WebParts(
+def _beside_workers(base: CommonServices) -> WebServices:
+    return WebServices(
         base=base,
         # PostgreSQL tells the workers.
         inbox=_inbox(base, wake=lambda: None),
         refusals=_refusals(base),
-        warmer=Warmer(token=base.token, clients=[base.agent.routes]),
+        warmer=ConnectionWarmer(token=base.token, clients=[base.agent.routes]),
         shared=_shared(base, "web"),
         heartbeat=Heartbeat([base.leases.renew]),
     )
 
 
-def _alone(base: Base) -> WebParts:
-    turns = TurnParts(base)
-    return WebParts(
+def _alone(base: CommonServices) -> WebServices:
+    turns = TurnServices(base)
+    return WebServices(
         base=base,
         inbox=_inbox(base, wake=turns.worker.wake),
         refusals=_refusals(base),
-        warmer=Warmer(token=base.token, clients=turns.routes),
+        warmer=ConnectionWarmer(token=base.token, clients=turns.routes),
         worker=turns.worker,
         redelivery=turns.redelivery,
     )
 
 
-def _inbox(base: Base, *, wake: Callable[[], None]) -> Inbox:
+def _inbox(base: CommonServices, *, wake: Callable[[], None]) -> Intake:
     store = Store(database=base.urgent, room=base.quotas.room())
     limit = base.settings.INBOX_LIMIT
-    return Inbox(store=store, quotas=base.quotas, limit=limit, wake=wake)
+    return Intake(store=store, quotas=base.quotas, limit=limit, wake=wake)
 
 
-def _refusals(base: Base) -> Refusals:
+def _refusals(base: CommonServices) -> RefusalNotices:
     retention = base.settings.RETENTION_HOURS * 3600
-    return Refusals(replies=base.replies, leases=base.leases, longest=retention)
+    return RefusalNotices(replies=base.replies, leases=base.leases, longest=retention)
 
 
-def _shared(base: Base, kind: str) -> SharedMetrics:
-    return SharedMetrics(
+def _shared(base: CommonServices, kind: str) -> ProcessMetrics:
+    return ProcessMetrics(
         metrics=base.metrics, breakers=base.breakers, processes=base.processes, kind=kind
     )

@@ -10,12 +10,12 @@ from core.logs import ContextPool
 from core.settings import Settings
 from http_clients.sessions import requests_session
 from http_clients.warming import Routes
-from media import Media, Recorder
-from services.base import Base
+from media import Media, VoiceNoteLoader
+from services.base import CommonServices
 from speech.cache import SpeechCache
 from speech.elevenlabs import Speech, Voice
-from speech.narration import Narration
-from turns.pipeline import Conversation
+from speech.narration import StreamingSynthesis
+from turns.pipeline import Pipeline
 from turns.redelivery import Redelivery
 from turns.runner import Runner
 from turns.worker import TurnWorker
@@ -23,12 +23,12 @@ from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
 
 
-class TurnParts:
+class TurnServices:
     """``worker`` runs turns; the others are what a process needs beside it."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: CommonServices) -> None:
         settings, metrics, store = base.settings, base.metrics, base.store
-        threads, aside = settings.TURN_THREADS, base.aside
+        threads, background = settings.TURN_THREADS, base.background
         ffmpeg = Ffmpeg(path=settings.FFMPEG_PATH, longest_seconds=settings.VOICE_NOTE_MAX_SECONDS)
         whatsapp = WhatsApp(
             settings=settings, metrics=metrics, width=threads, typing_width=threads * 2
@@ -48,7 +48,7 @@ class TurnParts:
             media.routes,
             self.speech.routes,
         ]
-        conversation = Conversation(
+        conversation = Pipeline(
             whatsapp=whatsapp,
             delivery=Delivery(
                 claims=base.claims, whatsapp=whatsapp, sendings=base.sendings, metrics=metrics
@@ -57,15 +57,15 @@ class TurnParts:
             sessions=base.sessions,
             answer_cache=base.answer_cache,
             prewarmer=base.prewarmer,
-            recorder=Recorder(
+            recorder=VoiceNoteLoader(
                 media=media,
                 ffmpeg=ffmpeg,
                 longest_seconds=settings.VOICE_NOTE_MAX_SECONDS,
             ),
             speech=self.speech,
             narrate=partial(
-                Narration,
-                speech=_voice(base, self.speech, aside),
+                StreamingSynthesis,
+                speech=_voice(base, self.speech, background),
                 ffmpeg=ffmpeg,
                 phrases=base.phrases,
                 metrics=metrics,
@@ -79,7 +79,7 @@ class TurnParts:
             metrics=metrics,
             settings=settings,
             answers=ContextPool(threads, thread_name_prefix="answer"),
-            aside=aside,
+            background=background,
         )
         self.redelivery = Redelivery(
             receipts=base.receipts,
@@ -99,7 +99,7 @@ class TurnParts:
         self.worker = TurnWorker(claims=base.claims, runner=runner, threads=threads)
 
 
-def _voice(base: Base, speech: Speech, pool: Executor) -> Voice:
+def _voice(base: CommonServices, speech: Speech, pool: Executor) -> Voice:
     settings = base.settings
     if not settings.SPEECH_CACHE_BYTES:
         return speech

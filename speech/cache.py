@@ -15,7 +15,7 @@ from core.deadline import time_left
 from core.errors import BridgeError, DeadlineExceeded
 from metrics import Metrics
 from speech.elevenlabs import Speech
-from storage.speech import Piece, SpokenPieces
+from storage.speech import AudioTable, Piece
 from storage.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ class SpeechCache:
         metrics: Metrics,
         most_bytes: int,
         lifetime: float,
-        shared: SpokenPieces | None,
+        shared: AudioTable | None,
         pool: Executor,
     ) -> None:
         self._speech = speech
@@ -152,7 +152,7 @@ class SpeechCache:
         self._failing = False
         return piece
 
-    def _share(self, shared: SpokenPieces, key: str, piece: Piece) -> None:
+    def _share(self, shared: AudioTable, key: str, piece: Piece) -> None:
         try:
             shared.keep(key, piece)
         except StoreError as error:

@@ -18,7 +18,7 @@ from elevenlabs.core.api_error import ApiError
 
 from audio import formats as container
 from audio.ffmpeg import Ffmpeg, pcm_seconds
-from core.deadline import capped
+from core.deadline import clamp
 from core.error_codes import codes
 from core.errors import (
     DeadlineExceeded,
@@ -29,10 +29,10 @@ from core.errors import (
     SpeechUnavailable,
 )
 from core.settings import Settings
-from http_clients.circuit_breakers import Breakers
-from http_clients.concurrency import Limiter
+from http_clients.circuit_breakers import CircuitBreakers
+from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.httpx_transport import httpx_client
-from http_clients.retries import parse_retry_after, patiently
+from http_clients.retries import parse_retry_after, retrying
 from http_clients.sessions import UNREADABLE, Route
 from metrics import Metrics
 from text.languages import SPOKEN_BY_FLASH, two_letters
@@ -99,7 +99,7 @@ class Speech:
         settings: Settings,
         ffmpeg: Ffmpeg,
         metrics: Metrics,
-        breakers: Breakers,
+        breakers: CircuitBreakers,
         width: int,
     ) -> None:
         self._settings = settings
@@ -114,8 +114,8 @@ class Speech:
         # When Opus is asked for again (monotonic seconds), where it was refused.
         self._opus_due_at = 0.0
         # The plan allows each kind so many requests at once, and its answers say how many.
-        self._hearing = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
-        self._speaking = Limiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
+        self._hearing = ConcurrencyLimiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
+        self._speaking = ConcurrencyLimiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
         self._ears = breakers.make("ElevenLabs hearing", SpeechUnavailable)
         self._voice = breakers.make("ElevenLabs speaking", SpeechUnavailable)
 
@@ -237,9 +237,9 @@ class Speech:
         """``RequestOptions`` of the SDK, which knows whole seconds only by its types."""
         return {"timeout_in_seconds": timeout * self._patience}
 
-    def _patiently(self, limiter: Limiter, call: Callable[[], T]) -> T:
+    def _patiently(self, limiter: ConcurrencyLimiter, call: Callable[[], T]) -> T:
         """Make a call, again where that helps; it holds a place only while it is under way."""
-        return cast(T, patiently(RETRY_DELAYS, factor=self._patience)(_placed, limiter, call))
+        return cast(T, retrying(RETRY_DELAYS, factor=self._patience)(_placed, limiter, call))
 
     def _language_code(self, language: str | None) -> str | None:
         """The code to send: multilingual_v2 takes none, flash and turbo those they speak."""
@@ -267,12 +267,12 @@ class FormatRefused(SpeechRefused):
     """The plan, or the model, does not include the output format."""
 
 
-def _placed(limiter: Limiter, call: Callable[[], T]) -> T:
+def _placed(limiter: ConcurrencyLimiter, call: Callable[[], T]) -> T:
     with limiter.place():
         return _translated(call)
 
 
-def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
+def _resize(limiter: ConcurrencyLimiter, headers: Mapping[str, str]) -> None:
     """Let in as many at once as the plan allows by the headers of an answer."""
     allowed = headers.get("maximum-concurrent-requests", "")
     if allowed.isdecimal() and len(allowed) <= COUNT_DIGITS:
@@ -282,7 +282,7 @@ def _resize(limiter: Limiter, headers: Mapping[str, str]) -> None:
 def _translated(call: Callable[[], T]) -> T:
     """Make a call; whatever the SDK raises becomes a ``SpeechError``."""
     # Without time left none is made, which says nothing of ElevenLabs.
-    capped(0)
+    clamp(0)
     try:
         return call()
     except ApiError as error:

@@ -46,7 +46,7 @@ class _Piece:
         return " ".join(self.sentences)
 
 
-class Narration:
+class StreamingSynthesis:
     """The voice note of one answer in ``language`` (ISO 639-1).
 
     ``write`` and ``discard`` follow the agent's stream, ``finish`` says what is really to be said,
@@ -187,7 +187,7 @@ class Reply:
     """What a sender gets, and the voice note of it if that is being made already."""
 
     answer: Answer
-    narration: Narration | None = None
+    narration: StreamingSynthesis | None = None
 
 
 def _sound(piece: _Piece) -> bytes:

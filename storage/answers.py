@@ -15,14 +15,14 @@ MOST_ANSWERS = 10_000
 
 
 @dataclass(frozen=True)
-class KeptAnswer:
+class StoredAnswer:
     """Markdown, and how long ago the agent gave it, in seconds."""
 
     text: str
     age: float
 
 
-class KeptAnswers:
+class AnswerTable:
     """Every method may raise ``StoreError``; ``lifetime`` is in seconds."""
 
     def __init__(self, *, database: Database, lifetime: float, most: int = MOST_ANSWERS) -> None:
@@ -31,13 +31,13 @@ class KeptAnswers:
         self._most = most
         self._upsert = database.upsert
 
-    def find(self, key: str) -> KeptAnswer | None:
+    def find(self, key: str) -> StoredAnswer | None:
         now = time.time()
         wanted = select(kept_answers).where(
             kept_answers.c.key == key, kept_answers.c.kept_at > now - self._lifetime
         )
         row = self._database.row(wanted)
-        return KeptAnswer(row.text, now - row.kept_at) if row else None
+        return StoredAnswer(row.text, now - row.kept_at) if row else None
 
     def keep(self, key: str, text: str) -> None:
         """Keep an answer in place of an earlier one."""

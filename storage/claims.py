@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.deadline import capped
+from core.deadline import clamp
 from core.errors import TurnSuperseded
 from core.models import Turn
 from storage.store import StoreError
@@ -66,7 +66,7 @@ class Claims:
         """
         with self._changed:
             while time.monotonic() >= self._claim(turn).sure_until:
-                self._changed.wait(capped(LOOK_SECONDS))
+                self._changed.wait(clamp(LOOK_SECONDS))
 
     def note_asked(self, turn: Turn) -> None:
         """The agent gets the question now: the turn must not be given back as if it had not."""

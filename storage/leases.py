@@ -37,7 +37,7 @@ class Leases(Protocol):
     def purge(self) -> None: ...
 
 
-class OwnLeases:
+class InMemoryLeases:
     """Those of a process that is alone, among its threads."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class OwnLeases:
             self._until = {name: until for name, until in self._until.items() if until >= now}
 
 
-class SharedLeases:
+class DatabaseLeases:
     """Those of all processes on a database, by its clock."""
 
     def __init__(self, *, database: Database) -> None:

@@ -14,7 +14,7 @@ from core.errors import TurnSuperseded
 from core.models import Turn
 from storage.database import Database
 from storage.schema import sendings, turns, voice_notes
-from storage.store import OURS, claim_of
+from storage.store import OWNED, claim_parameters
 
 # What a turn sends: a voice note, and texts by their number.
 VOICE, TEXT = "voice", "text"
@@ -26,7 +26,7 @@ OGG, MP3 = "audio/ogg", "audio/mpeg"
 TOKEN = re.compile(r"[0-9a-f]{32}")
 
 # Statements that every turn needs are made once: making one takes as long as carrying it out.
-_OURS = select(turns.c.id).where(*OURS)
+_OURS = select(turns.c.id).where(*OWNED)
 # One sending; ``turn`` and ``which`` say which.
 PART = (sendings.c.turn_id == bindparam("turn"), sendings.c.part == bindparam("which"))
 _KNOWN = select(sendings.c.begun_at, sendings.c.sid, sendings.c.callback, sendings.c.note).where(
@@ -44,7 +44,7 @@ _NOTE = select(voice_notes.c.audio).where(
 
 
 @dataclass(frozen=True)
-class Sending:
+class OutboundMessage:
     """One message to a sender that was begun; ``sid`` is ``None`` where nobody knows its end.
 
     ``callback`` is the name by which Twilio tells what becomes of it, ``note`` the unguessable
@@ -58,7 +58,7 @@ class Sending:
     is_new: bool = False
 
 
-class Sendings:
+class OutboundMessages:
     """Thread-safe. What a method wrote is committed when it returns; all raise ``StoreError``.
 
     A voice note is kept for ``note_lifetime`` seconds.
@@ -75,21 +75,21 @@ class Sendings:
             .returning(literal(1))
         )
 
-    def begin(self, turn: Turn, part: str, *, audio: bytes | None = None) -> Sending:
+    def begin(self, turn: Turn, part: str, *, audio: bytes | None = None) -> OutboundMessage:
         """Note that ``part`` is about to be sent; ``audio`` is a voice note's, in Ogg/Opus.
 
         Raises ``TurnSuperseded`` where another process has begun the turn since.
         """
         note = self._new_note(audio, OGG) if audio else None
         token = str(note["token"]) if note else None
-        new = Sending(time.time(), None, new_callback(), token, is_new=True)
+        new = OutboundMessage(time.time(), None, new_callback(), token, is_new=True)
 
-        def begin(connection: Connection) -> Sending:
+        def begin(connection: Connection) -> OutboundMessage:
             if note:
                 connection.execute(_KEPT, note)
             if self._note(connection, turn, part, new):
                 return new
-            if connection.execute(_OURS, claim_of(turn)).first() is None:
+            if connection.execute(_OURS, claim_parameters(turn)).first() is None:
                 raise TurnSuperseded
             if note:
                 connection.execute(_RENOTED, {"turn": turn.id, "which": part, "token": token})
@@ -100,7 +100,7 @@ class Sendings:
 
         return self._database.run(begin)
 
-    def known(self, turn: Turn, part: str) -> Sending | None:
+    def known(self, turn: Turn, part: str) -> OutboundMessage | None:
         """What was noted of ``part``; ``None`` where it was not begun."""
         row = self._database.row(_KNOWN, {"turn": turn.id, "which": part})
         return _known(row) if row else None
@@ -131,7 +131,7 @@ class Sendings:
         """Forget voice notes that have expired; the rest goes with its turn."""
         self._database.change(delete(voice_notes).where(voice_notes.c.expires_at < time.time()))
 
-    def _note(self, connection: Connection, turn: Turn, part: str, new: Sending) -> bool:
+    def _note(self, connection: Connection, turn: Turn, part: str, new: OutboundMessage) -> bool:
         """``False`` where it was begun before, or is not ours to begin."""
         row = {
             "new_turn_id": turn.id,
@@ -140,7 +140,7 @@ class Sendings:
             "new_callback": new.callback,
             "new_note": new.note,
         }
-        return connection.execute(self._begun, row | claim_of(turn)).first() is not None
+        return connection.execute(self._begun, row | claim_parameters(turn)).first() is not None
 
     def _new_note(self, audio: bytes, media_type: str) -> dict[str, Any]:
         """A row of ``voice_notes``."""
@@ -157,5 +157,5 @@ def new_callback() -> str:
     return secrets.token_hex(16)
 
 
-def _known(row: Any) -> Sending:
-    return Sending(row.begun_at, row.sid, row.callback or "", row.note)
+def _known(row: Any) -> OutboundMessage:
+    return OutboundMessage(row.begun_at, row.sid, row.callback or "", row.note)

@@ -19,7 +19,7 @@ class Piece:
     made_at: float
 
 
-class SpokenPieces:
+class AudioTable:
     """Every method may raise ``StoreError``; ``most_bytes`` of audio outlive a purge."""
 
     def __init__(self, *, database: Database, most_bytes: int) -> None:

@@ -48,7 +48,7 @@ SID_SECONDS = 7 * 86400.0
 PURGED_AT_ONCE = 500
 
 # What has been asked in a session so far.
-NOTHING, PUBLIC, PERSONAL = "nothing", "public", "personal"
+EMPTY, PUBLIC, PRIVATE = "nothing", "public", "personal"
 ALWAYS = true()
 # More turns than a database holds.
 NO_LIMIT = 2**31
@@ -67,13 +67,13 @@ ADMITTED = (
 )
 
 # Statements that every turn needs are made once: making one takes as long as carrying it out.
-# The row of a turn, so long as nobody else has claimed it; ``claim_of`` says which.
-OURS = (
+# The row of a turn, so long as nobody else has claimed it; ``claim_parameters`` says which.
+OWNED = (
     turns.c.id == bindparam("turn"),
     turns.c.claim.is_not_distinct_from(bindparam("whose", type_=turns.c.claim.type)),
 )
-_ANSWERED = update(turns).where(*OURS).values(answer=bindparam("answered"))
-_ENDED = update(turns).where(*OURS).values(state=bindparam("ended"))
+_ANSWERED = update(turns).where(*OWNED).values(answer=bindparam("answered"))
+_ENDED = update(turns).where(*OWNED).values(state=bindparam("ended"))
 
 # An answer that comes later than this would come out of the blue.
 STALE_SECONDS = 600.0
@@ -84,7 +84,7 @@ class Store:
 
     ``room`` is what must hold for a message to be written down, as SQL (``storage/quotas.py``).
     What is written about a turn raises ``TurnSuperseded`` where its claim is another's by now.
-    ``notes_asked`` is whether ``note_asked`` is told of every question; where it is not, all
+    ``keeps_privacy`` is whether ``note_asked`` is told of every question; where it is not, all
     sessions count as personal.
     """
 
@@ -92,11 +92,11 @@ class Store:
         self,
         *,
         database: Database,
-        notes_asked: bool = False,
+        keeps_privacy: bool = False,
         room: ColumnElement[bool] = ALWAYS,
     ) -> None:
         self._database = database
-        self._notes_asked = notes_asked
+        self._notes_asked = keeps_privacy
         self._upsert = database.upsert
         self._putting = functools.cache(self._made_to_put)
         self._admission = self._made_to_admit(room)
@@ -163,7 +163,7 @@ class Store:
         row = self._find(agent_sessions, sender)
         if row is None:
             return None
-        to_note = row.asked != PERSONAL and not self._notes_asked
+        to_note = row.asked != PRIVATE and not self._notes_asked
         return AgentSession(row.session_id, row.used_at, to_note)
 
     def save_session(self, sender: str, session: AgentSession) -> bool:
@@ -172,19 +172,19 @@ class Store:
             "sender": sender,
             "session_id": session.id,
             "used_at": session.used_at,
-            "asked": NOTHING if self._notes_asked else PERSONAL,
+            "asked": EMPTY if self._notes_asked else PRIVATE,
         }
         new = self._upsert(agent_sessions).values(row).on_conflict_do_nothing()
         return self._database.row(new.returning(agent_sessions.c.sender)) is not None
 
     def asked(self, sender: str) -> str:
-        """What has been asked in the sender's session; ``PERSONAL`` where there is none."""
+        """What has been asked in the sender's session; ``PRIVATE`` where there is none."""
         row = self._find(agent_sessions, sender)
-        return row.asked if row else PERSONAL
+        return row.asked if row else PRIVATE
 
     def note_asked(self, sender: str, what: str) -> None:
         """Note what is asked in the sender's session; one that is personal stays so."""
-        lesser = (NOTHING,) if what == PUBLIC else (NOTHING, PUBLIC)
+        lesser = (EMPTY,) if what == PUBLIC else (EMPTY, PUBLIC)
         ours = (agent_sessions.c.sender == sender) & agent_sessions.c.asked.in_(lesser)
         self._database.change(update(agent_sessions).where(ours).values(asked=what))
 
@@ -193,7 +193,7 @@ class Store:
         values: dict[str, object] = {"used_at": time.time()}
         if not self._notes_asked:
             # It may have begun in a process that notes what is asked; we ask anything in it.
-            values["asked"] = PERSONAL
+            values["asked"] = PRIVATE
         self._database.change(
             update(agent_sessions)
             .where(agent_sessions.c.sender == sender, agent_sessions.c.session_id == session.id)
@@ -268,7 +268,7 @@ class Store:
         return select(admitted.c.id, func.pg_notify(NEW_TURNS, ""))
 
     def _change(self, turn: Turn, change: Update, **values: object) -> None:
-        if not self._database.change(change, values | claim_of(turn)):
+        if not self._database.change(change, values | claim_parameters(turn)):
             raise TurnSuperseded
 
     def _find(self, table: Table, sender: str) -> Row[Any] | None:
@@ -301,8 +301,8 @@ def _forget(old: ColumnElement[bool], connection: Connection) -> int:
     return len(ids)
 
 
-def claim_of(turn: Turn) -> dict[str, object]:
-    """The parameters of ``OURS``."""
+def claim_parameters(turn: Turn) -> dict[str, object]:
+    """The parameters of ``OWNED``."""
     return {"turn": turn.id, "whose": turn.claim}
 
 

@@ -11,12 +11,12 @@ from concurrent.futures import Executor
 import structlog
 
 from agentforce import Agentforce, EndReason, Listener, SessionGone
-from core.deadline import capped
+from core.deadline import clamp
 from core.models import AgentReply, AgentSession
 from metrics import Metrics
 from storage.leases import Leases
 from storage.store import Store, StoreError
-from turns.session_pool import SpareSessions
+from turns.session_pool import SessionPool
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class AgentSessions:
         self,
         *,
         agent: Agentforce,
-        spares: SpareSessions,
+        spares: SessionPool,
         store: Store,
         leases: Leases,
         metrics: Metrics,
@@ -50,7 +50,7 @@ class AgentSessions:
         self._store = store
         self._leases = leases
         self._metrics = metrics
-        self._beside = beside
+        self._background = beside
         self._idle = idle
         self._touch = min(TOUCH_SECONDS, idle / 10)
 
@@ -99,7 +99,7 @@ class AgentSessions:
             with self._leases.hold(f"session of {sender}") as ours:
                 if ours and (session := self._renewed(sender, spare=spare)):
                     return session
-            time.sleep(capped(pause))
+            time.sleep(clamp(pause))
             pause = min(pause * 2, LONGEST_LOOK_SECONDS)
 
     def _renewed(self, sender: str, *, spare: bool) -> AgentSession | None:
@@ -120,7 +120,7 @@ class AgentSessions:
     def _new(self, sender: str, idled: AgentSession | None, *, spare: bool) -> AgentSession | None:
         if idled and self._store.drop_session(sender, only=idled):
             self._metrics.count("sessions_renewed")
-            self._beside.submit(self._agent.end, idled, "Expiration")
+            self._background.submit(self._agent.end, idled, "Expiration")
         started = (spare and self._spares.take()) or self._agent.start()
         session = AgentSession(started.id, time.time())
         return session if self._kept(sender, session) else None
@@ -135,7 +135,7 @@ class AgentSessions:
             kept = self._store.save_session(sender, session)
         finally:
             if not kept:
-                self._beside.submit(self._agent.end, session, "Other")
+                self._background.submit(self._agent.end, session, "Other")
         return kept
 
     def _remember(self, sender: str, session: AgentSession, reply: AgentReply) -> None:

@@ -10,8 +10,8 @@ import structlog
 
 from core.models import AgentReply
 from metrics import Metrics
-from storage.answers import KeptAnswers
-from storage.store import NOTHING, PERSONAL, PUBLIC, Store, StoreError
+from storage.answers import AnswerTable
+from storage.store import EMPTY, PRIVATE, PUBLIC, Store, StoreError
 from turns.public_questions import PublicQuestions, normalised
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ class AnswerCache:
         self,
         *,
         store: Store,
-        answers: KeptAnswers,
+        answers: AnswerTable,
         public: PublicQuestions,
         metrics: Metrics,
         agent_id: str,
@@ -51,8 +51,8 @@ class AnswerCache:
             return ask()
         words = normalised(question)
         asked = self._store.asked(sender)
-        if asked == PERSONAL or not self._public.include(words, first=asked == NOTHING):
-            return self._noting(sender, PERSONAL, ask)
+        if asked == PRIVATE or not self._public.include(words, first=asked == EMPTY):
+            return self._noting(sender, PRIVATE, ask)
         return self._answered(sender, self._key(words, language), ask)
 
     def _answered(self, sender: str, key: str, ask: Callable[[], AgentReply]) -> AgentReply:

@@ -11,7 +11,7 @@ import structlog
 
 from storage.database import Database
 from storage.leases import Leases
-from storage.outbound_messages import Sendings
+from storage.outbound_messages import OutboundMessages
 from storage.processes import Processes
 from storage.store import Store
 from turns.agent_sessions import AgentSessions
@@ -34,7 +34,7 @@ class Purgeable(Protocol):
     def purge(self, *, before: float) -> None: ...
 
 
-class Housekeeper:
+class Cleanup:
     """A thread that tidies up every minute; ``retention`` and ``session_idle`` are seconds."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Housekeeper:
         *,
         database: Database,
         store: Store,
-        sendings: Sendings,
+        sendings: OutboundMessages,
         leases: Leases,
         processes: Processes,
         caches: Sequence[Purgeable],

@@ -24,7 +24,7 @@ class Acceptance(Enum):
     FULL = "full"
 
 
-class Inbox:
+class Intake:
     """Writes messages down for a worker, of this process or another, which ``wake`` tells.
 
     ``store`` is to have connections of its own, which turns cannot use up; at most ``limit`` turns

@@ -7,7 +7,7 @@ from storage.store import Store, StoreError
 from text.phrases import Phrases
 
 
-class StandardReplies:
+class Notices:
     """What is answered in place of the agent."""
 
     def __init__(self, *, phrases: Phrases, store: Store) -> None:

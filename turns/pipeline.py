@@ -22,17 +22,17 @@ from core.errors import (
 )
 from core.models import AgentReply, AgentSession, Answer, Inbound, Kind, Preferences, Turn
 from core.settings import Settings
-from media import Recorder
+from media import VoiceNoteLoader
 from metrics import Metrics
 from speech.elevenlabs import Speech
-from speech.narration import Narration, Reply
+from speech.narration import Reply, StreamingSynthesis
 from storage.claims import Claims
 from storage.store import STALE_SECONDS, Store, StoreError
 from text.markdown import paragraphs, to_whatsapp
 from text.phrases import Command, Phrases
 from turns.agent_sessions import AgentSessions
 from turns.answer_cache import AnswerCache
-from turns.notices import StandardReplies
+from turns.notices import Notices
 from turns.prewarming import Prewarmer
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
@@ -57,7 +57,7 @@ class Question:
     waited: float = 0.0
 
 
-class Conversation:
+class Pipeline:
     """Runs turns; one of a sender at a time."""
 
     def __init__(
@@ -69,16 +69,16 @@ class Conversation:
         sessions: AgentSessions,
         answer_cache: AnswerCache,
         prewarmer: Prewarmer,
-        recorder: Recorder,
+        recorder: VoiceNoteLoader,
         speech: Speech,
-        narrate: Callable[[str | None], Narration],
+        narrate: Callable[[str | None], StreamingSynthesis],
         phrases: Phrases,
-        replies: StandardReplies,
+        replies: Notices,
         store: Store,
         metrics: Metrics,
         settings: Settings,
         answers: Executor,
-        aside: Executor,
+        background: Executor,
     ) -> None:
         self._whatsapp = whatsapp
         self._delivery = delivery
@@ -97,7 +97,7 @@ class Conversation:
         self._settings = settings
         # Threads of their own, so that no turn waits for a thread that waits for a turn.
         self._answers = answers
-        self._aside = aside
+        self._background = background
         # What was heard in turns that the database then holds up: nobody pays for that again.
         self._heard: LRUCache[int, Question] = LRUCache(settings.TURN_THREADS)
 
@@ -110,7 +110,7 @@ class Conversation:
         if turn.message.kind is Kind.SILENT:
             log.info("Nothing to answer")
             return None
-        self._aside.submit(self._whatsapp.show_typing, turn.message.sid)
+        self._background.submit(self._whatsapp.show_typing, turn.message.sid)
         deadline = Deadline(self._settings.TURN_DEADLINE)
         with deadline.bound():
             reply = self._answers.submit(self._answer, turn)
@@ -207,7 +207,7 @@ class Conversation:
         return Reply(answer, narration)
 
     def _asked(
-        self, turn: Turn, session: AgentSession, text: str, narration: Narration | None
+        self, turn: Turn, session: AgentSession, text: str, narration: StreamingSynthesis | None
     ) -> AgentReply:
         """The agent's answer; while it is written it is spoken."""
         self._claims.confirm(turn)

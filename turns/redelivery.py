@@ -12,11 +12,11 @@ from audio.ffmpeg import Ffmpeg
 from core.errors import BridgeError, SendBusy, SendUnreachable
 from core.logs import bound_to
 from metrics import Metrics
-from storage.outbound_messages import MP3, VOICE, Sendings
+from storage.outbound_messages import MP3, VOICE, OutboundMessages
 from storage.store import StoreError
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import text_parts
-from whatsapp.delivery_status import Lost, Receipts
+from whatsapp.delivery_status import DeliveryStatuses, Undelivered
 from whatsapp.error_codes import UNPLAYABLE
 
 log = structlog.get_logger(__name__)
@@ -36,8 +36,8 @@ class Redelivery:
     def __init__(
         self,
         *,
-        receipts: Receipts,
-        sendings: Sendings,
+        receipts: DeliveryStatuses,
+        sendings: OutboundMessages,
         whatsapp: WhatsApp,
         ffmpeg: Ffmpeg,
         metrics: Metrics,
@@ -76,7 +76,7 @@ class Redelivery:
             except Exception:
                 log.exception("Sending again failed")
 
-    def _send_again(self, lost: Lost) -> None:
+    def _send_again(self, lost: Undelivered) -> None:
         try:
             send = self._prepared(lost)
         except (BridgeError, OSError) as error:
@@ -88,7 +88,7 @@ class Redelivery:
         elif self._receipts.begin(lost):
             self._send(lost, send)
 
-    def _send(self, lost: Lost, send: Callable[[], str]) -> None:
+    def _send(self, lost: Undelivered, send: Callable[[], str]) -> None:
         try:
             sid = send()
         except (SendBusy, SendUnreachable) as error:
@@ -99,7 +99,7 @@ class Redelivery:
         else:
             self._note(lost, sid)
 
-    def _note(self, lost: Lost, sid: str) -> None:
+    def _note(self, lost: Undelivered, sid: str) -> None:
         try:
             self._sendings.finish(lost.turn, lost.again, sid)
         except StoreError as error:
@@ -108,11 +108,11 @@ class Redelivery:
         self._metrics.count("voice_notes_resent" if lost.part == VOICE else "texts_resent")
         log.info("Sent again", part=lost.part)
 
-    def _failed(self, lost: Lost, error: Exception, outcome: str) -> None:
+    def _failed(self, lost: Undelivered, error: Exception, outcome: str) -> None:
         self._metrics.failed(error)
         log.error(f"{outcome}: {type(error).__name__}: {error}", part=lost.part)
 
-    def _prepared(self, lost: Lost) -> Callable[[], str] | None:
+    def _prepared(self, lost: Undelivered) -> Callable[[], str] | None:
         """What sends it; ``None`` where there is nothing left to send.
 
         Raises ``StoreError``, ``AudioError`` or ``OSError``.
@@ -126,7 +126,7 @@ class Redelivery:
             return None
         return partial(send, lost.turn.message.sender, content, callback=lost.callback)
 
-    def _file(self, lost: Lost) -> str | None:
+    def _file(self, lost: Undelivered) -> str | None:
         """What Twilio is to fetch."""
         note = self._sendings.note(lost.note) if lost.note else None
         if note is None:
@@ -136,6 +136,6 @@ class Redelivery:
         return f"{self._sendings.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
 
 
-def _text(lost: Lost) -> str | None:
+def _text(lost: Undelivered) -> str | None:
     answer = lost.turn.answer
     return text_parts(answer.text).get(lost.part) if answer else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from core.models import Inbound
 from storage.leases import Leases
 from storage.store import StoreError
-from turns.notices import StandardReplies
+from turns.notices import Notices
 
 
-class Refusals:
+class RefusalNotices:
     """Of several processes one says it. Nobody is remembered longer than ``longest`` seconds."""
 
-    def __init__(self, *, replies: StandardReplies, leases: Leases, longest: float) -> None:
+    def __init__(self, *, replies: Notices, leases: Leases, longest: float) -> None:
         self._replies = replies
         self._leases = leases
         self._longest = longest

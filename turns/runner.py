@@ -16,7 +16,7 @@ from core.models import Answer, Turn
 from core.redaction import told
 from speech.narration import Reply
 from storage.store import SET_ASIDE, STALE_SECONDS, Store, StoreError
-from turns.notices import StandardReplies
+from turns.notices import Notices
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Stopping(Exception):
     """The process is about to end; the turn is left for another, or for the next start."""
 
 
-class Talk(Protocol):
+class TurnHandler(Protocol):
     """What a turn is made of (``turns/pipeline.py``)."""
 
     def answer(self, turn: Turn) -> Reply | None: ...
@@ -56,8 +56,8 @@ class Runner:
         self,
         *,
         store: Store,
-        talk: Talk,
-        replies: StandardReplies,
+        talk: TurnHandler,
+        replies: Notices,
         log_key: str,
         patience: float = 1.0,
     ) -> None:
@@ -77,10 +77,10 @@ class Runner:
             raise Stopping
         with bound_to(turn.message.sid, turn.message.sender, key=self._log_key):
             try:
-                revived = self._insist(lambda: self._revived(turn))
+                revived = self._retry_until_ok(lambda: self._resume(turn))
                 if revived:
                     self._answer(revived)
-                    self._insist(lambda: self._store.finish(revived))
+                    self._retry_until_ok(lambda: self._store.finish(revived))
             except TurnSuperseded:
                 log.warning("Turn taken over by another process")
 
@@ -93,21 +93,21 @@ class Runner:
         try:
             reply = Reply(turn.answer) if turn.answer else self._settled(turn)
             if reply:
-                self._insist(lambda: self._talk.deliver(turn, reply))
+                self._retry_until_ok(lambda: self._talk.deliver(turn, reply))
         except (Stopping, TurnSuperseded):
             raise
         except Exception as error:
             failure = error
-            self._insist(lambda: self._talk.apologise(turn, failure))
+            self._retry_until_ok(lambda: self._talk.apologise(turn, failure))
 
     def _settled(self, turn: Turn) -> Reply | None:
         """The answer, kept before any of it is sent; nobody asks the agent again for that."""
-        reply = self._insist(lambda: self._talk.answer(turn))
+        reply = self._retry_until_ok(lambda: self._talk.answer(turn))
         if reply:
-            self._insist(lambda: self._store.save_answer(turn, reply.answer))
+            self._retry_until_ok(lambda: self._store.save_answer(turn, reply.answer))
         return reply
 
-    def _insist(self, step: Callable[[], T]) -> T:
+    def _retry_until_ok(self, step: Callable[[], T]) -> T:
         """Take a step, as often as it takes.
 
         The sender's next turn must not overtake this one, so what fails holds both up.
@@ -120,7 +120,7 @@ class Runner:
             if self._stopping.wait(RETRY_SECONDS * self._patience):
                 raise Stopping
 
-    def _revived(self, turn: Turn) -> Turn | None:
+    def _resume(self, turn: Turn) -> Turn | None:
         """The turn to go on with: as it was, or with nothing left to do but to say so."""
         if turn.attempts > ATTEMPTS:
             return self._set_aside(turn)

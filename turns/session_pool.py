@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 60.0
 
 
-class SpareSessions:
+class SessionPool:
     """A thread that keeps ``number`` sessions of no sender at hand.
 
     One that nobody took for ``lifetime`` seconds is ended: Agentforce may be about to.

@@ -13,7 +13,7 @@ from werkzeug.datastructures import WWWAuthenticate
 
 from core.errors import BridgeError
 from core.settings import Settings, is_public_url
-from metrics import Figures, Metrics
+from metrics import Metrics, MetricsSnapshot
 from turns.health import Health
 from web.prometheus import CONTENT_TYPE, prometheus
 from whatsapp.error_codes import ADVICE
@@ -38,7 +38,7 @@ def add_monitoring(
     settings: Settings,
     metrics: Metrics,
     health: Health,
-    figures: Callable[[], dict[str, Figures]],
+    figures: Callable[[], dict[str, MetricsSnapshot]],
     several: bool,
 ) -> None:
     """Add ``/metrics`` and ``/dashboard``, behind ``METRICS_TOKEN``, and ``/health``.
@@ -54,7 +54,7 @@ def add_monitoring(
         found = figures()
         if _wants_prometheus():
             return Response(prometheus(found), content_type=CONTENT_TYPE)
-        return Figures.merged(found.values()).report(metrics.uptime())
+        return MetricsSnapshot.merged(found.values()).report(metrics.uptime())
 
     @app.get("/dashboard")
     def show_dashboard() -> Any:

@@ -9,14 +9,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from metrics import BOUNDS, COUNTERS, STAGES, Figures, Histogram
+from metrics import BOUNDS, COUNTERS, STAGES, Histogram, MetricsSnapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Every 14th bound, about a doubling each.
 SCRAPED = range(0, len(BOUNDS), 14)
 
 
-def prometheus(figures: Mapping[str, Figures]) -> bytes:
+def prometheus(figures: Mapping[str, MetricsSnapshot]) -> bytes:
     """The figures of each process, with its name as the label ``process`` unless that is empty.
 
     A scraper can add series up, and take those that end for what they are.
@@ -27,7 +27,7 @@ def prometheus(figures: Mapping[str, Figures]) -> bytes:
 
 
 class _Exposition(Collector):
-    def __init__(self, figures: Mapping[str, Figures]) -> None:
+    def __init__(self, figures: Mapping[str, MetricsSnapshot]) -> None:
         self._figures = figures
         self._labels = ["process"] if any(figures) else []
 
@@ -44,7 +44,7 @@ class _Exposition(Collector):
             ),
         ]
 
-    def _each(self) -> Iterator[tuple[list[str], Figures]]:
+    def _each(self) -> Iterator[tuple[list[str], MetricsSnapshot]]:
         for process, figures in self._figures.items():
             yield [process] if self._labels else [], figures
 
@@ -63,7 +63,7 @@ class _Exposition(Collector):
         return family
 
     def _labelled(
-        self, name: str, said: str, label: str, counted: Callable[[Figures], Counter[str]]
+        self, name: str, said: str, label: str, counted: Callable[[MetricsSnapshot], Counter[str]]
     ) -> Metric:
         family = CounterMetricFamily(f"bridge_{name}", said, labels=[*self._labels, label])
         for labels, figures in self._each():

@@ -7,8 +7,8 @@ import threading
 
 import structlog
 
-from http_clients.circuit_breakers import Breakers
-from metrics import Figures, Metrics
+from http_clients.circuit_breakers import CircuitBreakers
+from metrics import Metrics, MetricsSnapshot
 from storage.processes import Processes
 from storage.store import StoreError
 
@@ -17,14 +17,14 @@ log = structlog.get_logger(__name__)
 INTERVAL_SECONDS = 2.0
 
 
-class SharedMetrics:
+class ProcessMetrics:
     """Reports every two seconds that this process is alive, what it counted, and what is down.
 
     ``kind`` is ``web`` or ``worker``.
     """
 
     def __init__(
-        self, *, metrics: Metrics, breakers: Breakers, processes: Processes, kind: str
+        self, *, metrics: Metrics, breakers: CircuitBreakers, processes: Processes, kind: str
     ) -> None:
         self._metrics = metrics
         self._breakers = breakers
@@ -33,7 +33,7 @@ class SharedMetrics:
         # Unlike a dyno's name, no other process has had it.
         self.process = f"{kind}-{secrets.token_hex(4)}"
         self._stopped = threading.Event()
-        self._others: dict[str, Figures] = {}
+        self._others: dict[str, MetricsSnapshot] = {}
         self._failing = False
 
     def start(self) -> None:
@@ -54,14 +54,16 @@ class SharedMetrics:
         else:
             self._failing = False
 
-    def figures(self) -> dict[str, Figures]:
+    def figures(self) -> dict[str, MetricsSnapshot]:
         """By process: this one's as they are now, all others' as they were last read."""
         try:
             kept = self._processes.figures()
         except StoreError as error:
             self._log_once(error)
         else:
-            self._others = {name: Figures.from_json(values) for name, values in kept.items()}
+            self._others = {
+                name: MetricsSnapshot.from_json(values) for name, values in kept.items()
+            }
         return {**self._others, self.process: self._metrics.figures()}
 
     def _log_once(self, error: StoreError) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Flask, Response, abort, request
 
-from storage.outbound_messages import MP3, OGG, TOKEN, Sendings
+from storage.outbound_messages import MP3, OGG, TOKEN, OutboundMessages
 
 
-def add_voice_notes(app: Flask, sendings: Sendings) -> None:
+def add_voice_notes(app: Flask, sendings: OutboundMessages) -> None:
     """Add ``GET /media/<token>.ogg`` and ``.mp3``; a token is as good as a password."""
 
     @app.get("/media/<token>.<any(ogg, mp3):extension>")

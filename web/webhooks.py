@@ -16,12 +16,12 @@ from core.models import Inbound, Kind
 from core.settings import Settings
 from metrics import Metrics
 from storage.quotas import DAY, Quotas
-from turns.intake import Acceptance, Inbox
-from turns.notices import StandardReplies
+from turns.intake import Acceptance, Intake
+from turns.notices import Notices
 from turns.prewarming import Prewarmer
-from turns.refusals import Refusals
+from turns.refusals import RefusalNotices
 from web.forms import parse_form
-from whatsapp.delivery_status import Receipts
+from whatsapp.delivery_status import DeliveryStatuses
 from whatsapp.inbound import read_message
 from whatsapp.signature import SIGNATURE, Signature
 from whatsapp.status_callbacks import read_status
@@ -42,11 +42,11 @@ class Webhooks:
 
     settings: Settings
     metrics: Metrics
-    inbox: Inbox
+    inbox: Intake
     quotas: Quotas
-    refusals: Refusals
-    replies: StandardReplies
-    receipts: Receipts
+    refusals: RefusalNotices
+    replies: Notices
+    receipts: DeliveryStatuses
     prewarmer: Prewarmer
 
     def add_to(self, app: Flask) -> None:

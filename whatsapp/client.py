@@ -17,10 +17,10 @@ from twilio.rest.api.v2010.account.message import MessageInstance
 
 from core.errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
 from core.settings import Settings
-from http_clients.concurrency import Limiter
-from http_clients.retries import patiently
+from http_clients.concurrency import ConcurrencyLimiter
+from http_clients.retries import retrying
 from http_clients.sessions import UNREADABLE, Route, requests_session, within
-from http_clients.unsent_requests import never_sent
+from http_clients.unsent_requests import request_was_not_sent
 from metrics import Metrics
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class WhatsApp:
         self._metrics = metrics
         self._patience = settings.CLOUD_PATIENCE
         # Twilio documents no number; its refusals (20429) teach one.
-        self._limiter = Limiter(width, cloud="Twilio")
+        self._limiter = ConcurrencyLimiter(width, cloud="Twilio")
         sending = requests_session(settings, width=width)
         typing = requests_session(settings, width=typing_width)
         self._client = _client(settings, SEND_TIMEOUT, sending)
@@ -135,7 +135,7 @@ class WhatsApp:
         return sender == self._sender.removeprefix(CHANNEL) and message.direction == "outbound-api"
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        return cast(T, patiently(RETRY_DELAYS, factor=self._patience)(self._placed, call))
+        return cast(T, retrying(RETRY_DELAYS, factor=self._patience)(self._placed, call))
 
     def _placed(self, call: Callable[[], T]) -> T:
         with self._limiter.place():
@@ -169,7 +169,7 @@ def _translated(call: Callable[[], T]) -> T:
             raise SendUncertain(_reason(error)) from None
         raise SendRefused(_reason(error)) from None
     except requests.RequestException as error:
-        kind = SendUnreachable if never_sent(error) else SendUncertain
+        kind = SendUnreachable if request_was_not_sent(error) else SendUncertain
         raise kind(_reason(error)) from None
     except UNREADABLE as error:
         raise SendUncertain("Twilio answered with something else than JSON") from error

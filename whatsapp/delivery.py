@@ -10,7 +10,7 @@ from core.errors import SendUncertain
 from core.models import Turn
 from metrics import Metrics
 from storage.claims import Claims
-from storage.outbound_messages import TEXT, VOICE, Sending, Sendings
+from storage.outbound_messages import TEXT, VOICE, OutboundMessage, OutboundMessages
 from text.splitting import split_message
 from whatsapp.client import WhatsApp
 
@@ -26,7 +26,7 @@ class Delivery:
     """Writes down what it sends before and after, so that a restart repeats nothing known sent."""
 
     def __init__(
-        self, *, claims: Claims, whatsapp: WhatsApp, sendings: Sendings, metrics: Metrics
+        self, *, claims: Claims, whatsapp: WhatsApp, sendings: OutboundMessages, metrics: Metrics
     ) -> None:
         self._claims = claims
         self._whatsapp = whatsapp
@@ -76,7 +76,7 @@ class Delivery:
         self._sendings.finish(turn, part, sid)
         return True
 
-    def _sid(self, turn: Turn, part: str, text: str, begun: Sending) -> str:
+    def _sid(self, turn: Turn, part: str, text: str, begun: OutboundMessage) -> str:
         """Send a text, unless Twilio lists it from a send whose end nobody knows."""
         sender = turn.message.sender
         if not begun.is_new and (found := self._listed(sender, text, since=begun.begun_at)):
@@ -89,7 +89,7 @@ class Delivery:
             found = self._listed(sender, text, since=since) or self._called_back(turn, part)
             return found or self._post_text(turn, text, begun)
 
-    def _post_text(self, turn: Turn, text: str, begun: Sending) -> str:
+    def _post_text(self, turn: Turn, text: str, begun: OutboundMessage) -> str:
         self._claims.confirm(turn)
         return self._whatsapp.send_text(turn.message.sender, text, callback=begun.callback)
 

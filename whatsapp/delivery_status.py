@@ -65,7 +65,7 @@ _UNSENT = delete(sendings).where(*PART, sendings.c.sid.is_(None), sendings.c.sta
 
 
 @dataclass(frozen=True)
-class Lost:
+class Undelivered:
     """A message that did not arrive and is to be sent again, as ``again`` with that ``callback``.
 
     ``note`` is the token of the voice note that it was. Until ``claimed_until`` (epoch seconds)
@@ -81,7 +81,7 @@ class Lost:
     claimed_until: float
 
 
-class Receipts:
+class DeliveryStatuses:
     """Thread-safe. ``log_key`` makes the hashes that stand for senders in the log."""
 
     def __init__(self, *, database: Database, metrics: Metrics, log_key: str) -> None:
@@ -118,10 +118,10 @@ class Receipts:
             return False
         # The next ones need not find out for themselves, which may take as long as Twilio waits.
         self._failing.set()
-        self._late.submit(self._insist, status, time.time() + STALE_SECONDS)
+        self._late.submit(self._retry_until_ok, status, time.time() + STALE_SECONDS)
         return True
 
-    def _insist(self, status: Status, until: float) -> None:
+    def _retry_until_ok(self, status: Status, until: float) -> None:
         try:
             while time.time() < until and not self._stopped.is_set():
                 with suppress(StoreError):
@@ -141,7 +141,7 @@ class Receipts:
         else:
             self._tell(row, news, status.code)
 
-    def claim(self) -> Lost | None:
+    def claim(self) -> Undelivered | None:
         """A message that it is time to send again, and which nobody else gets for a minute.
 
         Then it is due again, unless it was begun or let go, for ten minutes from its turn's
@@ -158,7 +158,7 @@ class Receipts:
             .with_for_update(of=sendings, skip_locked=True)
         )
 
-        def claim(connection: Connection) -> Lost | None:
+        def claim(connection: Connection) -> Undelivered | None:
             row = connection.execute(due).first()
             if row is None:
                 return None
@@ -168,7 +168,7 @@ class Receipts:
 
         return self._database.run(claim)
 
-    def begin(self, lost: Lost) -> bool:
+    def begin(self, lost: Undelivered) -> bool:
         """Note that it is about to be sent, which nobody does once more.
 
         ``False`` where it is somebody else's by now.
@@ -184,7 +184,7 @@ class Receipts:
 
         return self._database.run(begin)
 
-    def give_back(self, lost: Lost) -> None:
+    def give_back(self, lost: Undelivered) -> None:
         """Have it sent later: it was begun, and surely not sent."""
         begun = {"turn": lost.turn.id, "which": lost.again}
         later = {"turn": lost.turn.id, "which": lost.part, "again_at": time.time() + CLAIM_SECONDS}
@@ -195,7 +195,7 @@ class Receipts:
 
         self._database.run(give_back)
 
-    def let_go(self, lost: Lost) -> None:
+    def let_go(self, lost: Undelivered) -> None:
         """Have it never sent again."""
         self._database.change(_OURS, _claim(lost))
 
@@ -240,14 +240,14 @@ def _retry_at(row: Row[Any], state: State, code: int | None) -> float | None:
     return None
 
 
-def _claim(lost: Lost) -> dict[str, Any]:
+def _claim(lost: Undelivered) -> dict[str, Any]:
     """The parameters of ``_OURS``, to end it."""
     part = {"turn": lost.turn.id, "which": lost.part}
     return part | {"claimed": lost.claimed_until, "again_at": None}
 
 
-def _lost(row: Row[Any], claimed_until: float) -> Lost:
-    return Lost(
+def _lost(row: Row[Any], claimed_until: float) -> Undelivered:
+    return Undelivered(
         turn=turn_of(row),
         part=row.part,
         code=row.error_code,

@@ -25,7 +25,7 @@ from storage.store import Store
 from tests.e2e.killed_start import killed_start as kill_start
 from tests.e2e.worker_life import CLAIM_SECONDS, live
 from text.phrases import Phrases
-from turns.intake import Acceptance, Inbox
+from turns.intake import Acceptance, Intake
 from turns.runner import ATTEMPTS
 
 PATIENCE = 60.0
@@ -52,7 +52,7 @@ class History:
         kill_start(self.url, statements)
         self._database = open_postgres(self.url, connections=4)
         self.store = Store(database=self._database)
-        self._inbox = Inbox(
+        self._inbox = Intake(
             store=self.store,
             quotas=Quotas(database=self._database, quotas=()),
             limit=1000,

@@ -22,7 +22,7 @@ from storage import engine as opening
 from storage import turn_queue
 from storage.claims import Claims
 from storage.engine import connect_postgres, open_postgres
-from storage.outbound_messages import Sendings
+from storage.outbound_messages import OutboundMessages
 from storage.store import Store
 from storage.turn_queue import TurnQueue
 from text.phrases import Phrases
@@ -31,7 +31,7 @@ from turns import runner as runner_module
 from turns import worker as turn_worker
 from turns.heartbeat import Heartbeat
 from turns.listener import Listener
-from turns.notices import StandardReplies
+from turns.notices import Notices
 from turns.runner import Runner
 from turns.worker import TurnWorker
 from whatsapp.client import WhatsApp
@@ -134,10 +134,10 @@ def live(url: str, outside: str) -> None:
     delivery = Delivery(
         claims=claims,
         whatsapp=cast(WhatsApp, Outbox(outside)),
-        sendings=Sendings(database=database, note_lifetime=60),
+        sendings=OutboundMessages(database=database, note_lifetime=60),
         metrics=Metrics(),
     )
-    replies = StandardReplies(phrases=Phrases(), store=store)
+    replies = Notices(phrases=Phrases(), store=store)
     runner = Runner(store=store, talk=Echo(outside, claims, delivery), replies=replies, log_key="")
     worker = TurnWorker(claims=claims, runner=runner, threads=4)
     for part in (worker, Heartbeat([claims.renew]), Listener(database=urgent, wake=worker.wake)):

@@ -11,9 +11,9 @@ from flask import Flask
 import app
 from core.models import Turn
 from core.settings import Settings
-from services.processes import WebParts, build_web
+from services.processes import WebServices, build_web
 from speech.narration import Reply
-from turns.intake import Inbox
+from turns.intake import Intake
 from turns.runner import Runner
 
 
@@ -52,7 +52,7 @@ def create_app() -> Flask:
     return app.create_app()
 
 
-def build_quiet(settings: Settings) -> WebParts:
+def build_quiet(settings: Settings) -> WebServices:
     """The parts of a process alone, which writes messages down and finishes their turns."""
     parts: Any = build_web(settings)
     base, silence = parts.base, Silence()
@@ -62,7 +62,7 @@ def build_quiet(settings: Settings) -> WebParts:
         for turn in base.queue.claim(10):
             runner.run(turn)
 
-    inbox = Inbox(store=base.store, quotas=base.quotas, limit=settings.INBOX_LIMIT, wake=run_turns)
-    base = replace(base, prewarmer=silence, aside=AtOnce())
-    quiet: WebParts = replace(parts, base=base, inbox=inbox, worker=None)
+    inbox = Intake(store=base.store, quotas=base.quotas, limit=settings.INBOX_LIMIT, wake=run_turns)
+    base = replace(base, prewarmer=silence, background=AtOnce())
+    quiet: WebServices = replace(parts, base=base, inbox=inbox, worker=None)
     return quiet

@@ -17,7 +17,7 @@ from agentforce import Agentforce, SessionGone
 from core.errors import AgentMisconfigured, AgentUnavailable
 from core.models import AgentSession
 from core.settings import Settings
-from http_clients.circuit_breakers import Breakers
+from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.oauth_token import AccessToken
 from http_clients.sessions import requests_session
 from metrics import Metrics
@@ -26,11 +26,11 @@ from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
 from storage.database import Database
 from storage.engine import open_sqlite
-from storage.leases import SharedLeases
-from storage.store import NOTHING, PERSONAL, Store
+from storage.leases import DatabaseLeases
+from storage.store import EMPTY, PRIVATE, Store
 from tests.unit.conftest import put_session
 from turns.agent_sessions import AgentSessions
-from turns.session_pool import SpareSessions
+from turns.session_pool import SessionPool
 
 IDLE = 1800.0
 ANA = "whatsapp:+14155550001"
@@ -76,12 +76,12 @@ def agent(cloud: Sandbox, metrics: Metrics) -> Agentforce:
         token=token,
         metrics=metrics,
         settings=settings,
-        breakers=Breakers(failures=0, seconds=30, metrics=metrics),
-        drains=ThreadPoolExecutor(1),
+        breakers=CircuitBreakers(failures=0, seconds=30, metrics=metrics),
+        background=ThreadPoolExecutor(1),
     )
 
 
-class Spares(SpareSessions):
+class Spares(SessionPool):
     """Those that a test puts there."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ def sessions(
         agent=agent,
         spares=spares,
         store=store,
-        leases=SharedLeases(database=database),
+        leases=DatabaseLeases(database=database),
         metrics=metrics,
         beside=beside,
         idle=IDLE,
@@ -192,12 +192,12 @@ def test_a_session_of_a_process_that_noted_questions_is_personal_before_one_is_a
     sessions: AgentSessions, database: Database
 ) -> None:
     """Or what nobody notes here would pass for public there."""
-    noting = Store(database=database, notes_asked=True)
+    noting = Store(database=database, keeps_privacy=True)
     session = hello(sessions)
     put_session(noting, ANA, AgentSession(session.id, time.time()))
-    assert noting.asked(ANA) == NOTHING
+    assert noting.asked(ANA) == EMPTY
     sessions.warm(ANA)
-    assert noting.asked(ANA) == PERSONAL
+    assert noting.asked(ANA) == PRIVATE
 
 
 def test_a_session_that_idled_is_replaced_and_ended_beside(

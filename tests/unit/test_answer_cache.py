@@ -11,24 +11,24 @@ from sqlalchemy.exc import OperationalError
 from core.errors import AgentFailed
 from core.models import AgentReply, AgentSession
 from metrics import Metrics
-from storage.answers import KeptAnswer, KeptAnswers
+from storage.answers import AnswerTable, StoredAnswer
 from storage.database import Database
-from storage.store import NOTHING, PERSONAL, PUBLIC, Store, StoreError
+from storage.store import EMPTY, PRIVATE, PUBLIC, Store, StoreError
 from tests.unit.conftest import START, Clock, put_session
 from turns.answer_cache import AnswerCache
 from turns.public_questions import PublicQuestions
 
 HOUR = 3600.0
 OPENING = "When are you open?"
-OURS = "Where is my parcel 4711?"
+OWNED = "Where is my parcel 4711?"
 
 
 class World:
     """Senders, an agent that numbers its replies, and the cache between them."""
 
     def __init__(self, database: Database) -> None:
-        self.store = Store(database=database, notes_asked=True)
-        self.answers = KeptAnswers(database=database, lifetime=HOUR)
+        self.store = Store(database=database, keeps_privacy=True)
+        self.answers = AnswerTable(database=database, lifetime=HOUR)
         self.metrics = Metrics()
         self.asked: list[str] = []
         self.reply = AgentReply("Reply {}")
@@ -126,7 +126,7 @@ def test_after_its_time_it_is_asked_again(world: World, clock: Clock) -> None:
 
 def test_a_session_that_said_something_personal_never_takes_part(world: World) -> None:
     """Not even with what is public, until a new session begins."""
-    world.ask("ana", OURS)
+    world.ask("ana", OWNED)
     assert world.ask("ana") == "Reply 2"
     assert world.ask("ben") == "Reply 3"
     assert world.ask("ana") == "Reply 4"
@@ -136,14 +136,14 @@ def test_a_session_that_said_something_personal_never_takes_part(world: World) -
 
 
 def test_a_session_that_is_used_further_stays_personal(world: World) -> None:
-    world.ask("ana", OURS)
+    world.ask("ana", OWNED)
     world.store.use_session("ana", AgentSession("ana", START))
     world.ask("ben")
     assert world.ask("ana") == "Reply 3"
 
 
 def test_what_is_not_declared_public_is_never_kept(world: World) -> None:
-    assert [world.ask(sender, OURS) for sender in ("ana", "ben")] == ["Reply 1", "Reply 2"]
+    assert [world.ask(sender, OWNED) for sender in ("ana", "ben")] == ["Reply 1", "Reply 2"]
 
 
 def test_the_first_question_of_a_session_may_be_public(world: World) -> None:
@@ -153,8 +153,8 @@ def test_the_first_question_of_a_session_may_be_public(world: World) -> None:
     assert world.ask("ben", "How are you?") == "Reply 1"
     for sender in ("ana", "ben"):
         assert world.store.asked(sender) == PUBLIC
-        world.ask(sender, OURS)
-        assert world.store.asked(sender) == PERSONAL
+        world.ask(sender, OWNED)
+        assert world.store.asked(sender) == PRIVATE
     assert world.asked == ["ana", "ana", "ben"]
 
 
@@ -162,7 +162,7 @@ def test_a_first_question_is_not_first_again_after_a_public_one(world: World) ->
     world.cache = world.another(first=True)
     world.ask("ana", "hello")
     world.ask("ana", "How are you?")
-    assert world.store.asked("ana") == PERSONAL
+    assert world.store.asked("ana") == PRIVATE
     assert world.ask("ben", "How are you?") == "Reply 3"
 
 
@@ -184,7 +184,7 @@ def test_only_ordinary_replies_are_kept(world: World, reply: AgentReply) -> None
     assert world.ask("cleo") == "Reply 2"
 
 
-@pytest.mark.parametrize(("question", "noted"), [(OURS, PERSONAL), (OPENING, PUBLIC)])
+@pytest.mark.parametrize(("question", "noted"), [(OWNED, PRIVATE), (OPENING, PUBLIC)])
 def test_what_is_asked_is_noted_before(world: World, question: str, noted: str) -> None:
     """A process that dies while it asks has left nothing unsaid; nor has an agent that fails."""
 
@@ -208,9 +208,9 @@ def test_a_session_that_was_forgotten_makes_its_successor_personal(world: World)
         world.begin(sender)
 
     world.meanwhile = replace
-    world.ask("ana", OURS)
+    world.ask("ana", OWNED)
     world.meanwhile = lambda sender: None
-    assert world.store.asked("ana") == PERSONAL
+    assert world.store.asked("ana") == PRIVATE
     world.ask("ana")
     assert world.ask("ben") == "Reply 3"
 
@@ -243,31 +243,31 @@ def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
     """The cache was switched on meanwhile; or an old process asked in a new one's session."""
     careless = Store(database=database)
     careless.save_session("eve", AgentSession("eve", START))
-    assert (world.store.asked("eve"), world.store.asked("ana")) == (PERSONAL, NOTHING)
+    assert (world.store.asked("eve"), world.store.asked("ana")) == (PRIVATE, EMPTY)
     world.store.use_session("ana", AgentSession("ana", START))
-    assert world.store.asked("ana") == NOTHING
+    assert world.store.asked("ana") == EMPTY
     careless.use_session("ana", AgentSession("ana", START))
-    assert world.store.asked("ana") == PERSONAL
+    assert world.store.asked("ana") == PRIVATE
 
 
 def test_no_more_answers_are_kept_than_their_bound(database: Database, clock: Clock) -> None:
-    answers = KeptAnswers(database=database, lifetime=HOUR, most=2)
+    answers = AnswerTable(database=database, lifetime=HOUR, most=2)
     for key in "abca":
         clock.now += 1
         answers.keep(key, key)
     answers.purge(before=START)
     assert [bool(answers.find(key)) for key in "abc"] == [True, False, True]
-    assert answers.find("a") == KeptAnswer("a", 0.0)
+    assert answers.find("a") == StoredAnswer("a", 0.0)
 
 
 @pytest.mark.parametrize(("lifetime", "before"), [(10.0, START - 1), (HOUR, START + 10)])
 def test_answers_go_when_their_time_or_that_of_all_is_over(
     database: Database, clock: Clock, lifetime: float, before: float
 ) -> None:
-    answers = KeptAnswers(database=database, lifetime=lifetime)
+    answers = AnswerTable(database=database, lifetime=lifetime)
     answers.keep("old", "old")
     clock.now += 11
     answers.keep("new", "new")
     answers.purge(before=before)
-    patient = KeptAnswers(database=database, lifetime=HOUR)
+    patient = AnswerTable(database=database, lifetime=HOUR)
     assert [bool(patient.find(key)) for key in ("old", "new")] == [False, True]

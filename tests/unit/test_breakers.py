@@ -18,7 +18,7 @@ from core.errors import (
     DeadlineExceeded,
     SpeechUnavailable,
 )
-from http_clients.circuit_breakers import Breaker, Breakers
+from http_clients.circuit_breakers import Breaker, CircuitBreakers
 from metrics import Metrics
 
 FAILURES = 3
@@ -45,12 +45,12 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def breakers(clock: Clock, metrics: Metrics) -> Breakers:
-    return Breakers(failures=FAILURES, seconds=SECONDS, metrics=metrics)
+def breakers(clock: Clock, metrics: Metrics) -> CircuitBreakers:
+    return CircuitBreakers(failures=FAILURES, seconds=SECONDS, metrics=metrics)
 
 
 @pytest.fixture
-def breaker(breakers: Breakers) -> Breaker:
+def breaker(breakers: CircuitBreakers) -> Breaker:
     return breakers.make("a cloud", AgentUnavailable)
 
 
@@ -81,7 +81,7 @@ def test_a_call_that_works_is_a_call(breaker: Breaker) -> None:
 
 
 def test_after_failures_in_a_row_the_cloud_is_not_asked(
-    breaker: Breaker, breakers: Breakers, metrics: Metrics
+    breaker: Breaker, breakers: CircuitBreakers, metrics: Metrics
 ) -> None:
     fail(breaker, *(AgentDown() for _ in range(FAILURES - 1)))
     assert breakers.tripped() == []
@@ -206,7 +206,9 @@ def test_it_is_logged_once_that_it_opened_and_once_that_it_closed(
     ]
 
 
-def test_one_cloud_is_none_of_the_others_business(breaker: Breaker, breakers: Breakers) -> None:
+def test_one_cloud_is_none_of_the_others_business(
+    breaker: Breaker, breakers: CircuitBreakers
+) -> None:
     other = breakers.make("another cloud", SpeechUnavailable)
     open_it(breaker)
     assert other.call(lambda: "answer") == "answer"
@@ -214,6 +216,8 @@ def test_one_cloud_is_none_of_the_others_business(breaker: Breaker, breakers: Br
 
 
 def test_zero_is_never(clock: Clock, metrics: Metrics) -> None:
-    breaker = Breakers(failures=0, seconds=SECONDS, metrics=metrics).make("c", AgentUnavailable)
+    breaker = CircuitBreakers(failures=0, seconds=SECONDS, metrics=metrics).make(
+        "c", AgentUnavailable
+    )
     fail(breaker, *(AgentDown() for _ in range(99)))
     assert breaker.call(lambda: "answer") == "answer"

@@ -28,8 +28,8 @@ from storage.store import Store
 from storage.turn_queue import TurnQueue
 from text.phrases import Phrases
 from turns import runner
-from turns.intake import Acceptance, Inbox
-from turns.notices import StandardReplies
+from turns.intake import Acceptance, Intake
+from turns.notices import Notices
 from turns.runner import ATTEMPTS, Runner
 from turns.worker import TurnWorker
 
@@ -152,13 +152,13 @@ class Process:
         sql_event.listen(self._database.engine, "commit", lambda *_: self._step())
         self.store = Store(database=self._database)
         self.queue = Counting(world, self._database)
-        replies = StandardReplies(phrases=PHRASES, store=self.store)
+        replies = Notices(phrases=PHRASES, store=self.store)
         self._worker = TurnWorker(
             claims=Claims(queue=self.queue, renewals=self.queue),
             runner=Runner(store=self.store, talk=self, replies=replies, log_key=""),
             threads=threads,
         )
-        self.accept = Inbox(
+        self.accept = Intake(
             store=self.store,
             quotas=Quotas(database=self._database, quotas=()),
             limit=1000,
@@ -346,18 +346,18 @@ def check(world: World) -> None:
     rows = world.rows("message_sid, sender, state, attempts")
     assert world.acknowledged <= {sid for sid, *_ in rows}
     ended = {sid for sid, _, state, _ in rows if state == "done"}
-    aside = {sid for sid, _, state, _ in rows if state == "set aside"}
-    assert ended | aside == {sid for sid, *_ in rows}
+    background = {sid for sid, _, state, _ in rows if state == "set aside"}
+    assert ended | background == {sid for sid, *_ in rows}
     # A start is counted once it happens, and only then.
     assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(+world.starts)
     # Whatever is done reached the sender; whoever is set aside was told, or died in being told.
     assert ended <= set(world.ends)
-    assert all(world.starts[sid] > ATTEMPTS + 1 for sid in aside)
+    assert all(world.starts[sid] > ATTEMPTS + 1 for sid in background)
     # What had reached the sender may be run again only by a process that could not know of it.
     for sid, times in world.ends.items():
         assert times <= min(world.starts[sid], ATTEMPTS + 1)
     for sender, order in world.order.items():
         by_arrival = [sid for sid, of, *_ in rows if of == sender and sid in world.ends]
         assert list(dict.fromkeys(order)) == by_arrival
-    event(f"told: {bool(world.told)}, set aside: {bool(aside)}")
+    event(f"told: {bool(world.told)}, set aside: {bool(background)}")
     event(f"crashed in a turn: {any(n > 1 for n in world.starts.values())}")

@@ -10,7 +10,7 @@ import pytest
 from py_mini_racer import MiniRacer
 
 from core.errors import BridgeError
-from metrics import COUNTERS, HOUR, STAGES, Figures
+from metrics import COUNTERS, HOUR, STAGES, MetricsSnapshot
 from turns.health import Report
 from web.monitoring import advice
 
@@ -28,31 +28,33 @@ def engine() -> MiniRacer:
 
 
 @pytest.fixture
-def figures() -> Figures:
-    return Figures()
+def figures() -> MetricsSnapshot:
+    return MetricsSnapshot()
 
 
 def call(engine: MiniRacer, function: str, *arguments: object) -> Any:
     return engine.call(function, *arguments)
 
 
-def verdict(engine: MiniRacer, figures: Figures, health: Report = HEALTHY) -> tuple[str, str]:
+def verdict(
+    engine: MiniRacer, figures: MetricsSnapshot, health: Report = HEALTHY
+) -> tuple[str, str]:
     level, title, _ = call(engine, "verdict", report(figures), health.to_json(), NOW)
     return level, title
 
 
-def report(figures: Figures) -> dict[str, Any]:
+def report(figures: MetricsSnapshot) -> dict[str, Any]:
     """As the page gets it, but of all hours: those of ``NOW`` are long gone."""
     hours = [{"from": hour * HOUR, **numbers} for hour, numbers in figures.hours.items()]
     return figures.report(0) | {"hours": hours}
 
 
-def arrive(figures: Figures, messages: int, failed: int = 0, *, ago: float = 0) -> None:
+def arrive(figures: MetricsSnapshot, messages: int, failed: int = 0, *, ago: float = 0) -> None:
     figures.count("messages_received", messages, NOW - ago)
     figures.count("turns_failed", failed, NOW - ago)
 
 
-def test_without_traffic_it_is_ready(engine: MiniRacer, figures: Figures) -> None:
+def test_without_traffic_it_is_ready(engine: MiniRacer, figures: MetricsSnapshot) -> None:
     assert verdict(engine, figures) == ("good", "Ready")
     arrive(figures, 1)
     assert verdict(engine, figures) == ("good", "Messages get answered")
@@ -77,7 +79,7 @@ def test_without_traffic_it_is_ready(engine: MiniRacer, figures: Figures) -> Non
     ],
 )
 def test_what_health_finds_comes_first(
-    engine: MiniRacer, figures: Figures, health: Report, expected: tuple[str, str]
+    engine: MiniRacer, figures: MetricsSnapshot, health: Report, expected: tuple[str, str]
 ) -> None:
     arrive(figures, 100)
     assert verdict(engine, figures, health) == expected
@@ -94,14 +96,14 @@ def test_what_health_finds_comes_first(
     ],
 )
 def test_failures_count_where_they_are_many_and_of_late(
-    engine: MiniRacer, figures: Figures, messages: int, failed: int, ago: float, level: str
+    engine: MiniRacer, figures: MetricsSnapshot, messages: int, failed: int, ago: float, level: str
 ) -> None:
     arrive(figures, messages, failed, ago=ago)
     assert verdict(engine, figures)[0] == level
 
 
 def test_hours_of_the_last_day_end_with_the_one_that_runs(
-    engine: MiniRacer, figures: Figures
+    engine: MiniRacer, figures: MetricsSnapshot
 ) -> None:
     arrive(figures, 5)
     arrive(figures, 7, 2, ago=23 * HOUR)
@@ -116,7 +118,9 @@ def test_hours_of_the_last_day_end_with_the_one_that_runs(
     ]
 
 
-def test_a_turn_waits_for_what_it_has_to_wait_for(engine: MiniRacer, figures: Figures) -> None:
+def test_a_turn_waits_for_what_it_has_to_wait_for(
+    engine: MiniRacer, figures: MetricsSnapshot
+) -> None:
     took = {"download_time": 0.5, "stt_time": 1.0, "session_time": 5.0, "agentforce_time": 2.0}
     took |= {"send_time": 0.25, "tts_time": 0.75}
     for stage, length in took.items():

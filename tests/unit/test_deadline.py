@@ -8,12 +8,12 @@ import pytest
 import tenacity.nap
 
 from core import deadline
-from core.deadline import Deadline, capped, time_left
+from core.deadline import Deadline, clamp, time_left
 from core.errors import AgentBusy, AgentUnavailable, DeadlineExceeded
 from core.logs import ContextPool
-from http_clients import retries as retrying
-from http_clients.concurrency import Limiter
-from http_clients.retries import patiently
+from http_clients import retries
+from http_clients.concurrency import ConcurrencyLimiter
+from http_clients.retries import retrying
 
 
 class Clock:
@@ -32,24 +32,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=clock.sleep))
-    monkeypatch.setattr(retrying, "random", SimpleNamespace(uniform=lambda low, high: low))
+    monkeypatch.setattr(retries, "random", SimpleNamespace(uniform=lambda low, high: low))
     return clock
 
 
 def test_without_a_deadline_nothing_is_shortened() -> None:
     assert time_left() is None
-    assert capped(125.0) == 125.0
+    assert clamp(125.0) == 125.0
 
 
 def test_a_timeout_is_what_is_left(clock: Clock) -> None:
     with Deadline(10.0).bound():
-        assert (time_left(), capped(3.0), capped(125.0)) == (10.0, 3.0, 10.0)
+        assert (time_left(), clamp(3.0), clamp(125.0)) == (10.0, 3.0, 10.0)
         clock.now += 9.0
-        assert (time_left(), capped(3.0)) == (1.0, 1.0)
+        assert (time_left(), clamp(3.0)) == (1.0, 1.0)
         clock.now += 9.0
         assert time_left() == 0.0
         with pytest.raises(DeadlineExceeded):
-            capped(3.0)
+            clamp(3.0)
     assert time_left() is None
 
 
@@ -69,7 +69,7 @@ def test_retries_end_before_the_deadline(clock: Clock) -> None:
         raise AgentUnavailable
 
     with Deadline(3.0).bound(), pytest.raises(AgentUnavailable):
-        patiently((0.5, 1.0, 2.0, 4.0))(fail)
+        retrying((0.5, 1.0, 2.0, 4.0))(fail)
     assert tries == [100.0, 100.5, 101.5]
 
 
@@ -78,13 +78,13 @@ def test_patience_ends_before_the_deadline(clock: Clock) -> None:
         raise AgentBusy
 
     with Deadline(20.0).bound(), pytest.raises(AgentBusy):
-        patiently((0.5,))(refuse)
+        retrying((0.5,))(refuse)
     assert 110.0 < clock.now < 120.0
 
 
 def test_whoever_waits_for_a_place_leaves_the_line_in_time() -> None:
     """The place then goes to the next one."""
-    limiter = Limiter(1, cloud="a test")
+    limiter = ConcurrencyLimiter(1, cloud="a test")
     with limiter.place():
         with Deadline(0.02).bound(), pytest.raises(DeadlineExceeded), limiter.place():
             pass

@@ -17,7 +17,7 @@ from sandbox.faults import Fault, Faults
 from sandbox.twilio.messages import resource
 from sandbox.twilio.standin import TwilioStandIn
 from storage.engine import open_sqlite
-from storage.outbound_messages import VOICE, Sendings
+from storage.outbound_messages import VOICE, OutboundMessages
 from storage.store import Store
 from tests.unit.conftest import PUBLIC_URL, USER, Unclaimed
 from text.splitting import MESSAGE_LIMIT
@@ -37,7 +37,7 @@ class Life:
     """What one process has."""
 
     store: Store
-    sendings: Sendings
+    sendings: OutboundMessages
     delivery: Delivery
 
 
@@ -47,7 +47,7 @@ def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[]
 
     def start() -> Life:
         database = open_sqlite(str(tmp_path))
-        sendings = Sendings(database=database, note_lifetime=60)
+        sendings = OutboundMessages(database=database, note_lifetime=60)
         delivery = Delivery(
             claims=Unclaimed(), whatsapp=whatsapp, sendings=sendings, metrics=metrics
         )
@@ -67,7 +67,7 @@ def store(life: Life) -> Store:
 
 
 @pytest.fixture
-def sendings(life: Life) -> Sendings:
+def sendings(life: Life) -> OutboundMessages:
     return life.sendings
 
 
@@ -107,7 +107,11 @@ def counted(metrics: Metrics, counter: str) -> int:
 
 
 def test_a_long_text_goes_out_in_parts_that_are_noted(
-    delivery: Delivery, turn: Turn, sendings: Sendings, twilio: TwilioStandIn, metrics: Metrics
+    delivery: Delivery,
+    turn: Turn,
+    sendings: OutboundMessages,
+    twilio: TwilioStandIn,
+    metrics: Metrics,
 ) -> None:
     delivery.send_text(turn, LONG)
     assert texts(twilio) == PARTS
@@ -150,7 +154,7 @@ def test_a_restart_goes_on_with_the_part_that_is_missing(
 def test_a_part_is_noted_before_it_is_sent(
     restart: Callable[[], Life],
     turn: Turn,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     whatsapp: WhatsApp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,7 +177,7 @@ def test_a_part_is_noted_before_it_is_sent(
 def test_a_text_whose_end_nobody_knows_is_looked_up(
     delivery: Delivery,
     turn: Turn,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     whatsapp: WhatsApp,
     twilio: TwilioStandIn,
     taken: bool,
@@ -202,7 +206,7 @@ def test_a_text_whose_end_nobody_knows_is_looked_up(
 def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
     delivery: Delivery,
     turn: Turn,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
     fault: Fault,
@@ -218,7 +222,7 @@ def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
 def test_the_same_words_sent_just_before_are_not_taken_for_it(
     delivery: Delivery,
     new_turn: Callable[[], Turn],
-    sendings: Sendings,
+    sendings: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
 ) -> None:
@@ -236,7 +240,7 @@ def test_the_same_words_sent_just_before_are_not_taken_for_it(
 def test_a_callback_says_that_a_text_was_taken(
     delivery: Delivery,
     turn: Turn,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     whatsapp: WhatsApp,
     twilio: TwilioStandIn,
     faults: Faults,
@@ -254,7 +258,7 @@ def test_a_callback_says_that_a_text_was_taken(
 
 
 def test_every_send_asks_for_callbacks_of_its_own(
-    delivery: Delivery, turn: Turn, sendings: Sendings, twilio: TwilioStandIn
+    delivery: Delivery, turn: Turn, sendings: OutboundMessages, twilio: TwilioStandIn
 ) -> None:
     delivery.send_text(turn, LONG)
     delivery.send_voice(turn, b"note")
@@ -265,7 +269,11 @@ def test_every_send_asks_for_callbacks_of_its_own(
 
 
 def test_twilio_that_stays_silent_is_an_error_and_the_next_attempt_sends(
-    delivery: Delivery, turn: Turn, sendings: Sendings, twilio: TwilioStandIn, faults: Faults
+    delivery: Delivery,
+    turn: Turn,
+    sendings: OutboundMessages,
+    twilio: TwilioStandIn,
+    faults: Faults,
 ) -> None:
     faults.add(Fault("twilio", "send", status=500, times=2))
     with pytest.raises(SendUncertain):
@@ -288,7 +296,7 @@ def test_a_disk_that_fails_after_the_send_repeats_nothing(
         raise OSError("disk")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Sendings, "finish", fail)
+        broken.setattr(OutboundMessages, "finish", fail)
         with pytest.raises(OSError, match="disk"):
             delivery.send_text(turn, "Hello")
     restart().delivery.send_text(turn, "Hello")
@@ -296,7 +304,7 @@ def test_a_disk_that_fails_after_the_send_repeats_nothing(
 
 
 def test_a_voice_note_is_known_to_be_sent(
-    restart: Callable[[], Life], turn: Turn, sendings: Sendings, twilio: TwilioStandIn
+    restart: Callable[[], Life], turn: Turn, sendings: OutboundMessages, twilio: TwilioStandIn
 ) -> None:
     delivery = restart().delivery
     assert not delivery.voice_sent(turn)
@@ -312,7 +320,7 @@ def test_a_voice_note_is_known_to_be_sent(
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_voice_note_whose_end_nobody_knows_is_looked_up(
-    delivery: Delivery, turn: Turn, sendings: Sendings, whatsapp: WhatsApp, taken: bool
+    delivery: Delivery, turn: Turn, sendings: OutboundMessages, whatsapp: WhatsApp, taken: bool
 ) -> None:
     """The text that goes before it is not it."""
     delivery.send_text(turn, "Hello")
@@ -326,7 +334,7 @@ def test_a_voice_note_whose_end_nobody_knows_is_looked_up(
 
 
 def test_the_voice_note_before_is_not_taken_for_it(
-    delivery: Delivery, new_turn: Callable[[], Turn], sendings: Sendings
+    delivery: Delivery, new_turn: Callable[[], Turn], sendings: OutboundMessages
 ) -> None:
     first, second = new_turn(), new_turn()
     delivery.send_voice(first, b"first")
@@ -342,7 +350,7 @@ OTHER = "whatsapp:+14155238887"
 def test_what_another_sender_of_the_account_sent_is_not_taken_for_ours(
     delivery: Delivery,
     turn: Turn,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
 ) -> None:

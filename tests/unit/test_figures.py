@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import BOUNDS, COUNTERS, HOUR, HOURS_KEPT, STAGES, Figures, Histogram
+from metrics import BOUNDS, COUNTERS, HOUR, HOURS_KEPT, STAGES, Histogram, MetricsSnapshot
 
 # A few stages and counters, so that those of two processes meet.
 EVENTS = st.one_of(
@@ -24,8 +24,8 @@ EVENTS = st.one_of(
 PROCESSES = st.lists(st.lists(EVENTS, max_size=30), min_size=1, max_size=5)
 
 
-def figures_of(events: list[tuple[str, float | None]]) -> Figures:
-    figures = Figures()
+def figures_of(events: list[tuple[str, float | None]]) -> MetricsSnapshot:
+    figures = MetricsSnapshot()
     for name, amount in events:
         if amount is None:
             figures.errors[name] += 1
@@ -36,14 +36,14 @@ def figures_of(events: list[tuple[str, float | None]]) -> Figures:
     return figures
 
 
-def together(processes: list[Figures]) -> Figures:
-    merged = Figures()
+def together(processes: list[MetricsSnapshot]) -> MetricsSnapshot:
+    merged = MetricsSnapshot()
     for figures in processes:
         merged.merge(figures)
     return merged
 
 
-def assert_same(one: Figures, other: Figures) -> None:
+def assert_same(one: MetricsSnapshot, other: MetricsSnapshot) -> None:
     """Equal, but for the last digit of sums: floats depend on the order of adding."""
     for stage in STAGES:
         total = other.stages[stage].total
@@ -107,29 +107,31 @@ def test_what_is_added_stays_as_it_was() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_process_that_did_nothing_has_no_minimum(order: int) -> None:
-    merged = together([Figures(), figures_of([("stt_time", 1.5), ("stt_time", 2.5)])][::order])
+    merged = together(
+        [MetricsSnapshot(), figures_of([("stt_time", 1.5), ("stt_time", 2.5)])][::order]
+    )
     summary = merged.stages["stt_time"].summary()
     assert (summary["count"], summary["min"], summary["max"]) == (2, 1.5, 2.5)
-    assert together([Figures(), Figures()]) == Figures()
+    assert together([MetricsSnapshot(), MetricsSnapshot()]) == MetricsSnapshot()
 
 
 @given(st.lists(EVENTS, max_size=60))
 def test_figures_are_the_same_after_being_kept(events: list[tuple[str, float | None]]) -> None:
     figures = figures_of(events)
-    assert Figures.from_json(json.loads(json.dumps(figures.to_json()))) == figures
+    assert MetricsSnapshot.from_json(json.loads(json.dumps(figures.to_json()))) == figures
 
 
 def test_the_last_day_is_counted_by_the_hour() -> None:
     now = time.time()
-    one, other = Figures(), Figures()
+    one, other = MetricsSnapshot(), MetricsSnapshot()
     for back in range(40, -1, -1):
         one.count("messages_received", 2, now - back * HOUR)
     other.count("messages_received", 3, now)
     other.count("turns_failed", 1, now)
     other.count("texts_sent", 1, now)
     assert len(one.hours) == HOURS_KEPT
-    kept = Figures.from_json(json.loads(json.dumps(other.to_json())))
-    hours = Figures.merged([one, kept]).report(0)["hours"]
+    kept = MetricsSnapshot.from_json(json.loads(json.dumps(other.to_json())))
+    hours = MetricsSnapshot.merged([one, kept]).report(0)["hours"]
     assert isinstance(hours, list)
     assert hours[-1] == {
         "from": now // HOUR * HOUR,
@@ -140,20 +142,20 @@ def test_the_last_day_is_counted_by_the_hour() -> None:
 
 
 def test_hours_of_a_process_that_ended_long_ago_are_not_shown() -> None:
-    figures = Figures()
+    figures = MetricsSnapshot()
     figures.count("messages_received", 1, time.time() - HOURS_KEPT * HOUR)
     assert figures.report(0)["hours"] == []
 
 
 def test_counting_began_with_the_process_that_started_first() -> None:
-    former = Figures(since=1000.0)
-    kept = Figures.from_json(json.loads(json.dumps(former.to_json())))
-    assert Figures.merged([Figures(), kept]).report(0)["since"] == 1000.0
+    former = MetricsSnapshot(since=1000.0)
+    kept = MetricsSnapshot.from_json(json.loads(json.dumps(former.to_json())))
+    assert MetricsSnapshot.merged([MetricsSnapshot(), kept]).report(0)["since"] == 1000.0
 
 
 def test_a_busy_process_needs_a_few_kilobytes() -> None:
     """A day with a voice turn every second, in which all stages scatter widely."""
-    figures = Figures()
+    figures = MetricsSnapshot()
     chance = random.Random(1)
     for position, stage in enumerate(STAGES):
         for _ in range(10_000):
@@ -174,13 +176,13 @@ def test_figures_of_another_release_are_taken_as_far_as_they_are_known() -> None
     newer.errors["BadDream"] = 1
     known = figures_of([("stt_time", 1.0), ("texts_sent", 2), ("AgentBusy", None)])
     known.errors["BadDream"] = 1
-    assert Figures.from_json(newer.to_json()) == known
+    assert MetricsSnapshot.from_json(newer.to_json()) == known
 
 
 @pytest.mark.parametrize("left", [[], ["stages"], ["counters"], ["errors"]])
 def test_what_an_older_release_did_not_keep_counts_as_none(left: list[str]) -> None:
     kept = figures_of([("stt_time", 1.0), ("texts_sent", 2), ("AgentBusy", None)]).to_json()
-    figures = Figures.from_json({key: kept[key] for key in left})
+    figures = MetricsSnapshot.from_json({key: kept[key] for key in left})
     assert figures.stages.keys() == set(STAGES)
     assert figures.counters.keys() == set(COUNTERS)
     assert figures.stages["stt_time"].count == ("stages" in left)

@@ -19,7 +19,7 @@ import trustme
 from core.settings import Settings
 from http_clients.httpx_transport import httpx_client
 from http_clients.sessions import CONNECT_SECONDS, requests_session
-from http_clients.unsent_requests import never_sent
+from http_clients.unsent_requests import request_was_not_sent
 
 Treatment = Callable[[socket.socket], None]
 
@@ -115,13 +115,13 @@ def keep_silent(connection: socket.socket) -> None:
 def test_a_connection_that_broke_later_may_have_had_an_effect(
     peer: StartPeer, treatment: Treatment
 ) -> None:
-    assert not never_sent(failure(f"http://127.0.0.1:{peer(treatment).port}/"))
+    assert not request_was_not_sent(failure(f"http://127.0.0.1:{peer(treatment).port}/"))
 
 
 def test_silence_may_have_had_an_effect(peer: StartPeer) -> None:
     error = failure(f"http://127.0.0.1:{peer(keep_silent).port}/", timeout=(5, 0.05))
     assert isinstance(error, requests.ReadTimeout)
-    assert not never_sent(error)
+    assert not request_was_not_sent(error)
 
 
 def test_a_refused_connection_had_none() -> None:
@@ -129,7 +129,7 @@ def test_a_refused_connection_had_none() -> None:
         unused.bind(("127.0.0.1", 0))
         error = failure(f"http://127.0.0.1:{unused.getsockname()[1]}/")
     assert isinstance(error, requests.ConnectionError)
-    assert never_sent(error)
+    assert request_was_not_sent(error)
 
 
 def test_an_unknown_host_had_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_an_unknown_host_had_none(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert never_sent(failure("http://nowhere.invalid/"))
+    assert request_was_not_sent(failure("http://nowhere.invalid/"))
 
 
 def test_a_connection_that_never_came_about_had_none() -> None:
@@ -154,7 +154,7 @@ def test_a_connection_that_never_came_about_had_none() -> None:
         for filler in fillers:
             filler.close()
     assert isinstance(error, requests.ConnectTimeout)
-    assert never_sent(error)
+    assert request_was_not_sent(error)
 
 
 def test_an_untrusted_certificate_had_none(peer: StartPeer, authority: trustme.CA) -> None:
@@ -167,18 +167,18 @@ def test_an_untrusted_certificate_had_none(peer: StartPeer, authority: trustme.C
 
     error = failure(f"https://localhost:{peer(shake_hands).port}/")
     assert isinstance(error, requests.exceptions.SSLError)
-    assert never_sent(error)
+    assert request_was_not_sent(error)
 
 
 @pytest.mark.parametrize("treatment", [hang_up, reset, talk_nonsense])
 def test_a_handshake_that_fails_had_none(peer: StartPeer, treatment: Treatment) -> None:
-    assert never_sent(failure(f"https://localhost:{peer(treatment).port}/"))
+    assert request_was_not_sent(failure(f"https://localhost:{peer(treatment).port}/"))
 
 
 def test_a_handshake_that_takes_too_long_had_none(peer: StartPeer) -> None:
     error = failure(f"https://localhost:{peer(keep_silent).port}/", timeout=(0.05, 5))
     assert isinstance(error, requests.ConnectTimeout)
-    assert never_sent(error)
+    assert request_was_not_sent(error)
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx"])
@@ -213,7 +213,7 @@ def test_tls_that_breaks_after_the_request_may_have_had_an_effect(
 
     error = failure(f"https://localhost:{peer(read_then_break).port}/", roots=roots)
     assert isinstance(error, requests.exceptions.SSLError)
-    assert not never_sent(error)
+    assert not request_was_not_sent(error)
 
 
 def through(port: int, url: str, monkeypatch: pytest.MonkeyPatch) -> requests.RequestException:
@@ -234,7 +234,7 @@ def test_a_proxy_that_cannot_be_reached_passed_nothing_on(
         unused.bind(("127.0.0.1", 0))
         error = through(unused.getsockname()[1], url, monkeypatch)
     assert isinstance(error, requests.exceptions.ProxyError)
-    assert never_sent(error)
+    assert request_was_not_sent(error)
 
 
 def test_a_proxy_that_makes_no_tunnel_passed_nothing_on(
@@ -245,7 +245,7 @@ def test_a_proxy_that_makes_no_tunnel_passed_nothing_on(
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
 
     error = through(peer(refuse).port, "https://cloud.example/", monkeypatch)
-    assert never_sent(error)
+    assert request_was_not_sent(error)
     assert "403" in str(error)
 
 
@@ -255,7 +255,7 @@ def test_a_proxy_that_hangs_up_may_have_passed_it_on(
     """urllib3 says then that it could not connect to the proxy."""
     error = through(peer(hang_up).port, "http://cloud.example/", monkeypatch)
     assert isinstance(error, requests.exceptions.ProxyError)
-    assert not never_sent(error)
+    assert not request_was_not_sent(error)
 
 
 @pytest.mark.parametrize(
@@ -271,4 +271,4 @@ def test_a_proxy_that_hangs_up_may_have_passed_it_on(
     ],
 )
 def test_an_error_that_does_not_tell_may_have_had_an_effect(error: Exception) -> None:
-    assert not never_sent(error)
+    assert not request_was_not_sent(error)

@@ -13,19 +13,19 @@ from structlog.testing import capture_logs
 
 from core.models import AgentSession, Inbound, Kind
 from storage import answers as kept_answers
-from storage.answers import KeptAnswers
+from storage.answers import AnswerTable
 from storage.database import Database
-from storage.leases import Leases, SharedLeases
-from storage.outbound_messages import Sendings
+from storage.leases import DatabaseLeases, Leases
+from storage.outbound_messages import OutboundMessages
 from storage.processes import Processes
 from storage.schema import turns
-from storage.speech import Piece, SpokenPieces
+from storage.speech import AudioTable, Piece
 from storage.store import Store
 from tests.unit.conftest import put_session
 from turns import cleanup as housekeeping
 from turns import health as health_module
 from turns.agent_sessions import AgentSessions
-from turns.cleanup import ENDED_AT_ONCE, GRACE, Housekeeper
+from turns.cleanup import ENDED_AT_ONCE, GRACE, Cleanup
 from turns.health import Health
 
 DAY = 24 * 3600.0
@@ -52,18 +52,18 @@ def store(database: Database) -> Store:
 
 
 @pytest.fixture
-def sendings(database: Database) -> Sendings:
-    return Sendings(database=database, note_lifetime=-1)
+def sendings(database: Database) -> OutboundMessages:
+    return OutboundMessages(database=database, note_lifetime=-1)
 
 
 @pytest.fixture
 def leases(database: Database) -> Leases:
-    return SharedLeases(database=database)
+    return DatabaseLeases(database=database)
 
 
 @pytest.fixture
-def caches(database: Database) -> tuple[SpokenPieces, KeptAnswers]:
-    return SpokenPieces(database=database, most_bytes=10), KeptAnswers(
+def caches(database: Database) -> tuple[AudioTable, AnswerTable]:
+    return AudioTable(database=database, most_bytes=10), AnswerTable(
         database=database, lifetime=9e9
     )
 
@@ -83,14 +83,14 @@ def workers() -> list[str]:
 def housekeeper(
     database: Database,
     store: Store,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     leases: Leases,
-    caches: tuple[SpokenPieces, KeptAnswers],
+    caches: tuple[AudioTable, AnswerTable],
     sessions: Sessions,
     workers: list[str],
-) -> Housekeeper:
+) -> Cleanup:
     health = Health(backlog=store.backlog, workers=lambda: len(workers), down=list)
-    return Housekeeper(
+    return Cleanup(
         database=database,
         store=store,
         sendings=sendings,
@@ -109,7 +109,7 @@ def use_session(store: Store, sender: str, *, ago: float) -> None:
 
 
 def test_the_log_says_that_nobody_runs_turns(
-    store: Store, housekeeper: Housekeeper, workers: list[str], monkeypatch: pytest.MonkeyPatch
+    store: Store, housekeeper: Cleanup, workers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health_module, "FRESH_SECONDS", 0.0)
     store.admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
@@ -130,7 +130,7 @@ def remembered(database: Database) -> set[str]:
 
 
 def test_of_several_processes_one_tidies_up(
-    database: Database, store: Store, leases: Leases, housekeeper: Housekeeper
+    database: Database, store: Store, leases: Leases, housekeeper: Cleanup
 ) -> None:
     turn = store.admit(Inbound(sid="old", sender="ana", kind=Kind.TEXT, received_at=0.0))
     assert turn
@@ -143,7 +143,7 @@ def test_of_several_processes_one_tidies_up(
 
 
 def test_finished_turns_go_when_their_time_is_over(
-    database: Database, store: Store, housekeeper: Housekeeper
+    database: Database, store: Store, housekeeper: Cleanup
 ) -> None:
     for sid, age in (("old", DAY + 60), ("young", DAY - 60), ("open", DAY * 9)):
         received = time.time() - age
@@ -158,8 +158,8 @@ def test_finished_turns_go_when_their_time_is_over(
 
 
 def test_what_is_kept_to_be_given_again_goes_with_the_turns(
-    caches: tuple[SpokenPieces, KeptAnswers],
-    housekeeper: Housekeeper,
+    caches: tuple[AudioTable, AnswerTable],
+    housekeeper: Cleanup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pieces, answers = caches
@@ -175,9 +175,7 @@ def test_what_is_kept_to_be_given_again_goes_with_the_turns(
         assert [bool(cache.find(key)) for key in ("old", "young")] == [False, True]
 
 
-def test_idle_sessions_are_ended(
-    store: Store, sessions: Sessions, housekeeper: Housekeeper
-) -> None:
+def test_idle_sessions_are_ended(store: Store, sessions: Sessions, housekeeper: Cleanup) -> None:
     """Not as soon as they count as idle: a turn may have come just in time and be asking."""
     use_session(store, "ana", ago=IDLE + GRACE + 5)
     use_session(store, "ben", ago=IDLE + GRACE - 5)
@@ -190,7 +188,7 @@ def test_idle_sessions_are_ended(
 
 
 def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
-    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, housekeeper: Cleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ending takes up to ten seconds for each; the list of idle ones grows old."""
     monkeypatch.setattr(housekeeping, "ENDED_AT_ONCE", 1)
@@ -208,7 +206,7 @@ def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
 
 
 def test_idle_sessions_are_ended_side_by_side(
-    store: Store, sessions: Sessions, housekeeper: Housekeeper
+    store: Store, sessions: Sessions, housekeeper: Cleanup
 ) -> None:
     for number in range(ENDED_AT_ONCE * 2):
         use_session(store, f"user {number}", ago=DAY)
@@ -225,7 +223,7 @@ def test_idle_sessions_are_ended_side_by_side(
 
 
 def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
-    store: Store, leases: Leases, sessions: Sessions, housekeeper: Housekeeper
+    store: Store, leases: Leases, sessions: Sessions, housekeeper: Cleanup
 ) -> None:
     use_session(store, "ana", ago=DAY)
     ours: list[bool] = []
@@ -240,7 +238,7 @@ def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
 
 
 def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
-    store: Store, sessions: Sessions, housekeeper: Housekeeper
+    store: Store, sessions: Sessions, housekeeper: Cleanup
 ) -> None:
     use_session(store, "ana", ago=DAY)
     expire = sessions.expire
@@ -258,7 +256,7 @@ def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
 
 
 def test_a_failure_is_not_the_end_of_housekeeping(
-    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, housekeeper: Cleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
     tidied = threading.Semaphore(0)
@@ -280,7 +278,7 @@ def test_a_failure_is_not_the_end_of_housekeeping(
 
 
 def test_a_stopped_housekeeper_does_nothing_more(
-    store: Store, sessions: Sessions, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, housekeeper: Cleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
     housekeeper.stop()

@@ -13,7 +13,7 @@ from storage.database import Database
 from storage.engine import connect_postgres, open_postgres
 from storage.quotas import MINUTE, Quota, Quotas
 from storage.store import Store
-from turns.intake import Acceptance, Inbox
+from turns.intake import Acceptance, Intake
 
 NAME = "inbox"
 
@@ -30,17 +30,17 @@ def urgent(server: Postgres) -> Iterator[Database]:
 
 
 @pytest.fixture
-def inbox(urgent: Database) -> Inbox:
+def inbox(urgent: Database) -> Intake:
     quotas = Quotas(database=urgent, quotas=[Quota(2, MINUTE, "limit_minute")])
     store = Store(database=urgent, room=quotas.room())
-    return Inbox(store=store, quotas=quotas, limit=4, wake=lambda: None)
+    return Intake(store=store, quotas=quotas, limit=4, wake=lambda: None)
 
 
 def message(sid: str, sender: str) -> Inbound:
     return Inbound(sid=sid, sender=sender, kind=Kind.TEXT)
 
 
-def test_a_message_is_accepted_in_one_statement(inbox: Inbox, urgent: Database) -> None:
+def test_a_message_is_accepted_in_one_statement(inbox: Intake, urgent: Database) -> None:
     """Twilio waits 15 s for it, however slow the database is."""
     told: list[str] = []
     event.listen(urgent.engine, "before_cursor_execute", lambda _c, _x, sql, *_: told.append(sql))
@@ -48,7 +48,7 @@ def test_a_message_is_accepted_in_one_statement(inbox: Inbox, urgent: Database) 
     assert len(told) == 1
 
 
-def test_what_is_not_accepted_is_told_apart(inbox: Inbox) -> None:
+def test_what_is_not_accepted_is_told_apart(inbox: Intake) -> None:
     for sid in ("SM1", "SM2"):
         assert inbox.accept(message(sid, "ana")) is Acceptance.NEW
     assert inbox.accept(message("SM1", "ana")) is Acceptance.DUPLICATE
@@ -59,7 +59,7 @@ def test_what_is_not_accepted_is_told_apart(inbox: Inbox) -> None:
 
 
 def test_connections_that_the_server_hung_up_meanwhile_refuse_no_message(
-    inbox: Inbox, server: Postgres
+    inbox: Intake, server: Postgres
 ) -> None:
     assert server.kill_connections(NAME) == 2
     assert inbox.accept(message("SM1", "ana")) is Acceptance.NEW

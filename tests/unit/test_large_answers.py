@@ -24,7 +24,7 @@ from core.errors import (
 )
 from core.models import AgentReply
 from core.settings import Settings
-from http_clients.circuit_breakers import Breakers
+from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.oauth_token import AccessToken
 from http_clients.sessions import JSON_LIMIT, requests_session
 from metrics import Metrics
@@ -74,8 +74,8 @@ def agent_of(settings: Settings) -> Agentforce:
         token=AccessToken(session=session, settings=settings, metrics=metrics),
         metrics=metrics,
         settings=settings,
-        breakers=Breakers(failures=0, seconds=30, metrics=metrics),
-        drains=ThreadPoolExecutor(1),
+        breakers=CircuitBreakers(failures=0, seconds=30, metrics=metrics),
+        background=ThreadPoolExecutor(1),
     )
 
 
@@ -90,7 +90,7 @@ def speech(settings: Settings) -> Speech:
         settings=settings,
         ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
         metrics=Metrics(),
-        breakers=Breakers(failures=0, seconds=30, metrics=Metrics()),
+        breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
         width=1,
     )
 

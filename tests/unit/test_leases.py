@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from storage.database import Database
-from storage.leases import LEASE_SECONDS, Leases, OwnLeases, SharedLeases
+from storage.leases import LEASE_SECONDS, DatabaseLeases, InMemoryLeases, Leases
 from tests.unit.conftest import Clock
 
 Two = tuple[Leases, Leases]
@@ -17,9 +17,9 @@ Two = tuple[Leases, Leases]
 def two(request: pytest.FixtureRequest, database: Database) -> Two:
     """What two who might do the same know of each other."""
     if request.param == "own":
-        own = OwnLeases()
+        own = InMemoryLeases()
         return own, own
-    return SharedLeases(database=database), SharedLeases(database=database)
+    return DatabaseLeases(database=database), DatabaseLeases(database=database)
 
 
 def test_a_lease_is_for_one_until_it_ends(two: Two, clock: Clock) -> None:
@@ -57,7 +57,7 @@ def test_who_let_a_lease_end_takes_nothing_from_whoever_has_it_then(
     database: Database, clock: Clock
 ) -> None:
     """Neither by renewing it nor by giving it back."""
-    ours, theirs, others = (SharedLeases(database=database) for _ in range(3))
+    ours, theirs, others = (DatabaseLeases(database=database) for _ in range(3))
     with ours.hold("tidy"):
         clock.now += LEASE_SECONDS + 1
         with theirs.hold("tidy") as held:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable, SpeechBusy
-from http_clients.concurrency import Limiter
+from http_clients.concurrency import ConcurrencyLimiter
 
 PATIENCE = 10.0
 
@@ -24,7 +24,7 @@ class Visitors:
     """Threads that enter a limiter one after the other and stay until they are let go."""
 
     def __init__(self, ceiling: int) -> None:
-        self.limiter = Limiter(ceiling, cloud="a test")
+        self.limiter = ConcurrencyLimiter(ceiling, cloud="a test")
         self.changed = threading.Condition()
         self.inside: list[int] = []
         self.entered: list[int] = []
@@ -131,13 +131,13 @@ def test_a_narrower_gate_waits_until_enough_have_left() -> None:
     ("ceiling", "processes", "size"), [(10, 1, 10), (10, 3, 3), (2, 5, 1), (10, 0, 10)]
 )
 def test_processes_share_a_ceiling(ceiling: int, processes: int, size: int) -> None:
-    limiter = Limiter(ceiling, cloud="a test")
+    limiter = ConcurrencyLimiter(ceiling, cloud="a test")
     limiter.share(processes)
     assert limiter.size == size
 
 
 def test_a_share_outlives_what_the_plan_says() -> None:
-    limiter = Limiter(10, cloud="a test")
+    limiter = ConcurrencyLimiter(10, cloud="a test")
     limiter.share(2)
     limiter.resize(8)
     assert limiter.size == 4
@@ -269,7 +269,7 @@ def test_a_burst_on_a_cloud_that_takes_five_is_served_with_few_refusals() -> Non
 
 
 def test_many_threads_all_pass() -> None:
-    limiter = Limiter(64, cloud="a test")
+    limiter = ConcurrencyLimiter(64, cloud="a test")
     inside = threading.Semaphore(5)
     served: list[int] = []
 

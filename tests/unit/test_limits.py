@@ -16,7 +16,7 @@ from audio.ffmpeg import Ffmpeg
 from core.errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable
 from core.models import AgentSession
 from core.settings import Settings
-from http_clients.circuit_breakers import Breakers
+from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.oauth_token import AccessToken
 from http_clients.sessions import requests_session
 from metrics import Metrics
@@ -61,8 +61,8 @@ def agent(sandbox: Sandbox, settings: Settings) -> Agentforce:
         token=AccessToken(session=session, settings=settings, metrics=metrics),
         metrics=metrics,
         settings=settings,
-        breakers=Breakers(failures=0, seconds=30, metrics=metrics),
-        drains=ThreadPoolExecutor(1),
+        breakers=CircuitBreakers(failures=0, seconds=30, metrics=metrics),
+        background=ThreadPoolExecutor(1),
     )
 
 
@@ -81,7 +81,7 @@ def _speech(settings: Settings) -> Speech:
         settings=settings,
         ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
         metrics=Metrics(),
-        breakers=Breakers(failures=0, seconds=30, metrics=Metrics()),
+        breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
         width=len(USERS),
     )
 

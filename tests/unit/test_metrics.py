@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.errors import AgentBusy, MediaMissing
-from metrics import COUNTERS, STAGES, Figures, Metrics
+from metrics import COUNTERS, STAGES, Metrics, MetricsSnapshot
 from web.prometheus import prometheus
 
 PREDECESSOR = ["download_time", "stt_time", "agentforce_time", "tts_time", "total_time"]
@@ -73,7 +73,7 @@ def test_messages_that_did_not_arrive_are_counted_by_code() -> None:
     figures = metrics.figures()
     assert figures.report(0)["delivery_errors"] == counted
     kept = json.loads(json.dumps(figures.to_json()))
-    both = Figures.merged([Figures.from_json(kept), Figures.from_json({})])
+    both = MetricsSnapshot.merged([MetricsSnapshot.from_json(kept), MetricsSnapshot.from_json({})])
     assert both.delivery_errors == counted
     text = prometheus({"": both}).decode()
     assert '\nbridge_delivery_errors_total{code="63016"} 2.0\n' in text

@@ -13,7 +13,7 @@ from core import deadline
 from core.deadline import Deadline, time_left
 from core.logs import ContextPool
 from metrics import Metrics
-from speech.narration import Narration
+from speech.narration import StreamingSynthesis
 from text.phrases import Phrases
 
 SENTENCE = "Your parcel left our warehouse in Cairo on Tuesday evening, at a quarter past nine. "
@@ -55,10 +55,10 @@ def speaker() -> Speaker:
 
 
 @pytest.fixture
-def narration(speaker: Speaker) -> Iterator[Narration]:
+def narration(speaker: Speaker) -> Iterator[StreamingSynthesis]:
     joining = SimpleNamespace(join=b"".join, fit_note=lambda note: note)
     with ContextPool(1) as pool:
-        yield Narration(
+        yield StreamingSynthesis(
             "en",
             speech=speaker,
             ffmpeg=cast(Ffmpeg, joining),
@@ -71,7 +71,7 @@ def narration(speaker: Speaker) -> Iterator[Narration]:
 
 
 def test_a_piece_has_the_time_of_the_note_however_late_the_agent_writes(
-    clock: Clock, speaker: Speaker, narration: Narration
+    clock: Clock, speaker: Speaker, narration: StreamingSynthesis
 ) -> None:
     with Deadline(TURN_SECONDS).bound():
         clock.now += 147.0
@@ -82,7 +82,7 @@ def test_a_piece_has_the_time_of_the_note_however_late_the_agent_writes(
 
 
 def test_so_does_what_is_left_at_the_end_of_the_answer(
-    clock: Clock, speaker: Speaker, narration: Narration
+    clock: Clock, speaker: Speaker, narration: StreamingSynthesis
 ) -> None:
     with Deadline(TURN_SECONDS).bound():
         clock.now += 147.0
@@ -93,7 +93,7 @@ def test_so_does_what_is_left_at_the_end_of_the_answer(
 
 
 def test_a_note_after_the_turn_has_no_more_time(
-    clock: Clock, speaker: Speaker, narration: Narration
+    clock: Clock, speaker: Speaker, narration: StreamingSynthesis
 ) -> None:
     with Deadline(NOTE_SECONDS).bound():
         narration.finish(SENTENCE)

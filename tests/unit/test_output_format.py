@@ -15,7 +15,7 @@ from audio import formats as container
 from audio.ffmpeg import Ffmpeg
 from core.errors import NothingHeard, SpeechBusy, SpeechRefused
 from core.settings import Settings
-from http_clients.circuit_breakers import Breakers
+from http_clients.circuit_breakers import CircuitBreakers
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
@@ -62,7 +62,7 @@ def speech(cloud: Sandbox, clock: Clock) -> Speech:
         settings=Settings(**cloud.environment("http://127.0.0.1:9")),  # type: ignore[arg-type]
         ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
         metrics=Metrics(),
-        breakers=Breakers(failures=0, seconds=30, metrics=Metrics()),
+        breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
         width=4,
     )
 

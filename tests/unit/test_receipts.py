@@ -15,12 +15,12 @@ from structlog.testing import capture_logs
 from core.models import Inbound, Kind, Turn
 from metrics import Metrics
 from storage.database import Database
-from storage.outbound_messages import VOICE, Sending, Sendings
+from storage.outbound_messages import VOICE, OutboundMessage, OutboundMessages
 from storage.store import STALE_SECONDS, Store
 from tests.sandbox.waiting import wait_until
 from tests.unit.conftest import START, USER, Clock, begin
 from whatsapp import delivery_status as receipts_module
-from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, Lost, Receipts
+from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, DeliveryStatuses, Undelivered
 from whatsapp.status_callbacks import State, Status
 
 # Were each to wait for its next attempt, this would take longer than the test does.
@@ -32,10 +32,10 @@ Tell = Callable[..., None]
 @pytest.fixture
 def receipts(
     database: Database, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> Receipts:
+) -> DeliveryStatuses:
     monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
     monkeypatch.setattr(receipts_module, "LATE_LIMIT", LATE_LIMIT)
-    return Receipts(database=database, metrics=metrics, log_key="key")
+    return DeliveryStatuses(database=database, metrics=metrics, log_key="key")
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def store(database: Database, clock: Clock) -> Store:
 
 
 @pytest.fixture
-def sendings(database: Database, clock: Clock) -> Sendings:
-    return Sendings(database=database, note_lifetime=3600)
+def sendings(database: Database, clock: Clock) -> OutboundMessages:
+    return OutboundMessages(database=database, note_lifetime=3600)
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def turn(store: Store, database: Database) -> Turn:
 
 
 @pytest.fixture
-def tell(receipts: Receipts) -> Tell:
+def tell(receipts: DeliveryStatuses) -> Tell:
     """Twilio calls back about a sending."""
 
-    def take(sending: Sending, *states: State, code: int | None = None) -> None:
+    def take(sending: OutboundMessage, *states: State, code: int | None = None) -> None:
         for state in states:
             receipts.take(Status(sending.callback, "SM-out", state, code))
 
@@ -73,7 +73,7 @@ def counted(metrics: Metrics) -> dict[str, int]:
 
 
 def test_a_callback_that_comes_before_our_answer_counts(
-    sendings: Sendings, turn: Turn, tell: Tell, metrics: Metrics
+    sendings: OutboundMessages, turn: Turn, tell: Tell, metrics: Metrics
 ) -> None:
     """It also says which message it was, in case the answer never comes."""
     begun = sendings.begin(turn, "text 1")
@@ -86,7 +86,7 @@ def test_a_callback_that_comes_before_our_answer_counts(
 
 
 def test_callbacks_at_the_same_moment_count_once(
-    receipts: Receipts, sendings: Sendings, turn: Turn, metrics: Metrics
+    receipts: DeliveryStatuses, sendings: OutboundMessages, turn: Turn, metrics: Metrics
 ) -> None:
     for number in range(20):
         begun = sendings.begin(turn, f"text {number}")
@@ -97,7 +97,7 @@ def test_callbacks_at_the_same_moment_count_once(
 
 
 def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
-    sendings: Sendings, turn: Turn, tell: Tell, metrics: Metrics
+    sendings: OutboundMessages, turn: Turn, tell: Tell, metrics: Metrics
 ) -> None:
     begun = sendings.begin(turn, "text 1")
     with capture_logs(processors=[merge_contextvars]) as lines:
@@ -111,7 +111,7 @@ def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
 
 
 def test_a_status_of_nobody_knows_what_changes_nothing(
-    receipts: Receipts, sendings: Sendings, turn: Turn, metrics: Metrics
+    receipts: DeliveryStatuses, sendings: OutboundMessages, turn: Turn, metrics: Metrics
 ) -> None:
     """A message of another app, or of a database that is gone."""
     sendings.begin(turn, "text 1")
@@ -122,8 +122,8 @@ def test_a_status_of_nobody_knows_what_changes_nothing(
 
 
 def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
-    receipts: Receipts,
-    sendings: Sendings,
+    receipts: DeliveryStatuses,
+    sendings: OutboundMessages,
     turn: Turn,
     metrics: Metrics,
     monkeypatch: pytest.MonkeyPatch,
@@ -146,7 +146,12 @@ def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
 
 @pytest.mark.parametrize("code", [63019, 63021])
 def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
-    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock, code: int
+    receipts: DeliveryStatuses,
+    sendings: OutboundMessages,
+    turn: Turn,
+    tell: Tell,
+    clock: Clock,
+    code: int,
 ) -> None:
     begun = sendings.begin(turn, VOICE, audio=b"OggS")
     tell(begun, *[State.UNDELIVERED] * 2, code=code)
@@ -166,7 +171,7 @@ def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
 
 
 def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
-    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock
+    receipts: DeliveryStatuses, sendings: OutboundMessages, turn: Turn, tell: Tell, clock: Clock
 ) -> None:
     """By whichever process; the first, if it was only slow, is too late then."""
     tell(sendings.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
@@ -183,7 +188,7 @@ def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
 
 
 def test_what_was_begun_in_vain_can_be_given_back(
-    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock
+    receipts: DeliveryStatuses, sendings: OutboundMessages, turn: Turn, tell: Tell, clock: Clock
 ) -> None:
     """Unless a callback says that it was sent."""
     tell(sendings.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
@@ -203,13 +208,18 @@ def test_what_was_begun_in_vain_can_be_given_back(
 
 @pytest.mark.parametrize("part", ["text 2", VOICE])
 def test_what_met_a_limit_is_claimed_a_minute_later(
-    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock, part: str
+    receipts: DeliveryStatuses,
+    sendings: OutboundMessages,
+    turn: Turn,
+    tell: Tell,
+    clock: Clock,
+    part: str,
 ) -> None:
     tell(sendings.begin(turn, part), State.FAILED, code=63018)
     assert receipts.claim() is None
     clock.now += LIMIT_SECONDS
     lost = receipts.claim()
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, Undelivered)
     assert lost.part == part
 
 
@@ -218,8 +228,8 @@ def test_what_met_a_limit_is_claimed_a_minute_later(
     [("text 1", 63016), ("text 1", 63019), ("notice", 63018), ("apology", 63018), (VOICE, 63024)],
 )
 def test_what_would_not_help_is_not_sent_again(
-    receipts: Receipts,
-    sendings: Sendings,
+    receipts: DeliveryStatuses,
+    sendings: OutboundMessages,
     turn: Turn,
     tell: Tell,
     clock: Clock,
@@ -232,7 +242,7 @@ def test_what_would_not_help_is_not_sent_again(
 
 
 def test_nothing_of_a_turn_long_ago_is_sent_again(
-    receipts: Receipts, sendings: Sendings, turn: Turn, tell: Tell, clock: Clock
+    receipts: DeliveryStatuses, sendings: OutboundMessages, turn: Turn, tell: Tell, clock: Clock
 ) -> None:
     begun = sendings.begin(turn, VOICE, audio=b"OggS")
     clock.now += STALE_SECONDS

@@ -23,7 +23,7 @@ from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
 from storage.database import Database
 from storage.engine import open_sqlite
-from storage.outbound_messages import MP3, VOICE, Sendings
+from storage.outbound_messages import MP3, VOICE, OutboundMessages
 from storage.store import STALE_SECONDS, Store, StoreError
 from tests.unit.conftest import PUBLIC_URL, START, USER, Clock, Unclaimed, begin
 from text.splitting import MESSAGE_LIMIT
@@ -32,7 +32,7 @@ from whatsapp import client as whatsapp_module
 from whatsapp import delivery_status as receipts_module
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
-from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, Receipts
+from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, DeliveryStatuses
 from whatsapp.status_callbacks import State, Status
 
 LONG = f"{'a' * MESSAGE_LIMIT}\n\n*b*"
@@ -51,21 +51,21 @@ def store(database: Database, clock: Clock) -> Store:
 
 
 @pytest.fixture
-def sendings(database: Database, clock: Clock) -> Sendings:
-    return Sendings(database=database, note_lifetime=NOTE_LIFETIME)
+def sendings(database: Database, clock: Clock) -> OutboundMessages:
+    return OutboundMessages(database=database, note_lifetime=NOTE_LIFETIME)
 
 
 @pytest.fixture
 def receipts(
     database: Database, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> Receipts:
+) -> DeliveryStatuses:
     monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
-    return Receipts(database=database, metrics=metrics, log_key="")
+    return DeliveryStatuses(database=database, metrics=metrics, log_key="")
 
 
 @pytest.fixture
 def redelivery(
-    receipts: Receipts, sendings: Sendings, whatsapp: WhatsApp, metrics: Metrics
+    receipts: DeliveryStatuses, sendings: OutboundMessages, whatsapp: WhatsApp, metrics: Metrics
 ) -> Redelivery:
     return Redelivery(
         receipts=receipts,
@@ -86,7 +86,7 @@ def turn(store: Store, database: Database) -> Turn:
 
 @pytest.fixture
 def sent(
-    store: Store, sendings: Sendings, whatsapp: WhatsApp, metrics: Metrics, turn: Turn
+    store: Store, sendings: OutboundMessages, whatsapp: WhatsApp, metrics: Metrics, turn: Turn
 ) -> list[str]:
     """An answer in two texts and a voice note; what the three are noted as."""
     delivery = Delivery(claims=Unclaimed(), whatsapp=whatsapp, sendings=sendings, metrics=metrics)
@@ -97,7 +97,9 @@ def sent(
     return ["text 1", "text 2", VOICE]
 
 
-def fail(receipts: Receipts, sendings: Sendings, turn: Turn, part: str, code: int) -> None:
+def fail(
+    receipts: DeliveryStatuses, sendings: OutboundMessages, turn: Turn, part: str, code: int
+) -> None:
     begun = sendings.known(turn, part)
     assert begun
     receipts.take(Status(begun.callback, begun.sid or "", State.UNDELIVERED, code))
@@ -128,9 +130,9 @@ def counted(metrics: Metrics) -> tuple[int, int]:
 
 
 def test_what_met_a_limit_is_sent_as_it_was(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -157,9 +159,9 @@ def test_what_met_a_limit_is_sent_as_it_was(
 
 
 def test_the_mp3_is_kept_for_twilio_to_fetch(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -176,9 +178,9 @@ def test_the_mp3_is_kept_for_twilio_to_fetch(
 
 
 def test_a_voice_note_that_is_gone_is_let_go(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -193,9 +195,9 @@ def test_a_voice_note_that_is_gone_is_let_go(
 
 
 def test_what_twilio_refuses_then_is_let_go(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -216,9 +218,9 @@ def test_what_twilio_refuses_then_is_let_go(
 
 
 def test_a_note_that_the_database_does_not_give_is_sent_once_it_does(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     database: Database,
     turn: Turn,
     sent: list[str],
@@ -237,9 +239,9 @@ def test_a_note_that_the_database_does_not_give_is_sent_once_it_does(
 
 
 def test_an_mp3_that_the_database_does_not_take_is_sent_once_it_does(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     database: Database,
     turn: Turn,
     sent: list[str],
@@ -260,9 +262,9 @@ def test_an_mp3_that_the_database_does_not_take_is_sent_once_it_does(
 
 @pytest.mark.parametrize("error", [AudioError("ffmpeg cannot be run"), OSError(24, "no files")])
 def test_a_note_that_ffmpeg_could_not_be_run_for_is_sent_once_it_can(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -297,9 +299,9 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("trouble", ["a limit", "no connection"])
 @pytest.mark.parametrize("part", ["text 2", VOICE])
 def test_what_surely_was_not_sent_is_sent_later(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -335,9 +337,9 @@ def test_what_surely_was_not_sent_is_sent_later(
 
 
 def test_what_surely_was_not_sent_is_let_go_when_it_would_come_too_late(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     turn: Turn,
     sent: list[str],
     faults: Faults,
@@ -355,9 +357,9 @@ def test_what_surely_was_not_sent_is_let_go_when_it_would_come_too_late(
 
 
 def test_what_may_have_been_sent_is_not_sent_again(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -376,9 +378,9 @@ def test_what_may_have_been_sent_is_not_sent_again(
 
 
 def test_what_was_sent_is_not_sent_again_where_that_cannot_be_noted(
-    receipts: Receipts,
+    receipts: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: Sendings,
+    sendings: OutboundMessages,
     database: Database,
     turn: Turn,
     sent: list[str],

@@ -8,15 +8,15 @@ import pytest
 
 from core.models import Inbound, Kind
 from storage.database import Database
-from storage.leases import SharedLeases
+from storage.leases import DatabaseLeases
 from storage.store import Store, StoreError
 from tests.unit.conftest import Clock
 from text.phrases import Phrases
-from turns.notices import StandardReplies
-from turns.refusals import Refusals
+from turns.notices import Notices
+from turns.refusals import RefusalNotices
 
 LONGEST = 3600.0
-Make = Callable[[], Refusals]
+Make = Callable[[], RefusalNotices]
 
 
 @pytest.fixture
@@ -28,9 +28,11 @@ def store(database: Database) -> Store:
 def make(database: Database, store: Store, clock: Clock) -> Make:
     """One process's."""
 
-    def made() -> Refusals:
-        replies = StandardReplies(phrases=Phrases(), store=store)
-        return Refusals(replies=replies, leases=SharedLeases(database=database), longest=LONGEST)
+    def made() -> RefusalNotices:
+        replies = Notices(phrases=Phrases(), store=store)
+        return RefusalNotices(
+            replies=replies, leases=DatabaseLeases(database=database), longest=LONGEST
+        )
 
     return made
 
@@ -77,5 +79,5 @@ def test_a_database_that_fails_makes_it_silent(make: Make, monkeypatch: pytest.M
     def fail(*_: object) -> bool:
         raise StoreError
 
-    monkeypatch.setattr(SharedLeases, "take", fail)
+    monkeypatch.setattr(DatabaseLeases, "take", fail)
     assert make().line(message(), "limit_minute", 60) is None

@@ -20,8 +20,8 @@ from core.errors import (
     SendBusy,
     SpeechBusy,
 )
-from http_clients import retries as retrying
-from http_clients.retries import LONGEST_WAIT, PATIENT_DELAY, parse_retry_after, patiently
+from http_clients import retries
+from http_clients.retries import LONGEST_WAIT, PATIENT_DELAY, parse_retry_after, retrying
 
 
 class Calls:
@@ -42,34 +42,34 @@ class Calls:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits, which nobody sits out, without their jitter."""
     waits: list[float] = []
-    monkeypatch.setattr(retrying, "random", SimpleNamespace(uniform=lambda low, high: low))
+    monkeypatch.setattr(retries, "random", SimpleNamespace(uniform=lambda low, high: low))
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
     return waits
 
 
 def test_success_is_not_repeated(slept: list[float]) -> None:
     call = Calls()
-    assert patiently((1.0, 2.0))(call, "hello") == "hello"
+    assert retrying((1.0, 2.0))(call, "hello") == "hello"
     assert (call.made, slept) == (1, [])
 
 
 def test_tries_at_once_then_after_each_delay(slept: list[float]) -> None:
     call = Calls(*(AgentUnavailable(str(number)) for number in range(3)))
-    assert patiently((0.5, 1.0, 2.0))(call) == "answer"
+    assert retrying((0.5, 1.0, 2.0))(call) == "answer"
     assert (call.made, slept) == (4, [0.5, 1.0, 2.0])
 
 
 def test_the_last_error_is_raised_as_it_is(slept: list[float]) -> None:
     call = Calls(*(AgentUnavailable(str(number)) for number in range(9)))
     with pytest.raises(AgentUnavailable, match="2"):
-        patiently((0.5, 1.0))(call)
+        retrying((0.5, 1.0))(call)
     assert (call.made, slept) == (3, [0.5, 1.0])
 
 
 def test_without_delays_there_is_one_try(slept: list[float]) -> None:
     call = Calls(AgentUnavailable())
     with pytest.raises(AgentUnavailable):
-        patiently(())(call)
+        retrying(())(call)
     assert (call.made, slept) == (1, [])
 
 
@@ -77,7 +77,7 @@ def test_without_delays_there_is_one_try(slept: list[float]) -> None:
 def test_what_is_not_retryable_is_not_repeated(slept: list[float], error: Exception) -> None:
     call = Calls(error)
     with pytest.raises(type(error)):
-        patiently((0.5,))(call)
+        retrying((0.5,))(call)
     assert (call.made, slept) == (1, [])
 
 
@@ -88,7 +88,7 @@ def test_an_error_is_waited_out_for_as_long_as_its_patience(
     """A limit passes; a service that is down is not worth the user's time."""
     call = Calls(*(error() for _ in range(99)))
     with pytest.raises(error):
-        patiently((0.5, 1.0))(call)
+        retrying((0.5, 1.0))(call)
     assert slept[:4] == [0.5, 1.0, PATIENT_DELAY, PATIENT_DELAY]
     assert error.patience <= sum(slept) < error.patience + PATIENT_DELAY
     assert call.made == len(slept) + 1
@@ -102,7 +102,7 @@ def test_patience_outlasts_what_holds_a_session() -> None:
 def test_patience_ends_with_the_error_that_deserved_it(slept: list[float]) -> None:
     call = Calls(AgentBusy(), AgentBusy(), AgentBusy(), AgentUnavailable())
     with pytest.raises(AgentUnavailable):
-        patiently((0.5,))(call)
+        retrying((0.5,))(call)
     assert slept == [0.5, PATIENT_DELAY, PATIENT_DELAY]
 
 
@@ -110,7 +110,7 @@ def test_those_refused_together_do_not_come_back_together(monkeypatch: pytest.Mo
     waits: list[float] = []
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
     for _ in range(20):
-        patiently((1.0,))(Calls(AgentUnavailable()))
+        retrying((1.0,))(Calls(AgentUnavailable()))
     assert len(set(waits)) > 1
     assert all(1.0 <= wait <= 1.5 for wait in waits)
 
@@ -121,13 +121,13 @@ def test_those_refused_together_do_not_come_back_together(monkeypatch: pytest.Mo
 def test_retry_after_prolongs_a_wait_within_reason(
     slept: list[float], asked: float | None, waited: float
 ) -> None:
-    patiently((1.0,))(Calls(SendBusy(retry_after=asked)))
+    retrying((1.0,))(Calls(SendBusy(retry_after=asked)))
     assert slept == [waited]
 
 
 def test_all_waits_are_times_the_factor(slept: list[float]) -> None:
     """Delays, patience, and the longest wait that a cloud can ask for."""
-    hasty = patiently((0.5, 1.0), factor=0.1)
+    hasty = retrying((0.5, 1.0), factor=0.1)
     with pytest.raises(AgentBusy):
         hasty(Calls(*(AgentBusy() for _ in range(99))))
     assert slept[:3] == pytest.approx([0.05, 0.1, PATIENT_DELAY / 10])
@@ -149,12 +149,12 @@ def test_an_error_tells_whether_more_time_would_have_meant_more_tries(
     with ExitStack() as bound, pytest.raises(AgentUnavailable) as caught:
         if seconds is not None:
             bound.enter_context(Deadline(seconds).bound())
-        patiently(delays)(call)
+        retrying(delays)(call)
     assert caught.value.cut_short is cut_short
 
 
 def test_a_caller_can_be_used_twice(slept: list[float]) -> None:
-    caller = patiently((1.0,))
+    caller = retrying((1.0,))
     for _ in range(2):
         assert caller(Calls(AgentUnavailable())) == "answer"
     assert slept == [1.0, 1.0]

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from core.errors import TurnSuperseded
 from core.models import Inbound, Kind, Turn
 from storage.database import Database
-from storage.outbound_messages import VOICE, Sending, Sendings
+from storage.outbound_messages import VOICE, OutboundMessage, OutboundMessages
 from storage.schema import voice_notes
 from storage.store import Store
 from tests.unit.conftest import START, Clock, begin
@@ -26,18 +26,18 @@ def store(database: Database, clock: Clock) -> Store:
 
 
 @pytest.fixture
-def reopen(database: Database) -> Callable[[], Sendings]:
+def reopen(database: Database) -> Callable[[], OutboundMessages]:
     """As the next process sees it."""
 
-    def another() -> Sendings:
+    def another() -> OutboundMessages:
         database.close()
-        return Sendings(database=database, note_lifetime=NOTE_LIFETIME)
+        return OutboundMessages(database=database, note_lifetime=NOTE_LIFETIME)
 
     return another
 
 
 @pytest.fixture
-def sendings(clock: Clock, reopen: Callable[[], Sendings]) -> Sendings:
+def sendings(clock: Clock, reopen: Callable[[], OutboundMessages]) -> OutboundMessages:
     return reopen()
 
 
@@ -49,14 +49,14 @@ def admitted(store: Store, sid: str, received_at: float = START) -> Turn:
 
 
 def test_a_sending_is_noted_before_and_after(
-    store: Store, sendings: Sendings, reopen: Callable[[], Sendings], clock: Clock
+    store: Store, sendings: OutboundMessages, reopen: Callable[[], OutboundMessages], clock: Clock
 ) -> None:
     turn, other = admitted(store, "SM1"), admitted(store, "SM2")
     assert sendings.known(turn, "text 1") is None
     begun = sendings.begin(turn, "text 1")
     assert begun.is_new
     begun = replace(begun, is_new=False)
-    assert begun == Sending(START, None, begun.callback)
+    assert begun == OutboundMessage(START, None, begun.callback)
     clock.now += 5
     sendings = reopen()
     assert sendings.known(turn, "text 1") == sendings.begin(turn, "text 1") == begun
@@ -67,13 +67,13 @@ def test_a_sending_is_noted_before_and_after(
     assert second.is_new
     assert second.callback != begun.callback
     sendings.finish(turn, "text 1", "SM-out")
-    assert sendings.known(turn, "text 2") == Sending(START + 5, None, second.callback)
+    assert sendings.known(turn, "text 2") == OutboundMessage(START + 5, None, second.callback)
     assert sendings.known(other, "text 1") is None
     assert sendings.knows("SM-out")
 
 
 def test_who_has_lost_a_turn_sends_no_more_of_it(
-    store: Store, database: Database, sendings: Sendings
+    store: Store, database: Database, sendings: OutboundMessages
 ) -> None:
     """Nor repeats what it had begun."""
     ours = begin(database, admitted(store, "SM1"))
@@ -87,7 +87,7 @@ def test_who_has_lost_a_turn_sends_no_more_of_it(
 
 
 def test_a_part_that_threads_begin_at_once_is_new_to_one(
-    store: Store, database: Database, sendings: Sendings
+    store: Store, database: Database, sendings: OutboundMessages
 ) -> None:
     turn = begin(database, admitted(store, "SM1"))
     with ThreadPoolExecutor(8) as pool:
@@ -97,7 +97,7 @@ def test_a_part_that_threads_begin_at_once_is_new_to_one(
 
 
 def test_a_voice_note_is_kept_with_its_sending(
-    store: Store, database: Database, sendings: Sendings, clock: Clock
+    store: Store, database: Database, sendings: OutboundMessages, clock: Clock
 ) -> None:
     """Once more where it is made anew, which takes the place of the first."""
     turn = begin(database, admitted(store, "SM1"))
@@ -110,7 +110,7 @@ def test_a_voice_note_is_kept_with_its_sending(
 
 
 def test_a_voice_note_is_found_by_its_token_until_it_expires(
-    sendings: Sendings, reopen: Callable[[], Sendings], clock: Clock
+    sendings: OutboundMessages, reopen: Callable[[], OutboundMessages], clock: Clock
 ) -> None:
     audio = bytes(range(256)) * 100
     token = sendings.keep_note(audio)
@@ -121,18 +121,20 @@ def test_a_voice_note_is_found_by_its_token_until_it_expires(
 
 
 @pytest.mark.parametrize("token", ["", "x", "../x", "0" * 32, "' OR 1=1 --"])
-def test_an_unknown_token_has_no_note(sendings: Sendings, token: str) -> None:
+def test_an_unknown_token_has_no_note(sendings: OutboundMessages, token: str) -> None:
     sendings.keep_note(b"OggS")
     assert sendings.note(token) is None
 
 
-def test_tokens_cannot_be_guessed_and_fit_an_address(sendings: Sendings) -> None:
+def test_tokens_cannot_be_guessed_and_fit_an_address(sendings: OutboundMessages) -> None:
     tokens = {sendings.keep_note(b"same") for _ in range(100)}
     assert len(tokens) == 100
     assert all(len(token) >= 32 and token.isalnum() for token in tokens)
 
 
-def test_old_turns_take_along_what_was_noted_of_them(store: Store, sendings: Sendings) -> None:
+def test_old_turns_take_along_what_was_noted_of_them(
+    store: Store, sendings: OutboundMessages
+) -> None:
     for sid, received_at in (("SM1", START), ("SM2", START + 10)):
         turn = admitted(store, sid, received_at)
         sendings.begin(turn, "text 1")
@@ -142,7 +144,9 @@ def test_old_turns_take_along_what_was_noted_of_them(store: Store, sendings: Sen
     assert [sendings.knows(f"out {sid}") for sid in ("SM1", "SM2")] == [False, True]
 
 
-def test_expired_notes_are_forgotten(sendings: Sendings, database: Database, clock: Clock) -> None:
+def test_expired_notes_are_forgotten(
+    sendings: OutboundMessages, database: Database, clock: Clock
+) -> None:
     sendings.keep_note(b"old")
     clock.now += NOTE_LIFETIME + 1
     kept = sendings.keep_note(b"new")

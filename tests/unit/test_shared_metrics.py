@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from http_clients.circuit_breakers import Breakers
-from metrics import Figures, Metrics
+from http_clients.circuit_breakers import CircuitBreakers
+from metrics import Metrics, MetricsSnapshot
 from storage.database import Database
 from storage.processes import Processes
 from storage.store import StoreError
 from web import shared_metrics
-from web.shared_metrics import SharedMetrics
+from web.shared_metrics import ProcessMetrics
 
 Break = Callable[..., None]
 
@@ -40,18 +40,18 @@ def fail(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Break:
     return change
 
 
-def process(processes: Processes, kind: str = "web") -> tuple[Metrics, SharedMetrics]:
+def process(processes: Processes, kind: str = "web") -> tuple[Metrics, ProcessMetrics]:
     metrics = Metrics()
-    return metrics, SharedMetrics(
+    return metrics, ProcessMetrics(
         metrics=metrics,
-        breakers=Breakers(failures=1, seconds=30, metrics=metrics),
+        breakers=CircuitBreakers(failures=1, seconds=30, metrics=metrics),
         processes=processes,
         kind=kind,
     )
 
 
-def texts_sent(figures: dict[str, Figures]) -> int:
-    return Figures.merged(figures.values()).counters["texts_sent"]
+def texts_sent(figures: dict[str, MetricsSnapshot]) -> int:
+    return MetricsSnapshot.merged(figures.values()).counters["texts_sent"]
 
 
 def test_every_process_sees_what_all_did(processes: Processes) -> None:
@@ -63,7 +63,7 @@ def test_every_process_sees_what_all_did(processes: Processes) -> None:
     for each in (of_web, of_worker):
         each.report()
     for each in (of_web, of_worker):
-        seen = Figures.merged(each.figures().values())
+        seen = MetricsSnapshot.merged(each.figures().values())
         assert (seen.stages["ack_time"].count, seen.stages["total_time"].largest) == (1, 4.0)
         assert seen.counters["texts_sent"] == 1
 

@@ -14,7 +14,7 @@ from core.errors import AgentUnavailable
 from core.models import AgentSession
 from metrics import Metrics
 from turns import session_pool as spare_sessions
-from turns.session_pool import SpareSessions
+from turns.session_pool import SessionPool
 
 PATIENCE = 10.0
 LIFETIME = 1500.0
@@ -77,15 +77,15 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-Make = Callable[[int], SpareSessions]
+Make = Callable[[int], SessionPool]
 
 
 @pytest.fixture
 def make(agent: Agent, metrics: Metrics) -> Iterator[Make]:
-    made: list[SpareSessions] = []
+    made: list[SessionPool] = []
 
-    def make(number: int) -> SpareSessions:
-        made.append(SpareSessions(agent=agent, metrics=metrics, number=number, lifetime=LIFETIME))
+    def make(number: int) -> SessionPool:
+        made.append(SessionPool(agent=agent, metrics=metrics, number=number, lifetime=LIFETIME))
         return made[-1]
 
     yield make
@@ -93,7 +93,7 @@ def make(agent: Agent, metrics: Metrics) -> Iterator[Make]:
         spares.stop()
 
 
-def taken(spares: SpareSessions, agent: Agent) -> str:
+def taken(spares: SessionPool, agent: Agent) -> str:
     """The id of the next one, once there is one."""
     found: list[AgentSession] = []
 

@@ -17,7 +17,7 @@ from audio.ffmpeg import Ffmpeg
 from core.deadline import Deadline
 from core.errors import BridgeError, DeadlineExceeded, SpeechUnavailable
 from core.settings import Settings
-from http_clients.circuit_breakers import Breakers
+from http_clients.circuit_breakers import CircuitBreakers
 from metrics import Metrics
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
@@ -26,7 +26,7 @@ from speech import cache as speech_cache
 from speech.cache import SpeechCache
 from speech.elevenlabs import MP3, Speech
 from storage.database import Database
-from storage.speech import Piece, SpokenPieces
+from storage.speech import AudioTable, Piece
 from tests.unit.conftest import START, Clock
 
 DAY = 24 * 3600.0
@@ -44,7 +44,7 @@ class Account(Speech):
             settings=Settings(**(given | changes)),  # type: ignore[arg-type]
             ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=1),
             metrics=Metrics(),
-            breakers=Breakers(failures=0, seconds=30, metrics=Metrics()),
+            breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
             width=1,
         )
         self.spoken: list[str] = []
@@ -67,7 +67,7 @@ class AtOnce(Executor):
         return done
 
 
-class Broken(SpokenPieces):
+class Broken(AudioTable):
     """A table in a database that is away."""
 
     def __init__(self) -> None:
@@ -96,8 +96,8 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def pieces(database: Database, clock: Clock) -> SpokenPieces:
-    return SpokenPieces(database=database, most_bytes=1000)
+def pieces(database: Database, clock: Clock) -> AudioTable:
+    return AudioTable(database=database, most_bytes=1000)
 
 
 def cache_of(
@@ -105,7 +105,7 @@ def cache_of(
     metrics: Metrics | None = None,
     *,
     most_bytes: int = 1000,
-    shared: SpokenPieces | None = None,
+    shared: AudioTable | None = None,
 ) -> SpeechCache:
     return SpeechCache(
         speech=account,
@@ -148,7 +148,7 @@ def test_another_text_or_language_is_another_piece(account: Account) -> None:
     ids=["voice", "model"],
 )
 def test_another_voice_or_model_is_another_piece(
-    account: Account, change: dict[str, str], pieces: SpokenPieces
+    account: Account, change: dict[str, str], pieces: AudioTable
 ) -> None:
     cache_of(account, shared=pieces).speak("Hello!", "en")
     other = Account(**change)
@@ -157,7 +157,7 @@ def test_another_voice_or_model_is_another_piece(
 
 
 def test_a_piece_is_kept_in_the_format_that_the_plan_took(
-    account: Account, pieces: SpokenPieces
+    account: Account, pieces: AudioTable
 ) -> None:
     """A process that has not met the refusal yet looks for Opus, one that has finds it."""
 
@@ -342,7 +342,7 @@ def test_memory_forgets_what_is_too_old(clock: Clock, account: Account) -> None:
 
 
 def test_processes_share_what_they_spoke(
-    account: Account, metrics: Metrics, pieces: SpokenPieces
+    account: Account, metrics: Metrics, pieces: AudioTable
 ) -> None:
     spoken = cache_of(account, shared=pieces).speak("Hello!", "en")
     other = Account()
@@ -353,7 +353,7 @@ def test_processes_share_what_they_spoke(
 
 
 def test_what_came_from_another_process_gets_no_older_in_memory(
-    account: Account, pieces: SpokenPieces, clock: Clock
+    account: Account, pieces: AudioTable, clock: Clock
 ) -> None:
     cache_of(Account(), shared=pieces).speak("Hello!", "en")
     clock.now += DAY - 1
@@ -397,7 +397,7 @@ def test_memory_does_not_ask_the_database(account: Account) -> None:
 
 
 def test_the_table_keeps_what_was_used_last_up_to_its_bytes(
-    pieces: SpokenPieces, clock: Clock
+    pieces: AudioTable, clock: Clock
 ) -> None:
     for key in "abc":
         pieces.keep(key, Piece(key.encode() * 400, START))
@@ -409,7 +409,7 @@ def test_the_table_keeps_what_was_used_last_up_to_its_bytes(
 
 
 def test_the_table_forgets_what_is_old_however_often_it_is_used(
-    pieces: SpokenPieces, clock: Clock
+    pieces: AudioTable, clock: Clock
 ) -> None:
     pieces.keep("old", Piece(b"old", START))
     pieces.keep("new", Piece(b"new", START + 10))
@@ -419,7 +419,7 @@ def test_the_table_forgets_what_is_old_however_often_it_is_used(
     assert (pieces.find("old"), pieces.find("new")) == (None, Piece(b"new", START + 10))
 
 
-def test_a_piece_that_two_processes_made_is_kept_once(pieces: SpokenPieces) -> None:
+def test_a_piece_that_two_processes_made_is_kept_once(pieces: AudioTable) -> None:
     pieces.keep("a", Piece(b"one", START))
     pieces.keep("a", Piece(b"other", START + 1))
     assert pieces.find("a") == Piece(b"one", START)

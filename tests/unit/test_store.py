@@ -18,7 +18,7 @@ from core.models import AgentSession, Answer, Backlog, Inbound, Kind, Preference
 from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
 from storage.schema import turns
-from storage.store import DONE, NOTHING, PERSONAL, PUBLIC, SET_ASIDE, SID_SECONDS, Store
+from storage.store import DONE, EMPTY, PRIVATE, PUBLIC, SET_ASIDE, SID_SECONDS, Store
 from storage.turn_queue import TurnQueue
 from tests.unit.conftest import START, Clock, begin
 
@@ -166,16 +166,16 @@ def test_sessions_are_kept_and_dropped_and_none_takes_the_place_of_another(
 def test_what_was_asked_in_a_session_is_never_taken_back(
     database: Database, clock: Clock, reopen: Callable[[], Store]
 ) -> None:
-    store = Store(database=database, notes_asked=True)
+    store = Store(database=database, keeps_privacy=True)
     store.note_asked("ana", PUBLIC)
     store.save_session("ana", AgentSession("a", 1))
     store.save_session("ben", AgentSession("b", 1))
     seen = [store.asked("ana")]
-    for what in (PUBLIC, PERSONAL, PUBLIC):
+    for what in (PUBLIC, PRIVATE, PUBLIC):
         store.note_asked("ana", what)
         seen.append(reopen().asked("ana"))
-    assert seen == [NOTHING, PUBLIC, PERSONAL, PERSONAL]
-    assert store.asked("ben") == NOTHING
+    assert seen == [EMPTY, PUBLIC, PRIVATE, PRIVATE]
+    assert store.asked("ben") == EMPTY
 
 
 def test_a_session_is_dropped_by_one_of_many_threads(store: Store) -> None:
@@ -204,11 +204,11 @@ def test_preferences_are_remembered_side_by_side(store: Store, reopen: Callable[
 
 def test_old_finished_turns_are_purged(store: Store, database: Database) -> None:
     """What is unfinished, or young, stays; of the others nothing but their SIDs."""
-    done, aside, _ = (admitted(store, sid) for sid in ("SM1", "SM2", "SM3"))
+    done, background, _ = (admitted(store, sid) for sid in ("SM1", "SM2", "SM3"))
     young = store.admit(message("SM4", received_at=START + 10))
     assert young
     store.finish(done)
-    store.finish(aside, SET_ASIDE)
+    store.finish(background, SET_ASIDE)
     store.finish(young)
     assert store.purge(before=START) == 0
     assert store.purge(before=START + 1) == 2

@@ -30,9 +30,9 @@ from storage.schema import turns as rows
 from storage.store import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, Store
 from storage.turn_queue import TurnQueue
 from text.phrases import Phrases
-from turns.intake import Acceptance, Inbox
-from turns.notices import StandardReplies
-from turns.runner import ATTEMPTS, Runner, Talk
+from turns.intake import Acceptance, Intake
+from turns.notices import Notices
+from turns.runner import ATTEMPTS, Runner, TurnHandler
 from turns.worker import TurnWorker
 
 PATIENCE = 10.0
@@ -100,18 +100,18 @@ class Process:
     """What accepts messages and runs their turns, as in a process that is alone."""
 
     def __init__(
-        self, database: Database, talk: Talk, *, threads: int = 4, limit: int = 100
+        self, database: Database, talk: TurnHandler, *, threads: int = 4, limit: int = 100
     ) -> None:
         self.store = Store(database=database)
         self._queue = TurnQueue(database=database, alone=True)
-        replies = StandardReplies(phrases=PHRASES, store=self.store)
+        replies = Notices(phrases=PHRASES, store=self.store)
         self.claims = Claims(queue=self._queue, renewals=self._queue)
         self.worker = TurnWorker(
             claims=self.claims,
             runner=Runner(store=self.store, talk=talk, replies=replies, log_key=""),
             threads=threads,
         )
-        self.accept = Inbox(
+        self.accept = Intake(
             store=self.store,
             quotas=Quotas(database=database, quotas=()),
             limit=limit,

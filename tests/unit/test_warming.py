@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from core.settings import Settings
 from http_clients.oauth_token import AccessToken
 from http_clients.sessions import CONNECTIONS, Route, requests_session
-from http_clients.warming import Routes, Warmer
+from http_clients.warming import ConnectionWarmer, Routes
 from sandbox.bridge import free_port
 from sandbox.loopback import LoopbackServer
 
@@ -83,22 +83,22 @@ def routes_to(*addresses: str) -> Routes:
 
 
 @pytest.fixture
-def started() -> Iterator[list[Warmer]]:
+def started() -> Iterator[list[ConnectionWarmer]]:
     """What is stopped in the end."""
-    warmers: list[Warmer] = []
+    warmers: list[ConnectionWarmer] = []
     yield warmers
     for warmer in warmers:
         warmer.stop()
 
 
-def start(started: list[Warmer], token: Token, *clients: Routes) -> None:
-    warmer = Warmer(token=token, clients=clients, interval=INTERVAL)
+def start(started: list[ConnectionWarmer], token: Token, *clients: Routes) -> None:
+    warmer = ConnectionWarmer(token=token, clients=clients, interval=INTERVAL)
     started.append(warmer)
     warmer.start()
 
 
 def test_all_connections_are_used_again_and_again_and_none_is_made_anew(
-    server: Server, token: Token, started: list[Warmer]
+    server: Server, token: Token, started: list[ConnectionWarmer]
 ) -> None:
     start(started, token, routes_to(server.url))
     server.wait_for_rounds(5)
@@ -107,7 +107,7 @@ def test_all_connections_are_used_again_and_again_and_none_is_made_anew(
 
 
 def test_a_host_that_cannot_be_reached_is_named_once_and_holds_nothing_up(
-    server: Server, token: Token, started: list[Warmer]
+    server: Server, token: Token, started: list[ConnectionWarmer]
 ) -> None:
     nowhere = Server(free_port())
     with capture_logs() as lines:
@@ -123,7 +123,7 @@ def test_a_host_that_cannot_be_reached_is_named_once_and_holds_nothing_up(
 
 
 def test_what_goes_wrong_otherwise_is_logged_and_tried_again(
-    server: Server, token: Token, started: list[Warmer]
+    server: Server, token: Token, started: list[ConnectionWarmer]
 ) -> None:
     known = routes_to(server.url)
     failures = [OSError("unexpected")]
