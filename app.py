@@ -58,11 +58,11 @@ def _add_routes(app: Flask, parts: WebServices) -> None:
         inbox=parts.inbox,
         quotas=base.quotas,
         refusals=parts.refusals,
-        replies=base.replies,
-        receipts=base.receipts,
+        notices=base.notices,
+        delivery_statuses=base.delivery_statuses,
         prewarmer=base.prewarmer,
     ).add_to(app)
-    add_voice_notes(app, base.sendings)
+    add_voice_notes(app, base.outbound_messages)
     add_monitoring(
         app,
         settings=base.settings,

@@ -1,8 +1,8 @@
 """What this process did since it started, as timings and counters in memory.
 
-``MetricsSnapshot`` is such a state as a value: it can be added up, kept and shown. Timings are histograms
-with fixed buckets, so that memory does not grow with traffic and the figures of several processes
-can be added up.
+``MetricsSnapshot`` is such a state as a value: it can be added up, kept and shown. Timings are
+histograms with fixed buckets, so that memory does not grow with traffic and the figures of several
+processes can be added up.
 """
 
 from __future__ import annotations

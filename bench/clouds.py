@@ -13,7 +13,7 @@ from sandbox.agentforce.helpdesk import Helpdesk
 from sandbox.pace import Pace
 from sandbox.speech import Heard, Sound
 from sandbox.speech.fixture import FixtureSpeech, hummed
-from speech.narration import LONGEST_SENTENCE
+from speech.synthesis import LONGEST_SENTENCE
 from text.splitting import split_sentences
 
 # Every question is answered in its own words (see there).

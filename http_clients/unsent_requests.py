@@ -42,7 +42,8 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = TlsConnection
 
 
-# What urllib3 calls ``pool_classes_by_scheme``, with errors that ``request_was_not_sent`` tells apart.
+# What urllib3 calls ``pool_classes_by_scheme``, with errors that ``request_was_not_sent`` tells
+# apart.
 POOLS: dict[str, type[HTTPConnectionPool]] = {"http": HTTPConnectionPool, "https": _TlsPool}
 
 

@@ -49,19 +49,19 @@ class CommonServices:
     settings: Settings
     metrics: Metrics
     store: Store
-    sendings: OutboundMessages
+    outbound_messages: OutboundMessages
     quotas: Quotas
     leases: Leases
     queue: TurnQueue
     claims: Claims
     processes: Processes
     phrases: Phrases
-    replies: Notices
+    notices: Notices
     token: AccessToken
     breakers: CircuitBreakers
-    receipts: DeliveryStatuses
+    delivery_statuses: DeliveryStatuses
     agent: Agentforce
-    spares: SessionPool
+    session_pool: SessionPool
     sessions: AgentSessions
     prewarmer: Prewarmer
     answer_cache: AnswerCache
@@ -69,7 +69,7 @@ class CommonServices:
     # Threads for what is done beside turns.
     background: ContextPool
     health: Health
-    housekeeper: Cleanup
+    cleanup: Cleanup
     database: Database
     # Connections that turns cannot use up: for accepting messages, and for keeping what is held.
     urgent: Database
@@ -102,9 +102,9 @@ def _urgent(settings: Settings, connections: int, seconds: float) -> Database:
 
 
 def build_common(
-    settings: Settings, background: ContextPool, *, spares: int, urgent: tuple[int, float]
+    settings: Settings, background: ContextPool, *, session_pool: int, urgent: tuple[int, float]
 ) -> CommonServices:
-    """``spares`` is how many sessions are kept ready.
+    """``session_pool`` is how many sessions are kept ready.
 
     ``urgent`` is how many connections are kept free and how many seconds a call on them may take,
     where several processes share the database. Raises ``SettingsError``.
@@ -122,7 +122,7 @@ def build_common(
         room=quotas.room(),
     )
     queue = TurnQueue(database=database, alone=not settings.DATABASE_URL)
-    sendings = OutboundMessages(database=database, note_lifetime=settings.MEDIA_LIFETIME)
+    outbound_messages = OutboundMessages(database=database, note_lifetime=settings.MEDIA_LIFETIME)
     leases = DatabaseLeases(database=kept_free) if settings.DATABASE_URL else InMemoryLeases()
     processes = Processes(database=database)
     # As many as there are threads that may ask, start and end.
@@ -142,12 +142,12 @@ def build_common(
     spare = SessionPool(
         agent=agent,
         metrics=metrics,
-        number=spares,
+        number=session_pool,
         lifetime=settings.AGENTFORCE_SESSION_IDLE * SPARE_LIFETIME,
     )
     sessions = AgentSessions(
         agent=agent,
-        spares=spare,
+        session_pool=spare,
         store=store,
         leases=leases,
         metrics=metrics,
@@ -165,21 +165,21 @@ def build_common(
         settings=settings,
         metrics=metrics,
         store=store,
-        sendings=sendings,
+        outbound_messages=outbound_messages,
         quotas=quotas,
         leases=leases,
         queue=queue,
         claims=Claims(queue=queue, renewals=TurnQueue(database=kept_free, alone=queue.alone)),
         processes=processes,
         phrases=phrases,
-        replies=Notices(phrases=phrases, store=store),
+        notices=Notices(phrases=phrases, store=store),
         token=token,
         breakers=breakers,
-        receipts=DeliveryStatuses(
+        delivery_statuses=DeliveryStatuses(
             database=database, metrics=metrics, log_key=settings.TWILIO_AUTH_TOKEN
         ),
         agent=agent,
-        spares=spare,
+        session_pool=spare,
         sessions=sessions,
         prewarmer=Prewarmer(
             store=store,
@@ -199,10 +199,10 @@ def build_common(
         pieces=pieces,
         background=background,
         health=health,
-        housekeeper=Cleanup(
+        cleanup=Cleanup(
             database=database,
             store=store,
-            sendings=sendings,
+            outbound_messages=outbound_messages,
             leases=leases,
             processes=processes,
             caches=(pieces, answers),

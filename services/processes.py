@@ -87,16 +87,16 @@ class WebServices:
     def close(self, timeout: float) -> bool:
         """Let running turns finish and figures be kept; ``False`` if some turns still run."""
         until = time.monotonic() + timeout
-        self.base.spares.stop()
+        self.base.session_pool.stop()
         self.warmer.stop()
         if self.redelivery:
             self.redelivery.stop()
-        self.base.housekeeper.stop()
+        self.base.cleanup.stop()
         finished = True
         if self.worker:
             finished = self.worker.close(max(until - time.monotonic(), 0.0))
-        self.base.spares.join(END_SECONDS)
-        self.base.receipts.stop()
+        self.base.session_pool.join(END_SECONDS)
+        self.base.delivery_statuses.stop()
         for part in (self.shared, self.heartbeat):
             if part:
                 part.stop()
@@ -132,10 +132,10 @@ class WorkerServices:
 
 
 def _start(base: CommonServices, warmer: ConnectionWarmer) -> None:
-    base.housekeeper.start()
+    base.cleanup.start()
     if base.settings.KEEP_WARM:
         warmer.start()
-        base.spares.start()
+        base.session_pool.start()
 
 
 def build_web(settings: Settings) -> WebServices:
@@ -145,7 +145,7 @@ def build_web(settings: Settings) -> WebServices:
     base = build_common(
         settings,
         background if shared else background_threads(settings),
-        spares=settings.AGENTFORCE_SPARE_SESSIONS,
+        session_pool=settings.AGENTFORCE_SPARE_SESSIONS,
         urgent=WEB_CONNECTIONS,
     )
     return _beside_workers(base) if shared else _alone(base)
@@ -154,7 +154,9 @@ def build_web(settings: Settings) -> WebServices:
 def build_worker(settings: Settings) -> WorkerServices:
     """A process that runs turns; ``DATABASE_URL`` must be set."""
     # The web processes start sessions; spare ones are of use there.
-    base = build_common(settings, background_threads(settings), spares=0, urgent=WORKER_CONNECTIONS)
+    base = build_common(
+        settings, background_threads(settings), session_pool=0, urgent=WORKER_CONNECTIONS
+    )
     turns = TurnServices(base)
     return WorkerServices(
         base=base,
@@ -200,7 +202,7 @@ def _inbox(base: CommonServices, *, wake: Callable[[], None]) -> Intake:
 
 def _refusals(base: CommonServices) -> RefusalNotices:
     retention = base.settings.RETENTION_HOURS * 3600
-    return RefusalNotices(replies=base.replies, leases=base.leases, longest=retention)
+    return RefusalNotices(notices=base.notices, leases=base.leases, longest=retention)
 
 
 def _shared(base: CommonServices, kind: str) -> ProcessMetrics:

@@ -14,7 +14,7 @@ from media import Media, VoiceNoteLoader
 from services.base import CommonServices
 from speech.cache import SpeechCache
 from speech.elevenlabs import Speech, Voice
-from speech.narration import StreamingSynthesis
+from speech.synthesis import StreamingSynthesis
 from turns.pipeline import Pipeline
 from turns.redelivery import Redelivery
 from turns.runner import Runner
@@ -51,19 +51,22 @@ class TurnServices:
         conversation = Pipeline(
             whatsapp=whatsapp,
             delivery=Delivery(
-                claims=base.claims, whatsapp=whatsapp, sendings=base.sendings, metrics=metrics
+                claims=base.claims,
+                whatsapp=whatsapp,
+                outbound_messages=base.outbound_messages,
+                metrics=metrics,
             ),
             claims=base.claims,
             sessions=base.sessions,
             answer_cache=base.answer_cache,
             prewarmer=base.prewarmer,
-            recorder=VoiceNoteLoader(
+            voice_note_loader=VoiceNoteLoader(
                 media=media,
                 ffmpeg=ffmpeg,
                 longest_seconds=settings.VOICE_NOTE_MAX_SECONDS,
             ),
             speech=self.speech,
-            narrate=partial(
+            synthesis_of=partial(
                 StreamingSynthesis,
                 speech=_voice(base, self.speech, background),
                 ffmpeg=ffmpeg,
@@ -74,7 +77,7 @@ class TurnServices:
                 piece_seconds=settings.TURN_DEADLINE,
             ),
             phrases=base.phrases,
-            replies=base.replies,
+            notices=base.notices,
             store=store,
             metrics=metrics,
             settings=settings,
@@ -82,8 +85,8 @@ class TurnServices:
             background=background,
         )
         self.redelivery = Redelivery(
-            receipts=base.receipts,
-            sendings=base.sendings,
+            delivery_statuses=base.delivery_statuses,
+            outbound_messages=base.outbound_messages,
             whatsapp=whatsapp,
             ffmpeg=ffmpeg,
             metrics=metrics,
@@ -92,7 +95,7 @@ class TurnServices:
         runner = Runner(
             store=store,
             talk=conversation,
-            replies=base.replies,
+            notices=base.notices,
             log_key=settings.TWILIO_AUTH_TOKEN,
             patience=settings.CLOUD_PATIENCE,
         )

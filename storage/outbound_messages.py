@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal, select, u
 from core.errors import TurnSuperseded
 from core.models import Turn
 from storage.database import Database
-from storage.schema import sendings, turns, voice_notes
+from storage.schema import outbound_messages, turns, voice_notes
 from storage.store import OWNED, claim_parameters
 
 # What a turn sends: a voice note, and texts by their number.
@@ -28,12 +28,18 @@ TOKEN = re.compile(r"[0-9a-f]{32}")
 # Statements that every turn needs are made once: making one takes as long as carrying it out.
 _OURS = select(turns.c.id).where(*OWNED)
 # One sending; ``turn`` and ``which`` say which.
-PART = (sendings.c.turn_id == bindparam("turn"), sendings.c.part == bindparam("which"))
-_KNOWN = select(sendings.c.begun_at, sendings.c.sid, sendings.c.callback, sendings.c.note).where(
-    *PART
+PART = (
+    outbound_messages.c.turn_id == bindparam("turn"),
+    outbound_messages.c.part == bindparam("which"),
 )
-_RENOTED = update(sendings).where(*PART).values(note=bindparam("token"))
-NAMED = update(sendings).where(*PART).values(sid=bindparam("named"))
+_KNOWN = select(
+    outbound_messages.c.begun_at,
+    outbound_messages.c.sid,
+    outbound_messages.c.callback,
+    outbound_messages.c.note,
+).where(*PART)
+_RENOTED = update(outbound_messages).where(*PART).values(note=bindparam("token"))
+NAMED = update(outbound_messages).where(*PART).values(sid=bindparam("named"))
 _BEGUN = ("turn_id", "part", "begun_at", "callback", "note")
 _KEPT = insert(voice_notes)
 _NOTE = select(voice_notes.c.audio).where(
@@ -67,9 +73,9 @@ class OutboundMessages:
     def __init__(self, *, database: Database, note_lifetime: float) -> None:
         self._database = database
         self._note_lifetime = note_lifetime
-        new = (bindparam(f"new_{name}", type_=sendings.c[name].type) for name in _BEGUN)
+        new = (bindparam(f"new_{name}", type_=outbound_messages.c[name].type) for name in _BEGUN)
         self._begun = (
-            database.upsert(sendings)
+            database.upsert(outbound_messages)
             .from_select(_BEGUN, select(*new).where(_OURS.exists()))
             .on_conflict_do_nothing()
             .returning(literal(1))
@@ -112,7 +118,7 @@ class OutboundMessages:
 
     def knows(self, sid: str) -> bool:
         """Whether this is on record as the SID of something sent."""
-        wanted = select(sendings.c.turn_id).where(sendings.c.sid == sid)
+        wanted = select(outbound_messages.c.turn_id).where(outbound_messages.c.sid == sid)
         return self._database.row(wanted) is not None
 
     def keep_note(self, audio: bytes, media_type: str = OGG) -> str:

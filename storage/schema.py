@@ -56,7 +56,7 @@ turns = Table(
 )
 
 # What a turn began to send and, once Twilio took it, the SID it got.
-sendings = Table(
+outbound_messages = Table(
     "sendings",
     metadata,
     Column("turn_id", _Counter, ForeignKey("turns.id", ondelete="CASCADE"), primary_key=True),

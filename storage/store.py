@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import TurnSuperseded
 from core.models import AgentSession, Answer, Backlog, Inbound, Kind, Preferences, Turn
 from storage.database import Database
-from storage.schema import agent_sessions, preferences, sendings, turns
+from storage.schema import agent_sessions, outbound_messages, preferences, turns
 
 # What every method may raise.
 StoreError = SQLAlchemyError
@@ -294,7 +294,7 @@ def _some(condition: ColumnElement[bool]) -> Select[Any]:
 def _forget(old: ColumnElement[bool], connection: Connection) -> int:
     """Leave but the SIDs of some old turns; of how many."""
     ids = connection.execute(_some(old)).scalars().all()
-    connection.execute(delete(sendings).where(sendings.c.turn_id.in_(ids)))
+    connection.execute(delete(outbound_messages).where(outbound_messages.c.turn_id.in_(ids)))
     words: dict[str, Any] = {"sender": "", "text": "", "media_url": "", "answer": null()}
     words |= {"claim": null(), "state": FORGOTTEN}
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(words))

@@ -38,7 +38,7 @@ class AgentSessions:
         self,
         *,
         agent: Agentforce,
-        spares: SessionPool,
+        session_pool: SessionPool,
         store: Store,
         leases: Leases,
         metrics: Metrics,
@@ -46,7 +46,7 @@ class AgentSessions:
         idle: float,
     ) -> None:
         self._agent = agent
-        self._spares = spares
+        self._session_pool = session_pool
         self._store = store
         self._leases = leases
         self._metrics = metrics
@@ -121,7 +121,7 @@ class AgentSessions:
         if idled and self._store.drop_session(sender, only=idled):
             self._metrics.count("sessions_renewed")
             self._background.submit(self._agent.end, idled, "Expiration")
-        started = (spare and self._spares.take()) or self._agent.start()
+        started = (spare and self._session_pool.take()) or self._agent.start()
         session = AgentSession(started.id, time.time())
         return session if self._kept(sender, session) else None
 

@@ -42,7 +42,7 @@ class Cleanup:
         *,
         database: Database,
         store: Store,
-        sendings: OutboundMessages,
+        outbound_messages: OutboundMessages,
         leases: Leases,
         processes: Processes,
         caches: Sequence[Purgeable],
@@ -53,7 +53,7 @@ class Cleanup:
     ) -> None:
         self._database = database
         self._store = store
-        self._sendings = sendings
+        self._outbound_messages = outbound_messages
         self._leases = leases
         self._processes = processes
         self._caches = caches
@@ -86,7 +86,7 @@ class Cleanup:
         self._warn()
         old = time.time() - self._retention
         self._leases.purge()
-        self._sendings.purge()
+        self._outbound_messages.purge()
         self._processes.purge(before=old)
         for cache in self._caches:
             cache.purge(before=old)

@@ -25,7 +25,7 @@ from core.settings import Settings
 from media import VoiceNoteLoader
 from metrics import Metrics
 from speech.elevenlabs import Speech
-from speech.narration import Reply, StreamingSynthesis
+from speech.synthesis import Reply, StreamingSynthesis
 from storage.claims import Claims
 from storage.store import STALE_SECONDS, Store, StoreError
 from text.markdown import paragraphs, to_whatsapp
@@ -69,11 +69,11 @@ class Pipeline:
         sessions: AgentSessions,
         answer_cache: AnswerCache,
         prewarmer: Prewarmer,
-        recorder: VoiceNoteLoader,
+        voice_note_loader: VoiceNoteLoader,
         speech: Speech,
-        narrate: Callable[[str | None], StreamingSynthesis],
+        synthesis_of: Callable[[str | None], StreamingSynthesis],
         phrases: Phrases,
-        replies: Notices,
+        notices: Notices,
         store: Store,
         metrics: Metrics,
         settings: Settings,
@@ -86,12 +86,12 @@ class Pipeline:
         self._sessions = sessions
         self._answer_cache = answer_cache
         self._prewarmer = prewarmer
-        self._recorder = recorder
+        self._voice_note_loader = voice_note_loader
         self._speech = speech
         # Begins the voice note of an answer in that language.
-        self._narrate = narrate
+        self._synthesis_of = synthesis_of
         self._phrases = phrases
-        self._replies = replies
+        self._notices = notices
         self._store = store
         self._metrics = metrics
         self._settings = settings
@@ -123,7 +123,7 @@ class Pipeline:
             self._metrics.failed(error)
             self._log_failure("❌ Turn failed", error)
             phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
-            return Reply(self._replies.answer(turn.message.sender, phrase))
+            return Reply(self._notices.answer(turn.message.sender, phrase))
 
     def deliver(self, turn: Turn, reply: Reply) -> None:
         """Send the answer; where a former attempt began that, go on where it was.
@@ -182,7 +182,7 @@ class Pipeline:
     def _answer(self, turn: Turn) -> Reply:
         message = turn.message
         if message.kind is Kind.UNSUPPORTED:
-            return Reply(self._replies.answer(message.sender, "unsupported"))
+            return Reply(self._notices.answer(message.sender, "unsupported"))
         session = self._prewarmer.start(message.sender)
         known = self._store.preferences(message.sender)
         question = self._heard.get(turn.id) or self._question(message, known.language)
@@ -196,28 +196,28 @@ class Pipeline:
         aloud = self._speaks(question, known.voice)
         ready = time.monotonic()
         agent_session = _started(session)
-        narration = self._narrate(question.language) if aloud else None
-        ask = partial(self._asked, turn, agent_session, question.text, narration)
+        synthesis = self._synthesis_of(question.language) if aloud else None
+        ask = partial(self._asked, turn, agent_session, question.text, synthesis)
         reply = self._answer_cache.ask(message.sender, question.text, question.language, ask)
         self._heard.pop(turn.id, None)
         waited = question.waited + time.monotonic() - ready
         answer = self._worded(question, reply, aloud=aloud, waited=waited)
-        if narration:
-            narration.finish(answer.aloud)
-        return Reply(answer, narration)
+        if synthesis:
+            synthesis.finish(answer.aloud)
+        return Reply(answer, synthesis)
 
     def _asked(
-        self, turn: Turn, session: AgentSession, text: str, narration: StreamingSynthesis | None
+        self, turn: Turn, session: AgentSession, text: str, synthesis: StreamingSynthesis | None
     ) -> AgentReply:
         """The agent's answer; while it is written it is spoken."""
         self._claims.confirm(turn)
         self._claims.note_asked(turn)
         started = time.monotonic()
         try:
-            reply = self._sessions.ask(turn.message.sender, session, text, narration)
+            reply = self._sessions.ask(turn.message.sender, session, text, synthesis)
         except Exception:
-            if narration:
-                narration.discard()
+            if synthesis:
+                synthesis.discard()
             raise
         self._log_stage("agentforce_time", "Agentforce", time.monotonic() - started)
         return reply
@@ -237,7 +237,7 @@ class Pipeline:
             self._store.remember_language(sender, language)
 
     def _hear(self, message: Inbound, known: str | None) -> Question:
-        recording = self._recorder.hear(message.media_url)
+        recording = self._voice_note_loader.hear(message.media_url)
         self._log_stage("download_time", "Download", recording.download_time)
         self._metrics.time("convert_time", recording.convert_time)
         started = time.monotonic()
@@ -328,18 +328,18 @@ class Pipeline:
         """The voice note, in Ogg/Opus."""
         answer = reply.answer
         with Deadline(self._settings.TURN_DEADLINE).bound():
-            narration = reply.narration
-            if not narration:
-                narration = self._narrate(answer.language)
-                narration.finish(answer.aloud)
-            note = narration.note()
-        self._log_stage("tts_time", "TTS", time.monotonic() - narration.finished_at)
+            synthesis = reply.synthesis
+            if not synthesis:
+                synthesis = self._synthesis_of(answer.language)
+                synthesis.finish(answer.aloud)
+            note = synthesis.note()
+        self._log_stage("tts_time", "TTS", time.monotonic() - synthesis.finished_at)
         return note
 
     def _send_line(self, turn: Turn, part: str, key: str) -> bool:
         """Send one of our own sentences beside the answer; whether Twilio took it."""
         try:
-            line = self._replies.answer(turn.message.sender, key).text
+            line = self._notices.answer(turn.message.sender, key).text
             self._delivery.send_line(turn, part, line)
         except SendError as error:
             log.warning("Sender could not be told", line=key, error=str(error))

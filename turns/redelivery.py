@@ -36,15 +36,15 @@ class Redelivery:
     def __init__(
         self,
         *,
-        receipts: DeliveryStatuses,
-        sendings: OutboundMessages,
+        delivery_statuses: DeliveryStatuses,
+        outbound_messages: OutboundMessages,
         whatsapp: WhatsApp,
         ffmpeg: Ffmpeg,
         metrics: Metrics,
         log_key: str,
     ) -> None:
-        self._receipts = receipts
-        self._sendings = sendings
+        self._delivery_statuses = delivery_statuses
+        self._outbound_messages = outbound_messages
         self._whatsapp = whatsapp
         self._ffmpeg = ffmpeg
         self._metrics = metrics
@@ -62,7 +62,7 @@ class Redelivery:
 
     def send_due(self) -> None:
         """Send all that it is time for. Raises ``StoreError``."""
-        while not self._stopped.is_set() and (lost := self._receipts.claim()):
+        while not self._stopped.is_set() and (lost := self._delivery_statuses.claim()):
             message = lost.turn.message
             with bound_to(message.sid, message.sender, key=self._log_key):
                 self._send_again(lost)
@@ -83,9 +83,9 @@ class Redelivery:
             self._failed(lost, error, "Not sent again yet")
             return
         if send is None:
-            self._receipts.let_go(lost)
+            self._delivery_statuses.let_go(lost)
             log.info("Not sent again: it is gone", part=lost.part)
-        elif self._receipts.begin(lost):
+        elif self._delivery_statuses.begin(lost):
             self._send(lost, send)
 
     def _send(self, lost: Undelivered, send: Callable[[], str]) -> None:
@@ -93,7 +93,7 @@ class Redelivery:
             sid = send()
         except (SendBusy, SendUnreachable) as error:
             self._failed(lost, error, "Not sent again yet")
-            self._receipts.give_back(lost)
+            self._delivery_statuses.give_back(lost)
         except BridgeError as error:
             self._failed(lost, error, "Not sent again")
         else:
@@ -101,7 +101,7 @@ class Redelivery:
 
     def _note(self, lost: Undelivered, sid: str) -> None:
         try:
-            self._sendings.finish(lost.turn, lost.again, sid)
+            self._outbound_messages.finish(lost.turn, lost.again, sid)
         except StoreError as error:
             # A callback of Twilio names it.
             log.warning("The SID is not noted", part=lost.part, error=type(error).__name__)
@@ -128,12 +128,12 @@ class Redelivery:
 
     def _file(self, lost: Undelivered) -> str | None:
         """What Twilio is to fetch."""
-        note = self._sendings.note(lost.note) if lost.note else None
+        note = self._outbound_messages.note(lost.note) if lost.note else None
         if note is None:
             return None
         if lost.code not in UNPLAYABLE:
             return f"{lost.note}.ogg"
-        return f"{self._sendings.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
+        return f"{self._outbound_messages.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
 
 
 def _text(lost: Undelivered) -> str | None:

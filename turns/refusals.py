@@ -11,8 +11,8 @@ from turns.notices import Notices
 class RefusalNotices:
     """Of several processes one says it. Nobody is remembered longer than ``longest`` seconds."""
 
-    def __init__(self, *, replies: Notices, leases: Leases, longest: float) -> None:
-        self._replies = replies
+    def __init__(self, *, notices: Notices, leases: Leases, longest: float) -> None:
+        self._notices = notices
         self._leases = leases
         self._longest = longest
 
@@ -24,4 +24,4 @@ class RefusalNotices:
             )
         except StoreError:
             return None
-        return None if said else self._replies.refusal(message, phrase)
+        return None if said else self._notices.refusal(message, phrase)

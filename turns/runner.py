@@ -14,7 +14,7 @@ from core.errors import SendError, TurnSuperseded
 from core.logs import bound_to
 from core.models import Answer, Turn
 from core.redaction import told
-from speech.narration import Reply
+from speech.synthesis import Reply
 from storage.store import SET_ASIDE, STALE_SECONDS, Store, StoreError
 from turns.notices import Notices
 
@@ -57,13 +57,13 @@ class Runner:
         *,
         store: Store,
         talk: TurnHandler,
-        replies: Notices,
+        notices: Notices,
         log_key: str,
         patience: float = 1.0,
     ) -> None:
         self._store = store
         self._talk = talk
-        self._replies = replies
+        self._notices = notices
         self._log_key = log_key
         self._patience = patience
         self._stopping = threading.Event()
@@ -145,7 +145,7 @@ class Runner:
         return self._answered(turn, "failed")
 
     def _answered(self, turn: Turn, phrase: str) -> Turn:
-        return self._keeping(turn, self._replies.answer(turn.message.sender, phrase))
+        return self._keeping(turn, self._notices.answer(turn.message.sender, phrase))
 
     def _keeping(self, turn: Turn, answer: Answer) -> Turn:
         self._store.save_answer(turn, answer)

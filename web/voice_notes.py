@@ -7,7 +7,7 @@ from flask import Flask, Response, abort, request
 from storage.outbound_messages import MP3, OGG, TOKEN, OutboundMessages
 
 
-def add_voice_notes(app: Flask, sendings: OutboundMessages) -> None:
+def add_voice_notes(app: Flask, outbound_messages: OutboundMessages) -> None:
     """Add ``GET /media/<token>.ogg`` and ``.mp3``; a token is as good as a password."""
 
     @app.get("/media/<token>.<any(ogg, mp3):extension>")
@@ -15,7 +15,7 @@ def add_voice_notes(app: Flask, sendings: OutboundMessages) -> None:
         if not TOKEN.fullmatch(token):
             abort(404)
         media_type = MP3 if extension == "mp3" else OGG
-        note = sendings.note(token, media_type)
+        note = outbound_messages.note(token, media_type)
         if note is None:
             abort(404)
         response = Response(note, content_type=media_type)

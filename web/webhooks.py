@@ -45,8 +45,8 @@ class Webhooks:
     inbox: Intake
     quotas: Quotas
     refusals: RefusalNotices
-    replies: Notices
-    receipts: DeliveryStatuses
+    notices: Notices
+    delivery_statuses: DeliveryStatuses
     prewarmer: Prewarmer
 
     def add_to(self, app: Flask) -> None:
@@ -116,7 +116,7 @@ class Webhooks:
         else:
             self.metrics.count("messages_refused")
             log.error("Inbox full; sender asked to come back")
-            return _saying(self.replies.refusal(message, "busy"))
+            return _saying(self.notices.refusal(message, "busy"))
         return EMPTY_TWIML
 
     def _limited(self, message: Inbound, phrase: str, seconds: float) -> str:
@@ -139,7 +139,7 @@ class Webhooks:
 
     def _noted(self, form: Form) -> Response:
         """Write down what became of a message; a 503 shows up in Twilio's debugger."""
-        taken = self.receipts.take(read_status(request.args, form))
+        taken = self.delivery_statuses.take(read_status(request.args, form))
         return Response(status=204 if taken else 503)
 
 

@@ -26,11 +26,16 @@ class Delivery:
     """Writes down what it sends before and after, so that a restart repeats nothing known sent."""
 
     def __init__(
-        self, *, claims: Claims, whatsapp: WhatsApp, sendings: OutboundMessages, metrics: Metrics
+        self,
+        *,
+        claims: Claims,
+        whatsapp: WhatsApp,
+        outbound_messages: OutboundMessages,
+        metrics: Metrics,
     ) -> None:
         self._claims = claims
         self._whatsapp = whatsapp
-        self._sendings = sendings
+        self._outbound_messages = outbound_messages
         self._metrics = metrics
 
     def send_text(self, turn: Turn, text: str) -> None:
@@ -41,7 +46,7 @@ class Delivery:
 
     def text_sent(self, turn: Turn) -> bool:
         """Whether the first message of the text is known to be sent."""
-        begun = self._sendings.known(turn, f"{TEXT} 1")
+        begun = self._outbound_messages.known(turn, f"{TEXT} 1")
         return begun is not None and begun.sid is not None
 
     def send_line(self, turn: Turn, part: str, text: str) -> None:
@@ -50,30 +55,30 @@ class Delivery:
 
     def send_voice(self, turn: Turn, audio: bytes) -> None:
         """Send a voice note, which Twilio can fetch from now on. Raises ``SendError``."""
-        begun = self._sendings.begin(turn, VOICE, audio=audio)
+        begun = self._outbound_messages.begin(turn, VOICE, audio=audio)
         self._claims.confirm(turn)
         sid = self._whatsapp.send_voice(
             turn.message.sender, f"{begun.note}.ogg", callback=begun.callback
         )
-        self._sendings.finish(turn, VOICE, sid)
+        self._outbound_messages.finish(turn, VOICE, sid)
 
     def voice_sent(self, turn: Turn) -> bool:
         """Whether the turn's voice note went out before the process was stopped."""
-        begun = self._sendings.known(turn, VOICE)
+        begun = self._outbound_messages.known(turn, VOICE)
         if begun is None or begun.sid:
             return begun is not None
         sid = self._unclaimed(self._whatsapp.find_voice(turn.message.sender, since=begun.begun_at))
         if sid:
-            self._sendings.finish(turn, VOICE, sid)
+            self._outbound_messages.finish(turn, VOICE, sid)
         return sid is not None
 
     def _send_text(self, turn: Turn, part: str, text: str) -> bool:
         """``False`` where it is known that a former attempt sent it."""
-        begun = self._sendings.begin(turn, part)
+        begun = self._outbound_messages.begin(turn, part)
         if begun.sid:
             return False
         sid = self._sid(turn, part, text, begun)
-        self._sendings.finish(turn, part, sid)
+        self._outbound_messages.finish(turn, part, sid)
         return True
 
     def _sid(self, turn: Turn, part: str, text: str, begun: OutboundMessage) -> str:
@@ -95,7 +100,7 @@ class Delivery:
 
     def _called_back(self, turn: Turn, part: str) -> str | None:
         """The SID that a status callback named meanwhile: the message was taken."""
-        begun = self._sendings.known(turn, part)
+        begun = self._outbound_messages.known(turn, part)
         return begun.sid if begun else None
 
     def _listed(self, sender: str, text: str, *, since: float) -> str | None:
@@ -103,4 +108,4 @@ class Delivery:
 
     def _unclaimed(self, found: str | None) -> str | None:
         """The newest that Twilio lists, unless it is on record as something sent before."""
-        return None if found is None or self._sendings.knows(found) else found
+        return None if found is None or self._outbound_messages.knows(found) else found

@@ -19,7 +19,7 @@ from core.models import Turn
 from metrics import Metrics
 from storage.database import Database
 from storage.outbound_messages import NAMED, PART, TEXT, VOICE, new_callback
-from storage.schema import sendings, turns
+from storage.schema import outbound_messages, turns
 from storage.store import STALE_SECONDS, StoreError, turn_of
 from whatsapp.error_codes import RATE_LIMITED, UNPLAYABLE, advice
 from whatsapp.status_callbacks import State, Status
@@ -42,26 +42,28 @@ COUNTED = (State.DELIVERED, State.READ, State.UNDELIVERED, State.FAILED)
 # The sending that a callback is about, held until the end of the transaction.
 _CALLED = (
     select(turns.c.message_sid, turns.c.sender)
-    .add_columns(sendings.c.turn_id, sendings.c.part, sendings.c.sid)
-    .add_columns(sendings.c.state.label("progress"))
-    .join(sendings)
-    .where(sendings.c.callback == bindparam("name"))
-    .with_for_update(of=sendings)
+    .add_columns(outbound_messages.c.turn_id, outbound_messages.c.part, outbound_messages.c.sid)
+    .add_columns(outbound_messages.c.state.label("progress"))
+    .join(outbound_messages)
+    .where(outbound_messages.c.callback == bindparam("name"))
+    .with_for_update(of=outbound_messages)
 )
 _REACHED = (
-    update(sendings)
+    update(outbound_messages)
     .where(*PART)
     .values(
         state=bindparam("reached"), error_code=bindparam("code"), retry_at=bindparam("again_at")
     )
 )
-_CLAIMED = update(sendings).where(*PART).values(retry_at=bindparam("again_at"))
+_CLAIMED = update(outbound_messages).where(*PART).values(retry_at=bindparam("again_at"))
 # So long as nobody else has claimed it since.
-_OURS = _CLAIMED.where(sendings.c.retry_at == bindparam("claimed"))
+_OURS = _CLAIMED.where(outbound_messages.c.retry_at == bindparam("claimed"))
 _AGAIN = ("turn_id", "part", "begun_at", "callback")
-_BEGUN = insert(sendings).values({name: bindparam(name) for name in _AGAIN})
+_BEGUN = insert(outbound_messages).values({name: bindparam(name) for name in _AGAIN})
 # One that a callback has named was sent.
-_UNSENT = delete(sendings).where(*PART, sendings.c.sid.is_(None), sendings.c.state.is_(None))
+_UNSENT = delete(outbound_messages).where(
+    *PART, outbound_messages.c.sid.is_(None), outbound_messages.c.state.is_(None)
+)
 
 
 @dataclass(frozen=True)
@@ -149,13 +151,13 @@ class DeliveryStatuses:
         """
         now = time.time()
         due = (
-            select(turns, sendings.c.turn_id, sendings.c.part)
-            .add_columns(sendings.c.error_code, sendings.c.note)
-            .join(sendings)
-            .where(sendings.c.retry_at <= now, turns.c.received_at > now - STALE_SECONDS)
-            .order_by(sendings.c.retry_at)
+            select(turns, outbound_messages.c.turn_id, outbound_messages.c.part)
+            .add_columns(outbound_messages.c.error_code, outbound_messages.c.note)
+            .join(outbound_messages)
+            .where(outbound_messages.c.retry_at <= now, turns.c.received_at > now - STALE_SECONDS)
+            .order_by(outbound_messages.c.retry_at)
             .limit(1)
-            .with_for_update(of=sendings, skip_locked=True)
+            .with_for_update(of=outbound_messages, skip_locked=True)
         )
 
         def claim(connection: Connection) -> Undelivered | None:

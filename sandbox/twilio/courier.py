@@ -99,8 +99,8 @@ class Courier:
         code = self._refusal(message, is_template)
         if code is not None:
             return [{"status": "undelivered", "error_code": code}]
-        receipts = ["read"] if self.read_receipts else []
-        return [{"status": status} for status in ("sent", "delivered", *receipts)]
+        delivery_statuses = ["read"] if self.read_receipts else []
+        return [{"status": status} for status in ("sent", "delivered", *delivery_statuses)]
 
     def _refusal(self, message: Outbound, is_template: bool) -> int | None:
         """Twilio's code where the message does not arrive; a recording is fetched here."""

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type
 from core.errors import SendBusy, SendUncertain
 from core.models import Answer, Turn
 from metrics import Metrics
-from speech.narration import Reply
+from speech.synthesis import Reply
 from storage import claims as claims_module
 from storage import engine as opening
 from storage import turn_queue
@@ -134,11 +134,11 @@ def live(url: str, outside: str) -> None:
     delivery = Delivery(
         claims=claims,
         whatsapp=cast(WhatsApp, Outbox(outside)),
-        sendings=OutboundMessages(database=database, note_lifetime=60),
+        outbound_messages=OutboundMessages(database=database, note_lifetime=60),
         metrics=Metrics(),
     )
-    replies = Notices(phrases=Phrases(), store=store)
-    runner = Runner(store=store, talk=Echo(outside, claims, delivery), replies=replies, log_key="")
+    notices = Notices(phrases=Phrases(), store=store)
+    runner = Runner(store=store, talk=Echo(outside, claims, delivery), notices=notices, log_key="")
     worker = TurnWorker(claims=claims, runner=runner, threads=4)
     for part in (worker, Heartbeat([claims.renew]), Listener(database=urgent, wake=worker.wake)):
         part.start()

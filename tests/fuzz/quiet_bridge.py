@@ -12,7 +12,7 @@ import app
 from core.models import Turn
 from core.settings import Settings
 from services.processes import WebServices, build_web
-from speech.narration import Reply
+from speech.synthesis import Reply
 from turns.intake import Intake
 from turns.runner import Runner
 
@@ -56,7 +56,7 @@ def build_quiet(settings: Settings) -> WebServices:
     """The parts of a process alone, which writes messages down and finishes their turns."""
     parts: Any = build_web(settings)
     base, silence = parts.base, Silence()
-    runner = Runner(store=base.store, talk=silence, replies=base.replies, log_key="key")
+    runner = Runner(store=base.store, talk=silence, notices=base.notices, log_key="key")
 
     def run_turns() -> None:
         for turn in base.queue.claim(10):

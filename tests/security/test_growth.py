@@ -29,7 +29,7 @@ from core.logs import _PLAIN, _escaped
 from http_clients.event_stream import read_events
 from http_clients.retries import parse_retry_after
 from speech.elevenlabs import _EVENTS_ONLY
-from speech.narration import _BEGINNING
+from speech.synthesis import _BEGINNING
 from text import markdown as markup
 from text.markdown import clean, to_speech, to_whatsapp
 from text.phrases import Phrases

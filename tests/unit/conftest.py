@@ -18,8 +18,7 @@ from sandbox.postgres import Postgres
 from sandbox.twilio.standin import TwilioStandIn
 from speech import cache as speech_cache
 from storage import answers as kept_answers
-from storage import leases, store
-from storage import outbound_messages as sendings
+from storage import leases, outbound_messages, store
 from storage import speech as spoken_pieces
 from storage.claims import Claims
 from storage.database import Database
@@ -50,7 +49,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What all that keeps something takes for the time."""
     clock = Clock()
-    for module in (store, sendings, leases, kept_answers, spoken_pieces, speech_cache):
+    for module in (store, outbound_messages, leases, kept_answers, spoken_pieces, speech_cache):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
     now = bindparam(None, callable_=clock, type_=Float, unique=True)
     monkeypatch.setattr(Database, "now", now)

@@ -104,7 +104,7 @@ class Beside(ThreadPoolExecutor):
 
 
 @pytest.fixture
-def spares() -> Spares:
+def session_pool() -> Spares:
     return Spares()
 
 
@@ -116,7 +116,7 @@ def beside() -> Beside:
 @pytest.fixture
 def sessions(
     agent: Agentforce,
-    spares: Spares,
+    session_pool: Spares,
     store: Store,
     database: Database,
     metrics: Metrics,
@@ -124,7 +124,7 @@ def sessions(
 ) -> AgentSessions:
     return AgentSessions(
         agent=agent,
-        spares=spares,
+        session_pool=session_pool,
         store=store,
         leases=DatabaseLeases(database=database),
         metrics=metrics,
@@ -218,10 +218,10 @@ def test_a_session_that_idled_is_replaced_and_ended_beside(
 
 
 def test_a_spare_session_is_taken_by_whoever_has_none_or_an_idle_one(
-    cloud: Sandbox, agent: Agentforce, sessions: AgentSessions, spares: Spares, store: Store
+    cloud: Sandbox, agent: Agentforce, sessions: AgentSessions, session_pool: Spares, store: Store
 ) -> None:
     first, second = agent.start(), agent.start()
-    spares.kept = [second, first]
+    session_pool.kept = [second, first]
     cloud.ledger.clear()
     assert hello(sessions).id == first.id
     age(store, IDLE + 1)
@@ -230,9 +230,9 @@ def test_a_spare_session_is_taken_by_whoever_has_none_or_an_idle_one(
 
 
 def test_a_spare_session_that_is_gone_is_replaced_by_one_that_is_surely_new(
-    cloud: Sandbox, agent: Agentforce, sessions: AgentSessions, spares: Spares, store: Store
+    cloud: Sandbox, agent: Agentforce, sessions: AgentSessions, session_pool: Spares, store: Store
 ) -> None:
-    spares.kept = [agent.start(), agent.start()]
+    session_pool.kept = [agent.start(), agent.start()]
     cloud.agentforce.forget_sessions()
     hello(sessions)
     known = store.session(ANA)

@@ -19,7 +19,7 @@ from sqlalchemy import event as sql_event
 
 from core.errors import SendBusy
 from core.models import Inbound, Kind, Turn
-from speech.narration import Reply
+from speech.synthesis import Reply
 from storage.claims import Claims
 from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
@@ -152,10 +152,10 @@ class Process:
         sql_event.listen(self._database.engine, "commit", lambda *_: self._step())
         self.store = Store(database=self._database)
         self.queue = Counting(world, self._database)
-        replies = Notices(phrases=PHRASES, store=self.store)
+        notices = Notices(phrases=PHRASES, store=self.store)
         self._worker = TurnWorker(
             claims=Claims(queue=self.queue, renewals=self.queue),
-            runner=Runner(store=self.store, talk=self, replies=replies, log_key=""),
+            runner=Runner(store=self.store, talk=self, notices=notices, log_key=""),
             threads=threads,
         )
         self.accept = Intake(

@@ -37,7 +37,7 @@ class Life:
     """What one process has."""
 
     store: Store
-    sendings: OutboundMessages
+    outbound_messages: OutboundMessages
     delivery: Delivery
 
 
@@ -47,11 +47,14 @@ def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[]
 
     def start() -> Life:
         database = open_sqlite(str(tmp_path))
-        sendings = OutboundMessages(database=database, note_lifetime=60)
+        outbound_messages = OutboundMessages(database=database, note_lifetime=60)
         delivery = Delivery(
-            claims=Unclaimed(), whatsapp=whatsapp, sendings=sendings, metrics=metrics
+            claims=Unclaimed(),
+            whatsapp=whatsapp,
+            outbound_messages=outbound_messages,
+            metrics=metrics,
         )
-        return Life(Store(database=database), sendings, delivery)
+        return Life(Store(database=database), outbound_messages, delivery)
 
     return start
 
@@ -67,8 +70,8 @@ def store(life: Life) -> Store:
 
 
 @pytest.fixture
-def sendings(life: Life) -> OutboundMessages:
-    return life.sendings
+def outbound_messages(life: Life) -> OutboundMessages:
+    return life.outbound_messages
 
 
 @pytest.fixture
@@ -109,13 +112,13 @@ def counted(metrics: Metrics, counter: str) -> int:
 def test_a_long_text_goes_out_in_parts_that_are_noted(
     delivery: Delivery,
     turn: Turn,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     twilio: TwilioStandIn,
     metrics: Metrics,
 ) -> None:
     delivery.send_text(turn, LONG)
     assert texts(twilio) == PARTS
-    noted = [sendings.known(turn, f"text {number}") for number in (1, 2, 3)]
+    noted = [outbound_messages.known(turn, f"text {number}") for number in (1, 2, 3)]
     assert [sending and sending.sid for sending in noted] == [m.sid for m in twilio.messages()]
     assert counted(metrics, "texts_sent") == 3
 
@@ -154,7 +157,7 @@ def test_a_restart_goes_on_with_the_part_that_is_missing(
 def test_a_part_is_noted_before_it_is_sent(
     restart: Callable[[], Life],
     turn: Turn,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     whatsapp: WhatsApp,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -168,7 +171,7 @@ def test_a_part_is_noted_before_it_is_sent(
     with pytest.raises(Died):
         restart().delivery.send_voice(turn, b"note")
     for part in ("text 1", VOICE):
-        sending = sendings.known(turn, part)
+        sending = outbound_messages.known(turn, part)
         assert sending
         assert sending.sid is None
 
@@ -177,18 +180,18 @@ def test_a_part_is_noted_before_it_is_sent(
 def test_a_text_whose_end_nobody_knows_is_looked_up(
     delivery: Delivery,
     turn: Turn,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     whatsapp: WhatsApp,
     twilio: TwilioStandIn,
     taken: bool,
 ) -> None:
     """The process died between noting the part and hearing from Twilio."""
-    sendings.begin(turn, "text 1")
+    outbound_messages.begin(turn, "text 1")
     if taken:
         whatsapp.send_text(turn.message.sender, "Hello", callback="")
     delivery.send_text(turn, "Hello")
     assert texts(twilio) == ["Hello"]
-    sending = sendings.known(turn, "text 1")
+    sending = outbound_messages.known(turn, "text 1")
     assert sending
     assert sending.sid == twilio.messages()[0].sid
 
@@ -206,7 +209,7 @@ def test_a_text_whose_end_nobody_knows_is_looked_up(
 def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
     delivery: Delivery,
     turn: Turn,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
     fault: Fault,
@@ -214,7 +217,7 @@ def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
     faults.add(fault)
     delivery.send_text(turn, "Hello")
     assert texts(twilio) == ["Hello"]
-    sending = sendings.known(turn, "text 1")
+    sending = outbound_messages.known(turn, "text 1")
     assert sending
     assert sending.sid == twilio.messages()[0].sid
 
@@ -222,7 +225,7 @@ def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
 def test_the_same_words_sent_just_before_are_not_taken_for_it(
     delivery: Delivery,
     new_turn: Callable[[], Turn],
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
 ) -> None:
@@ -232,7 +235,7 @@ def test_the_same_words_sent_just_before_are_not_taken_for_it(
     faults.add(Fault("twilio", "send", status=500))
     delivery.send_text(second, "Sorry")
     assert texts(twilio) == ["Sorry"] * 2
-    sendings.begin(third, "text 1")
+    outbound_messages.begin(third, "text 1")
     delivery.send_text(third, "Sorry")
     assert texts(twilio) == ["Sorry"] * 3
 
@@ -240,7 +243,7 @@ def test_the_same_words_sent_just_before_are_not_taken_for_it(
 def test_a_callback_says_that_a_text_was_taken(
     delivery: Delivery,
     turn: Turn,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     whatsapp: WhatsApp,
     twilio: TwilioStandIn,
     faults: Faults,
@@ -249,7 +252,7 @@ def test_a_callback_says_that_a_text_was_taken(
     """Twilio's answer is lost, and its list does not show the message yet."""
 
     def called_back(*_: object, **__: object) -> None:
-        sendings.finish(turn, "text 1", twilio.messages()[0].sid)
+        outbound_messages.finish(turn, "text 1", twilio.messages()[0].sid)
 
     monkeypatch.setattr(whatsapp, "find_text", called_back)
     faults.add(Fault("twilio", "send", "vanish"))
@@ -258,11 +261,11 @@ def test_a_callback_says_that_a_text_was_taken(
 
 
 def test_every_send_asks_for_callbacks_of_its_own(
-    delivery: Delivery, turn: Turn, sendings: OutboundMessages, twilio: TwilioStandIn
+    delivery: Delivery, turn: Turn, outbound_messages: OutboundMessages, twilio: TwilioStandIn
 ) -> None:
     delivery.send_text(turn, LONG)
     delivery.send_voice(turn, b"note")
-    noted = [sendings.known(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
+    noted = [outbound_messages.known(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
     assert [message.callback for message in twilio.messages()] == [
         f"{PUBLIC_URL}/status?sending={sending and sending.callback}" for sending in noted
     ]
@@ -271,14 +274,14 @@ def test_every_send_asks_for_callbacks_of_its_own(
 def test_twilio_that_stays_silent_is_an_error_and_the_next_attempt_sends(
     delivery: Delivery,
     turn: Turn,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
 ) -> None:
     faults.add(Fault("twilio", "send", status=500, times=2))
     with pytest.raises(SendUncertain):
         delivery.send_text(turn, "Hello")
-    sending = sendings.known(turn, "text 1")
+    sending = outbound_messages.known(turn, "text 1")
     assert sending
     assert sending.sid is None
     delivery.send_text(turn, "Hello")
@@ -304,7 +307,10 @@ def test_a_disk_that_fails_after_the_send_repeats_nothing(
 
 
 def test_a_voice_note_is_known_to_be_sent(
-    restart: Callable[[], Life], turn: Turn, sendings: OutboundMessages, twilio: TwilioStandIn
+    restart: Callable[[], Life],
+    turn: Turn,
+    outbound_messages: OutboundMessages,
+    twilio: TwilioStandIn,
 ) -> None:
     delivery = restart().delivery
     assert not delivery.voice_sent(turn)
@@ -314,31 +320,35 @@ def test_a_voice_note_is_known_to_be_sent(
     assert message.media_url
     address, _, file = message.media_url.rpartition("/")
     assert address == f"{PUBLIC_URL}/media"
-    assert sendings.note(file.removesuffix(".ogg")) == b"note"
+    assert outbound_messages.note(file.removesuffix(".ogg")) == b"note"
     assert twilio.ledger.calls("twilio", "list") == []
 
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_voice_note_whose_end_nobody_knows_is_looked_up(
-    delivery: Delivery, turn: Turn, sendings: OutboundMessages, whatsapp: WhatsApp, taken: bool
+    delivery: Delivery,
+    turn: Turn,
+    outbound_messages: OutboundMessages,
+    whatsapp: WhatsApp,
+    taken: bool,
 ) -> None:
     """The text that goes before it is not it."""
     delivery.send_text(turn, "Hello")
-    sendings.begin(turn, VOICE)
+    outbound_messages.begin(turn, VOICE)
     to = turn.message.sender
     sid = whatsapp.send_voice(to, "note.ogg", callback="") if taken else None
     assert delivery.voice_sent(turn) is taken
-    sending = sendings.known(turn, VOICE)
+    sending = outbound_messages.known(turn, VOICE)
     assert sending
     assert sending.sid == sid
 
 
 def test_the_voice_note_before_is_not_taken_for_it(
-    delivery: Delivery, new_turn: Callable[[], Turn], sendings: OutboundMessages
+    delivery: Delivery, new_turn: Callable[[], Turn], outbound_messages: OutboundMessages
 ) -> None:
     first, second = new_turn(), new_turn()
     delivery.send_voice(first, b"first")
-    sendings.begin(second, VOICE)
+    outbound_messages.begin(second, VOICE)
     assert not delivery.voice_sent(second)
     delivery.send_voice(second, b"second")
     assert delivery.voice_sent(second)
@@ -350,7 +360,7 @@ OTHER = "whatsapp:+14155238887"
 def test_what_another_sender_of_the_account_sent_is_not_taken_for_ours(
     delivery: Delivery,
     turn: Turn,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
 ) -> None:
@@ -361,7 +371,7 @@ def test_what_another_sender_of_the_account_sent_is_not_taken_for_ours(
     delivery.send_text(turn, "Hello")
     ours = [message.sender for message in twilio.messages() if message.body == "Hello"]
     assert ours == [OTHER, twilio.sender]
-    sendings.begin(turn, VOICE)
+    outbound_messages.begin(turn, VOICE)
     assert not delivery.voice_sent(turn)
 
 

@@ -52,7 +52,7 @@ def store(database: Database) -> Store:
 
 
 @pytest.fixture
-def sendings(database: Database) -> OutboundMessages:
+def outbound_messages(database: Database) -> OutboundMessages:
     return OutboundMessages(database=database, note_lifetime=-1)
 
 
@@ -80,10 +80,10 @@ def workers() -> list[str]:
 
 
 @pytest.fixture
-def housekeeper(
+def cleanup(
     database: Database,
     store: Store,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     leases: Leases,
     caches: tuple[AudioTable, AnswerTable],
     sessions: Sessions,
@@ -93,7 +93,7 @@ def housekeeper(
     return Cleanup(
         database=database,
         store=store,
-        sendings=sendings,
+        outbound_messages=outbound_messages,
         leases=leases,
         processes=Processes(database=database),
         caches=caches,
@@ -109,15 +109,15 @@ def use_session(store: Store, sender: str, *, ago: float) -> None:
 
 
 def test_the_log_says_that_nobody_runs_turns(
-    store: Store, housekeeper: Cleanup, workers: list[str], monkeypatch: pytest.MonkeyPatch
+    store: Store, cleanup: Cleanup, workers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health_module, "FRESH_SECONDS", 0.0)
     store.admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
     with capture_logs() as lines:
-        housekeeper.tidy()
+        cleanup.tidy()
         assert not lines
         workers.clear()
-        housekeeper.tidy()
+        cleanup.tidy()
     (line,) = lines
     assert line["log_level"] == "error"
     assert line["waiting"] == 1
@@ -130,20 +130,20 @@ def remembered(database: Database) -> set[str]:
 
 
 def test_of_several_processes_one_tidies_up(
-    database: Database, store: Store, leases: Leases, housekeeper: Cleanup
+    database: Database, store: Store, leases: Leases, cleanup: Cleanup
 ) -> None:
     turn = store.admit(Inbound(sid="old", sender="ana", kind=Kind.TEXT, received_at=0.0))
     assert turn
     store.finish(turn)
     with leases.hold("housekeeping"):
-        housekeeper.tidy()
+        cleanup.tidy()
         assert remembered(database) == {"old"}
-    housekeeper.tidy()
+    cleanup.tidy()
     assert remembered(database) == set()
 
 
 def test_finished_turns_go_when_their_time_is_over(
-    database: Database, store: Store, housekeeper: Cleanup
+    database: Database, store: Store, cleanup: Cleanup
 ) -> None:
     for sid, age in (("old", DAY + 60), ("young", DAY - 60), ("open", DAY * 9)):
         received = time.time() - age
@@ -153,13 +153,13 @@ def test_finished_turns_go_when_their_time_is_over(
         assert turn
         if sid != "open":
             store.finish(turn)
-    housekeeper.tidy()
+    cleanup.tidy()
     assert remembered(database) == {"young", "open"}
 
 
 def test_what_is_kept_to_be_given_again_goes_with_the_turns(
     caches: tuple[AudioTable, AnswerTable],
-    housekeeper: Cleanup,
+    cleanup: Cleanup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pieces, answers = caches
@@ -170,25 +170,25 @@ def test_what_is_kept_to_be_given_again_goes_with_the_turns(
         earlier.setattr(kept_answers, "time", SimpleNamespace(time=lambda: time.time() - DAY - 60))
         answers.keep("old", "an answer")
     assert answers.find("old")
-    housekeeper.tidy()
+    cleanup.tidy()
     for cache in caches:
         assert [bool(cache.find(key)) for key in ("old", "young")] == [False, True]
 
 
-def test_idle_sessions_are_ended(store: Store, sessions: Sessions, housekeeper: Cleanup) -> None:
+def test_idle_sessions_are_ended(store: Store, sessions: Sessions, cleanup: Cleanup) -> None:
     """Not as soon as they count as idle: a turn may have come just in time and be asking."""
     use_session(store, "ana", ago=IDLE + GRACE + 5)
     use_session(store, "ben", ago=IDLE + GRACE - 5)
     use_session(store, "cleo", ago=0)
-    housekeeper.tidy()
-    housekeeper.tidy()
+    cleanup.tidy()
+    cleanup.tidy()
     assert sessions.ended == [f"ana {IDLE + GRACE + 5}"]
     assert store.session("ben")
     assert store.session("cleo")
 
 
 def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
-    store: Store, sessions: Sessions, housekeeper: Cleanup, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, cleanup: Cleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ending takes up to ten seconds for each; the list of idle ones grows old."""
     monkeypatch.setattr(housekeeping, "ENDED_AT_ONCE", 1)
@@ -200,13 +200,13 @@ def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
         store.drop_session("cleo")
 
     sessions.meanwhile = come_back
-    housekeeper.tidy()
+    cleanup.tidy()
     assert sessions.ended == [f"ana {DAY}"]
     assert store.session("ben") is not None
 
 
 def test_idle_sessions_are_ended_side_by_side(
-    store: Store, sessions: Sessions, housekeeper: Cleanup
+    store: Store, sessions: Sessions, cleanup: Cleanup
 ) -> None:
     for number in range(ENDED_AT_ONCE * 2):
         use_session(store, f"user {number}", ago=DAY)
@@ -217,13 +217,13 @@ def test_idle_sessions_are_ended_side_by_side(
         together.wait()
 
     sessions.meanwhile = meet
-    housekeeper.tidy()
+    cleanup.tidy()
     assert len(sessions.ended) == ENDED_AT_ONCE * 2
     assert not together.broken
 
 
 def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
-    store: Store, leases: Leases, sessions: Sessions, housekeeper: Cleanup
+    store: Store, leases: Leases, sessions: Sessions, cleanup: Cleanup
 ) -> None:
     use_session(store, "ana", ago=DAY)
     ours: list[bool] = []
@@ -233,12 +233,12 @@ def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
             ours.append(held)
 
     sessions.meanwhile = try_to_tidy_up
-    housekeeper.tidy()
+    cleanup.tidy()
     assert ours == [False]
 
 
 def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
-    store: Store, sessions: Sessions, housekeeper: Cleanup
+    store: Store, sessions: Sessions, cleanup: Cleanup
 ) -> None:
     use_session(store, "ana", ago=DAY)
     expire = sessions.expire
@@ -248,15 +248,15 @@ def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
 
     sessions.expire = fail  # type: ignore[method-assign]
     with capture_logs() as lines:
-        housekeeper.tidy()
+        cleanup.tidy()
     assert [line["log_level"] for line in lines] == ["error"]
     sessions.expire = expire  # type: ignore[method-assign]
-    housekeeper.tidy()
+    cleanup.tidy()
     assert sessions.ended == [f"ana {DAY}"]
 
 
 def test_a_failure_is_not_the_end_of_housekeeping(
-    store: Store, sessions: Sessions, housekeeper: Cleanup, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, cleanup: Cleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
     tidied = threading.Semaphore(0)
@@ -271,18 +271,18 @@ def test_a_failure_is_not_the_end_of_housekeeping(
     ended = threading.Event()
     sessions.meanwhile = ended.set
     use_session(store, "ana", ago=DAY)
-    housekeeper.start()
+    cleanup.start()
     assert tidied.acquire(timeout=5)
     assert ended.wait(5)
-    housekeeper.stop()
+    cleanup.stop()
 
 
 def test_a_stopped_housekeeper_does_nothing_more(
-    store: Store, sessions: Sessions, housekeeper: Cleanup, monkeypatch: pytest.MonkeyPatch
+    store: Store, sessions: Sessions, cleanup: Cleanup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
-    housekeeper.stop()
-    housekeeper.start()
+    cleanup.stop()
+    cleanup.start()
     use_session(store, "ana", ago=DAY)
     for thread in threading.enumerate():
         if thread.name == "housekeeper" and thread.daemon:

@@ -138,8 +138,8 @@ def test_agentforce_that_takes_few_at_once_answers_all(
     monkeypatch.setattr(sandbox.agentforce, "at_once", AT_ONCE)
     with ThreadPoolExecutor(len(USERS)) as pool:
         sessions = list(pool.map(lambda _: agent.start(), USERS))
-    replies = ask_at_once(agent, sessions, "hello")
-    assert all(reply.startswith("Hello!") for reply in replies)
+    notices = ask_at_once(agent, sessions, "hello")
+    assert all(reply.startswith("Hello!") for reply in notices)
     # The next burst finds a gate that has learned.
     sandbox.ledger.clear()
     ask_at_once(agent, sessions, "thanks")
@@ -153,8 +153,8 @@ def test_agentforce_without_a_limit_is_not_held_back(
     sessions = [agent.start() for _ in USERS]
     sandbox.faults.add(Fault("agentforce", "ask", status=423, times=len(USERS)))
     monkeypatch.setattr(sandbox.agentforce, "pace", Crowd(sandbox))
-    replies = ask_at_once(agent, sessions, "hello")
-    assert all(reply.startswith("Hello!") for reply in replies)
+    notices = ask_at_once(agent, sessions, "hello")
+    assert all(reply.startswith("Hello!") for reply in notices)
 
 
 def test_a_locked_session_is_waited_out_for_longer_than_a_limit(

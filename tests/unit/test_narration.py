@@ -13,7 +13,7 @@ from core import deadline
 from core.deadline import Deadline, time_left
 from core.logs import ContextPool
 from metrics import Metrics
-from speech.narration import StreamingSynthesis
+from speech.synthesis import StreamingSynthesis
 from text.phrases import Phrases
 
 SENTENCE = "Your parcel left our warehouse in Cairo on Tuesday evening, at a quarter past nine. "
@@ -55,7 +55,7 @@ def speaker() -> Speaker:
 
 
 @pytest.fixture
-def narration(speaker: Speaker) -> Iterator[StreamingSynthesis]:
+def synthesis(speaker: Speaker) -> Iterator[StreamingSynthesis]:
     joining = SimpleNamespace(join=b"".join, fit_note=lambda note: note)
     with ContextPool(1) as pool:
         yield StreamingSynthesis(
@@ -71,31 +71,31 @@ def narration(speaker: Speaker) -> Iterator[StreamingSynthesis]:
 
 
 def test_a_piece_has_the_time_of_the_note_however_late_the_agent_writes(
-    clock: Clock, speaker: Speaker, narration: StreamingSynthesis
+    clock: Clock, speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:
     with Deadline(TURN_SECONDS).bound():
         clock.now += 147.0
-        narration.write(SENTENCE * 4)
+        synthesis.write(SENTENCE * 4)
         assert time_left() == 3.0
-    assert narration.note() == b"sound" * len(speaker.seconds_left)
+    assert synthesis.note() == b"sound" * len(speaker.seconds_left)
     assert set(speaker.seconds_left) == {NOTE_SECONDS}
 
 
 def test_so_does_what_is_left_at_the_end_of_the_answer(
-    clock: Clock, speaker: Speaker, narration: StreamingSynthesis
+    clock: Clock, speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:
     with Deadline(TURN_SECONDS).bound():
         clock.now += 147.0
-        narration.finish(SENTENCE)
+        synthesis.finish(SENTENCE)
         assert time_left() == 3.0
-    assert narration.note() == b"sound"
+    assert synthesis.note() == b"sound"
     assert speaker.seconds_left == [NOTE_SECONDS]
 
 
 def test_a_note_after_the_turn_has_no_more_time(
-    clock: Clock, speaker: Speaker, narration: StreamingSynthesis
+    clock: Clock, speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:
     with Deadline(NOTE_SECONDS).bound():
-        narration.finish(SENTENCE)
-        assert narration.note() == b"sound"
+        synthesis.finish(SENTENCE)
+        assert synthesis.note() == b"sound"
     assert speaker.seconds_left == [NOTE_SECONDS]

@@ -22,7 +22,7 @@ from sandbox.postgres import Postgres
 from storage import engine as opening
 from storage.database import Database
 from storage.engine import FILE_NAME, hold, open_postgres, open_sqlite
-from storage.schema import metadata, preferences, sendings
+from storage.schema import metadata, outbound_messages, preferences
 from storage.store import Store, StoreError
 
 
@@ -157,7 +157,7 @@ def test_every_connection_has_the_log_and_checks_references(tmp_path: Path) -> N
             assert connection.execute(text("PRAGMA synchronous")).scalar() == 1
         database.close()
     with pytest.raises(IntegrityError), database.engine.begin() as connection:
-        connection.execute(insert(sendings).values(turn_id=1, part="voice", begun_at=1.0))
+        connection.execute(insert(outbound_messages).values(turn_id=1, part="voice", begun_at=1.0))
 
 
 def test_the_migrations_may_lie_in_a_folder_with_a_percent_sign(

@@ -78,7 +78,7 @@ def ffmpeg() -> Counted:
 
 
 @pytest.fixture
-def recorder(media: Media, ffmpeg: Counted) -> Iterator[VoiceNoteLoader]:
+def voice_note_loader(media: Media, ffmpeg: Counted) -> Iterator[VoiceNoteLoader]:
     """Leaves no child and no place behind, whatever is heard."""
     children = set(psutil.Process().children())
     yield VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
@@ -99,11 +99,11 @@ def fail(sandbox: Sandbox, call: str, kind: str, times: int | None = 1) -> None:
 
 
 def test_a_voice_note_is_converted_by_the_end_of_its_download(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, ffmpeg: Counted
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     """As it would be behind it, to the sample, and without converting again."""
     note = codec.note(TONE)
-    recording = recorder.hear(recorded(sandbox, note))
+    recording = voice_note_loader.hear(recorded(sandbox, note))
     assert ffmpeg.behind == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
     assert recording.download_time > 0
@@ -128,30 +128,30 @@ def test_the_decoder_starts_before_the_cdn_is_asked(
 
 @pytest.mark.parametrize("kind", ["m4a", "aac", "mp3", "amr"])
 def test_other_recordings_are_converted_behind_their_download(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, ffmpeg: Counted, kind: str
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted, kind: str
 ) -> None:
     note = codec.note(TONE, kind)
-    recording = recorder.hear(recorded(sandbox, note))
+    recording = voice_note_loader.hear(recorded(sandbox, note))
     assert ffmpeg.behind == 1
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
 
 
 def test_what_does_not_begin_as_ogg_is_not_heard_as_ogg(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, ffmpeg: Counted
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     """A decoder that listens would find the note that hides behind the MP3."""
     both = codec.note(TONE, "mp3") + codec.note(hum(880, 3.0))
-    recording = recorder.hear(recorded(sandbox, both))
+    recording = voice_note_loader.hear(recorded(sandbox, both))
     assert ffmpeg.behind == 1
     assert recording.pcm == trim(ffmpeg.decode(both), longest_seconds=LONGEST)
 
 
 def test_a_recording_that_comes_byte_by_byte_is_converted_all_the_same(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, ffmpeg: Counted
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     fail(sandbox, "media_cdn", "trickle")
     note = codec.note(hum(440, 0.5))
-    recording = recorder.hear(recorded(sandbox, note))
+    recording = voice_note_loader.hear(recorded(sandbox, note))
     assert ffmpeg.behind == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
 
@@ -159,12 +159,17 @@ def test_a_recording_that_comes_byte_by_byte_is_converted_all_the_same(
 @pytest.mark.parametrize("kind", ["cut", "reset", "vanish"])
 @pytest.mark.parametrize("call", ["media", "media_cdn"])
 def test_a_new_try_begins_anew(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, ffmpeg: Counted, call: str, kind: str
+    sandbox: Sandbox,
+    codec: Codec,
+    voice_note_loader: VoiceNoteLoader,
+    ffmpeg: Counted,
+    call: str,
+    kind: str,
 ) -> None:
     """What a try that broke off brought is not heard twice."""
     fail(sandbox, call, kind, times=2)
     note = codec.note(TONE)
-    recording = recorder.hear(recorded(sandbox, note, missing=1))
+    recording = voice_note_loader.hear(recorded(sandbox, note, missing=1))
     assert ffmpeg.behind == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
 
@@ -180,22 +185,22 @@ def test_a_try_that_breaks_off_at_once_is_forgotten(codec: Codec, ffmpeg: Counte
 
 
 def test_a_download_that_fails_leaves_nothing_running(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader
 ) -> None:
     """More often than there are places; the fixture looks what is left."""
     fail(sandbox, "media_cdn", "cut", times=None)
     for _ in range(STREAMS_AT_ONCE + 1):
         with pytest.raises(MediaError):
-            recorder.hear(recorded(sandbox, codec.note(TONE)))
+            voice_note_loader.hear(recorded(sandbox, codec.note(TONE)))
 
 
 def test_where_all_decoders_listen_it_is_converted_behind(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, ffmpeg: Counted
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     """Stalled downloads hold places of their own: complete recordings wait for none of them."""
     stalled = [ffmpeg.open_stream() for _ in range(STREAMS_AT_ONCE)]
     assert ffmpeg.open_stream() is None
-    recording = recorder.hear(recorded(sandbox, codec.note(TONE)))
+    recording = voice_note_loader.hear(recorded(sandbox, codec.note(TONE)))
     assert ffmpeg.behind == 1
     assert recording.pcm
     for stream in stalled:
@@ -204,13 +209,13 @@ def test_where_all_decoders_listen_it_is_converted_behind(
 
 
 def test_many_at_once_are_all_heard(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, ffmpeg: Counted
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     note = codec.note(TONE)
     urls = [recorded(sandbox, note) for _ in range(3 * STREAMS_AT_ONCE)]
     heard: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda url=url: heard.append(recorder.hear(url).pcm))
+        threading.Thread(target=lambda url=url: heard.append(voice_note_loader.hear(url).pcm))
         for url in urls
     ]
     for thread in threads:
@@ -229,20 +234,20 @@ def test_a_broken_decoder_breaks_no_download(
     broken.chmod(0o755)
     for path in (str(broken), "/nowhere/ffmpeg"):
         ffmpeg = Counted(path=path)
-        recorder = VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
+        voice_note_loader = VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
         with pytest.raises(BridgeError) as caught:
-            recorder.hear(recorded(sandbox, codec.note(TONE)))
+            voice_note_loader.hear(recorded(sandbox, codec.note(TONE)))
         assert caught.value.phrase == "audio_unreadable"
         assert ffmpeg.behind == 1
 
 
 def test_sound_that_is_broken_within_is_heard_around_the_break(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, ffmpeg: Counted
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     """The decoder that listens may end at a break, so it is not believed."""
     note = bytearray(codec.note(hum(440, 4.0)))
     note[len(note) // 2] ^= 0xFF
-    recording = recorder.hear(recorded(sandbox, bytes(note)))
+    recording = voice_note_loader.hear(recorded(sandbox, bytes(note)))
     assert ffmpeg.behind == 1
     assert len(recording.pcm) > 32_000
 
@@ -253,15 +258,19 @@ def test_sound_that_is_broken_within_is_heard_around_the_break(
     ids=["silent", "long"],
 )
 def test_it_is_judged_before_it_costs(
-    sandbox: Sandbox, codec: Codec, recorder: VoiceNoteLoader, pcm: bytes, error: type[BridgeError]
+    sandbox: Sandbox,
+    codec: Codec,
+    voice_note_loader: VoiceNoteLoader,
+    pcm: bytes,
+    error: type[BridgeError],
 ) -> None:
     with pytest.raises(error):
-        recorder.hear(recorded(sandbox, codec.note(pcm)))
+        voice_note_loader.hear(recorded(sandbox, codec.note(pcm)))
 
 
 @pytest.mark.parametrize("audio", [b"", b"O", b"OggS" + bytes(20), b"<html>" + bytes(100)])
 def test_what_is_no_audio_is_unreadable(
-    sandbox: Sandbox, recorder: VoiceNoteLoader, audio: bytes
+    sandbox: Sandbox, voice_note_loader: VoiceNoteLoader, audio: bytes
 ) -> None:
     with pytest.raises(AudioUnreadable):
-        recorder.hear(recorded(sandbox, audio))
+        voice_note_loader.hear(recorded(sandbox, audio))

@@ -51,12 +51,12 @@ def store(database: Database, clock: Clock) -> Store:
 
 
 @pytest.fixture
-def sendings(database: Database, clock: Clock) -> OutboundMessages:
+def outbound_messages(database: Database, clock: Clock) -> OutboundMessages:
     return OutboundMessages(database=database, note_lifetime=NOTE_LIFETIME)
 
 
 @pytest.fixture
-def receipts(
+def delivery_statuses(
     database: Database, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> DeliveryStatuses:
     monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
@@ -65,11 +65,14 @@ def receipts(
 
 @pytest.fixture
 def redelivery(
-    receipts: DeliveryStatuses, sendings: OutboundMessages, whatsapp: WhatsApp, metrics: Metrics
+    delivery_statuses: DeliveryStatuses,
+    outbound_messages: OutboundMessages,
+    whatsapp: WhatsApp,
+    metrics: Metrics,
 ) -> Redelivery:
     return Redelivery(
-        receipts=receipts,
-        sendings=sendings,
+        delivery_statuses=delivery_statuses,
+        outbound_messages=outbound_messages,
         whatsapp=whatsapp,
         ffmpeg=Ffmpeg(path=FFMPEG, longest_seconds=60),
         metrics=metrics,
@@ -86,10 +89,16 @@ def turn(store: Store, database: Database) -> Turn:
 
 @pytest.fixture
 def sent(
-    store: Store, sendings: OutboundMessages, whatsapp: WhatsApp, metrics: Metrics, turn: Turn
+    store: Store,
+    outbound_messages: OutboundMessages,
+    whatsapp: WhatsApp,
+    metrics: Metrics,
+    turn: Turn,
 ) -> list[str]:
     """An answer in two texts and a voice note; what the three are noted as."""
-    delivery = Delivery(claims=Unclaimed(), whatsapp=whatsapp, sendings=sendings, metrics=metrics)
+    delivery = Delivery(
+        claims=Unclaimed(), whatsapp=whatsapp, outbound_messages=outbound_messages, metrics=metrics
+    )
     store.save_answer(turn, Answer(LONG, "en"))
     delivery.send_text(turn, LONG)
     delivery.send_voice(turn, Codec(ffmpeg=FFMPEG).note(hum(440, 1.0)))
@@ -98,11 +107,15 @@ def sent(
 
 
 def fail(
-    receipts: DeliveryStatuses, sendings: OutboundMessages, turn: Turn, part: str, code: int
+    delivery_statuses: DeliveryStatuses,
+    outbound_messages: OutboundMessages,
+    turn: Turn,
+    part: str,
+    code: int,
 ) -> None:
-    begun = sendings.known(turn, part)
+    begun = outbound_messages.known(turn, part)
     assert begun
-    receipts.take(Status(begun.callback, begun.sid or "", State.UNDELIVERED, code))
+    delivery_statuses.take(Status(begun.callback, begun.sid or "", State.UNDELIVERED, code))
 
 
 def resent(twilio: TwilioStandIn) -> list[Outbound]:
@@ -130,9 +143,9 @@ def counted(metrics: Metrics) -> tuple[int, int]:
 
 
 def test_what_met_a_limit_is_sent_as_it_was(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -141,7 +154,7 @@ def test_what_met_a_limit_is_sent_as_it_was(
 ) -> None:
     """Each part that was lost, once, and none before a minute is over."""
     for part in sent[1:]:
-        fail(receipts, sendings, turn, part, 63018)
+        fail(delivery_statuses, outbound_messages, turn, part, 63018)
     redelivery.send_due()
     assert resent(twilio) == []
     clock.now += LIMIT_SECONDS
@@ -152,52 +165,52 @@ def test_what_met_a_limit_is_sent_as_it_was(
     assert voice.media_url == twilio.messages()[2].media_url
     assert counted(metrics) == (1, 1)
     for part, message in zip(sent[1:], (text, voice), strict=True):
-        again = sendings.known(turn, f"{part} again")
+        again = outbound_messages.known(turn, f"{part} again")
         assert again
         assert again.sid == message.sid
         assert message.callback == f"{PUBLIC_URL}/status?sending={again.callback}"
 
 
 def test_the_mp3_is_kept_for_twilio_to_fetch(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
     metrics: Metrics,
 ) -> None:
-    fail(receipts, sendings, turn, VOICE, 63019)
+    fail(delivery_statuses, outbound_messages, turn, VOICE, 63019)
     redelivery.send_due()
     (voice,) = resent(twilio)
     assert voice.media_url
     token = voice.media_url.removeprefix(f"{PUBLIC_URL}/media/").removesuffix(".mp3")
-    assert sniff(sendings.note(token, MP3) or b"") == container.MP3
-    assert sendings.note(token) is None
+    assert sniff(outbound_messages.note(token, MP3) or b"") == container.MP3
+    assert outbound_messages.note(token) is None
     assert counted(metrics) == (0, 1)
 
 
 def test_a_voice_note_that_is_gone_is_let_go(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
     clock: Clock,
 ) -> None:
-    fail(receipts, sendings, turn, VOICE, 63019)
+    fail(delivery_statuses, outbound_messages, turn, VOICE, 63019)
     clock.now += NOTE_LIFETIME
     redelivery.send_due()
     assert resent(twilio) == []
     clock.now += CLAIM_SECONDS
-    assert receipts.claim() is None
+    assert delivery_statuses.claim() is None
 
 
 def test_what_twilio_refuses_then_is_let_go(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -207,7 +220,7 @@ def test_what_twilio_refuses_then_is_let_go(
 ) -> None:
     """What is due after it is sent all the same."""
     for part in sent:
-        fail(receipts, sendings, turn, part, 63018)
+        fail(delivery_statuses, outbound_messages, turn, part, 63018)
         clock.now += 1
     clock.now += LIMIT_SECONDS
     faults.add(Fault("twilio", "send", status=400))
@@ -218,16 +231,16 @@ def test_what_twilio_refuses_then_is_let_go(
 
 
 def test_a_note_that_the_database_does_not_give_is_sent_once_it_does(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     database: Database,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
     clock: Clock,
 ) -> None:
-    fail(receipts, sendings, turn, VOICE, 63019)
+    fail(delivery_statuses, outbound_messages, turn, VOICE, 63019)
     execute(database, "ALTER TABLE voice_notes RENAME TO elsewhere")
     with pytest.raises(StoreError):
         redelivery.send_due()
@@ -239,16 +252,16 @@ def test_a_note_that_the_database_does_not_give_is_sent_once_it_does(
 
 
 def test_an_mp3_that_the_database_does_not_take_is_sent_once_it_does(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     database: Database,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
     clock: Clock,
 ) -> None:
-    fail(receipts, sendings, turn, VOICE, 63019)
+    fail(delivery_statuses, outbound_messages, turn, VOICE, 63019)
     refuse(database, "INSERT ON voice_notes")
     with pytest.raises(StoreError):
         redelivery.send_due()
@@ -262,9 +275,9 @@ def test_an_mp3_that_the_database_does_not_take_is_sent_once_it_does(
 
 @pytest.mark.parametrize("error", [AudioError("ffmpeg cannot be run"), OSError(24, "no files")])
 def test_a_note_that_ffmpeg_could_not_be_run_for_is_sent_once_it_can(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -273,8 +286,8 @@ def test_a_note_that_ffmpeg_could_not_be_run_for_is_sent_once_it_can(
     error: Exception,
 ) -> None:
     """What else is due is sent meanwhile."""
-    fail(receipts, sendings, turn, VOICE, 63019)
-    fail(receipts, sendings, turn, "text 2", 63018)
+    fail(delivery_statuses, outbound_messages, turn, VOICE, 63019)
+    fail(delivery_statuses, outbound_messages, turn, "text 2", 63018)
     clock.now += LIMIT_SECONDS
 
     def encode(_: Ffmpeg, note: bytes) -> bytes:
@@ -299,9 +312,9 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("trouble", ["a limit", "no connection"])
 @pytest.mark.parametrize("part", ["text 2", VOICE])
 def test_what_surely_was_not_sent_is_sent_later(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -313,14 +326,14 @@ def test_what_surely_was_not_sent_is_sent_later(
     part: str,
 ) -> None:
     """And what becomes of it is noted, as ever."""
-    fail(receipts, sendings, turn, part, 63018)
+    fail(delivery_statuses, outbound_messages, turn, part, 63018)
     clock.now += LIMIT_SECONDS
     if trouble == "a limit":
         faults.add(Fault("twilio", "send", status=429))
     else:
         twilio.stop()
     redelivery.send_due()
-    assert sendings.known(turn, f"{part} again") is None
+    assert outbound_messages.known(turn, f"{part} again") is None
     if trouble == "no connection":
         twilio.start()
     redelivery.send_due()
@@ -329,7 +342,7 @@ def test_what_surely_was_not_sent_is_sent_later(
         clock.now += CLAIM_SECONDS
         redelivery.send_due()
     (message,) = resent(twilio)
-    again = sendings.known(turn, f"{part} again")
+    again = outbound_messages.known(turn, f"{part} again")
     assert again
     assert again.sid == message.sid
     assert message.callback == f"{PUBLIC_URL}/status?sending={again.callback}"
@@ -337,9 +350,9 @@ def test_what_surely_was_not_sent_is_sent_later(
 
 
 def test_what_surely_was_not_sent_is_let_go_when_it_would_come_too_late(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     turn: Turn,
     sent: list[str],
     faults: Faults,
@@ -347,7 +360,7 @@ def test_what_surely_was_not_sent_is_let_go_when_it_would_come_too_late(
     clock: Clock,
     hasty: None,
 ) -> None:
-    fail(receipts, sendings, turn, "text 2", 63018)
+    fail(delivery_statuses, outbound_messages, turn, "text 2", 63018)
     faults.add(Fault("twilio", "send", status=429, times=None))
     while clock.now < START + 2 * STALE_SECONDS:
         redelivery.send_due()
@@ -357,9 +370,9 @@ def test_what_surely_was_not_sent_is_let_go_when_it_would_come_too_late(
 
 
 def test_what_may_have_been_sent_is_not_sent_again(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     turn: Turn,
     sent: list[str],
     twilio: TwilioStandIn,
@@ -368,7 +381,7 @@ def test_what_may_have_been_sent_is_not_sent_again(
     clock: Clock,
 ) -> None:
     """Twilio took it, and its answer did not come."""
-    fail(receipts, sendings, turn, "text 2", 63018)
+    fail(delivery_statuses, outbound_messages, turn, "text 2", 63018)
     faults.add(Fault("twilio", "send", "vanish"))
     for _ in range(4):
         clock.now += CLAIM_SECONDS
@@ -378,9 +391,9 @@ def test_what_may_have_been_sent_is_not_sent_again(
 
 
 def test_what_was_sent_is_not_sent_again_where_that_cannot_be_noted(
-    receipts: DeliveryStatuses,
+    delivery_statuses: DeliveryStatuses,
     redelivery: Redelivery,
-    sendings: OutboundMessages,
+    outbound_messages: OutboundMessages,
     database: Database,
     turn: Turn,
     sent: list[str],
@@ -390,7 +403,7 @@ def test_what_was_sent_is_not_sent_again_where_that_cannot_be_noted(
 ) -> None:
     """It counts, and what is due after it is sent too."""
     for part in sent[1:]:
-        fail(receipts, sendings, turn, part, 63018)
+        fail(delivery_statuses, outbound_messages, turn, part, 63018)
         clock.now += 1
     clock.now += LIMIT_SECONDS
     refuse(database, "UPDATE OF sid ON sendings")

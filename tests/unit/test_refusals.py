@@ -29,9 +29,9 @@ def make(database: Database, store: Store, clock: Clock) -> Make:
     """One process's."""
 
     def made() -> RefusalNotices:
-        replies = Notices(phrases=Phrases(), store=store)
+        notices = Notices(phrases=Phrases(), store=store)
         return RefusalNotices(
-            replies=replies, leases=DatabaseLeases(database=database), longest=LONGEST
+            notices=notices, leases=DatabaseLeases(database=database), longest=LONGEST
         )
 
     return made

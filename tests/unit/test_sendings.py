@@ -37,7 +37,7 @@ def reopen(database: Database) -> Callable[[], OutboundMessages]:
 
 
 @pytest.fixture
-def sendings(clock: Clock, reopen: Callable[[], OutboundMessages]) -> OutboundMessages:
+def outbound_messages(clock: Clock, reopen: Callable[[], OutboundMessages]) -> OutboundMessages:
     return reopen()
 
 
@@ -49,107 +49,117 @@ def admitted(store: Store, sid: str, received_at: float = START) -> Turn:
 
 
 def test_a_sending_is_noted_before_and_after(
-    store: Store, sendings: OutboundMessages, reopen: Callable[[], OutboundMessages], clock: Clock
+    store: Store,
+    outbound_messages: OutboundMessages,
+    reopen: Callable[[], OutboundMessages],
+    clock: Clock,
 ) -> None:
     turn, other = admitted(store, "SM1"), admitted(store, "SM2")
-    assert sendings.known(turn, "text 1") is None
-    begun = sendings.begin(turn, "text 1")
+    assert outbound_messages.known(turn, "text 1") is None
+    begun = outbound_messages.begin(turn, "text 1")
     assert begun.is_new
     begun = replace(begun, is_new=False)
     assert begun == OutboundMessage(START, None, begun.callback)
     clock.now += 5
-    sendings = reopen()
-    assert sendings.known(turn, "text 1") == sendings.begin(turn, "text 1") == begun
-    assert not sendings.knows("SM-out")
-    sendings.finish(turn, "text 1", "SM-out")
-    assert sendings.begin(turn, "text 1") == replace(begun, sid="SM-out")
-    second = sendings.begin(turn, "text 2")
+    outbound_messages = reopen()
+    assert (
+        outbound_messages.known(turn, "text 1") == outbound_messages.begin(turn, "text 1") == begun
+    )
+    assert not outbound_messages.knows("SM-out")
+    outbound_messages.finish(turn, "text 1", "SM-out")
+    assert outbound_messages.begin(turn, "text 1") == replace(begun, sid="SM-out")
+    second = outbound_messages.begin(turn, "text 2")
     assert second.is_new
     assert second.callback != begun.callback
-    sendings.finish(turn, "text 1", "SM-out")
-    assert sendings.known(turn, "text 2") == OutboundMessage(START + 5, None, second.callback)
-    assert sendings.known(other, "text 1") is None
-    assert sendings.knows("SM-out")
+    outbound_messages.finish(turn, "text 1", "SM-out")
+    assert outbound_messages.known(turn, "text 2") == OutboundMessage(
+        START + 5, None, second.callback
+    )
+    assert outbound_messages.known(other, "text 1") is None
+    assert outbound_messages.knows("SM-out")
 
 
 def test_who_has_lost_a_turn_sends_no_more_of_it(
-    store: Store, database: Database, sendings: OutboundMessages
+    store: Store, database: Database, outbound_messages: OutboundMessages
 ) -> None:
     """Nor repeats what it had begun."""
     ours = begin(database, admitted(store, "SM1"))
-    assert sendings.begin(ours, "text 1").is_new
+    assert outbound_messages.begin(ours, "text 1").is_new
     theirs = begin(database, ours)
     for part in ("text 1", "text 2"):
         with pytest.raises(TurnSuperseded):
-            sendings.begin(ours, part)
-    assert not sendings.begin(theirs, "text 1").is_new
-    assert sendings.begin(theirs, "text 2").is_new
+            outbound_messages.begin(ours, part)
+    assert not outbound_messages.begin(theirs, "text 1").is_new
+    assert outbound_messages.begin(theirs, "text 2").is_new
 
 
 def test_a_part_that_threads_begin_at_once_is_new_to_one(
-    store: Store, database: Database, sendings: OutboundMessages
+    store: Store, database: Database, outbound_messages: OutboundMessages
 ) -> None:
     turn = begin(database, admitted(store, "SM1"))
     with ThreadPoolExecutor(8) as pool:
-        begun = list(pool.map(lambda _: sendings.begin(turn, "text 1"), range(40)))
+        begun = list(pool.map(lambda _: outbound_messages.begin(turn, "text 1"), range(40)))
     assert sum(each.is_new for each in begun) == 1
     assert len({each.callback for each in begun}) == 1
 
 
 def test_a_voice_note_is_kept_with_its_sending(
-    store: Store, database: Database, sendings: OutboundMessages, clock: Clock
+    store: Store, database: Database, outbound_messages: OutboundMessages, clock: Clock
 ) -> None:
     """Once more where it is made anew, which takes the place of the first."""
     turn = begin(database, admitted(store, "SM1"))
-    first = sendings.begin(turn, VOICE, audio=b"first")
-    second = sendings.begin(turn, VOICE, audio=b"second")
+    first = outbound_messages.begin(turn, VOICE, audio=b"first")
+    second = outbound_messages.begin(turn, VOICE, audio=b"second")
     assert first.note and second.note
     assert first == replace(second, note=first.note, is_new=True)
-    assert sendings.known(turn, VOICE) == second
-    assert [sendings.note(token) for token in (first.note, second.note)] == [b"first", b"second"]
+    assert outbound_messages.known(turn, VOICE) == second
+    assert [outbound_messages.note(token) for token in (first.note, second.note)] == [
+        b"first",
+        b"second",
+    ]
 
 
 def test_a_voice_note_is_found_by_its_token_until_it_expires(
-    sendings: OutboundMessages, reopen: Callable[[], OutboundMessages], clock: Clock
+    outbound_messages: OutboundMessages, reopen: Callable[[], OutboundMessages], clock: Clock
 ) -> None:
     audio = bytes(range(256)) * 100
-    token = sendings.keep_note(audio)
+    token = outbound_messages.keep_note(audio)
     clock.now += 3599
-    assert sendings.note(token) == reopen().note(token) == audio
+    assert outbound_messages.note(token) == reopen().note(token) == audio
     clock.now += 2
-    assert sendings.note(token) is None
+    assert outbound_messages.note(token) is None
 
 
 @pytest.mark.parametrize("token", ["", "x", "../x", "0" * 32, "' OR 1=1 --"])
-def test_an_unknown_token_has_no_note(sendings: OutboundMessages, token: str) -> None:
-    sendings.keep_note(b"OggS")
-    assert sendings.note(token) is None
+def test_an_unknown_token_has_no_note(outbound_messages: OutboundMessages, token: str) -> None:
+    outbound_messages.keep_note(b"OggS")
+    assert outbound_messages.note(token) is None
 
 
-def test_tokens_cannot_be_guessed_and_fit_an_address(sendings: OutboundMessages) -> None:
-    tokens = {sendings.keep_note(b"same") for _ in range(100)}
+def test_tokens_cannot_be_guessed_and_fit_an_address(outbound_messages: OutboundMessages) -> None:
+    tokens = {outbound_messages.keep_note(b"same") for _ in range(100)}
     assert len(tokens) == 100
     assert all(len(token) >= 32 and token.isalnum() for token in tokens)
 
 
 def test_old_turns_take_along_what_was_noted_of_them(
-    store: Store, sendings: OutboundMessages
+    store: Store, outbound_messages: OutboundMessages
 ) -> None:
     for sid, received_at in (("SM1", START), ("SM2", START + 10)):
         turn = admitted(store, sid, received_at)
-        sendings.begin(turn, "text 1")
-        sendings.finish(turn, "text 1", f"out {sid}")
+        outbound_messages.begin(turn, "text 1")
+        outbound_messages.finish(turn, "text 1", f"out {sid}")
         store.finish(turn)
     assert store.purge(before=START + 1) == 1
-    assert [sendings.knows(f"out {sid}") for sid in ("SM1", "SM2")] == [False, True]
+    assert [outbound_messages.knows(f"out {sid}") for sid in ("SM1", "SM2")] == [False, True]
 
 
 def test_expired_notes_are_forgotten(
-    sendings: OutboundMessages, database: Database, clock: Clock
+    outbound_messages: OutboundMessages, database: Database, clock: Clock
 ) -> None:
-    sendings.keep_note(b"old")
+    outbound_messages.keep_note(b"old")
     clock.now += NOTE_LIFETIME + 1
-    kept = sendings.keep_note(b"new")
-    sendings.purge()
+    kept = outbound_messages.keep_note(b"new")
+    outbound_messages.purge()
     with database.engine.connect() as connection:
         assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [kept]

@@ -89,16 +89,16 @@ def make(agent: Agent, metrics: Metrics) -> Iterator[Make]:
         return made[-1]
 
     yield make
-    for spares in made:
-        spares.stop()
+    for session_pool in made:
+        session_pool.stop()
 
 
-def taken(spares: SessionPool, agent: Agent) -> str:
+def taken(session_pool: SessionPool, agent: Agent) -> str:
     """The id of the next one, once there is one."""
     found: list[AgentSession] = []
 
     def take() -> bool:
-        if session := spares.take():
+        if session := session_pool.take():
             found.append(session)
         return bool(found)
 
@@ -109,77 +109,77 @@ def taken(spares: SessionPool, agent: Agent) -> str:
 
 
 def test_each_that_is_taken_is_replaced_at_once(make: Make, agent: Agent, metrics: Metrics) -> None:
-    spares = make(2)
-    spares.start()
+    session_pool = make(2)
+    session_pool.start()
     agent.wait_for(lambda: len(agent.started) == 2)
-    assert [taken(spares, agent), taken(spares, agent)] == ["spare 0", "spare 1"]
+    assert [taken(session_pool, agent), taken(session_pool, agent)] == ["spare 0", "spare 1"]
     agent.wait_for(lambda: len(agent.started) == 4)
-    assert taken(spares, agent) == "spare 2"
+    assert taken(session_pool, agent) == "spare 2"
     assert metrics.figures().counters["sessions_spare_used"] == 3
     assert not agent.ended
 
 
 def test_taking_never_waits(make: Make, agent: Agent) -> None:
     agent.may_start.clear()
-    spares = make(1)
-    spares.start()
+    session_pool = make(1)
+    session_pool.start()
     agent.wait_for(lambda: agent.begun == 1)
-    assert spares.take() is None
+    assert session_pool.take() is None
     agent.may_start.set()
-    assert taken(spares, agent) == "spare 0"
+    assert taken(session_pool, agent) == "spare 0"
 
 
 def test_one_that_nobody_took_in_time_is_ended_and_replaced(
     make: Make, agent: Agent, now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spare_sessions, "LOOK_SECONDS", 0.001)
-    spares = make(1)
-    spares.start()
+    session_pool = make(1)
+    session_pool.start()
     agent.wait_for(lambda: len(agent.started) == 1)
     now[0] += LIFETIME - 1
-    assert taken(spares, agent) == "spare 0"
+    assert taken(session_pool, agent) == "spare 0"
     agent.wait_for(lambda: len(agent.started) == 2)
     now[0] += LIFETIME
     agent.wait_for(lambda: agent.ended == [("spare 1", "Expiration")])
-    assert taken(spares, agent) == "spare 2"
+    assert taken(session_pool, agent) == "spare 2"
 
 
 def test_one_that_got_too_old_is_not_given_away(make: Make, agent: Agent, now: list[float]) -> None:
     agent.free = 1
     agent.may_start.clear()
-    spares = make(2)
-    spares.start()
+    session_pool = make(2)
+    session_pool.start()
     # The first one is at hand by now.
     agent.wait_for(lambda: agent.begun == 2)
     now[0] += LIFETIME
-    assert spares.take() is None
+    assert session_pool.take() is None
     now[0] -= 1
-    assert spares.take()
+    assert session_pool.take()
     agent.may_start.set()
 
 
 def test_those_that_are_left_are_ended_at_a_stop(make: Make, agent: Agent) -> None:
     """Also one that was being started then."""
-    spares = make(2)
-    spares.start()
+    session_pool = make(2)
+    session_pool.start()
     agent.wait_for(lambda: len(agent.started) == 2)
     agent.may_start.clear()
-    taken(spares, agent)
+    taken(session_pool, agent)
     agent.wait_for(lambda: agent.begun == 3)
-    spares.stop()
-    assert spares.take() is None
+    session_pool.stop()
+    assert session_pool.take() is None
     agent.may_start.set()
-    spares.join(PATIENCE)
+    session_pool.join(PATIENCE)
     assert agent.ended == [("spare 1", "Other"), ("spare 2", "Other")]
 
 
 def test_a_stop_waits_for_so_long_only(make: Make, agent: Agent) -> None:
     agent.may_start.clear()
-    spares = make(1)
-    spares.start()
+    session_pool = make(1)
+    session_pool.start()
     agent.wait_for(lambda: agent.begun == 1)
-    spares.stop()
-    spares.join(0.01)
+    session_pool.stop()
+    session_pool.join(0.01)
     assert not agent.ended
     agent.may_start.set()
 
@@ -189,17 +189,17 @@ def test_a_start_that_fails_is_logged_and_tried_again(
 ) -> None:
     monkeypatch.setattr(spare_sessions, "LOOK_SECONDS", 0.001)
     agent.failures = 2
-    spares = make(1)
+    session_pool = make(1)
     with capture_logs() as lines:
-        spares.start()
-        assert taken(spares, agent) == "spare 0"
+        session_pool.start()
+        assert taken(session_pool, agent) == "spare 0"
     assert [line["log_level"] for line in lines] == ["warning"] * 2
 
 
 def test_none_are_started_where_none_are_wanted(make: Make, agent: Agent) -> None:
-    spares = make(0)
-    spares.start()
-    assert spares.take() is None
-    spares.stop()
-    spares.join(PATIENCE)
+    session_pool = make(0)
+    session_pool.start()
+    assert session_pool.take() is None
+    session_pool.stop()
+    session_pool.join(PATIENCE)
     assert agent.begun == 0

@@ -21,7 +21,7 @@ from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
 from core.models import Answer, Inbound, Kind, Turn
-from speech.narration import Reply
+from speech.synthesis import Reply
 from storage.claims import Claims
 from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
@@ -104,11 +104,11 @@ class Process:
     ) -> None:
         self.store = Store(database=database)
         self._queue = TurnQueue(database=database, alone=True)
-        replies = Notices(phrases=PHRASES, store=self.store)
+        notices = Notices(phrases=PHRASES, store=self.store)
         self.claims = Claims(queue=self._queue, renewals=self._queue)
         self.worker = TurnWorker(
             claims=self.claims,
-            runner=Runner(store=self.store, talk=talk, replies=replies, log_key=""),
+            runner=Runner(store=self.store, talk=talk, notices=notices, log_key=""),
             threads=threads,
         )
         self.accept = Intake(

@@ -187,7 +187,7 @@ class Reply:
     """What a sender gets, and the voice note of it if that is being made already."""
 
     answer: Answer
-    narration: StreamingSynthesis | None = None
+    synthesis: StreamingSynthesis | None = None
 
 
 def _sound(piece: _Piece) -> bytes:
