@@ -66,5 +66,5 @@ def counted(web: str, metrics: dict[str, Any]) -> Finding:
 
 def _notices() -> set[str]:
     """The line that a sender gets whose answer takes long, in every language."""
-    phrases = tomllib.loads((ROOT / "phrases.toml").read_text(encoding="utf-8"))
+    phrases = tomllib.loads((ROOT / "text/phrases.toml").read_text(encoding="utf-8"))
     return {language["phrases"]["still_working"] for language in phrases.values()}

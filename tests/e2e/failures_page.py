@@ -23,7 +23,7 @@ def page() -> str:
 
 def sentence(key: str) -> str | None:
     """A sentence of phrases.toml in English."""
-    phrases = tomllib.loads((ROOT / "phrases.toml").read_text(encoding="utf-8"))
+    phrases = tomllib.loads((ROOT / "text/phrases.toml").read_text(encoding="utf-8"))
     found: dict[str, str] = phrases["en"]["phrases"]
     return found.get(key)
 

@@ -166,8 +166,8 @@ def test_each_error_comes_with_something_to_do() -> None:
 
 def _is_leaf(kind: type[BridgeError]) -> bool:
     """Other files have classes of their own, for what never gets out of them."""
-    return kind.__module__ == "errors" and not {
-        each for each in kind.__subclasses__() if each.__module__ == "errors"
+    return kind.__module__ == "core.errors" and not {
+        each for each in kind.__subclasses__() if each.__module__ == "core.errors"
     }
 
 

@@ -25,7 +25,7 @@ SOURCES = [
     file
     for folder in (ROOT, *(ROOT / package for package in sorted(PACKAGES)))
     for file in (folder.rglob("*.py") if folder != ROOT else folder.glob("*.py"))
-    if file.name not in ("gunicorn.conf.py", "core/settings.py")
+    if file not in (ROOT / "gunicorn.conf.py", ROOT / "core/settings.py")
 ]
 
 
