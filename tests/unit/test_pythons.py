@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,14 @@ def test_an_unsupported_one_is_refused_and_nothing_removed(machine: Machine, scr
     assert made.returncode
     assert made.stderr.startswith(f"{NEEDED}, and {unsupported} is not one; install it with")
     assert (machine.venv / "bin" / "python").exists()
+
+
+def test_ci_sets_up_each_that_can_be_taken() -> None:
+    taken = re.search(r"for supported in (.*);", (ROOT / "pythons.sh").read_text())
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"^ +(3\.\d+)$", workflow, re.MULTILINE)
+    assert taken
+    assert sorted(listed) == sorted(taken[1].split())
 
 
 def test_this_python_is_one() -> None:
