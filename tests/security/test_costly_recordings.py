@@ -13,8 +13,8 @@ import pytest
 from sandbox.bridge import Process
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
-from tests.unit.test_frames import ENDLESS
-from tests.unit.test_hostile_media import mp4, note
+from tests.unit.audio.test_frames import ENDLESS
+from tests.unit.audio.test_hostile_media import mp4, note
 
 QUESTION = "How do I register an electronic invoice?"
 MEGABYTE = 1024 * 1024

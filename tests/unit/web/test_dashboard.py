@@ -14,7 +14,7 @@ from metrics import COUNTERS, HOUR, STAGES, MetricsSnapshot
 from turns.health import Report
 from web.monitoring import advice
 
-PAGES = Path(__file__).resolve().parents[2] / "web" / "dashboard"
+PAGES = Path(__file__).resolve().parents[3] / "web" / "dashboard"
 SCRIPT = (PAGES / "dashboard.js").read_text(encoding="utf-8")
 NOW = 1_700_000_000
 HEALTHY = Report(database=True, workers=1)
