@@ -12,7 +12,7 @@ COMPILE := $(PY) -m piptools compile --quiet --strip-extras --no-header --annota
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 WRITING := $(filter-out 0,$(WRITE))
-STEPS := $(if $(WRITING)$(filter test check failures fuzz pins,$(MAKECMDGOALS)),5,4)
+STEPS := $(if $(WRITING)$(filter test test-slow check failures fuzz pins,$(MAKECMDGOALS)),5,4)
 count = $$(grep -c '==' $(1))
 
 # $(call step,number,text,command): one line and the time; what the command says goes to the log.
@@ -22,10 +22,10 @@ if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; tou
 else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
 endef
 
-.PHONY: help setup demo message test soak scaling bench flood failures check fuzz pins clean
+.PHONY: help setup demo message test test-slow soak scaling bench flood failures check fuzz pins clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.models ## install what the bridge and its sandbox need
 	@echo "Installed. Go on with: make demo"
@@ -36,8 +36,11 @@ demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then
 message: $(VENV)/.bridge ## post a signed text to a live deployment; FROM=+1… is your phone, URL=https://…, TEXT="…", ENV=- reads settings
 	@$(PY) -m cli.signed_message --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
 
-test: $(VENV)/.dev ## run all tests; ARGS="-k voice" goes to pytest
-	@$(PY) -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+test: $(VENV)/.dev ## run the tests but the slow ones; ARGS="-k voice" goes to pytest
+	@$(PY) -m pytest --numprocesses 4 --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.dev ## run the slow tests: random histories, every failure, workers that are cut off, load
+	@$(PY) -m pytest --numprocesses 4 --dist worksteal -m slow $(ARGS)
 
 soak: $(VENV)/.sandbox ## 20,000 turns, to see whether it grows; TURNS=2000 is shorter, CLUSTER=1 is on PostgreSQL
 	@$(PY) -m sandbox.soak $(if $(TURNS),--turns $(TURNS)) $(if $(filter-out 0,$(CLUSTER)),--cluster)

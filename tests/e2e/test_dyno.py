@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from sandbox.faults import Fault
 from tests.e2e.conftest import PATIENT, StartCluster, StartWorld
 from tests.e2e.dyno import BUILDPACK, limited_command
 from tests.sandbox.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 MOST_THREADS = 64
 MOST_MEMORY_BYTES = 400 * 1024 * 1024

@@ -25,6 +25,8 @@ from tests.e2e.gate import Gate
 from tests.e2e.trial import Outcome, Trials
 from tests.e2e.world import World
 
+pytestmark = pytest.mark.slow
+
 # As much shorter as leaves calls that work the time they take on a busy machine. What strikes
 # others too is tried out cell by cell, on bridges that have little else to do.
 PATIENCE: dict[Scope, float] = {"user": 0.05, "newcomers": 0.025, "everybody": 0.025}

@@ -13,6 +13,8 @@ from bench.site import Site
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def arrivals() -> Iterator[Arrivals]:

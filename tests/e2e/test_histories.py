@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Any
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,8 @@ from tests.e2e.worker_life import CLAIM_SECONDS, live
 from text.phrases import Phrases
 from turns.intake import Acceptance, Intake
 from turns.runner import ATTEMPTS
+
+pytestmark = pytest.mark.slow
 
 PATIENCE = 60.0
 FAILED = Phrases().say("failed", None)

@@ -21,6 +21,8 @@ from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "My daughter Layla Mansour lives at twelve Elm Street, what do we owe?"
 
 

@@ -14,6 +14,8 @@ from sandbox.bridge import Process
 from tests.e2e.conftest import PATIENT, StartCluster, StartWorld
 from tests.e2e.world import World
 
+pytestmark = pytest.mark.slow
+
 End = Callable[[Process], object]
 
 USERS = 50

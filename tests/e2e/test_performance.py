@@ -11,6 +11,8 @@ import pytest
 
 from sandbox.bridge import ROOT
 
+pytestmark = pytest.mark.slow
+
 # A label, then the bridge's figure.
 ROW = re.compile(r"^  (\S.*?) {2,}([\d.,]+)", re.MULTILINE)
 

@@ -10,6 +10,8 @@ import pytest
 
 from sandbox.bridge import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def rows(part: str) -> dict[str, list[str]]:
     """What ``python -m bench.scaling`` prints, by the label of the row."""

@@ -22,6 +22,8 @@ from sandbox.soak.footprint import Footprint, excesses
 from sandbox.soak.load import Load, Unanswered
 from sandbox.speech.fixture import FixtureSpeech
 
+pytestmark = pytest.mark.slow
+
 FIRST = Footprint(memory=200 << 20, threads=500, descriptors=100, sockets=90, connections=14)
 ROW = re.compile(r"^ +(\d+) +[\d.]+ +([\d.]+) MB +(\d+) +(\d+) +(\d+) +(\d+)$", re.MULTILINE)
 

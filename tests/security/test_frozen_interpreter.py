@@ -5,9 +5,13 @@ No such text is known any more, so the services that are tried here are given on
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.conftest import PARROT, PATIENT, StartCluster, StartWorld
 from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
+
+pytestmark = pytest.mark.slow
 
 FREEZE = "freeze, please"
 SORRY = "Sorry, something went wrong"

@@ -40,6 +40,8 @@ from whatsapp.inbound import read_message
 from whatsapp.signature import Signature
 from whatsapp.status_callbacks import read_status
 
+pytestmark = pytest.mark.slow
+
 Reader = Callable[[str], object]
 
 ATOMS = (

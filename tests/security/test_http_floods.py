@@ -19,6 +19,8 @@ from sandbox.twilio.webhook import Delivery
 from tests.e2e.conftest import StartWorld
 from tests.e2e.world import World
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 2.0
 HOSTILE_RATE = 50
 GENUINE_RATE = 20
