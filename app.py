@@ -60,7 +60,7 @@ def _add_routes(app: Flask, parts: WebServices) -> None:
         refusals=parts.refusals,
         notices=base.notices,
         delivery_statuses=base.delivery_statuses,
-        prewarmer=base.prewarmer,
+        prewarmer=base.prewarmer if parts.worker else None,
     ).add_to(app)
     add_voice_notes(app, base.outbound_messages)
     add_monitoring(

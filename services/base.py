@@ -90,7 +90,7 @@ class CommonServices:
 
 def background_threads(settings: Settings) -> ContextPool:
     """Threads for what the turns of a process do beside themselves."""
-    return ContextPool(settings.TURN_THREADS * 2, thread_name_prefix="aside")
+    return ContextPool(settings.TURN_THREADS * 2, thread_name_prefix="background")
 
 
 def _urgent(settings: Settings, connections: int, seconds: float) -> Database:

@@ -27,8 +27,8 @@ from web.shared_metrics import ProcessMetrics
 
 log = structlog.get_logger(__name__)
 
-# A web process starts sessions for turns that workers run.
-PREWARM_THREADS = 16
+# Of a web process whose turns workers run.
+BACKGROUND_THREADS = 4
 # Connections beside DATABASE_CONNECTIONS, and how long a call on them may take. Those of a web
 # process are for messages that are accepted at once: Twilio waits 15 s. Those of a worker are to
 # renew what it holds, more than once before that ends, and to hear of new turns.
@@ -125,9 +125,11 @@ class WorkerServices:
 
     def close(self, timeout: float) -> bool:
         """Let running turns finish; ``False`` if some were given back to the queue instead."""
+        self.base.session_pool.stop()
         finished = self.worker.close(timeout)
         for part in (self.redelivery, self.shared, self.heartbeat, self.listener):
             part.stop()
+        self.base.session_pool.join(END_SECONDS)
         return finished
 
 
@@ -140,22 +142,27 @@ def _start(base: CommonServices, warmer: ConnectionWarmer) -> None:
 
 def build_web(settings: Settings) -> WebServices:
     """A process that answers webhooks; it also runs their turns where it is alone."""
-    shared = bool(settings.DATABASE_URL)
-    background = ContextPool(PREWARM_THREADS, thread_name_prefix="prewarm")
-    base = build_common(
-        settings,
-        background if shared else background_threads(settings),
-        session_pool=settings.AGENTFORCE_SPARE_SESSIONS,
-        urgent=WEB_CONNECTIONS,
+    if settings.DATABASE_URL:
+        # Idle sessions are ended there, and nothing else is done beside a request.
+        few = ContextPool(BACKGROUND_THREADS, thread_name_prefix="background")
+        return _beside_workers(build_common(settings, few, session_pool=0, urgent=WEB_CONNECTIONS))
+    return _alone(
+        build_common(
+            settings,
+            background_threads(settings),
+            session_pool=settings.AGENTFORCE_SPARE_SESSIONS,
+            urgent=WEB_CONNECTIONS,
+        )
     )
-    return _beside_workers(base) if shared else _alone(base)
 
 
 def build_worker(settings: Settings) -> WorkerServices:
     """A process that runs turns; ``DATABASE_URL`` must be set."""
-    # The web processes start sessions; spare ones are of use there.
     base = build_common(
-        settings, background_threads(settings), session_pool=0, urgent=WORKER_CONNECTIONS
+        settings,
+        background_threads(settings),
+        session_pool=settings.AGENTFORCE_SPARE_SESSIONS,
+        urgent=WORKER_CONNECTIONS,
     )
     turns = TurnServices(base)
     return WorkerServices(

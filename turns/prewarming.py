@@ -40,7 +40,6 @@ class Prewarmer:
         """Where all threads run turns, those need the CPU and Agentforce's places."""
         try:
             if self._store.count_unfinished(limit=self._threads + 1) <= self._threads:
-                log.info("Pre-warming Agentforce session")
                 self.start(sender)
         except Exception:
             log.exception("Session not pre-warmed")
@@ -50,6 +49,7 @@ class Prewarmer:
         with self._lock:
             if sender in self._starting:
                 return self._starting[sender]
+            log.info("Pre-warming Agentforce session")
             with Deadline(self._limit).bound():
                 session = self._pool.submit(self._sessions.warm, sender)
             self._starting[sender] = session

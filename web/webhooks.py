@@ -47,7 +47,8 @@ class Webhooks:
     refusals: RefusalNotices
     notices: Notices
     delivery_statuses: DeliveryStatuses
-    prewarmer: Prewarmer
+    # Only where this process runs the turns: elsewhere a turn begins as soon as a session could.
+    prewarmer: Prewarmer | None
 
     def add_to(self, app: Flask) -> None:
         """Add ``POST /`` and ``POST /status``, which Twilio signs, and ``GET /``."""
@@ -128,7 +129,7 @@ class Webhooks:
 
     def _prewarm(self, message: Inbound) -> None:
         """Start the session while the message waits for its turn, or its recording is heard."""
-        if message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
+        if self.prewarmer is None or message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
             return
         with bound_to(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
             try:

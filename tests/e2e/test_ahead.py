@@ -64,7 +64,7 @@ def test_a_spare_session_is_ended_at_a_clean_stop(start_world: StartWorld) -> No
         assert ended == [(spare, "Other")]
 
 
-def test_of_several_processes_those_keep_one_that_take_messages(
+def test_of_several_processes_those_keep_one_that_run_turns(
     start_cluster: StartCluster,
 ) -> None:
     with start_cluster(webs=1, workers=1, **ONE_SPARE) as (world, _):

@@ -127,8 +127,8 @@ def test_metrics_and_health_of_any_web_are_of_all(world: World, cluster: Cluster
     assert 'process="worker-' in text
 
 
-def test_a_session_is_started_once_wherever_it_is_warmed(world: World) -> None:
-    """The web starts it when the message arrives; a worker that gets the turn waits for it."""
+def test_a_session_is_started_once_for_each_sender(world: World) -> None:
+    """However long it takes."""
     world.sandbox.faults.add(Fault("agentforce", "session", "hang", seconds=0.5, times=None))
     users = [world.user() for _ in range(10)]
     for user in users:

@@ -155,8 +155,8 @@ def restart(world: World, *faults: Fault) -> None:
 SHORT_STOP = """
 from services import processes as parts
 
-intact = parts.WebParts.close
-parts.WebParts.close = lambda self, timeout: intact(self, 0.5)
+intact = parts.WebServices.close
+parts.WebServices.close = lambda self, timeout: intact(self, 0.5)
 """
 
 

@@ -27,12 +27,13 @@ from tests.sandbox.waiting import wait_until_ended
 TIMEOUT = 90.0
 # Started by itself, as a user's terminal would; paused, it says where it is, to be ended then.
 ALONE = """
-import contextlib, pathlib, sys, time
+import contextlib, pathlib, signal, sys, time
 from sandbox.postgres import Postgres
+# What a shell starts in the background ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with contextlib.suppress(KeyboardInterrupt), Postgres(pathlib.Path(sys.argv[1])) as postgres:
     postgres.pause()
     print(postgres.pid, postgres.url("postgres"), flush=True)
-    # Not signal.pause(): a signal that came just before it would be waited for, for ever.
     while True:
         time.sleep(0.1)
 """
