@@ -151,7 +151,7 @@ def build_common(
         store=store,
         leases=leases,
         metrics=metrics,
-        beside=background,
+        background=background,
         idle=settings.AGENTFORCE_SESSION_IDLE,
     )
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)

@@ -100,15 +100,14 @@ class Claims:
     def drop(self, turn: Turn) -> None:
         """The turn is done, or another's."""
         with self._changed:
-            held = self._claims.get(turn.id)
-            if held and held.turn.claim == turn.claim:
+            if self._find(turn):
                 del self._claims[turn.id]
 
     def release(self, turn: Turn, *, broken: bool = False) -> None:
         """Give a turn back that is not done, perhaps because it broke off, if it is still ours."""
         with self._changed:
-            held = self._claims.get(turn.id)
-        if held and held.turn.claim == turn.claim:
+            held = self._find(turn)
+        if held:
             self._release([held], broken=[turn.id] if broken else [])
 
     def release_all(self) -> None:
@@ -135,10 +134,15 @@ class Claims:
             return all(now < claim.sure_until for claim in self._claims.values())
 
     def _claim(self, turn: Turn) -> _Claim:
-        held = self._claims.get(turn.id)
-        if held is None or held.turn.claim != turn.claim:
+        held = self._find(turn)
+        if held is None:
             raise TurnSuperseded
         return held
+
+    def _find(self, turn: Turn) -> _Claim | None:
+        """What is held of that very start of the turn."""
+        held = self._claims.get(turn.id)
+        return held if held and held.turn.claim == turn.claim else None
 
     def _sure_from_now(self) -> float:
         return math.inf if self._queue.alone else time.monotonic() + SURE_SECONDS

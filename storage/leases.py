@@ -81,8 +81,8 @@ class DatabaseLeases:
         self._database = database
         self._upsert = database.upsert
         self._lock = threading.Lock()
-        # What this process holds, by the owner that it is in each lease.
-        self._held: dict[str, str] = {}
+        # The owners that this process is, one for each lease that it holds.
+        self._held: set[str] = set()
 
     def take(self, name: str, seconds: float) -> bool:
         return self._take(name, seconds, owner=None)
@@ -95,12 +95,12 @@ class DatabaseLeases:
             yield False
             return
         with self._lock:
-            self._held[owner] = name
+            self._held.add(owner)
         try:
             yield True
         finally:
             with self._lock:
-                del self._held[owner]
+                self._held.remove(owner)
             self._release(owner)
 
     def renew(self) -> None:

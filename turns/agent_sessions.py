@@ -42,7 +42,7 @@ class AgentSessions:
         store: Store,
         leases: Leases,
         metrics: Metrics,
-        beside: Executor,
+        background: Executor,
         idle: float,
     ) -> None:
         self._agent = agent
@@ -50,7 +50,7 @@ class AgentSessions:
         self._store = store
         self._leases = leases
         self._metrics = metrics
-        self._background = beside
+        self._background = background
         self._idle = idle
         self._touch = min(TOUCH_SECONDS, idle / 10)
 

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Float, bindparam
 
+from agentforce import Agentforce
 from core.models import AgentSession, Turn
-from core.settings import load_settings
+from core.settings import Settings, load_settings
+from http_clients.circuit_breakers import CircuitBreakers
+from http_clients.oauth_token import AccessToken
+from http_clients.sessions import requests_session
 from metrics import Metrics
 from sandbox import CREDENTIALS
 from sandbox.faults import Faults
@@ -60,6 +65,20 @@ def put_session(store: Store, sender: str, session: AgentSession) -> None:
     """Let it be the sender's, whichever they have."""
     store.drop_session(sender)
     assert store.save_session(sender, session)
+
+
+def agent_of(settings: Settings, *, width: int = 4) -> Agentforce:
+    """An agent whose breakers never open."""
+    metrics = Metrics()
+    session = requests_session(settings, width=width)
+    return Agentforce(
+        session=session,
+        token=AccessToken(session=session, settings=settings, metrics=metrics),
+        metrics=metrics,
+        settings=settings,
+        breakers=CircuitBreakers(failures=0, seconds=30, metrics=metrics),
+        background=ThreadPoolExecutor(1),
+    )
 
 
 class Unclaimed(Claims):

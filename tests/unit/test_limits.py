@@ -17,14 +17,13 @@ from core.errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable
 from core.models import AgentSession
 from core.settings import Settings
 from http_clients.circuit_breakers import CircuitBreakers
-from http_clients.oauth_token import AccessToken
-from http_clients.sessions import requests_session
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.pace import Pace
 from sandbox.speech.fixture import FixtureSpeech
 from speech.elevenlabs import Speech
+from tests.unit.conftest import agent_of
 from whatsapp.client import WhatsApp
 
 USERS = [f"whatsapp:+{14155551000 + number}" for number in range(24)]
@@ -54,16 +53,7 @@ def settings(sandbox: Sandbox) -> Settings:
 @pytest.fixture
 def agent(sandbox: Sandbox, settings: Settings) -> Agentforce:
     sandbox.agentforce.forget_tokens()
-    metrics = Metrics()
-    session = requests_session(settings, width=len(USERS))
-    return Agentforce(
-        session=session,
-        token=AccessToken(session=session, settings=settings, metrics=metrics),
-        metrics=metrics,
-        settings=settings,
-        breakers=CircuitBreakers(failures=0, seconds=30, metrics=metrics),
-        background=ThreadPoolExecutor(1),
-    )
+    return agent_of(settings, width=len(USERS))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import imageio_ffmpeg
@@ -32,6 +31,7 @@ from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
 from speech.elevenlabs import ANSWER_LIMIT, Speech
+from tests.unit.conftest import agent_of
 from whatsapp.client import WhatsApp
 
 USER = "whatsapp:+14155550100"
@@ -64,19 +64,6 @@ def settings(sandbox: Sandbox) -> Settings:
 @pytest.fixture
 def agent(settings: Settings) -> Agentforce:
     return agent_of(settings)
-
-
-def agent_of(settings: Settings) -> Agentforce:
-    metrics = Metrics()
-    session = requests_session(settings, width=4)
-    return Agentforce(
-        session=session,
-        token=AccessToken(session=session, settings=settings, metrics=metrics),
-        metrics=metrics,
-        settings=settings,
-        breakers=CircuitBreakers(failures=0, seconds=30, metrics=metrics),
-        background=ThreadPoolExecutor(1),
-    )
 
 
 @pytest.fixture

@@ -267,13 +267,7 @@ def test_who_waits_does_so_until_its_own_deadline(
 ) -> None:
     cache = cache_of(account)
     with held_up(account, monkeypatch) as (_, release), ThreadPoolExecutor(1) as pool:
-        hold, begun = account.before, threading.Event()
-
-        def begin() -> None:
-            begun.set()
-            hold()
-
-        account.before = begin
+        begun = beginning(account)
         patient = pool.submit(cache.speak, "Hello!", "en")
         assert begun.wait(30)
         with Deadline(0.05).bound(), pytest.raises(DeadlineExceeded):
@@ -316,13 +310,7 @@ def test_others_do_not_wait_for_another_piece(
     cache = cache_of(account)
     cache.speak("known", "en")
     with held_up(account, monkeypatch) as (_, release), ThreadPoolExecutor(1) as pool:
-        hold, begun = account.before, threading.Event()
-
-        def begin() -> None:
-            begun.set()
-            hold()
-
-        account.before = begin
+        begun = beginning(account)
         slow = pool.submit(cache.speak, "slow", "en")
         assert begun.wait(30)
         assert cache.speak("known", "en")
@@ -447,3 +435,15 @@ def held_up(
     monkeypatch.setattr(speech_cache, "Future", Watched)
     account.before = hold
     yield waiting, release
+
+
+def beginning(account: Account) -> threading.Event:
+    """Set once a synthesis begins, whatever it does then."""
+    before, begun = account.before, threading.Event()
+
+    def begin() -> None:
+        begun.set()
+        before()
+
+    account.before = begin
+    return begun

@@ -128,7 +128,7 @@ def sessions(
         store=store,
         leases=DatabaseLeases(database=database),
         metrics=metrics,
-        beside=beside,
+        background=beside,
         idle=IDLE,
     )
 
