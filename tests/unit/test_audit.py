@@ -94,3 +94,12 @@ def test_a_secret_is_found_and_one_that_only_looks_so_is_known(
     new = {"app.py": [{"hashed_secret": "0", "line_number": 7, "type": "AWS Access Key"}]}
     answers(monkeypatch, json.dumps({"results": moved | new}))
     assert audit.secrets() == ["app.py:7: AWS Access Key"]
+
+
+def test_a_known_secret_may_stand_in_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that moves takes its made-up secrets along; what is new is a fault."""
+    baseline = json.loads((audit.ROOT / audit.BASELINE).read_text(encoding="utf-8"))
+    known = next(iter(baseline["results"].values()))[0]
+    new = known | {"hashed_secret": "0" * 40, "line_number": 7, "type": "Secret Keyword"}
+    answers(monkeypatch, json.dumps({"results": {"moved.py": [known, new]}}))
+    assert audit.secrets() == ["moved.py:7: Secret Keyword"]
