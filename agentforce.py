@@ -39,7 +39,7 @@ from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.event_stream import read_events
 from http_clients.oauth_token import AccessToken, Token
 from http_clients.retries import parse_retry_after, retrying
-from http_clients.sessions import Route, chunks, json_object
+from http_clients.sessions import Route, json_object, read_chunks
 from http_clients.unsent_requests import request_was_not_sent
 from metrics import Metrics
 from text.markdown import clean, paragraphs
@@ -96,10 +96,10 @@ class Agentforce:
         self._patience = settings.CLOUD_PATIENCE
         self._sequence = _Sequence()
         # No limit is documented; refusals teach one.
-        self._limiter = ConcurrencyLimiter(settings.TURN_THREADS, cloud="Agentforce")
+        self._limiter = ConcurrencyLimiter(settings.TURN_THREADS, provider="Agentforce")
         # Sessions may start while no question is answered, and would hide that.
-        self._starting = breakers.make("Agentforce sessions", AgentUnavailable)
-        self._asking = breakers.make("Agentforce answers", AgentUnavailable)
+        self._starting = breakers.create("Agentforce sessions", AgentUnavailable)
+        self._asking = breakers.create("Agentforce answers", AgentUnavailable)
         # Service agents run as their own user; employee agents have none and say so
         # (docs/providers/agentforce.md, "Starting a session").
         self._bypass_user = True
@@ -115,12 +115,14 @@ class Agentforce:
         """A new session, of nobody yet. Raises ``AgentError``, at once unless ``patient``."""
         request = self._request_session
         tries = retrying(RETRY_DELAYS if patient else (), factor=self._patience)
-        with self._metrics.timed("session_time"):
+        with self._metrics.timer("session_time"):
             session_id = self._starting.call(lambda: tries(request))
         self._metrics.count("sessions_started")
         return AgentSession(session_id, time.time())
 
-    def ask(self, session: AgentSession, text: str, listener: Listener | None = None) -> AgentReply:
+    def ask(
+        self, session: AgentSession, text: str, listener: AnswerListener | None = None
+    ) -> AgentReply:
         """Ask in a session; ``listener`` follows the answer where it is streamed.
 
         Raises ``SessionGone``, where it was surely not heard, or another ``AgentError``.
@@ -161,7 +163,7 @@ class Agentforce:
         path = f"/agents/{self._settings.AGENTFORCE_AGENT_ID}/sessions"
         timeout = SESSION_TIMEOUT * self._patience
         with (
-            self._limiter.place(),
+            self._limiter.slot(),
             self._call("POST", path, timeout=timeout, json=body) as response,
         ):
             session_id = self._json(response).get("sessionId")
@@ -169,11 +171,13 @@ class Agentforce:
             raise AgentUnavailable("Agentforce started a session without naming it")
         return session_id
 
-    def _question(self, session: AgentSession, text: str, listener: Listener | None) -> AgentReply:
+    def _question(
+        self, session: AgentSession, text: str, listener: AnswerListener | None
+    ) -> AgentReply:
         streaming = self._settings.AGENTFORCE_STREAMING
         # Every attempt takes a new number: a used one is refused.
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
-        with self._limiter.place():
+        with self._limiter.slot():
             response = self._call(
                 "POST",
                 f"{SESSIONS}/{session.id}/messages" + ("/stream" if streaming else ""),
@@ -187,9 +191,9 @@ class Agentforce:
             with response:
                 return self._whole(response)
 
-    def _streamed(self, response: requests.Response, listener: Listener | None) -> AgentReply:
+    def _streamed(self, response: requests.Response, listener: AnswerListener | None) -> AgentReply:
         """The reply, as soon as its turn is over; the end of the stream is read beside the path."""
-        body = chunks(response, self._settings.AGENTFORCE_TIMEOUT, most=STREAM_LIMIT)
+        body = read_chunks(response, self._settings.AGENTFORCE_TIMEOUT, most=STREAM_LIMIT)
         try:
             _check_stream(response)
             return read_stream(_event_data(body), listener)
@@ -259,8 +263,8 @@ class Agentforce:
         """All of it; nothing where it does not come in time, breaks off or is far too large."""
         timeout = BODY_TIMEOUT * self._patience
         try:
-            with Deadline(clamp(timeout)).bound():
-                return b"".join(chunks(response, timeout))
+            with Deadline(clamp(timeout)).applied():
+                return b"".join(read_chunks(response, timeout))
         except (requests.RequestException, DeadlineExceeded):
             return b""
 
@@ -295,7 +299,7 @@ def _event_data(body: Iterator[bytes]) -> Iterator[str]:
 
 def _drain(response: requests.Response, body: Iterator[bytes]) -> None:
     """Read on to the end, just behind that of the turn; only then the connection can be kept."""
-    with response, Deadline(DRAIN_TIMEOUT).bound():
+    with response, Deadline(DRAIN_TIMEOUT).applied():
         try:
             for _ in body:
                 pass
@@ -366,7 +370,7 @@ Message = dict[str, Any]
 _UNSHOWN = ("ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn")
 
 
-class Listener(Protocol):
+class AnswerListener(Protocol):
     """Follows an answer while it is written; neither method may raise."""
 
     def write(self, chunk: str) -> None:
@@ -396,7 +400,7 @@ def read_messages(messages: Iterable[Message]) -> AgentReply:
     return AgentReply(clean(paragraphs(texts)).strip(), escalated, ended, failed, asks)
 
 
-def read_stream(events: Iterable[str], listener: Listener | None = None) -> AgentReply:
+def read_stream(events: Iterable[str], listener: AnswerListener | None = None) -> AgentReply:
     """Read a turn from the ``data`` of its events, up to its end.
 
     A final message replaces the chunks before it; a ``ValidationFailureChunk`` discards them.
@@ -413,7 +417,7 @@ def read_stream(events: Iterable[str], listener: Listener | None = None) -> Agen
 
 @dataclass
 class _Turn:
-    listener: Listener | None
+    listener: AnswerListener | None
     chunks: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     over: bool = False

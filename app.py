@@ -13,7 +13,7 @@ from core.process_limits import check_limits
 from core.settings import Settings, load_settings
 from services.processes import WebServices, build_web
 from web.monitoring import add_monitoring
-from web.security import guard
+from web.security import add_security
 from web.voice_notes import add_voice_notes
 from web.webhooks import Webhooks
 
@@ -41,7 +41,7 @@ def _build_app(settings: Settings) -> Flask:
         forbid_dumping()
     parts = build_web(settings)
     app = Flask(__name__, static_folder=None, template_folder="web/dashboard")
-    guard(app, public_url=settings.PUBLIC_URL)
+    add_security(app, public_url=settings.PUBLIC_URL)
     app.json = _ReadableJson(app)
     app.extensions["bridge"] = parts
     # gunicorn.conf.py starts them before the first request; this is for other servers.
@@ -55,7 +55,7 @@ def _add_routes(app: Flask, parts: WebServices) -> None:
     Webhooks(
         settings=base.settings,
         metrics=base.metrics,
-        inbox=parts.inbox,
+        intake=parts.intake,
         quotas=base.quotas,
         refusals=parts.refusals,
         notices=base.notices,
@@ -68,7 +68,7 @@ def _add_routes(app: Flask, parts: WebServices) -> None:
         settings=base.settings,
         metrics=base.metrics,
         health=base.health,
-        figures=parts.figures,
+        snapshots=parts.snapshots,
         several=parts.shared is not None,
     )
 

@@ -13,10 +13,10 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from audio.ffmpeg import Ffmpeg, Stream, trim
-from audio.formats import SNIFFED, sniff
-from audio.frames import outlast
-from core.deadline import Deadline, clamp, time_left
+from audio.ffmpeg import Ffmpeg, StreamDecoder, trim
+from audio.formats import SNIFFED, detect_format
+from audio.frames import exceeds_duration
+from core.deadline import Deadline, clamp, remaining_time
 from core.errors import (
     AudioTooLong,
     DeadlineExceeded,
@@ -26,7 +26,7 @@ from core.errors import (
     MediaTooLarge,
 )
 from http_clients.retries import parse_retry_after, retrying
-from http_clients.sessions import BodyTooLarge, Route, chunks
+from http_clients.sessions import BodyTooLarge, Route, read_chunks
 
 # Twilio announces a recording before it is everywhere: 404 at first is normal.
 RETRY_DELAYS = (0.5, 1.0, 2.0)
@@ -41,7 +41,7 @@ TOTAL_TIMEOUT = 30.0
 _REGIONAL_API = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com")
 
 
-class Listener(Protocol):
+class DownloadListener(Protocol):
     """Hears a recording while it arrives."""
 
     def begin(self) -> None:
@@ -66,7 +66,7 @@ class _Anonymous(AuthBase):
         return request
 
 
-class Media:
+class MediaDownloader:
     """Downloads recordings of one Twilio account; all waits are times ``patience``."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Media:
         stores = (f"{self._api.scheme}://{host}" for host in sorted(self._media_hosts))
         return [Route(self._session, each) for each in (self._api.geturl(), *stores)]
 
-    def download(self, url: str, listener: Listener | None = None) -> bytearray:
+    def download(self, url: str, listener: DownloadListener | None = None) -> bytearray:
         """The recording at ``MediaUrl0``, which ``listener`` gets while it arrives.
 
         Tried at once, then after 0.5, 1 and 2 s on 404, 429, 5xx or a broken connection. Raises
@@ -102,10 +102,10 @@ class Media:
         """
         self._check_origin(url)
         tries = retrying(RETRY_DELAYS, factor=self._patience)
-        with Deadline(clamp(TOTAL_TIMEOUT * self._patience)).bound():
+        with Deadline(clamp(TOTAL_TIMEOUT * self._patience)).applied():
             return tries(self._fetch, url, listener or _Nobody())
 
-    def _fetch(self, url: str, listener: Listener) -> bytearray:
+    def _fetch(self, url: str, listener: DownloadListener) -> bytearray:
         auth: AuthBase | tuple[str, str] = self._credentials
         try:
             for hop in range(REDIRECT_LIMIT):
@@ -118,7 +118,7 @@ class Media:
                     _finish(response, self._timeout)
                     auth = _Anonymous()
         except (requests.RequestException, DeadlineExceeded) as error:
-            if not time_left():
+            if not remaining_time():
                 raise MediaError("the recording did not come in time") from error
             raise MediaMissing(f"the recording broke off: {type(error).__name__}") from error
         raise MediaForbidden("the recording's address redirects too often")
@@ -184,7 +184,7 @@ def _has_dot_segments(path: str) -> bool:
     return True
 
 
-def _body(response: requests.Response, timeout: float, listener: Listener) -> bytearray:
+def _body(response: requests.Response, timeout: float, listener: DownloadListener) -> bytearray:
     status = response.status_code
     if status in (404, 429) or status >= 500:
         _finish(response, timeout)
@@ -196,7 +196,7 @@ def _body(response: requests.Response, timeout: float, listener: Listener) -> by
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     data = bytearray()
     try:
-        for chunk in chunks(response, timeout, most=SIZE_LIMIT):
+        for chunk in read_chunks(response, timeout, most=SIZE_LIMIT):
             data += chunk
             listener.write(chunk)
     except BodyTooLarge:
@@ -207,7 +207,7 @@ def _body(response: requests.Response, timeout: float, listener: Listener) -> by
 def _finish(response: requests.Response, timeout: float) -> None:
     """Read a short body to its end, so that the connection can be used again."""
     with suppress(requests.RequestException):
-        for _ in islice(chunks(response, timeout), 2):
+        for _ in islice(read_chunks(response, timeout), 2):
             pass
 
 
@@ -226,19 +226,19 @@ class Recording:
 class VoiceNoteLoader:
     """Fetches the recordings that Twilio announces."""
 
-    def __init__(self, *, media: Media, ffmpeg: Ffmpeg, longest_seconds: float) -> None:
+    def __init__(self, *, media: MediaDownloader, ffmpeg: Ffmpeg, longest_seconds: float) -> None:
         self._media = media
         self._ffmpeg = ffmpeg
         self._longest = longest_seconds
 
-    def hear(self, url: str) -> Recording:
+    def load(self, url: str) -> Recording:
         """The recording at ``MediaUrl0``. Raises ``MediaError`` or ``AudioError``."""
         started = time.monotonic()
         with closing(_Listener(self._ffmpeg)) as listener:
             data = self._media.download(url, listener)
             downloaded = time.monotonic()
             # By the headers alone; ``trim`` judges what is played.
-            if outlast(data, self._longest + 1):
+            if exceeds_duration(data, self._longest + 1):
                 raise AudioTooLong
             pcm = listener.pcm()
         pcm = pcm or self._ffmpeg.decode(data)
@@ -252,7 +252,7 @@ class _Listener:
 
     def __init__(self, ffmpeg: Ffmpeg) -> None:
         self._ffmpeg = ffmpeg
-        self._stream: Stream | None = None
+        self._stream: StreamDecoder | None = None
         self._head = b""
 
     def begin(self) -> None:
@@ -270,11 +270,11 @@ class _Listener:
             chunk = self._head
             if len(chunk) < SNIFFED:
                 return
-            container = sniff(chunk)
+            container = detect_format(chunk)
             if not container or not container.streams:
                 self.close()
                 return
-        self._stream.feed(chunk)
+        self._stream.write(chunk)
 
     def pcm(self) -> bytes | None:
         return self._stream.pcm() if self._stream else None

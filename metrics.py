@@ -260,43 +260,43 @@ class Metrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._figures = MetricsSnapshot()
+        self._snapshot = MetricsSnapshot()
         self._started = time.monotonic()
 
-    def time(self, stage: str, seconds: float) -> None:
+    def record_time(self, stage: str, seconds: float) -> None:
         """Add a duration to one of ``STAGES``."""
         with self._lock:
-            self._figures.stages[stage].add(max(seconds, 0.0))
+            self._snapshot.stages[stage].add(max(seconds, 0.0))
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def timer(self, stage: str) -> Iterator[None]:
         """Add the duration of the block, unless it raises."""
         started = time.monotonic()
         yield
-        self.time(stage, time.monotonic() - started)
+        self.record_time(stage, time.monotonic() - started)
 
     def count(self, counter: str, number: int = 1) -> None:
         """Add to one of ``COUNTERS``."""
-        if counter not in self._figures.counters:
+        if counter not in self._snapshot.counters:
             raise KeyError(counter)
         with self._lock:
-            self._figures.count(counter, number, time.time())
+            self._snapshot.count(counter, number, time.time())
 
-    def failed(self, error: BaseException) -> None:
+    def count_error(self, error: BaseException) -> None:
         """Count an error under the name of its class (a leaf of ``core/errors.py``)."""
         with self._lock:
-            self._figures.errors[type(error).__name__] += 1
+            self._snapshot.errors[type(error).__name__] += 1
 
-    def not_delivered(self, code: int | None) -> None:
+    def count_undelivered(self, code: int | None) -> None:
         """Count a message that Twilio took, but that did not arrive, under Twilio's code."""
         with self._lock:
-            self._figures.delivery_errors[str(code or "none")] += 1
+            self._snapshot.delivery_errors[str(code or "none")] += 1
 
-    def figures(self) -> MetricsSnapshot:
+    def snapshot(self) -> MetricsSnapshot:
         """A copy of all figures as they are now."""
         copy = MetricsSnapshot()
         with self._lock:
-            copy.merge(self._figures)
+            copy.merge(self._snapshot)
         return copy
 
     def uptime(self) -> float:

@@ -72,7 +72,7 @@ def _work(parts: WorkerServices) -> None:
 def _share_plan(parts: WorkerServices) -> None:
     """Divide what the ElevenLabs plan allows at once between the workers that live."""
     try:
-        parts.speech.share(count_workers(parts.base.processes))
+        parts.speech.set_share(count_workers(parts.base.processes))
     except StoreError as error:
         log.warning("Workers not counted", error=type(error).__name__)
 

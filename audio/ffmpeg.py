@@ -14,8 +14,8 @@ import imageio_ffmpeg
 
 from audio import ogg
 from audio.confinement import Launcher
-from audio.ffmpeg_process import CPU_SECONDS, Conversion, Result
-from audio.formats import MP3, Container, sniff
+from audio.ffmpeg_process import CPU_SECONDS, FfmpegProcess, FfmpegResult
+from audio.formats import MP3, AudioFormat, detect_format
 from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from core.settings import operators_environment
 
@@ -88,7 +88,7 @@ class Ffmpeg:
 
         Raises ``AudioUnreadable``.
         """
-        container = sniff(data)
+        container = detect_format(data)
         if container is None:
             raise AudioUnreadable("the recording is of no known audio format")
         with self._cores:
@@ -99,7 +99,7 @@ class Ffmpeg:
             raise AudioUnreadable("the recording holds no audio")
         return pcm
 
-    def open_stream(self) -> Stream | None:
+    def open_stream(self) -> StreamDecoder | None:
         """A decoder to feed with Ogg/Opus as it comes in, where one can be had at once."""
         if not self._streams.acquire(blocking=False):
             return None
@@ -109,7 +109,7 @@ class Ffmpeg:
                 conversion = held.enter_context(self._streaming())
             except AudioError:
                 return None
-            return Stream(conversion, held.pop_all())
+            return StreamDecoder(conversion, held.pop_all())
 
     def join(self, pieces: Sequence[bytes]) -> bytes:
         """Ogg/Opus pieces as one Ogg/Opus file, without re-encoding.
@@ -151,44 +151,44 @@ class Ffmpeg:
         return smaller
 
     def _encoded(self, data: bytes, codec: list[str]) -> bytes:
-        container = sniff(data) or MP3
+        container = detect_format(data) or MP3
         arguments = [*_input(container), *_ONLY_AUDIO, "-ac", "1", "-ar", str(ogg.RATE), *codec]
-        with self._cores, in_memory([data]) as (source,):
+        with self._cores, memory_file([data]) as (source,):
             return _output(self._start(arguments, source))
 
     def _decode_stream(self, data: bytes | bytearray) -> bytes | None:
         """The faster way; ``None`` where ffmpeg complains, so that some sound may be missing."""
-        with in_memory([data]) as (source,), self._streaming(source) as run:
+        with memory_file([data]) as (source,), self._streaming(source) as run:
             result = run.result()
         return result.output if _is_flawless(result) else None
 
-    def _decode_all(self, data: bytes | bytearray, container: Container) -> bytes:
+    def _decode_all(self, data: bytes | bytearray, container: AudioFormat) -> bytes:
         """The slower way, which skips what is broken and goes on behind it."""
         shape = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
         arguments = [*_input(container), *_ONLY_AUDIO, *shape, *self._pcm()]
-        with in_memory([data]) as (source,):
+        with memory_file([data]) as (source,):
             return _output(self._start_decoding(arguments, source))
 
     def _pcm(self) -> list[str]:
         """Where PCM goes, and how much of it."""
         return ["-t", str(self._seconds), "-f", "s16le", "pipe:1"]
 
-    def _streaming(self, source: IO[bytes] | None = None) -> Conversion:
+    def _streaming(self, source: IO[bytes] | None = None) -> FfmpegProcess:
         """Of ``source``, or of what it is fed."""
         return self._start_decoding(
             ["-f", "lavfi", "-i", _STREAMED, "-c", "copy", *self._pcm()], source
         )
 
     def _concatenated(self, pieces: Sequence[bytes]) -> bytes:
-        with self._cores, in_memory(pieces) as files:
+        with self._cores, memory_file(pieces) as files:
             descriptors = [file.fileno() for file in files]
             playlist = "".join(f"file 'pipe:{number}'\n" for number in descriptors).encode()
             source_format = ["-format_whitelist", "concat,ogg", "-f", "concat", "-safe", "0"]
             arguments = [*source_format, "-i", "pipe:0", "-c", "copy", *_OGG]
-            with in_memory([playlist]) as (source,):
+            with memory_file([playlist]) as (source,):
                 return _output(self._start(arguments, source, descriptors))
 
-    def _start_decoding(self, arguments: list[str], source: IO[bytes] | None) -> Conversion:
+    def _start_decoding(self, arguments: list[str], source: IO[bytes] | None) -> FfmpegProcess:
         """Within what one recording takes."""
         largest, cpu_seconds = self._largest_pcm, self._decoding_cpu
         return self._start(arguments, source, largest=largest, cpu_seconds=cpu_seconds)
@@ -201,10 +201,10 @@ class Ffmpeg:
         *,
         largest: int = LARGEST_FILE,
         cpu_seconds: int = CPU_SECONDS,
-    ) -> Conversion:
+    ) -> FfmpegProcess:
         command = [self._path, "-nostdin", "-hide_banner", "-loglevel", "error"]
         command += ["-protocol_whitelist", "pipe,fd", "-threads", "1", *arguments]
-        return Conversion(
+        return FfmpegProcess(
             command,
             source=source,
             descriptors=descriptors,
@@ -215,16 +215,16 @@ class Ffmpeg:
         )
 
 
-class Stream:
+class StreamDecoder:
     """An Ogg/Opus recording that is decoded while it is fed; to be closed whatever happens."""
 
-    def __init__(self, conversion: Conversion, held: ExitStack) -> None:
+    def __init__(self, conversion: FfmpegProcess, held: ExitStack) -> None:
         self._conversion = conversion
         self._held = held
 
-    def feed(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes) -> None:
         """Hand over what came in; never waits."""
-        self._conversion.feed(chunk)
+        self._conversion.write(chunk)
 
     def pcm(self) -> bytes | None:
         """As ``Ffmpeg.decode`` would return it, or ``None`` where that has to try."""
@@ -288,32 +288,32 @@ def opus_seconds(note: bytes) -> float:
     return int.from_bytes(note[page + 6 : page + 14], "little", signed=True) / ogg.RATE
 
 
-def _input(container: Container) -> list[str]:
+def _input(container: AudioFormat) -> list[str]:
     source = ["-fd", "0", "-i", "fd:"] if container.seeks else ["-i", "pipe:0"]
     return ["-codec_whitelist", container.decoders, "-f", container.demuxer, *source]
 
 
-def _output(conversion: Conversion) -> bytes:
+def _output(conversion: FfmpegProcess) -> bytes:
     with conversion:
         result = conversion.result()
     if result.code != 0:
-        last = result.complaint.splitlines()[-1:]
+        last = result.stderr.splitlines()[-1:]
         raise AudioUnreadable(f"ffmpeg: {' '.join(last) or result.code}")
     return result.output
 
 
-def _is_flawless(result: Result) -> bool:
+def _is_flawless(result: FfmpegResult) -> bool:
     """Whether it ran without complaints; otherwise some sound may be missing.
 
     Raises ``AudioUnreadable`` where a limit ended it, which it would do again.
     """
     if result.code < 0:
         raise AudioUnreadable(f"ffmpeg was ended by signal {-result.code}")
-    return result.code == 0 and not result.complaint
+    return result.code == 0 and not result.stderr
 
 
 @contextmanager
-def in_memory(contents: Sequence[bytes | bytearray]) -> Iterator[list[IO[bytes]]]:
+def memory_file(contents: Sequence[bytes | bytearray]) -> Iterator[list[IO[bytes]]]:
     """Anonymous files in memory that a child process can read, even out of order."""
     with ExitStack() as opened:
         files: list[IO[bytes]] = []

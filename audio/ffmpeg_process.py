@@ -30,15 +30,15 @@ _COMPLAINT_PAUSE = 0.01
 
 
 @dataclass(frozen=True)
-class Result:
+class FfmpegResult:
     """What came of a run; ``code`` is negative where a signal ended it."""
 
     code: int
     output: bytes
-    complaint: str
+    stderr: str
 
 
-class Conversion:
+class FfmpegProcess:
     """A running ffmpeg. As a context manager it leaves no process, descriptor or file behind.
 
     It reads ``source``, or what it is fed. More than ``largest`` bytes of output, or of complaints,
@@ -83,7 +83,7 @@ class Conversion:
             opened.pop_all()
         _limit(self.pid, largest, cpu_seconds)
 
-    def __enter__(self) -> Conversion:
+    def __enter__(self) -> FfmpegProcess:
         return self
 
     def __exit__(
@@ -94,20 +94,20 @@ class Conversion:
     ) -> None:
         self.close()
 
-    def feed(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Hand over what came in, without waiting for ffmpeg to take it."""
         if self._stdin:
             self._pending += data
             self._push(self._stdin)
 
-    def result(self) -> Result:
+    def result(self) -> FfmpegResult:
         """What it made of its input, once that is complete. Raises ``AudioUnreadable``."""
         deadline = time.monotonic() + TIMEOUT
         complaint = self._see_out(deadline)
         self._await_exit(deadline)
         code = self._end()
         self._output.seek(0)
-        return Result(
+        return FfmpegResult(
             code, self._output.read(self._largest), complaint.decode(errors="replace").strip()
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate
 
-from audio.formats import sniff
+from audio.formats import detect_format
 
 # Bytes of a frame of each of the 16 types, its header included (RFC 4867 §5.3; 3GPP TS 26.101 and
 # 26.201); undefined types are a header alone to ffmpeg.
@@ -31,12 +31,12 @@ _AAC_HEADER = 7
 _OGG_PAGE_SECONDS = 0.01
 
 
-def outlast(data: bytes | bytearray, seconds: float) -> bool:
+def exceeds_duration(data: bytes | bytearray, seconds: float) -> bool:
     """Whether the frames last longer; ``False`` where that is not seen without decoding.
 
     Looks no further than that.
     """
-    container = sniff(data)
+    container = detect_format(data)
     frames = _FRAMES.get(container.demuxer) if container else None
     return frames is not None and any(total > seconds for total in accumulate(frames(data)))
 

@@ -18,7 +18,7 @@ from audio.formats import OPUS
 from bench.table import Row, Table
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import noise, silence
+from sandbox.speech.tone import noise, silence
 
 PIECE = "opus_48000_32"
 TIMES = 20
@@ -56,7 +56,7 @@ def _while_it_arrives(ffmpeg: Ffmpeg, note: bytes) -> None:
     stream = ffmpeg.open_stream()
     assert stream
     for at in range(0, len(note), 16_384):
-        stream.feed(note[at : at + 16_384])
+        stream.write(note[at : at + 16_384])
     assert stream.pcm()
     stream.close()
 

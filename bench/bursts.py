@@ -71,7 +71,7 @@ class Thrower:
         posted = self.arrivals.post(site.url, webhooks, AT_ONCE)
         observed = Observed(site, posted.result().began, notes)
         most = self._await(observed)
-        if violations := site.sandbox.ledger.violations:
+        if violations := site.sandbox.recorder.violations:
             raise RuntimeError(f"a contract is broken: {violations[0]}")
         return Burst(
             size=size,
@@ -98,4 +98,4 @@ class Thrower:
 
     def _forget(self) -> None:
         self.site.sandbox.twilio.forget_messages()
-        self.site.sandbox.ledger.clear()
+        self.site.sandbox.recorder.clear()

@@ -30,6 +30,6 @@ def _machine(load: float) -> str:
     system = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     return (
         f"Measured by `make bench WRITE=1` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} "
-        f"cores ({system}) that bots, clouds and writers shared; "
+        f"cores ({system}) that bots, providers and writers shared; "
         f"load average before: {load:.1f}."
     )

@@ -47,7 +47,7 @@ def fetching(backlogs: list[Backlog], times: int, server: Postgres) -> Table:
 def _row(url: str, database: Database, backlog: Backlog, times: int) -> Row:
     with psycopg.connect(url, autocommit=True) as connection:
         _fill(connection, backlog)
-    queue = TurnQueue(database=database, alone=False)
+    queue = TurnQueue(database=database, single_process=False)
     # The first one runs what floods, and plans.
     return (median([_claim(queue) for _ in range(times + 1)][1:]) * 1000,)
 

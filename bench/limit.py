@@ -1,6 +1,6 @@
-"""How fast turns could be at best, by the pace of the clouds alone.
+"""How fast turns could be at best, by the pace of the providers alone.
 
-A bridge that takes no time itself waits for nothing but clouds, and for each as early as what it
+A bridge that takes no time itself waits for nothing but providers, and for each as early as what it
 needs is known. The sender is new: a session is started while the voice note is fetched and heard,
 and for a text one is there already, which was started for whoever comes.
 """
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 
 
 @dataclass(frozen=True)
 class Span:
-    """What a cloud does from when to when, in seconds after the webhook."""
+    """What a provider does from when to when, in seconds after the webhook."""
 
     name: str
     start: float
@@ -25,18 +25,18 @@ class Span:
 class Limit:
     """Of turns whose answers end with a sentence of ``last_sentence`` characters; in seconds."""
 
-    pace: Pace
+    latency: LatencyProfile
     last_sentence: int
 
     @property
     def text_turn(self) -> float:
         """From the webhook of a text until Twilio has taken the answer."""
-        return self.pace.ask + self.pace.send
+        return self.latency.ask + self.latency.send
 
     @property
     def voice_turn(self) -> float:
         """The same for a voice note."""
-        return self._answered + self.pace.send
+        return self._answered + self.latency.send
 
     @property
     def note_after_text(self) -> float:
@@ -49,24 +49,27 @@ class Limit:
 
     def spans(self) -> list[Span]:
         """The voice turn, stage by stage."""
-        pace, handed_over = self.pace, self.voice_turn + self.note_after_text
-        heard = pace.media + pace.transcribe
-        asked = max(pace.session, heard)
+        latency, handed_over = self.latency, self.voice_turn + self.note_after_text
+        heard = latency.media + latency.transcribe
+        asked = max(latency.session, heard)
         return [
-            Span("session", 0.0, pace.session),
-            Span("media", 0.0, pace.media),
-            Span("transcribe", pace.media, heard),
+            Span("session", 0.0, latency.session),
+            Span("media", 0.0, latency.media),
+            Span("transcribe", latency.media, heard),
             Span("ask", asked, self._answered),
             Span("text", self._answered, self.voice_turn),
             Span("speak", self._answered, self._last_spoken),
-            Span("voice", handed_over, handed_over + pace.send),
+            Span("voice", handed_over, handed_over + latency.send),
         ]
 
     @property
     def _answered(self) -> float:
-        return max(self.pace.session, self.pace.media + self.pace.transcribe) + self.pace.ask
+        return (
+            max(self.latency.session, self.latency.media + self.latency.transcribe)
+            + self.latency.ask
+        )
 
     @property
     def _last_spoken(self) -> float:
-        speaking = self.pace.speak + self.pace.speak_per_character * self.last_sentence
+        speaking = self.latency.speak + self.latency.speak_per_character * self.last_sentence
         return self._answered + speaking

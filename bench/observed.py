@@ -1,4 +1,4 @@
-"""Turns as the clouds saw them, so that any bot is measured in the same way."""
+"""Turns as the providers saw them, so that any bot is measured in the same way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.limit import Span
 from bench.site import Site
-from sandbox.ledger import Call
+from sandbox.call_recorder import Call
 from sandbox.twilio.messages import Outbound
 
 # Calls by the name of their span; those of one span are one step.
@@ -69,7 +69,7 @@ class Observed:
         return len(self.site.users) - right
 
     def spans(self) -> list[Span]:
-        """Where there was one turn: what each cloud did when."""
+        """Where there was one turn: what each provider did when."""
         return [
             Span(name, start - self.began, end - self.began) for name, start, end in self._steps()
         ]
@@ -85,7 +85,7 @@ class Observed:
             yield name, call.at, _end(call)
 
     def _calls(self, name: str) -> list[Call]:
-        return self.site.sandbox.ledger.calls(name=name)
+        return self.site.sandbox.recorder.calls(name=name)
 
     def _answers(self) -> Iterable[tuple[list[Outbound], list[Outbound]]]:
         """Texts and voice notes of each user that were delivered."""

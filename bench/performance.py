@@ -1,6 +1,6 @@
 """The numbers of docs/performance.md: ``python -m bench.performance``.
 
-The bridge, the same clouds called one after the other, and what is possible at best; all at the
+The bridge, the same providers called one after the other, and what is possible at best; all at the
 predecessor's pace. ``--quick`` measures less, ``--tiny`` only shows that it works. Nothing is kept
 without ``--out``.
 """
@@ -21,13 +21,13 @@ from pathlib import Path
 from bench.acceptance import P99_SECONDS
 from bench.arrivals import Answers, Arrivals
 from bench.bursts import Burst, Thrower
-from bench.clouds import last_sentence, paced_clouds, set_pace
 from bench.findings import Bot, Findings
 from bench.limit import Limit
+from bench.providers import last_sentence, paced_providers, set_latency
 from bench.report import printed
 from bench.sequential import COMMAND
 from bench.site import one_process
-from sandbox.pace import PREDECESSOR, Pace
+from sandbox.latency import REALISTIC, LatencyProfile
 
 # The agent of the acknowledgements: so slow that turns pile up.
 SLOW_ASK_SECONDS = 5.0
@@ -51,7 +51,7 @@ class Extent:
     repeats: int
     rates: dict[int, float]
     further: dict[int, float]
-    pace: Pace = PREDECESSOR
+    latency: LatencyProfile = REALISTIC
 
 
 FULL = Extent(
@@ -80,7 +80,7 @@ TINY = replace(
     bursts=(2,),
     sequential_bursts=(2,),
     rates={20: 0.5},
-    pace=Pace(**{call: seconds / 20 for call, seconds in vars(PREDECESSOR).items()}),
+    latency=LatencyProfile(**{call: seconds / 20 for call, seconds in vars(REALISTIC).items()}),
 )
 
 
@@ -97,10 +97,10 @@ class Bench:
         extent, load = self._extent, os.getloadavg()[0]
         if load > BUSY:
             self._say(f"others use this machine (load average {load:.1f}): times will be too long")
-        limit = Limit(extent.pace, last_sentence())
+        limit = Limit(extent.latency, last_sentence())
         with self._started("bridge") as thrower:
             bridge = self._bot(thrower, extent.singles, extent.bursts)
-        with self._started("clouds one after the other", COMMAND) as thrower:
+        with self._started("providers one after the other", COMMAND) as thrower:
             sequential = self._bot(thrower, extent.sequential_singles, extent.sequential_bursts)
         return Findings(limit, bridge, sequential, dict(self._acknowledgements()), load)
 
@@ -109,11 +109,11 @@ class Bench:
         self, name: str, command: Sequence[str] | None = None, **slower: float
     ) -> Iterator[Thrower]:
         self._say(name)
-        with one_process(self._folder, clouds=paced_clouds, command=command) as site:
+        with one_process(self._folder, providers=paced_providers, command=command) as site:
             thrower = Thrower(site, self._arrivals)
             # Its first turn fetches a token, learns ElevenLabs' plan and opens connections.
             thrower.voice_notes(1)
-            set_pace(site.sandbox, replace(self._extent.pace, **slower))
+            set_latency(site.sandbox, replace(self._extent.latency, **slower))
             yield thrower
 
     def _bot(self, thrower: Thrower, singles: int, sizes: Sequence[int]) -> Bot:

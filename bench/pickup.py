@@ -48,13 +48,13 @@ def _gaps(site: Site, pairs: int) -> list[float]:
 
 def _gap(site: Site, user: str) -> float:
     """Seconds from a sender's first answer at Twilio until the agent is asked the second."""
-    twilio, ledger = site.sandbox.twilio, site.sandbox.ledger
-    asked, answered = len(ledger.calls("agentforce", "ask")), len(twilio.messages(user))
+    twilio, recorder = site.sandbox.twilio, site.sandbox.recorder
+    asked, answered = len(recorder.calls("agentforce", "ask")), len(twilio.messages(user))
     site.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FIRST_SECONDS))
     for _ in range(2):
         twilio.say(user, "hello")
     first = twilio.wait_for_messages(user, answered + 2)[answered]
-    return ledger.calls("agentforce", "ask")[asked + 1].at - first.at
+    return recorder.calls("agentforce", "ask")[asked + 1].at - first.at
 
 
 def _percentiles(seconds: Sequence[float]) -> Row:

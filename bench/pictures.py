@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from bench.findings import Bot, Findings
 from bench.limit import Span
 
-# Lines of the timeline from top to bottom, each with its cloud's colour. These are told apart by
+# Lines of the timeline from top to bottom, each with its provider's colour. These are told apart by
 # the colour-blind too (Okabe and Ito).
 TWILIO, AGENTFORCE, ELEVENLABS = "#d55e00", "#0072b2", "#009e73"
 STAGES = {
@@ -61,7 +61,7 @@ def _turn(found: Findings) -> Figure:
     figure = Figure(figsize=(8, 7.2), layout="constrained")
     turns = {
         "This bridge": _typical(found.bridge),
-        "The same clouds, one after the other": _typical(found.sequential),
+        "The same providers, one after the other": _typical(found.sequential),
         "The calculated limit": found.limit.spans(),
     }
     panels = figure.subplots(len(turns), 1, sharex=True)

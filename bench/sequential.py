@@ -1,4 +1,4 @@
-"""The same bot with the clouds called one after the other, as the predecessor did; to compare with.
+"""A bot that calls the providers one after the other: what the service is compared with.
 
 Before its "Optimization 2" the predecessor started a thread for each message, which started a
 session, downloaded, converted, transcribed, asked, sent the text, had all of it spoken in one piece

@@ -1,4 +1,4 @@
-"""A bridge that is measured, with the clouds around it."""
+"""A bridge that is measured, with the providers around it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import psycopg
 import requests
 
 from bench.arrivals import Webhook, signed
-from bench.clouds import VOICE_HZ, instant_clouds
+from bench.providers import VOICE_HZ, instant_providers
 from sandbox import Sandbox
 from sandbox.bridge import Bridge, Process
 from sandbox.cluster import Cluster
 from sandbox.postgres import Postgres
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import hum
+from sandbox.speech.tone import sine
 
-Clouds = Callable[[], AbstractContextManager[Sandbox]]
+Providers = Callable[[], AbstractContextManager[Sandbox]]
 
 # How many people write; each has a session from their first message on.
 SENDERS = 200
@@ -63,7 +63,7 @@ class Site:
 
     def voice_notes(self, count: int, *, seconds: float = 1.5) -> list[Webhook]:
         """Voice notes of all users in turn."""
-        note = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe()).note(hum(VOICE_HZ, seconds), "ogg")
+        note = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe()).note(sine(VOICE_HZ, seconds), "ogg")
         return self._webhooks(count, lambda user: self.sandbox.twilio.forms.voice(user, note))
 
     def with_strangers(self, count: int) -> Site:
@@ -119,13 +119,13 @@ def wait_until(true: Callable[[], bool]) -> None:
 def one_process(
     folder: Path,
     *,
-    clouds: Clouds = instant_clouds,
+    providers: Providers = instant_providers,
     command: Sequence[str] | None = None,
     **settings: str,
 ) -> Iterator[Site]:
     """One process with SQLite, or another bot that ``command`` runs with the same settings."""
     bridge = Bridge(log_file=folder / next(_names) / "web.log", command=command)
-    with clouds() as sandbox:
+    with providers() as sandbox:
         sandbox.connect(bridge.url)
         bridge.settings = sandbox.environment(bridge.url) | _settings | settings
         try:
@@ -143,7 +143,7 @@ def many_processes(
     name = next(_names)
     url = server.database(name)
     cluster = Cluster(folder=folder / name, database_url=url, webs=1, workers=workers)
-    with instant_clouds() as sandbox:
+    with instant_providers() as sandbox:
         (web,) = cluster.webs
         # Past the front, which runs in this process and would be measured as well.
         sandbox.connect(web.url)

@@ -25,7 +25,7 @@ _COLUMNS = (
     "worker ms",
     "database: accepting ms",
     "serving ms",
-    "clouds ms",
+    "providers ms",
     "transactions",
     "bytes",
 )
@@ -51,7 +51,7 @@ class Spent:
     at: float
     web: float
     database: float
-    clouds: float
+    providers: float
     transactions: int
 
     @classmethod
@@ -60,7 +60,7 @@ class Spent:
             at=time.monotonic(),
             web=cpu_of(site.webs),
             database=cpu_of_family(server.pid),
-            clouds=time.process_time(),
+            providers=time.process_time(),
             transactions=transactions(site) if site.database_url else 0,
         )
 
@@ -103,9 +103,9 @@ def _alone(site: Site, server: Postgres, arrivals: Arrivals, webhooks: Sequence[
     site.wait_until_done()
     after = Spent.by(site, server)
     count = len(webhooks)
-    web, clouds = (after.web - before.web) / count, (after.clouds - before.clouds) / count
+    web, providers = (after.web - before.web) / count, (after.providers - before.providers) / count
     nan = math.nan
-    return count / (after.at - before.at), web * 1000, nan, nan, nan, clouds * 1000, nan, nan
+    return count / (after.at - before.at), web * 1000, nan, nan, nan, providers * 1000, nan, nan
 
 
 def _divided(
@@ -130,7 +130,7 @@ def _divided(
         (cpu_of(site.workers) - worked) / left * 1000,
         (accepted.database - start.database) / count * 1000,
         (end.database - accepted.database) / count * 1000,
-        (end.clouds - began.clouds) / left * 1000,
+        (end.providers - began.providers) / left * 1000,
         by_turns / count,
         site.select(_KEPT) / count,
     )

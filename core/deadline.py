@@ -16,12 +16,12 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds until then; at least 0."""
         return max(self._at - time.monotonic(), 0.0)
 
     @contextmanager
-    def bound(self) -> Iterator[None]:
+    def applied(self) -> Iterator[None]:
         """Let it hold for what is called meanwhile, in place of another one."""
         token = _current.set(self)
         try:
@@ -33,15 +33,15 @@ class Deadline:
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
-def time_left() -> float | None:
+def remaining_time() -> float | None:
     """Seconds until the deadline that holds here; ``None`` where none does."""
     deadline = _current.get()
-    return None if deadline is None else deadline.left()
+    return None if deadline is None else deadline.remaining()
 
 
 def clamp(seconds: float) -> float:
     """``seconds``, or what is left if that is less. Raises ``DeadlineExceeded`` if nothing is."""
-    left = time_left()
+    left = remaining_time()
     if left is None:
         return seconds
     if not left:

@@ -1,4 +1,4 @@
-"""What may be told of a cloud's error answer: its codes, never its sentences, which can quote."""
+"""What may be logged of a provider's error answer: its codes, never its text, which can quote."""
 
 from __future__ import annotations
 

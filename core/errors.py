@@ -39,7 +39,7 @@
 
 Each leaf says whether the same call may be made again (``retryable``), for how many seconds that
 is tried where the usual delays end sooner (``patience``), whether fewer calls at once would have
-helped (``limited``), whether the cloud may be down for everybody (``outage``), what the WhatsApp
+helped (``limited``), whether the provider may be down for everybody (``outage``), what the WhatsApp
 user is told (``phrase``, a key of ``phrases.toml``), what an operator can do about it (``advice``,
 half a sentence), and what is logged (its message). One that was raised says whether more tries
 would have followed, had there been more time (``cut_short``).
@@ -52,8 +52,8 @@ class BridgeError(Exception):
     """Root of all errors this service raises itself."""
 
     retryable = False
-    patience = 0.0
-    limited = False
+    retry_seconds = 0.0
+    rate_limited = False
     outage = False
     phrase = "failed"
     advice = "the log says why"
@@ -76,7 +76,7 @@ class DeadlineExceeded(BridgeError):
     """The turn has taken as long as TURN_DEADLINE allows."""
 
     phrase = "agent_failed"
-    advice = "a cloud hangs; the stages above show which"
+    advice = "a provider hangs; the stages above show which"
 
 
 class InboundError(BridgeError):
@@ -171,8 +171,8 @@ class SpeechBusy(SpeechError):
     # A 429 says nothing of when to come back (docs/providers/elevenlabs.md, "Limits"):
     # under load voice notes come later rather than never.
     retryable = True
-    patience = 60.0
-    limited = True
+    retry_seconds = 60.0
+    rate_limited = True
     advice = "the ElevenLabs plan allows no more at once; a larger one does"
 
 
@@ -207,8 +207,8 @@ class AgentBusy(AgentError):
     """Agentforce refuses more requests for now."""
 
     retryable = True
-    patience = 60.0
-    limited = True
+    retry_seconds = 60.0
+    rate_limited = True
     phrase = "agent_busy"
     advice = "Agentforce's limits; ask Salesforce for more"
 
@@ -219,7 +219,7 @@ class AgentLocked(AgentError):
     # A question that its process did not survive holds the session until Agentforce gives up on
     # it, after 120 s (docs/providers/agentforce.md, "Limits").
     retryable = True
-    patience = 130.0
+    retry_seconds = 130.0
     phrase = "agent_busy"
     advice = "nothing: the session was still at work on the question before"
 
@@ -257,7 +257,7 @@ class SendBusy(SendError):
     """Twilio takes no more messages for now."""
 
     retryable = True
-    limited = True
+    rate_limited = True
     advice = "Twilio's limits; ask Twilio for more throughput"
 
 

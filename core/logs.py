@@ -107,16 +107,16 @@ def _escaped(text: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
-def hashed(sender: str, *, key: str) -> str:
+def hash_sender(sender: str, *, key: str) -> str:
     """Ten hex digits that stand for a sender in logs; without ``key`` they lead nowhere."""
     keyed = hashlib.blake2s(sender.encode(), key=key.encode()[:32], digest_size=5)
     return keyed.hexdigest()
 
 
 @contextmanager
-def bound_to(turn: str, sender: str, *, key: str) -> Iterator[None]:
+def turn_context(turn: str, sender: str, *, key: str) -> Iterator[None]:
     """Let what is logged meanwhile name the turn and, hashed, its sender."""
-    with structlog.contextvars.bound_contextvars(turn=turn, sender=hashed(sender, key=key)):
+    with structlog.contextvars.bound_contextvars(turn=turn, sender=hash_sender(sender, key=key)):
         yield
 
 

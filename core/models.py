@@ -37,7 +37,7 @@ class Inbound:
 class Answer:
     """What a sender gets, in WhatsApp's marks; ``aloud``, Markdown, is spoken as well, if anything.
 
-    ``waited`` is how long the turn waited for clouds until then, in seconds.
+    ``waited`` is how long the turn waited for providers until then, in seconds.
     """
 
     text: str
@@ -69,7 +69,7 @@ class AgentSession:
 
     id: str
     used_at: float
-    to_note: bool = False
+    privacy_outdated: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from core.errors import SettingsError
 # The service has some 20: green threads are none to the kernel, but SQLAlchemy's drivers, DNS and
 # ffmpeg, one a core, take some.
 LEAST_THREADS = 64
-# Of a voice turn: connections to four clouds, pieces of speech, and pipes to ffmpeg.
+# Of a voice turn: connections to four providers, pieces of speech, and pipes to ffmpeg.
 DESCRIPTORS_PER_TURN = 8
 # Connections of clients, the database, files.
 OTHER_DESCRIPTORS = 512

@@ -14,7 +14,7 @@ from core.errors import BridgeError
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """``Kind: reason`` on one line; without a reason where it might quote people or secrets."""
     kind, reason = type(error).__name__, _reason(error)
     return f"{kind}: {reason}" if reason else kind
@@ -47,4 +47,4 @@ def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
         yield "\nwhich led to:\n\n"
     yield "Traceback (most recent call last):\n"
     yield from traceback.format_tb(error.__traceback__)
-    yield f"{told(error)}\n"
+    yield f"{describe_error(error)}\n"

@@ -1,4 +1,4 @@
-"""What values settings may have: those that the clouds can work with (docs/providers/).
+"""What values settings may have: those that the providers can work with (docs/providers/).
 
 Each check returns the value, or raises ``ValueError`` with what follows the setting's name.
 """
@@ -96,7 +96,7 @@ def agent_api_address(value: str) -> str:
 
 
 def key(value: str) -> str:
-    """A secret of a cloud, which goes into headers."""
+    """A secret of a provider, which goes into headers."""
     if not _KEY.fullmatch(value) or value[0] in QUOTES or value[-1] in QUOTES:
         raise ValueError("must be pasted alone: without quotes, blanks and signs beyond ASCII")
     return value

@@ -218,10 +218,10 @@ class Settings(Account):
     STILL_WORKING_AFTER: Seconds = 12
     # From the start of a turn to its answer, or the apology, whatever hangs.
     TURN_DEADLINE: Seconds = 150
-    # Calls that fail in a row until a cloud is not asked, 0 for never; and for how long then.
+    # Calls that fail in a row until a provider is not asked, 0 for never; and for how long then.
     BREAKER_FAILURES: Limit = 5
     BREAKER_SECONDS: Seconds = 30
-    # How long clouds are waited for: their timeouts and the pauses between tries, times this.
+    # How long providers are waited for: their timeouts and the pauses between tries, times this.
     CLOUD_PATIENCE: Factor = 1
     MEDIA_LIFETIME: Seconds = 3600
 

@@ -1,4 +1,4 @@
-"""Circuit breakers: what a cloud that is down is not asked again and again."""
+"""Circuit breakers: what a provider that is down is not asked again and again."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ log = structlog.get_logger(__name__)
 class Breaker:
     """Opens after so many ``outage`` errors in a row, for ``seconds``; then one call is a probe.
 
-    Any other ``BridgeError``, and success, show that the cloud is there.
+    Any other ``BridgeError``, and success, show that the provider is there.
     """
 
     def __init__(
         self,
-        cloud: str,
+        provider: str,
         refusal: type[BridgeError],
         *,
         failures: int,
         seconds: float,
         metrics: Metrics,
     ) -> None:
-        self._cloud = cloud
+        self._provider = provider
         self._refusal = refusal
         self._metrics = metrics
         self._lock = threading.Lock()
@@ -47,16 +47,16 @@ class Breaker:
         self._tripped = False
 
     @property
-    def cloud(self) -> str:
-        return self._cloud
+    def provider(self) -> str:
+        return self._provider
 
     @property
-    def tripped(self) -> bool:
-        """Whether the cloud was down when it was last asked."""
+    def is_open(self) -> bool:
+        """Whether the provider was down when it was last asked."""
         return self._tripped
 
     def call(self, function: Callable[[], T]) -> T:
-        """Make a call. While open, raises the cloud's error of not being available, at once."""
+        """Make a call. While open, raises the provider's error of not being available, at once."""
         probe = self._enter()
         error: BaseException | None = None
         try:
@@ -73,7 +73,9 @@ class Breaker:
         with self._lock:
             if self._circuit.opened or self._probing:
                 self._metrics.count("calls_not_made")
-                raise self._refusal(f"{self._cloud} failed again and again; not asked for a while")
+                raise self._refusal(
+                    f"{self._provider} failed again and again; not asked for a while"
+                )
             self._probing = not self._circuit.closed
             return self._probing
 
@@ -91,9 +93,9 @@ class Breaker:
         before, self._tripped = self._tripped, not self._circuit.closed
         if self._tripped and not before:
             self._metrics.count("breakers_opened")
-            log.error("Cloud is down; users are told at once", cloud=self._cloud)
+            log.error("Provider is down; users are told at once", provider=self._provider)
         elif before and not self._tripped:
-            log.info("Cloud is back", cloud=self._cloud)
+            log.info("Provider is back", provider=self._provider)
 
 
 class CircuitBreakers:
@@ -105,10 +107,10 @@ class CircuitBreakers:
         self._metrics = metrics
         self._made: list[Breaker] = []
 
-    def make(self, cloud: str, refusal: type[BridgeError]) -> Breaker:
+    def create(self, provider: str, refusal: type[BridgeError]) -> Breaker:
         """One more; ``refusal`` is what it raises while it is open."""
         breaker = Breaker(
-            cloud,
+            provider,
             refusal,
             failures=self._failures,
             seconds=self._seconds,
@@ -117,13 +119,13 @@ class CircuitBreakers:
         self._made.append(breaker)
         return breaker
 
-    def tripped(self) -> list[str]:
-        """The clouds that were down when they were last asked."""
-        return [breaker.cloud for breaker in self._made if breaker.tripped]
+    def providers_down(self) -> list[str]:
+        """The providers that were down when they were last asked."""
+        return [breaker.provider for breaker in self._made if breaker.is_open]
 
 
 def _is_telling(error: BaseException | None) -> bool:
-    """Whether it says anything of the cloud; a turn that had no time left does not."""
+    """Whether it says anything of the provider; a turn that had no time left does not."""
     if error is None:
         return True
     return isinstance(error, BridgeError) and not isinstance(error, DeadlineExceeded)

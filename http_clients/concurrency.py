@@ -1,4 +1,4 @@
-"""How many requests a cloud gets at once."""
+"""How many requests a provider gets at once."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from contextlib import contextmanager
 
 import structlog
 
-from core.deadline import time_left
+from core.deadline import remaining_time
 from core.errors import BridgeError, DeadlineExceeded
 
 log = structlog.get_logger(__name__)
 
 
 class ConcurrencyLimiter:
-    """A gate for so many calls at once as ``cloud`` takes, first come, first served.
+    """A gate for so many calls at once as ``provider`` takes, first come, first served.
 
     Additive increase, multiplicative decrease, as in TCP (RFC 5681 §3.1): a call that ends in a
     ``limited`` error halves how many are let in, and as many successes as are let in make it one
     more, up to ``ceiling``. Whatever changes, who is inside stays inside.
     """
 
-    def __init__(self, ceiling: int, *, cloud: str) -> None:
-        self._cloud = cloud
+    def __init__(self, ceiling: int, *, provider: str) -> None:
+        self._provider = provider
         self._lock = threading.Lock()
         self._ceiling = ceiling
         self._parts = 1
@@ -42,25 +42,25 @@ class ConcurrencyLimiter:
         return max(int(min(self._learned, self._ceiling // self._parts)), 1)
 
     @property
-    def room(self) -> int:
+    def available_slots(self) -> int:
         """How many more would be let in right now; at least none."""
         with self._lock:
             return max(self.size - self._inside - len(self._queue), 0)
 
-    def resize(self, ceiling: int) -> None:
+    def set_ceiling(self, ceiling: int) -> None:
         """Let in ``ceiling`` at most, over all processes."""
         with self._lock:
             self._ceiling = ceiling
             self._admit()
 
-    def share(self, parts: int) -> None:
+    def set_share(self, parts: int) -> None:
         """Take one of ``parts`` equal parts of the ceiling, for as many processes."""
         with self._lock:
             self._parts = max(parts, 1)
             self._admit()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Wait for a place and hold it for one call, which is to raise its errors in here.
 
         Raises ``DeadlineExceeded`` where there is none in time.
@@ -69,7 +69,7 @@ class ConcurrencyLimiter:
         try:
             yield
         except BridgeError as error:
-            if error.limited:
+            if error.rate_limited:
                 self._refused(cuts)
             raise
         else:
@@ -84,7 +84,7 @@ class ConcurrencyLimiter:
             self._queue.append(turn)
             self._admit()
         try:
-            return turn.result(time_left())
+            return turn.result(remaining_time())
         except TimeoutError:
             return self._given_up(turn)
 
@@ -115,7 +115,7 @@ class ConcurrencyLimiter:
             # Half of those really inside: where few use a wide gate, its width says nothing.
             self._learned = max(min(self.size, self._inside) // 2, 1)
             size = self.size
-        log.warning("Limit met; fewer requests at once", cloud=self._cloud, at_once=size)
+        log.warning("Limit met; fewer requests at once", provider=self._provider, at_once=size)
 
     def _served(self) -> None:
         with self._lock:

@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 
 from core.deadline import clamp
 from core.settings import Settings
-from http_clients.sessions import JSON_LIMIT, Adapter, adapter_of, arriving, proxy_finder
+from http_clients.sessions import JSON_LIMIT, Adapter, build_adapter, proxy_finder, read_body_chunks
 
 ENCODING = "content-encoding"
 
@@ -44,7 +44,7 @@ def httpx_client(settings: Settings, *, width: int, most: int = JSON_LIMIT) -> h
     turn's deadline: ``DeadlineExceeded``, or ``httpx.ReadTimeout``. An answer of more than ``most``
     bytes is ``httpx.RemoteProtocolError``.
     """
-    return httpx.Client(transport=Transport(adapter_of(settings, width=width), most=most))
+    return httpx.Client(transport=Transport(build_adapter(settings, width=width), most=most))
 
 
 class Transport(httpx.BaseTransport):
@@ -96,7 +96,7 @@ class _Body(httpx.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         with _told_as_httpx_does():
-            yield from arriving(self._raw, self._timeout, most=self._most)
+            yield from read_body_chunks(self._raw, self._timeout, most=self._most)
 
     def close(self) -> None:
         """A connection is kept if its answer was read to the end."""

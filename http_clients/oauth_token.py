@@ -16,12 +16,12 @@ import jwt
 import requests
 import structlog
 
-from core.deadline import Deadline, time_left
+from core.deadline import Deadline, remaining_time
 from core.error_codes import codes
 from core.errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
 from core.settings import Settings
 from http_clients.retries import parse_retry_after
-from http_clients.sessions import Route, chunks, json_object
+from http_clients.sessions import Route, json_object, read_chunks
 from metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -113,7 +113,7 @@ class AccessToken:
             self._settle(pending)
             return pending.result()
         try:
-            return pending.result(time_left())
+            return pending.result(remaining_time())
         except TimeoutError:
             raise DeadlineExceeded("no token in time") from None
 
@@ -140,7 +140,7 @@ class AccessToken:
     def _settle(self, pending: Future[Token]) -> None:
         try:
             # Many wait for it, each with a deadline of its own.
-            with Deadline(TOTAL_TIMEOUT * self._patience).bound():
+            with Deadline(TOTAL_TIMEOUT * self._patience).applied():
                 token = self._fetch()
         except BaseException as error:
             with self._lock:
@@ -167,7 +167,7 @@ class AccessToken:
                 stream=True,
             )
             with response:
-                answer = json_object(b"".join(chunks(response, timeout)))
+                answer = json_object(b"".join(read_chunks(response, timeout)))
         except (requests.RequestException, DeadlineExceeded) as error:
             raise AgentUnavailable(f"no token: {type(error).__name__}") from error
         if response.status_code == 429 or response.status_code >= 500:

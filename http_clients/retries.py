@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
-from core.deadline import time_left
+from core.deadline import remaining_time
 from core.errors import BridgeError
 
-# No cloud's Retry-After may hold a turn longer than this.
+# No provider's Retry-After may hold a turn longer than this.
 LONGEST_WAIT = 20.0
 # Between the tries of an error's patience.
 PATIENT_DELAY = 5.0
@@ -29,8 +29,8 @@ def retrying(delays: Sequence[float], *, factor: float = 1.0) -> Retrying:
     def stop(state: RetryCallState) -> bool:
         error = _error(state)
         # Time spent in the call itself, such as in line for a place, is not patience.
-        patient = error is not None and state.idle_for < error.patience * factor
-        left = time_left()
+        patient = error is not None and state.idle_for < error.retry_seconds * factor
+        left = remaining_time()
         too_late = left is not None and state.upcoming_sleep >= left
         enough = state.attempt_number > len(delays) and not patient
         if error is not None:

@@ -1,4 +1,4 @@
-"""HTTP connections to the clouds: kept alive, wide enough, trusting the operator's roots."""
+"""HTTP connections to the providers: kept alive, wide enough, trusting the operator's roots."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from http_clients.unsent_requests import POOLS
 CONNECTIONS = 4
 # For there to be a connection, and again for TLS.
 CONNECT_SECONDS = 5.0
-KNOCK_SECONDS = 5.0
+PROBE_SECONDS = 5.0
 CHUNK = 64 * 1024
 # An answer in JSON: the largest, Twilio's list of 20 messages, takes a tenth of it. What is larger
 # comes from something that is broken, and would fill the memory.
@@ -63,7 +63,7 @@ class Route:
     def host(self) -> str:
         return urlsplit(self.address).netloc
 
-    def touch(self) -> None:
+    def warm(self) -> None:
         """Open the connections or, if they are, use them: one request each, that needs no rights.
 
         Raises ``requests.RequestException`` or ``httpx.HTTPError``.
@@ -71,15 +71,15 @@ class Route:
         with ExitStack() as held:
             # None is given back before all are taken, or all would be the same.
             for _ in range(self.number):
-                held.callback(self._knock())
+                held.callback(self._probe())
 
-    def _knock(self) -> Callable[[], object]:
+    def _probe(self) -> Callable[[], object]:
         """What gives the connection back, so that it can be used again."""
         door = urljoin(self.address, "/")
         if isinstance(self.client, httpx.Client):
-            request = self.client.build_request("HEAD", door, timeout=KNOCK_SECONDS)
+            request = self.client.build_request("HEAD", door, timeout=PROBE_SECONDS)
             return self.client.send(request, stream=True).read
-        response = self.client.head(door, stream=True, timeout=KNOCK_SECONDS)
+        response = self.client.head(door, stream=True, timeout=PROBE_SECONDS)
         return lambda: response.content
 
 
@@ -88,18 +88,18 @@ def requests_session(settings: Settings, *, width: int) -> requests.Session:
     session = _Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        session.mount(scheme, adapter_of(settings, width=width))
+        session.mount(scheme, build_adapter(settings, width=width))
     return session
 
 
-def adapter_of(settings: Settings, *, width: int) -> Adapter:
+def build_adapter(settings: Settings, *, width: int) -> Adapter:
     """What carries out the requests of ``width`` threads."""
     context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
     patience = settings.CLOUD_PATIENCE
-    return Adapter(context=context, width=width + CONNECTIONS, patience=patience)
+    return Adapter(context=context, width=width + CONNECTIONS, timeout_factor=patience)
 
 
-def chunks(
+def read_chunks(
     response: requests.Response, timeout: float, *, most: int = JSON_LIMIT
 ) -> Iterator[bytes]:
     """A body as it comes in, each chunk within ``timeout``, all within the turn's deadline.
@@ -109,14 +109,14 @@ def chunks(
     """
     try:
         # ``iter_content`` would wait until a chunk is full.
-        yield from arriving(response.raw, timeout, most=most)
+        yield from read_body_chunks(response.raw, timeout, most=most)
     except BodyTooLarge:
         raise
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
 
 
-def arriving(body: Any, timeout: float, *, most: int) -> Iterator[bytes]:
+def read_body_chunks(body: Any, timeout: float, *, most: int) -> Iterator[bytes]:
     """The same of an answer of urllib3, whose ``HTTPError`` it raises."""
     sent = _up_to(most, _sent(body, timeout))
     encoding = body.headers.get("Content-Encoding", "").strip().lower()
@@ -163,7 +163,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def within(seconds: float) -> Callable[..., None]:
+def limit_answer_time(seconds: float) -> Callable[..., None]:
     """A response hook of requests: the whole body within ``seconds``, however slowly it comes.
 
     Raises ``requests.RequestException``, such as ``BodyTooLarge``.
@@ -171,8 +171,8 @@ def within(seconds: float) -> Callable[..., None]:
 
     def read(response: requests.Response, **_: object) -> None:
         try:
-            with Deadline(seconds).bound():
-                body = b"".join(chunks(response, seconds))
+            with Deadline(seconds).applied():
+                body = b"".join(read_chunks(response, seconds))
         except DeadlineExceeded:
             response.close()
             raise requests.ReadTimeout(f"no whole answer in {seconds:g} s") from None
@@ -216,9 +216,9 @@ class Adapter(HTTPAdapter):
     of the CPU and memory of opening it (docs/decisions.md, 22). All waits are times ``patience``.
     """
 
-    def __init__(self, *, context: ssl.SSLContext, width: int, patience: float = 1.0) -> None:
+    def __init__(self, *, context: ssl.SSLContext, width: int, timeout_factor: float = 1.0) -> None:
         self._context = context
-        self._connect_seconds = CONNECT_SECONDS * patience
+        self._connect_seconds = CONNECT_SECONDS * timeout_factor
         super().__init__(pool_connections=8, pool_maxsize=width)
 
     def init_poolmanager(

@@ -64,7 +64,7 @@ class ConnectionWarmer:
     def _touch_all(self, routes: Routes) -> None:
         for route in routes():
             try:
-                route.touch()
+                route.warm()
             except (requests.RequestException, httpx.HTTPError) as error:
                 if self._noted(route.host, reached=False) is not False:
                     reason = type(error).__name__

@@ -11,13 +11,13 @@ import imageio_ffmpeg
 
 from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk
 from sandbox.agentforce.standin import AgentforceStandIn
+from sandbox.call_recorder import CallRecorder
 from sandbox.control import Control
 from sandbox.elevenlabs.standin import ElevenLabsStandIn
 from sandbox.faults import Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import INSTANT, Pace
+from sandbox.latency import INSTANT, LatencyProfile
+from sandbox.service import Service
 from sandbox.speech import Speech
-from sandbox.startable import Startable
 from sandbox.twilio.standin import TwilioStandIn
 
 __all__ = ["CREDENTIALS", "PORTS", "Sandbox"]
@@ -38,8 +38,8 @@ CREDENTIALS = {
 }
 
 
-class Sandbox(Startable):
-    """The three clouds and a control server, with one ledger and one set of faults.
+class Sandbox(Service):
+    """The three providers and a control server, with one call recorder and one set of faults.
 
     ``ports`` are as in ``PORTS``; what it leaves out gets a free one. ``ffmpeg`` is the path of the
     program, by default the one of the wheel imageio-ffmpeg. Use it as a context manager, or
@@ -49,16 +49,20 @@ class Sandbox(Startable):
     def __init__(
         self,
         *,
-        pace: Pace = INSTANT,
+        latency: LatencyProfile = INSTANT,
         speech: Speech,
         ports: Mapping[str, int] | None = None,
         helpdesk_file: Path | None = None,
         ffmpeg: str | None = None,
     ) -> None:
         chosen = dict.fromkeys(PORTS, 0) | dict(ports or {})
-        self.ledger = Ledger()
+        self.recorder = CallRecorder()
         self.faults = Faults()
-        shared: dict[str, Any] = {"ledger": self.ledger, "faults": self.faults, "pace": pace}
+        shared: dict[str, Any] = {
+            "recorder": self.recorder,
+            "faults": self.faults,
+            "latency": latency,
+        }
         self.twilio = TwilioStandIn(
             **shared,
             port=chosen["twilio"],
@@ -84,10 +88,10 @@ class Sandbox(Startable):
             ffmpeg=ffmpeg or imageio_ffmpeg.get_ffmpeg_exe(),
         )
         self.control = Control(
-            ledger=self.ledger,
+            recorder=self.recorder,
             faults=self.faults,
             twilio=self.twilio,
-            clouds=(self.twilio, self.agentforce, self.elevenlabs),
+            providers=(self.twilio, self.agentforce, self.elevenlabs),
             port=chosen["control"],
         )
         self._parts = (self.twilio, self.agentforce, self.elevenlabs, self.control)

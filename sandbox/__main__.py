@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from sandbox import PORTS, Sandbox
 from sandbox.agentforce.helpdesk import HelpdeskError
-from sandbox.pace import PACES
+from sandbox.latency import LATENCY_PROFILES
 from sandbox.speech import Speech
 from sandbox.speech.fixture import FixtureSpeech
 from sandbox.speech.local import LocalSpeech
@@ -30,7 +30,7 @@ def _run(arguments: argparse.Namespace) -> None:
     with (
         _speech(arguments.speech) as speech,
         Sandbox(
-            pace=PACES[arguments.pace],
+            latency=LATENCY_PROFILES[arguments.latency],
             speech=speech,
             ports={name: arguments.port + place for place, name in enumerate(PORTS)},
             ffmpeg=os.environ.get("FFMPEG_PATH"),
@@ -46,7 +46,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
-    parser.add_argument("--pace", choices=sorted(PACES), default="instant")
+    parser.add_argument("--latency", choices=sorted(LATENCY_PROFILES), default="instant")
     parser.add_argument("--speech", choices=["real", "fixtures"], default="real")
     parser.add_argument(
         "--bridge", metavar="URL", default="http://127.0.0.1:5000", help="where the bridge listens"

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from sandbox.startable import Startable
+from sandbox.service import Service
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
@@ -42,7 +42,7 @@ class BridgeDied(RuntimeError):
     """A process ended instead of starting; the message holds the end of its log."""
 
 
-class Process(Startable):
+class Process(Service):
     """One process of the Procfile, with its children in one process group.
 
     ``settings`` are its environment, to be set before it starts; ``command`` is what to run, by

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from sandbox.bridge import Bridge, Process, Worker
-from sandbox.front import Front
-from sandbox.startable import Startable
+from sandbox.load_balancer import TcpLoadBalancer
+from sandbox.service import Service
 
 T = TypeVar("T")
 
 
-class Cluster(Startable):
+class Cluster(Service):
     """``webs`` web and ``workers`` worker processes, and one address in front of the webs.
 
     ``settings`` are the environment of each, to be set before they start; ``DATABASE_URL`` and
@@ -48,7 +48,7 @@ class Cluster(Startable):
             Worker(log_file=folder / f"worker-{number}.log", command=worker_command)
             for number in range(1, workers + 1)
         ]
-        self._front = Front(ports=[web.port for web in self.webs], port=port)
+        self._front = TcpLoadBalancer(ports=[web.port for web in self.webs], port=port)
         self.url = self._front.url
 
     @property

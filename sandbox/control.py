@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, jsonify, request
 from pydantic import TypeAdapter, ValidationError
 
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Fault, Faults, kinds_of
-from sandbox.ledger import Ledger
 from sandbox.loopback import LoopbackServer
 from sandbox.standin import StandIn
 from sandbox.twilio.messages import Outbound
@@ -34,16 +34,16 @@ class Control:
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        recorder: CallRecorder,
         faults: Faults,
         twilio: TwilioStandIn,
-        clouds: Sequence[StandIn],
+        providers: Sequence[StandIn],
         port: int = 0,
     ) -> None:
-        self._ledger = ledger
+        self._recorder = recorder
         self._faults = faults
         self._twilio = twilio
-        self._clouds = clouds
+        self._providers = providers
         self.app = Flask("sandbox.control")
         self._server = LoopbackServer(app=self.app, name="control", port=port)
         self.app.before_request(_refuse_strangers)
@@ -67,7 +67,7 @@ class Control:
             ("GET", "/faults", self._list_faults),
             ("POST", "/faults", self._add_fault),
             ("DELETE", "/faults", self._clear_faults),
-            ("GET", "/ledger", self._show_ledger),
+            ("GET", "/calls", self._show_calls),
             ("POST", "/say", self._say),
             ("POST", "/speak", self._speak),
             ("GET", "/messages", self._list_messages),
@@ -77,7 +77,7 @@ class Control:
 
     def _overview(self) -> Response:
         return jsonify(
-            clouds={cloud.service: cloud.url for cloud in self._clouds},
+            providers={provider.service: provider.url for provider in self._providers},
             cdn=self._twilio.cdn.url,
             webhook=self._twilio.webhook_url,
             calls={service: sorted(names) for service, names in self._calls().items()},
@@ -96,13 +96,13 @@ class Control:
         self._faults.clear()
         return "", 204
 
-    def _show_ledger(self) -> Response:
+    def _show_calls(self) -> Response:
         """Calls without their headers, which hold credentials."""
         calls = [
             {"service": call.service, "name": call.name, "at": call.at, "detail": call.detail}
-            for call in self._ledger.calls()
+            for call in self._recorder.calls()
         ]
-        return jsonify(calls=calls, violations=self._ledger.violations)
+        return jsonify(calls=calls, violations=self._recorder.violations)
 
     def _say(self) -> Response:
         given = _json_object()
@@ -136,7 +136,7 @@ class Control:
         return self._twilio
 
     def _calls(self) -> dict[str, set[str]]:
-        calls = {cloud.service: set(cloud.calls) for cloud in self._clouds}
+        calls = {provider.service: set(provider.calls) for provider in self._providers}
         calls[self._twilio.service] = self._twilio.calls | self._twilio.cdn.calls
         return calls
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from sandbox.relay import CHUNK, Connection, Relay, pump
+from sandbox.tcp_relay import CHUNK, Connection, TcpRelay, pump
 
 
-class DatabaseProxy(Relay):
+class DatabaseProxy(TcpRelay):
     """Leads from a port on loopback to the Unix ``socket`` of a server.
 
     While the server is down, callers are hung up on. ``delay`` holds back each piece of what a

@@ -1,4 +1,4 @@
-"""The one place where a cloud is made to fail."""
+"""The one place where a provider is made to fail."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ POLL_SECONDS = 0.03
 class LoopbackServer:
     """Serves one WSGI application on ``127.0.0.1``.
 
-    HTTP/1.1 with keep-alive, as the clouds do it: werkzeug's own handler closes every connection.
+    HTTP/1.1 with keep-alive, like the real providers; werkzeug's handler closes every connection.
     A server that was stopped starts again on the same port.
     """
 
@@ -86,7 +86,7 @@ class _Handler(WSGIRequestHandler):
     timeout = IDLE_SECONDS
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: the ledger keeps the record."""
+        """Say nothing: the call recorder keeps the record."""
 
     def log_error(self, format: str, *args: object) -> None:  # the base's name
         """Say nothing: that an idle connection timed out is no error."""

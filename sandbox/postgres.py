@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from sandbox.postgres_programs import Programs, bundled_server
-from sandbox.startable import Startable
+from sandbox.service import Service
 
 # Part of the socket's name; said everywhere, so that a PGPORT of this shell changes nothing.
 PORT = 5432
@@ -48,7 +48,7 @@ class PostgresDied(RuntimeError):
     """The server ended instead of starting; the message holds the end of its log."""
 
 
-class Postgres(Startable):
+class Postgres(Service):
     """One server on a Unix socket, logging to ``folder/postgres.log``.
 
     ``programs`` say of which version, by default the one in requirements-sandbox.txt. Its data is

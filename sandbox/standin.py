@@ -12,17 +12,17 @@ from typing import Any
 
 from flask import Flask, Response, after_this_request, g, make_response, request
 
+from sandbox.call_recorder import Call, CallRecorder
 from sandbox.faults import Fault, Faults
-from sandbox.ledger import Call, Ledger
+from sandbox.latency import LatencyProfile
 from sandbox.loopback import LoopbackServer, break_connection
-from sandbox.pace import Pace
 from sandbox.slots import Full, Slots
 
 View = Callable[..., Any]
 
 
 class StandIn:
-    """A cloud on a loopback port.
+    """A provider on a loopback port.
 
     Subclasses add their routes to ``self.app`` with :meth:`call` and give :meth:`error` the
     service's own error form. ``calls`` holds the names of the calls that faults can strike.
@@ -35,10 +35,12 @@ class StandIn:
     public_url: str | None = None
     limited: frozenset[str] = frozenset()
 
-    def __init__(self, *, ledger: Ledger, faults: Faults, pace: Pace, port: int = 0) -> None:
-        self.ledger = ledger
+    def __init__(
+        self, *, recorder: CallRecorder, faults: Faults, latency: LatencyProfile, port: int = 0
+    ) -> None:
+        self.recorder = recorder
         self.faults = faults
-        self.pace = pace
+        self.latency = latency
         self.app = Flask(f"sandbox.{self.service}")
         self.calls: set[str] = set()
         self._slots = Slots(limit=sys.maxsize)
@@ -83,7 +85,7 @@ class StandIn:
         return f"{request.full_path}\n{request.get_data(as_text=True)}"
 
     def violate(self, call: str, rule: str) -> None:
-        self.ledger.violate(self.service, call, rule)
+        self.recorder.violate(self.service, call, rule)
 
     def call(
         self, name: str, rule: str, *, paced: bool = True, hangs: bool = True, **options: Any
@@ -102,14 +104,14 @@ class StandIn:
                 port = int(request.environ["REMOTE_PORT"])
                 headers = dict(request.headers)
                 g.call = Call(self.service, name, time.monotonic(), headers, port=port)
-                self.ledger.record(g.call)
+                self.recorder.record(g.call)
                 after_this_request(functools.partial(_time_until_closed, g.call))
                 with ExitStack() as g.held:
                     try:
                         self._hold_place(name, g.held)
                     except Full:
                         return self.error(429)
-                    delay = self.pace.of(name) if paced else 0.0
+                    delay = self.latency.of(name) if paced else 0.0
                     fault = g.fault = self.faults.take(self.service, name, self.subject)
                     if fault is not None and (hangs or fault.kind != "hang"):
                         return self._fail(fault, delay, functools.partial(view, **arguments))

@@ -17,11 +17,11 @@ from metrics import Metrics
 from storage.answers import AnswerTable
 from storage.claims import Claims
 from storage.database import Database
-from storage.engine import connect_postgres, hold, open_database
+from storage.engine import connect_postgres, lock_state_dir, open_database
 from storage.leases import DatabaseLeases, InMemoryLeases, Leases
 from storage.outbound_messages import OutboundMessages
 from storage.processes import Processes
-from storage.quotas import Quotas, quotas_of
+from storage.quotas import Quotas, build_quotas
 from storage.speech import AudioTable
 from storage.store import Store
 from storage.turn_queue import TurnQueue
@@ -29,7 +29,7 @@ from text.phrases import Phrases
 from turns.agent_sessions import AgentSessions
 from turns.answer_cache import AnswerCache
 from turns.cleanup import Cleanup
-from turns.health import Health, clouds_down, count_workers
+from turns.health import Health, count_workers, providers_down
 from turns.notices import Notices
 from turns.prewarming import Prewarmer
 from turns.public_questions import public_questions
@@ -65,7 +65,7 @@ class CommonServices:
     sessions: AgentSessions
     prewarmer: Prewarmer
     answer_cache: AnswerCache
-    pieces: AudioTable
+    audio_table: AudioTable
     # Threads for what is done beside turns.
     background: ContextPool
     health: Health
@@ -111,17 +111,17 @@ def build_common(
     """
     public = public_questions(settings)
     # Two processes on one file would both take up what a third one left.
-    held = None if settings.DATABASE_URL else hold(settings.STATE_DIR)
+    held = None if settings.DATABASE_URL else lock_state_dir(settings.STATE_DIR)
     database = open_database(settings)
     kept_free = _urgent(settings, *urgent) if settings.DATABASE_URL else database
     metrics = Metrics()
-    quotas = Quotas(database=database, quotas=quotas_of(settings))
+    quotas = Quotas(database=database, quotas=build_quotas(settings))
     store = Store(
         database=database,
         keeps_privacy=settings.ANSWER_CACHE_SECONDS > 0,
-        room=quotas.room(),
+        room=quotas.admission_condition(),
     )
-    queue = TurnQueue(database=database, alone=not settings.DATABASE_URL)
+    queue = TurnQueue(database=database, single_process=not settings.DATABASE_URL)
     outbound_messages = OutboundMessages(database=database, note_lifetime=settings.MEDIA_LIFETIME)
     leases = DatabaseLeases(database=kept_free) if settings.DATABASE_URL else InMemoryLeases()
     processes = Processes(database=database)
@@ -157,7 +157,7 @@ def build_common(
     phrases = Phrases(default=settings.DEFAULT_LANGUAGE)
     # Without workers elsewhere this process is its own.
     workers = partial(count_workers, processes) if settings.DATABASE_URL else lambda: 1
-    down = partial(clouds_down, processes) if settings.DATABASE_URL else breakers.tripped
+    down = partial(providers_down, processes) if settings.DATABASE_URL else breakers.providers_down
     health = Health(backlog=store.backlog, workers=workers, down=down)
     pieces = AudioTable(database=database, most_bytes=SHARED_PIECES * settings.SPEECH_CACHE_BYTES)
     answers = AnswerTable(database=database, lifetime=settings.ANSWER_CACHE_SECONDS)
@@ -169,7 +169,9 @@ def build_common(
         quotas=quotas,
         leases=leases,
         queue=queue,
-        claims=Claims(queue=queue, renewals=TurnQueue(database=kept_free, alone=queue.alone)),
+        claims=Claims(
+            queue=queue, renewals=TurnQueue(database=kept_free, single_process=queue.single_process)
+        ),
         processes=processes,
         phrases=phrases,
         notices=Notices(phrases=phrases, store=store),
@@ -196,7 +198,7 @@ def build_common(
             agent_id=settings.AGENTFORCE_AGENT_ID,
             enabled=settings.ANSWER_CACHE_SECONDS > 0,
         ),
-        pieces=pieces,
+        audio_table=pieces,
         background=background,
         health=health,
         cleanup=Cleanup(

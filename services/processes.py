@@ -43,7 +43,7 @@ class WebServices:
     """What answers webhooks."""
 
     base: CommonServices
-    inbox: Intake
+    intake: Intake
     refusals: RefusalNotices
     warmer: ConnectionWarmer
     # Only where this process runs turns too.
@@ -55,9 +55,9 @@ class WebServices:
     _starting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _started: threading.Event = field(default_factory=threading.Event, init=False)
 
-    def figures(self) -> dict[str, MetricsSnapshot]:
+    def snapshots(self) -> dict[str, MetricsSnapshot]:
         """By process; where there is but one it has no name."""
-        return self.shared.figures() if self.shared else {"": self.base.metrics.figures()}
+        return self.shared.snapshots() if self.shared else {"": self.base.metrics.snapshot()}
 
     def start(self) -> None:
         """Take up what a former process left, and let all threads begin, once.
@@ -181,7 +181,7 @@ def _beside_workers(base: CommonServices) -> WebServices:
     return WebServices(
         base=base,
         # PostgreSQL tells the workers.
-        inbox=_inbox(base, wake=lambda: None),
+        intake=_inbox(base, wake=lambda: None),
         refusals=_refusals(base),
         warmer=ConnectionWarmer(token=base.token, clients=[base.agent.routes]),
         shared=_shared(base, "web"),
@@ -193,7 +193,7 @@ def _alone(base: CommonServices) -> WebServices:
     turns = TurnServices(base)
     return WebServices(
         base=base,
-        inbox=_inbox(base, wake=turns.worker.wake),
+        intake=_inbox(base, wake=turns.worker.wake),
         refusals=_refusals(base),
         warmer=ConnectionWarmer(token=base.token, clients=turns.routes),
         worker=turns.worker,
@@ -202,7 +202,7 @@ def _alone(base: CommonServices) -> WebServices:
 
 
 def _inbox(base: CommonServices, *, wake: Callable[[], None]) -> Intake:
-    store = Store(database=base.urgent, room=base.quotas.room())
+    store = Store(database=base.urgent, room=base.quotas.admission_condition())
     limit = base.settings.INBOX_LIMIT
     return Intake(store=store, quotas=base.quotas, limit=limit, wake=wake)
 

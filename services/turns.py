@@ -10,14 +10,14 @@ from core.logs import ContextPool
 from core.settings import Settings
 from http_clients.sessions import requests_session
 from http_clients.warming import Routes
-from media import Media, VoiceNoteLoader
+from media import MediaDownloader, VoiceNoteLoader
 from services.base import CommonServices
 from speech.cache import SpeechCache
-from speech.elevenlabs import Speech, Voice
+from speech.elevenlabs import Speech, Synthesizer
 from speech.synthesis import StreamingSynthesis
 from turns.pipeline import Pipeline
 from turns.redelivery import Redelivery
-from turns.runner import Runner
+from turns.runner import TurnRunner
 from turns.worker import TurnWorker
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
@@ -92,9 +92,9 @@ class TurnServices:
             metrics=metrics,
             log_key=settings.TWILIO_AUTH_TOKEN,
         )
-        runner = Runner(
+        runner = TurnRunner(
             store=store,
-            talk=conversation,
+            handler=conversation,
             notices=base.notices,
             log_key=settings.TWILIO_AUTH_TOKEN,
             patience=settings.CLOUD_PATIENCE,
@@ -102,7 +102,7 @@ class TurnServices:
         self.worker = TurnWorker(claims=base.claims, runner=runner, threads=threads)
 
 
-def _voice(base: CommonServices, speech: Speech, pool: Executor) -> Voice:
+def _voice(base: CommonServices, speech: Speech, pool: Executor) -> Synthesizer:
     settings = base.settings
     if not settings.SPEECH_CACHE_BYTES:
         return speech
@@ -112,14 +112,14 @@ def _voice(base: CommonServices, speech: Speech, pool: Executor) -> Voice:
         most_bytes=settings.SPEECH_CACHE_BYTES,
         lifetime=settings.RETENTION_HOURS * 3600,
         # One process alone has all of it in memory.
-        shared=base.pieces if settings.DATABASE_URL else None,
+        shared=base.audio_table if settings.DATABASE_URL else None,
         pool=pool,
     )
 
 
-def media_of(settings: Settings) -> Media:
+def media_of(settings: Settings) -> MediaDownloader:
     """Recordings of our account."""
-    return Media(
+    return MediaDownloader(
         session=requests_session(settings, width=settings.TURN_THREADS),
         api_url=settings.TWILIO_API_URL,
         account_sid=settings.TWILIO_ACCOUNT_SID,

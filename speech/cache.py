@@ -11,11 +11,11 @@ from concurrent.futures import Executor, Future
 import structlog
 from cachetools import TLRUCache
 
-from core.deadline import time_left
+from core.deadline import remaining_time
 from core.errors import BridgeError, DeadlineExceeded
 from metrics import Metrics
 from speech.elevenlabs import Speech
-from storage.speech import AudioTable, Piece
+from storage.speech import AudioSegment, AudioTable
 from storage.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class SpeechCache:
         self._failing = False
         self._lock = threading.Lock()
         self._speaking: dict[str, Future[bytes]] = {}
-        self._memory: TLRUCache[str, Piece] = TLRUCache(
+        self._memory: TLRUCache[str, AudioSegment] = TLRUCache(
             most_bytes,
             ttu=lambda _, piece, __: piece.made_at + lifetime,
             timer=time.time,
@@ -53,11 +53,11 @@ class SpeechCache:
         )
 
     @property
-    def room(self) -> int:
+    def available_slots(self) -> int:
         """How many more pieces can be synthesised at once without waiting in line."""
-        return self._speech.room
+        return self._speech.available_slots
 
-    def speak(
+    def synthesize(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:
         """``text`` spoken, as Ogg/Opus. Raises ``SpeechError`` or ``DeadlineExceeded``.
@@ -113,8 +113,8 @@ class SpeechCache:
             self._count_hit(text)
         else:
             self._metrics.count("speech_cache_misses")
-            audio = self._speech.speak(text, language, previous=previous, following=following)
-            piece = Piece(audio, time.time())
+            audio = self._speech.synthesize(text, language, previous=previous, following=following)
+            piece = AudioSegment(audio, time.time())
             # A plan that refuses a format leads to another one.
             key = self._key(text, language)
             if self._shared:
@@ -123,7 +123,7 @@ class SpeechCache:
         return piece.audio
 
     def _key(self, text: str, language: str | None) -> str:
-        parts = json.dumps([*self._speech.manner(language), text])
+        parts = json.dumps([*self._speech.voice_key(language), text])
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def _remembered(self, key: str) -> Future[bytes] | None:
@@ -135,12 +135,12 @@ class SpeechCache:
         audio.set_result(piece.audio)
         return audio
 
-    def _remember(self, key: str, piece: Piece) -> None:
+    def _remember(self, key: str, piece: AudioSegment) -> None:
         if len(piece.audio) <= self._memory.maxsize:
             with self._lock:
                 self._memory[key] = piece
 
-    def _find_shared(self, key: str) -> Piece | None:
+    def _find_shared(self, key: str) -> AudioSegment | None:
         """A database that fails costs a synthesis, never an answer."""
         if self._shared is None:
             return None
@@ -152,9 +152,9 @@ class SpeechCache:
         self._failing = False
         return piece
 
-    def _share(self, shared: AudioTable, key: str, piece: Piece) -> None:
+    def _share(self, shared: AudioTable, key: str, piece: AudioSegment) -> None:
         try:
-            shared.keep(key, piece)
+            shared.save(key, piece)
         except StoreError as error:
             self._log_once(error)
 
@@ -171,7 +171,7 @@ class SpeechCache:
 def _awaited(audio: Future[bytes]) -> BaseException | None:
     """How it failed, if it did. Raises ``DeadlineExceeded`` where it does not end in time."""
     try:
-        return audio.exception(time_left())
+        return audio.exception(remaining_time())
     except TimeoutError:
         raise DeadlineExceeded("the same is still being spoken for another") from None
 

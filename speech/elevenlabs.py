@@ -79,13 +79,13 @@ class Transcript:
     language: str | None
 
 
-class Voice(Protocol):
+class Synthesizer(Protocol):
     """What can speak: ``Speech``, or ``speech/cache.py`` in front of it."""
 
     @property
-    def room(self) -> int: ...
+    def available_slots(self) -> int: ...
 
-    def speak(
+    def synthesize(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes: ...
 
@@ -114,31 +114,37 @@ class Speech:
         # When Opus is asked for again (monotonic seconds), where it was refused.
         self._opus_due_at = 0.0
         # The plan allows each kind so many requests at once, and its answers say how many.
-        self._hearing = ConcurrencyLimiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
-        self._speaking = ConcurrencyLimiter(settings.ELEVENLABS_CONCURRENCY, cloud="ElevenLabs")
-        self._ears = breakers.make("ElevenLabs hearing", SpeechUnavailable)
-        self._voice = breakers.make("ElevenLabs speaking", SpeechUnavailable)
+        self._stt_limiter = ConcurrencyLimiter(
+            settings.ELEVENLABS_CONCURRENCY, provider="ElevenLabs"
+        )
+        self._tts_limiter = ConcurrencyLimiter(
+            settings.ELEVENLABS_CONCURRENCY, provider="ElevenLabs"
+        )
+        self._stt_breaker = breakers.create("ElevenLabs hearing", SpeechUnavailable)
+        self._tts_breaker = breakers.create("ElevenLabs speaking", SpeechUnavailable)
 
     def routes(self) -> list[Route]:
         """What is worth keeping open."""
         return self._routes
 
-    def share(self, processes: int) -> None:
+    def set_share(self, processes: int) -> None:
         """Use one of as many equal parts of what the plan allows, though one place at least."""
-        self._hearing.share(processes)
-        self._speaking.share(processes)
+        self._stt_limiter.set_share(processes)
+        self._tts_limiter.set_share(processes)
 
     @property
-    def room(self) -> int:
+    def available_slots(self) -> int:
         """How many more pieces can be spoken at once without waiting in line."""
-        return self._speaking.room
+        return self._tts_limiter.available_slots
 
     def transcribe(self, pcm: bytes) -> Transcript:
         """The words in 16 kHz mono PCM.
 
         Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
         """
-        heard = self._ears.call(lambda: self._patiently(self._hearing, lambda: self._hear(pcm)))
+        heard = self._stt_breaker.call(
+            lambda: self._patiently(self._stt_limiter, lambda: self._hear(pcm))
+        )
         text = clean(heard.text or "").strip()
         confidence = heard.language_probability
         if _EVENTS_ONLY.fullmatch(text):
@@ -147,7 +153,7 @@ class Speech:
             raise NothingHeard("the transcription is too uncertain")
         return Transcript(text, two_letters(heard.language_code))
 
-    def speak(
+    def synthesize(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:
         """``text`` spoken, as Ogg/Opus. Raises ``SpeechError``.
@@ -163,7 +169,7 @@ class Speech:
             request |= {"next_text": following} if following else {}
         return self._in_opus(request)
 
-    def manner(self, language: str | None) -> tuple[str | None, ...]:
+    def voice_key(self, language: str | None) -> tuple[str | None, ...]:
         """What decides, beside the text, how it is spoken."""
         settings, code = self._settings, self._language_code(language)
         return settings.ELEVENLABS_VOICE_ID, settings.ELEVENLABS_TTS_MODEL, code, self._format
@@ -181,7 +187,7 @@ class Speech:
             # (docs/providers/elevenlabs.md, "Python library").
             request_options=self._options(timeout) | {"max_retries": 0},
         )
-        _resize(self._hearing, answer.headers)
+        _resize(self._stt_limiter, answer.headers)
         return answer.data
 
     def _in_opus(self, request: dict[str, str]) -> bytes:
@@ -215,7 +221,7 @@ class Speech:
 
     def _spoken(self, request: dict[str, str], output_format: str) -> bytes:
         speak = partial(self._synthesised, request, output_format)
-        return self._voice.call(lambda: self._patiently(self._speaking, speak))
+        return self._tts_breaker.call(lambda: self._patiently(self._tts_limiter, speak))
 
     def _synthesised(self, request: dict[str, str], output_format: str) -> bytes:
         # A note is sent whole; streamed, it would come in many small parts, each read by itself.
@@ -227,8 +233,8 @@ class Speech:
             **request,
         ) as answer:
             audio = b"".join(answer.data)
-        _resize(self._speaking, answer.headers)
-        if container.sniff(audio) != CONTAINERS[output_format]:
+        _resize(self._tts_limiter, answer.headers)
+        if container.detect_format(audio) != CONTAINERS[output_format]:
             # It would be kept, and given again.
             raise SpeechUnavailable("ElevenLabs sent something else than audio")
         return audio
@@ -268,7 +274,7 @@ class FormatRefused(SpeechRefused):
 
 
 def _placed(limiter: ConcurrencyLimiter, call: Callable[[], T]) -> T:
-    with limiter.place():
+    with limiter.slot():
         return _translated(call)
 
 
@@ -276,7 +282,7 @@ def _resize(limiter: ConcurrencyLimiter, headers: Mapping[str, str]) -> None:
     """Let in as many at once as the plan allows by the headers of an answer."""
     allowed = headers.get("maximum-concurrent-requests", "")
     if allowed.isdecimal() and len(allowed) <= COUNT_DIGITS:
-        limiter.resize(int(allowed))
+        limiter.set_ceiling(int(allowed))
 
 
 def _translated(call: Callable[[], T]) -> T:

@@ -12,11 +12,11 @@ from functools import partial
 import regex
 
 from audio.ffmpeg import Ffmpeg
-from core.deadline import Deadline, time_left
+from core.deadline import Deadline, remaining_time
 from core.errors import NothingHeard, SpeechUnavailable
 from core.models import Answer
 from metrics import Metrics
-from speech.elevenlabs import Voice
+from speech.elevenlabs import Synthesizer
 from text.markdown import to_speech
 from text.phrases import Phrases
 from text.splitting import first_sentences, group_sentences, split_sentences
@@ -58,7 +58,7 @@ class StreamingSynthesis:
         self,
         language: str | None,
         *,
-        speech: Voice,
+        speech: Synthesizer,
         ffmpeg: Ffmpeg,
         phrases: Phrases,
         metrics: Metrics,
@@ -110,7 +110,7 @@ class StreamingSynthesis:
         with self._readable():
             self._speak(_sentences(self._shortened(to_speech(markdown))), whole=True)
 
-    def note(self) -> bytes:
+    def voice_note(self) -> bytes:
         """The note, at most 512 KB of Ogg/Opus. Raises ``SpeechError`` or ``AudioError``."""
         if self._failure:
             raise self._failure
@@ -138,7 +138,7 @@ class StreamingSynthesis:
         kept = first_sentences(words, self._longest)
         if kept == words:
             return words
-        return f"{kept}\n{self._phrases.say('rest_in_text', self._language)}"
+        return f"{kept}\n{self._phrases.translate('rest_in_text', self._language)}"
 
     def _speak(self, sentences: list[str], *, whole: bool) -> None:
         rest = sentences[self._agreed(sentences) :]
@@ -163,14 +163,14 @@ class StreamingSynthesis:
 
     def _grouped(self, sentences: list[str], size: int) -> list[list[str]]:
         groups = group_sentences(sentences, size)
-        if len(groups) <= self._speech.room:
+        if len(groups) <= self._speech.available_slots:
             return groups
         return group_sentences(sentences, PIECE_IN_LINE)
 
     def _spoken(self, sentences: list[str], previous: str, following: str) -> _Piece:
-        speak = partial(self._speech.speak, previous=previous, following=following)
+        speak = partial(self._speech.synthesize, previous=previous, following=following)
         # The pool takes over the deadline of whoever submits, which here is that of the asking.
-        with Deadline(self._piece_seconds).bound():
+        with Deadline(self._piece_seconds).applied():
             audio = self._pool.submit(speak, " ".join(sentences), self._language)
         return _Piece(sentences, audio)
 
@@ -192,7 +192,7 @@ class Reply:
 
 def _sound(piece: _Piece) -> bytes:
     try:
-        return piece.audio.result(time_left())
+        return piece.audio.result(remaining_time())
     except TimeoutError:
         raise SpeechUnavailable("no voice note in time") from None
 

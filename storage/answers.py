@@ -39,7 +39,7 @@ class AnswerTable:
         row = self._database.row(wanted)
         return StoredAnswer(row.text, now - row.kept_at) if row else None
 
-    def keep(self, key: str, text: str) -> None:
+    def save(self, key: str, text: str) -> None:
         """Keep an answer in place of an earlier one."""
         values = {"text": text, "kept_at": time.time()}
         statement = (

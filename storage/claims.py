@@ -47,7 +47,7 @@ class Claims:
         self._claims: dict[int, _Claim] = {}
         self._cut_off = False
 
-    def take(self, most: int) -> list[Turn]:
+    def claim_turns(self, most: int) -> list[Turn]:
         """Claim up to ``most`` turns. Raises ``StoreError``."""
         if not self._all_sure():
             # Or we might take from ourselves what we let end.
@@ -68,7 +68,7 @@ class Claims:
             while time.monotonic() >= self._claim(turn).sure_until:
                 self._changed.wait(clamp(LOOK_SECONDS))
 
-    def note_asked(self, turn: Turn) -> None:
+    def mark_asked(self, turn: Turn) -> None:
         """The agent gets the question now: the turn must not be given back as if it had not."""
         with self._changed:
             self._claim(turn).asked = True
@@ -97,7 +97,7 @@ class Claims:
                     del self._claims[claim.turn.id]
             self._changed.notify_all()
 
-    def drop(self, turn: Turn) -> None:
+    def forget(self, turn: Turn) -> None:
         """The turn is done, or another's."""
         with self._changed:
             if self._find(turn):
@@ -121,7 +121,7 @@ class Claims:
         """Where that fails, the claims end by themselves."""
         asked = [claim.turn.id for claim in held if claim.asked]
         for claim in held:
-            self.drop(claim.turn)
+            self.forget(claim.turn)
         try:
             turns = [claim.turn for claim in held]
             self._queue.release(turns, asked=asked, broken=broken)
@@ -145,7 +145,7 @@ class Claims:
         return held if held and held.turn.claim == turn.claim else None
 
     def _sure_from_now(self) -> float:
-        return math.inf if self._queue.alone else time.monotonic() + SURE_SECONDS
+        return math.inf if self._queue.single_process else time.monotonic() + SURE_SECONDS
 
     def _tell_once(self, held: list[_Claim]) -> None:
         if not self._cut_off and time.monotonic() >= min(claim.sure_until for claim in held):

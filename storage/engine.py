@@ -36,7 +36,7 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 # How long a statement waits for another program that holds the file; all threads wait along.
 BUSY_SECONDS = 2
 # A little longer than gunicorn.conf.py lets the turns of a stopping process run.
-HOLD_SECONDS = 28.0
+LOCK_SECONDS = 28.0
 POLL_SECONDS = 0.1
 
 # A server that restarts, or is full while old processes end, is back by then.
@@ -153,7 +153,7 @@ def _limits(seconds: float) -> dict[str, object]:
     }
 
 
-def hold(state_dir: str, *, patience: float = HOLD_SECONDS) -> IO[str]:
+def lock_state_dir(state_dir: str, *, patience: float = LOCK_SECONDS) -> IO[str]:
     """Keep other processes out of ``state_dir`` until the returned file is closed, or we end.
 
     A process that is being replaced finishes its turns first, so there is some patience. Raises

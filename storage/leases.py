@@ -25,7 +25,7 @@ LEASE_SECONDS = 12.0
 class Leases(Protocol):
     """Every method may raise ``StoreError``; of those that ended, ``purge`` forgets."""
 
-    def take(self, name: str, seconds: float) -> bool:
+    def acquire(self, name: str, seconds: float) -> bool:
         """Take what is done once in so many seconds; ``False`` where it was done."""
 
     def hold(self, name: str) -> AbstractContextManager[bool]:
@@ -45,7 +45,7 @@ class InMemoryLeases:
         self._held: set[str] = set()
         self._until: dict[str, float] = {}
 
-    def take(self, name: str, seconds: float) -> bool:
+    def acquire(self, name: str, seconds: float) -> bool:
         now = time.time()
         with self._lock:
             free = self._until.get(name, 0.0) < now
@@ -84,13 +84,13 @@ class DatabaseLeases:
         # The owners that this process is, one for each lease that it holds.
         self._held: set[str] = set()
 
-    def take(self, name: str, seconds: float) -> bool:
-        return self._take(name, seconds, owner=None)
+    def acquire(self, name: str, seconds: float) -> bool:
+        return self._acquire(name, seconds, owner=None)
 
     @contextmanager
     def hold(self, name: str) -> Iterator[bool]:
         owner = secrets.token_hex(16)
-        ours = self._take(name, LEASE_SECONDS, owner=owner)
+        ours = self._acquire(name, LEASE_SECONDS, owner=owner)
         if not ours:
             yield False
             return
@@ -115,7 +115,7 @@ class DatabaseLeases:
     def purge(self) -> None:
         self._database.change(delete(leases).where(leases.c.until < self._database.now))
 
-    def _take(self, name: str, seconds: float, *, owner: str | None) -> bool:
+    def _acquire(self, name: str, seconds: float, *, owner: str | None) -> bool:
         now = self._database.now
         row = {"owner": owner, "until": now + seconds}
         statement = (

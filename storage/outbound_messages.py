@@ -60,7 +60,7 @@ class OutboundMessage:
     begun_at: float
     sid: str | None
     callback: str
-    note: str | None = None
+    voice_note_token: str | None = None
     is_new: bool = False
 
 
@@ -106,7 +106,7 @@ class OutboundMessages:
 
         return self._database.run(begin)
 
-    def known(self, turn: Turn, part: str) -> OutboundMessage | None:
+    def find(self, turn: Turn, part: str) -> OutboundMessage | None:
         """What was noted of ``part``; ``None`` where it was not begun."""
         row = self._database.row(_KNOWN, {"turn": turn.id, "which": part})
         return _known(row) if row else None
@@ -116,18 +116,18 @@ class OutboundMessages:
         named = {"turn": turn.id, "which": part, "named": sid}
         self._database.change(NAMED, named)
 
-    def knows(self, sid: str) -> bool:
+    def has_sid(self, sid: str) -> bool:
         """Whether this is on record as the SID of something sent."""
         wanted = select(outbound_messages.c.turn_id).where(outbound_messages.c.sid == sid)
         return self._database.row(wanted) is not None
 
-    def keep_note(self, audio: bytes, media_type: str = OGG) -> str:
+    def save_voice_note(self, audio: bytes, media_type: str = OGG) -> str:
         """Keep a voice note that is no part's own; returns its token."""
         note = self._new_note(audio, media_type)
         self._database.change(_KEPT, note)
         return str(note["token"])
 
-    def note(self, token: str, media_type: str = OGG) -> bytes | None:
+    def voice_note(self, token: str, media_type: str = OGG) -> bytes | None:
         """A voice note; ``None`` once it has expired."""
         wanted = {"token": token, "media_type": media_type, "now": time.time()}
         audio: bytes | None = self._database.value(_NOTE, wanted)
@@ -144,7 +144,7 @@ class OutboundMessages:
             "new_part": part,
             "new_begun_at": new.begun_at,
             "new_callback": new.callback,
-            "new_note": new.note,
+            "new_note": new.voice_note_token,
         }
         return connection.execute(self._begun, row | claim_parameters(turn)).first() is not None
 

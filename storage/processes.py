@@ -31,7 +31,7 @@ class Processes:
         )
         self._database.change(statement)
 
-    def figures(self) -> dict[str, dict[str, Any]]:
+    def snapshots(self) -> dict[str, dict[str, Any]]:
         """What each process last reported, also those that ended within the retention time."""
         rows = self._database.rows(select(processes.c.name, processes.c.figures))
         return {row.name: row.figures for row in rows}
@@ -41,11 +41,11 @@ class Processes:
         alive = (processes.c.kind == kind) & (processes.c.seen_at > since)
         return int(self._database.value(select(func.count()).select_from(processes).where(alive)))
 
-    def tripped(self, *, since: float) -> list[str]:
-        """The clouds that are down for those that have reported since that time."""
+    def providers_down(self, *, since: float) -> list[str]:
+        """The providers that are down for those that have reported since that time."""
         tripped = processes.c.figures["tripped"].label("tripped")
         reports = self._database.rows(select(tripped).where(processes.c.seen_at > since))
-        return [cloud for row in reports for cloud in row.tripped or []]
+        return [provider for row in reports for provider in row.tripped or []]
 
     def purge(self, *, before: float) -> None:
         """Forget those that have not reported since that time."""

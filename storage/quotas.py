@@ -34,7 +34,7 @@ class Quota:
     phrase: str
     shared: bool = False
 
-    def room(self) -> ColumnElement[bool]:
+    def condition(self) -> ColumnElement[bool]:
         """Whether one more message is within it, as SQL of ``limit`` steps along an index."""
         latest = select(turns.c.received_at).order_by(turns.c.id.desc())
         if not self.shared:
@@ -51,21 +51,21 @@ class Quotas:
         self._database = database
         self._quotas = quotas
 
-    def room(self) -> ColumnElement[bool]:
+    def admission_condition(self) -> ColumnElement[bool]:
         """Whether one more message is within all of them, as SQL."""
-        return and_(true(), *(quota.room() for quota in self._quotas))
+        return and_(true(), *(quota.condition() for quota in self._quotas))
 
-    def exceeded(self, message: Inbound) -> Quota | None:
+    def find_exceeded(self, message: Inbound) -> Quota | None:
         """Which of them has no room for the message. Raises ``StoreError``."""
         values = {"new_sender": message.sender, "new_received_at": message.received_at}
         for quota in self._quotas:
-            if not self._database.value(select(quota.room()), values):
+            if not self._database.value(select(quota.condition()), values):
                 return quota
         # There is room again since.
         return None
 
 
-def quotas_of(settings: Settings) -> list[Quota]:
+def build_quotas(settings: Settings) -> list[Quota]:
     """The quotas that the operator set."""
     known = [
         Quota(settings.SENDER_TURNS_PER_DAY, DAY, "limit_day"),

@@ -12,7 +12,7 @@ from storage.schema import spoken_pieces
 
 
 @dataclass(frozen=True)
-class Piece:
+class AudioSegment:
     """Ogg/Opus, and when it was synthesised (epoch seconds)."""
 
     audio: bytes
@@ -27,7 +27,7 @@ class AudioTable:
         self._most_bytes = most_bytes
         self._upsert = database.upsert
 
-    def find(self, key: str) -> Piece | None:
+    def find(self, key: str) -> AudioSegment | None:
         """The piece, which counts as used now."""
         statement = (
             update(spoken_pieces)
@@ -36,9 +36,9 @@ class AudioTable:
             .returning(spoken_pieces.c.audio, spoken_pieces.c.made_at)
         )
         row = self._database.row(statement)
-        return Piece(row.audio, row.made_at) if row else None
+        return AudioSegment(row.audio, row.made_at) if row else None
 
-    def keep(self, key: str, piece: Piece) -> None:
+    def save(self, key: str, piece: AudioSegment) -> None:
         row = {"key": key, "audio": piece.audio, "made_at": piece.made_at, "used_at": time.time()}
         statement = self._upsert(spoken_pieces).values(row).on_conflict_do_nothing()
         self._database.change(statement)

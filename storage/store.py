@@ -36,11 +36,11 @@ from storage.schema import agent_sessions, outbound_messages, preferences, turns
 # What every method may raise.
 StoreError = SQLAlchemyError
 
-WAITING, RUNNING, DONE, SET_ASIDE = "waiting", "running", "done", "set aside"
+WAITING, RUNNING, DONE, QUARANTINED = "waiting", "running", "done", "set aside"
 # Of these only the SID is left.
 FORGOTTEN = "forgotten"
 UNFINISHED = (WAITING, RUNNING)
-FINISHED = (DONE, SET_ASIDE)
+FINISHED = (DONE, QUARANTINED)
 # How much longer than its text a SID is known. Whoever got hold of a signed webhook can post it at
 # any time; most places in which one might be found are kept no longer than a week.
 SID_SECONDS = 7 * 86400.0
@@ -311,7 +311,7 @@ def _of_sender(table: Table) -> Select[Any]:
     return select(table).where(table.c.sender == bindparam("who"))
 
 
-def turn_of(row: Row[Any]) -> Turn:
+def turn_from_row(row: Row[Any]) -> Turn:
     """The turn that a row of ``turns`` holds."""
     message = Inbound(
         sid=row.message_sid,

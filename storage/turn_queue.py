@@ -31,7 +31,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from core.models import Turn
 from storage.database import Database
 from storage.schema import turns
-from storage.store import RUNNING, WAITING, turn_of
+from storage.store import RUNNING, WAITING, turn_from_row
 
 CLAIM_SECONDS = 12.0
 
@@ -45,9 +45,9 @@ class TurnQueue:
     left.
     """
 
-    def __init__(self, *, database: Database, alone: bool) -> None:
+    def __init__(self, *, database: Database, single_process: bool) -> None:
         self._database = database
-        self.alone = alone
+        self.single_process = single_process
         self._claiming = self._made_to_claim()
 
     def claim(self, most: int) -> list[Turn]:
@@ -62,7 +62,7 @@ class TurnQueue:
         except IntegrityError:
             # Two turns of a sender were claimed at the same moment; one was refused, and is later.
             return []
-        return sorted(map(turn_of, rows), key=lambda turn: turn.id)
+        return sorted(map(turn_from_row, rows), key=lambda turn: turn.id)
 
     def renew(self, claims: Collection[str]) -> set[int]:
         """Hold these for ``CLAIM_SECONDS`` more; returns the ids of turns that are still ours."""
@@ -133,10 +133,10 @@ class TurnQueue:
 
     def _is_free(self) -> ColumnElement[bool]:
         waits = turns.c.state == _waiting
-        if self.alone:
+        if self.single_process:
             return waits
         left = and_(turns.c.state == _running, turns.c.claimed_until < self._database.now)
         return or_(waits, left)
 
     def _end(self) -> ColumnElement[float] | None:
-        return None if self.alone else self._database.now + CLAIM_SECONDS
+        return None if self.single_process else self._database.now + CLAIM_SECONDS

@@ -72,7 +72,7 @@ def secrets_of(settings: dict[str, str]) -> set[str]:
 
 
 def known_to(sandbox: Sandbox, settings: dict[str, str]) -> Known:
-    """All that the clouds, their users and the operator know of what happened."""
+    """All that the providers, their users and the operator know of what happened."""
     messages = sandbox.twilio._messages.newest_first()
     addresses = {message.sender for message in messages} | {message.to for message in messages}
     files = {message.media_url or "" for message in sandbox.twilio.messages()}

@@ -1,4 +1,4 @@
-"""Language codes as the clouds write them, made one."""
+"""Language codes as the providers write them, made one."""
 
 from __future__ import annotations
 

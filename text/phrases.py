@@ -48,7 +48,7 @@ class Phrases:
             if missing:
                 raise SettingsError(f"{catalogue.name}: [{language.code}] lacks {min(missing)!r}.")
 
-    def say(self, key: str, language: str | None, **values: str) -> str:
+    def translate(self, key: str, language: str | None, **values: str) -> str:
         """The phrase ``key`` in ``language``, or in the default one if that is not listed."""
         chosen = self._languages.get(language or "", self._default)
         return chosen.phrases[key].format(**values)
@@ -62,7 +62,7 @@ class Phrases:
                 return language.commands[words]
         return None
 
-    def language_of(self, text: str, known: str | None = None) -> str | None:
+    def detect_language(self, text: str, known: str | None = None) -> str | None:
         """The language of a typed text, by its script (ISO 639-1); ``None`` where it can't be told.
 
         ``known`` is what the sender was last heard speaking or seen writing. It decides where the

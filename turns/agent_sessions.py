@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 
 import structlog
 
-from agentforce import Agentforce, EndReason, Listener, SessionGone
+from agentforce import Agentforce, AnswerListener, EndReason, SessionGone
 from core.deadline import clamp
 from core.models import AgentReply, AgentSession
 from metrics import Metrics
@@ -54,7 +54,7 @@ class AgentSessions:
         self._idle = idle
         self._touch = min(TOUCH_SECONDS, idle / 10)
 
-    def warm(self, sender: str) -> AgentSession:
+    def prewarm(self, sender: str) -> AgentSession:
         """The sender's session, a new one if there is none or it has idled too long.
 
         Where another process is starting it, that one's is waited for. Raises ``AgentError``.
@@ -62,7 +62,7 @@ class AgentSessions:
         return self._session(sender, spare=True)
 
     def ask(
-        self, sender: str, session: AgentSession, text: str, listener: Listener | None = None
+        self, sender: str, session: AgentSession, text: str, listener: AnswerListener | None = None
     ) -> AgentReply:
         """Ask in the sender's session; where Agentforce has forgotten it, in a new one.
 
@@ -112,7 +112,7 @@ class AgentSessions:
         unused = time.time() - session.used_at if session else 0.0
         if session is None or unused >= self._idle:
             return None
-        if unused <= self._touch and not session.to_note:
+        if unused <= self._touch and not session.privacy_outdated:
             return session
         self._store.use_session(sender, session)
         return AgentSession(session.id, time.time())

@@ -60,7 +60,7 @@ class AnswerCache:
         if kept:
             self._store.note_asked(sender, PUBLIC)
             self._metrics.count("answer_cache_hits")
-            self._metrics.time("answer_cache_age", kept.age)
+            self._metrics.record_time("answer_cache_age", kept.age)
             return AgentReply(kept.text)
         self._metrics.count("answer_cache_misses")
         reply = self._noting(sender, PUBLIC, ask)
@@ -86,7 +86,7 @@ class AnswerCache:
 
     def _keep(self, key: str, text: str) -> None:
         try:
-            self._answers.keep(key, text)
+            self._answers.save(key, text)
         except StoreError as error:
             log.warning("Answer not kept for others", error=type(error).__name__)
 

@@ -73,7 +73,7 @@ class Cleanup:
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
-    def tidy(self) -> None:
+    def run_once(self) -> None:
         """Delete what is past its time, and end idle sessions at Agentforce.
 
         Of several processes one does it.
@@ -135,6 +135,6 @@ class Cleanup:
     def _run(self) -> None:
         while not self._stopped.wait(INTERVAL):
             try:
-                self.tidy()
+                self.run_once()
             except Exception:
                 log.exception("Housekeeping failed; trying again in a minute")

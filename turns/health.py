@@ -19,7 +19,7 @@ FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Report:
+class HealthReport:
     """What was found; ``oldest_waiting`` in seconds. Without a database the numbers are 0."""
 
     database: bool
@@ -27,7 +27,7 @@ class Report:
     waiting: int = 0
     running: int = 0
     oldest_waiting: float = 0.0
-    clouds_down: tuple[str, ...] = ()
+    providers_down: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -44,7 +44,7 @@ class Report:
             "waiting": self.waiting,
             "running": self.running,
             "oldest_waiting": round(self.oldest_waiting, 3),
-            "clouds_down": list(self.clouds_down),
+            "clouds_down": list(self.providers_down),
         }
 
 
@@ -53,15 +53,15 @@ def count_workers(processes: Processes) -> int:
     return processes.count_alive("worker", since=time.time() - SILENCE_SECONDS)
 
 
-def clouds_down(processes: Processes) -> list[str]:
+def providers_down(processes: Processes) -> list[str]:
     """What is down for processes that have reported lately."""
-    return processes.tripped(since=time.time() - SILENCE_SECONDS)
+    return processes.providers_down(since=time.time() - SILENCE_SECONDS)
 
 
 class Health:
     """Judges by what waits and by how many workers live; the callables may raise ``StoreError``.
 
-    Where this process runs the turns itself, it is its one worker. A cloud that is ``down`` is
+    Where this process runs the turns itself, it is its one worker. A provider that is ``down`` is
     said, and nothing that a restart would mend.
     """
 
@@ -76,10 +76,10 @@ class Health:
         self._workers = workers
         self._down = down
         self._lock = threading.Lock()
-        self._report = Report(database=False)
+        self._report = HealthReport(database=False)
         self._fresh_until = 0.0
 
-    def check(self) -> Report:
+    def check(self) -> HealthReport:
         """What was found within the last ``FRESH_SECONDS``: whoever asks, however often."""
         with self._lock:
             if time.monotonic() >= self._fresh_until:
@@ -87,18 +87,18 @@ class Health:
                 self._fresh_until = time.monotonic() + FRESH_SECONDS
             return self._report
 
-    def _look(self) -> Report:
+    def _look(self) -> HealthReport:
         try:
             backlog, workers, down = self._backlog(), self._workers(), self._down()
         except StoreError:
-            return Report(database=False)
+            return HealthReport(database=False)
         # The oldest was written down by another machine perhaps, whose clock is ahead.
         waited = 0.0 if backlog.oldest is None else max(time.time() - backlog.oldest, 0.0)
-        return Report(
+        return HealthReport(
             database=True,
             workers=workers,
             waiting=backlog.waiting,
             running=backlog.running,
             oldest_waiting=waited,
-            clouds_down=tuple(sorted(set(down))),
+            providers_down=tuple(sorted(set(down))),
         )

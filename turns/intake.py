@@ -64,4 +64,4 @@ class Intake:
         # Who is being answered must not be asked to write again.
         if self._store.knows(message.sid):
             return Acceptance.DUPLICATE
-        return Acceptance.LIMITED if self._quotas.exceeded(message) else Acceptance.FULL
+        return Acceptance.LIMITED if self._quotas.find_exceeded(message) else Acceptance.FULL

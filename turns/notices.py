@@ -17,7 +17,7 @@ class Notices:
     def answer(self, sender: str, key: str) -> Answer:
         """The phrase ``key`` of ``phrases.toml`` for the sender."""
         language = self._store.preferences(sender).language
-        return Answer(self._phrases.say(key, language), language)
+        return Answer(self._phrases.translate(key, language), language)
 
     def refusal(self, message: Inbound, key: str) -> str:
         """What is said where a message is not taken; a failing database may be why."""
@@ -25,4 +25,4 @@ class Notices:
             known = self._store.preferences(message.sender).language
         except StoreError:
             known = None
-        return self._phrases.say(key, self._phrases.language_of(message.text, known))
+        return self._phrases.translate(key, self._phrases.detect_language(message.text, known))

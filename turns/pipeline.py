@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 from cachetools import LRUCache
 
-from core.deadline import Deadline, time_left
+from core.deadline import Deadline, remaining_time
 from core.errors import (
     AgentUnavailable,
     BridgeError,
@@ -48,7 +48,7 @@ GRACE_SECONDS = 2.0
 class Question:
     """What to ask the agent, in which language (ISO 639-1), and whether it was spoken.
 
-    ``waited`` is how long the turn has waited for clouds so far, in seconds.
+    ``waited`` is how long the turn has waited for providers so far, in seconds.
     """
 
     text: str
@@ -106,13 +106,13 @@ class Pipeline:
 
         Raises ``StoreError`` before the agent was asked.
         """
-        self._metrics.time("queue_time", time.time() - turn.message.received_at)
+        self._metrics.record_time("queue_time", time.time() - turn.message.received_at)
         if turn.message.kind is Kind.SILENT:
             log.info("Nothing to answer")
             return None
         self._background.submit(self._whatsapp.show_typing, turn.message.sid)
         deadline = Deadline(self._settings.TURN_DEADLINE)
-        with deadline.bound():
+        with deadline.applied():
             reply = self._answers.submit(self._answer, turn)
         try:
             return self._awaited(turn, reply, deadline)
@@ -120,7 +120,7 @@ class Pipeline:
             raise
         except Exception as error:
             self._metrics.count("turns_failed")
-            self._metrics.failed(error)
+            self._metrics.count_error(error)
             self._log_failure("❌ Turn failed", error)
             phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
             return Reply(self._notices.answer(turn.message.sender, phrase))
@@ -133,7 +133,7 @@ class Pipeline:
         try:
             self._send(turn, reply)
         except SendError as error:
-            self._metrics.failed(error)
+            self._metrics.count_error(error)
             if not self._is_final(turn, error):
                 raise
             self._log_failure("❌ Answer not sent", error)
@@ -142,7 +142,7 @@ class Pipeline:
     def apologise(self, turn: Turn, error: Exception) -> None:
         """Tell the sender that something went wrong, the operator what. Raises ``StoreError``."""
         self._metrics.count("turns_failed")
-        self._metrics.failed(error)
+        self._metrics.count_error(error)
         self._log_failure("❌ Turn failed", error)
         self._send_line(turn, "apology", "failed")
 
@@ -161,10 +161,10 @@ class Pipeline:
         waited = time.time() - turn.message.received_at
         # A turn that begins late may be done in a moment nevertheless.
         quiet = max(patience - waited, patience / 4)
-        wait([reply], timeout=min(quiet, deadline.left() + GRACE_SECONDS))
-        if not reply.done() and deadline.left():
+        wait([reply], timeout=min(quiet, deadline.remaining() + GRACE_SECONDS))
+        if not reply.done() and deadline.remaining():
             self._say_still_working(turn)
-        wait([reply], timeout=deadline.left() + GRACE_SECONDS)
+        wait([reply], timeout=deadline.remaining() + GRACE_SECONDS)
         if not reply.done():
             # Whatever holds it has a limit of its own; nobody waits for that.
             reply.cancel()
@@ -183,7 +183,7 @@ class Pipeline:
         message = turn.message
         if message.kind is Kind.UNSUPPORTED:
             return Reply(self._notices.answer(message.sender, "unsupported"))
-        session = self._prewarmer.start(message.sender)
+        session = self._prewarmer.prewarm(message.sender)
         known = self._store.preferences(message.sender)
         question = self._heard.get(turn.id) or self._question(message, known.language)
         self._heard[turn.id] = question
@@ -211,7 +211,7 @@ class Pipeline:
     ) -> AgentReply:
         """The agent's answer; while it is written it is spoken."""
         self._claims.confirm(turn)
-        self._claims.note_asked(turn)
+        self._claims.mark_asked(turn)
         started = time.monotonic()
         try:
             reply = self._sessions.ask(turn.message.sender, session, text, synthesis)
@@ -227,8 +227,8 @@ class Pipeline:
             self._metrics.count("voice_notes_received")
             return self._hear(message, known)
         if message.kind is Kind.LOCATION:
-            return Question(self._phrases.say("location", known, place=message.text), known)
-        return Question(message.text, self._phrases.language_of(message.text, known))
+            return Question(self._phrases.translate("location", known, place=message.text), known)
+        return Question(message.text, self._phrases.detect_language(message.text, known))
 
     def _remember(self, sender: str, language: str | None, known: Preferences) -> None:
         """Note the language if it is another, or if the note would get too old to be kept."""
@@ -237,9 +237,9 @@ class Pipeline:
             self._store.remember_language(sender, language)
 
     def _hear(self, message: Inbound, known: str | None) -> Question:
-        recording = self._voice_note_loader.hear(message.media_url)
+        recording = self._voice_note_loader.load(message.media_url)
         self._log_stage("download_time", "Download", recording.download_time)
-        self._metrics.time("convert_time", recording.convert_time)
+        self._metrics.record_time("convert_time", recording.convert_time)
         started = time.monotonic()
         transcript = self._speech.transcribe(recording.pcm)
         stt_time = time.monotonic() - started
@@ -263,7 +263,7 @@ class Pipeline:
             said = "voice_unavailable"
         else:
             self._store.prefer_voice(message.sender, command == "voice_on")
-        return Answer(self._phrases.say(said, question.language), question.language)
+        return Answer(self._phrases.translate(said, question.language), question.language)
 
     def _worded(
         self, question: Question, reply: AgentReply, *, aloud: bool, waited: float
@@ -286,7 +286,7 @@ class Pipeline:
             keys.append("session_ended")
         elif not reply.text:
             keys.append("action_failed" if reply.failed else "no_answer")
-        return [self._phrases.say(key, language) for key in keys]
+        return [self._phrases.translate(key, language) for key in keys]
 
     def _speaks(self, question: Question, ordered: bool | None) -> bool:
         policy = self._settings.VOICE_REPLIES
@@ -302,7 +302,7 @@ class Pipeline:
         sent = time.time()
         self._metrics.count("turns_answered")
         total = sent - turn.message.received_at
-        self._metrics.time("overhead_time", total - reply.answer.waited - (sent - started))
+        self._metrics.record_time("overhead_time", total - reply.answer.waited - (sent - started))
         self._log_stage("total_time", "Total processing", total)
         if reply.answer.aloud:
             self._speak(turn, reply)
@@ -318,21 +318,21 @@ class Pipeline:
             raise
         except Exception as error:
             self._metrics.count("voice_notes_failed")
-            self._metrics.failed(error)
+            self._metrics.count_error(error)
             self._log_failure("Voice note not sent", error)
             return
         self._metrics.count("voice_notes_sent")
-        self._metrics.time("voice_reply_time", time.monotonic() - started)
+        self._metrics.record_time("voice_reply_time", time.monotonic() - started)
 
     def _note(self, reply: Reply) -> bytes:
         """The voice note, in Ogg/Opus."""
         answer = reply.answer
-        with Deadline(self._settings.TURN_DEADLINE).bound():
+        with Deadline(self._settings.TURN_DEADLINE).applied():
             synthesis = reply.synthesis
             if not synthesis:
                 synthesis = self._synthesis_of(answer.language)
                 synthesis.finish(answer.aloud)
-            note = synthesis.note()
+            note = synthesis.voice_note()
         self._log_stage("tts_time", "TTS", time.monotonic() - synthesis.finished_at)
         return note
 
@@ -348,7 +348,7 @@ class Pipeline:
 
     def _log_stage(self, stage: str, name: str, seconds: float) -> None:
         """The predecessor's log line, and the figure behind it."""
-        self._metrics.time(stage, seconds)
+        self._metrics.record_time(stage, seconds)
         log.info(f"⏱️ {name} time: {seconds:.2f}s")
 
     def _log_failure(self, what: str, error: Exception) -> None:
@@ -361,6 +361,6 @@ class Pipeline:
 def _started(session: Future[AgentSession]) -> AgentSession:
     """The session, in time; fails with what kept it from starting."""
     try:
-        return session.result(time_left())
+        return session.result(remaining_time())
     except TimeoutError:
         raise AgentUnavailable("no session in time") from None

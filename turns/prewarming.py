@@ -32,7 +32,7 @@ class Prewarmer:
         self._lock = threading.Lock()
         self._starting: dict[str, Future[AgentSession]] = {}
 
-    def start_ahead(self, sender: str) -> None:
+    def schedule(self, sender: str) -> None:
         """Start the session before its turn begins; returns at once."""
         self._pool.submit(self._start_ahead, sender)
 
@@ -40,18 +40,18 @@ class Prewarmer:
         """Where all threads run turns, those need the CPU and Agentforce's places."""
         try:
             if self._store.count_unfinished(limit=self._threads + 1) <= self._threads:
-                self.start(sender)
+                self.prewarm(sender)
         except Exception:
             log.exception("Session not pre-warmed")
 
-    def start(self, sender: str) -> Future[AgentSession]:
+    def prewarm(self, sender: str) -> Future[AgentSession]:
         """The session to come, or what keeps it from starting (``AgentError``)."""
         with self._lock:
             if sender in self._starting:
                 return self._starting[sender]
             log.info("Pre-warming Agentforce session")
-            with Deadline(self._limit).bound():
-                session = self._pool.submit(self._sessions.warm, sender)
+            with Deadline(self._limit).applied():
+                session = self._pool.submit(self._sessions.prewarm, sender)
             self._starting[sender] = session
         # Not under the lock, which the callback takes: it may run at once, on this thread.
         session.add_done_callback(lambda _: self._forget(sender))

@@ -10,7 +10,7 @@ import structlog
 
 from audio.ffmpeg import Ffmpeg
 from core.errors import BridgeError, SendBusy, SendUnreachable
-from core.logs import bound_to
+from core.logs import turn_context
 from metrics import Metrics
 from storage.outbound_messages import MP3, VOICE, OutboundMessages
 from storage.store import StoreError
@@ -62,9 +62,9 @@ class Redelivery:
 
     def send_due(self) -> None:
         """Send all that it is time for. Raises ``StoreError``."""
-        while not self._stopped.is_set() and (lost := self._delivery_statuses.claim()):
+        while not self._stopped.is_set() and (lost := self._delivery_statuses.claim_undelivered()):
             message = lost.turn.message
-            with bound_to(message.sid, message.sender, key=self._log_key):
+            with turn_context(message.sid, message.sender, key=self._log_key):
                 self._send_again(lost)
 
     def _run(self) -> None:
@@ -83,9 +83,9 @@ class Redelivery:
             self._failed(lost, error, "Not sent again yet")
             return
         if send is None:
-            self._delivery_statuses.let_go(lost)
+            self._delivery_statuses.drop(lost)
             log.info("Not sent again: it is gone", part=lost.part)
-        elif self._delivery_statuses.begin(lost):
+        elif self._delivery_statuses.begin_resend(lost):
             self._send(lost, send)
 
     def _send(self, lost: Undelivered, send: Callable[[], str]) -> None:
@@ -93,7 +93,7 @@ class Redelivery:
             sid = send()
         except (SendBusy, SendUnreachable) as error:
             self._failed(lost, error, "Not sent again yet")
-            self._delivery_statuses.give_back(lost)
+            self._delivery_statuses.postpone(lost)
         except BridgeError as error:
             self._failed(lost, error, "Not sent again")
         else:
@@ -101,7 +101,7 @@ class Redelivery:
 
     def _note(self, lost: Undelivered, sid: str) -> None:
         try:
-            self._outbound_messages.finish(lost.turn, lost.again, sid)
+            self._outbound_messages.finish(lost.turn, lost.resend_part, sid)
         except StoreError as error:
             # A callback of Twilio names it.
             log.warning("The SID is not noted", part=lost.part, error=type(error).__name__)
@@ -109,7 +109,7 @@ class Redelivery:
         log.info("Sent again", part=lost.part)
 
     def _failed(self, lost: Undelivered, error: Exception, outcome: str) -> None:
-        self._metrics.failed(error)
+        self._metrics.count_error(error)
         log.error(f"{outcome}: {type(error).__name__}: {error}", part=lost.part)
 
     def _prepared(self, lost: Undelivered) -> Callable[[], str] | None:
@@ -128,12 +128,16 @@ class Redelivery:
 
     def _file(self, lost: Undelivered) -> str | None:
         """What Twilio is to fetch."""
-        note = self._outbound_messages.note(lost.note) if lost.note else None
+        note = (
+            self._outbound_messages.voice_note(lost.voice_note_token)
+            if lost.voice_note_token
+            else None
+        )
         if note is None:
             return None
         if lost.code not in UNPLAYABLE:
-            return f"{lost.note}.ogg"
-        return f"{self._outbound_messages.keep_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
+            return f"{lost.voice_note_token}.ogg"
+        return f"{self._outbound_messages.save_voice_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
 
 
 def _text(lost: Undelivered) -> str | None:

@@ -19,7 +19,7 @@ class RefusalNotices:
     def line(self, message: Inbound, phrase: str, seconds: float) -> str | None:
         """The phrase for the sender, once in so many seconds; ``None`` where it was said."""
         try:
-            said = not self._leases.take(
+            said = not self._leases.acquire(
                 f"{phrase} said to {message.sender}", min(seconds, self._longest)
             )
         except StoreError:

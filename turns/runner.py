@@ -11,11 +11,11 @@ from typing import Protocol, TypeVar
 import structlog
 
 from core.errors import SendError, TurnSuperseded
-from core.logs import bound_to
+from core.logs import turn_context
 from core.models import Answer, Turn
-from core.redaction import told
+from core.redaction import describe_error
 from speech.synthesis import Reply
-from storage.store import SET_ASIDE, STALE_SECONDS, Store, StoreError
+from storage.store import QUARANTINED, STALE_SECONDS, Store, StoreError
 from turns.notices import Notices
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class TurnHandler(Protocol):
     def apologise(self, turn: Turn, error: Exception) -> None: ...
 
 
-class Runner:
+class TurnRunner:
     """Runs and finishes turns on the caller's threads.
 
     ``log_key`` makes the hashes that stand for senders in the log. What is held up waits
@@ -56,13 +56,13 @@ class Runner:
         self,
         *,
         store: Store,
-        talk: TurnHandler,
+        handler: TurnHandler,
         notices: Notices,
         log_key: str,
         patience: float = 1.0,
     ) -> None:
         self._store = store
-        self._talk = talk
+        self._handler = handler
         self._notices = notices
         self._log_key = log_key
         self._patience = patience
@@ -75,7 +75,7 @@ class Runner:
         """
         if self._stopping.is_set():
             raise Stopping
-        with bound_to(turn.message.sid, turn.message.sender, key=self._log_key):
+        with turn_context(turn.message.sid, turn.message.sender, key=self._log_key):
             try:
                 revived = self._retry_until_ok(lambda: self._resume(turn))
                 if revived:
@@ -93,16 +93,16 @@ class Runner:
         try:
             reply = Reply(turn.answer) if turn.answer else self._settled(turn)
             if reply:
-                self._retry_until_ok(lambda: self._talk.deliver(turn, reply))
+                self._retry_until_ok(lambda: self._handler.deliver(turn, reply))
         except (Stopping, TurnSuperseded):
             raise
         except Exception as error:
             failure = error
-            self._retry_until_ok(lambda: self._talk.apologise(turn, failure))
+            self._retry_until_ok(lambda: self._handler.apologise(turn, failure))
 
     def _settled(self, turn: Turn) -> Reply | None:
         """The answer, kept before any of it is sent; nobody asks the agent again for that."""
-        reply = self._retry_until_ok(lambda: self._talk.answer(turn))
+        reply = self._retry_until_ok(lambda: self._handler.answer(turn))
         if reply:
             self._retry_until_ok(lambda: self._store.save_answer(turn, reply.answer))
         return reply
@@ -116,7 +116,7 @@ class Runner:
             try:
                 return step()
             except (StoreError, SendError) as error:
-                log.error("Turn held up; trying again", error=told(error))
+                log.error("Turn held up; trying again", error=describe_error(error))
             if self._stopping.wait(RETRY_SECONDS * self._patience):
                 raise Stopping
 
@@ -129,7 +129,7 @@ class Runner:
             return turn
         if self._store.has_later(turn):
             # Of several that came too long ago, one line is enough.
-            self._store.finish(turn, SET_ASIDE)
+            self._store.finish(turn, QUARANTINED)
             return None
         return self._answered(turn, "resend")
 
@@ -137,9 +137,9 @@ class Runner:
         """A last try, which does nothing of what the process died in."""
         log.error("Turn set aside: it was begun and not ended again and again")
         if turn.attempts > ATTEMPTS + 1:
-            self._store.finish(turn, SET_ASIDE)
+            self._store.finish(turn, QUARANTINED)
             return None
-        if turn.answer and self._talk.was_sent(turn):
+        if turn.answer and self._handler.was_sent(turn):
             # What is left is the voice note, and perhaps more text.
             return self._keeping(turn, replace(turn.answer, aloud=""))
         return self._answered(turn, "failed")

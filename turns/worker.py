@@ -11,7 +11,7 @@ import structlog
 from core.models import Turn
 from storage.claims import Claims
 from storage.store import StoreError
-from turns.runner import Runner, Stopping
+from turns.runner import Stopping, TurnRunner
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ RETRY_SECONDS = 1.0
 class TurnWorker:
     """One thread claims turns, ``threads`` others run them, one at a time for each sender."""
 
-    def __init__(self, *, claims: Claims, runner: Runner, threads: int) -> None:
+    def __init__(self, *, claims: Claims, runner: TurnRunner, threads: int) -> None:
         self._claims = claims
         self._runner = runner
         self._threads = threads
@@ -80,7 +80,7 @@ class TurnWorker:
         most = min(self._threads - self._running, CLAIMED_AT_ONCE)
         if not most:
             return False
-        turns = self._claims.take(most)
+        turns = self._claims.claim_turns(most)
         for turn in turns:
             if turn.attempts > 1:
                 sid, number = turn.message.sid, turn.attempts
@@ -93,7 +93,7 @@ class TurnWorker:
     def _run(self, turn: Turn) -> None:
         try:
             self._runner.run(turn)
-            self._claims.drop(turn)
+            self._claims.forget(turn)
         except Stopping:
             self._claims.release(turn)
         except Exception:

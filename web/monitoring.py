@@ -38,7 +38,7 @@ def add_monitoring(
     settings: Settings,
     metrics: Metrics,
     health: Health,
-    figures: Callable[[], dict[str, MetricsSnapshot]],
+    snapshots: Callable[[], dict[str, MetricsSnapshot]],
     several: bool,
 ) -> None:
     """Add ``/metrics`` and ``/dashboard``, behind ``METRICS_TOKEN``, and ``/health``.
@@ -51,7 +51,7 @@ def add_monitoring(
     @app.get("/metrics")
     def show_metrics() -> Response | dict[str, object]:
         _check_token(settings)
-        found = figures()
+        found = snapshots()
         if _wants_prometheus():
             return Response(prometheus(found), content_type=CONTENT_TYPE)
         return MetricsSnapshot.merged(found.values()).report(metrics.uptime())

@@ -22,7 +22,7 @@ HEADERS = {
 STRICT_TRANSPORT = "max-age=31536000"
 
 
-def guard(app: Flask, *, public_url: str) -> None:
+def add_security(app: Flask, *, public_url: str) -> None:
     """Let in forms of a bounded size only, and let answers reveal and allow nothing needless."""
     app.wsgi_app = RequestLimits(app.wsgi_app)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT

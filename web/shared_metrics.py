@@ -46,7 +46,7 @@ class ProcessMetrics:
 
     def report(self) -> None:
         """Report now; where the store fails, the next time will do."""
-        figures = self._metrics.figures().to_json() | {"tripped": self._breakers.tripped()}
+        figures = self._metrics.snapshot().to_json() | {"tripped": self._breakers.providers_down()}
         try:
             self._processes.report(self.process, self._kind, figures)
         except StoreError as error:
@@ -54,17 +54,17 @@ class ProcessMetrics:
         else:
             self._failing = False
 
-    def figures(self) -> dict[str, MetricsSnapshot]:
+    def snapshots(self) -> dict[str, MetricsSnapshot]:
         """By process: this one's as they are now, all others' as they were last read."""
         try:
-            kept = self._processes.figures()
+            kept = self._processes.snapshots()
         except StoreError as error:
             self._log_once(error)
         else:
             self._others = {
                 name: MetricsSnapshot.from_json(values) for name, values in kept.items()
             }
-        return {**self._others, self.process: self._metrics.figures()}
+        return {**self._others, self.process: self._metrics.snapshot()}
 
     def _log_once(self, error: StoreError) -> None:
         if not self._failing:

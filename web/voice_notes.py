@@ -15,7 +15,7 @@ def add_voice_notes(app: Flask, outbound_messages: OutboundMessages) -> None:
         if not TOKEN.fullmatch(token):
             abort(404)
         media_type = MP3 if extension == "mp3" else OGG
-        note = outbound_messages.note(token, media_type)
+        note = outbound_messages.voice_note(token, media_type)
         if note is None:
             abort(404)
         response = Response(note, content_type=media_type)

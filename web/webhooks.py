@@ -11,7 +11,7 @@ from flask import Flask, Response, request
 from twilio.twiml.messaging_response import MessagingResponse
 
 from core.errors import ForgedRequest, InboundError
-from core.logs import SummaryLog, bound_to
+from core.logs import SummaryLog, turn_context
 from core.models import Inbound, Kind
 from core.settings import Settings
 from metrics import Metrics
@@ -22,9 +22,9 @@ from turns.prewarming import Prewarmer
 from turns.refusals import RefusalNotices
 from web.forms import parse_form
 from whatsapp.delivery_status import DeliveryStatuses
-from whatsapp.inbound import read_message
+from whatsapp.inbound import parse_message
 from whatsapp.signature import SIGNATURE, Signature
-from whatsapp.status_callbacks import read_status
+from whatsapp.status_callbacks import parse_status
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class Webhooks:
 
     settings: Settings
     metrics: Metrics
-    inbox: Intake
+    intake: Intake
     quotas: Quotas
     refusals: RefusalNotices
     notices: Notices
@@ -64,9 +64,9 @@ class Webhooks:
             started = time.monotonic()
 
             def answer(form: Form) -> Response:
-                message = read_message(form, by_curl=self.settings.UNSIGNED_LOCAL_WEBHOOKS)
+                message = parse_message(form, by_curl=self.settings.UNSIGNED_LOCAL_WEBHOOKS)
                 taken = self._taken(message)
-                self.metrics.time("ack_time", time.monotonic() - started)
+                self.metrics.record_time("ack_time", time.monotonic() - started)
                 return Response(taken, mimetype="text/xml")
 
             return serve(answer)
@@ -106,13 +106,13 @@ class Webhooks:
         allowed = self.settings.ALLOWED_SENDERS
         if allowed and message.sender not in allowed:
             return self._limited(message, "not_allowed", DAY)
-        acceptance = self.inbox.accept(message)
+        acceptance = self.intake.accept(message)
         if acceptance is Acceptance.NEW:
             self.metrics.count("messages_received")
             self._prewarm(message)
         elif acceptance is Acceptance.DUPLICATE:
             self.metrics.count("messages_duplicate")
-        elif acceptance is Acceptance.LIMITED and (quota := self.quotas.exceeded(message)):
+        elif acceptance is Acceptance.LIMITED and (quota := self.quotas.find_exceeded(message)):
             return self._limited(message, quota.phrase, quota.seconds)
         else:
             self.metrics.count("messages_refused")
@@ -123,7 +123,7 @@ class Webhooks:
     def _limited(self, message: Inbound, phrase: str, seconds: float) -> str:
         """The TwiML for a message that is not taken, which says so once in so many seconds."""
         self.metrics.count("messages_limited")
-        with bound_to(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
+        with turn_context(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
             log.info("Message not taken", reason=phrase)
         return _saying(self.refusals.line(message, phrase, seconds))
 
@@ -131,16 +131,16 @@ class Webhooks:
         """Start the session while the message waits for its turn, or its recording is heard."""
         if self.prewarmer is None or message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
             return
-        with bound_to(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
+        with turn_context(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
             try:
-                self.prewarmer.start_ahead(message.sender)
+                self.prewarmer.schedule(message.sender)
             except Exception:
                 # The message is taken; its turn starts the session itself.
                 log.exception("Session not pre-warmed")
 
     def _noted(self, form: Form) -> Response:
         """Write down what became of a message; a 503 shows up in Twilio's debugger."""
-        taken = self.delivery_statuses.take(read_status(request.args, form))
+        taken = self.delivery_statuses.record(parse_status(request.args, form))
         return Response(status=204 if taken else 503)
 
 

@@ -19,7 +19,7 @@ from core.errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
 from core.settings import Settings
 from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.retries import retrying
-from http_clients.sessions import UNREADABLE, Route, requests_session, within
+from http_clients.sessions import UNREADABLE, Route, limit_answer_time, requests_session
 from http_clients.unsent_requests import request_was_not_sent
 from metrics import Metrics
 
@@ -56,7 +56,7 @@ class WhatsApp:
         self._metrics = metrics
         self._patience = settings.CLOUD_PATIENCE
         # Twilio documents no number; its refusals (20429) teach one.
-        self._limiter = ConcurrencyLimiter(width, cloud="Twilio")
+        self._limiter = ConcurrencyLimiter(width, provider="Twilio")
         sending = requests_session(settings, width=width)
         typing = requests_session(settings, width=typing_width)
         self._client = _client(settings, SEND_TIMEOUT, sending)
@@ -112,7 +112,7 @@ class WhatsApp:
             "from_": self._sender,
             "status_callback": f"{self._public_url}/status?sending={callback}",
         }
-        with self._metrics.timed("send_time"):
+        with self._metrics.timer("send_time"):
             sent = self._patiently(lambda: self._messages.create(**message))
         return str(sent.sid)
 
@@ -138,13 +138,13 @@ class WhatsApp:
         return cast(T, retrying(RETRY_DELAYS, factor=self._patience)(self._placed, call))
 
     def _placed(self, call: Callable[[], T]) -> T:
-        with self._limiter.place():
+        with self._limiter.slot():
             return _translated(call)
 
 
 def _client(settings: Settings, timeout: float, session: requests.Session) -> Client:
     timeout *= settings.CLOUD_PATIENCE
-    http = TwilioHttpClient(timeout=timeout, request_hooks={"response": within(timeout)})
+    http = TwilioHttpClient(timeout=timeout, request_hooks={"response": limit_answer_time(timeout)})
     http.session = session
     client = Client(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN, http_client=http)
     # The SDK would take a region from the environment and rewrite the host with it.

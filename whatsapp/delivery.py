@@ -46,7 +46,7 @@ class Delivery:
 
     def text_sent(self, turn: Turn) -> bool:
         """Whether the first message of the text is known to be sent."""
-        begun = self._outbound_messages.known(turn, f"{TEXT} 1")
+        begun = self._outbound_messages.find(turn, f"{TEXT} 1")
         return begun is not None and begun.sid is not None
 
     def send_line(self, turn: Turn, part: str, text: str) -> None:
@@ -58,13 +58,13 @@ class Delivery:
         begun = self._outbound_messages.begin(turn, VOICE, audio=audio)
         self._claims.confirm(turn)
         sid = self._whatsapp.send_voice(
-            turn.message.sender, f"{begun.note}.ogg", callback=begun.callback
+            turn.message.sender, f"{begun.voice_note_token}.ogg", callback=begun.callback
         )
         self._outbound_messages.finish(turn, VOICE, sid)
 
     def voice_sent(self, turn: Turn) -> bool:
         """Whether the turn's voice note went out before the process was stopped."""
-        begun = self._outbound_messages.known(turn, VOICE)
+        begun = self._outbound_messages.find(turn, VOICE)
         if begun is None or begun.sid:
             return begun is not None
         sid = self._unclaimed(self._whatsapp.find_voice(turn.message.sender, since=begun.begun_at))
@@ -100,7 +100,7 @@ class Delivery:
 
     def _called_back(self, turn: Turn, part: str) -> str | None:
         """The SID that a status callback named meanwhile: the message was taken."""
-        begun = self._outbound_messages.known(turn, part)
+        begun = self._outbound_messages.find(turn, part)
         return begun.sid if begun else None
 
     def _listed(self, sender: str, text: str, *, since: float) -> str | None:
@@ -108,4 +108,4 @@ class Delivery:
 
     def _unclaimed(self, found: str | None) -> str | None:
         """The newest that Twilio lists, unless it is on record as something sent before."""
-        return None if found is None or self._outbound_messages.knows(found) else found
+        return None if found is None or self._outbound_messages.has_sid(found) else found

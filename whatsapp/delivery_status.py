@@ -14,13 +14,13 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from core.logs import bound_to
+from core.logs import turn_context
 from core.models import Turn
 from metrics import Metrics
 from storage.database import Database
 from storage.outbound_messages import NAMED, PART, TEXT, VOICE, new_callback
 from storage.schema import outbound_messages, turns
-from storage.store import STALE_SECONDS, StoreError, turn_of
+from storage.store import STALE_SECONDS, StoreError, turn_from_row
 from whatsapp.error_codes import RATE_LIMITED, UNPLAYABLE, advice
 from whatsapp.status_callbacks import State, Status
 
@@ -77,8 +77,8 @@ class Undelivered:
     turn: Turn
     part: str
     code: int | None
-    note: str | None
-    again: str
+    voice_note_token: str | None
+    resend_part: str
     callback: str
     claimed_until: float
 
@@ -96,7 +96,7 @@ class DeliveryStatuses:
         self._places = threading.BoundedSemaphore(LATE_LIMIT)
         self._stopped = threading.Event()
 
-    def take(self, status: Status) -> bool:
+    def record(self, status: Status) -> bool:
         """Write down what a callback says, later where the database fails.
 
         ``False`` where too much waits for that already.
@@ -143,7 +143,7 @@ class DeliveryStatuses:
         else:
             self._tell(row, news, status.code)
 
-    def claim(self) -> Undelivered | None:
+    def claim_undelivered(self) -> Undelivered | None:
         """A message that it is time to send again, and which nobody else gets for a minute.
 
         Then it is due again, unless it was begun or let go, for ten minutes from its turn's
@@ -170,12 +170,12 @@ class DeliveryStatuses:
 
         return self._database.run(claim)
 
-    def begin(self, lost: Undelivered) -> bool:
+    def begin_resend(self, lost: Undelivered) -> bool:
         """Note that it is about to be sent, which nobody does once more.
 
         ``False`` where it is somebody else's by now.
         """
-        again = {"turn_id": lost.turn.id, "part": lost.again}
+        again = {"turn_id": lost.turn.id, "part": lost.resend_part}
         again |= {"begun_at": time.time(), "callback": lost.callback}
 
         def begin(connection: Connection) -> bool:
@@ -186,9 +186,9 @@ class DeliveryStatuses:
 
         return self._database.run(begin)
 
-    def give_back(self, lost: Undelivered) -> None:
+    def postpone(self, lost: Undelivered) -> None:
         """Have it sent later: it was begun, and surely not sent."""
-        begun = {"turn": lost.turn.id, "which": lost.again}
+        begun = {"turn": lost.turn.id, "which": lost.resend_part}
         later = {"turn": lost.turn.id, "which": lost.part, "again_at": time.time() + CLAIM_SECONDS}
 
         def give_back(connection: Connection) -> None:
@@ -197,7 +197,7 @@ class DeliveryStatuses:
 
         self._database.run(give_back)
 
-    def let_go(self, lost: Undelivered) -> None:
+    def drop(self, lost: Undelivered) -> None:
         """Have it never sent again."""
         self._database.change(_OURS, _claim(lost))
 
@@ -205,9 +205,9 @@ class DeliveryStatuses:
         for state in news:
             if state in COUNTED:
                 self._metrics.count(f"messages_{state.value}")
-        if news and news[-1].lost:
-            self._metrics.not_delivered(code)
-            with bound_to(row.message_sid, row.sender, key=self._log_key):
+        if news and news[-1].is_failure:
+            self._metrics.count_undelivered(code)
+            with turn_context(row.message_sid, row.sender, key=self._log_key):
                 log.warning(f"Not delivered ({code}): {advice(code)}", part=row.part)
 
 
@@ -216,7 +216,7 @@ def _noted(status: Status, connection: Connection) -> tuple[Row[Any] | None, lis
     row = connection.execute(_CALLED, {"name": status.callback}).first()
     if row is None or status.state is None:
         return None, []
-    news = status.state.news_after(State(row.progress) if row.progress else None)
+    news = status.state.new_states_after(State(row.progress) if row.progress else None)
     if not row.sid:
         connection.execute(NAMED, _which(row) | {"named": status.sid})
     if news:
@@ -233,7 +233,7 @@ def _which(row: Row[Any]) -> dict[str, Any]:
 
 def _retry_at(row: Row[Any], state: State, code: int | None) -> float | None:
     """When to send it again, if that may help."""
-    if not state.lost:
+    if not state.is_failure:
         return None
     if row.part == VOICE and code in UNPLAYABLE:
         return time.time()
@@ -250,11 +250,11 @@ def _claim(lost: Undelivered) -> dict[str, Any]:
 
 def _lost(row: Row[Any], claimed_until: float) -> Undelivered:
     return Undelivered(
-        turn=turn_of(row),
+        turn=turn_from_row(row),
         part=row.part,
         code=row.error_code,
-        note=row.note,
-        again=f"{row.part} again",
+        voice_note_token=row.note,
+        resend_part=f"{row.part} again",
         callback=new_callback(),
         claimed_until=claimed_until,
     )

@@ -19,7 +19,7 @@ CURL_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ADDRESS_LIMIT = 256
 
 
-def read_message(form: Mapping[str, str], *, by_curl: bool = False) -> Inbound:
+def parse_message(form: Mapping[str, str], *, by_curl: bool = False) -> Inbound:
     """Read the form of ``POST /``. Raises ``MalformedRequest``.
 
     ``by_curl`` where it need not come from Twilio, so that the SID may be almost anything.

@@ -24,18 +24,18 @@ class State(Enum):
     FAILED = "failed"
 
     @property
-    def lost(self) -> bool:
+    def is_failure(self) -> bool:
         return self in (State.UNDELIVERED, State.FAILED)
 
-    def news_after(self, known: State | None) -> list[State]:
+    def new_states_after(self, known: State | None) -> list[State]:
         """What this says beyond what is known: the states that were passed, without ``QUEUED``.
 
         Callbacks come repeated and in any order, so one that says less says nothing; what is lost
         stays lost.
         """
-        if known and known.lost:
+        if known and known.is_failure:
             return []
-        if self.lost:
+        if self.is_failure:
             return [self]
         reached = _WAY.index(known) if known else 0
         return _WAY[reached + 1 : _WAY.index(self) + 1]
@@ -58,7 +58,7 @@ class Status:
     code: int | None
 
 
-def read_status(query: Mapping[str, str], form: Mapping[str, str]) -> Status:
+def parse_status(query: Mapping[str, str], form: Mapping[str, str]) -> Status:
     """Read a ``POST /status``. Raises ``MalformedRequest``."""
     sid, word = form.get("MessageSid", ""), form.get("MessageStatus", "")
     if not SID.fullmatch(sid) or not word:

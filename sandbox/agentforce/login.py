@@ -10,9 +10,9 @@ from flask import Response, g, jsonify, request
 from sandbox.agentforce import errors
 from sandbox.agentforce.errors import Json, LoginRefusal, Refusal, Unrecognised
 from sandbox.agentforce.tokens import Tokens
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
 
 # What the set-up guide leaves it at (docs/providers/agentforce.md, "Token lifetime").
@@ -45,14 +45,14 @@ class LoginStandIn(StandIn):
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        recorder: CallRecorder,
         faults: Faults,
-        pace: Pace,
+        latency: LatencyProfile,
         port: int = 0,
         consumer_key: str,
         consumer_secret: str,
     ) -> None:
-        super().__init__(ledger=ledger, faults=faults, pace=pace, port=port)
+        super().__init__(recorder=recorder, faults=faults, latency=latency, port=port)
         self._consumer_key = consumer_key
         self._consumer_secret = consumer_secret
         self._tokens = Tokens()

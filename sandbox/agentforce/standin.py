@@ -38,9 +38,9 @@ from sandbox.agentforce.requests import (
     read,
 )
 from sandbox.agentforce.sessions import Ended, Session, Sessions
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 
 Json = dict[str, Any]
 
@@ -89,9 +89,9 @@ class AgentforceStandIn(LoginStandIn):
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        recorder: CallRecorder,
         faults: Faults,
-        pace: Pace,
+        latency: LatencyProfile,
         port: int = 0,
         consumer_key: str,
         consumer_secret: str,
@@ -99,9 +99,9 @@ class AgentforceStandIn(LoginStandIn):
         helpdesk: Helpdesk,
     ) -> None:
         super().__init__(
-            ledger=ledger,
+            recorder=recorder,
             faults=faults,
-            pace=pace,
+            latency=latency,
             port=port,
             consumer_key=consumer_key,
             consumer_secret=consumer_secret,
@@ -192,7 +192,7 @@ class AgentforceStandIn(LoginStandIn):
             text_chunks=body.wants_text_chunks,
             variables={variable.name: variable.value for variable in body.variables or []},
         )
-        self.ledger.touch()
+        self.recorder.touch()
         answer = jsonify(
             sessionId=session.session_id,
             _links=self._links(session.session_id),
@@ -204,7 +204,7 @@ class AgentforceStandIn(LoginStandIn):
     def _ask(self, session_id: str) -> Response:
         turn = self._admit(session_id, streamed=False)
         try:
-            time.sleep(self.pace.ask)
+            time.sleep(self.latency.ask)
             for message in turn.messages:
                 if message.get("envelope") == "bare":
                     raise Refusal(message["httpStatus"], message["error"], message["message"])
@@ -252,14 +252,14 @@ class AgentforceStandIn(LoginStandIn):
             self.violate("ask", "the agent was asked nothing")
         key, at = session.external_session_key, time.monotonic()
         self._questions.append(Question(session.session_id, key, sequence_id, text, at, streamed))
-        self.ledger.touch()
+        self.recorder.touch()
 
     def _hold(self) -> None:
         """Wait out a hang with the session locked; what takes too long ends in a 500."""
         hang = g.fault.seconds if g.fault is not None and g.fault.kind == "hang" else 0.0
         if hang:
             self.faults.hold(g.fault, min(hang, self.call_seconds))
-        if hang + self.pace.ask > self.call_seconds:
+        if hang + self.latency.ask > self.call_seconds:
             raise errors.timed_out()
 
     def _played(self, turn: _Turn, style: StreamStyle) -> Iterator[bytes]:
@@ -268,7 +268,7 @@ class AgentforceStandIn(LoginStandIn):
         stream = Stream(turn.messages, text_chunks=session.text_chunks, style=style, links=links)
         started = time.monotonic()
         for event, block in stream.blocks():
-            due = started + event.due * self.pace.ask + event.after
+            due = started + event.due * self.latency.ask + event.after
             time.sleep(max(0.0, due - time.monotonic()))
             if event.decides:
                 self.may_end.wait(self.call_seconds)
@@ -285,7 +285,7 @@ class AgentforceStandIn(LoginStandIn):
         if reason is not None:
             self._helpdesk.forget(session_id)
             self._sessions.ended_by_agent(session_id, reason, told=turn.told)
-        self.ledger.touch()
+        self.recorder.touch()
 
     def _end(self, session_id: str) -> Response:
         self.authorise()
@@ -294,7 +294,7 @@ class AgentforceStandIn(LoginStandIn):
             raise errors.bad_request(f"x-session-end-reason is missing or unknown: {reason}")
         self._sessions.end(session_id, reason)
         self._helpdesk.forget(session_id)
-        self.ledger.touch()
+        self.recorder.touch()
         return jsonify(messages=[farewell()], _links=self._links(session_id))
 
     def _feedback(self, session_id: str) -> Response:

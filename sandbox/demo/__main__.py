@@ -16,7 +16,7 @@ import requests
 
 from sandbox import Sandbox
 from sandbox.bridge import ROOT
-from sandbox.demo.cluster_story import ClusterStory
+from sandbox.demo.cluster_demo import ClusterDemo
 from sandbox.demo.processes import (
     Impossible,
     free_ports,
@@ -25,7 +25,7 @@ from sandbox.demo.processes import (
 )
 from sandbox.demo.prompt import Prompt
 from sandbox.demo.screen import Screen
-from sandbox.demo.story import Story
+from sandbox.demo.single_demo import SingleDemo
 from sandbox.speech.codec import Codec
 from sandbox.speech.local import LocalSpeech
 from sandbox.speech.models import ModelsMissing
@@ -108,22 +108,26 @@ def _run(arguments: argparse.Namespace, screen: Screen) -> int:
             sandbox = stack.enter_context(Sandbox(speech=speech, ports=free_ports(), ffmpeg=ffmpeg))
         for fault in arguments.fault:
             _switch_on(fault, sandbox)
-        story = _story(arguments, stack, sandbox=sandbox, screen=screen, speech=speech, codec=codec)
-        complete = story.tell(arguments.file)
+        demo = _demo_of(
+            arguments, stack, sandbox=sandbox, screen=screen, speech=speech, codec=codec
+        )
+        complete = demo.tell(arguments.file)
         if arguments.once:
             return 0 if complete else 1
-        _stay(sandbox, screen, story)
+        _stay(sandbox, screen, demo)
     return 0
 
 
-def _story(arguments: argparse.Namespace, stack: contextlib.ExitStack, **parts: Any) -> Story:
+def _demo_of(
+    arguments: argparse.Namespace, stack: contextlib.ExitStack, **parts: Any
+) -> SingleDemo:
     """The story to tell, of processes that run as long as ``stack``."""
     sandbox, screen, folder = parts["sandbox"], parts["screen"], arguments.folder
     if arguments.cluster:
         cluster = stack.enter_context(running_cluster(sandbox, screen, folder))
-        return ClusterStory(bridge=cluster, user=USER, folder=folder, **parts)
+        return ClusterDemo(bridge=cluster, user=USER, folder=folder, **parts)
     bridge = stack.enter_context(running_bridge(sandbox, screen, folder))
-    return Story(bridge=bridge, user=USER, folder=folder, **parts)
+    return SingleDemo(bridge=bridge, user=USER, folder=folder, **parts)
 
 
 def _warm(speech: LocalSpeech, codec: Codec) -> None:
@@ -132,14 +136,14 @@ def _warm(speech: LocalSpeech, codec: Codec) -> None:
     speech.hear(codec.decode(codec.encode(ready, "opus_48000_32")))
 
 
-def _stay(sandbox: Sandbox, screen: Screen, story: Story) -> None:
-    story.say_how_to_go_on()
+def _stay(sandbox: Sandbox, screen: Screen, demo: SingleDemo) -> None:
+    demo.say_how_to_go_on()
     prompt = Prompt(
         sandbox=sandbox,
         screen=screen,
         user=USER,
-        show=story.show_message,
-        send_file=story.tell_of_own,
+        show=demo.show_message,
+        send_file=demo.tell_of_own,
     )
     prompt.skip_to_now()
     try:

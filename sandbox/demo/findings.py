@@ -1,4 +1,4 @@
-"""What a killed worker must not change, as the clouds and the web processes saw it."""
+"""What a killed worker must not change, as the providers and the web processes saw it."""
 
 from __future__ import annotations
 

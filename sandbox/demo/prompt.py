@@ -49,7 +49,7 @@ class Prompt:
     def skip_to_now(self) -> None:
         """Leave out what was sent so far: it has been shown otherwise."""
         self._shown = len(self._sandbox.twilio.messages())
-        self._violations = len(self._sandbox.ledger.violations)
+        self._violations = len(self._sandbox.recorder.violations)
 
     def run(self) -> None:
         self._ask()
@@ -99,7 +99,7 @@ class Prompt:
     def _show_news(self) -> None:
         """Messages in order: a recording that is still being fetched holds up what follows."""
         news = self._sandbox.twilio.messages()[self._shown :]
-        breaches = self._sandbox.ledger.violations[self._violations :]
+        breaches = self._sandbox.recorder.violations[self._violations :]
         if not breaches and not (news and _is_settled(news[0])):
             return
         if self._interactive:

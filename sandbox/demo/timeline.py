@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sandbox.call_recorder import Call
 from sandbox.demo.turn import Turn
-from sandbox.ledger import Call
 
 # Columns: the name, then two times; the bar gets what is left, if it is enough to show anything.
 NAME, TIME = 22, 9

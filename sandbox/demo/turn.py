@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox import Sandbox
+from sandbox.call_recorder import Call
 from sandbox.demo.endpoints import report
-from sandbox.ledger import Call
 from sandbox.twilio.messages import Outbound
 
 # A turn takes seconds; the bridge itself gives a slow agent up after 125 s.
@@ -95,14 +95,14 @@ class Exchange:
         turn.texts = [message for message in self._answers() if not message.media_url]
         heard = self._sandbox.elevenlabs.transcriptions[self._transcriptions :]
         turn.heard = " ".join(each.heard.text for each in heard[:1])
-        turn.calls = [call for call in self._sandbox.ledger.calls() if call.at >= turn.sent]
+        turn.calls = [call for call in self._sandbox.recorder.calls() if call.at >= turn.sent]
 
     def _await_voice(self, turn: Turn, patience: float, meanwhile: Callable[[], None]) -> None:
         deadline = turn.sent + patience
         while turn.voice is None:
             meanwhile()
             try:
-                turn.voice = self._sandbox.ledger.wait_for(self._settled, LOOK_SECONDS)[0]
+                turn.voice = self._sandbox.recorder.wait_for(self._settled, LOOK_SECONDS)[0]
             except TimeoutError:
                 late = f"No voice answer came within {patience:.0f} s."
                 overdue = late if time.monotonic() > deadline else ""

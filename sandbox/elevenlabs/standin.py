@@ -11,6 +11,7 @@ from typing import Any
 from flask import Response, g, jsonify, request
 from werkzeug.datastructures import FileStorage
 
+from sandbox.call_recorder import CallRecorder
 from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.account import TRANSCRIPTION_GROUP, Account
 from sandbox.elevenlabs.audio import answered, release_after
@@ -26,11 +27,10 @@ from sandbox.elevenlabs.catalogue import (
 from sandbox.elevenlabs.requests import Speak, SpeakQuery, Transcribe, TranscribeQuery, validated
 from sandbox.elevenlabs.transcript import transcript
 from sandbox.faults import Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 from sandbox.speech import Heard, Speech
 from sandbox.speech.codec import Codec, Undecodable
-from sandbox.speech.hum import RATE
+from sandbox.speech.tone import RATE
 from sandbox.standin import StandIn
 
 _CONTAINER_MARKS = (b"RIFF", b"OggS", b"ID3", b"fLaC", b"\x1aE\xdf\xa3", b"#!AMR")
@@ -76,9 +76,9 @@ class ElevenLabsStandIn(StandIn):
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        recorder: CallRecorder,
         faults: Faults,
-        pace: Pace,
+        latency: LatencyProfile,
         port: int = 0,
         api_key: str,
         voice_id: str,
@@ -90,7 +90,7 @@ class ElevenLabsStandIn(StandIn):
         credits: int | None = None,
         two_letter_language: bool = False,
     ) -> None:
-        super().__init__(ledger=ledger, faults=faults, pace=pace, port=port)
+        super().__init__(recorder=recorder, faults=faults, latency=latency, port=port)
         self.account = Account(
             api_key=api_key, plan=plan, credits=credits, concurrency=concurrency, queue=queue
         )
@@ -136,7 +136,7 @@ class ElevenLabsStandIn(StandIn):
         fields = _form()
         file = request.files.get("file")
         g.call.detail.update(fields=request.form.to_dict(flat=False), file=file and file.filename)
-        self.ledger.touch()
+        self.recorder.touch()
         if request.headers.get("Transfer-Encoding") == "chunked":
             self._note_breaches(["the upload is chunked: it needs a Content-Length"])
         validated(TranscribeQuery, request.args.to_dict(), where="query")
@@ -154,7 +154,7 @@ class ElevenLabsStandIn(StandIn):
         form.check(0 if file is None else 1)
         with ExitStack() as stack:
             self.account.hold(stack, TRANSCRIPTION_GROUP)
-            time.sleep(self.pace.transcribe)
+            time.sleep(self.latency.transcribe)
             assert file is not None
             return self._heard(form, fields, file)
 
@@ -165,7 +165,7 @@ class ElevenLabsStandIn(StandIn):
             raise errors.bad_audio("audio_too_short", "The audio is shorter than 100 ms.")
         heard = self._speech.hear(pcm)
         self.transcriptions.append(Transcription(fields, seconds, heard))
-        self.ledger.touch()
+        self.recorder.touch()
         answer = jsonify(transcript(heard, form, seconds, two_letters=self.two_letter_language))
         answer.headers.update(self.account.headers(TRANSCRIPTION_GROUP))
         return answer
@@ -197,9 +197,9 @@ class ElevenLabsStandIn(StandIn):
         model = self._admitted(voice_id, query, body, streamed=streamed)
         with ExitStack() as stack:
             self.account.hold(stack, model.group)
-            time.sleep(self.pace.speak)
+            time.sleep(self.latency.speak)
             audio = self._say(body, model, query.output_format, streamed=streamed)
-            drawn_out = self.pace.speak_per_character * len(body.text)
+            drawn_out = self.latency.speak_per_character * len(body.text)
             answer = answered(audio, drawn_out, streamed=streamed)
             answer.content_type = CONTENT_TYPES[query.output_format.split("_")[0]]
             answer.headers.update(self.account.headers(model.group))
@@ -218,7 +218,7 @@ class ElevenLabsStandIn(StandIn):
             found = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error"}
             raise errors.schema([{**found, "input": {}}], "the body is not JSON")
         g.call.detail.update(body=body, query=request.args.to_dict())
-        self.ledger.touch()
+        self.recorder.touch()
         return body
 
     def _admitted(
@@ -266,7 +266,7 @@ class ElevenLabsStandIn(StandIn):
                 streamed=streamed,
             )
         )
-        self.ledger.touch()
+        self.recorder.touch()
         return self._codec.encode(sound, output_format)
 
     def _models(self) -> Response:

@@ -15,8 +15,8 @@ ECHO = Path(__file__).with_name("echo.toml")
 # How many webhooks are posted at the same time.
 POSTS = 50
 PATIENCE = 120.0
-# How long a cloud lets each call wait meanwhile, by the number of users: no longer than the typing
-# indicator is waited for, and long enough for many more calls at once than later.
+# Seconds that a provider lets each call wait meanwhile, times the number of users: shorter than the
+# timeout of the typing indicator, and long enough for many more calls at once than later.
 DAWDLE_SECONDS = 0.005
 DAWDLING = (
     ("agentforce", "session"),
@@ -52,7 +52,7 @@ class Load:
         self._wait_until_unanswered(0)
 
     def write_together(self, numbers: Sequence[int]) -> None:
-        """Have them written at once while clouds dawdle, so that every pool grows to what it may.
+        """Write them at once while providers dawdle, so that every pool grows to its limit.
 
         Raises ``Unanswered``.
         """
@@ -67,16 +67,16 @@ class Load:
 
     def check(self) -> None:
         """Raise ``Unanswered`` unless each number got one answer since the last check."""
-        twilio, ledger = self._sandbox.twilio, self._sandbox.ledger
+        twilio, recorder = self._sandbox.twilio, self._sandbox.recorder
         self._wait_for(lambda: {message.status for message in twilio.messages()} == {"delivered"})
         given = Counter((each.to, each.body.partition(".")[0]) for each in twilio.messages())
         wanted = Counter((self._user(each), f"You said *number {each}*") for each in self._numbers)
         _refuse("not answered", wanted - given)
         _refuse("answered once too often, or by something else", given - wanted)
-        _refuse("against a contract", (breach.rule for breach in ledger.violations))
+        _refuse("against a contract", (breach.rule for breach in recorder.violations))
         # Nobody looks at them again, and they would make every look at the next ones slower.
         twilio.forget_messages()
-        ledger.clear()
+        recorder.clear()
         self._numbers.clear()
 
     def _say(self, number: int) -> None:
@@ -92,7 +92,7 @@ class Load:
 
     def _wait_for(self, found: Callable[[], bool]) -> None:
         try:
-            self._sandbox.ledger.wait_for(found, PATIENCE)
+            self._sandbox.recorder.wait_for(found, PATIENCE)
         except TimeoutError:
             raise Unanswered(f"Nothing was answered for {PATIENCE:.0f} s") from None
 

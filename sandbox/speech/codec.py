@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from sandbox.speech import Sound
-from sandbox.speech.hum import RATE
+from sandbox.speech.tone import RATE
 
 NOTES = {
     "ogg": ("audio/ogg", "-c:a libopus -b:a 20k -application voip -ar 16000 -f ogg"),

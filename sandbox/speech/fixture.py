@@ -1,4 +1,4 @@
-"""Speech without models: hums that stand for words."""
+"""Speech without models: tones that stand for words."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import hashlib
 import threading
 from collections import OrderedDict
 
-from sandbox.speech import Heard, Sound, hum, is_arabic
+from sandbox.speech import Heard, Sound, is_arabic, tone
 
 
-def hummed(text: str, frequency_hz: int) -> Sound:
+def tone_of(text: str, frequency_hz: int) -> Sound:
     """A tone as long as it takes to read ``text`` out: 60 ms a character."""
     margin = 0.05
-    tone = max(0.1, len(text) * FixtureSpeech.SECONDS_PER_CHARACTER - 2 * margin)
-    return Sound(hum.hum(frequency_hz, tone, margin=margin), hum.RATE)
+    seconds = max(0.1, len(text) * FixtureSpeech.SECONDS_PER_CHARACTER - 2 * margin)
+    return Sound(tone.sine(frequency_hz, seconds, margin=margin), tone.RATE)
 
 
-class Hums:
+class ToneTexts:
     """Which tone means what."""
 
     TOLERANCE_HZ = 2.0
@@ -29,7 +29,7 @@ class Hums:
         self._spoken: OrderedDict[str, int] = OrderedDict()
 
     def add(self, frequency_hz: int, heard: Heard) -> None:
-        """Let a note that hums ``frequency_hz`` be heard as ``heard``."""
+        """Let a note that tones ``frequency_hz`` be heard as ``heard``."""
         with self._lock:
             self._known[frequency_hz] = heard
 
@@ -67,7 +67,7 @@ class Hums:
 
 
 class FixtureSpeech:
-    """Speech without models: a note is a hum, and its pitch says which transcript it has.
+    """Speech without models: a note is a tone, and its pitch says which transcript it has.
 
     Measuring the pitch, rather than taking transcripts in turn, keeps parallel notes apart and
     proves that the sample rate was right.
@@ -76,17 +76,17 @@ class FixtureSpeech:
     SECONDS_PER_CHARACTER = 0.06
 
     def __init__(self) -> None:
-        self.hums = Hums()
+        self.tones = ToneTexts()
 
     def hear(self, pcm: bytes) -> Heard:
-        """The meanings of all registered hums in ``pcm``, in order, joined by a space."""
-        heard = [meaning for pitch in hum.pitches(pcm) if (meaning := self.hums.meaning(pitch))]
+        """The meanings of all registered tones in ``pcm``, in order, joined by a space."""
+        heard = [meaning for pitch in tone.pitches(pcm) if (meaning := self.tones.meaning(pitch))]
         if not heard:
             return Heard("", probability=0.2)
         text = " ".join(each.text for each in heard)
         return Heard(text, heard[0].language, min(each.probability for each in heard))
 
     def say(self, text: str, language: str | None) -> Sound:
-        """A hum of 60 ms a character; :meth:`hear` gives the text back."""
+        """A tone of 60 ms a character; :meth:`hear` gives the text back."""
         arabic = is_arabic(text) if language is None else language == "ar"
-        return hummed(text, self.hums.spoken(Heard(text, "ara" if arabic else "eng")))
+        return tone_of(text, self.tones.spoken(Heard(text, "ara" if arabic else "eng")))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.speech import Heard, Sound, is_arabic, models
-from sandbox.speech.fixture import hummed
-from sandbox.speech.hum import RATE
+from sandbox.speech.fixture import tone_of
 from sandbox.speech.piper import PiperProcess
+from sandbox.speech.tone import RATE
 
 _HUM_HZ = 440
 
@@ -20,7 +20,7 @@ class LocalSpeech:
     """Whisper (tiny.en) hears, Piper (voice ``joe``) speaks. English only.
 
     Arabic speech is heard as whatever English it resembles, with language ``eng``. Arabic text is
-    not spoken: it becomes a hum as long as the speech would be. Close it when done.
+    not spoken: it becomes a tone as long as the speech would be. Close it when done.
     """
 
     def __init__(self, *, threads: int = 2) -> None:
@@ -46,9 +46,9 @@ class LocalSpeech:
         return Heard(text, "eng", float(info.language_probability) if text else 0.0)
 
     def say(self, text: str, language: str | None) -> Sound:
-        """Speech for English, a hum for Arabic, a moment of silence for no words at all."""
+        """Speech for English, a tone for Arabic, a moment of silence for no words at all."""
         if language == "ar" or is_arabic(text):
-            return hummed(text, _HUM_HZ)
+            return tone_of(text, _HUM_HZ)
         if not any(character.isalnum() for character in text):
             return Sound(bytes(2 * RATE // 5), RATE)
         # Double brackets would be read as phonemes.

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
 from sandbox.twilio.sid import new_sid
 
@@ -97,9 +97,15 @@ class TwilioCdn(StandIn):
     service = "twilio"
 
     def __init__(
-        self, *, ledger: Ledger, faults: Faults, pace: Pace, store: MediaStore, port: int = 0
+        self,
+        *,
+        recorder: CallRecorder,
+        faults: Faults,
+        latency: LatencyProfile,
+        store: MediaStore,
+        port: int = 0,
     ) -> None:
-        super().__init__(ledger=ledger, faults=faults, pace=pace, port=port)
+        super().__init__(recorder=recorder, faults=faults, latency=latency, port=port)
         self.signed_seconds = SIGNED_SECONDS
         self._store = store
         self._key = uuid.uuid4().bytes

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-from sandbox.ledger import Ledger
+from sandbox.call_recorder import CallRecorder
 
 # How long after a user's last message free-form answers are allowed
 # (docs/providers/twilio.md, "The 24-hour window").
@@ -53,11 +53,11 @@ class Outbound:
 
 
 class Messages:
-    """Thread-safe; waiters of the ledger are woken whenever a message changes."""
+    """Thread-safe; waiters of the call recorder are woken whenever a message changes."""
 
-    def __init__(self, *, ledger: Ledger) -> None:
+    def __init__(self, *, recorder: CallRecorder) -> None:
         self.window_seconds = WINDOW_SECONDS
-        self._ledger = ledger
+        self._recorder = recorder
         self._lock = threading.Lock()
         self._outbound: dict[str, Outbound] = {}
         self._inbound: dict[str, Inbound] = {}
@@ -66,13 +66,13 @@ class Messages:
     def accept(self, message: Outbound) -> None:
         with self._lock:
             self._outbound[message.sid] = message
-        self._ledger.touch()
+        self._recorder.touch()
 
     def change(self, sid: str, **changes: Any) -> Outbound:
         """Set fields of an outbound message and return it as it is then."""
         with self._lock:
             message = self._outbound[sid] = replace(self._outbound[sid], **changes)
-        self._ledger.touch()
+        self._recorder.touch()
         return message
 
     def receive(self, form: Mapping[str, str]) -> None:

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from flask import Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import CARRIED, Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
-from sandbox.twilio.courier import Courier
+from sandbox.twilio.delivery_simulator import DeliverySimulator
 from sandbox.twilio.media import Media, MediaStore, TwilioCdn
 from sandbox.twilio.messages import Inbound, Messages, Outbound, resource
 from sandbox.twilio.send import Refused, blemishes, read_send
@@ -51,28 +51,28 @@ class TwilioRest(StandIn):
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        recorder: CallRecorder,
         faults: Faults,
-        pace: Pace,
+        latency: LatencyProfile,
         account_sid: str,
         auth_token: str,
         sender: str = "whatsapp:+14155238886",
         port: int = 0,
         cdn_port: int = 0,
     ) -> None:
-        super().__init__(ledger=ledger, faults=faults, pace=pace, port=port)
+        super().__init__(recorder=recorder, faults=faults, latency=latency, port=port)
         self.account_sid = account_sid
         self.sender = sender
         self.typed: list[str] = []
         self._auth_token = auth_token
         self.signer = Signer(auth_token)
         self._media = MediaStore()
-        self._messages = Messages(ledger=ledger)
+        self._messages = Messages(recorder=recorder)
         self.cdn = TwilioCdn(
-            ledger=ledger, faults=faults, pace=pace, store=self._media, port=cdn_port
+            recorder=recorder, faults=faults, latency=latency, store=self._media, port=cdn_port
         )
-        self.courier = Courier(
-            ledger=ledger,
+        self.delivery_simulator = DeliverySimulator(
+            recorder=recorder,
             faults=faults,
             messages=self._messages,
             account_sid=account_sid,
@@ -83,12 +83,12 @@ class TwilioRest(StandIn):
 
     def start(self) -> None:
         self.cdn.start()
-        self.courier.start()
+        self.delivery_simulator.start()
         super().start()
 
     def stop(self) -> None:
         super().stop()
-        self.courier.stop()
+        self.delivery_simulator.stop()
         self.cdn.stop()
 
     def error(self, status: int) -> Response:
@@ -149,7 +149,7 @@ class TwilioRest(StandIn):
             **{"sender": self.sender} | more,
         )
         self._messages.accept(message)
-        self.courier.carry(message, is_template=is_template)
+        self.delivery_simulator.carry(message, is_template=is_template)
         return message
 
     def _list(self) -> Response:
@@ -227,7 +227,7 @@ class TwilioRest(StandIn):
             self.violate("typing", problem)
             return self._error(400, CODES[400], problem)
         self.typed.append(given["messageId"])
-        self.ledger.touch()
+        self.recorder.touch()
         return self._json({"success": True})
 
     def _typing_problem(self, given: Any, channel: str) -> str:

@@ -103,7 +103,7 @@ class TwilioStandIn(TwilioRest):
             found = self.messages(to)
             return found if len(found) >= count else []
 
-        return self.ledger.wait_for(enough, timeout)
+        return self.recorder.wait_for(enough, timeout)
 
     def wait_for_voice(self, to: str, timeout: float = 20.0, *, count: int = 1) -> Outbound:
         """The ``count``-th message to a user whose recording arrived; raises ``TimeoutError``."""
@@ -111,4 +111,4 @@ class TwilioStandIn(TwilioRest):
         def voices() -> list[Outbound]:
             return [message for message in self.messages(to) if message.audio is not None]
 
-        return self.ledger.wait_for(lambda: voices()[count - 1 : count], timeout)[0]
+        return self.recorder.wait_for(lambda: voices()[count - 1 : count], timeout)[0]

@@ -11,16 +11,16 @@ from sandbox import Sandbox
 from sandbox.bridge import Bridge
 from sandbox.cluster import Cluster
 from sandbox.database_proxy import DatabaseProxy
-from sandbox.pace import INSTANT, Pace
+from sandbox.latency import INSTANT, LatencyProfile
 from sandbox.postgres import Postgres
 from sandbox.speech.fixture import FixtureSpeech
-from tests.e2e.world import World
+from tests.e2e.deployment import Deployment
 
-StartWorld = Callable[..., AbstractContextManager[World]]
-StartCluster = Callable[..., AbstractContextManager[tuple[World, Cluster]]]
+StartDeployment = Callable[..., AbstractContextManager[Deployment]]
+StartCluster = Callable[..., AbstractContextManager[tuple[Deployment, Cluster]]]
 
 # An agent that quotes what it is told.
-PARROT = Path(__file__).with_name("parrot.toml")
+ECHO_AGENT = Path(__file__).with_name("echo_agent.toml")
 
 # What waits for a restart, or for a worker's silence to be noticed, is no test of that line.
 PATIENT = {"STILL_WORKING_AFTER": "300"}
@@ -31,29 +31,29 @@ _names = (f"cluster{number}" for number in itertools.count(1))
 
 
 @pytest.fixture(scope="session")
-def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
+def start_deployment(tmp_path_factory: pytest.TempPathFactory) -> StartDeployment:
     """Starts a sandbox and a bridge with settings of the test's own."""
 
     @contextmanager
     def start(
         *,
         helpdesk_file: Path | None = None,
-        pace: Pace = INSTANT,
+        latency: LatencyProfile = INSTANT,
         command: Sequence[str] | None = None,
         **settings: str,
-    ) -> Iterator[World]:
+    ) -> Iterator[Deployment]:
         speech = FixtureSpeech()
         log_file: Path = tmp_path_factory.mktemp("bridge") / "log"
-        with Sandbox(speech=speech, helpdesk_file=helpdesk_file, pace=pace) as sandbox:
+        with Sandbox(speech=speech, helpdesk_file=helpdesk_file, latency=latency) as sandbox:
             bridge = Bridge(log_file=log_file, command=command)
             sandbox.connect(bridge.url)
             bridge.settings = sandbox.environment(bridge.url) | NO_SPARE | settings
             bridge.start()
             try:
-                world = World(sandbox=sandbox, speech=speech, bridge=bridge)
-                world.begin()
-                yield world
-                world.check_leaks(log_file.read_text(encoding="utf-8"))
+                deployment = Deployment(sandbox=sandbox, speech=speech, bridge=bridge)
+                deployment.begin()
+                yield deployment
+                deployment.check_leaks(log_file.read_text(encoding="utf-8"))
             finally:
                 # A clean stop waits for kept-alive connections; one test sees it through.
                 bridge.kill()
@@ -62,19 +62,19 @@ def start_world(tmp_path_factory: pytest.TempPathFactory) -> StartWorld:
 
 
 @pytest.fixture(scope="session")
-def common_world(start_world: StartWorld) -> Iterator[World]:
+def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
     # Tests make speaking fail, so none is to find what another one had spoken. All that they make
     # libraries log is looked through at the end.
-    with start_world(SPEECH_CACHE_BYTES="0", LOG_LEVEL="DEBUG") as world:
-        yield world
+    with start_deployment(SPEECH_CACHE_BYTES="0", LOG_LEVEL="DEBUG") as deployment:
+        yield deployment
 
 
 @pytest.fixture
-def world(common_world: World) -> Iterator[World]:
+def deployment(shared_deployment: Deployment) -> Iterator[Deployment]:
     """A bridge with default settings but this; the test fails where a contract was broken."""
-    common_world.begin()
-    yield common_world
-    common_world.check()
+    shared_deployment.begin()
+    yield shared_deployment
+    shared_deployment.check()
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
         ways: Mapping[int, DatabaseProxy] | None = None,
         postgres: Postgres = server,
         **settings: str,
-    ) -> Iterator[tuple[World, Cluster]]:
+    ) -> Iterator[tuple[Deployment, Cluster]]:
         speech = FixtureSpeech()
         name = next(_names)
         cluster = Cluster(
@@ -109,10 +109,10 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             cluster.settings = sandbox.environment(cluster.url) | PATIENT | NO_SPARE | settings
             cluster.start()
             try:
-                world = World(sandbox=sandbox, speech=speech, bridge=cluster.webs[0])
-                world.begin()
-                yield world, cluster
-                world.check_leaks(cluster.log())
+                deployment = Deployment(sandbox=sandbox, speech=speech, bridge=cluster.webs[0])
+                deployment.begin()
+                yield deployment, cluster
+                deployment.check_leaks(cluster.log())
             finally:
                 cluster.kill()
 

@@ -114,7 +114,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Step:
-    """A call of a cloud. ``senseless`` are faults that cannot happen there, and why."""
+    """A call of a provider. ``senseless`` are faults that cannot happen there, and why."""
 
     name: str
     title: str
@@ -293,7 +293,7 @@ class Cell:
     def strikes(self) -> int | None:
         """How often it strikes; ``None`` for as long as it is tried.
 
-        The text of an answer is tried until it is taken, or until the cloud says no.
+        The text of an answer is tried until it is taken, or until the provider says no.
         """
         if self.step.name != "text" or self.taken:
             return None

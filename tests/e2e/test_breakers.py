@@ -1,4 +1,4 @@
-"""Clouds that are down for everybody."""
+"""Providers that are down for everybody."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from sandbox.faults import Fault
-from tests.e2e.conftest import StartCluster, StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartCluster, StartDeployment
+from tests.e2e.deployment import Deployment
 from tests.sandbox.waiting import wait_until
 
 QUESTION = "How do I register an electronic invoice?"
@@ -21,26 +21,26 @@ OPEN = {"BREAKER_FAILURES": str(FAILURES), "BREAKER_SECONDS": "3"}
 
 
 @pytest.fixture(scope="module")
-def own_world(start_world: StartWorld) -> Iterator[World]:
-    with start_world(**OPEN) as world:
-        yield world
+def own_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    with start_deployment(**OPEN) as deployment:
+        yield deployment
 
 
 @pytest.fixture
-def world(own_world: World) -> Iterator[World]:
-    own_world.begin()
-    yield own_world
-    own_world.check()
+def deployment(own_deployment: Deployment) -> Iterator[Deployment]:
+    own_deployment.begin()
+    yield own_deployment
+    own_deployment.check()
 
 
-def ask(world: World) -> str:
-    user = world.user()
-    world.twilio.say(user, QUESTION)
-    return world.answers(user, 1)[0].body
+def ask(deployment: Deployment) -> str:
+    user = deployment.user()
+    deployment.twilio.say(user, QUESTION)
+    return deployment.answers(user, 1)[0].body
 
 
-def asked(world: World) -> int:
-    return len(world.sandbox.ledger.calls("agentforce", "ask"))
+def asked(deployment: Deployment) -> int:
+    return len(deployment.sandbox.recorder.calls("agentforce", "ask"))
 
 
 def down(address: str) -> list[str]:
@@ -49,37 +49,37 @@ def down(address: str) -> list[str]:
     return list(answer.json()["clouds_down"])
 
 
-def test_users_are_told_at_once_until_a_probe_finds_the_agent_back(world: World) -> None:
-    world.sandbox.faults.add(Fault("agentforce", "ask", status=503, times=None))
-    before = world.counter("breakers_opened"), world.counter("calls_not_made")
+def test_users_are_told_at_once_until_a_probe_finds_the_agent_back(deployment: Deployment) -> None:
+    deployment.sandbox.faults.add(Fault("agentforce", "ask", status=503, times=None))
+    before = deployment.counter("breakers_opened"), deployment.counter("calls_not_made")
     for _ in range(FAILURES):
-        assert ask(world).startswith(AGENT)
-    assert asked(world) == FAILURES
-    assert down(world.bridge.url) == ["Agentforce answers"]
-    assert ask(world).startswith(AGENT)
-    assert asked(world) == FAILURES
-    after = world.counter("breakers_opened"), world.counter("calls_not_made")
+        assert ask(deployment).startswith(AGENT)
+    assert asked(deployment) == FAILURES
+    assert down(deployment.bridge.url) == ["Agentforce answers"]
+    assert ask(deployment).startswith(AGENT)
+    assert asked(deployment) == FAILURES
+    after = deployment.counter("breakers_opened"), deployment.counter("calls_not_made")
     assert after == (before[0] + 1, before[1] + 1)
-    world.sandbox.faults.clear()
-    wait_until(lambda: ask(world).startswith(ANSWER), "a probe")
-    assert down(world.bridge.url) == []
-    assert world.log().count("Cloud is down; users are told at once") == 1
-    assert world.log().count("Cloud is back") == 1
+    deployment.sandbox.faults.clear()
+    wait_until(lambda: ask(deployment).startswith(ANSWER), "a probe")
+    assert down(deployment.bridge.url) == []
+    assert deployment.log().count("Provider is down; users are told at once") == 1
+    assert deployment.log().count("Provider is back") == 1
 
 
-def test_voice_notes_that_fail_do_not_keep_anybody_from_being_heard(world: World) -> None:
-    world.sandbox.faults.add(Fault("elevenlabs", "speak", status=503, times=None))
-    user = world.user()
-    world.twilio.speak(user, world.note(QUESTION))
-    wait_until(lambda: "ElevenLabs speaking" in down(world.bridge.url), "failures")
-    world.twilio.speak(user, world.note(QUESTION))
-    first, second = world.answers(user, 2)
+def test_voice_notes_that_fail_do_not_keep_anybody_from_being_heard(deployment: Deployment) -> None:
+    deployment.sandbox.faults.add(Fault("elevenlabs", "speak", status=503, times=None))
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    wait_until(lambda: "ElevenLabs speaking" in down(deployment.bridge.url), "failures")
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    first, second = deployment.answers(user, 2)
     assert first.body.startswith(ANSWER)
     assert second.body.startswith(ANSWER)
 
 
 def test_what_is_down_for_workers_is_seen_at_the_webs(start_cluster: StartCluster) -> None:
-    with start_cluster(webs=1, workers=1, BREAKER_FAILURES="1") as (world, cluster):
-        world.sandbox.faults.add(Fault("agentforce", "ask", status=503, times=None))
-        assert ask(world).startswith(AGENT)
+    with start_cluster(webs=1, workers=1, BREAKER_FAILURES="1") as (deployment, cluster):
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", status=503, times=None))
+        assert ask(deployment).startswith(AGENT)
         wait_until(lambda: down(cluster.url) == ["Agentforce answers"], "a report")

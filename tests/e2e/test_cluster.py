@@ -17,7 +17,7 @@ from sandbox.postgres import Postgres
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.webhook import post
 from tests.e2e.conftest import StartCluster
-from tests.e2e.world import World
+from tests.e2e.deployment import Deployment
 from tests.sandbox.waiting import wait_until
 
 QUESTION = "How do I register an electronic invoice?"
@@ -29,38 +29,38 @@ SMALLEST_PLAN = 20
 
 
 @pytest.fixture(scope="module")
-def common_cluster(start_cluster: StartCluster) -> Iterator[tuple[World, Cluster]]:
+def common_cluster(start_cluster: StartCluster) -> Iterator[tuple[Deployment, Cluster]]:
     with start_cluster() as both:
         yield both
 
 
 @pytest.fixture
-def world(common_cluster: tuple[World, Cluster]) -> Iterator[World]:
-    world, _ = common_cluster
-    world.begin()
-    yield world
-    world.check()
+def deployment(common_cluster: tuple[Deployment, Cluster]) -> Iterator[Deployment]:
+    deployment, _ = common_cluster
+    deployment.begin()
+    yield deployment
+    deployment.check()
 
 
 @pytest.fixture
-def cluster(common_cluster: tuple[World, Cluster]) -> Cluster:
+def cluster(common_cluster: tuple[Deployment, Cluster]) -> Cluster:
     return common_cluster[1]
 
 
-def test_text_and_voice_are_answered(world: World) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.note(QUESTION))
-    voice = world.twilio.wait_for_voice(user)
-    text, _ = world.answers(user, 2)
+def test_text_and_voice_are_answered(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    voice = deployment.twilio.wait_for_voice(user)
+    text, _ = deployment.answers(user, 2)
     assert text.body.startswith(ANSWER)
-    assert world.hear(voice).startswith(ANSWER)
-    world.expect_no_more(user, 2)
+    assert deployment.hear(voice).startswith(ANSWER)
+    deployment.expect_no_more(user, 2)
 
 
-def test_any_web_serves_any_voice_note(world: World, cluster: Cluster) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.note(QUESTION))
-    voice = world.twilio.wait_for_voice(user)
+def test_any_web_serves_any_voice_note(deployment: Deployment, cluster: Cluster) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    voice = deployment.twilio.wait_for_voice(user)
     assert voice.media_url
     path = urlsplit(voice.media_url).path
     for web in cluster.webs:
@@ -68,48 +68,48 @@ def test_any_web_serves_any_voice_note(world: World, cluster: Cluster) -> None:
 
 
 def test_a_voice_note_that_twilio_cannot_use_is_sent_once_more(
-    world: World, cluster: Cluster
+    deployment: Deployment, cluster: Cluster
 ) -> None:
     """Either web gets the callbacks; a worker sends the MP3, which either web serves."""
-    user = world.user()
-    world.sandbox.faults.add(Fault("twilio", "callback", "twice", times=None))
-    world.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
-    world.twilio.speak(user, world.note(QUESTION))
-    voice = world.twilio.wait_for_voice(user)
+    user = deployment.user()
+    deployment.sandbox.faults.add(Fault("twilio", "callback", "twice", times=None))
+    deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    voice = deployment.twilio.wait_for_voice(user)
     assert (voice.audio_type, voice.media_url is None) == ("audio/mpeg", False)
     path = urlsplit(voice.media_url or "").path
     for web in cluster.webs:
         assert requests.get(web.url + path, timeout=10).content == voice.audio
-    world.expect_no_more(user, 3)
+    deployment.expect_no_more(user, 3)
 
 
-def test_a_message_that_both_webs_get_is_one_turn(world: World, cluster: Cluster) -> None:
-    user = world.user()
-    form = world.twilio.forms.text(user, "hello")
-    signed = world.twilio.signer.headers(f"{cluster.url}/", form)
+def test_a_message_that_both_webs_get_is_one_turn(deployment: Deployment, cluster: Cluster) -> None:
+    user = deployment.user()
+    form = deployment.twilio.forms.text(user, "hello")
+    signed = deployment.twilio.signer.headers(f"{cluster.url}/", form)
     webs = itertools.islice(itertools.cycle(cluster.webs), 49)
     with ThreadPoolExecutor(50) as pool:
-        first = pool.submit(world.twilio.deliver, form)
+        first = pool.submit(deployment.twilio.deliver, form)
         # Signed for the public address, posted to each web itself.
         others = list(pool.map(lambda web: post(f"{web.url}/", form, signed=signed), webs))
     assert [first.result().status, *(other.status_code for other in others)] == [200] * 50
-    world.answers(user, 1)
-    world.expect_no_more(user, 1)
+    deployment.answers(user, 1)
+    deployment.expect_no_more(user, 1)
 
 
-def test_messages_of_a_sender_keep_their_order_over_all_processes(world: World) -> None:
+def test_messages_of_a_sender_keep_their_order_over_all_processes(deployment: Deployment) -> None:
     """The next one starts as soon as the lock is free, not when a worker looks again."""
-    user = world.user()
+    user = deployment.user()
     for text in ("hello", "What are the tax codes?", "thanks") * 4:
-        assert world.twilio.say(user, text).status == 200
-    bodies = [message.body[:6] for message in world.answers(user, 12)]
+        assert deployment.twilio.say(user, text).status == 200
+    bodies = [message.body[:6] for message in deployment.answers(user, 12)]
     assert bodies == ["Hello!", "Most l", "You're"] * 4
 
 
-def test_metrics_and_health_of_any_web_are_of_all(world: World, cluster: Cluster) -> None:
-    user = world.user()
-    world.twilio.say(user, "hello")
-    world.answers(user, 1)
+def test_metrics_and_health_of_any_web_are_of_all(deployment: Deployment, cluster: Cluster) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "hello")
+    deployment.answers(user, 1)
 
     def answered(web: Bridge) -> tuple[int, int]:
         metrics = requests.get(f"{web.url}/metrics", timeout=10).json()
@@ -127,102 +127,106 @@ def test_metrics_and_health_of_any_web_are_of_all(world: World, cluster: Cluster
     assert 'process="worker-' in text
 
 
-def test_a_session_is_started_once_for_each_sender(world: World) -> None:
+def test_a_session_is_started_once_for_each_sender(deployment: Deployment) -> None:
     """However long it takes."""
-    world.sandbox.faults.add(Fault("agentforce", "session", "hang", seconds=0.5, times=None))
-    users = [world.user() for _ in range(10)]
+    deployment.sandbox.faults.add(Fault("agentforce", "session", "hang", seconds=0.5, times=None))
+    users = [deployment.user() for _ in range(10)]
     for user in users:
-        world.twilio.say(user, "hello")
+        deployment.twilio.say(user, "hello")
     for user in users:
-        world.answers(user, 1)
-    assert len(world.sandbox.ledger.calls("agentforce", "session")) == len(users)
+        deployment.answers(user, 1)
+    assert len(deployment.sandbox.recorder.calls("agentforce", "session")) == len(users)
 
 
 def test_a_backlog_starts_no_sessions_ahead(start_cluster: StartCluster) -> None:
     """Where all threads of a worker run turns, Agentforce's places are theirs."""
-    with start_cluster(webs=1, workers=1, TURN_THREADS="2") as (world, _):
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER, times=None))
-        users = [world.user() for _ in range(12)]
+    with start_cluster(webs=1, workers=1, TURN_THREADS="2") as (deployment, _):
+        deployment.sandbox.faults.add(
+            Fault("agentforce", "ask", "hang", seconds=FOR_EVER, times=None)
+        )
+        users = [deployment.user() for _ in range(12)]
         for user in users:
-            assert world.twilio.say(user, "hello").status == 200
-        ledger = world.sandbox.ledger
-        ledger.wait_for(lambda: len(ledger.calls("agentforce", "ask")) == 2)
-        assert len(ledger.calls("agentforce", "session")) < 6
+            assert deployment.twilio.say(user, "hello").status == 200
+        recorder = deployment.sandbox.recorder
+        recorder.wait_for(lambda: len(recorder.calls("agentforce", "ask")) == 2)
+        assert len(recorder.calls("agentforce", "session")) < 6
 
 
 def test_the_smallest_database_plan_is_enough(
     start_cluster: StartCluster, server: Postgres
 ) -> None:
     """Under load one web and two workers open fewer connections than it has."""
-    with start_cluster(webs=1, workers=2) as (world, cluster):
+    with start_cluster(webs=1, workers=2) as (deployment, cluster):
         name = urlsplit(cluster.database_url).path.strip("/")
-        users = [world.user() for _ in range(60)]
+        users = [deployment.user() for _ in range(60)]
         most = 0
         with ThreadPoolExecutor(20) as pool:
-            said = [pool.submit(world.twilio.say, user, "hello") for user in users]
+            said = [pool.submit(deployment.twilio.say, user, "hello") for user in users]
             while not all(each.done() for each in said):
                 most = max(most, server.connections(name))
         for user in users:
-            world.answers(user, 1)
+            deployment.answers(user, 1)
         assert 0 < max(most, server.connections(name)) < SMALLEST_PLAN
 
 
 def test_what_a_killed_worker_ran_is_answered_by_another_once(start_cluster: StartCluster) -> None:
-    with start_cluster() as (world, cluster):
-        user = world.user()
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER))
-        world.twilio.speak(user, world.note(QUESTION))
-        world.twilio.say(user, "thanks")
-        asking = worker_that_calls(world, cluster, "agentforce", "ask")
+    with start_cluster() as (deployment, cluster):
+        user = deployment.user()
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER))
+        deployment.twilio.speak(user, deployment.note(QUESTION))
+        deployment.twilio.say(user, "thanks")
+        asking = worker_that_calls(deployment, cluster, "agentforce", "ask")
         asking.kill()
-        world.sandbox.agentforce.forget_sessions()
-        first, *_ = world.answers(user, 3, timeout=60)
+        deployment.sandbox.agentforce.forget_sessions()
+        first, *_ = deployment.answers(user, 3, timeout=60)
         assert first.body.startswith(ANSWER)
-        assert [message.body[:6] for message in texts(world, user)] == ["To reg", "You're"]
+        assert [message.body[:6] for message in texts(deployment, user)] == ["To reg", "You're"]
 
 
 def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) -> None:
     """Another takes over; when it wakes up it is not believed, and goes on with what is its own."""
-    with start_cluster() as (world, cluster):
-        user = world.user()
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3))
-        world.twilio.say(user, "hello")
-        asking = worker_that_calls(world, cluster, "agentforce", "ask")
+    with start_cluster() as (deployment, cluster):
+        user = deployment.user()
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3))
+        deployment.twilio.say(user, "hello")
+        asking = worker_that_calls(deployment, cluster, "agentforce", "ask")
         asking.pause()
-        world.sandbox.agentforce.forget_sessions()
-        world.answers(user, 1, timeout=60)
+        deployment.sandbox.agentforce.forget_sessions()
+        deployment.answers(user, 1, timeout=60)
         asking.resume()
         wait_until(lambda: "taken over by another" in asking.log(), "that it learns of it")
-        world.expect_no_more(user, 1)
+        deployment.expect_no_more(user, 1)
         for worker in cluster.workers:
             if worker is not asking:
                 worker.kill()
-        world.twilio.say(user, "hello")
-        world.answers(user, 3)
+        deployment.twilio.say(user, "hello")
+        deployment.answers(user, 3)
 
 
 def test_a_worker_that_is_stopped_finishes_what_it_runs(start_cluster: StartCluster) -> None:
-    with start_cluster(webs=1, workers=1) as (world, cluster):
-        user = world.user()
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1))
-        world.twilio.say(user, "hello")
-        world.twilio.say(user, "thanks")
-        world.sandbox.ledger.wait_for(lambda: world.sandbox.ledger.calls("agentforce", "ask"))
+    with start_cluster(webs=1, workers=1) as (deployment, cluster):
+        user = deployment.user()
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1))
+        deployment.twilio.say(user, "hello")
+        deployment.twilio.say(user, "thanks")
+        deployment.sandbox.recorder.wait_for(
+            lambda: deployment.sandbox.recorder.calls("agentforce", "ask")
+        )
         (worker,) = cluster.workers
         assert worker.stop() == 0
-        assert [message.body[:6] for message in texts(world, user)] == ["Hello!"]
+        assert [message.body[:6] for message in texts(deployment, user)] == ["Hello!"]
         health = requests.get(f"{cluster.url}/health", timeout=10).json()
         assert (health["waiting"], health["running"]) == (1, 0)
         worker.start()
-        assert world.answers(user, 2)[1].body.startswith("You're")
+        assert deployment.answers(user, 2)[1].body.startswith("You're")
 
 
 def test_without_a_worker_messages_wait_and_health_says_so(start_cluster: StartCluster) -> None:
-    with start_cluster(webs=1, workers=1) as (world, cluster):
+    with start_cluster(webs=1, workers=1) as (deployment, cluster):
         (worker,) = cluster.workers
         worker.kill()
-        user = world.user()
-        assert world.twilio.say(user, "hello").status == 200
+        user = deployment.user()
+        assert deployment.twilio.say(user, "hello").status == 200
 
         def status() -> int:
             return requests.get(f"{cluster.url}/health", timeout=10).status_code
@@ -230,32 +234,34 @@ def test_without_a_worker_messages_wait_and_health_says_so(start_cluster: StartC
         assert status() == 200
         wait_until(lambda: status() == 503, "that health notices")
         worker.start()
-        world.answers(user, 1)
+        deployment.answers(user, 1)
         assert status() == 200
 
 
 def test_a_database_that_restarts_loses_nothing(
     start_cluster: StartCluster, server: Postgres
 ) -> None:
-    with start_cluster() as (world, _):
-        users = [world.user() for _ in range(5)]
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1, times=None))
+    with start_cluster() as (deployment, _):
+        users = [deployment.user() for _ in range(5)]
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1, times=None))
         for user in users:
-            world.twilio.say(user, "hello")
-        world.sandbox.ledger.wait_for(lambda: world.sandbox.ledger.calls("agentforce", "ask"))
+            deployment.twilio.say(user, "hello")
+        deployment.sandbox.recorder.wait_for(
+            lambda: deployment.sandbox.recorder.calls("agentforce", "ask")
+        )
         server.restart()
-        world.sandbox.faults.clear()
+        deployment.sandbox.faults.clear()
         for user in users:
-            world.answers(user, 1, timeout=60)
-            world.expect_no_more(user, 1)
+            deployment.answers(user, 1, timeout=60)
+            deployment.expect_no_more(user, 1)
 
 
-def worker_that_calls(world: World, cluster: Cluster, service: str, call: str) -> Process:
+def worker_that_calls(deployment: Deployment, cluster: Cluster, service: str, call: str) -> Process:
     """The worker in whose turn that call is being made, once it is."""
-    ledger = world.sandbox.ledger
-    calls = ledger.wait_for(lambda: ledger.calls(service, call))
+    recorder = deployment.sandbox.recorder
+    calls = recorder.wait_for(lambda: recorder.calls(service, call))
     return next(worker for worker in cluster.workers if worker.calls_from(calls[-1].port))
 
 
-def texts(world: World, user: str) -> list[Outbound]:
-    return [message for message in world.twilio.messages(user) if not message.media_url]
+def texts(deployment: Deployment, user: str) -> list[Outbound]:
+    return [message for message in deployment.twilio.messages(user) if not message.media_url]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.faults import CallKind, Fault
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
@@ -24,19 +24,19 @@ TRICKLE = 0.5
 
 
 @pytest.fixture(scope="module")
-def hurried(start_world: StartWorld) -> Iterator[World]:
+def hurried(start_deployment: StartDeployment) -> Iterator[Deployment]:
     """One turn at a time, so that a thread that is not free is missed by the next one."""
-    with start_world(
+    with start_deployment(
         TURN_DEADLINE=str(DEADLINE), TURN_THREADS="1", BREAKER_FAILURES="0", KEEP_WARM="false"
-    ) as world:
-        user = world.user()
-        world.twilio.speak(user, world.note("hello"))
-        world.twilio.wait_for_voice(user)
-        yield world
+    ) as deployment:
+        user = deployment.user()
+        deployment.twilio.speak(user, deployment.note("hello"))
+        deployment.twilio.wait_for_voice(user)
+        yield deployment
 
 
 @pytest.fixture
-def world(hurried: World) -> World:
+def deployment(hurried: Deployment) -> Deployment:
     hurried.begin()
     return hurried
 
@@ -53,57 +53,61 @@ def world(hurried: World) -> World:
     ],
 )
 def test_what_never_ends_is_told_in_time(
-    world: World, service: str, call: str, kind: CallKind, told: str
+    deployment: Deployment, service: str, call: str, kind: CallKind, told: str
 ) -> None:
-    user, other = world.user(), world.user()
+    user, other = deployment.user(), deployment.user()
     seconds = FOR_EVER if kind == "hang" else TRICKLE
-    world.sandbox.faults.add(Fault(service, call, kind, seconds=seconds, times=None))
+    deployment.sandbox.faults.add(Fault(service, call, kind, seconds=seconds, times=None))
     started = time.monotonic()
-    world.twilio.speak(user, world.note(QUESTION))
-    assert world.answers(user, 1)[0].body.startswith(told)
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    assert deployment.answers(user, 1)[0].body.startswith(told)
     assert time.monotonic() - started < DEADLINE + 10
-    assert len(world.sandbox.ledger.calls("agentforce", "ask")) <= 1
-    world.sandbox.faults.clear()
-    world.twilio.say(other, "hello")
-    assert world.answers(other, 1)[0].body.startswith("Hello!")
-    assert len(world.twilio.messages(user)) == 1
+    assert len(deployment.sandbox.recorder.calls("agentforce", "ask")) <= 1
+    deployment.sandbox.faults.clear()
+    deployment.twilio.say(other, "hello")
+    assert deployment.answers(other, 1)[0].body.startswith("Hello!")
+    assert len(deployment.twilio.messages(user)) == 1
 
 
 def test_a_turn_does_not_wait_for_what_knows_no_deadline(
-    start_world: StartWorld, tmp_path: Path
+    start_deployment: StartDeployment, tmp_path: Path
 ) -> None:
     """Such as a converter that hangs, which has a limit of its own."""
     converter = tmp_path / "ffmpeg"
     converter.write_text("#!/bin/sh\nexec sleep 30\n")
     converter.chmod(0o755)
-    with start_world(
+    with start_deployment(
         TURN_DEADLINE=str(DEADLINE), KEEP_WARM="false", FFMPEG_PATH=str(converter)
-    ) as world:
-        user = world.user()
-        world.twilio.speak(user, world.note(QUESTION))
-        assert world.answers(user, 1, 15.0)[0].body.startswith(AGENT)
-        world.expect_no_more(user, 1)
+    ) as deployment:
+        user = deployment.user()
+        deployment.twilio.speak(user, deployment.note(QUESTION))
+        assert deployment.answers(user, 1, 15.0)[0].body.startswith(AGENT)
+        deployment.expect_no_more(user, 1)
 
 
 @pytest.mark.parametrize("kind", ["hang", "trickle"])
-def test_speech_that_never_ends_leaves_the_text_alone(world: World, kind: CallKind) -> None:
-    user = world.user()
-    before = world.counter("voice_notes_failed")
+def test_speech_that_never_ends_leaves_the_text_alone(
+    deployment: Deployment, kind: CallKind
+) -> None:
+    user = deployment.user()
+    before = deployment.counter("voice_notes_failed")
     seconds = FOR_EVER if kind == "hang" else TRICKLE
-    world.sandbox.faults.add(Fault("elevenlabs", "speak", kind, seconds=seconds, times=None))
-    world.twilio.speak(user, world.note(QUESTION))
-    assert world.answers(user, 1)[0].body.startswith(ANSWER)
-    world.expect_no_more(user, 1)
-    assert world.counter("voice_notes_failed") == before + 1
+    deployment.sandbox.faults.add(Fault("elevenlabs", "speak", kind, seconds=seconds, times=None))
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    assert deployment.answers(user, 1)[0].body.startswith(ANSWER)
+    deployment.expect_no_more(user, 1)
+    assert deployment.counter("voice_notes_failed") == before + 1
 
 
 def test_a_voice_note_has_time_of_its_own_however_late_the_answer_is(
-    start_world: StartWorld,
+    start_deployment: StartDeployment,
 ) -> None:
     """Answer and note take more than half of the time each; both have all of it."""
-    with start_world(TURN_DEADLINE="10", VOICE_REPLIES="always", STILL_WORKING_AFTER="60") as world:
-        user = world.user()
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=6.0))
-        world.sandbox.faults.add(Fault("elevenlabs", "speak", "hang", seconds=6.0, times=None))
-        world.twilio.say(user, "hello")
-        world.twilio.wait_for_voice(user, timeout=30.0)
+    with start_deployment(
+        TURN_DEADLINE="10", VOICE_REPLIES="always", STILL_WORKING_AFTER="60"
+    ) as deployment:
+        user = deployment.user()
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=6.0))
+        deployment.sandbox.faults.add(Fault("elevenlabs", "speak", "hang", seconds=6.0, times=None))
+        deployment.twilio.say(user, "hello")
+        deployment.twilio.wait_for_voice(user, timeout=30.0)

@@ -12,8 +12,8 @@ from http_clients.sessions import CONNECTIONS
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
 from sandbox.speech.fixture import FixtureSpeech
+from tests.e2e.deployment import Deployment
 from tests.e2e.tls_proxy import TlsProxy
-from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
 
 QUESTION = "How do I register an electronic invoice?"
@@ -38,7 +38,9 @@ SANDBOX_ONLY = (
 
 
 @pytest.fixture(params=["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
-def deployed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, TlsProxy]]:
+def deployed(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Deployment, TlsProxy]]:
     """A bridge with the settings of a live deployment, trusting an authority by either variable."""
     speech = FixtureSpeech()
     with Sandbox(speech=speech) as sandbox:
@@ -65,31 +67,31 @@ def deployed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[W
             }
             sandbox.connect(bridge.url)
             with bridge:
-                world = World(sandbox=sandbox, speech=speech, bridge=bridge)
-                world.begin()
-                yield world, proxy
+                deployment = Deployment(sandbox=sandbox, speech=speech, bridge=bridge)
+                deployment.begin()
+                yield deployment, proxy
 
 
-def test_a_voice_turn_through_the_real_names(deployed: tuple[World, TlsProxy]) -> None:
+def test_a_voice_turn_through_the_real_names(deployed: tuple[Deployment, TlsProxy]) -> None:
     """Every client goes through the proxy and trusts the authority; the answer is spoken.
 
     Nobody waits for a handshake: all connections were opened after the start.
     """
-    world, proxy = deployed
-    wait_until(lambda: world.log().count("Host reached") == len(OPEN), "all connections")
-    user = world.user()
-    delivery = world.twilio.speak(user, world.note(QUESTION))
-    world.twilio.wait_for_voice(user)
-    world.sandbox.ledger.wait_for(lambda: delivery.sid in world.twilio.typed)
-    assert world.answers(user, 1)[0].body.startswith("To register")
+    deployment, proxy = deployed
+    wait_until(lambda: deployment.log().count("Host reached") == len(OPEN), "all connections")
+    user = deployment.user()
+    delivery = deployment.twilio.speak(user, deployment.note(QUESTION))
+    deployment.twilio.wait_for_voice(user)
+    deployment.sandbox.recorder.wait_for(lambda: delivery.sid in deployment.twilio.typed)
+    assert deployment.answers(user, 1)[0].body.startswith("To register")
     assert Counter(proxy.tunnels) == OPEN
-    assert world.log().count("Host cannot be reached") == len(proxy.refused) > 0
-    world.check()
+    assert deployment.log().count("Host cannot be reached") == len(proxy.refused) > 0
+    deployment.check()
 
 
 def test_an_unsigned_webhook_is_refused_in_a_deployment(
-    deployed: tuple[World, TlsProxy],
+    deployed: tuple[Deployment, TlsProxy],
 ) -> None:
-    world, _ = deployed
-    form = world.twilio.forms.text(world.user(), "hello")
-    assert world.twilio.deliver(form, signed=False).status == 403
+    deployment, _ = deployed
+    form = deployment.twilio.forms.text(deployment.user(), "hello")
+    assert deployment.twilio.deliver(form, signed=False).status == 403

@@ -15,15 +15,15 @@ import trustme
 
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
-from sandbox.ledger import Violation
+from sandbox.call_recorder import Violation
 from sandbox.speech.fixture import FixtureSpeech
-from tests.e2e.breakages import RETRY_AFTER, Host
-from tests.e2e.conftest import PARROT
+from tests.e2e.conftest import ECHO_AGENT
+from tests.e2e.deployment import Deployment
 from tests.e2e.failures import ANSWER, IF_TAKEN, TEXT, TURN_SECONDS, Cell, Scope, cells
 from tests.e2e.failures_page import sentence
-from tests.e2e.gate import Gate
-from tests.e2e.trial import Outcome, Trials
-from tests.e2e.world import World
+from tests.e2e.fault_injection import RETRY_AFTER, Host
+from tests.e2e.fault_proxy import FaultProxy
+from tests.e2e.scenario import Outcome, Scenarios
 
 pytestmark = pytest.mark.slow
 
@@ -45,20 +45,20 @@ _BUILDING = threading.Lock()
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of each cell, and which rules of the clouds were broken."""
+    """What came of each cell, and which rules of the providers were broken."""
 
     outcomes: Mapping[Cell, Future[Outcome]]
     violations: list[Violation]
 
 
 @contextmanager
-def started(scope: Scope, folder: Path) -> Iterator[tuple[World, dict[Host, Gate]]]:
+def started(scope: Scope, folder: Path) -> Iterator[tuple[Deployment, dict[Host, FaultProxy]]]:
     """A bridge in a hurry; where hosts are to be unreachable, it sees them behind gates."""
     speech = FixtureSpeech()
     folder.mkdir()
     with ExitStack() as stack:
         with _BUILDING:
-            sandbox = stack.enter_context(Sandbox(speech=speech, helpdesk_file=PARROT))
+            sandbox = stack.enter_context(Sandbox(speech=speech, helpdesk_file=ECHO_AGENT))
         sandbox.elevenlabs.account.concurrency = 100
         # Who is in a hurry may give up on a token and fetch another.
         sandbox.agentforce.token_clients = 1000
@@ -70,9 +70,9 @@ def started(scope: Scope, folder: Path) -> Iterator[tuple[World, dict[Host, Gate
             bridge.settings |= addresses(gates, sandbox, folder)
         bridge.start()
         stack.callback(bridge.kill)
-        world = World(sandbox=sandbox, speech=speech, bridge=bridge)
-        world.begin()
-        yield world, gates
+        deployment = Deployment(sandbox=sandbox, speech=speech, bridge=bridge)
+        deployment.begin()
+        yield deployment, gates
 
 
 def hurried(patience: float) -> dict[str, str]:
@@ -90,7 +90,7 @@ def hurried(patience: float) -> dict[str, str]:
     }
 
 
-def gates_of(sandbox: Sandbox, folder: Path, stack: ExitStack) -> dict[Host, Gate]:
+def gates_of(sandbox: Sandbox, folder: Path, stack: ExitStack) -> dict[Host, FaultProxy]:
     """A gate before each host, which the stand-ins know; whom to trust is ``ca.pem``."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
@@ -102,7 +102,7 @@ def gates_of(sandbox: Sandbox, folder: Path, stack: ExitStack) -> dict[Host, Gat
         "elevenlabs": sandbox.elevenlabs.port,
     }
     gates = {
-        host: stack.enter_context(Gate(authority=authority, target=port))
+        host: stack.enter_context(FaultProxy(authority=authority, target=port))
         for host, port in ports.items()
     }
     sandbox.agentforce.public_url = gates["login"].url
@@ -111,7 +111,7 @@ def gates_of(sandbox: Sandbox, folder: Path, stack: ExitStack) -> dict[Host, Gat
     return gates
 
 
-def addresses(gates: Mapping[Host, Gate], sandbox: Sandbox, folder: Path) -> dict[str, str]:
+def addresses(gates: Mapping[Host, FaultProxy], sandbox: Sandbox, folder: Path) -> dict[str, str]:
     return {
         "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
         "AGENTFORCE_API_URL": gates["agent"].url,
@@ -127,16 +127,16 @@ def tried_out(scope: Scope, chosen: list[Cell], folder: Path) -> Tried:
     these = [cell for cell in chosen if cell.scope == scope]
     if not these:
         return Tried({}, [])
-    with started(scope, folder) as (world, gates):
-        trials = Trials(world=world, gates=gates)
+    with started(scope, folder) as (deployment, gates):
+        scenarios = Scenarios(deployment=deployment, gates=gates)
         outcomes: dict[Cell, Future[Outcome]] = {}
         # A limit that one turn met makes the others of the process wait in line.
         for limited in (False, True):
             now = [cell for cell in these if cell.fault.startswith("429") == limited]
             now.sort(key=lambda cell: -cell.row.seconds)
             with ThreadPoolExecutor(AT_ONCE[scope]) as pool:
-                outcomes |= {cell: pool.submit(trials.run, cell) for cell in now}
-        return Tried(outcomes, world.sandbox.ledger.violations)
+                outcomes |= {cell: pool.submit(scenarios.run, cell) for cell in now}
+        return Tried(outcomes, deployment.sandbox.recorder.violations)
 
 
 def test_every_failure_ends_as_the_table_says(

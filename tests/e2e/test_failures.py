@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sandbox.faults import Fault, Kind
-from sandbox.pace import Pace
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from sandbox.latency import LatencyProfile
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 from tests.security.planted import planted
 
 QUESTION = "How do I register an electronic invoice?"
@@ -28,19 +28,19 @@ AGENT = "Sorry, I couldn't get an answer."
     ],
 )
 def test_a_failure_that_passes_is_not_noticed(
-    world: World, service: str, call: str, kind: Kind
+    deployment: Deployment, service: str, call: str, kind: Kind
 ) -> None:
     """The answer comes once, by text and by voice."""
     if call == "token":
-        world.sandbox.agentforce.forget_tokens()
-    user = world.user()
-    world.sandbox.faults.add(Fault(service, call, kind))
-    world.twilio.speak(user, world.note(QUESTION))
-    world.twilio.wait_for_voice(user)
-    text, _voice = world.answers(user, 2)
+        deployment.sandbox.agentforce.forget_tokens()
+    user = deployment.user()
+    deployment.sandbox.faults.add(Fault(service, call, kind))
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    deployment.twilio.wait_for_voice(user)
+    text, _voice = deployment.answers(user, 2)
     assert text.body.startswith(ANSWER)
-    assert len(world.asked(user)) == 1
-    world.expect_no_more(user, 2)
+    assert len(deployment.asked(user)) == 1
+    deployment.expect_no_more(user, 2)
 
 
 @pytest.mark.parametrize(
@@ -54,130 +54,132 @@ def test_a_failure_that_passes_is_not_noticed(
     ],
 )
 def test_a_failure_that_lasts_is_told_once_and_asked_no_second_time(
-    world: World, service: str, call: str, kind: Kind, status: int, told: str
+    deployment: Deployment, service: str, call: str, kind: Kind, status: int, told: str
 ) -> None:
     """What may have had an effect is not repeated; the next question is answered."""
-    user = world.user()
-    world.sandbox.faults.add(Fault(service, call, kind, status=status or 500, times=None))
-    world.twilio.speak(user, world.note(QUESTION))
-    assert world.answers(user, 1)[0].body.startswith(told)
-    assert len(world.sandbox.ledger.calls("agentforce", "ask")) <= 1
-    world.sandbox.faults.clear()
-    world.expect_no_more(user, 1)
+    user = deployment.user()
+    deployment.sandbox.faults.add(Fault(service, call, kind, status=status or 500, times=None))
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    assert deployment.answers(user, 1)[0].body.startswith(told)
+    assert len(deployment.sandbox.recorder.calls("agentforce", "ask")) <= 1
+    deployment.sandbox.faults.clear()
+    deployment.expect_no_more(user, 1)
 
 
-def test_speech_that_fails_leaves_the_text_alone(world: World) -> None:
+def test_speech_that_fails_leaves_the_text_alone(deployment: Deployment) -> None:
     """Nothing is said of it to the user; it is counted."""
-    user = world.user()
-    before = world.counter("voice_notes_failed")
+    user = deployment.user()
+    before = deployment.counter("voice_notes_failed")
     # Neither Opus nor MP3.
-    world.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, times=None))
-    world.twilio.speak(user, world.note(QUESTION))
-    assert world.answers(user, 1)[0].body.startswith(ANSWER)
-    world.expect_no_more(user, 1)
-    assert world.counter("voice_notes_failed") == before + 1
+    deployment.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, times=None))
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    assert deployment.answers(user, 1)[0].body.startswith(ANSWER)
+    deployment.expect_no_more(user, 1)
+    assert deployment.counter("voice_notes_failed") == before + 1
 
 
-def test_a_plan_without_opus_still_gets_a_voice_note(world: World) -> None:
-    user = world.user()
-    account = world.sandbox.elevenlabs.account
+def test_a_plan_without_opus_still_gets_a_voice_note(deployment: Deployment) -> None:
+    user = deployment.user()
+    account = deployment.sandbox.elevenlabs.account
     plan, account.plan = account.plan, "free"
     try:
-        world.twilio.speak(user, world.note(QUESTION))
-        assert world.twilio.wait_for_voice(user).audio_type == "audio/ogg"
+        deployment.twilio.speak(user, deployment.note(QUESTION))
+        assert deployment.twilio.wait_for_voice(user).audio_type == "audio/ogg"
     finally:
         account.plan = plan
 
 
 def test_a_model_above_the_plan_is_told_as_such_and_changes_no_format(
-    start_world: StartWorld,
+    start_deployment: StartDeployment,
 ) -> None:
     refusal = '{"detail": {"code": "subscription_required", "status": "only_for_creator+"}}'
-    with start_world(VOICE_REPLIES="always") as world:
-        user = world.user()
-        world.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, body=refusal))
-        world.twilio.say(user, "thanks")
-        world.answers(user, 1)
-        world.twilio.say(user, "thanks")
-        world.twilio.wait_for_voice(user)
-        assert {piece.output_format for piece in world.spoken_since()} == {"opus_48000_32"}
-        assert "HTTP 403 subscription_required only_for_creator+" in world.log()
+    with start_deployment(VOICE_REPLIES="always") as deployment:
+        user = deployment.user()
+        deployment.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, body=refusal))
+        deployment.twilio.say(user, "thanks")
+        deployment.answers(user, 1)
+        deployment.twilio.say(user, "thanks")
+        deployment.twilio.wait_for_voice(user)
+        assert {piece.output_format for piece in deployment.spoken_since()} == {"opus_48000_32"}
+        assert "HTTP 403 subscription_required only_for_creator+" in deployment.log()
 
 
 @pytest.mark.parametrize("words", ["", "The conversation has expired."])
 def test_a_session_that_agentforce_forgot_is_renewed_and_the_question_asked_again(
-    world: World, words: str
+    deployment: Deployment, words: str
 ) -> None:
-    user = world.user()
-    world.twilio.say(user, "hello")
-    world.answers(user, 1)
-    world.sandbox.agentforce.forget_sessions(words)
-    world.twilio.say(user, QUESTION)
-    assert world.answers(user, 2)[1].body.startswith(ANSWER)
+    user = deployment.user()
+    deployment.twilio.say(user, "hello")
+    deployment.answers(user, 1)
+    deployment.sandbox.agentforce.forget_sessions(words)
+    deployment.twilio.say(user, QUESTION)
+    assert deployment.answers(user, 2)[1].body.startswith(ANSWER)
 
 
-def test_a_token_that_was_revoked_is_replaced_by_one_thread(world: World) -> None:
-    users = [world.user() for _ in range(8)]
+def test_a_token_that_was_revoked_is_replaced_by_one_thread(deployment: Deployment) -> None:
+    users = [deployment.user() for _ in range(8)]
     for user in users:
-        world.twilio.say(user, "hello")
+        deployment.twilio.say(user, "hello")
     for user in users:
-        world.answers(user, 1)
-    world.sandbox.agentforce.forget_tokens()
-    world.sandbox.ledger.clear()
+        deployment.answers(user, 1)
+    deployment.sandbox.agentforce.forget_tokens()
+    deployment.sandbox.recorder.clear()
     for user in users:
-        world.twilio.say(user, "thanks")
+        deployment.twilio.say(user, "thanks")
     for user in users:
-        world.answers(user, 2)
-    assert len(world.sandbox.ledger.calls("agentforce", "token")) == 1
+        deployment.answers(user, 2)
+    assert len(deployment.sandbox.recorder.calls("agentforce", "token")) == 1
 
 
-def test_an_agent_without_a_user_of_its_own_is_served(world: World) -> None:
+def test_an_agent_without_a_user_of_its_own_is_served(deployment: Deployment) -> None:
     """bypassUser is refused for employee agents.
 
     docs/providers/agentforce.md, "Starting a session".
     """
-    world.sandbox.agentforce.employee_agent = True
+    deployment.sandbox.agentforce.employee_agent = True
     try:
-        user = world.user()
-        world.twilio.say(user, "hello")
-        assert world.answers(user, 1)[0].body.startswith("Hello!")
+        user = deployment.user()
+        deployment.twilio.say(user, "hello")
+        assert deployment.answers(user, 1)[0].body.startswith("Hello!")
     finally:
-        world.sandbox.agentforce.employee_agent = False
+        deployment.sandbox.agentforce.employee_agent = False
 
 
 def test_clouds_that_take_few_at_once_answer_a_burst_later(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everybody gets text and voice, and hardly more calls are made than that takes."""
-    sandbox = world.sandbox
-    for cloud in (sandbox.twilio, sandbox.agentforce, sandbox.elevenlabs):
-        monkeypatch.setattr(cloud, "pace", Pace(transcribe=0.1, ask=0.1, speak=0.1, send=0.1))
+    sandbox = deployment.sandbox
+    for provider in (sandbox.twilio, sandbox.agentforce, sandbox.elevenlabs):
+        monkeypatch.setattr(
+            provider, "latency", LatencyProfile(transcribe=0.1, ask=0.1, speak=0.1, send=0.1)
+        )
     monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", 3)
     monkeypatch.setattr(sandbox.agentforce, "at_once", 3)
     monkeypatch.setattr(sandbox.twilio, "at_once", 3)
-    users = [world.user() for _ in range(16)]
-    failed = world.counter("turns_failed"), world.counter("voice_notes_failed")
-    notes = [world.note(QUESTION) for _ in users]
+    users = [deployment.user() for _ in range(16)]
+    failed = deployment.counter("turns_failed"), deployment.counter("voice_notes_failed")
+    notes = [deployment.note(QUESTION) for _ in users]
     with ThreadPoolExecutor(len(users)) as pool:
-        list(pool.map(world.twilio.speak, users, notes))
+        list(pool.map(deployment.twilio.speak, users, notes))
     for user in users:
-        world.twilio.wait_for_voice(user)
-        assert world.answers(user, 2)[0].body.startswith(ANSWER)
-    assert (world.counter("turns_failed"), world.counter("voice_notes_failed")) == failed
-    assert len(world.asked(users[0])) == len(users)
-    refused = [call for call in sandbox.ledger.calls() if call.status == 429]
+        deployment.twilio.wait_for_voice(user)
+        assert deployment.answers(user, 2)[0].body.startswith(ANSWER)
+    assert (deployment.counter("turns_failed"), deployment.counter("voice_notes_failed")) == failed
+    assert len(deployment.asked(users[0])) == len(users)
+    refused = [call for call in sandbox.recorder.calls() if call.status == 429]
     assert len(refused) <= 2 * len(users)
 
 
-def test_another_senders_words_are_not_taken_for_a_lost_answer(world: World) -> None:
+def test_another_senders_words_are_not_taken_for_a_lost_answer(deployment: Deployment) -> None:
     """Another program of the account writes to the same user, in the same words."""
-    user = world.user()
-    world.twilio.say(user, "thanks")
-    (known,) = world.answers(user, 1)
-    world.sandbox.faults.add(Fault("twilio", "send", "reset"))
-    world.twilio.send_as("whatsapp:+14155238887", user, known.body)
-    world.twilio.say(user, "thanks")
-    ours = [message for message in world.answers(user, 3) if message.sender == known.sender]
+    user = deployment.user()
+    deployment.twilio.say(user, "thanks")
+    (known,) = deployment.answers(user, 1)
+    deployment.sandbox.faults.add(Fault("twilio", "send", "reset"))
+    deployment.twilio.send_as("whatsapp:+14155238887", user, known.body)
+    deployment.twilio.say(user, "thanks")
+    ours = [message for message in deployment.answers(user, 3) if message.sender == known.sender]
     assert [message.body for message in ours] == [known.body] * 2
 
 
@@ -201,13 +203,13 @@ store.Store.remember_language = refusing
 
 
 def test_what_was_heard_is_not_paid_for_again_while_nothing_can_be_written(
-    start_world: StartWorld,
+    start_deployment: StartDeployment,
 ) -> None:
-    with start_world(command=planted(READ_ONLY)) as world:
-        user = world.user()
-        world.twilio.speak(user, world.note("Hello"))
-        world.answers(user, 2)
-        assert world.log().count("Turn held up") == 3
+    with start_deployment(command=planted(READ_ONLY)) as deployment:
+        user = deployment.user()
+        deployment.twilio.speak(user, deployment.note("Hello"))
+        deployment.answers(user, 2)
+        assert deployment.log().count("Turn held up") == 3
         for service, call in (("twilio", "media"), ("elevenlabs", "transcribe")):
-            assert len(world.sandbox.ledger.calls(service, call)) == 1
-        assert len(world.asked(user)) == 1
+            assert len(deployment.sandbox.recorder.calls(service, call)) == 1
+        assert len(deployment.asked(user)) == 1

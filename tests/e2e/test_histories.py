@@ -24,7 +24,7 @@ from storage.engine import open_postgres
 from storage.quotas import Quotas
 from storage.store import Store
 from tests.e2e.killed_start import killed_start as kill_start
-from tests.e2e.worker_life import CLAIM_SECONDS, live
+from tests.e2e.worker_process import CLAIM_SECONDS, live
 from text.phrases import Phrases
 from turns.intake import Acceptance, Intake
 from turns.runner import ATTEMPTS
@@ -32,7 +32,7 @@ from turns.runner import ATTEMPTS
 pytestmark = pytest.mark.slow
 
 PATIENCE = 60.0
-FAILED = Phrases().say("failed", None)
+FAILED = Phrases().translate("failed", None)
 
 TABLES = """
 CREATE TABLE outbox (id serial PRIMARY KEY, recipient text, body text);
@@ -42,7 +42,7 @@ CREATE TABLE notes (id serial PRIMARY KEY, name uuid UNIQUE, process int, sender
 
 # Children of a process that has everything loaded start within milliseconds.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.e2e.worker_life"])
+processes.set_forkserver_preload(["tests.e2e.worker_process"])
 
 
 class History:

@@ -65,7 +65,7 @@ def test_a_start_that_brings_an_older_file_to_the_current_schema(
         shutil.copytree(older, folder)
         killed = killed_start(str(folder), number)
         database = open_sqlite(str(folder))
-        queue = TurnQueue(database=database, alone=True)
+        queue = TurnQueue(database=database, single_process=True)
         assert queue.release_all() == 1
         assert [turn.attempts for turn in queue.claim(1)] == [2]
         database.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.bridge import Process
-from tests.e2e.conftest import PATIENT, StartCluster, StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import PATIENT, StartCluster, StartDeployment
+from tests.e2e.deployment import Deployment
 
 pytestmark = pytest.mark.slow
 
@@ -53,12 +53,12 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Load:
     """Users who write numbers, in order, each until it is acknowledged."""
 
-    def __init__(self, world: World) -> None:
-        self._twilio = world.twilio
-        self._ledger = world.sandbox.ledger
+    def __init__(self, deployment: Deployment) -> None:
+        self._twilio = deployment.twilio
+        self._recorder = deployment.sandbox.recorder
         # Killed processes leave tokens behind, and each fetches a new one.
-        world.sandbox.agentforce.token_clients = 100
-        self._users = [world.user() for _ in range(USERS)]
+        deployment.sandbox.agentforce.token_clients = 100
+        self._users = [deployment.user() for _ in range(USERS)]
         self._said: list[int] = []
 
     def survive(self, ends: Sequence[tuple[Process, End]]) -> None:
@@ -88,7 +88,7 @@ class Load:
         wanted = answered_before + USERS // 3
 
         def some_are_answered() -> object:
-            return self._ledger.wait_for(lambda: len(self._twilio.messages()) >= wanted, PATIENCE)
+            return self._recorder.wait_for(lambda: len(self._twilio.messages()) >= wanted, PATIENCE)
 
         with ThreadPoolExecutor(10) as pool:
             said = [pool.submit(self._write, user, numbers) for user in self._users]
@@ -106,17 +106,19 @@ class Load:
                 time.sleep(0.05)
 
 
-def test_one_process_that_is_killed_and_stopped(start_world: StartWorld, numbers: Path) -> None:
-    with start_world(helpdesk_file=numbers, **PATIENT) as world:
+def test_one_process_that_is_killed_and_stopped(
+    start_deployment: StartDeployment, numbers: Path
+) -> None:
+    with start_deployment(helpdesk_file=numbers, **PATIENT) as deployment:
         ends = (Process.kill, Process.stop, Process.kill, Process.stop, Process.kill)
-        Load(world).survive([(world.bridge, end) for end in ends])
+        Load(deployment).survive([(deployment.bridge, end) for end in ends])
 
 
 def test_many_processes_that_are_killed_and_stopped(
     start_cluster: StartCluster, numbers: Path
 ) -> None:
-    with start_cluster(helpdesk_file=numbers) as (world, cluster):
-        Load(world).survive(
+    with start_cluster(helpdesk_file=numbers) as (deployment, cluster):
+        Load(deployment).survive(
             [
                 (cluster.workers[0], Process.kill),
                 (cluster.webs[0], Process.kill),

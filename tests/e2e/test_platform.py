@@ -16,39 +16,39 @@ import pytest
 from sandbox.bridge import ROOT, Bridge, BridgeDied, procfile_command
 from sandbox.faults import Fault
 from storage.engine import FILE_NAME
-from tests.e2e.conftest import PATIENT, StartWorld
+from tests.e2e.conftest import PATIENT, StartDeployment
+from tests.e2e.deployment import Deployment
 from tests.e2e.dyno import BUILDPACK
-from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
 
 # Heroku kills 30 s after its SIGTERM.
 STOP_SECONDS = 29.0
 
 
-def wait_for_question(world: World) -> None:
-    ledger = world.sandbox.ledger
-    ledger.wait_for(lambda: ledger.calls("agentforce", "ask"))
+def wait_for_question(deployment: Deployment) -> None:
+    recorder = deployment.sandbox.recorder
+    recorder.wait_for(lambda: recorder.calls("agentforce", "ask"))
 
 
-def turns(world: World) -> list[tuple[str, int]]:
+def turns(deployment: Deployment) -> list[tuple[str, int]]:
     """State and attempts of each."""
-    with sqlite3.connect(world.bridge.state_dir / FILE_NAME) as connection:
+    with sqlite3.connect(deployment.bridge.state_dir / FILE_NAME) as connection:
         return connection.execute("SELECT state, attempts FROM turns").fetchall()
 
 
-def test_one_process_serves_whatever_the_buildpack_sets(start_world: StartWorld) -> None:
-    with start_world(**BUILDPACK) as world:
-        assert len(psutil.Process(world.bridge.pid).children()) == 1
-        assert world.log().count("WEB_CONCURRENCY is ignored") == 1
-        user = world.user()
-        world.twilio.speak(user, world.note("Thanks"))
-        world.twilio.wait_for_voice(user)
-        assert "/media/" not in world.log()
+def test_one_process_serves_whatever_the_buildpack_sets(start_deployment: StartDeployment) -> None:
+    with start_deployment(**BUILDPACK) as deployment:
+        assert len(psutil.Process(deployment.bridge.pid).children()) == 1
+        assert deployment.log().count("WEB_CONCURRENCY is ignored") == 1
+        user = deployment.user()
+        deployment.twilio.speak(user, deployment.note("Thanks"))
+        deployment.twilio.wait_for_voice(user)
+        assert "/media/" not in deployment.log()
 
 
-def test_an_idle_connection_outlives_the_routers(world: World, tmp_path: Path) -> None:
+def test_an_idle_connection_outlives_the_routers(deployment: Deployment, tmp_path: Path) -> None:
     """Heroku's closes it after 90 s."""
-    settings = {**world.bridge.settings, "STATE_DIR": str(tmp_path), "PORT": "8000"}
+    settings = {**deployment.bridge.settings, "STATE_DIR": str(tmp_path), "PORT": "8000"}
     shown = subprocess.run(
         [*procfile_command("web"), "--print-config"],
         cwd=ROOT,
@@ -63,42 +63,42 @@ def test_an_idle_connection_outlives_the_routers(world: World, tmp_path: Path) -
     assert config["bind"] in ("['[::]:8000']", "['0.0.0.0:8000']")
 
 
-def test_a_second_sigterm_to_everybody_changes_nothing(start_world: StartWorld) -> None:
+def test_a_second_sigterm_to_everybody_changes_nothing(start_deployment: StartDeployment) -> None:
     """The running turn is finished, and its sender answered."""
-    with start_world(**PATIENT) as world:
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3.0))
-        user = world.user()
-        world.twilio.say(user, "Thanks")
-        wait_for_question(world)
-        group = os.getpgid(world.bridge.pid)
+    with start_deployment(**PATIENT) as deployment:
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3.0))
+        user = deployment.user()
+        deployment.twilio.say(user, "Thanks")
+        wait_for_question(deployment)
+        group = os.getpgid(deployment.bridge.pid)
         os.killpg(group, signal.SIGTERM)
         os.killpg(group, signal.SIGTERM)
-        wait_until(world.bridge.has_ended, "the end", timeout=STOP_SECONDS)
-        assert world.answers(user, 1)[0].body.startswith("You're welcome")
-        assert turns(world) == [("done", 1)]
+        wait_until(deployment.bridge.has_ended, "the end", timeout=STOP_SECONDS)
+        assert deployment.answers(user, 1)[0].body.startswith("You're welcome")
+        assert turns(deployment) == [("done", 1)]
 
 
 def test_what_a_stop_cuts_off_is_told_and_begun_anew(
-    start_world: StartWorld,
+    start_deployment: StartDeployment,
 ) -> None:
     """However often it is told to stop, within the time that a platform gives it."""
-    with start_world(**PATIENT) as world:
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=40.0))
-        user = world.user()
-        world.twilio.say(user, "Thanks")
-        wait_for_question(world)
+    with start_deployment(**PATIENT) as deployment:
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=40.0))
+        user = deployment.user()
+        deployment.twilio.say(user, "Thanks")
+        wait_for_question(deployment)
         began = time.monotonic()
-        group = os.getpgid(world.bridge.pid)
+        group = os.getpgid(deployment.bridge.pid)
         for _ in range(3):
             os.killpg(group, signal.SIGTERM)
             time.sleep(0.1)
-        wait_until(world.bridge.has_ended, "the end", timeout=STOP_SECONDS)
+        wait_until(deployment.bridge.has_ended, "the end", timeout=STOP_SECONDS)
         assert time.monotonic() - began > 20
-        assert "Stopping with turns unfinished" in world.log()
+        assert "Stopping with turns unfinished" in deployment.log()
         # The agent was asked, and may be once more.
-        assert turns(world) == [("waiting", 1)]
-        world.bridge.start()
-        assert world.answers(user, 1, timeout=60)[0].body.startswith("You're welcome")
+        assert turns(deployment) == [("waiting", 1)]
+        deployment.bridge.start()
+        assert deployment.answers(user, 1, timeout=60)[0].body.startswith("You're welcome")
 
 
 LIMIT = """
@@ -117,10 +117,10 @@ os.execv(command[0], command)
     ],
 )
 def test_limits_that_cannot_fit_stop_the_start_with_one_sentence(
-    world: World, tmp_path: Path, kind: str, most: str, told: str
+    deployment: Deployment, tmp_path: Path, kind: str, most: str, told: str
 ) -> None:
     command = [sys.executable, "-c", LIMIT, kind, most, *procfile_command("web")]
-    settings = {**world.bridge.settings, "STATE_DIR": str(tmp_path / "state")}
+    settings = {**deployment.bridge.settings, "STATE_DIR": str(tmp_path / "state")}
     bridge = Bridge(log_file=tmp_path / "log", settings=settings, command=command)
     with pytest.raises(BridgeDied) as raised:
         bridge.start()

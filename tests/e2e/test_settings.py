@@ -15,20 +15,22 @@ from core.errors import SettingsError
 from sandbox.agentforce.events import StreamStyle
 from sandbox.bridge import ROOT, procfile_command
 from sandbox.faults import Fault
-from storage.engine import FILE_NAME, hold
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from storage.engine import FILE_NAME, lock_state_dir
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 
 BEARER = {"Authorization": "Bearer open-sesame"}
 QUESTION = "How do I register an electronic invoice?"
 
 
-def refused_start(world: World, kind: str, own: dict[str, str]) -> str:
+def refused_start(deployment: Deployment, kind: str, own: dict[str, str]) -> str:
     """What a process says that cannot start with settings of its ``own``."""
     done = subprocess.run(
         procfile_command(kind),
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"]} | world.sandbox.environment(world.bridge.url) | own,
+        env={"PATH": os.environ["PATH"]}
+        | deployment.sandbox.environment(deployment.bridge.url)
+        | own,
         capture_output=True,
         text=True,
         timeout=60,
@@ -39,29 +41,29 @@ def refused_start(world: World, kind: str, own: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def guarded(start_world: StartWorld) -> Iterator[World]:
-    with start_world(
+def guarded(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    with start_deployment(
         METRICS_TOKEN="open-sesame",
         PUBLIC_URL="https://bot.example.com",
         UNSIGNED_LOCAL_WEBHOOKS="false",
-    ) as world:
-        yield world
+    ) as deployment:
+        yield deployment
 
 
-def test_the_synchronous_endpoint_gives_the_same_answers(start_world: StartWorld) -> None:
-    with start_world(AGENTFORCE_STREAMING="false") as world:
-        user = world.user()
-        world.twilio.say(user, QUESTION)
-        world.twilio.say(user, "I want to talk to a human")
-        world.twilio.say(user, "test empty")
-        world.twilio.say(user, "test error")
-        bodies = [message.body for message in world.answers(user, 4)]
+def test_the_synchronous_endpoint_gives_the_same_answers(start_deployment: StartDeployment) -> None:
+    with start_deployment(AGENTFORCE_STREAMING="false") as deployment:
+        user = deployment.user()
+        deployment.twilio.say(user, QUESTION)
+        deployment.twilio.say(user, "I want to talk to a human")
+        deployment.twilio.say(user, "test empty")
+        deployment.twilio.say(user, "test error")
+        bodies = [message.body for message in deployment.answers(user, 4)]
         assert bodies[0].startswith("To register an electronic invoice")
         assert "handing you over to a person" in bodies[1]
         assert bodies[2].startswith("Sorry, I have no answer")
         assert bodies[3].startswith("Sorry, I couldn't get an answer")
-        assert not any(question.streamed for question in world.asked(user))
-        world.check()
+        assert not any(question.streamed for question in deployment.asked(user))
+        deployment.check()
 
 
 @pytest.mark.parametrize(
@@ -75,119 +77,119 @@ def test_the_synchronous_endpoint_gives_the_same_answers(start_world: StartWorld
     ],
     ids=["CRLF", "pieces", "split character", "joined", "no chunks"],
 )
-def test_the_stream_is_read_however_it_is_cut(world: World, style: StreamStyle) -> None:
-    agent = world.sandbox.agentforce
+def test_the_stream_is_read_however_it_is_cut(deployment: Deployment, style: StreamStyle) -> None:
+    agent = deployment.sandbox.agentforce
     usual, agent.stream_style = agent.stream_style, style
     try:
-        user = world.user()
-        world.twilio.say(user, "كيف أسجل فاتورة إلكترونية؟")
-        (answer,) = world.answers(user, 1)
+        user = deployment.user()
+        deployment.twilio.say(user, "كيف أسجل فاتورة إلكترونية؟")
+        (answer,) = deployment.answers(user, 1)
         assert answer.body.startswith("لتسجيل فاتورة إلكترونية")
         assert answer.body.count("سجّل الدخول") == 1
     finally:
         agent.stream_style = usual
 
 
-def test_a_stream_without_its_end_is_an_error(world: World) -> None:
-    agent = world.sandbox.agentforce
+def test_a_stream_without_its_end_is_an_error(deployment: Deployment) -> None:
+    agent = deployment.sandbox.agentforce
     usual, agent.stream_style = agent.stream_style, StreamStyle(end_of_turn=False)
     try:
-        user = world.user()
-        world.twilio.say(user, "hello")
-        assert world.answers(user, 1)[0].body.startswith("Sorry, I couldn't get an answer")
+        user = deployment.user()
+        deployment.twilio.say(user, "hello")
+        assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't get an answer")
     finally:
         agent.stream_style = usual
 
 
-def test_a_late_answer_is_announced_once_and_still_sent(start_world: StartWorld) -> None:
-    with start_world(STILL_WORKING_AFTER="0.2") as world:
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1.0))
-        user = world.user()
-        world.twilio.say(user, QUESTION)
-        notice, answer = world.answers(user, 2)
+def test_a_late_answer_is_announced_once_and_still_sent(start_deployment: StartDeployment) -> None:
+    with start_deployment(STILL_WORKING_AFTER="0.2") as deployment:
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1.0))
+        user = deployment.user()
+        deployment.twilio.say(user, QUESTION)
+        notice, answer = deployment.answers(user, 2)
         assert notice.body == "I'm still working on your answer, one moment please."
         assert answer.body.startswith("To register")
-        world.expect_no_more(user, 2)
+        deployment.expect_no_more(user, 2)
 
 
-def test_voice_replies_to_all_with_the_transcript(start_world: StartWorld) -> None:
-    with start_world(VOICE_REPLIES="always", TRANSCRIPT_ECHO="true") as world:
-        user = world.user()
-        world.twilio.say(user, "thanks")
-        world.twilio.wait_for_voice(user)
-        world.twilio.speak(user, world.note("Thanks"))
-        world.twilio.wait_for_voice(user, count=2)
-        assert world.answers(user, 3)[2].body.startswith("🎤 _Thanks_\n\nYou're welcome")
-        world.check()
+def test_voice_replies_to_all_with_the_transcript(start_deployment: StartDeployment) -> None:
+    with start_deployment(VOICE_REPLIES="always", TRANSCRIPT_ECHO="true") as deployment:
+        user = deployment.user()
+        deployment.twilio.say(user, "thanks")
+        deployment.twilio.wait_for_voice(user)
+        deployment.twilio.speak(user, deployment.note("Thanks"))
+        deployment.twilio.wait_for_voice(user, count=2)
+        assert deployment.answers(user, 3)[2].body.startswith("🎤 _Thanks_\n\nYou're welcome")
+        deployment.check()
 
 
-def test_voice_replies_to_nobody(start_world: StartWorld) -> None:
-    with start_world(VOICE_REPLIES="never") as world:
-        user = world.user()
-        world.twilio.say(user, "voice on")
-        assert "switched off here" in world.answers(user, 1)[0].body
-        world.twilio.speak(user, world.note(QUESTION))
-        world.answers(user, 2)
-        world.expect_no_more(user, 2)
+def test_voice_replies_to_nobody(start_deployment: StartDeployment) -> None:
+    with start_deployment(VOICE_REPLIES="never") as deployment:
+        user = deployment.user()
+        deployment.twilio.say(user, "voice on")
+        assert "switched off here" in deployment.answers(user, 1)[0].body
+        deployment.twilio.speak(user, deployment.note(QUESTION))
+        deployment.answers(user, 2)
+        deployment.expect_no_more(user, 2)
 
 
-def test_a_session_that_idled_is_ended_and_renewed(start_world: StartWorld) -> None:
-    with start_world(AGENTFORCE_SESSION_IDLE="0.001") as world:
-        user = world.user()
-        world.twilio.say(user, "hello")
-        world.answers(user, 1)
-        world.twilio.say(user, "thanks")
-        world.answers(user, 2)
-        first, second = (question.session_id for question in world.asked(user))
+def test_a_session_that_idled_is_ended_and_renewed(start_deployment: StartDeployment) -> None:
+    with start_deployment(AGENTFORCE_SESSION_IDLE="0.001") as deployment:
+        user = deployment.user()
+        deployment.twilio.say(user, "hello")
+        deployment.answers(user, 1)
+        deployment.twilio.say(user, "thanks")
+        deployment.answers(user, 2)
+        first, second = (question.session_id for question in deployment.asked(user))
         assert first != second
         # It is ended beside the turn; so is one that idled before it could be asked in.
-        agent = world.sandbox.agentforce
-        ended = world.sandbox.ledger.wait_for(
+        agent = deployment.sandbox.agentforce
+        ended = deployment.sandbox.recorder.wait_for(
             lambda: [end for end in agent.ended if end.session_id == first]
         )
         assert ended[0].reason == "Expiration"
 
 
-def test_a_full_inbox_answers_the_sender_in_the_webhook(start_world: StartWorld) -> None:
-    with start_world(INBOX_LIMIT="1") as world:
-        world.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=2.0))
-        busy, refused = world.user(), world.user()
-        world.twilio.say(busy, QUESTION)
-        delivery = world.twilio.say(refused, QUESTION)
+def test_a_full_inbox_answers_the_sender_in_the_webhook(start_deployment: StartDeployment) -> None:
+    with start_deployment(INBOX_LIMIT="1") as deployment:
+        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=2.0))
+        busy, refused = deployment.user(), deployment.user()
+        deployment.twilio.say(busy, QUESTION)
+        delivery = deployment.twilio.say(refused, QUESTION)
         assert delivery.status == 200
-        assert world.answers(refused, 1)[0].body.startswith("Sorry, too many people")
-        assert world.answers(busy, 1)[0].body.startswith("To register")
+        assert deployment.answers(refused, 1)[0].body.startswith("Sorry, too many people")
+        assert deployment.answers(busy, 1)[0].body.startswith("To register")
 
 
 def test_a_database_that_fails_is_unhealthy_and_refuses_the_sender_politely(
-    start_world: StartWorld,
+    start_deployment: StartDeployment,
 ) -> None:
     """Twilio would not come back after a 500."""
-    with start_world() as world:
-        with sqlite3.connect(world.bridge.state_dir / FILE_NAME) as file:
+    with start_deployment() as deployment:
+        with sqlite3.connect(deployment.bridge.state_dir / FILE_NAME) as file:
             file.executescript(
                 "DROP TABLE sendings; DROP TABLE turns; DROP TABLE preferences;"
                 "DROP TABLE voice_notes"
             )
-        user = world.user()
-        assert world.twilio.say(user, QUESTION).status == 200
-        assert world.answers(user, 1)[0].body.startswith("Sorry, too many people")
-        answer = requests.get(f"{world.bridge.url}/health", timeout=10)
+        user = deployment.user()
+        assert deployment.twilio.say(user, QUESTION).status == 200
+        assert deployment.answers(user, 1)[0].body.startswith("Sorry, too many people")
+        answer = requests.get(f"{deployment.bridge.url}/health", timeout=10)
         assert answer.status_code == 503
         assert (answer.json()["healthy"], answer.json()["database"]) == (False, False)
-        note = requests.get(f"{world.bridge.url}/media/{'0' * 32}.ogg", timeout=10)
+        note = requests.get(f"{deployment.bridge.url}/media/{'0' * 32}.ogg", timeout=10)
         assert (note.status_code, note.text) == (500, "500 INTERNAL SERVER ERROR\n")
 
 
-def test_two_services_do_not_share_a_state_dir(start_world: StartWorld) -> None:
-    with start_world() as world:
-        folder = str(world.bridge.state_dir)
+def test_two_services_do_not_share_a_state_dir(start_deployment: StartDeployment) -> None:
+    with start_deployment() as deployment:
+        folder = str(deployment.bridge.state_dir)
         with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
-            hold(folder, patience=0)
+            lock_state_dir(folder, patience=0)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/dashboard"])
-def test_the_metrics_token_guards_figures_and_dashboard(guarded: World, path: str) -> None:
+def test_the_metrics_token_guards_figures_and_dashboard(guarded: Deployment, path: str) -> None:
     url = guarded.bridge.url + path
     refused = requests.get(url, timeout=10)
     assert (refused.status_code, refused.text) == (401, "401 UNAUTHORIZED\n")
@@ -197,7 +199,7 @@ def test_the_metrics_token_guards_figures_and_dashboard(guarded: World, path: st
     assert requests.get(url, auth=("any", "open-sesame"), timeout=10).status_code == 200
 
 
-def test_a_scraper_brings_the_token_too_but_health_needs_none(guarded: World) -> None:
+def test_a_scraper_brings_the_token_too_but_health_needs_none(guarded: Deployment) -> None:
     scraped = requests.get(
         f"{guarded.bridge.url}/metrics?format=prometheus", headers=BEARER, timeout=10
     )
@@ -206,7 +208,7 @@ def test_a_scraper_brings_the_token_too_but_health_needs_none(guarded: World) ->
     assert requests.get(f"{guarded.bridge.url}/health", timeout=10).status_code == 200
 
 
-def test_the_password_is_asked_for_over_https_only(guarded: World) -> None:
+def test_the_password_is_asked_for_over_https_only(guarded: Deployment) -> None:
     """Where the service is to be had by https; browsers are told to remember that."""
     answer = requests.get(
         f"{guarded.bridge.url}/dashboard",
@@ -235,9 +237,11 @@ def test_the_password_is_asked_for_over_https_only(guarded: World) -> None:
     ids=["curl", "browser", "json", "text", "Prometheus"],
 )
 def test_the_metrics_come_in_the_form_that_is_asked_for(
-    world: World, accept: str, kind: str
+    deployment: Deployment, accept: str, kind: str
 ) -> None:
-    answer = requests.get(f"{world.bridge.url}/metrics", headers={"Accept": accept}, timeout=10)
+    answer = requests.get(
+        f"{deployment.bridge.url}/metrics", headers={"Accept": accept}, timeout=10
+    )
     assert answer.headers["Content-Type"].startswith(kind)
 
 
@@ -268,10 +272,10 @@ def test_a_missing_setting_stops_the_start_with_one_sentence(kind: str) -> None:
 )
 @pytest.mark.parametrize("kind", ["web", "worker"])
 def test_what_no_cloud_would_take_stops_the_start_with_one_sentence(
-    world: World, kind: str, name: str, value: str, where: str
+    deployment: Deployment, kind: str, name: str, value: str, where: str
 ) -> None:
     own = {"PORT": "0", "UNSIGNED_LOCAL_WEBHOOKS": "false", name: value}
-    said = refused_start(world, kind, own)
+    said = refused_start(deployment, kind, own)
     (told,) = [line for line in said.splitlines() if "Cannot start" in line]
     assert f"{name} must " in told
     assert where in told
@@ -280,7 +284,7 @@ def test_what_no_cloud_would_take_stops_the_start_with_one_sentence(
 
 @pytest.mark.parametrize("kind", ["web", "worker"])
 def test_a_bad_pattern_stops_the_start_with_one_sentence(
-    world: World, kind: str, tmp_path: Path
+    deployment: Deployment, kind: str, tmp_path: Path
 ) -> None:
     """Before anything else is touched: the worker's database does not exist."""
     patterns = tmp_path / "public.txt"
@@ -291,16 +295,16 @@ def test_a_bad_pattern_stops_the_start_with_one_sentence(
         "ANSWER_CACHE_PATTERNS": str(patterns),
         "DATABASE_URL": "postgres://127.0.0.1:9/none" if kind == "worker" else "",
     }
-    said = refused_start(world, kind, own)
+    said = refused_start(deployment, kind, own)
     assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in said
     assert "Traceback" not in said
 
 
-def test_a_worker_without_a_shared_database_says_what_to_do(world: World) -> None:
+def test_a_worker_without_a_shared_database_says_what_to_do(deployment: Deployment) -> None:
     done = subprocess.run(
         procfile_command("worker"),
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"]} | world.sandbox.environment(world.bridge.url),
+        env={"PATH": os.environ["PATH"]} | deployment.sandbox.environment(deployment.bridge.url),
         capture_output=True,
         text=True,
         timeout=60,

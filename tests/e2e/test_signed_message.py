@@ -10,23 +10,23 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.bridge import ROOT, free_port
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 
 NAMES = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_WHATSAPP_FROM", "PUBLIC_URL")
 
 
 @pytest.fixture(scope="module")
-def deployed(start_world: StartWorld) -> Iterator[World]:
-    with start_world(UNSIGNED_LOCAL_WEBHOOKS="false") as world:
-        yield world
+def deployed(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    with start_deployment(UNSIGNED_LOCAL_WEBHOOKS="false") as deployment:
+        yield deployment
 
 
 def post(
-    world: World, *arguments: str, piped: str | None = None, **changes: str
+    deployment: Deployment, *arguments: str, piped: str | None = None, **changes: str
 ) -> subprocess.CompletedProcess[str]:
     """Run it with the settings of the bridge in its environment, unless they are piped."""
-    settings = {} if piped else {name: world.bridge.settings[name] for name in NAMES}
+    settings = {} if piped else {name: deployment.bridge.settings[name] for name in NAMES}
     return subprocess.run(
         [sys.executable, "-m", "cli.signed_message", *arguments],
         cwd=ROOT,
@@ -39,7 +39,7 @@ def post(
     )
 
 
-def test_a_signed_message_is_answered(deployed: World) -> None:
+def test_a_signed_message_is_answered(deployed: Deployment) -> None:
     """With settings as ``heroku config -s`` prints them; the answer goes to the sender's phone."""
     user = deployed.user()
     config = "".join(f"{name}='{deployed.bridge.settings[name]}'\n" for name in NAMES)
@@ -51,7 +51,7 @@ def test_a_signed_message_is_answered(deployed: World) -> None:
     assert deployed.bridge.settings["TWILIO_AUTH_TOKEN"] not in done.stdout
 
 
-def test_a_refusal_says_what_to_check(deployed: World) -> None:
+def test_a_refusal_says_what_to_check(deployed: Deployment) -> None:
     done = post(deployed, "--sender", "+15550101", TWILIO_AUTH_TOKEN="of-another-account")
     assert done.returncode == 1
     for said in ("403", "TWILIO_AUTH_TOKEN", "PUBLIC_URL", f"{deployed.bridge.url}/"):
@@ -67,7 +67,9 @@ def test_a_refusal_says_what_to_check(deployed: World) -> None:
         (["--settings", "no-such-file"], "No such file"),
     ],
 )
-def test_what_is_wrong_is_said_in_words(deployed: World, arguments: list[str], said: str) -> None:
+def test_what_is_wrong_is_said_in_words(
+    deployed: Deployment, arguments: list[str], said: str
+) -> None:
     elsewhere = deployed.sandbox.elevenlabs.url
     arguments = [each.format(elevenlabs=elsewhere) for each in arguments]
     done = post(deployed, "--sender", "+15550101", *arguments)

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 import requests
 
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 
 HEAD = (
     b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -32,54 +32,56 @@ PATIENCE = 60.0
 
 
 @contextmanager
-def clients(world: World, beginning: bytes, number: int) -> Iterator[list[socket.socket]]:
+def clients(deployment: Deployment, beginning: bytes, number: int) -> Iterator[list[socket.socket]]:
     """So many connections on which nothing follows."""
     with ExitStack() as stack:
         opened = []
         for _ in range(number):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", world.bridge.port)))
+            client = stack.enter_context(
+                socket.create_connection(("127.0.0.1", deployment.bridge.port))
+            )
             client.sendall(beginning)
             opened.append(client)
         yield opened
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS.keys())
-def test_messages_are_taken_meanwhile(world: World, beginning: bytes) -> None:
+def test_messages_are_taken_meanwhile(deployment: Deployment, beginning: bytes) -> None:
     """In the 15 s that Twilio waits: the world checks that."""
-    user = world.user()
-    with clients(world, beginning, MANY):
+    user = deployment.user()
+    with clients(deployment, beginning, MANY):
         for text in ("hello", "thanks"):
-            assert world.twilio.say(user, text).status == 200
-        assert world.answers(user, 2)[1].body.startswith("You're welcome")
+            assert deployment.twilio.say(user, text).status == 200
+        assert deployment.answers(user, 2)[1].body.startswith("You're welcome")
 
 
-def test_a_thousand_that_trickle_hold_nobody_up(world: World) -> None:
+def test_a_thousand_that_trickle_hold_nobody_up(deployment: Deployment) -> None:
     """A byte a second each, and some that send nothing."""
     body = HEAD + b"Content-Length: 9000\r\n\r\n"
     with (
-        clients(world, b"", 40),
-        clients(world, HEAD, 500) as heads,
-        clients(world, body, 500) as bodies,
+        clients(deployment, b"", 40),
+        clients(deployment, HEAD, 500) as heads,
+        clients(deployment, body, 500) as bodies,
     ):
-        users = [world.user() for _ in range(20)]
+        users = [deployment.user() for _ in range(20)]
         for user in users:
             for client in (*heads, *bodies):
                 # Some have been hung up on.
                 with suppress(OSError):
                     client.send(b"x")
-            assert world.twilio.say(user, "hello").status == 200
+            assert deployment.twilio.say(user, "hello").status == 200
         for user in users:
-            world.answers(user, 1)
+            deployment.answers(user, 1)
 
 
 @pytest.fixture(scope="module")
-def impatient(start_world: StartWorld) -> Iterator[World]:
+def impatient(start_deployment: StartDeployment) -> Iterator[Deployment]:
     """It keeps idle connections, and waits for the head of a request, for a moment only."""
-    with start_world(GUNICORN_CMD_ARGS="--keep-alive 3") as world:
-        yield world
+    with start_deployment(GUNICORN_CMD_ARGS="--keep-alive 3") as deployment:
+        yield deployment
 
 
-def test_whoever_takes_too_long_is_hung_up_on(impatient: World) -> None:
+def test_whoever_takes_too_long_is_hung_up_on(impatient: Deployment) -> None:
     with ExitStack() as stack:
         opened = [
             stack.enter_context(clients(impatient, beginning, 1))[0]
@@ -94,7 +96,7 @@ def test_whoever_takes_too_long_is_hung_up_on(impatient: World) -> None:
 
 
 @pytest.mark.parametrize("beginning", [b"", HEAD + b"Content-Length: 9000\r\n\r\n"])
-def test_a_trickle_gains_no_time(impatient: World, beginning: bytes) -> None:
+def test_a_trickle_gains_no_time(impatient: Deployment, beginning: bytes) -> None:
     """Each byte is in time, the whole is not."""
     with clients(impatient, beginning, 1) as (client,):
         client.settimeout(0.1)
@@ -106,11 +108,11 @@ def test_a_trickle_gains_no_time(impatient: World, beginning: bytes) -> None:
                         raise EOFError
 
 
-def test_what_was_sent_behind_a_request_is_another_one(world: World) -> None:
+def test_what_was_sent_behind_a_request_is_another_one(deployment: Deployment) -> None:
     """Each is answered, in order, whatever the first packet held of the second."""
     request = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
     answer = b""
-    with clients(world, request + request[:5], 1) as (client,):
+    with clients(deployment, request + request[:5], 1) as (client,):
         client.settimeout(PATIENCE)
         while b"\r\n\r\nOK" not in answer:
             answer += client.recv(65536)
@@ -121,21 +123,21 @@ def test_what_was_sent_behind_a_request_is_another_one(world: World) -> None:
     assert answer.count(b"HTTP/1.1 200") == answer.count(b"HTTP/1.1 ") == 2
 
 
-def test_a_body_of_unknown_length_is_refused(world: World) -> None:
-    answer = requests.post(world.bridge.url, data=iter([b"Body=", b"hello"]), timeout=10)
+def test_a_body_of_unknown_length_is_refused(deployment: Deployment) -> None:
+    answer = requests.post(deployment.bridge.url, data=iter([b"Body=", b"hello"]), timeout=10)
     assert answer.status_code == 411
 
 
-def test_the_largest_body_that_is_taken_comes_in_many_pieces(world: World) -> None:
-    answer = requests.post(world.bridge.url, data={"Body": "x" * 60_000}, timeout=10)
+def test_the_largest_body_that_is_taken_comes_in_many_pieces(deployment: Deployment) -> None:
+    answer = requests.post(deployment.bridge.url, data={"Body": "x" * 60_000}, timeout=10)
     assert answer.status_code in (400, 403)
 
 
-def test_a_connection_is_kept_for_many_requests(world: World) -> None:
+def test_a_connection_is_kept_for_many_requests(deployment: Deployment) -> None:
     with requests.Session() as session:
         ports = set()
         for _ in range(3):
-            with session.get(world.bridge.url, timeout=10, stream=True) as answer:
+            with session.get(deployment.bridge.url, timeout=10, stream=True) as answer:
                 connection = answer.raw.connection
                 assert connection is not None
                 ports.add(connection.sock.getsockname()[1])

@@ -15,9 +15,9 @@ from sandbox.twilio.messages import Outbound
 from sandbox.twilio.sid import new_sid
 from sandbox.twilio.webhook import sign
 from storage.engine import FILE_NAME
-from tests.e2e.conftest import PATIENT, StartWorld
+from tests.e2e.conftest import PATIENT, StartDeployment
+from tests.e2e.deployment import Deployment
 from tests.e2e.test_restart import FOR_EVER
-from tests.e2e.world import World
 from tests.sandbox.waiting import wait_until
 
 QUESTION = "How do I register an electronic invoice?"
@@ -26,25 +26,25 @@ STATES = ("delivered", "read", "undelivered", "failed")
 
 
 @pytest.fixture(scope="module")
-def read_world(start_world: StartWorld) -> Iterator[World]:
-    with start_world() as world:
-        world.twilio.courier.read_receipts = True
-        yield world
+def read_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    with start_deployment() as deployment:
+        deployment.twilio.delivery_simulator.read_receipts = True
+        yield deployment
 
 
 @pytest.fixture
-def world(read_world: World) -> Iterator[World]:
+def deployment(read_deployment: Deployment) -> Iterator[Deployment]:
     """A bridge whose users read all they get, and which has got all callbacks so far."""
-    read_world.begin()
-    yield read_world
-    read_world.check()
+    read_deployment.begin()
+    yield read_deployment
+    read_deployment.check()
 
 
 class Counts:
     """What was counted since a test began; every test waits for all that it caused."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
         self._before = self._now()
 
     def wait_for(self, **wanted: int) -> None:
@@ -55,26 +55,26 @@ class Counts:
         return {state: number - self._before[state] for state, number in self._now().items()}
 
     def _now(self) -> dict[str, int]:
-        counters = self._world.metrics()["counters"]
+        counters = self._deployment.metrics()["counters"]
         return {state: counters[f"messages_{state}"] for state in STATES}
 
 
 @pytest.fixture
-def counts(world: World) -> Counts:
-    return Counts(world)
+def counts(deployment: Deployment) -> Counts:
+    return Counts(deployment)
 
 
-def voices(world: World, user: str) -> list[Outbound]:
-    return [message for message in world.twilio.messages(user) if message.media_url]
+def voices(deployment: Deployment, user: str) -> list[Outbound]:
+    return [message for message in deployment.twilio.messages(user) if message.media_url]
 
 
-def failures(world: World, code: int) -> int:
-    return int(world.metrics()["delivery_errors"].get(str(code), 0))
+def failures(deployment: Deployment, code: int) -> int:
+    return int(deployment.metrics()["delivery_errors"].get(str(code), 0))
 
 
-def signed(world: World, address: str, form: dict[str, str]) -> int:
+def signed(deployment: Deployment, address: str, form: dict[str, str]) -> int:
     """The status that a callback to ``address`` is answered with."""
-    signature = sign(address, form, world.bridge.settings["TWILIO_AUTH_TOKEN"])
+    signature = sign(address, form, deployment.bridge.settings["TWILIO_AUTH_TOKEN"])
     return posted(address, form, **{"X-Twilio-Signature": signature})
 
 
@@ -82,137 +82,139 @@ def posted(address: str, form: dict[str, str], **headers: str) -> int:
     return requests.post(address, data=form, headers=headers, timeout=10).status_code
 
 
-def a_status(world: World, **fields: str) -> dict[str, str]:
-    account = world.bridge.settings["TWILIO_ACCOUNT_SID"]
+def a_status(deployment: Deployment, **fields: str) -> dict[str, str]:
+    account = deployment.bridge.settings["TWILIO_ACCOUNT_SID"]
     status = {"MessageSid": new_sid("SM"), "MessageStatus": "read", "AccountSid": account}
     return status | fields
 
 
-def execute(world: World, statement: str) -> None:
+def execute(deployment: Deployment, statement: str) -> None:
     """Change the bridge's database behind its back."""
-    with closing(sqlite3.connect(world.bridge.state_dir / FILE_NAME)) as file:
+    with closing(sqlite3.connect(deployment.bridge.state_dir / FILE_NAME)) as file:
         file.execute(statement)
 
 
-def test_what_arrived_and_was_read_is_counted(world: World, counts: Counts) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.note(QUESTION))
-    world.twilio.wait_for_voice(user)
+def test_what_arrived_and_was_read_is_counted(deployment: Deployment, counts: Counts) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    deployment.twilio.wait_for_voice(user)
     counts.wait_for(delivered=2, read=2)
-    scraped = requests.get(f"{world.bridge.url}/metrics?format=prometheus", timeout=10).text
+    scraped = requests.get(f"{deployment.bridge.url}/metrics?format=prometheus", timeout=10).text
     assert "\nbridge_messages_read_total " in scraped
 
 
 @pytest.mark.parametrize("manner", ["twice", "reversed", "early"])
-def test_callbacks_in_any_manner_count_once(world: World, counts: Counts, manner: Any) -> None:
+def test_callbacks_in_any_manner_count_once(
+    deployment: Deployment, counts: Counts, manner: Any
+) -> None:
     """Early ones come before the bridge knows what the message is called at Twilio."""
-    user = world.user()
-    world.sandbox.faults.add(Fault("twilio", "callback", manner, times=None))
-    world.twilio.speak(user, world.note(QUESTION))
-    world.twilio.wait_for_voice(user)
+    user = deployment.user()
+    deployment.sandbox.faults.add(Fault("twilio", "callback", manner, times=None))
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    deployment.twilio.wait_for_voice(user)
     counts.wait_for(delivered=2, read=2)
-    world.expect_no_more(user, 2)
+    deployment.expect_no_more(user, 2)
     counts.wait_for(delivered=3, read=3)
 
 
-def test_forged_callbacks_count_for_nothing(world: World, counts: Counts) -> None:
-    user = world.user()
-    before = world.counter("signatures_rejected")
-    world.sandbox.faults.add(Fault("twilio", "callback", "unsigned"))
-    world.twilio.say(user, "hello")
-    wait_until(lambda: world.counter("signatures_rejected") == before + 3, "three refusals")
+def test_forged_callbacks_count_for_nothing(deployment: Deployment, counts: Counts) -> None:
+    user = deployment.user()
+    before = deployment.counter("signatures_rejected")
+    deployment.sandbox.faults.add(Fault("twilio", "callback", "unsigned"))
+    deployment.twilio.say(user, "hello")
+    wait_until(lambda: deployment.counter("signatures_rejected") == before + 3, "three refusals")
     counts.wait_for()
 
 
 @pytest.mark.parametrize("code", [63019, 63021])
 def test_a_voice_note_that_twilio_cannot_use_is_sent_once_more_as_mp3(
-    world: World, counts: Counts, code: int
+    deployment: Deployment, counts: Counts, code: int
 ) -> None:
-    user = world.user()
-    known, resent = failures(world, code), world.counter("voice_notes_resent")
-    world.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=code))
-    world.twilio.speak(user, world.note(QUESTION))
-    voice = world.twilio.wait_for_voice(user)
+    user = deployment.user()
+    known, resent = failures(deployment, code), deployment.counter("voice_notes_resent")
+    deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=code))
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    voice = deployment.twilio.wait_for_voice(user)
     assert (voice.audio_type, voice.error_code) == ("audio/mpeg", None)
-    assert world.hear(voice).startswith(ANSWER)
+    assert deployment.hear(voice).startswith(ANSWER)
     counts.wait_for(delivered=2, read=2, undelivered=1)
-    assert failures(world, code) == known + 1
-    wait_until(lambda: world.counter("voice_notes_resent") == resent + 1, "the count")
+    assert failures(deployment, code) == known + 1
+    wait_until(lambda: deployment.counter("voice_notes_resent") == resent + 1, "the count")
     assert voice.media_url
     assert voice.media_url.endswith(".mp3")
     as_ogg = requests.get(voice.media_url.replace(".mp3", ".ogg"), timeout=10)
     assert as_ogg.status_code == 404
 
 
-def test_an_mp3_that_fails_too_is_the_last_attempt(world: World, counts: Counts) -> None:
+def test_an_mp3_that_fails_too_is_the_last_attempt(deployment: Deployment, counts: Counts) -> None:
     """What is due first is sent first, so what a later turn sent again proves the end of this."""
-    user = world.user()
+    user = deployment.user()
     for failing in (1, 2):
-        world.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019, times=2))
-        world.twilio.speak(user, world.note(QUESTION))
+        deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019, times=2))
+        deployment.twilio.speak(user, deployment.note(QUESTION))
         counts.wait_for(delivered=failing, read=failing, undelivered=2 * failing)
-    assert len(voices(world, user)) == 4
+    assert len(voices(deployment, user)) == 4
 
 
 def test_a_text_outside_the_window_is_told_to_the_operator_only(
-    world: World, counts: Counts
+    deployment: Deployment, counts: Counts
 ) -> None:
-    user = world.user()
-    known = failures(world, 63016)
-    world.sandbox.faults.add(Fault("twilio", "text", "undelivered", code=63016))
-    world.twilio.say(user, "hello")
+    user = deployment.user()
+    known = failures(deployment, 63016)
+    deployment.sandbox.faults.add(Fault("twilio", "text", "undelivered", code=63016))
+    deployment.twilio.say(user, "hello")
     counts.wait_for(undelivered=1)
-    assert failures(world, 63016) == known + 1
-    wait_until(lambda: "Not delivered (63016): " in world.log(), "the log line")
-    assert user.removeprefix("whatsapp:") not in world.log()
-    world.expect_no_more(user, 1)
+    assert failures(deployment, 63016) == known + 1
+    wait_until(lambda: "Not delivered (63016): " in deployment.log(), "the log line")
+    assert user.removeprefix("whatsapp:") not in deployment.log()
+    deployment.expect_no_more(user, 1)
     counts.wait_for(undelivered=1, delivered=1, read=1)
 
 
 def test_a_process_that_dies_while_it_sends_again_does_not_do_so_twice(
-    start_world: StartWorld,
+    start_deployment: StartDeployment,
 ) -> None:
     """What another turn sent again after the restart proves that nothing was due before it."""
-    with start_world(**PATIENT) as world:
-        user, sends = world.user(), world.sandbox.ledger
-        world.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
-        world.sandbox.faults.add(Fault("twilio", "send", "hang", seconds=FOR_EVER, after=2))
-        world.twilio.speak(user, world.note(QUESTION))
+    with start_deployment(**PATIENT) as deployment:
+        user, sends = deployment.user(), deployment.sandbox.recorder
+        deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
+        deployment.sandbox.faults.add(Fault("twilio", "send", "hang", seconds=FOR_EVER, after=2))
+        deployment.twilio.speak(user, deployment.note(QUESTION))
         sends.wait_for(lambda: sends.calls("twilio", "send")[2:])
-        world.bridge.kill()
-        world.sandbox.agentforce.forget_tokens()
-        world.bridge.start()
-        other = world.user()
-        world.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
-        world.twilio.speak(other, world.note(QUESTION))
-        assert world.twilio.wait_for_voice(other).audio_type == "audio/mpeg"
-        assert len(voices(world, user)) == 1
+        deployment.bridge.kill()
+        deployment.sandbox.agentforce.forget_tokens()
+        deployment.bridge.start()
+        other = deployment.user()
+        deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
+        deployment.twilio.speak(other, deployment.note(QUESTION))
+        assert deployment.twilio.wait_for_voice(other).audio_type == "audio/mpeg"
+        assert len(voices(deployment, user)) == 1
 
 
 def test_a_callback_that_meets_a_failing_database_counts_later(
-    world: World, counts: Counts
+    deployment: Deployment, counts: Counts
 ) -> None:
-    user = world.user()
-    world.twilio.courier.read_receipts = False
-    world.twilio.say(user, "hello")
-    (text,) = world.answers(user, 1)
+    user = deployment.user()
+    deployment.twilio.delivery_simulator.read_receipts = False
+    deployment.twilio.say(user, "hello")
+    (text,) = deployment.answers(user, 1)
     counts.wait_for(delivered=1)
-    world.twilio.courier.read_receipts = True
-    execute(world, "ALTER TABLE sendings RENAME TO elsewhere")
+    deployment.twilio.delivery_simulator.read_receipts = True
+    execute(deployment, "ALTER TABLE sendings RENAME TO elsewhere")
     assert text.callback
-    assert signed(world, text.callback, a_status(world, MessageSid=text.sid)) == 204
+    assert signed(deployment, text.callback, a_status(deployment, MessageSid=text.sid)) == 204
     counts.wait_for(delivered=1)
-    execute(world, "ALTER TABLE elsewhere RENAME TO sendings")
+    execute(deployment, "ALTER TABLE elsewhere RENAME TO sendings")
     counts.wait_for(delivered=1, read=1)
 
 
-def test_a_status_needs_a_signature_for_its_address(world: World, counts: Counts) -> None:
-    form, address = a_status(world), f"{world.bridge.url}/status"
-    assert signed(world, address, form) == 204
-    assert signed(world, f"{address}?sending=nobody%20knows", form) == 204
-    assert signed(world, address, form | {"AccountSid": f"AC{'0' * 32}"}) == 403
-    token = world.bridge.settings["TWILIO_AUTH_TOKEN"]
-    for elsewhere in (f"{world.bridge.url}/", f"{address}?sending=another"):
+def test_a_status_needs_a_signature_for_its_address(deployment: Deployment, counts: Counts) -> None:
+    form, address = a_status(deployment), f"{deployment.bridge.url}/status"
+    assert signed(deployment, address, form) == 204
+    assert signed(deployment, f"{address}?sending=nobody%20knows", form) == 204
+    assert signed(deployment, address, form | {"AccountSid": f"AC{'0' * 32}"}) == 403
+    token = deployment.bridge.settings["TWILIO_AUTH_TOKEN"]
+    for elsewhere in (f"{deployment.bridge.url}/", f"{address}?sending=another"):
         signature = sign(elsewhere, form, token)
         assert posted(address, form, **{"X-Twilio-Signature": signature}) == 403
     assert posted(address, form, **{"X-Forwarded-For": "203.0.113.9"}) == 403
@@ -229,7 +231,10 @@ def test_a_status_needs_a_signature_for_its_address(world: World, counts: Counts
     ],
 )
 def test_what_is_no_status_is_a_clear_error(
-    world: World, counts: Counts, change: dict[str, str], answer: int
+    deployment: Deployment, counts: Counts, change: dict[str, str], answer: int
 ) -> None:
-    assert signed(world, f"{world.bridge.url}/status", a_status(world, **change)) == answer
+    assert (
+        signed(deployment, f"{deployment.bridge.url}/status", a_status(deployment, **change))
+        == answer
+    )
     counts.wait_for()

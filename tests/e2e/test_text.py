@@ -7,34 +7,34 @@ import re
 
 import pytest
 
-from tests.e2e.world import World
+from tests.e2e.deployment import Deployment
 from text.markdown import clean
 from text.splitting import MESSAGE_LIMIT
 
 ARABIC = re.compile(r"[\u0600-\u06ff]")
 
 
-def test_a_question_gets_the_agents_answer_as_text(world: World) -> None:
-    user = world.user()
-    delivery = world.twilio.say(user, "How do I register an electronic invoice?")
-    (answer,) = world.answers(user, 1)
+def test_a_question_gets_the_agents_answer_as_text(deployment: Deployment) -> None:
+    user = deployment.user()
+    delivery = deployment.twilio.say(user, "How do I register an electronic invoice?")
+    (answer,) = deployment.answers(user, 1)
     assert delivery.status == 200
     assert answer.body.startswith("To register an electronic invoice, log in")
     assert answer.media_url is None
 
 
-def test_a_question_in_arabic_is_answered_in_arabic(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "كيف أسجل فاتورة إلكترونية؟")
-    (answer,) = world.answers(user, 1)
+def test_a_question_in_arabic_is_answered_in_arabic(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "كيف أسجل فاتورة إلكترونية؟")
+    (answer,) = deployment.answers(user, 1)
     assert ARABIC.search(answer.body)
 
 
-def test_a_long_answer_comes_in_parts_that_read_as_one(world: World) -> None:
+def test_a_long_answer_comes_in_parts_that_read_as_one(deployment: Deployment) -> None:
     """Three messages in order, none over the limit, no Markdown, links whole."""
-    user = world.user()
-    world.twilio.say(user, "Please send me the complete guide with all steps in detail")
-    parts = [message.body for message in world.answers(user, 3)]
+    user = deployment.user()
+    deployment.twilio.say(user, "Please send me the complete guide with all steps in detail")
+    parts = [message.body for message in deployment.answers(user, 3)]
     whole = "\n".join(parts)
     assert all(len(part) <= MESSAGE_LIMIT for part in parts)
     assert parts[0].startswith("*Electronic invoicing, step by step*")
@@ -45,57 +45,57 @@ def test_a_long_answer_comes_in_parts_that_read_as_one(world: World) -> None:
     assert "- *Code:* S, *Meaning:* Standard rate, *Rate:* 15 %" in whole
 
 
-def test_several_messages_of_the_agent_are_one_answer(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "Which documents do I need before I start?")
-    (answer,) = world.answers(user, 1)
+def test_several_messages_of_the_agent_are_one_answer(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "Which documents do I need before I start?")
+    (answer,) = deployment.answers(user, 1)
     assert answer.body.startswith("Before you register")
     assert "\n\nFirst, " in answer.body
     assert "\n\nThird, " in answer.body
 
 
-def test_a_person_taking_over_is_announced_and_counted(world: World) -> None:
-    before = world.counter("escalations")
-    user = world.user()
-    world.twilio.say(user, "I want to talk to a human")
-    (answer,) = world.answers(user, 1)
+def test_a_person_taking_over_is_announced_and_counted(deployment: Deployment) -> None:
+    before = deployment.counter("escalations")
+    user = deployment.user()
+    deployment.twilio.say(user, "I want to talk to a human")
+    (answer,) = deployment.answers(user, 1)
     assert "handing you over to a person" in answer.body
-    assert world.counter("escalations") == before + 1
+    assert deployment.counter("escalations") == before + 1
 
 
-def test_a_confirmation_is_answered_in_the_same_session(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "Please cancel my invoice")
-    world.answers(user, 1)
-    world.twilio.say(user, "yes")
-    answers = world.answers(user, 2)
+def test_a_confirmation_is_answered_in_the_same_session(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "Please cancel my invoice")
+    deployment.answers(user, 1)
+    deployment.twilio.say(user, "yes")
+    answers = deployment.answers(user, 2)
     assert "Shall I do that?" in answers[0].body
     assert answers[1].body.startswith("Done.")
-    assert len({question.session_id for question in world.asked(user)}) == 1
+    assert len({question.session_id for question in deployment.asked(user)}) == 1
 
 
-def test_an_inquiry_is_answered_with_what_the_user_says_next(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "Check the status of my invoice")
-    world.answers(user, 1)
-    world.twilio.say(user, "2041")
-    assert "“2041”" in world.answers(user, 2)[1].body
+def test_an_inquiry_is_answered_with_what_the_user_says_next(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "Check the status of my invoice")
+    deployment.answers(user, 1)
+    deployment.twilio.say(user, "2041")
+    assert "“2041”" in deployment.answers(user, 2)[1].body
 
 
-def test_a_failed_action_is_told_in_our_words(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "Download an export report")
-    (answer,) = world.answers(user, 1)
+def test_a_failed_action_is_told_in_our_words(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "Download an export report")
+    (answer,) = deployment.answers(user, 1)
     assert answer.body == "Sorry, I couldn't finish that. Please try again in a moment."
 
 
-def test_a_session_that_the_agent_ends_is_followed_by_a_new_one(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "Goodbye")
-    assert "This conversation has ended" in world.answers(user, 1)[0].body
-    world.twilio.say(user, "hello")
-    world.answers(user, 2)
-    assert len({question.session_id for question in world.asked(user)}) == 2
+def test_a_session_that_the_agent_ends_is_followed_by_a_new_one(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "Goodbye")
+    assert "This conversation has ended" in deployment.answers(user, 1)[0].body
+    deployment.twilio.say(user, "hello")
+    deployment.answers(user, 2)
+    assert len({question.session_id for question in deployment.asked(user)}) == 2
 
 
 @pytest.mark.parametrize(
@@ -114,55 +114,59 @@ def test_a_session_that_the_agent_ends_is_followed_by_a_new_one(world: World) ->
         ("test session ended", "This conversation has ended."),
     ],
 )
-def test_odd_answers_end_in_one_useful_message(world: World, question: str, answer: str) -> None:
-    user = world.user()
-    world.twilio.say(user, question)
-    (sent,) = world.answers(user, 1)
+def test_odd_answers_end_in_one_useful_message(
+    deployment: Deployment, question: str, answer: str
+) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, question)
+    (sent,) = deployment.answers(user, 1)
     assert sent.body.startswith(answer)
-    world.expect_no_more(user, 1)
+    deployment.expect_no_more(user, 1)
 
 
-def test_messages_of_one_sender_are_answered_in_order_and_never_side_by_side(world: World) -> None:
+def test_messages_of_one_sender_are_answered_in_order_and_never_side_by_side(
+    deployment: Deployment,
+) -> None:
     """The stand-in answers 423, and notes a violation, where two questions meet in a session."""
-    user = world.user()
+    user = deployment.user()
     questions = ["hello", "Goodbye", "What are the tax codes?", "thanks"]
     for question in questions:
-        world.twilio.say(user, question)
-    world.answers(user, 4)
-    assert [question.text for question in world.asked(user)] == questions
+        deployment.twilio.say(user, question)
+    deployment.answers(user, 4)
+    assert [question.text for question in deployment.asked(user)] == questions
 
 
-def test_the_same_message_delivered_often_is_answered_once(world: World) -> None:
-    user = world.user()
-    form = world.twilio.forms.text(user, "hello")
+def test_the_same_message_delivered_often_is_answered_once(deployment: Deployment) -> None:
+    user = deployment.user()
+    form = deployment.twilio.forms.text(user, "hello")
     with concurrent.futures.ThreadPoolExecutor(25) as pool:
-        deliveries = list(pool.map(lambda _: world.twilio.deliver(form), range(50)))
+        deliveries = list(pool.map(lambda _: deployment.twilio.deliver(form), range(50)))
     assert {delivery.status for delivery in deliveries} == {200}
-    world.answers(user, 1)
-    assert len(world.asked(user)) == 1
-    world.expect_no_more(user, 1)
+    deployment.answers(user, 1)
+    assert len(deployment.asked(user)) == 1
+    deployment.expect_no_more(user, 1)
 
 
-def test_the_documented_curl_is_answered(world: World) -> None:
+def test_the_documented_curl_is_answered(deployment: Deployment) -> None:
     """Unsigned and with MessageSid=test123, from this machine."""
-    user = world.user()
-    world.twilio.open_window(user)
+    user = deployment.user()
+    deployment.twilio.open_window(user)
     form = {"MessageSid": "test123", "From": user, "Body": "hello"}
-    assert world.twilio.deliver(form, signed=False).status == 200
-    assert world.answers(user, 1)[0].body.startswith("Hello!")
+    assert deployment.twilio.deliver(form, signed=False).status == 200
+    assert deployment.answers(user, 1)[0].body.startswith("Hello!")
 
 
-def test_new_conversation_ends_the_session_at_agentforce(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "hello")
-    world.answers(user, 1)
-    world.twilio.say(user, "New conversation!")
-    assert world.answers(user, 2)[1].body.startswith("Let's start afresh")
-    world.twilio.say(user, "thanks")
-    world.answers(user, 3)
-    first, second = (question.session_id for question in world.asked(user))
+def test_new_conversation_ends_the_session_at_agentforce(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "hello")
+    deployment.answers(user, 1)
+    deployment.twilio.say(user, "New conversation!")
+    assert deployment.answers(user, 2)[1].body.startswith("Let's start afresh")
+    deployment.twilio.say(user, "thanks")
+    deployment.answers(user, 3)
+    first, second = (question.session_id for question in deployment.asked(user))
     assert first != second
-    assert any(ended.session_id == first for ended in world.sandbox.agentforce.ended)
+    assert any(ended.session_id == first for ended in deployment.sandbox.agentforce.ended)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +178,11 @@ def test_new_conversation_ends_the_session_at_agentforce(world: World) -> None:
     ],
     ids=["control characters", "scripts", "the longest that WhatsApp takes"],
 )
-def test_what_was_written_reaches_the_agent_clean(world: World, written: str, asked: str) -> None:
-    user = world.user()
-    assert world.twilio.say(user, written).status == 200
-    (answer,) = world.answers(user, 1)
-    assert [question.text for question in world.asked(user)] == [asked]
+def test_what_was_written_reaches_the_agent_clean(
+    deployment: Deployment, written: str, asked: str
+) -> None:
+    user = deployment.user()
+    assert deployment.twilio.say(user, written).status == 200
+    (answer,) = deployment.answers(user, 1)
+    assert [question.text for question in deployment.asked(user)] == [asked]
     assert answer.body == clean(answer.body)

@@ -5,63 +5,63 @@ from __future__ import annotations
 import pytest
 
 from sandbox.speech import Heard
-from sandbox.speech.hum import hum, noise, silence
+from sandbox.speech.tone import noise, silence, sine
 from sandbox.twilio.media import Ready
-from tests.e2e.world import World
+from tests.e2e.deployment import Deployment
 
 QUESTION = "How do I register an electronic invoice?"
 ARABIC_QUESTION = "كيف أسجل فاتورة إلكترونية؟"
 
 
-def test_whoever_speaks_reads_and_hears_the_answer(world: World) -> None:
+def test_whoever_speaks_reads_and_hears_the_answer(deployment: Deployment) -> None:
     """The voice note is Ogg/Opus that the stand-in fetched and can hear again."""
-    user = world.user()
-    world.twilio.speak(user, world.note(QUESTION))
-    voice = world.twilio.wait_for_voice(user)
-    text = world.answers(user, 2)[0]
-    assert [question.text for question in world.asked(user)] == [QUESTION]
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    voice = deployment.twilio.wait_for_voice(user)
+    text = deployment.answers(user, 2)[0]
+    assert [question.text for question in deployment.asked(user)] == [QUESTION]
     assert text.body.startswith("To register an electronic invoice")
     assert voice.audio_type == "audio/ogg"
-    assert world.hear(voice) == " ".join(text.body.split())
+    assert deployment.hear(voice) == " ".join(text.body.split())
 
 
-def test_an_arabic_note_is_answered_in_arabic_and_spoken_as_arabic(world: World) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.note(ARABIC_QUESTION, "ara"))
-    world.twilio.wait_for_voice(user)
-    assert "سجّل الدخول" in world.answers(user, 2)[0].body
-    assert {spoken.language_code for spoken in world.spoken_since()} == {"ar"}
+def test_an_arabic_note_is_answered_in_arabic_and_spoken_as_arabic(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(ARABIC_QUESTION, "ara"))
+    deployment.twilio.wait_for_voice(user)
+    assert "سجّل الدخول" in deployment.answers(user, 2)[0].body
+    assert {spoken.language_code for spoken in deployment.spoken_since()} == {"ar"}
 
 
-def test_what_was_heard_reaches_the_agent_clean(world: World) -> None:
-    user = world.user()
+def test_what_was_heard_reaches_the_agent_clean(deployment: Deployment) -> None:
+    user = deployment.user()
     heard = "How do I register\x07 an \u202eelectronic\u202c invoice?\x00"
-    world.twilio.speak(user, world.note(heard))
-    world.twilio.wait_for_voice(user)
-    assert [question.text for question in world.asked(user)] == [QUESTION]
+    deployment.twilio.speak(user, deployment.note(heard))
+    deployment.twilio.wait_for_voice(user)
+    assert [question.text for question in deployment.asked(user)] == [QUESTION]
 
 
 @pytest.mark.parametrize("kind", ["ogg", "m4a", "aac", "mp3", "amr"])
-def test_every_audio_format_of_whatsapp_is_heard(world: World, kind: str) -> None:
-    user = world.user()
-    note, content_type = world.recording(QUESTION, kind)
-    world.twilio.speak(user, note, content_type=content_type)
-    world.twilio.wait_for_voice(user)
-    assert [question.text for question in world.asked(user)] == [QUESTION]
+def test_every_audio_format_of_whatsapp_is_heard(deployment: Deployment, kind: str) -> None:
+    user = deployment.user()
+    note, content_type = deployment.recording(QUESTION, kind)
+    deployment.twilio.speak(user, note, content_type=content_type)
+    deployment.twilio.wait_for_voice(user)
+    assert [question.text for question in deployment.asked(user)] == [QUESTION]
 
 
-def test_a_recording_that_is_not_there_yet_is_fetched_later(world: World) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.note(QUESTION), not_ready=Ready(calls=2))
-    world.twilio.wait_for_voice(user)
+def test_a_recording_that_is_not_there_yet_is_fetched_later(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(QUESTION), not_ready=Ready(calls=2))
+    deployment.twilio.wait_for_voice(user)
 
 
-def test_a_long_answer_is_spoken_without_its_markup(world: World) -> None:
+def test_a_long_answer_is_spoken_without_its_markup(deployment: Deployment) -> None:
     """No tables, code, addresses or marks; the stand-in notes a violation for each."""
-    user = world.user()
-    world.twilio.speak(user, world.note("Please send me the complete guide in detail"))
-    voice = world.twilio.wait_for_voice(user, timeout=60)
-    heard = world.hear(voice)
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note("Please send me the complete guide in detail"))
+    voice = deployment.twilio.wait_for_voice(user, timeout=60)
+    heard = deployment.hear(voice)
     assert heard.startswith("Electronic invoicing, step by step.")
     assert "Office chair" not in heard
     assert "example.com" not in heard
@@ -73,74 +73,76 @@ def test_a_long_answer_is_spoken_without_its_markup(world: World) -> None:
     ("pcm", "phrase"),
     [
         (silence(3), "Sorry, I couldn't hear what you said."),
-        (hum(300, 0.15, margin=0), "Sorry, I couldn't hear what you said."),
+        (sine(300, 0.15, margin=0), "Sorry, I couldn't hear what you said."),
         (noise(2), "Sorry, I couldn't hear what you said."),
     ],
     ids=["silence", "too short", "no words"],
 )
-def test_a_note_without_words_asks_to_repeat(world: World, pcm: bytes, phrase: str) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.codec.note(pcm))
-    assert world.answers(user, 1)[0].body.startswith(phrase)
-    assert world.asked(user) == []
-    world.expect_no_more(user, 1)
+def test_a_note_without_words_asks_to_repeat(
+    deployment: Deployment, pcm: bytes, phrase: str
+) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.codec.note(pcm))
+    assert deployment.answers(user, 1)[0].body.startswith(phrase)
+    assert deployment.asked(user) == []
+    deployment.expect_no_more(user, 1)
 
 
-def test_silence_is_not_paid_for(world: World) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.codec.note(silence(3)))
-    world.answers(user, 1)
-    assert world.sandbox.ledger.calls("elevenlabs", "transcribe") == []
+def test_silence_is_not_paid_for(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.codec.note(silence(3)))
+    deployment.answers(user, 1)
+    assert deployment.sandbox.recorder.calls("elevenlabs", "transcribe") == []
 
 
-def test_a_note_longer_than_the_limit_is_not_paid_for(world: World) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.codec.note(hum(300, 301)))
-    assert "too long" in world.answers(user, 1)[0].body
-    assert world.sandbox.ledger.calls("elevenlabs", "transcribe") == []
+def test_a_note_longer_than_the_limit_is_not_paid_for(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.codec.note(sine(300, 301)))
+    assert "too long" in deployment.answers(user, 1)[0].body
+    assert deployment.sandbox.recorder.calls("elevenlabs", "transcribe") == []
 
 
-def test_an_uncertain_transcript_asks_to_repeat(world: World) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.note(Heard("mumble", "eng", probability=0.3)))
-    assert world.answers(user, 1)[0].body.startswith("Sorry, I couldn't hear")
+def test_an_uncertain_transcript_asks_to_repeat(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(Heard("mumble", "eng", probability=0.3)))
+    assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't hear")
 
 
-def test_bytes_that_are_no_audio_get_a_polite_line(world: World) -> None:
-    user = world.user()
-    world.twilio.speak(user, b"OggS" + b"junk" * 500)
-    assert "couldn't play that recording" in world.answers(user, 1)[0].body
+def test_bytes_that_are_no_audio_get_a_polite_line(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, b"OggS" + b"junk" * 500)
+    assert "couldn't play that recording" in deployment.answers(user, 1)[0].body
 
 
-def test_voice_can_be_switched_on_and_off_by_writing(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "Voice on")
-    assert "voice notes from now on" in world.answers(user, 1)[0].body
-    world.twilio.say(user, "thanks")
-    world.twilio.wait_for_voice(user)
-    world.twilio.say(user, "voice off.")
-    world.answers(user, 4)
-    world.twilio.speak(user, world.note(QUESTION))
-    world.answers(user, 5)
-    world.expect_no_more(user, 5)
+def test_voice_can_be_switched_on_and_off_by_writing(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "Voice on")
+    assert "voice notes from now on" in deployment.answers(user, 1)[0].body
+    deployment.twilio.say(user, "thanks")
+    deployment.twilio.wait_for_voice(user)
+    deployment.twilio.say(user, "voice off.")
+    deployment.answers(user, 4)
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    deployment.answers(user, 5)
+    deployment.expect_no_more(user, 5)
 
 
-def test_voice_can_be_switched_on_in_arabic(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "تشغيل الصوت")
-    assert "سأجيبك برسائل صوتية" in world.answers(user, 1)[0].body
+def test_voice_can_be_switched_on_in_arabic(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "تشغيل الصوت")
+    assert "سأجيبك برسائل صوتية" in deployment.answers(user, 1)[0].body
 
 
-def test_what_the_operator_reads_after_a_voice_turn(world: World) -> None:
+def test_what_the_operator_reads_after_a_voice_turn(deployment: Deployment) -> None:
     """The predecessor's log lines and metrics, with nothing private in either."""
-    user = world.user()
-    world.twilio.speak(user, world.note(QUESTION))
-    world.twilio.wait_for_voice(user)
-    figures = world.metrics()
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(QUESTION))
+    deployment.twilio.wait_for_voice(user)
+    figures = deployment.metrics()
     for stage in ("download_time", "stt_time", "agentforce_time", "tts_time", "total_time"):
         assert figures[stage]["count"] >= 1
         assert figures[stage].keys() >= {"count", "avg", "min", "max", "p50", "p95", "p99"}
-    log = world.log()
+    log = deployment.log()
     for line in (
         "Pre-warming Agentforce session",
         "⏱️ Download time: ",

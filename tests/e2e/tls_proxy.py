@@ -1,4 +1,4 @@
-"""An HTTPS proxy that leads the clouds' real names to stand-ins, speaking TLS in their place."""
+"""An HTTPS proxy that leads the providers' real names to stand-ins, speaking TLS in their place."""
 
 from __future__ import annotations
 

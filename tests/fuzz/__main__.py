@@ -89,7 +89,7 @@ class Fuzzer:
 
 
 def environment(bridge: Bridge) -> dict[str, str]:
-    """Clouds that nobody calls; senders who write as often as they like."""
+    """Providers that nobody calls; senders who write as often as they like."""
     return CREDENTIALS | {
         "SALESFORCE_INSTANCE_URL": "http://127.0.0.1:9",
         "PUBLIC_URL": bridge.url,

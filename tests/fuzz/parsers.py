@@ -20,15 +20,15 @@ with atheris.instrument_imports(
     + ["event_stream", "signature", "status", "markdown_it", "agentforce"]
 ):
     from agentforce import _event_data, read_stream
-    from audio.formats import sniff
-    from audio.frames import outlast
+    from audio.formats import detect_format
+    from audio.frames import exceeds_duration
     from audio.ogg import join
     from core.errors import AgentError, AudioUnreadable, ForgedRequest, MalformedRequest
     from text.markdown import clean, to_speech, to_whatsapp
     from text.splitting import split_message
     from web.forms import parse_form
-    from whatsapp.inbound import read_message
-    from whatsapp.status_callbacks import read_status
+    from whatsapp.inbound import parse_message
+    from whatsapp.status_callbacks import parse_status
 
 from sandbox import CREDENTIALS
 from tests.fuzz.samples import SAMPLES
@@ -42,8 +42,8 @@ SIGNATURE = Signature(
 
 
 def ogg(data: bytes) -> None:
-    sniff(data)
-    outlast(data, 300.0)
+    detect_format(data)
+    exceeds_duration(data, 300.0)
     with suppress(AudioUnreadable):
         join([data])
         join([data, data])
@@ -70,7 +70,7 @@ def request(data: bytes) -> None:
     with suppress(ForgedRequest):
         SIGNATURE.check("/", "", fields, {})
     form = dict(fields)
-    for read in (read_message, lambda form: read_status(form, form)):
+    for read in (parse_message, lambda form: parse_status(form, form)):
         with suppress(MalformedRequest):
             read(form)
 

@@ -1,4 +1,4 @@
-"""The service whose turns end without a word: all of it but the clouds."""
+"""The service whose turns end without a word: all of it but the providers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.settings import Settings
 from services.processes import WebServices, build_web
 from speech.synthesis import Reply
 from turns.intake import Intake
-from turns.runner import Runner
+from turns.runner import TurnRunner
 
 
 class Silence:
@@ -33,7 +33,7 @@ class Silence:
         """Never."""
         return False
 
-    def start_ahead(self, sender: str) -> None:
+    def schedule(self, sender: str) -> None:
         """Nothing to warm."""
 
 
@@ -56,13 +56,15 @@ def build_quiet(settings: Settings) -> WebServices:
     """The parts of a process alone, which writes messages down and finishes their turns."""
     parts: Any = build_web(settings)
     base, silence = parts.base, Silence()
-    runner = Runner(store=base.store, talk=silence, notices=base.notices, log_key="key")
+    runner = TurnRunner(store=base.store, handler=silence, notices=base.notices, log_key="key")
 
     def run_turns() -> None:
         for turn in base.queue.claim(10):
             runner.run(turn)
 
-    inbox = Intake(store=base.store, quotas=base.quotas, limit=settings.INBOX_LIMIT, wake=run_turns)
+    intake = Intake(
+        store=base.store, quotas=base.quotas, limit=settings.INBOX_LIMIT, wake=run_turns
+    )
     base = replace(base, prewarmer=silence, background=AtOnce())
-    quiet: WebServices = replace(parts, base=base, inbox=inbox, worker=None)
+    quiet: WebServices = replace(parts, base=base, intake=intake, worker=None)
     return quiet

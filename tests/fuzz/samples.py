@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 import imageio_ffmpeg
 
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import hum
+from sandbox.speech.tone import sine
 
 
 def ogg() -> list[bytes]:
     codec = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
-    return [codec.note(hum(300, seconds), "ogg") for seconds in (0.1, 1.5)]
+    return [codec.note(sine(300, seconds), "ogg") for seconds in (0.1, 1.5)]
 
 
 def markdown() -> list[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from flask import Flask, Response, request
 
-from sandbox.ledger import Ledger
+from sandbox.call_recorder import CallRecorder
 from sandbox.loopback import LoopbackServer
 
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
@@ -17,7 +17,7 @@ EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 class Bot:
     """Answers every webhook with ``answer`` once it ``may_answer``; tests set both, and read on."""
 
-    def __init__(self, *, ledger: Ledger) -> None:
+    def __init__(self, *, recorder: CallRecorder) -> None:
         self.answer = Response(EMPTY_TWIML, content_type="text/xml")
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -26,7 +26,7 @@ class Bot:
         self.headers: list[Mapping[str, str]] = []
         self.callbacks: list[Mapping[str, str]] = []
         self.methods: list[str] = []
-        self._ledger = ledger
+        self._recorder = recorder
         self._recordings: dict[str, Response | None] = {}
         app = Flask("bot")
         self._server = LoopbackServer(app=app, name="bot")
@@ -59,7 +59,7 @@ class Bot:
     def _status(self) -> tuple[str, int]:
         self.headers.append(dict(request.headers))
         self.callbacks.append(request.form.to_dict())
-        self._ledger.touch()
+        self._recorder.touch()
         return "", self.callback_status
 
     def _media(self, name: str) -> Response:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 
-from sandbox.relay import Relay
+from sandbox.tcp_relay import TcpRelay
 
 TIMEOUT = 30.0
 
 
-def call(relay: Relay) -> socket.socket:
+def call(relay: TcpRelay) -> socket.socket:
     return socket.create_connection(("127.0.0.1", relay.port), timeout=TIMEOUT)
 
 

@@ -20,9 +20,9 @@ from sandbox.agentforce.events import StreamStyle
 from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk
 from sandbox.agentforce.login import Misconfiguration
 from sandbox.agentforce.standin import AgentforceStandIn
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Fault, Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import INSTANT, Pace
+from sandbox.latency import INSTANT, LatencyProfile
 
 AGENT = "0XxTEST00000001AAA"
 QUESTION = "How do I register an electronic invoice?"
@@ -31,15 +31,17 @@ LOGIN = {"grant_type": "client_credentials", "client_id": "key", "client_secret"
 API = "/einstein/ai-agent/v1"
 
 
-class Cloud:
+class Provider:
     """A started stand-in and short ways to call it."""
 
-    def __init__(self, *, pace: Pace = INSTANT, helpdesk: Helpdesk | None = None) -> None:
-        self.ledger, self.faults = Ledger(), Faults()
+    def __init__(
+        self, *, latency: LatencyProfile = INSTANT, helpdesk: Helpdesk | None = None
+    ) -> None:
+        self.recorder, self.faults = CallRecorder(), Faults()
         self.standin = AgentforceStandIn(
-            ledger=self.ledger,
+            recorder=self.recorder,
             faults=self.faults,
-            pace=pace,
+            latency=latency,
             consumer_key="key",
             consumer_secret="secret",
             agent_id=AGENT,
@@ -50,7 +52,7 @@ class Cloud:
 
     @property
     def rules(self) -> list[str]:
-        return [violation.rule for violation in self.ledger.violations]
+        return [violation.rule for violation in self.recorder.violations]
 
     def log_in(self, **fields: str) -> requests.Response:
         url = f"{self.standin.url}/services/oauth2/token"
@@ -110,24 +112,24 @@ class Cloud:
         self.faults.add(Fault("agentforce", call, **how))
 
 
-Start = Callable[..., Cloud]
+Start = Callable[..., Provider]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts stand-ins with the options it is given; stops them all in the end."""
-    with ExitStack() as clouds:
+    with ExitStack() as providers:
 
-        def started(**options: Any) -> Cloud:
-            cloud = Cloud(**options)
-            clouds.callback(cloud.standin.stop)
-            return cloud
+        def started(**options: Any) -> Provider:
+            provider = Provider(**options)
+            providers.callback(provider.standin.stop)
+            return provider
 
         yield started
 
 
 @pytest.fixture
-def cloud(start: Start) -> Cloud:
+def provider(start: Start) -> Provider:
     return start()
 
 
@@ -138,12 +140,12 @@ def types(messages: list[dict[str, Any]]) -> list[str]:
 # The token endpoint
 
 
-def test_a_token_is_a_jwt_with_exp_and_names_the_api_host(cloud: Cloud) -> None:
+def test_a_token_is_a_jwt_with_exp_and_names_the_api_host(provider: Provider) -> None:
     """The answer has the fields of the setup guide, and no expires_in."""
-    answer = cloud.log_in().json()
+    answer = provider.log_in().json()
     claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 1800
-    assert answer["api_instance_url"] == answer["instance_url"] == cloud.standin.url
+    assert answer["api_instance_url"] == answer["instance_url"] == provider.standin.url
     assert answer["token_format"] == "jwt"
     assert set(answer["scope"].split()) == {"api", "chatbot_api", "sfap_api"}
     assert "expires_in" not in answer
@@ -159,10 +161,10 @@ def test_a_token_is_a_jwt_with_exp_and_names_the_api_host(cloud: Cloud) -> None:
     ],
 )
 def test_a_wrong_login_is_refused_in_the_form_of_oauth(
-    cloud: Cloud, fields: dict[str, str], error: str
+    provider: Provider, fields: dict[str, str], error: str
 ) -> None:
     """Each wrong parameter has its own error code, with status 400."""
-    refused = cloud.log_in(**fields)
+    refused = provider.log_in(**fields)
     assert refused.status_code == 400
     assert refused.json()["error"] == error
     assert refused.json()["error_description"]
@@ -172,11 +174,11 @@ def test_a_wrong_login_is_refused_in_the_form_of_oauth(
     "misconfiguration", [Misconfiguration.NO_RUN_AS_USER, Misconfiguration.WRONG_DOMAIN]
 )
 def test_a_misconfigured_app_gets_invalid_grant(
-    cloud: Cloud, misconfiguration: Misconfiguration
+    provider: Provider, misconfiguration: Misconfiguration
 ) -> None:
     """Without a Run-As user, or on another host than My Domain, the login is an invalid grant."""
-    cloud.standin.misconfiguration = misconfiguration
-    refused = cloud.log_in()
+    provider.standin.misconfiguration = misconfiguration
+    refused = provider.log_in()
     assert refused.status_code == 400
     assert refused.json() == {
         "error": "invalid_grant",
@@ -184,93 +186,93 @@ def test_a_misconfigured_app_gets_invalid_grant(
     }
 
 
-def test_an_app_without_jwt_gets_an_opaque_token_that_opens_nothing(cloud: Cloud) -> None:
+def test_an_app_without_jwt_gets_an_opaque_token_that_opens_nothing(provider: Provider) -> None:
     """The token looks fine, api_instance_url is absent, and calls give an empty 404."""
-    cloud.standin.misconfiguration = Misconfiguration.NO_JWT
-    answer = cloud.log_in().json()
+    provider.standin.misconfiguration = Misconfiguration.NO_JWT
+    answer = provider.log_in().json()
     assert "api_instance_url" not in answer
     path = f"agents/{AGENT}/sessions"
-    refused = cloud.call("POST", path, token=answer["access_token"], json={})
+    refused = provider.call("POST", path, token=answer["access_token"], json={})
     assert (refused.status_code, refused.content) == (404, b"")
 
 
-def test_a_token_per_message_is_a_violation(cloud: Cloud) -> None:
+def test_a_token_per_message_is_a_violation(provider: Provider) -> None:
     """A second fetch while a token is still good is written down, but answered."""
-    cloud.log_in()
-    assert cloud.rules == []
-    assert cloud.log_in().status_code == 200
-    assert cloud.rules == ["a token was fetched while a valid one exists"]
+    provider.log_in()
+    assert provider.rules == []
+    assert provider.log_in().status_code == 200
+    assert provider.rules == ["a token was fetched while a valid one exists"]
 
 
-def test_two_processes_may_each_hold_a_token(cloud: Cloud) -> None:
+def test_two_processes_may_each_hold_a_token(provider: Provider) -> None:
     """token_clients allows for as many tokens as there are processes."""
-    cloud.standin.token_clients = 2
-    cloud.log_in()
-    cloud.log_in()
-    assert cloud.rules == []
+    provider.standin.token_clients = 2
+    provider.log_in()
+    provider.log_in()
+    assert provider.rules == []
 
 
-def test_a_new_token_after_a_401_or_a_lost_answer_is_no_violation(cloud: Cloud) -> None:
+def test_a_new_token_after_a_401_or_a_lost_answer_is_no_violation(provider: Provider) -> None:
     """Whoever was refused, or never got the token, has to fetch another."""
-    cloud.fail("token", kind="vanish")
+    provider.fail("token", kind="vanish")
     with pytest.raises(requests.ConnectionError):
-        cloud.log_in()
-    cloud.fetch_token()
-    cloud.fail("token", kind="hang")
-    cloud.log_in()
-    cloud.fail("session", status=401)
-    assert cloud.start().status_code == 401
-    cloud.fetch_token()
-    assert cloud.rules == []
+        provider.log_in()
+    provider.fetch_token()
+    provider.fail("token", kind="hang")
+    provider.log_in()
+    provider.fail("session", status=401)
+    assert provider.start().status_code == 401
+    provider.fetch_token()
+    assert provider.rules == []
 
 
-def test_a_token_near_its_end_may_be_renewed(cloud: Cloud) -> None:
+def test_a_token_near_its_end_may_be_renewed(provider: Provider) -> None:
     """A token that has no more than a minute to live is no reason not to fetch another."""
-    cloud.standin.token_lifetime = 60
-    cloud.log_in()
-    cloud.log_in()
-    assert cloud.rules == []
+    provider.standin.token_lifetime = 60
+    provider.log_in()
+    provider.log_in()
+    assert provider.rules == []
 
 
 # The bearer
 
 
-def test_without_a_bearer_the_gateway_answers_an_empty_404(cloud: Cloud) -> None:
+def test_without_a_bearer_the_gateway_answers_an_empty_404(provider: Provider) -> None:
     """A missing token is a violation too."""
-    url = f"{cloud.standin.url}{API}/agents/{AGENT}/sessions"
+    url = f"{provider.standin.url}{API}/agents/{AGENT}/sessions"
     refused = requests.post(url, json={}, timeout=10)
     assert (refused.status_code, refused.content) == (404, b"")
-    assert cloud.rules == ["no bearer token"]
+    assert provider.rules == ["no bearer token"]
 
 
-def test_an_expired_or_forgotten_token_gets_401(cloud: Cloud) -> None:
+def test_an_expired_or_forgotten_token_gets_401(provider: Provider) -> None:
     """Both are JWTs the gateway lets through and the API refuses in its error form."""
-    cloud.standin.token_lifetime = -1
-    cloud.fetch_token()
-    expired = cloud.start()
-    cloud.standin.token_lifetime = 1800
-    cloud.fetch_token()
-    cloud.standin.forget_tokens()
-    forgotten = cloud.start()
+    provider.standin.token_lifetime = -1
+    provider.fetch_token()
+    expired = provider.start()
+    provider.standin.token_lifetime = 1800
+    provider.fetch_token()
+    provider.standin.forget_tokens()
+    forgotten = provider.start()
     for refused in (expired, forgotten):
         assert refused.status_code == 401
         assert refused.json()["error"] == "UnauthorizedError"
         assert refused.headers["X-Request-ID"] == refused.json()["requestId"]
-    assert cloud.rules == []
+    assert provider.rules == []
 
 
-def test_a_user_without_permission_gets_403(cloud: Cloud) -> None:
+def test_a_user_without_permission_gets_403(provider: Provider) -> None:
     """The token is good but may not be used for the agent."""
-    cloud.standin.misconfiguration = Misconfiguration.FORBIDDEN
-    assert cloud.start().json()["error"] == "ForbiddenError"
+    provider.standin.misconfiguration = Misconfiguration.FORBIDDEN
+    assert provider.start().json()["error"] == "ForbiddenError"
 
 
 # Sessions
 
 
-def test_a_session_starts_with_a_greeting_and_links(cloud: Cloud) -> None:
+def test_a_session_starts_with_a_greeting_and_links(provider: Provider) -> None:
     """200, a time-ordered UUID, an Inform that takes no feedback, and both message links."""
-    answer = cloud.start()
+    answer = provider.start()
     body = answer.json()
     assert answer.status_code == 200
     assert answer.headers["x-session-mode"] == "default"
@@ -281,19 +283,19 @@ def test_a_session_starts_with_a_greeting_and_links(cloud: Cloud) -> None:
     assert body["_links"]["messagesStream"]["href"].endswith("/messages/stream")
 
 
-def test_the_greeting_speaks_the_language_of_the_end_user(cloud: Cloud) -> None:
+def test_the_greeting_speaks_the_language_of_the_end_user(provider: Provider) -> None:
     """$Context.EndUserLanguage is set at the start."""
     variable = {"name": "$Context.EndUserLanguage", "type": "Text", "value": "ar"}
-    greeting = cloud.start(variables=[variable]).json()["messages"][0]["message"]
+    greeting = provider.start(variables=[variable]).json()["messages"][0]["message"]
     assert greeting.startswith("مرحبًا")
 
 
-def test_every_start_makes_a_session(cloud: Cloud) -> None:
+def test_every_start_makes_a_session(provider: Provider) -> None:
     """externalSessionKey is for tracing: the same key twice gives two sessions."""
-    first, second = cloud.session(), cloud.session()
+    first, second = provider.session(), provider.session()
     assert first != second
-    assert [one.session_id for one in cloud.standin.sessions] == [first, second]
-    assert {one.external_session_key for one in cloud.standin.sessions} == {"6c1f6a8e"}
+    assert [one.session_id for one in provider.standin.sessions] == [first, second]
+    assert {one.external_session_key for one in provider.standin.sessions} == {"6c1f6a8e"}
 
 
 @pytest.mark.parametrize(
@@ -318,58 +320,60 @@ def test_every_start_makes_a_session(cloud: Cloud) -> None:
     ],
 )
 def test_a_wrong_start_is_refused_and_written_down(
-    cloud: Cloud, changes: dict[str, Any], status: int, error: str
+    provider: Provider, changes: dict[str, Any], status: int, error: str
 ) -> None:
     """Each mistake of the client gets the status and error class that were seen for it."""
-    refused = cloud.start(**changes)
+    refused = provider.start(**changes)
     assert (refused.status_code, refused.json()["error"]) == (status, error)
-    assert len(cloud.rules) == 1
+    assert len(provider.rules) == 1
 
 
-def test_an_endpoint_may_end_in_a_slash_and_an_id_may_have_15_characters(cloud: Cloud) -> None:
+def test_an_endpoint_may_end_in_a_slash_and_an_id_may_have_15_characters(
+    provider: Provider,
+) -> None:
     """Neither makes a difference to the real service."""
-    endpoint = {"endpoint": f"{cloud.standin.url}/"}
-    assert cloud.start(agent_id=AGENT[:15], instanceConfig=endpoint).status_code == 200
+    endpoint = {"endpoint": f"{provider.standin.url}/"}
+    assert provider.start(agent_id=AGENT[:15], instanceConfig=endpoint).status_code == 200
 
 
-def test_a_body_that_is_not_declared_as_json_gives_500(cloud: Cloud) -> None:
+def test_a_body_that_is_not_declared_as_json_gives_500(provider: Provider) -> None:
     """The real service says 500 "Unsupported Media Type", not 415."""
-    refused = cloud.call("POST", f"agents/{AGENT}/sessions", data="{}")
+    refused = provider.call("POST", f"agents/{AGENT}/sessions", data="{}")
     assert (refused.status_code, refused.json()["message"]) == (500, "Unsupported Media Type")
-    assert cloud.rules == ["Content-Type is not application/json"]
+    assert provider.rules == ["Content-Type is not application/json"]
 
 
-def test_an_unknown_agent_is_a_mistake_of_the_settings(cloud: Cloud) -> None:
+def test_an_unknown_agent_is_a_mistake_of_the_settings(provider: Provider) -> None:
     """A well-formed id that names no agent gives 500 and is no violation."""
-    refused = cloud.start(agent_id="0XxOTHER0000001AAA")
+    refused = provider.start(agent_id="0XxOTHER0000001AAA")
     assert (refused.status_code, refused.json()["error"]) == (500, "HttpServerErrorException")
-    assert cloud.rules == []
+    assert provider.rules == []
 
 
-def test_an_inactive_agent_gives_422(cloud: Cloud) -> None:
+def test_an_inactive_agent_gives_422(provider: Provider) -> None:
     """No version of the agent is active."""
-    cloud.standin.misconfiguration = Misconfiguration.AGENT_INACTIVE
-    assert cloud.start().status_code == 422
+    provider.standin.misconfiguration = Misconfiguration.AGENT_INACTIVE
+    assert provider.start().status_code == 422
 
 
-def test_an_employee_agent_refuses_to_bypass_the_user(cloud: Cloud) -> None:
+def test_an_employee_agent_refuses_to_bypass_the_user(provider: Provider) -> None:
     """True gives 400; false and absent are accepted."""
-    cloud.standin.employee_agent = True
-    refused = cloud.start()
+    provider.standin.employee_agent = True
+    refused = provider.start()
     assert refused.status_code == 400
     message = "Bad Request: Invalid user ID provided on start session: "
     assert refused.json()["message"] == message
-    assert cloud.start(bypassUser=False).status_code == 200
-    assert cloud.start(bypassUser=None).status_code == 200
-    assert cloud.rules == []
+    assert provider.start(bypassUser=False).status_code == 200
+    assert provider.start(bypassUser=None).status_code == 200
+    assert provider.rules == []
 
 
 # Messages, whole
 
 
-def test_an_answer_is_an_inform_with_its_ids(cloud: Cloud) -> None:
+def test_an_answer_is_an_inform_with_its_ids(provider: Provider) -> None:
     """The text is under message, in UTF-8, and planId equals feedbackId."""
-    answer = cloud.ask(cloud.session(), ARABIC)
+    answer = provider.ask(provider.session(), ARABIC)
     message = answer.json()["messages"][0]
     assert message["message"].startswith("لتسجيل فاتورة إلكترونية")
     assert "لتسجيل".encode() in answer.content
@@ -379,12 +383,12 @@ def test_an_answer_is_an_inform_with_its_ids(cloud: Cloud) -> None:
     assert answer.json()["_links"]["messages"]["href"].endswith("/messages")
 
 
-def test_questions_are_kept_for_the_tests(cloud: Cloud) -> None:
+def test_questions_are_kept_for_the_tests(provider: Provider) -> None:
     """What was asked, by whom, on which session and how."""
-    session = cloud.session()
-    cloud.ask(session, number=5)
-    cloud.events(session, ARABIC, 6)
-    first, second = cloud.standin.questions
+    session = provider.session()
+    provider.ask(session, number=5)
+    provider.events(session, ARABIC, 6)
+    first, second = provider.standin.questions
     assert (first.text, first.sequence_id, first.streamed) == (QUESTION, 5, False)
     assert (second.text, second.sequence_id, second.streamed) == (ARABIC, 6, True)
     assert first.session_id == second.session_id == session
@@ -403,130 +407,130 @@ def test_questions_are_kept_for_the_tests(cloud: Cloud) -> None:
     ],
 )
 def test_a_malformed_message_is_refused(
-    cloud: Cloud, message: dict[str, Any], complaint: str
+    provider: Provider, message: dict[str, Any], complaint: str
 ) -> None:
     """400 names the property at fault; the agent is not asked."""
     body = {"message": message, "sequenceId": 1}
-    refused = cloud.ask(cloud.session(), json=body)
+    refused = provider.ask(provider.session(), json=body)
     assert refused.status_code == 400
     assert complaint in refused.json()["message"]
-    assert len(cloud.rules) == 1
-    assert cloud.standin.questions == []
+    assert len(provider.rules) == 1
+    assert provider.standin.questions == []
 
 
-def test_a_sequence_must_rise(cloud: Cloud) -> None:
+def test_a_sequence_must_rise(provider: Provider) -> None:
     """Gaps and strings of digits are fine, the same number or a lower one is a violation."""
-    session = cloud.session()
-    answers = [cloud.ask(session, number=number) for number in (1, 5, 5, 2)]
+    session = provider.session()
+    answers = [provider.ask(session, number=number) for number in (1, 5, 5, 2)]
     assert [answer.status_code for answer in answers] == [200, 200, 400, 400]
-    assert len(cloud.rules) == 2
+    assert len(provider.rules) == 2
     message = {"type": "Text", "sequenceId": "6", "text": "Hello"}
-    assert cloud.ask(session, json={"message": message}).status_code == 200
+    assert provider.ask(session, json={"message": message}).status_code == 200
 
 
-def test_accepting_events_on_the_synchronous_call_consumes_the_message(cloud: Cloud) -> None:
+def test_accepting_events_on_the_synchronous_call_consumes_the_message(provider: Provider) -> None:
     """500, and the sequence number counts as used."""
-    session = cloud.session()
-    assert cloud.ask(session, headers={"Accept": "text/event-stream"}).status_code == 500
-    assert cloud.ask(session).status_code == 400
-    assert cloud.ask(session, number=2).status_code == 200
+    session = provider.session()
+    assert provider.ask(session, headers={"Accept": "text/event-stream"}).status_code == 500
+    assert provider.ask(session).status_code == 400
+    assert provider.ask(session, number=2).status_code == 200
 
 
-def test_a_session_that_never_was_is_not_found(cloud: Cloud) -> None:
+def test_a_session_that_never_was_is_not_found(provider: Provider) -> None:
     """404 in the error form, with the internal path."""
     unknown = str(uuid.uuid4())
-    refused = cloud.ask(unknown)
+    refused = provider.ask(unknown)
     body = refused.json()
     assert refused.status_code == body["status"] == 404
     assert body["message"] == f"V6Session not found for sessionId: {unknown}"
     assert body["error"] == "NotFoundException"
     assert body["path"] == f"v6.0.0/sessions/{unknown}/messages"
     assert body["requestId"] == refused.headers["X-Request-ID"]
-    assert cloud.rules == []
+    assert provider.rules == []
 
 
-def test_sessions_age_out(cloud: Cloud) -> None:
+def test_sessions_age_out(provider: Provider) -> None:
     """Forgotten and idle sessions are not found, which no client can foresee."""
-    forgotten = cloud.session()
-    cloud.standin.forget_sessions()
-    idle = cloud.session()
-    assert cloud.ask(forgotten).status_code == 404
-    cloud.standin.session_idle_seconds = 0
-    assert cloud.ask(idle).status_code == 404
-    assert cloud.rules == []
+    forgotten = provider.session()
+    provider.standin.forget_sessions()
+    idle = provider.session()
+    assert provider.ask(forgotten).status_code == 404
+    provider.standin.session_idle_seconds = 0
+    assert provider.ask(idle).status_code == 404
+    assert provider.rules == []
 
 
 def test_a_second_message_while_one_runs_is_locked_out(start: Start) -> None:
     """423 and a violation; the first message is answered and a third one after it too."""
-    cloud = start(pace=Pace(ask=0.5))
-    session = cloud.session()
+    provider = start(latency=LatencyProfile(ask=0.5))
+    session = provider.session()
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(cloud.ask, session)
-        cloud.ledger.wait_for(lambda: cloud.standin.questions)
-        locked = cloud.ask(session, number=2)
-        ending = cloud.end(session)
+        first = pool.submit(provider.ask, session)
+        provider.recorder.wait_for(lambda: provider.standin.questions)
+        locked = provider.ask(session, number=2)
+        ending = provider.end(session)
         assert first.result().status_code == 200
     assert (locked.status_code, locked.json()["error"]) == (423, "ServerBusyError")
     assert ending.status_code == 423
-    assert cloud.rules == ["a second request on a session while one runs"] * 2
-    assert cloud.ask(session, number=3).status_code == 200
+    assert provider.rules == ["a second request on a session while one runs"] * 2
+    assert provider.ask(session, number=3).status_code == 200
 
 
 @pytest.mark.parametrize("way", ["ask", "stream"])
 def test_beyond_so_many_at_once_there_is_429(start: Start, way: str) -> None:
     """For questions and new sessions; a place is free before its caller knows the answer."""
-    cloud = start()
-    session, other = cloud.session(), cloud.session()
-    cloud.standin.at_once = 1
-    cloud.fail("ask", kind="hang", seconds=0.5)
+    provider = start()
+    session, other = provider.session(), provider.session()
+    provider.standin.at_once = 1
+    provider.fail("ask", kind="hang", seconds=0.5)
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(lambda: getattr(cloud, way)(session).content)
-        cloud.ledger.wait_for(lambda: cloud.standin.busy)
-        surplus = cloud.ask(other)
-        starting = cloud.start()
+        first = pool.submit(lambda: getattr(provider, way)(session).content)
+        provider.recorder.wait_for(lambda: provider.standin.busy)
+        surplus = provider.ask(other)
+        starting = provider.start()
         assert b"electronic invoice" in first.result()
     assert (surplus.status_code, surplus.json()["error"]) == (429, "TooManyRequestsError")
     assert starting.status_code == 429
     for number in range(2, 12):
-        answer = getattr(cloud, way)(other, number=number)
+        answer = getattr(provider, way)(other, number=number)
         assert (answer.status_code, bool(answer.content)) == (200, True)
-    assert cloud.rules == []
+    assert provider.rules == []
 
 
-def test_a_message_after_one_that_hangs_is_no_violation(cloud: Cloud) -> None:
+def test_a_message_after_one_that_hangs_is_no_violation(provider: Provider) -> None:
     """A client that gave up waiting gets 423 until the agent is done."""
-    session = cloud.session()
-    cloud.fail("ask", kind="hang", seconds=0.4)
+    session = provider.session()
+    provider.fail("ask", kind="hang", seconds=0.4)
     with pytest.raises(requests.ReadTimeout):
-        cloud.ask(session, timeout=0.1)
-    assert cloud.ask(session, number=2).status_code == 423
-    assert cloud.rules == []
+        provider.ask(session, timeout=0.1)
+    assert provider.ask(session, number=2).status_code == 423
+    assert provider.rules == []
 
 
 def test_different_sessions_do_not_wait_for_each_other(start: Start) -> None:
     """Ten turns of 0.3 s at once take far less than 3 s."""
-    cloud = start(pace=Pace(ask=0.3))
-    sessions = [cloud.session() for _ in range(10)]
+    provider = start(latency=LatencyProfile(ask=0.3))
+    sessions = [provider.session() for _ in range(10)]
     started = time.monotonic()
     with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(cloud.ask, sessions))
+        answers = list(pool.map(provider.ask, sessions))
     assert time.monotonic() - started < 1.5
     assert {answer.status_code for answer in answers} == {200}
 
 
-def test_a_call_that_takes_too_long_ends_in_500(cloud: Cloud) -> None:
+def test_a_call_that_takes_too_long_ends_in_500(provider: Provider) -> None:
     """The API gives up after call_seconds, and the session is free again."""
-    cloud.standin.call_seconds = 0.1
-    cloud.fail("ask", kind="hang", seconds=5)
-    session = cloud.session()
-    assert cloud.ask(session).status_code == 500
-    assert cloud.ask(session, number=2).status_code == 200
+    provider.standin.call_seconds = 0.1
+    provider.fail("ask", kind="hang", seconds=5)
+    session = provider.session()
+    assert provider.ask(session).status_code == 500
+    assert provider.ask(session, number=2).status_code == 200
 
 
-def test_an_empty_question_is_a_violation(cloud: Cloud) -> None:
+def test_an_empty_question_is_a_violation(provider: Provider) -> None:
     """Each call costs credits."""
-    assert cloud.ask(cloud.session(), " ").status_code == 200
-    assert cloud.rules == ["the agent was asked nothing"]
+    assert provider.ask(provider.session(), " ").status_code == 200
+    assert provider.rules == ["the agent was asked nothing"]
 
 
 @pytest.mark.parametrize(
@@ -543,21 +547,21 @@ def test_an_empty_question_is_a_violation(cloud: Cloud) -> None:
     ],
 )
 def test_the_messages_of_an_answer_come_in_order(
-    cloud: Cloud, question: str, expected: list[str]
+    provider: Provider, question: str, expected: list[str]
 ) -> None:
     """Each has an id; what belongs to streams only is left out."""
-    messages = cloud.ask(cloud.session(), question).json()["messages"]
+    messages = provider.ask(provider.session(), question).json()["messages"]
     assert types(messages) == expected
     assert all(uuid.UUID(message["id"]) for message in messages)
 
 
-def test_messages_have_the_fields_of_their_type(cloud: Cloud) -> None:
+def test_messages_have_the_fields_of_their_type(provider: Provider) -> None:
     """As recorded: collect with data, confirm, code and errors, targets."""
-    session = cloud.session()
+    session = provider.session()
     questions = ["What is the status of my invoice?", "Cancel my invoice", "Export a report"]
-    answers = [cloud.ask(session, text, number) for number, text in enumerate(questions)]
+    answers = [provider.ask(session, text, number) for number, text in enumerate(questions)]
     inquire, confirm, failure = (answer.json()["messages"][0] for answer in answers)
-    escalate = cloud.ask(session, "a human please", 9).json()["messages"][1]
+    escalate = provider.ask(session, "a human please", 9).json()["messages"][1]
     assert inquire["collect"][0]["data"] is None
     assert confirm["confirm"][0]["value"] == {"invoiceNumber": "2041"}
     assert (failure["code"], failure["message"]) == ("ACTION_FAILED", "")
@@ -566,36 +570,36 @@ def test_messages_have_the_fields_of_their_type(cloud: Cloud) -> None:
     assert "message" not in escalate
 
 
-def test_the_agent_can_end_the_session(cloud: Cloud) -> None:
+def test_the_agent_can_end_the_session(provider: Provider) -> None:
     """After SessionEnded the session is not found; to ask it again is a violation."""
-    session = cloud.session()
-    ended = cloud.ask(session, "Goodbye").json()["messages"][1]
+    session = provider.session()
+    ended = provider.ask(session, "Goodbye").json()["messages"][1]
     assert ended["reason"] == "Action"
-    assert [one.reason for one in cloud.standin.ended] == ["Action"]
-    assert cloud.ask(session, number=2).status_code == 404
-    assert cloud.rules == ["a request to a session that ended: Action"]
+    assert [one.reason for one in provider.standin.ended] == ["Action"]
+    assert provider.ask(session, number=2).status_code == 404
+    assert provider.rules == ["a request to a session that ended: Action"]
 
 
 def test_a_broken_helpdesk_file_gives_500(start: Start, tmp_path: Path) -> None:
     """The message names the line, so that whoever edits the file sees it."""
     file = tmp_path / "helpdesk.toml"
     file.write_bytes(DEFAULT_FILE.read_bytes())
-    cloud = start(helpdesk=Helpdesk(file))
-    session = cloud.session()
+    provider = start(helpdesk=Helpdesk(file))
+    session = provider.session()
     file.write_text("yes = yes", encoding="utf-8")
-    refused = [cloud.ask(session), cloud.start()]
+    refused = [provider.ask(session), provider.start()]
     assert [answer.status_code for answer in refused] == [500, 500]
     assert all("line 1" in answer.json()["message"] for answer in refused)
     file.write_bytes(DEFAULT_FILE.read_bytes())
-    assert cloud.ask(session, number=2).status_code == 200
+    assert provider.ask(session, number=2).status_code == 200
 
 
 # Messages, streamed
 
 
-def test_a_stream_is_progress_chunks_inform_and_end(cloud: Cloud) -> None:
+def test_a_stream_is_progress_chunks_inform_and_end(provider: Provider) -> None:
     """All events share an id; chunks count from 1 and together give the text of the Inform."""
-    events = cloud.events(cloud.session())
+    events = provider.events(provider.session())
     names = [name for name, _, _ in events]
     chunks = [data for name, _, data in events if name == "TEXT_CHUNK"]
     inform = events[-2][2]["message"]
@@ -606,31 +610,31 @@ def test_a_stream_is_progress_chunks_inform_and_end(cloud: Cloud) -> None:
     assert len({identity for _, identity, _ in events}) == 1
     assert all(data["originEventId"] == identity for _, identity, data in events)
     assert inform["feedbackId"] == inform["planId"] != ""
-    assert cloud.rules == []
+    assert provider.rules == []
 
 
-def test_lines_come_in_the_recorded_order(cloud: Cloud) -> None:
+def test_lines_come_in_the_recorded_order(provider: Provider) -> None:
     """event, id, data on one line each, and a blank line."""
-    answer = cloud.stream(cloud.session())
+    answer = provider.stream(provider.session())
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     lines = answer.content.decode().split("\n")
     assert [line.partition(":")[0] for line in lines[:5]] == ["event", "id", "data", "", "event"]
     assert answer.content.endswith(b"\n\n")
 
 
-def test_without_chunk_types_there_are_no_chunks(cloud: Cloud) -> None:
+def test_without_chunk_types_there_are_no_chunks(provider: Provider) -> None:
     """Only a session that asked for text chunks gets them."""
-    session = cloud.session(streamingCapabilities=None)
-    names = [name for name, _, _ in cloud.events(session)]
+    session = provider.session(streamingCapabilities=None)
+    names = [name for name, _, _ in provider.events(session)]
     assert names == ["PROGRESS_INDICATOR", "INFORM", "END_OF_TURN"]
 
 
-def test_a_stream_without_its_accept_header_works_but_is_a_violation(cloud: Cloud) -> None:
+def test_a_stream_without_its_accept_header_works_but_is_a_violation(provider: Provider) -> None:
     """The reference requires the header, the service does not."""
     message = {"type": "Text", "sequenceId": 1, "text": QUESTION}
-    path = f"sessions/{cloud.session()}/messages/stream"
-    assert cloud.call("POST", path, json={"message": message}).status_code == 200
-    assert cloud.rules == ["Accept is not text/event-stream"]
+    path = f"sessions/{provider.session()}/messages/stream"
+    assert provider.call("POST", path, json={"message": message}).status_code == 200
+    assert provider.rules == ["Accept is not text/event-stream"]
 
 
 STYLES = [
@@ -643,23 +647,23 @@ STYLES = [
 
 
 @pytest.mark.parametrize("style", STYLES, ids=str)
-def test_a_style_changes_the_framing_only(cloud: Cloud, style: StreamStyle) -> None:
+def test_a_style_changes_the_framing_only(provider: Provider, style: StreamStyle) -> None:
     """Whoever reads streams by the book gets the same text in any style."""
-    cloud.standin.stream_style = style
-    events = cloud.events(cloud.session(), ARABIC)
+    provider.standin.stream_style = style
+    events = provider.events(provider.session(), ARABIC)
     assert events[0][0] == "PROGRESS_INDICATOR"
     assert events[-1][0] == "END_OF_TURN"
     assert events[-2][2]["message"]["message"].startswith("لتسجيل")
-    assert cloud.rules == []
+    assert provider.rules == []
 
 
-def test_the_styles_are_seen_on_the_wire(cloud: Cloud) -> None:
+def test_the_styles_are_seen_on_the_wire(provider: Provider) -> None:
     """CRLF, half characters, several events in a chunk, no chunks, no end, no blank line."""
-    session = cloud.session()
+    session = provider.session()
 
     def chunks(number: int, **style: Any) -> list[bytes]:
-        cloud.standin.stream_style = StreamStyle(**style)
-        return list(cloud.stream(session, ARABIC, number).raw.stream())
+        provider.standin.stream_style = StreamStyle(**style)
+        return list(provider.stream(session, ARABIC, number).raw.stream())
 
     crlf = b"".join(chunks(1, newline="\r\n"))
     assert crlf.count(b"\n") == crlf.count(b"\r\n") > 0
@@ -675,10 +679,10 @@ def test_the_styles_are_seen_on_the_wire(cloud: Cloud) -> None:
 
 def test_a_turn_takes_its_pace_once_and_spreads_it(start: Start) -> None:
     """Progress comes early, text from 60 % on, the end when the time is over."""
-    cloud = start(pace=Pace(ask=1.0))
-    session = cloud.session()
+    provider = start(latency=LatencyProfile(ask=1.0))
+    session = provider.session()
     started = time.monotonic()
-    answer = cloud.stream(session)
+    answer = provider.stream(session)
     seen: dict[bytes, float] = {}
     for line in answer.iter_lines(chunk_size=1):
         if line.startswith(b"event: "):
@@ -688,52 +692,52 @@ def test_a_turn_takes_its_pace_once_and_spreads_it(start: Start) -> None:
     assert 1.0 <= seen[b"INFORM"] <= seen[b"END_OF_TURN"] < 1.4
 
 
-def test_the_next_message_may_follow_the_end_of_a_turn_at_once(cloud: Cloud) -> None:
+def test_the_next_message_may_follow_the_end_of_a_turn_at_once(provider: Provider) -> None:
     """Whoever has read END_OF_TURN finds the session free."""
-    session = cloud.session()
+    session = provider.session()
     for number in range(1, 30):
-        for line in cloud.stream(session, "hello", number).iter_lines(chunk_size=1):
+        for line in provider.stream(session, "hello", number).iter_lines(chunk_size=1):
             if line == b"event: END_OF_TURN":
                 break
-    assert cloud.rules == []
+    assert provider.rules == []
 
 
-def test_a_cut_stream_ends_before_the_end_of_the_turn(cloud: Cloud) -> None:
+def test_a_cut_stream_ends_before_the_end_of_the_turn(provider: Provider) -> None:
     """About half of it arrives, and the session is free again."""
-    session = cloud.session()
-    cloud.fail("ask", kind="cut")
-    chunks = cloud.stream(session).iter_content(None)
+    session = provider.session()
+    provider.fail("ask", kind="cut")
+    chunks = provider.stream(session).iter_content(None)
     received = next(chunks)
     assert b"TEXT_CHUNK" in received
     assert b"END_OF_TURN" not in received
     with pytest.raises(requests.RequestException):
         next(chunks)
-    assert cloud.ask(session, number=2).status_code == 200
-    assert cloud.rules == []
+    assert provider.ask(session, number=2).status_code == 200
+    assert provider.rules == []
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_vanished_answer_was_asked_all_the_same(cloud: Cloud, streamed: bool) -> None:
+def test_a_vanished_answer_was_asked_all_the_same(provider: Provider, streamed: bool) -> None:
     """The connection breaks after the work; the sequence number is used up."""
-    session = cloud.session()
-    cloud.fail("ask", kind="vanish")
+    session = provider.session()
+    provider.fail("ask", kind="vanish")
     with pytest.raises(requests.ConnectionError):
-        (cloud.stream if streamed else cloud.ask)(session)
-    assert len(cloud.standin.questions) == 1
-    assert cloud.ask(session).status_code == 400
-    assert cloud.ask(session, number=2).status_code == 200
+        (provider.stream if streamed else provider.ask)(session)
+    assert len(provider.standin.questions) == 1
+    assert provider.ask(session).status_code == 400
+    assert provider.ask(session, number=2).status_code == 200
 
 
 def test_a_caller_who_hangs_up_frees_the_session(start: Start) -> None:
     """The stream stops at the next event that cannot be sent."""
-    cloud = start(pace=Pace(ask=0.3))
-    session = cloud.session()
-    answer = cloud.stream(session)
+    provider = start(latency=LatencyProfile(ask=0.3))
+    session = provider.session()
+    answer = provider.stream(session)
     next(answer.iter_content(1))
-    assert cloud.standin.busy == {session}
+    assert provider.standin.busy == {session}
     answer.close()
-    cloud.ledger.wait_for(lambda: not cloud.standin.busy)
-    assert cloud.ask(session, number=2).status_code == 200
+    provider.recorder.wait_for(lambda: not provider.standin.busy)
+    assert provider.ask(session, number=2).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -751,16 +755,16 @@ def test_a_caller_who_hangs_up_frees_the_session(start: Start) -> None:
     ],
 )
 def test_each_kind_of_answer_has_its_events(
-    cloud: Cloud, question: str, expected: list[str]
+    provider: Provider, question: str, expected: list[str]
 ) -> None:
     """After SESSION_ENDED and ERROR no END_OF_TURN follows."""
-    names = [name for name, _, _ in cloud.events(cloud.session(), question)]
+    names = [name for name, _, _ in provider.events(provider.session(), question)]
     assert [name for name in names[1:] if name != "TEXT_CHUNK"] == expected
 
 
-def test_a_validation_failure_takes_back_the_chunks_before_it(cloud: Cloud) -> None:
+def test_a_validation_failure_takes_back_the_chunks_before_it(provider: Provider) -> None:
     """Draft, ValidationFailureChunk, then the chunks of the real text."""
-    events = cloud.events(cloud.session(), "test validation failure")
+    events = provider.events(provider.session(), "test validation failure")
     messages = [data["message"] for _, _, data in events]
     place = types(messages).index("ValidationFailureChunk")
     before, after = messages[1:place], messages[place + 1 : -2]
@@ -769,29 +773,29 @@ def test_a_validation_failure_takes_back_the_chunks_before_it(cloud: Cloud) -> N
     assert messages[place].keys() == {"type", "id", "offset", "reason"}
 
 
-def test_an_inform_may_come_without_its_message(cloud: Cloud) -> None:
+def test_an_inform_may_come_without_its_message(provider: Provider) -> None:
     """Neither null nor empty: the property is not there."""
-    events = cloud.events(cloud.session(), "test inform without message")
+    events = provider.events(provider.session(), "test inform without message")
     assert events[1][2]["message"]["type"] == "Inform"
     assert "message" not in events[1][2]["message"]
 
 
-def test_an_event_may_have_another_envelope(cloud: Cloud) -> None:
+def test_an_event_may_have_another_envelope(provider: Provider) -> None:
     """An error as itself, or a list of messages, in place of the usual envelope."""
-    session = cloud.session()
-    bare = cloud.events(session, "test bare error", 1)[-1]
+    session = provider.session()
+    bare = provider.events(session, "test bare error", 1)[-1]
     assert bare[0] == "ERROR"
     assert bare[2]["status"] == 503
     assert bare[2]["message"] == "The service is temporarily unavailable"
     assert "originEventId" not in bare[2]
-    listed = cloud.events(session, "test messages envelope", 2)[-2]
+    listed = provider.events(session, "test messages envelope", 2)[-2]
     assert listed[0] == "INFORM"
     assert types(listed[2]["messages"]) == ["Inform"]
 
 
-def test_errors_before_the_stream_are_json(cloud: Cloud) -> None:
+def test_errors_before_the_stream_are_json(provider: Provider) -> None:
     """A stream that cannot begin is an ordinary refusal."""
-    refused = cloud.stream(str(uuid.uuid4()))
+    refused = provider.stream(str(uuid.uuid4()))
     assert refused.status_code == 404
     assert refused.json()["error"] == "NotFoundException"
 
@@ -799,69 +803,69 @@ def test_errors_before_the_stream_are_json(cloud: Cloud) -> None:
 # The end, and what goes wrong
 
 
-def test_a_session_is_ended_with_a_reason(cloud: Cloud) -> None:
+def test_a_session_is_ended_with_a_reason(provider: Provider) -> None:
     """The answer's reason is from another enum; a second DELETE finds nothing."""
-    session = cloud.session()
-    answer = cloud.end(session, "Expiration")
+    session = provider.session()
+    answer = provider.end(session, "Expiration")
     assert answer.status_code == 200
     assert answer.json()["messages"][0]["type"] == "SessionEnded"
     assert answer.json()["messages"][0]["reason"] == "ClientRequest"
-    ended = cloud.standin.ended[0]
+    ended = provider.standin.ended[0]
     assert (ended.session_id, ended.reason) == (session, "Expiration")
-    assert cloud.end(session).status_code == 404
-    assert cloud.rules == []
+    assert provider.end(session).status_code == 404
+    assert provider.rules == []
 
 
 @pytest.mark.parametrize("reason", [None, "Bored"])
-def test_an_end_without_a_known_reason_is_refused(cloud: Cloud, reason: str | None) -> None:
+def test_an_end_without_a_known_reason_is_refused(provider: Provider, reason: str | None) -> None:
     """400 and a violation; the session lives on."""
-    session = cloud.session()
-    assert cloud.end(session, reason).status_code == 400
-    assert len(cloud.rules) == 1
-    assert cloud.ask(session).status_code == 200
+    session = provider.session()
+    assert provider.end(session, reason).status_code == 400
+    assert len(provider.rules) == 1
+    assert provider.ask(session).status_code == 200
 
 
-def test_asking_an_ended_session_is_a_violation(cloud: Cloud) -> None:
+def test_asking_an_ended_session_is_a_violation(provider: Provider) -> None:
     """The client itself ended it."""
-    session = cloud.session()
-    cloud.end(session)
-    assert cloud.ask(session).status_code == 404
-    assert cloud.rules == ["a request to a session that ended: UserRequest"]
+    session = provider.session()
+    provider.end(session)
+    assert provider.ask(session).status_code == 404
+    assert provider.rules == ["a request to a session that ended: UserRequest"]
 
 
-def test_feedback_knows_two_ratings(cloud: Cloud) -> None:
+def test_feedback_knows_two_ratings(provider: Provider) -> None:
     """GOOD and BAD give 202 with an empty body, anything else 400."""
-    path = f"sessions/{cloud.session()}/feedback"
-    good = cloud.call("POST", path, json={"feedbackId": "f", "feedback": "GOOD"})
+    path = f"sessions/{provider.session()}/feedback"
+    good = provider.call("POST", path, json={"feedbackId": "f", "feedback": "GOOD"})
     assert (good.status_code, good.content) == (202, b"")
-    fair = cloud.call("POST", path, json={"feedbackId": "f", "feedback": "FAIR"})
+    fair = provider.call("POST", path, json={"feedbackId": "f", "feedback": "FAIR"})
     assert fair.status_code == 400
 
 
 @pytest.mark.parametrize("status", [400, 403, 410, 422, 423, 429, 500, 502, 503])
-def test_scripted_errors_have_the_form_of_the_api(cloud: Cloud, status: int) -> None:
+def test_scripted_errors_have_the_form_of_the_api(provider: Provider, status: int) -> None:
     """A fault of kind status speaks as the service would, and nothing was asked."""
-    session = cloud.session()
-    cloud.fail("ask", status=status)
-    refused = cloud.ask(session)
+    session = provider.session()
+    provider.fail("ask", status=status)
+    refused = provider.ask(session)
     assert refused.status_code == refused.json()["status"] == status
     assert refused.headers["X-Request-ID"]
-    assert cloud.ask(session).status_code == 200
-    assert cloud.rules == []
+    assert provider.ask(session).status_code == 200
+    assert provider.rules == []
 
 
 @pytest.mark.parametrize("status", [401, 429, 503])
-def test_scripted_login_errors_have_the_form_of_oauth(cloud: Cloud, status: int) -> None:
+def test_scripted_login_errors_have_the_form_of_oauth(provider: Provider, status: int) -> None:
     """error and error_description, and nothing else."""
-    cloud.fail("token", status=status)
-    refused = cloud.log_in()
+    provider.fail("token", status=status)
+    refused = provider.log_in()
     assert refused.status_code == status
     assert refused.json().keys() == {"error", "error_description"}
 
 
-def test_an_unknown_path_is_an_html_page_and_a_violation(cloud: Cloud) -> None:
+def test_an_unknown_path_is_an_html_page_and_a_violation(provider: Provider) -> None:
     """As My Domain answers paths it does not have."""
-    answer = cloud.call("GET", "sessions/history")
+    answer = provider.call("GET", "sessions/history")
     assert answer.status_code == 404
     assert "URL No Longer Exists" in answer.text
-    assert len(cloud.rules) == 1
+    assert len(provider.rules) == 1

@@ -14,8 +14,8 @@ import requests
 
 from core.settings import load_settings
 from sandbox import Sandbox
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Fault
-from sandbox.ledger import Ledger
 from sandbox.speech.fixture import FixtureSpeech
 from tests.sandbox.bot import Bot
 
@@ -30,7 +30,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def bot(sandbox: Sandbox) -> Iterator[Bot]:
-    bot = Bot(ledger=sandbox.ledger)
+    bot = Bot(recorder=sandbox.recorder)
     bot.start()
     sandbox.connect(bot.url)
     yield bot
@@ -72,7 +72,7 @@ def test_the_bridge_accepts_the_environment(
 def test_the_overview_says_what_runs(sandbox: Sandbox) -> None:
     """The front page gives the addresses, the webhook, and the calls that can be made to fail."""
     overview = ask(sandbox, "GET", "/").json()
-    assert overview["clouds"]["agentforce"] == sandbox.agentforce.url
+    assert overview["providers"]["agentforce"] == sandbox.agentforce.url
     assert {"send", "media", "media_cdn", "typing"} <= set(overview["calls"]["twilio"])
     assert {"token", "session", "ask", "end"} <= set(overview["calls"]["agentforce"])
     assert {"transcribe", "speak"} <= set(overview["calls"]["elevenlabs"])
@@ -158,11 +158,11 @@ def test_messages_and_ledger_can_be_read(sandbox: Sandbox, bot: Bot) -> None:
     )
     assert ask(sandbox, "GET", f"/messages?to={USER}").json()[0]["body"] == "**hello**"
     assert ask(sandbox, "GET", "/messages?to=whatsapp:+1999").json() == []
-    ledger = ask(sandbox, "GET", "/ledger")
-    assert [call["name"] for call in ledger.json()["calls"]] == ["send"]
+    recorder = ask(sandbox, "GET", "/calls")
+    assert [call["name"] for call in recorder.json()["calls"]] == ["send"]
     rule = "Markdown left in the text: bold"
-    assert ledger.json()["violations"] == [{"service": "twilio", "call": "send", "rule": rule}]
-    assert "authorization" not in ledger.text.lower()
+    assert recorder.json()["violations"] == [{"service": "twilio", "call": "send", "rule": rule}]
+    assert "authorization" not in recorder.text.lower()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_page_of_this_computer_is_welcome(sandbox: Sandbox) -> None:
 def test_wait_for_gives_up() -> None:
     """Waiting for what never happens ends with a TimeoutError."""
     with pytest.raises(TimeoutError):
-        Ledger().wait_for(lambda: False, timeout=0.01)
+        CallRecorder().wait_for(lambda: False, timeout=0.01)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])

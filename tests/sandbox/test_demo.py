@@ -17,14 +17,14 @@ import psutil
 import pytest
 
 from sandbox.bridge import ROOT
+from sandbox.call_recorder import Call
 from sandbox.demo import findings
-from sandbox.demo.cluster_story import Death, stages_around
-from sandbox.demo.heard_again import hear_again
+from sandbox.demo.cluster_demo import Death, stages_around
 from sandbox.demo.prompt import dropped_file
+from sandbox.demo.round_trip import check_round_trip
 from sandbox.demo.screen import Screen
 from sandbox.demo.timeline import PLAIN_BLOCKS, Stage, drawn, stages_of, told
 from sandbox.demo.turn import Turn
-from sandbox.ledger import Call
 from sandbox.speech import Heard, Sound, models
 from sandbox.speech.codec import Codec
 from sandbox.twilio.messages import Outbound
@@ -297,7 +297,7 @@ def test_findings_do_not_hold_where_nothing_was_found() -> None:
 
 
 def _call(name: str, at: float, ended: float) -> Call:
-    return Call("some cloud", name, at, {}, ended=ended)
+    return Call("some provider", name, at, {}, ended=ended)
 
 
 def _message(body: str, *, at: float) -> Outbound:
@@ -334,12 +334,12 @@ SPOKEN = "Log in, choose New Invoice, enter the buyer's tax number, sign and sub
 def test_a_spoken_answer_must_be_whole(codec: Codec, heard: str, understood: bool) -> None:
     """A few misheard words are the recogniser's; what lacks or doubles is the bridge's."""
     audio = codec.encode(Sound(bytes(16_000), 16_000), "opus_48000_32")
-    again = hear_again(audio, SPOKEN, speech=_Deaf(heard), codec=codec)
+    again = check_round_trip(audio, SPOKEN, speech=_Deaf(heard), codec=codec)
     assert again.understood is understood
 
 
 def test_what_is_no_audio_is_not_understood(codec: Codec) -> None:
-    again = hear_again(b"<html>", SPOKEN, speech=_Deaf(SPOKEN), codec=codec)
+    again = check_round_trip(b"<html>", SPOKEN, speech=_Deaf(SPOKEN), codec=codec)
     assert (again.text, again.match) == ("", 0.0)
 
 

@@ -14,18 +14,18 @@ import pytest
 import requests
 from elevenlabs.client import ElevenLabs
 
+from sandbox.call_recorder import CallRecorder
 from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.standin import ElevenLabsStandIn
 from sandbox.faults import Fault, Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import INSTANT, Pace
-from sandbox.speech import Heard, hum
+from sandbox.latency import INSTANT, LatencyProfile
+from sandbox.speech import Heard, tone
 from sandbox.speech.codec import NOTES, Codec
 from sandbox.speech.fixture import FixtureSpeech
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 QUESTION = "How do I register an electronic invoice?"
-PCM = hum.hum(440, 1.0)
+PCM = tone.sine(440, 1.0)
 FORM = {"model_id": "scribe_v2", "tag_audio_events": "false"}
 RAW = {**FORM, "file_format": "pcm_s16le_16"}
 TEXT = "Open the billing page."
@@ -33,16 +33,16 @@ FLASH = {"text": TEXT, "model_id": "eleven_flash_v2_5", "language_code": "en"}
 OPUS = {"output_format": "opus_48000_32"}
 
 
-class Cloud:
+class Provider:
     """A started stand-in and short ways to call it."""
 
-    def __init__(self, *, pace: Pace = INSTANT, **options: Any) -> None:
-        self.ledger, self.faults, self.speech = Ledger(), Faults(), FixtureSpeech()
-        self.speech.hums.add(440, Heard(QUESTION))
+    def __init__(self, *, latency: LatencyProfile = INSTANT, **options: Any) -> None:
+        self.recorder, self.faults, self.speech = CallRecorder(), Faults(), FixtureSpeech()
+        self.speech.tones.add(440, Heard(QUESTION))
         self.standin = ElevenLabsStandIn(
-            ledger=self.ledger,
+            recorder=self.recorder,
             faults=self.faults,
-            pace=pace,
+            latency=latency,
             api_key="key",
             voice_id="voice",
             speech=self.speech,
@@ -53,7 +53,7 @@ class Cloud:
 
     @property
     def rules(self) -> list[str]:
-        return [violation.rule for violation in self.ledger.violations]
+        return [violation.rule for violation in self.recorder.violations]
 
     def transcribe(
         self, audio: bytes = PCM, fields: dict[str, Any] | None = None, key: str = "key"
@@ -80,24 +80,24 @@ class Cloud:
         self.faults.add(Fault("elevenlabs", call, **how))
 
 
-Start = Callable[..., Cloud]
+Start = Callable[..., Provider]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts stand-ins with the options it is given; stops them all in the end."""
-    with ExitStack() as clouds:
+    with ExitStack() as providers:
 
-        def started(**options: Any) -> Cloud:
-            cloud = Cloud(**options)
-            clouds.callback(cloud.standin.stop)
-            return cloud
+        def started(**options: Any) -> Provider:
+            provider = Provider(**options)
+            providers.callback(provider.standin.stop)
+            return provider
 
         yield started
 
 
 @pytest.fixture
-def cloud(start: Start) -> Cloud:
+def provider(start: Start) -> Provider:
     return start()
 
 
@@ -105,9 +105,9 @@ def refused(answer: requests.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["detail"]["status"]
 
 
-def test_the_sdk_transcribes_pcm_without_a_breach(cloud: Cloud) -> None:
+def test_the_sdk_transcribes_pcm_without_a_breach(provider: Provider) -> None:
     """The SDK's own request, ``null`` fields included, is understood."""
-    client = ElevenLabs(base_url=cloud.standin.url, api_key="key")
+    client = ElevenLabs(base_url=provider.standin.url, api_key="key")
     answer: Any = client.speech_to_text.convert(
         model_id="scribe_v2",
         file=PCM,
@@ -118,14 +118,14 @@ def test_the_sdk_transcribes_pcm_without_a_breach(cloud: Cloud) -> None:
         request_options={"max_retries": 0},
     )
     assert (answer.text, answer.language_code, answer.words) == (QUESTION, "eng", [])
-    assert cloud.rules == []
-    assert cloud.standin.transcriptions[0].fields["keyterms"] == ["invoice", "billing"]
-    assert "webhook_metadata" not in cloud.standin.transcriptions[0].fields
+    assert provider.rules == []
+    assert provider.standin.transcriptions[0].fields["keyterms"] == ["invoice", "billing"]
+    assert "webhook_metadata" not in provider.standin.transcriptions[0].fields
 
 
-def test_the_sdk_speaks_without_a_breach(cloud: Cloud) -> None:
+def test_the_sdk_speaks_without_a_breach(provider: Provider) -> None:
     """A streamed answer is Ogg/Opus, and the text that was said is kept."""
-    client = ElevenLabs(base_url=cloud.standin.url, api_key="key")
+    client = ElevenLabs(base_url=provider.standin.url, api_key="key")
     chunks = client.text_to_speech.stream(
         "voice",
         text=TEXT,
@@ -135,68 +135,74 @@ def test_the_sdk_speaks_without_a_breach(cloud: Cloud) -> None:
         previous_text="Hello.",
     )
     audio = b"".join(chunks)
-    spoken = cloud.standin.spoken[0]
+    spoken = provider.standin.spoken[0]
     assert audio.startswith(b"OggS") and b"OpusHead" in audio[:64]
     assert (spoken.text, spoken.previous_text, spoken.characters) == (TEXT, "Hello.", len(TEXT))
-    assert cloud.speech.hear(Codec(ffmpeg=FFMPEG).decode(audio)).text == TEXT
-    assert cloud.rules == []
+    assert provider.speech.hear(Codec(ffmpeg=FFMPEG).decode(audio)).text == TEXT
+    assert provider.rules == []
 
 
 @pytest.mark.parametrize("kind", NOTES)
-def test_notes_in_a_container_are_decoded(cloud: Cloud, kind: str) -> None:
+def test_notes_in_a_container_are_decoded(provider: Provider, kind: str) -> None:
     """Without ``file_format`` any recording is heard."""
     note = Codec(ffmpeg=FFMPEG).note(PCM, kind)
-    assert cloud.transcribe(note, FORM).json()["text"] == QUESTION
+    assert provider.transcribe(note, FORM).json()["text"] == QUESTION
 
 
-def test_parallel_notes_keep_their_transcripts(cloud: Cloud) -> None:
+def test_parallel_notes_keep_their_transcripts(provider: Provider) -> None:
     """What is heard depends on the note, not on the order of arrival."""
     tones = range(300, 380, 8)
-    for tone in tones:
-        cloud.speech.hums.add(tone, Heard(f"question {tone}"))
+    for frequency in tones:
+        provider.speech.tones.add(frequency, Heard(f"question {frequency}"))
     with ThreadPoolExecutor(len(tones)) as pool:
-        answers = pool.map(lambda tone: cloud.transcribe(hum.hum(tone, 1.0)).json(), tones)
-        assert [each["text"] for each in answers] == [f"question {tone}" for tone in tones]
+        answers = pool.map(
+            lambda frequency: provider.transcribe(tone.sine(frequency, 1.0)).json(), tones
+        )
+        assert [each["text"] for each in answers] == [
+            f"question {frequency}" for frequency in tones
+        ]
 
 
-def test_silence_is_an_event_unless_events_are_off(cloud: Cloud) -> None:
+def test_silence_is_an_event_unless_events_are_off(provider: Provider) -> None:
     """``tag_audio_events`` puts words into silence."""
     fields = {"model_id": "scribe_v2", "file_format": "pcm_s16le_16"}
-    tagged = cloud.transcribe(hum.silence(1.0), fields).json()
-    plain = cloud.transcribe(hum.silence(1.0)).json()
+    tagged = provider.transcribe(tone.silence(1.0), fields).json()
+    plain = provider.transcribe(tone.silence(1.0)).json()
     assert (tagged["text"], tagged["words"][0]["type"]) == ("(silence)", "audio_event")
     assert (plain["text"], plain["words"]) == ("", [])
 
 
-def test_words_have_times_unless_told(cloud: Cloud) -> None:
+def test_words_have_times_unless_told(provider: Provider) -> None:
     """The words and spaces make up the text; characters come on request."""
-    answer = cloud.transcribe(fields={**RAW, "timestamps_granularity": "character"}).json()
+    answer = provider.transcribe(fields={**RAW, "timestamps_granularity": "character"}).json()
     assert "".join(word["text"] for word in answer["words"]) == answer["text"]
     assert answer["words"][0]["characters"][0]["text"] == "H"
-    assert cloud.transcribe(fields={**RAW, "timestamps_granularity": "none"}).json()["words"] == []
+    assert (
+        provider.transcribe(fields={**RAW, "timestamps_granularity": "none"}).json()["words"] == []
+    )
 
 
-def test_languages_have_three_letters_or_two(cloud: Cloud) -> None:
+def test_languages_have_three_letters_or_two(provider: Provider) -> None:
     """The form of ``language_code`` can be switched."""
-    cloud.speech.hums.add(500, Heard("أين الطلب؟", "ara"))
-    assert cloud.transcribe(hum.hum(500, 1.0)).json()["language_code"] == "ara"
-    cloud.standin.two_letter_language = True
-    assert cloud.transcribe(hum.hum(500, 1.0)).json()["language_code"] == "ar"
+    provider.speech.tones.add(500, Heard("أين الطلب؟", "ara"))
+    assert provider.transcribe(tone.sine(500, 1.0)).json()["language_code"] == "ara"
+    provider.standin.two_letter_language = True
+    assert provider.transcribe(tone.sine(500, 1.0)).json()["language_code"] == "ar"
 
 
-def test_a_lost_model_id_is_refused_before_the_key(cloud: Cloud) -> None:
+def test_a_lost_model_id_is_refused_before_the_key(provider: Provider) -> None:
     """The schema comes first; the breach names the SDK's retry defect."""
-    answer = cloud.transcribe(fields={"webhook_metadata": "null"}, key="wrong")
+    answer = provider.transcribe(fields={"webhook_metadata": "null"}, key="wrong")
     missing = {"type": "missing", "loc": ["body", "model_id"], "msg": "Field required"}
     assert answer.status_code == 422
     assert answer.json() == {"detail": [{**missing, "input": None}]}
-    assert "max_retries=0" in cloud.rules[0]
+    assert "max_retries=0" in provider.rules[0]
 
 
-def test_every_attempt_is_on_record(cloud: Cloud) -> None:
-    """A refused call keeps its raw form in the ledger."""
-    cloud.transcribe(fields={"model_id": "null"})
-    assert cloud.ledger.calls("elevenlabs", "transcribe")[0].detail["fields"] == {
+def test_every_attempt_is_on_record(provider: Provider) -> None:
+    """A refused call keeps its raw form in the call recorder."""
+    provider.transcribe(fields={"model_id": "null"})
+    assert provider.recorder.calls("elevenlabs", "transcribe")[0].detail["fields"] == {
         "model_id": ["null"]
     }
 
@@ -209,13 +215,15 @@ def test_every_attempt_is_on_record(cloud: Cloud) -> None:
         ({"Authorization": "Bearer key"}, (401, "invalid_authorization_header")),
     ],
 )
-def test_keys_are_checked(cloud: Cloud, headers: dict[str, str], refusal: tuple[int, str]) -> None:
+def test_keys_are_checked(
+    provider: Provider, headers: dict[str, str], refusal: tuple[int, str]
+) -> None:
     """Each way of not being authorised has its own status, and no request id header."""
-    url = f"{cloud.standin.url}/v1/text-to-speech/voice"
+    url = f"{provider.standin.url}/v1/text-to-speech/voice"
     answer = requests.post(url, json=FLASH, headers=headers, timeout=10)
     assert refused(answer) == refusal
     assert answer.headers["x-trace-id"] == answer.json()["detail"]["request_id"]
-    assert "request-id" not in answer.headers and cloud.rules == []
+    assert "request-id" not in answer.headers and provider.rules == []
 
 
 @pytest.mark.parametrize(
@@ -228,11 +236,11 @@ def test_keys_are_checked(cloud: Cloud, headers: dict[str, str], refusal: tuple[
     ids=["99 ms", "a web page", "undeclared PCM"],
 )
 def test_bad_audio_is_refused(
-    cloud: Cloud, audio: bytes, fields: dict[str, str], refusal: tuple[int, str]
+    provider: Provider, audio: bytes, fields: dict[str, str], refusal: tuple[int, str]
 ) -> None:
     """What a user recorded badly is refused, but is no breach."""
-    assert refused(cloud.transcribe(audio, fields)) == refusal
-    assert cloud.rules == []
+    assert refused(provider.transcribe(audio, fields)) == refusal
+    assert provider.rules == []
 
 
 @pytest.mark.parametrize(
@@ -252,20 +260,20 @@ def test_bad_audio_is_refused(
     ],
 )
 def test_breaches_of_transcription_are_noted(
-    cloud: Cloud, audio: bytes, fields: dict[str, str], breach: str
+    provider: Provider, audio: bytes, fields: dict[str, str], breach: str
 ) -> None:
     """Whatever the service would refuse or misunderstand is written down."""
-    cloud.transcribe(audio, fields)
-    assert len(cloud.rules) == 1 and breach in cloud.rules[0]
+    provider.transcribe(audio, fields)
+    assert len(provider.rules) == 1 and breach in provider.rules[0]
 
 
-def test_a_chunked_upload_is_noted(cloud: Cloud) -> None:
+def test_a_chunked_upload_is_noted(provider: Provider) -> None:
     """The documented client sends a Content-Length."""
     request = httpx.Request("POST", "http://unused", data=RAW, files={"file": PCM})
     headers = {"xi-api-key": "key", "Content-Type": request.headers["Content-Type"]}
-    url, body = f"{cloud.standin.url}/v1/speech-to-text", request.read()
+    url, body = f"{provider.standin.url}/v1/speech-to-text", request.read()
     requests.post(url, data=iter([body]), headers=headers, timeout=10)
-    assert "chunked" in cloud.rules[0]
+    assert "chunked" in provider.rules[0]
 
 
 @pytest.mark.parametrize(
@@ -294,10 +302,12 @@ def test_a_chunked_upload_is_noted(cloud: Cloud) -> None:
         ({"voice_settings": {"speed": 2}}, "speed"),
     ],
 )
-def test_breaches_of_speech_are_noted(cloud: Cloud, body: dict[str, Any], breach: str) -> None:
+def test_breaches_of_speech_are_noted(
+    provider: Provider, body: dict[str, Any], breach: str
+) -> None:
     """Whatever should not be read out, or is refused, is written down without the text."""
-    cloud.speak(**body)
-    assert len(cloud.rules) == 1 and breach in cloud.rules[0]
+    provider.speak(**body)
+    assert len(provider.rules) == 1 and breach in provider.rules[0]
 
 
 @pytest.mark.parametrize(
@@ -309,97 +319,97 @@ def test_breaches_of_speech_are_noted(cloud: Cloud, body: dict[str, Any], breach
         "مرحبا، كيف يمكنني مساعدتك اليوم؟",
     ],
 )
-def test_plain_text_is_no_breach(cloud: Cloud, text: str) -> None:
+def test_plain_text_is_no_breach(provider: Provider, text: str) -> None:
     """Numbers, lines and Arabic may be spoken."""
-    assert cloud.speak(text=text, language_code=None).status_code == 200
-    assert cloud.rules == []
+    assert provider.speak(text=text, language_code=None).status_code == 200
+    assert provider.rules == []
 
 
 def test_checks_come_in_the_order_of_the_service(start: Start) -> None:
     """Schema, key, plan, quota, voice, model, text: the first that fails answers."""
-    cloud = start(plan="free", credits=5)
+    provider = start(plan="free", credits=5)
     stream: dict[str, Any] = {"path": "nobody/stream", "model_id": "eleven_v5", "text": " " * 20}
-    assert cloud.speak(**{**stream, "text": 7}).status_code == 422
-    assert refused(cloud.speak(**stream)) == (403, "output_format_not_allowed")
-    assert refused(cloud.speak(**stream, query={})) == (401, "quota_exceeded")
-    cloud.standin.account.credits = None
-    assert refused(cloud.speak(**stream, query={})) == (404, "voice_not_found")
+    assert provider.speak(**{**stream, "text": 7}).status_code == 422
+    assert refused(provider.speak(**stream)) == (403, "output_format_not_allowed")
+    assert refused(provider.speak(**stream, query={})) == (401, "quota_exceeded")
+    provider.standin.account.credits = None
+    assert refused(provider.speak(**stream, query={})) == (404, "voice_not_found")
     stream["path"] = "voice"
-    assert refused(cloud.speak(**stream, query={})) == (400, "invalid_model_id")
+    assert refused(provider.speak(**stream, query={})) == (400, "invalid_model_id")
     stream["model_id"] = "eleven_v3"
-    assert refused(cloud.speak(**stream, query={})) == (400, "empty_text")
+    assert refused(provider.speak(**stream, query={})) == (400, "empty_text")
 
 
 def test_the_free_plan_has_mp3_but_no_opus(start: Start) -> None:
     """The refusal is no breach: a caller learns of the plan by it."""
-    cloud = start(plan="free")
-    assert refused(cloud.speak()) == (403, "output_format_not_allowed")
-    answer = cloud.speak(query={"output_format": "mp3_44100_128"})
+    provider = start(plan="free")
+    assert refused(provider.speak()) == (403, "output_format_not_allowed")
+    answer = provider.speak(query={"output_format": "mp3_44100_128"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "audio/mpeg")
-    assert cloud.rules == []
+    assert provider.rules == []
 
 
 @pytest.mark.parametrize("output_format", ["wav_16000", "ogg_48000"])
-def test_unknown_formats_are_refused(cloud: Cloud, output_format: str) -> None:
+def test_unknown_formats_are_refused(provider: Provider, output_format: str) -> None:
     """WAV cannot be streamed, and other names do not exist."""
-    answer = cloud.speak(query={"output_format": output_format})
+    answer = provider.speak(query={"output_format": output_format})
     assert refused(answer) == (400, "invalid_output_format")
 
 
 def test_speaking_uses_credits_up(start: Start) -> None:
     """Flash costs half a credit a character; then both services answer quota_exceeded."""
-    cloud = start(credits=11)
-    answer = cloud.speak()
+    provider = start(credits=11)
+    answer = provider.speak()
     assert answer.status_code == 200 and answer.headers["character-cost"] == "11"
-    assert refused(cloud.speak()) == (401, "quota_exceeded")
-    assert refused(cloud.transcribe()) == (401, "quota_exceeded")
+    assert refused(provider.speak()) == (401, "quota_exceeded")
+    assert refused(provider.transcribe()) == (401, "quota_exceeded")
 
 
-def test_successes_carry_the_headers_of_the_service(cloud: Cloud) -> None:
+def test_successes_carry_the_headers_of_the_service(provider: Provider) -> None:
     """Content type, request id and the concurrency figures; the whole file has a length."""
-    answer = cloud.speak(path="voice")
+    answer = provider.speak(path="voice")
     assert answer.headers["Content-Type"] == "audio/opus"
     assert answer.headers["request-id"] and answer.headers["tts-latency-ms"]
     assert answer.headers["current-concurrent-requests"] == "1"
     assert answer.headers["maximum-concurrent-requests"] == "10"
     assert int(answer.headers["Content-Length"]) == len(answer.content)
-    assert cloud.speak().headers["Transfer-Encoding"] == "chunked"
+    assert provider.speak().headers["Transfer-Encoding"] == "chunked"
 
 
 def test_a_stream_holds_its_place_until_the_last_byte(start: Start) -> None:
     """Above the limit is 429 without Retry-After; the place is free once the body is read."""
-    cloud = start(concurrency=1, pace=Pace(speak_per_character=0.05))
-    first = cloud.speak()
-    second = cloud.speak()
+    provider = start(concurrency=1, latency=LatencyProfile(speak_per_character=0.05))
+    first = provider.speak()
+    second = provider.speak()
     assert refused(second) == (429, "too_many_concurrent_requests")
     assert "Retry-After" not in second.headers
-    assert cloud.transcribe().status_code == 200
+    assert provider.transcribe().status_code == 200
     assert first.content.startswith(b"OggS")
-    assert cloud.speak().status_code == 200
-    assert cloud.rules == []
+    assert provider.speak().status_code == 200
+    assert provider.rules == []
 
 
 def test_a_queue_lets_the_second_wait(start: Start) -> None:
     """With ``queue`` a surplus request is served late instead of refused."""
-    cloud = start(concurrency=1, queue=5.0, pace=Pace(transcribe=0.2))
+    provider = start(concurrency=1, queue=5.0, latency=LatencyProfile(transcribe=0.2))
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda _: cloud.transcribe().status_code, range(3)))
+        answers = list(pool.map(lambda _: provider.transcribe().status_code, range(3)))
     assert answers == [200, 200, 200]
 
 
 def test_who_hangs_up_frees_the_place(start: Start) -> None:
     """A half-read stream that is closed counts no longer."""
-    cloud = start(concurrency=1, queue=5.0, pace=Pace(speak_per_character=0.02))
-    cloud.speak(text="Once more: " + TEXT * 4).close()
-    assert cloud.speak(text="Yes.").status_code == 200
+    provider = start(concurrency=1, queue=5.0, latency=LatencyProfile(speak_per_character=0.02))
+    provider.speak(text="Once more: " + TEXT * 4).close()
+    assert provider.speak(text="Yes.").status_code == 200
 
 
 def test_speech_arrives_at_the_pace_of_the_service(start: Start) -> None:
     """The first byte after the fixed delay, the last after that of the characters."""
-    cloud = start(pace=Pace(speak=0.1, speak_per_character=0.02))
-    cloud.speak().close()
+    provider = start(latency=LatencyProfile(speak=0.1, speak_per_character=0.02))
+    provider.speak().close()
     began = time.monotonic()
-    chunks = cloud.speak().iter_content(None)
+    chunks = provider.speak().iter_content(None)
     next(chunks)
     first = time.monotonic() - began
     list(chunks)
@@ -410,34 +420,34 @@ def test_speech_arrives_at_the_pace_of_the_service(start: Start) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 422, 429, 500, 503])
-def test_scripted_failures_have_the_form_of_the_service(cloud: Cloud, status: int) -> None:
+def test_scripted_failures_have_the_form_of_the_service(provider: Provider, status: int) -> None:
     """A fault with a status alone is answered in the service's words."""
-    cloud.fail("speak", status=status)
-    answer = cloud.speak()
+    provider.fail("speak", status=status)
+    answer = provider.speak()
     assert answer.status_code == status and answer.json()["detail"]
-    assert cloud.speak().status_code == 200
+    assert provider.speak().status_code == 200
 
 
-def test_any_refusal_can_be_scripted(cloud: Cloud) -> None:
+def test_any_refusal_can_be_scripted(provider: Provider) -> None:
     """The refusals' bodies serve as bodies of faults."""
-    cloud.fail("transcribe", status=401, body=errors.missing_permissions().body())
-    assert refused(cloud.transcribe()) == (401, "missing_permissions")
+    provider.fail("transcribe", status=401, body=errors.missing_permissions().body())
+    assert refused(provider.transcribe()) == (401, "missing_permissions")
 
 
 @pytest.mark.parametrize("kind", ["cut", "vanish", "reset"])
 def test_broken_streams_leave_no_place_taken(start: Start, kind: str) -> None:
     """After a broken answer the next one is served."""
-    cloud = start(concurrency=1)
-    cloud.fail("speak", kind=kind)
+    provider = start(concurrency=1)
+    provider.fail("speak", kind=kind)
     with pytest.raises(requests.RequestException):
-        _ = cloud.speak().content
-    assert cloud.speak().content.startswith(b"OggS")
+        _ = provider.speak().content
+    assert provider.speak().content.startswith(b"OggS")
 
 
-def test_models_are_listed_with_their_limits(cloud: Cloud) -> None:
+def test_models_are_listed_with_their_limits(provider: Provider) -> None:
     """The SDK reads the list; without a key there is no workspace."""
-    client = ElevenLabs(base_url=cloud.standin.url, api_key="key")
+    client = ElevenLabs(base_url=provider.standin.url, api_key="key")
     limits = {each.model_id: each.maximum_text_length_per_request for each in client.models.list()}
     assert limits["eleven_flash_v2_5"] == 40_000
-    answer = requests.get(f"{cloud.standin.url}/v1/models", timeout=10)
+    answer = requests.get(f"{provider.standin.url}/v1/models", timeout=10)
     assert refused(answer) == (404, "workspace_not_found")

@@ -13,9 +13,9 @@ import pytest
 import requests
 from flask import Response, request
 
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Fault, Faults, Kind
-from sandbox.ledger import Ledger
-from sandbox.pace import INSTANT, Pace
+from sandbox.latency import INSTANT, LatencyProfile
 from sandbox.standin import StandIn
 from tests.sandbox.waiting import wait_until
 
@@ -27,8 +27,10 @@ class EchoStandIn(StandIn):
 
     service = "echo"
 
-    def __init__(self, *, ledger: Ledger, faults: Faults, pace: Pace = INSTANT) -> None:
-        super().__init__(ledger=ledger, faults=faults, pace=pace)
+    def __init__(
+        self, *, recorder: CallRecorder, faults: Faults, latency: LatencyProfile = INSTANT
+    ) -> None:
+        super().__init__(recorder=recorder, faults=faults, latency=latency)
         self.worked: list[str] = []
         self.call("ask", "/ask", methods=["POST"])(self._ask)
         self.call("stream", "/stream", methods=["POST"])(self._stream)
@@ -52,7 +54,7 @@ def faults() -> Faults:
 
 @pytest.fixture
 def echo(faults: Faults) -> Iterator[EchoStandIn]:
-    standin = EchoStandIn(ledger=Ledger(), faults=faults)
+    standin = EchoStandIn(recorder=CallRecorder(), faults=faults)
     standin.start()
     yield standin
     standin.stop()
@@ -222,7 +224,7 @@ def test_two_hundred_calls_at_once(echo: EchoStandIn) -> None:
         if "process_request_thread" in thread.name:
             thread.join(5)
             assert not thread.is_alive()
-    assert len(echo.ledger.calls("echo", "ask")) == 200
+    assert len(echo.recorder.calls("echo", "ask")) == 200
 
 
 @pytest.mark.parametrize("kind", ["reset", "vanish", "cut"])

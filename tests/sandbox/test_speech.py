@@ -10,9 +10,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from sandbox.speech import Heard, Sound, hum, models
+from sandbox.speech import Heard, Sound, models, tone
 from sandbox.speech.codec import NOTES, Codec, Undecodable
-from sandbox.speech.fixture import FixtureSpeech, Hums
+from sandbox.speech.fixture import FixtureSpeech, ToneTexts
 from sandbox.speech.local import LocalSpeech
 from sandbox.speech.piper import PiperFailed, PiperProcess
 
@@ -34,35 +34,35 @@ def test_a_hum_is_recognised_in_every_kind_of_note(
     codec: Codec, speech: FixtureSpeech, kind: str
 ) -> None:
     """The pitch survives every codec a phone may use."""
-    speech.hums.add(440, Heard("first"))
-    speech.hums.add(452, Heard("أين الطلب؟", "ara"))
-    note = codec.note(hum.hum(452, 2.0), kind)
+    speech.tones.add(440, Heard("first"))
+    speech.tones.add(452, Heard("أين الطلب؟", "ara"))
+    note = codec.note(tone.sine(452, 2.0), kind)
     assert speech.hear(codec.decode(note)) == Heard("أين الطلب؟", "ara")
 
 
 def test_a_wrong_sample_rate_is_not_understood(speech: FixtureSpeech) -> None:
     """PCM of 8 kHz that is taken for 16 kHz sounds an octave higher."""
-    speech.hums.add(440, Heard("hello"))
-    assert speech.hear(hum.hum(440, 2.0)).text == "hello"
-    eight_thousand = memoryview(hum.hum(440, 2.0)).cast("h")[::2].tobytes()
+    speech.tones.add(440, Heard("hello"))
+    assert speech.hear(tone.sine(440, 2.0)).text == "hello"
+    eight_thousand = memoryview(tone.sine(440, 2.0)).cast("h")[::2].tobytes()
     assert speech.hear(eight_thousand).text == ""
 
 
 @pytest.mark.parametrize(
     "pcm",
-    [b"", b"\0", hum.silence(2.0), hum.noise(2.0), hum.hum(700, 1.0), hum.hum(440, 0.03)],
-    ids=["nothing", "half a sample", "silence", "noise", "an unknown hum", "a click"],
+    [b"", b"\0", tone.silence(2.0), tone.noise(2.0), tone.sine(700, 1.0), tone.sine(440, 0.03)],
+    ids=["nothing", "half a sample", "silence", "noise", "an unknown tone", "a click"],
 )
 def test_nothing_is_heard_where_no_known_hum_is(speech: FixtureSpeech, pcm: bytes) -> None:
     """Silence, noise and strange tones have an empty transcript."""
-    speech.hums.add(440, Heard("hello"))
+    speech.tones.add(440, Heard("hello"))
     assert speech.hear(pcm).text == ""
 
 
 def test_only_what_swings_evenly_has_a_pitch() -> None:
     """Tones parted by silence are measured one by one; noise between them is left out."""
-    pcm = hum.hum(440, 1.0) + hum.noise(1.0) + hum.hum(1555, 0.2)
-    assert hum.pitches(pcm) == [pytest.approx(440, abs=0.1), pytest.approx(1555, abs=0.5)]
+    pcm = tone.sine(440, 1.0) + tone.noise(1.0) + tone.sine(1555, 0.2)
+    assert tone.pitches(pcm) == [pytest.approx(440, abs=0.1), pytest.approx(1555, abs=0.5)]
 
 
 @pytest.mark.parametrize("output_format", ["opus_48000_32", "mp3_44100_128", "wav_24000"])
@@ -91,11 +91,11 @@ def test_speaking_takes_sixty_milliseconds_a_character(speech: FixtureSpeech) ->
 
 def test_more_texts_than_tones_let_the_oldest_go() -> None:
     """Hums never run out, and the newest texts always have one of their own."""
-    hums = Hums()
-    texts = [f"text {number}" for number in range(2 * len(Hums.SPOKEN))]
-    tones = {text: hums.spoken(Heard(text)) for text in texts}
-    newest = texts[len(Hums.SPOKEN) :]
-    assert [hums.meaning(tones[text]) for text in newest] == [Heard(text) for text in newest]
+    known = ToneTexts()
+    texts = [f"text {number}" for number in range(2 * len(ToneTexts.SPOKEN))]
+    tones = {text: known.spoken(Heard(text)) for text in texts}
+    newest = texts[len(ToneTexts.SPOKEN) :]
+    assert [known.meaning(tones[text]) for text in newest] == [Heard(text) for text in newest]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_formats_are_what_their_names_say(
 ) -> None:
     """ffmpeg recognises the container, the codec and one channel."""
     file = tmp_path / "audio"
-    file.write_bytes(codec.encode(Sound(hum.hum(440, 1.0), hum.RATE), output_format))
+    file.write_bytes(codec.encode(Sound(tone.sine(440, 1.0), tone.RATE), output_format))
     streams = _probe(file)
     assert described in streams and "mono" in streams
 
@@ -119,14 +119,14 @@ def test_formats_are_what_their_names_say(
 @pytest.mark.parametrize(("name", "bytes_a_second"), [("pcm_24000", 48_000), ("ulaw_8000", 8000)])
 def test_raw_formats_have_no_header(codec: Codec, name: str, bytes_a_second: int) -> None:
     """Two seconds of raw audio are exactly two seconds of samples."""
-    audio = codec.encode(Sound(hum.silence(2.0), hum.RATE), name)
+    audio = codec.encode(Sound(tone.silence(2.0), tone.RATE), name)
     assert len(audio) == pytest.approx(2 * bytes_a_second, abs=8)
 
 
 def test_the_same_sound_is_encoded_once() -> None:
     """However many threads ask, ffmpeg runs once; a failure is not remembered."""
     codec = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
-    sound = Sound(hum.hum(440, 1.0), hum.RATE)
+    sound = Sound(tone.sine(440, 1.0), tone.RATE)
     with ThreadPoolExecutor(8) as pool:
         files = list(pool.map(lambda _: codec.encode(sound, "opus_48000_32"), range(8)))
     # Each run of ffmpeg would have numbered its Ogg stream differently.
@@ -176,7 +176,7 @@ def test_whisper_hears_what_piper_says(local: LocalSpeech, codec: Codec) -> None
     assert heard.text.lower().startswith("open the billing page")
 
 
-@pytest.mark.parametrize("pcm", [hum.silence(2.0), hum.noise(2.0)], ids=["silence", "noise"])
+@pytest.mark.parametrize("pcm", [tone.silence(2.0), tone.noise(2.0)], ids=["silence", "noise"])
 def test_whisper_makes_up_nothing(local: LocalSpeech, pcm: bytes) -> None:
     """Where no one speaks there is no text."""
     assert local.hear(pcm).text == ""

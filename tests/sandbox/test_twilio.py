@@ -16,12 +16,12 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Fault, Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import INSTANT
+from sandbox.latency import INSTANT
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import hum
-from sandbox.twilio.courier import VOICE_NOTE_LIMIT
+from sandbox.speech.tone import sine
+from sandbox.twilio.delivery_simulator import VOICE_NOTE_LIMIT
 from sandbox.twilio.media import Ready
 from sandbox.twilio.standin import TwilioStandIn
 from sandbox.twilio.webhook import Fields, sign
@@ -47,8 +47,8 @@ def note() -> bytes:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger()
+def recorder() -> CallRecorder:
+    return CallRecorder()
 
 
 @pytest.fixture
@@ -57,17 +57,17 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-def bot(ledger: Ledger) -> Iterator[Bot]:
-    bot = Bot(ledger=ledger)
+def bot(recorder: CallRecorder) -> Iterator[Bot]:
+    bot = Bot(recorder=recorder)
     bot.start()
     yield bot
     bot.stop()
 
 
 @pytest.fixture
-def twilio(ledger: Ledger, faults: Faults, bot: Bot) -> Iterator[TwilioStandIn]:
+def twilio(recorder: CallRecorder, faults: Faults, bot: Bot) -> Iterator[TwilioStandIn]:
     standin = TwilioStandIn(
-        ledger=ledger, faults=faults, pace=INSTANT, account_sid=ACCOUNT, auth_token=TOKEN
+        recorder=recorder, faults=faults, latency=INSTANT, account_sid=ACCOUNT, auth_token=TOKEN
     )
     standin.start()
     standin.webhook_url = f"{bot.url}/"
@@ -83,8 +83,8 @@ def client(twilio: TwilioStandIn) -> Any:
     return client
 
 
-def rules(ledger: Ledger) -> list[str]:
-    return [violation.rule for violation in ledger.violations]
+def rules(recorder: CallRecorder) -> list[str]:
+    return [violation.rule for violation in recorder.violations]
 
 
 def send(twilio: TwilioStandIn, **fields: Any) -> requests.Response:
@@ -135,7 +135,7 @@ def test_a_text_reaches_the_webhook_as_twilio_sends_it(twilio: TwilioStandIn, bo
     assert headers["User-Agent"] == "TwilioProxy/1.1"
     validator = RequestValidator(TOKEN)
     assert validator.validate("https://bot.example.com/", form, headers["X-Twilio-Signature"])
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_wrong_answers_of_the_webhook_are_violations(
     """What Twilio would log about an answer is written down."""
     bot.answer = answer
     twilio.say(USER, "hi")
-    assert [rule.startswith(error) for rule in rules(twilio.ledger)] == [True]
+    assert [rule.startswith(error) for rule in rules(twilio.recorder)] == [True]
 
 
 def test_a_late_answer_is_a_violation(twilio: TwilioStandIn, bot: Bot) -> None:
@@ -212,14 +212,14 @@ def test_a_late_answer_is_a_violation(twilio: TwilioStandIn, bot: Bot) -> None:
     bot.may_answer.clear()
     assert twilio.deliver(twilio.forms.text(USER, "hi"), timeout=0.2).status == 0
     bot.may_answer.set()
-    assert rules(twilio.ledger) == ["11205 total timeout triggered: no answer within 0.2 s"]
+    assert rules(twilio.recorder) == ["11205 total timeout triggered: no answer within 0.2 s"]
 
 
 def test_a_bot_that_is_down_breaks_no_contract(twilio: TwilioStandIn, bot: Bot) -> None:
     """A refused connection gives status 0 and no violation."""
     bot.stop()
     assert twilio.say(USER, "hi").status == 0
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 def test_twiml_messages_are_sent(twilio: TwilioStandIn, bot: Bot) -> None:
@@ -240,7 +240,7 @@ def test_unsigned_deliveries_are_not_twilios(twilio: TwilioStandIn, bot: Bot) ->
     form = twilio.forms.text(USER, "hi")
     assert twilio.deliver(form, signed=False).status == 403
     assert "X-Twilio-Signature" not in bot.headers[0]
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
     sid = send(twilio, Body="x").json()["sid"]
     assert ended(twilio, sid, "undelivered").error_code == 63016
 
@@ -263,7 +263,7 @@ def test_a_recording_is_fetched_over_two_hosts(
     assert hop.headers["Location"].startswith(f"http://localhost:{twilio.cdn.port}/{ACCOUNT}/")
     answer = requests.get(url, auth=(ACCOUNT, TOKEN), timeout=5)
     assert (answer.content, answer.headers["Content-Type"]) == (note, "audio/ogg")
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 @pytest.mark.parametrize("auth", [None, (ACCOUNT, "wrong"), ("SK1", TOKEN)])
@@ -273,7 +273,7 @@ def test_recordings_want_credentials(
     """Without the account's credentials there is no recording, only Twilio's 20003."""
     answer = requests.get(media(twilio, bot), auth=auth, timeout=5)
     assert (answer.status_code, answer.json()["code"]) == (401, 20003)
-    assert rules(twilio.ledger) == ["missing or wrong credentials"]
+    assert rules(twilio.recorder) == ["missing or wrong credentials"]
 
 
 def test_the_cdn_refuses_credentials(twilio: TwilioStandIn, bot: Bot) -> None:
@@ -282,7 +282,7 @@ def test_the_cdn_refuses_credentials(twilio: TwilioStandIn, bot: Bot) -> None:
     hop = requests.get(url, auth=(ACCOUNT, TOKEN), allow_redirects=False, timeout=5)
     leak = requests.get(hop.headers["Location"], auth=(ACCOUNT, TOKEN), timeout=5)
     assert leak.status_code == 400
-    assert rules(twilio.ledger) == ["credentials were sent to the CDN host"]
+    assert rules(twilio.recorder) == ["credentials were sent to the CDN host"]
 
 
 def test_cdn_addresses_expire_and_cannot_be_made_up(twilio: TwilioStandIn, bot: Bot) -> None:
@@ -322,7 +322,7 @@ def ended(twilio: TwilioStandIn, sid: str, status: str) -> Any:
     def found() -> list[Any]:
         return [one for one in twilio.messages() if (one.sid, one.status) == (sid, status)]
 
-    return twilio.ledger.wait_for(found, 5)[0]
+    return twilio.recorder.wait_for(found, 5)[0]
 
 
 def test_a_text_is_accepted_and_delivered(twilio: TwilioStandIn, client: Any) -> None:
@@ -336,7 +336,7 @@ def test_a_text_is_accepted_and_delivered(twilio: TwilioStandIn, client: Any) ->
     )
     assert ended(twilio, created.sid, "delivered").body.startswith("*hello*")
     assert client.messages(created.sid).fetch().status == "delivered"
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_wrong_messages_are_refused(
     error = answer.json()
     assert (answer.status_code, error["code"], error["status"]) == (400, code, 400)
     assert error["more_info"] == f"https://www.twilio.com/docs/errors/{code}"
-    assert str(code) in " ".join(rules(twilio.ledger))
+    assert str(code) in " ".join(rules(twilio.recorder))
     assert twilio.messages() == []
 
 
@@ -372,7 +372,7 @@ def test_the_longest_text_is_taken(twilio: TwilioStandIn) -> None:
     """Exactly 1600 characters are not too many."""
     twilio.say(USER, "hi")
     assert send(twilio, Body="x" * 1600).status_code == 201
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 def test_wrong_credentials_are_an_sdk_error(twilio: TwilioStandIn) -> None:
@@ -402,7 +402,7 @@ def test_ugly_texts_are_violations(
     """A text that a user could not read well is taken, but written down."""
     twilio.say(USER, "hi")
     assert send(twilio, **fields).status_code == 201
-    assert rules(twilio.ledger) == [rule]
+    assert rules(twilio.recorder) == [rule]
 
 
 @pytest.mark.parametrize("body", ["2 ** 3", "`**x**`", "```\n# a\n| b |\n```", "1 | 2", "#1 ~ 2"])
@@ -410,7 +410,7 @@ def test_code_and_arithmetic_are_no_markdown(twilio: TwilioStandIn, body: str) -
     """What only looks like Markdown is left in peace."""
     twilio.say(USER, "hi")
     assert send(twilio, Body=body).status_code == 201
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 def test_outside_the_window_nothing_is_delivered(twilio: TwilioStandIn, bot: Bot) -> None:
@@ -419,12 +419,12 @@ def test_outside_the_window_nothing_is_delivered(twilio: TwilioStandIn, bot: Bot
     twilio.close_window(USER)
     sid = send(twilio, Body="x", StatusCallback=f"{bot.url}/status").json()["sid"]
     assert ended(twilio, sid, "undelivered").error_code == 63016
-    twilio.ledger.wait_for(lambda: bot.callbacks, 5)
+    twilio.recorder.wait_for(lambda: bot.callbacks, 5)
     assert (bot.callbacks[0]["MessageStatus"], bot.callbacks[0]["ErrorCode"]) == (
         "undelivered",
         "63016",
     )
-    assert rules(twilio.ledger) == ["outside the 24 h window of the user's last message"]
+    assert rules(twilio.recorder) == ["outside the 24 h window of the user's last message"]
 
 
 def test_faults_come_in_twilios_words(twilio: TwilioStandIn, client: Any, faults: Faults) -> None:
@@ -458,23 +458,23 @@ def test_a_voice_note_is_fetched_and_delivered(
     voice = twilio.wait_for_voice(USER, 5)
     assert (voice.audio, voice.audio_type) == (note, "audio/ogg")
     assert bot.methods == ["HEAD", "GET"]
-    twilio.ledger.wait_for(lambda: len(bot.callbacks) == 2, 5)
+    twilio.recorder.wait_for(lambda: len(bot.callbacks) == 2, 5)
     assert [one["MessageStatus"] for one in bot.callbacks] == ["sent", "delivered"]
     signature = bot.headers[-1]["X-Twilio-Signature"]
     assert RequestValidator(TOKEN).validate(callback, bot.callbacks[-1], signature)
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 def test_an_mp3_is_delivered_too(twilio: TwilioStandIn, bot: Bot, note: bytes) -> None:
     """WhatsApp takes it, as a file; nothing else passes for one."""
     twilio.say(USER, "hi")
-    mp3 = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe()).note(hum(440, 1.0), "mp3")
+    mp3 = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe()).note(sine(440, 1.0), "mp3")
     send(twilio, MediaUrl=bot.publish(mp3, "audio/mpeg"))
     assert twilio.wait_for_voice(USER, 5).audio_type == "audio/mpeg"
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
     sid = send(twilio, MediaUrl=bot.publish(note, "audio/mpeg")).json()["sid"]
     assert ended(twilio, sid, "undelivered").error_code == 63019
-    assert rules(twilio.ledger) == ["the recording is no MP3"]
+    assert rules(twilio.recorder) == ["the recording is no MP3"]
 
 
 @pytest.mark.parametrize("call", ["text", "voice"])
@@ -490,7 +490,7 @@ def test_a_message_can_be_made_to_fail(
     }
     assert ended(twilio, sids.pop(call), "undelivered").error_code == 63024
     assert ended(twilio, sids.popitem()[1], "delivered").error_code is None
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 @pytest.mark.parametrize(
@@ -509,7 +509,7 @@ def test_callbacks_come_as_twilio_may_send_them(
     faults.add(Fault("twilio", "callback", manner))
     callback = f"{bot.url}/status?sending=1"
     send(twilio, Body="x", StatusCallback=callback)
-    twilio.ledger.wait_for(lambda: len(bot.callbacks) == len(told), 5)
+    twilio.recorder.wait_for(lambda: len(bot.callbacks) == len(told), 5)
     assert [one["MessageStatus"] for one in bot.callbacks] == told
     signature = bot.headers[-1]["X-Twilio-Signature"]
     genuine = RequestValidator(TOKEN).validate(callback, bot.callbacks[-1], signature)
@@ -547,7 +547,7 @@ def test_what_is_no_voice_note_is_not_delivered(
     sid = send(twilio, MediaUrl=bot.publish(spoil(note))).json()["sid"]
     message = ended(twilio, sid, "undelivered")
     assert (message.error_code, message.audio) == (63019, None)
-    assert rules(twilio.ledger)[0].startswith(f"the recording is no voice note: {rule}")
+    assert rules(twilio.recorder)[0].startswith(f"the recording is no voice note: {rule}")
 
 
 @pytest.mark.parametrize("kind", ["application/octet-stream", "audio/x-wav", "audio/opus"])
@@ -558,7 +558,7 @@ def test_a_recording_needs_the_right_type(
     twilio.say(USER, "hi")
     sid = send(twilio, MediaUrl=bot.publish(note, kind)).json()["sid"]
     assert ended(twilio, sid, "undelivered").error_code == 63019
-    assert rules(twilio.ledger) == [f"the MediaUrl has content type {kind}, not audio/ogg"]
+    assert rules(twilio.recorder) == [f"the MediaUrl has content type {kind}, not audio/ogg"]
 
 
 def test_a_recording_that_is_gone_is_undelivered(twilio: TwilioStandIn, bot: Bot) -> None:
@@ -566,11 +566,11 @@ def test_a_recording_that_is_gone_is_undelivered(twilio: TwilioStandIn, bot: Bot
     twilio.say(USER, "hi")
     sid = send(twilio, MediaUrl=f"{bot.url}/media/gone.ogg").json()["sid"]
     assert ended(twilio, sid, "undelivered").error_code == 63019
-    assert rules(twilio.ledger) == ["HEAD of the MediaUrl answered 404"]
+    assert rules(twilio.recorder) == ["HEAD of the MediaUrl answered 404"]
     bot.stop()
     sid = send(twilio, MediaUrl=f"{bot.url}/media/gone.ogg").json()["sid"]
     assert ended(twilio, sid, "undelivered").error_code == 63019
-    assert len(twilio.ledger.violations) == 1
+    assert len(twilio.recorder.violations) == 1
 
 
 def test_imperfect_voice_notes_are_delivered_but_noted(twilio: TwilioStandIn, bot: Bot) -> None:
@@ -580,7 +580,7 @@ def test_imperfect_voice_notes_are_delivered_but_noted(twilio: TwilioStandIn, bo
     assert len(large) > VOICE_NOTE_LIMIT
     send(twilio, Body="caption", MediaUrl=bot.publish(large, name="1.ogg"))
     assert twilio.wait_for_voice(USER, 5).body == ""
-    assert rules(twilio.ledger) == [
+    assert rules(twilio.recorder) == [
         "a text and a recording in one message: the text is lost",
         f"the note has {len(large)} bytes; over 512 KB it loses its play button",
         "the MediaUrl can be guessed: its name is shorter than 128 bits",
@@ -592,8 +592,8 @@ def test_a_refused_callback_is_a_violation(twilio: TwilioStandIn, bot: Bot) -> N
     twilio.say(USER, "hi")
     bot.callback_status = 500
     send(twilio, Body="x", StatusCallback=f"{bot.url}/status")
-    twilio.ledger.wait_for(lambda: len(twilio.ledger.violations) == 2, 5)
-    assert rules(twilio.ledger) == ["11200 the callback answered 500"] * 2
+    twilio.recorder.wait_for(lambda: len(twilio.recorder.violations) == 2, 5)
+    assert rules(twilio.recorder) == ["11200 the callback answered 500"] * 2
 
 
 # Listing and typing
@@ -639,7 +639,7 @@ def test_typing_is_shown_for_an_inbound_message(twilio: TwilioStandIn, client: A
     body = {"channel": "WHATSAPP", "messageId": sid}
     assert typing(twilio, "v3", json=body).json() == {"success": True}
     assert twilio.typed == [sid, sid]
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []
 
 
 @pytest.mark.parametrize(
@@ -664,7 +664,7 @@ def test_wrong_typing_calls_are_refused(
         for way, fields in body.items()
     }
     assert typing(twilio, version, **filled).status_code == 400
-    assert (len(twilio.ledger.violations), twilio.typed) == (1, [])
+    assert (len(twilio.recorder.violations), twilio.typed) == (1, [])
 
 
 def test_beyond_so_many_at_once_there_is_20429(twilio: TwilioStandIn, faults: Faults) -> None:
@@ -674,7 +674,7 @@ def test_beyond_so_many_at_once_there_is_20429(twilio: TwilioStandIn, faults: Fa
     faults.add(Fault("twilio", "send", "hang", seconds=0.5))
     with ThreadPoolExecutor() as pool:
         first = pool.submit(send, twilio, Body="first")
-        twilio.ledger.wait_for(lambda: twilio.ledger.calls("twilio", "send"))
+        twilio.recorder.wait_for(lambda: twilio.recorder.calls("twilio", "send"))
         surplus = send(twilio, Body="surplus")
         assert first.result().status_code == 201
     assert (surplus.status_code, surplus.json()["code"]) == (429, 20429)
@@ -690,4 +690,4 @@ def test_two_hundred_messages_at_once(twilio: TwilioStandIn, bot: Bot, note: byt
         answers = list(pool.map(lambda url: send(twilio, MediaUrl=url).status_code, urls))
     assert answers == [201] * 200
     twilio.wait_for_voice(USER, 20, count=200)
-    assert twilio.ledger.violations == []
+    assert twilio.recorder.violations == []

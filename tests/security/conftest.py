@@ -5,6 +5,6 @@ Those services are started as for ``tests/e2e``.
 
 from __future__ import annotations
 
-from tests.e2e.conftest import common_world, start_cluster, start_world, world
+from tests.e2e.conftest import deployment, shared_deployment, start_cluster, start_deployment
 
-__all__ = ["common_world", "start_cluster", "start_world", "world"]
+__all__ = ["deployment", "shared_deployment", "start_cluster", "start_deployment"]

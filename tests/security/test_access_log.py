@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from storage.engine import FILE_NAME
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 from tests.security.raw import request, status
 
 # Another address of this machine, which nothing else uses.
@@ -46,37 +46,39 @@ MALFORMED = (
     ],
     ids=["as Heroku sets it", "debug", "syslog", "statsd", "file"],
 )
-def test_no_line_is_of_a_request(start_world: StartWorld, arguments: str, tmp_path: Path) -> None:
+def test_no_line_is_of_a_request(
+    start_deployment: StartDeployment, arguments: str, tmp_path: Path
+) -> None:
     file = tmp_path / "access.log"
     file.touch()
     arguments = arguments.format(file=file)
-    with start_world(GUNICORN_CMD_ARGS=arguments, LOG_LEVEL="DEBUG") as world:
-        token = _visit(world)
-        _fail(world)
+    with start_deployment(GUNICORN_CMD_ARGS=arguments, LOG_LEVEL="DEBUG") as deployment:
+        token = _visit(deployment)
+        _fail(deployment)
         for line in MALFORMED:
-            assert status(world.bridge.port, request(line, HEADERS), CLIENT) >= 400
-        log = world.log() + file.read_text(encoding="utf-8")
+            assert status(deployment.bridge.port, request(line, HEADERS), CLIENT) >= 400
+        log = deployment.log() + file.read_text(encoding="utf-8")
     assert "Total processing time" in log
     for secret in (token, GONE, CLIENT, ROUTED_CLIENT, QUERY, "malformed", "Visitor", "GET /"):
         assert secret not in log
 
 
-def _visit(world: World) -> str:
+def _visit(deployment: Deployment) -> str:
     """A voice turn, and everything else that is to be had; returns the voice note's token."""
-    user = world.user()
-    world.twilio.speak(user, world.note("Thanks"))
-    address = world.twilio.wait_for_voice(user).media_url
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note("Thanks"))
+    address = deployment.twilio.wait_for_voice(user).media_url
     assert address is not None
     note = urlsplit(address).path
     for path in (note, "/metrics", "/health", "/dashboard", "/"):
         sent = request(f"GET {path}?{QUERY} HTTP/1.1", HEADERS)
-        assert status(world.bridge.port, sent, CLIENT) == 200
+        assert status(deployment.bridge.port, sent, CLIENT) == 200
     return note.rpartition("/")[-1].partition(".")[0]
 
 
-def _fail(world: World) -> None:
+def _fail(deployment: Deployment) -> None:
     """A request that ends in an error of ours."""
-    with sqlite3.connect(world.bridge.state_dir / FILE_NAME) as file:
+    with sqlite3.connect(deployment.bridge.state_dir / FILE_NAME) as file:
         file.executescript("DROP TABLE voice_notes")
     sent = request(f"GET /media/{GONE}.ogg?{QUERY} HTTP/1.1", HEADERS)
-    assert status(world.bridge.port, sent, CLIENT) == 500
+    assert status(deployment.bridge.port, sent, CLIENT) == 500

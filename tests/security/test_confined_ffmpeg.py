@@ -21,7 +21,7 @@ import pytest
 from sandbox import CREDENTIALS
 from sandbox.bridge import Process
 from storage.engine import FILE_NAME
-from tests.e2e.conftest import StartCluster, StartWorld
+from tests.e2e.conftest import StartCluster, StartDeployment
 
 UNREADABLE = "Sorry, I couldn't play that recording."
 ABSTRACT = "of-the-service"
@@ -84,16 +84,16 @@ def test_unconfined_it_manages_all(attacker: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(landlockpy.abi_version() < 6, reason="this kernel confines less")
 def test_it_reaches_nothing_of_the_service(
-    start_world: StartWorld, attacker: str, tmp_path: Path
+    start_deployment: StartDeployment, attacker: str, tmp_path: Path
 ) -> None:
-    with start_world(FFMPEG_PATH=attacker, STATE_DIR=str(tmp_path)) as world:
+    with start_deployment(FFMPEG_PATH=attacker, STATE_DIR=str(tmp_path)) as deployment:
         assert (tmp_path / FILE_NAME).exists()
-        user = world.user()
-        world.twilio.speak(user, world.note("How do I register an electronic invoice?"))
-        assert world.answers(user, 1)[0].body.startswith(UNREADABLE)
-        assert set(re.findall(r"managed: .*?\.", world.log())) == {"managed: ."}
-        world.twilio.say(user, "hello")
-        assert world.answers(user, 2)[1].body.startswith("Hello!")
+        user = deployment.user()
+        deployment.twilio.speak(user, deployment.note("How do I register an electronic invoice?"))
+        assert deployment.answers(user, 1)[0].body.startswith(UNREADABLE)
+        assert set(re.findall(r"managed: .*?\.", deployment.log())) == {"managed: ."}
+        deployment.twilio.say(user, "hello")
+        assert deployment.answers(user, 2)[1].body.startswith("Hello!")
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ def environments(first: Process) -> bytes:
 
 @pytest.mark.parametrize(("dumpable", "read"), [("false", 0), ("true", 2)])
 def test_no_program_of_the_same_user_reads_the_services_environment(
-    start_world: StartWorld, powerless: ThreadPoolExecutor, dumpable: str, read: int
+    start_deployment: StartDeployment, powerless: ThreadPoolExecutor, dumpable: str, read: int
 ) -> None:
     """Of the process that serves, and of the one that started it; but for DUMPABLE=true."""
 
     def secrets_read() -> int:
-        with start_world(DUMPABLE=dumpable) as world:
-            return environments(world.bridge).count(b"TWILIO_AUTH_TOKEN=")
+        with start_deployment(DUMPABLE=dumpable) as deployment:
+            return environments(deployment.bridge).count(b"TWILIO_AUTH_TOKEN=")
 
     assert powerless.submit(secrets_read).result() == read
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from sandbox.bridge import Process
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 from tests.unit.audio.test_frames import ENDLESS
 from tests.unit.audio.test_hostile_media import mp4, note
 
@@ -43,10 +43,10 @@ COSTLY: dict[str, tuple[str, Callable[[], bytes], str]] = {
 
 
 @pytest.fixture(scope="module")
-def attacked(start_world: StartWorld) -> Iterator[World]:
+def attacked(start_deployment: StartDeployment) -> Iterator[Deployment]:
     # Where the service takes long, that is told by what it used.
-    with start_world(STILL_WORKING_AFTER="300") as world:
-        yield world
+    with start_deployment(STILL_WORKING_AFTER="300") as deployment:
+        yield deployment
 
 
 def cpu_seconds(first: Process) -> float:
@@ -57,7 +57,7 @@ def cpu_seconds(first: Process) -> float:
 
 @pytest.mark.parametrize(("media_type", "make", "told"), COSTLY.values(), ids=COSTLY)
 def test_it_costs_little_and_others_are_served(
-    attacked: World, media_type: str, make: Callable[[], bytes], told: str
+    attacked: Deployment, media_type: str, make: Callable[[], bytes], told: str
 ) -> None:
     attacker, other = attacked.user(), attacked.user()
     before = cpu_seconds(attacked.bridge)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import PARROT, StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import ECHO_AGENT, StartDeployment
+from tests.e2e.deployment import Deployment
 
 # As much as WhatsApp lets anybody write.
 LONGEST = 4096
@@ -27,35 +27,35 @@ SPOKEN = {
 
 
 @pytest.fixture(scope="module")
-def world(start_world: StartWorld) -> Iterator[World]:
+def deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
     """Its agent quotes what it is told."""
-    with start_world(helpdesk_file=PARROT, SPEECH_CACHE_BYTES="0") as world:
-        yield world
+    with start_deployment(helpdesk_file=ECHO_AGENT, SPEECH_CACHE_BYTES="0") as deployment:
+        yield deployment
 
 
-def check_others_are_served(world: World) -> None:
+def check_others_are_served(deployment: Deployment) -> None:
     """In the 15 s that Twilio waits, and before the service gives up on itself."""
-    other = world.user()
-    world.twilio.say(other, "Hello?")
-    assert world.answers(other, 1, timeout=20)[0].body == "You said Hello?."
+    other = deployment.user()
+    deployment.twilio.say(other, "Hello?")
+    assert deployment.answers(other, 1, timeout=20)[0].body == "You said Hello?."
 
 
 @pytest.mark.parametrize("text", TYPED.values(), ids=TYPED.keys())
-def test_a_text_is_answered_and_so_is_everybody_else(world: World, text: str) -> None:
-    user = world.user()
-    world.twilio.say(user, text)
-    check_others_are_served(world)
-    assert world.answers(user, 1)[0].body.startswith("You said")
+def test_a_text_is_answered_and_so_is_everybody_else(deployment: Deployment, text: str) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, text)
+    check_others_are_served(deployment)
+    assert deployment.answers(user, 1)[0].body.startswith("You said")
 
 
 @pytest.mark.parametrize("said", SPOKEN.values(), ids=SPOKEN.keys())
-def test_so_is_a_voice_note(world: World, said: str) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.note(said))
-    check_others_are_served(world)
-    assert world.answers(user, 1)[0].body.startswith("You said")
-    assert world.twilio.wait_for_voice(user).audio
+def test_so_is_a_voice_note(deployment: Deployment, said: str) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note(said))
+    check_others_are_served(deployment)
+    assert deployment.answers(user, 1)[0].body.startswith("You said")
+    assert deployment.twilio.wait_for_voice(user).audio
 
 
-def test_nothing_had_to_be_ended(world: World) -> None:
-    assert "Timeout" not in world.log()
+def test_nothing_had_to_be_ended(deployment: Deployment) -> None:
+    assert "Timeout" not in deployment.log()

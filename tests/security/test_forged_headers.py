@@ -10,32 +10,32 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.twilio.webhook import sign
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 from tests.security.raw import answer, form_request, request, status
 
 HOST = ("Host", "bot.example.com")
 
 
 @pytest.fixture(scope="module")
-def started(start_world: StartWorld) -> Iterator[World]:
-    with start_world(
+def started(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    with start_deployment(
         FORWARDED_ALLOW_IPS="*", UNSIGNED_LOCAL_WEBHOOKS="false", METRICS_TOKEN="open-sesame"
-    ) as world:
-        yield world
+    ) as deployment:
+        yield deployment
 
 
 @pytest.fixture
-def heroku(started: World) -> Iterator[World]:
+def heroku(started: Deployment) -> Iterator[Deployment]:
     started.begin()
     yield started
     started.check()
 
 
-def signed(world: World, target: str, form: dict[str, str]) -> tuple[str, str]:
+def signed(deployment: Deployment, target: str, form: dict[str, str]) -> tuple[str, str]:
     """The signature header of a form that Twilio posts to ``target``."""
-    token = world.bridge.settings["TWILIO_AUTH_TOKEN"]
-    return "X-Twilio-Signature", sign(f"{world.bridge.url}{target}", form, token)
+    token = deployment.bridge.settings["TWILIO_AUTH_TOKEN"]
+    return "X-Twilio-Signature", sign(f"{deployment.bridge.url}{target}", form, token)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def signed(world: World, target: str, form: dict[str, str]) -> tuple[str, str]:
     ],
 )
 def test_no_header_changes_what_is_asked_for(
-    heroku: World, path: str, header: tuple[str, str]
+    heroku: Deployment, path: str, header: tuple[str, str]
 ) -> None:
     assert status(heroku.bridge.port, request(f"GET {path} HTTP/1.1", [HOST, header])) == 404
 
@@ -73,7 +73,7 @@ def test_no_header_changes_what_is_asked_for(
         ("Forwarded", "for=127.0.0.1;host=evil.example.com;proto=http"),
     ],
 )
-def test_no_header_spoils_a_good_request(heroku: World, header: tuple[str, str]) -> None:
+def test_no_header_spoils_a_good_request(heroku: Deployment, header: tuple[str, str]) -> None:
     """``X-Forwarded-Proto`` is the router's own; what contradicts it came from the client."""
     headers = [HOST, ("X-Forwarded-Proto", "https"), header]
     assert status(heroku.bridge.port, request("GET /health HTTP/1.1", headers)) == 200
@@ -82,7 +82,7 @@ def test_no_header_spoils_a_good_request(heroku: World, header: tuple[str, str])
 @pytest.mark.parametrize(
     "prefix", ["/status", "/%73tatus"], ids=["as it is routed", "percent signs"]
 )
-def test_a_signed_callback_is_not_taken_for_a_message(heroku: World, prefix: str) -> None:
+def test_a_signed_callback_is_not_taken_for_a_message(heroku: Deployment, prefix: str) -> None:
     """The signature is of the address that was posted to, not of what a header makes of it."""
     form = dict(heroku.twilio.forms.text(heroku.user(), "hello"))
     headers = [HOST, signed(heroku, prefix, form), ("SCRIPT_NAME", prefix)]
@@ -91,23 +91,23 @@ def test_a_signed_callback_is_not_taken_for_a_message(heroku: World, prefix: str
     assert heroku_messages(heroku) == before
 
 
-def heroku_messages(world: World) -> int:
+def heroku_messages(deployment: Deployment) -> int:
     """How many messages were taken so far."""
     token = {"Authorization": "Bearer open-sesame"}
     sent = request("GET /metrics HTTP/1.1", [HOST, *token.items()])
-    page = answer(world.bridge.port, sent)
+    page = answer(deployment.bridge.port, sent)
     return int(page.partition(b'"messages_received": ')[2].split(b",")[0])
 
 
 @pytest.mark.parametrize("name", ["X_Twilio_Signature", "X-Twilio_Signature", "x_twilio_signature"])
-def test_a_signature_counts_under_its_own_name_only(heroku: World, name: str) -> None:
+def test_a_signature_counts_under_its_own_name_only(heroku: Deployment, name: str) -> None:
     form = dict(heroku.twilio.forms.text(heroku.user(), "hello"))
     _, signature = signed(heroku, "/", form)
     assert status(heroku.bridge.port, form_request("/", [HOST, (name, signature)], form)) == 403
 
 
 @pytest.mark.parametrize("name", ["REMOTE_ADDR", "X-Real-IP", "X-Forwarded-For", "X_Forwarded_For"])
-def test_nobody_gets_in_by_naming_this_machine(heroku: World, name: str) -> None:
+def test_nobody_gets_in_by_naming_this_machine(heroku: Deployment, name: str) -> None:
     form = dict(heroku.twilio.forms.text(heroku.user(), "hello"))
     headers = [HOST, (name, "127.0.0.1")]
     assert status(heroku.bridge.port, form_request("/", headers, form)) == 403
@@ -119,7 +119,7 @@ def test_nobody_gets_in_by_naming_this_machine(heroku: World, name: str) -> None
     "target",
     ["http://evil.example.com/", "https://bot.example.com/", "//", "//evil.example.com/", "/./"],
 )
-def test_a_webhook_in_another_form_of_address_is_refused(heroku: World, target: str) -> None:
+def test_a_webhook_in_another_form_of_address_is_refused(heroku: Deployment, target: str) -> None:
     """Also where the signature is the right one of ``/``."""
     form = dict(heroku.twilio.forms.text(heroku.user(), "hello"))
     headers = [HOST, signed(heroku, "/", form)]
@@ -127,7 +127,7 @@ def test_a_webhook_in_another_form_of_address_is_refused(heroku: World, target: 
 
 
 @pytest.mark.parametrize("path", ["//health", "//evil.example.com/health", "/./health", "/health/"])
-def test_an_address_has_one_form(heroku: World, path: str) -> None:
+def test_an_address_has_one_form(heroku: Deployment, path: str) -> None:
     assert status(heroku.bridge.port, request(f"GET {path} HTTP/1.1", [HOST])) == 404
 
 
@@ -137,7 +137,7 @@ def test_an_address_has_one_form(heroku: World, path: str) -> None:
     ids=["Host", "X-Forwarded-Host"],
 )
 def test_redirects_lead_to_us_whatever_host_is_named(
-    heroku: World, header: tuple[str, str]
+    heroku: Deployment, header: tuple[str, str]
 ) -> None:
     headers = [("X-Forwarded-Proto", "http"), *([] if header[0] == "Host" else [HOST]), header]
     for target in ("/dashboard", "http://evil.example.com/dashboard", "/dashboard/"):
@@ -153,6 +153,6 @@ def test_redirects_lead_to_us_whatever_host_is_named(
     ],
     ids=["version 1", "version 2"],
 )
-def test_nobody_is_a_proxy_by_saying_so(heroku: World, preamble: bytes) -> None:
+def test_nobody_is_a_proxy_by_saying_so(heroku: Deployment, preamble: bytes) -> None:
     sent = request("GET /health HTTP/1.1", [HOST], before=preamble)
     assert status(heroku.bridge.port, sent) in (0, 400)

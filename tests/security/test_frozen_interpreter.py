@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import PARROT, PATIENT, StartCluster, StartWorld
+from tests.e2e.conftest import ECHO_AGENT, PATIENT, StartCluster, StartDeployment
 from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
 
@@ -34,33 +34,35 @@ conversation.to_whatsapp = freezing
 """
 
 
-def test_a_web_process_ends_and_the_third_one_apologises(start_world: StartWorld) -> None:
+def test_a_web_process_ends_and_the_third_one_apologises(start_deployment: StartDeployment) -> None:
     """Everybody else is answered meanwhile, or soon after."""
-    with start_world(helpdesk_file=PARROT, command=planted(FROZEN), **PATIENT) as world:
-        user, other = world.user(), world.user()
-        world.twilio.say(user, FREEZE)
-        assert world.answers(user, 1, timeout=60)[0].body.startswith(SORRY)
-        assert world.log().count("Timeout (0:00:03)!") == 2
-        assert world.log().count("in freezing") == 2
-        world.twilio.say(other, "Are you there?")
-        world.twilio.say(user, "And now?")
-        assert world.answers(other, 1)[0].body == "You said Are you there?."
-        assert world.answers(user, 2)[1].body == "You said And now?."
+    with start_deployment(
+        helpdesk_file=ECHO_AGENT, command=planted(FROZEN), **PATIENT
+    ) as deployment:
+        user, other = deployment.user(), deployment.user()
+        deployment.twilio.say(user, FREEZE)
+        assert deployment.answers(user, 1, timeout=60)[0].body.startswith(SORRY)
+        assert deployment.log().count("Timeout (0:00:03)!") == 2
+        assert deployment.log().count("in freezing") == 2
+        deployment.twilio.say(other, "Are you there?")
+        deployment.twilio.say(user, "And now?")
+        assert deployment.answers(other, 1)[0].body == "You said Are you there?."
+        assert deployment.answers(user, 2)[1].body == "You said And now?."
 
 
 def test_so_does_a_worker(start_cluster: StartCluster) -> None:
     command = planted(FROZEN, "worker")
-    with start_cluster(webs=1, workers=1, helpdesk_file=PARROT, worker_command=command) as (
-        world,
+    with start_cluster(webs=1, workers=1, helpdesk_file=ECHO_AGENT, worker_command=command) as (
+        deployment,
         cluster,
     ):
         (worker,) = cluster.workers
-        user = world.user()
-        world.twilio.say(user, FREEZE)
+        user = deployment.user()
+        deployment.twilio.say(user, FREEZE)
         for _ in range(2):
             wait_until(worker.has_ended, "the worker to end", timeout=60)
             worker.start()
-        assert world.answers(user, 1, timeout=60)[0].body.startswith(SORRY)
+        assert deployment.answers(user, 1, timeout=60)[0].body.startswith(SORRY)
         assert worker.log().count("Timeout (0:00:03)!") == 2
-        world.twilio.say(user, "And now?")
-        assert world.answers(user, 2)[1].body == "You said And now?."
+        deployment.twilio.say(user, "And now?")
+        assert deployment.answers(user, 2)[1].body == "You said And now?."

@@ -36,9 +36,9 @@ from text.phrases import Phrases
 from text.splitting import first_sentences, split_message, split_sentences
 from turns.public_questions import normalised
 from web.security import FORM
-from whatsapp.inbound import read_message
+from whatsapp.inbound import parse_message
 from whatsapp.signature import Signature
-from whatsapp.status_callbacks import read_status
+from whatsapp.status_callbacks import parse_status
 
 pytestmark = pytest.mark.slow
 
@@ -92,15 +92,15 @@ READERS: dict[str, Reader] = {
     "where a sentence begins": lambda text: _BEGINNING.search(text, 160),
     "sounds that are no words": _EVENTS_ONLY.fullmatch,
     "a command": _phrases.command,
-    "a language": _phrases.language_of,
+    "a language": _phrases.detect_language,
     "a public question": normalised,
     "codes of errors": codes_in,
     "a line of the log": _escaped,
     "a line of a library": _PLAIN.findall,
     "a form and its signature": lambda text: _forged(text.encode(errors="replace")),
-    "a webhook": lambda text: read_message(_form(text)),
+    "a webhook": lambda text: parse_message(_form(text)),
     "a webhook's sender": lambda text: _refused(_form("hello") | {"From": text}),
-    "a status": lambda text: read_status(
+    "a status": lambda text: parse_status(
         {}, _form("") | {"MessageStatus": text, "ErrorCode": text}
     ),
     "when to come back": parse_retry_after,
@@ -128,7 +128,7 @@ def _forged(body: bytes) -> None:
 
 def _refused(form: dict[str, str]) -> None:
     with suppress(MalformedRequest):
-        read_message(form)
+        parse_message(form)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ import pytest
 from bench import hostile
 from bench.hostile import Requests
 from sandbox.twilio.webhook import Delivery
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 
 pytestmark = pytest.mark.slow
 
@@ -52,14 +52,14 @@ def flood(port: int, requests: Requests) -> Iterator[None]:
             over.set()
 
 
-def deliver_genuine(world: World, users: Sequence[str]) -> list[Delivery]:
+def deliver_genuine(deployment: Deployment, users: Sequence[str]) -> list[Delivery]:
     """A signed text of each, at a steady rate, whatever becomes of those before."""
-    pace = threading.Event()
+    latency = threading.Event()
 
     def deliver(number: int) -> Delivery:
-        pace.wait(number / GENUINE_RATE)
-        form = world.twilio.forms.text(users[number], "hello")
-        return world.twilio.deliver(form, timeout=ANSWER_SECONDS)
+        latency.wait(number / GENUINE_RATE)
+        form = deployment.twilio.forms.text(users[number], "hello")
+        return deployment.twilio.deliver(form, timeout=ANSWER_SECONDS)
 
     with ThreadPoolExecutor(len(users)) as pool:
         return list(pool.map(deliver, range(len(users))))
@@ -77,13 +77,13 @@ def deliver_genuine(world: World, users: Sequence[str]) -> list[Delivery]:
     ],
 )
 def test_genuine_messages_are_taken_and_answered_beside(
-    start_world: StartWorld, requests: Requests
+    start_deployment: StartDeployment, requests: Requests
 ) -> None:
-    with start_world() as world:
-        users = [world.user() for _ in range(round(GENUINE_RATE * SECONDS))]
-        with flood(world.bridge.port, requests):
-            delivered = deliver_genuine(world, users)
+    with start_deployment() as deployment:
+        users = [deployment.user() for _ in range(round(GENUINE_RATE * SECONDS))]
+        with flood(deployment.bridge.port, requests):
+            delivered = deliver_genuine(deployment, users)
         assert [each.status for each in delivered] == [200] * len(users)
         for user in users:
-            world.answers(user, 1)
-        world.check()
+            deployment.answers(user, 1)
+        deployment.check()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.e2e.conftest import StartWorld
-from tests.e2e.world import World
+from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 
 WARNING = "/metrics and /dashboard are closed; set METRICS_TOKEN to open them"
 PAGES = ("/metrics", "/metrics?format=prometheus", "/dashboard")
@@ -16,9 +16,9 @@ DEPLOYED = {"PUBLIC_URL": "https://bot.example.com", "UNSIGNED_LOCAL_WEBHOOKS": 
 
 
 @pytest.fixture(scope="module")
-def unguarded(start_world: StartWorld) -> Iterator[World]:
-    with start_world(**DEPLOYED) as world:
-        yield world
+def unguarded(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    with start_deployment(**DEPLOYED) as deployment:
+        yield deployment
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -35,7 +35,7 @@ def unguarded(start_world: StartWorld) -> Iterator[World]:
     ids=["nothing", "empty token", "any token", "empty password", "Prometheus", "local name"],
 )
 def test_a_public_address_without_a_token_shows_nothing(
-    unguarded: World, path: str, headers: dict[str, str]
+    unguarded: Deployment, path: str, headers: dict[str, str]
 ) -> None:
     """Not even to this machine, from which a router's requests come too."""
     answer = requests.get(unguarded.bridge.url + path, headers=headers, timeout=10)
@@ -46,28 +46,28 @@ def test_a_public_address_without_a_token_shows_nothing(
     assert answer.text.count("\n") == 1
 
 
-def test_the_start_says_so(unguarded: World) -> None:
+def test_the_start_says_so(unguarded: Deployment) -> None:
     assert unguarded.log().count(WARNING) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
-def test_who_watches_the_service_still_may(unguarded: World, path: str) -> None:
+def test_who_watches_the_service_still_may(unguarded: Deployment, path: str) -> None:
     assert requests.get(unguarded.bridge.url + path, timeout=10).status_code == 200
 
 
-def test_a_token_opens_them(start_world: StartWorld) -> None:
-    with start_world(METRICS_TOKEN="open-sesame", **DEPLOYED) as world:
+def test_a_token_opens_them(start_deployment: StartDeployment) -> None:
+    with start_deployment(METRICS_TOKEN="open-sesame", **DEPLOYED) as deployment:
         for path in PAGES:
-            url = world.bridge.url + path
+            url = deployment.bridge.url + path
             assert requests.get(url, timeout=10).status_code == 401
             token = {"Authorization": "Bearer open-sesame"}
             assert requests.get(url, headers=token, timeout=10).status_code == 200
-        assert WARNING not in world.log()
+        assert WARNING not in deployment.log()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_on_this_machine_they_are_open(start_world: StartWorld, host: str) -> None:
-    with start_world(PUBLIC_URL=f"http://{host}:8000") as world:
+def test_on_this_machine_they_are_open(start_deployment: StartDeployment, host: str) -> None:
+    with start_deployment(PUBLIC_URL=f"http://{host}:8000") as deployment:
         for path in PAGES:
-            assert requests.get(world.bridge.url + path, timeout=10).status_code == 200
-        assert WARNING not in world.log()
+            assert requests.get(deployment.bridge.url + path, timeout=10).status_code == 200
+        assert WARNING not in deployment.log()

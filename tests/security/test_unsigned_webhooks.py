@@ -5,30 +5,30 @@ from __future__ import annotations
 import pytest
 
 from sandbox.bridge import BridgeDied
-from tests.e2e.conftest import StartWorld
+from tests.e2e.conftest import StartDeployment
 
 
 @pytest.mark.parametrize(
     "address", ["https://bot.example.com", "http://bot.example.com", "https://localhost"]
 )
 def test_unsigned_webhooks_and_a_public_address_stop_the_start(
-    start_world: StartWorld, address: str
+    start_deployment: StartDeployment, address: str
 ) -> None:
     """With one sentence that names the setting."""
     with (
         pytest.raises(
             BridgeDied, match=r"Cannot start: UNSIGNED_LOCAL_WEBHOOKS is for .*\."
         ) as died,
-        start_world(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true"),
+        start_deployment(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true"),
     ):
         pass
     assert "Traceback" not in str(died.value)
 
 
-def test_heroku_telling_the_address_is_enough_to_stop_it(start_world: StartWorld) -> None:
+def test_heroku_telling_the_address_is_enough_to_stop_it(start_deployment: StartDeployment) -> None:
     with (
         pytest.raises(BridgeDied, match="UNSIGNED_LOCAL_WEBHOOKS"),
-        start_world(
+        start_deployment(
             PUBLIC_URL="",
             HEROKU_APP_DEFAULT_DOMAIN_NAME="bot-1a2b.herokuapp.com",
             UNSIGNED_LOCAL_WEBHOOKS="true",

@@ -16,9 +16,9 @@ from http_clients.oauth_token import AccessToken
 from http_clients.sessions import requests_session
 from metrics import Metrics
 from sandbox import CREDENTIALS
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import INSTANT
+from sandbox.latency import INSTANT
 from sandbox.postgres import Postgres
 from sandbox.twilio.standin import TwilioStandIn
 from speech import cache as speech_cache
@@ -91,7 +91,7 @@ class Unclaimed(Claims):
 
 def begin(database: Database, turn: Turn) -> Turn:
     """The turn as whoever begins it now has it; who held it so far has lost it."""
-    queue = TurnQueue(database=database, alone=True)
+    queue = TurnQueue(database=database, single_process=True)
     queue.release_all()
     return next(claimed for claimed in queue.claim(1000) if claimed.id == turn.id)
 
@@ -134,9 +134,9 @@ def faults() -> Faults:
 def twilio(faults: Faults) -> Iterator[TwilioStandIn]:
     """Just Twilio, to whose number ``USER`` has written."""
     standin = TwilioStandIn(
-        ledger=Ledger(),
+        recorder=CallRecorder(),
         faults=faults,
-        pace=INSTANT,
+        latency=INSTANT,
         account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
         auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
     )

@@ -14,9 +14,9 @@ from bench.findings import Bot, Findings
 from bench.limit import Limit
 from bench.observed import Times
 from bench.report import Row, markdown, printed, sections
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 
-PACE = Pace(
+PACE = LatencyProfile(
     media=1.0, transcribe=2.0, session=0.5, ask=4.0, speak=0.3, speak_per_character=0.01, send=0.2
 )
 LIMIT = Limit(PACE, last_sentence=50)

@@ -1,4 +1,4 @@
-"""The clients of the clouds at their limits; against the stand-ins, over HTTP."""
+"""The clients of the providers at their limits; against the stand-ins, over HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from http_clients.circuit_breakers import CircuitBreakers
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 from sandbox.speech.fixture import FixtureSpeech
 from speech.elevenlabs import Speech
 from tests.unit.conftest import agent_of
@@ -28,19 +28,19 @@ from whatsapp.client import WhatsApp
 
 USERS = [f"whatsapp:+{14155551000 + number}" for number in range(24)]
 AT_ONCE = 3
-PACE = Pace(ask=0.1, send=0.1, speak=0.1)
+PACE = LatencyProfile(ask=0.1, send=0.1, speak=0.1)
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(speech=FixtureSpeech(), pace=PACE) as sandbox:
+    with Sandbox(speech=FixtureSpeech(), latency=PACE) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(autouse=True)
 def afresh(sandbox: Sandbox) -> None:
     sandbox.faults.clear()
-    sandbox.ledger.clear()
+    sandbox.recorder.clear()
     for user in USERS:
         sandbox.twilio.open_window(user)
 
@@ -97,7 +97,7 @@ def ask_at_once(agent: Agentforce, sessions: Sequence[AgentSession], text: str) 
 
 
 def refused(sandbox: Sandbox, name: str) -> int:
-    return sum(call.status == 429 for call in sandbox.ledger.calls(name=name))
+    return sum(call.status == 429 for call in sandbox.recorder.calls(name=name))
 
 
 class Crowd:
@@ -111,7 +111,7 @@ class Crowd:
 
     @property
     def ask(self) -> float:
-        self._sandbox.ledger.wait_for(self._is_complete)
+        self._sandbox.recorder.wait_for(self._is_complete)
         return 0.0
 
     def of(self, call: str) -> float:
@@ -131,7 +131,7 @@ def test_agentforce_that_takes_few_at_once_answers_all(
     notices = ask_at_once(agent, sessions, "hello")
     assert all(reply.startswith("Hello!") for reply in notices)
     # The next burst finds a gate that has learned.
-    sandbox.ledger.clear()
+    sandbox.recorder.clear()
     ask_at_once(agent, sessions, "thanks")
     assert refused(sandbox, "ask") <= len(USERS) / 2
 
@@ -142,7 +142,7 @@ def test_agentforce_without_a_limit_is_not_held_back(
     """Nor where sessions are locked, which has nothing to do with how many ask."""
     sessions = [agent.start() for _ in USERS]
     sandbox.faults.add(Fault("agentforce", "ask", status=423, times=len(USERS)))
-    monkeypatch.setattr(sandbox.agentforce, "pace", Crowd(sandbox))
+    monkeypatch.setattr(sandbox.agentforce, "latency", Crowd(sandbox))
     notices = ask_at_once(agent, sessions, "hello")
     assert all(reply.startswith("Hello!") for reply in notices)
 
@@ -180,7 +180,7 @@ def test_twilio_that_takes_few_at_once_gets_all_messages_once(
     taken = [message.sid for message in sandbox.twilio.messages() if message.body == "a burst"]
     assert sorted(map(str, sids)) == sorted(taken)
     assert len(taken) == len(USERS)
-    sandbox.ledger.clear()
+    sandbox.recorder.clear()
     at_once(lambda user: whatsapp.send_text(user, "another", callback=""))
     assert refused(sandbox, "send") <= len(USERS) / 2
 
@@ -201,11 +201,11 @@ def test_a_small_plan_speaks_all_later(
     sandbox: Sandbox, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", AT_ONCE)
-    notes = at_once(lambda user: speech.speak("Hello!", "en"))
+    notes = at_once(lambda user: speech.synthesize("Hello!", "en"))
     assert all(notes)
     # Its answers have said by now what the plan allows.
-    sandbox.ledger.clear()
-    at_once(lambda user: speech.speak("Hello!", "en"))
+    sandbox.recorder.clear()
+    at_once(lambda user: speech.synthesize("Hello!", "en"))
     assert refused(sandbox, "speak") == 0
 
 
@@ -216,7 +216,7 @@ def test_processes_divide_the_plan(
     monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", 9)
     processes = [_speech(settings) for _ in range(3)]
     for process in processes:
-        process.share(len(processes))
+        process.set_share(len(processes))
     turn = itertools.cycle(processes)
-    at_once(lambda user: next(turn).speak("Hello!", "en"))
+    at_once(lambda user: next(turn).synthesize("Hello!", "en"))
     assert refused(sandbox, "speak") == 0

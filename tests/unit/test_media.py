@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import media as media_module
 from core.errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
-from http_clients.sessions import chunks
-from media import Media
+from http_clients.sessions import read_chunks
+from media import MediaDownloader
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.loopback import LoopbackServer
@@ -37,7 +37,7 @@ def started() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(started: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    started.ledger.clear()
+    started.recorder.clear()
     started.faults.clear()
     monkeypatch.setattr(media_module, "RETRY_DELAYS", (0.0, 0.0, 0.0))
     return started
@@ -49,7 +49,7 @@ def session() -> Iterator[requests.Session]:
         yield session
 
 
-def fetcher(sandbox: Sandbox, session: requests.Session, **changes: object) -> Media:
+def fetcher(sandbox: Sandbox, session: requests.Session, **changes: object) -> MediaDownloader:
     options: dict[str, object] = {
         "session": session,
         "api_url": sandbox.twilio.url,
@@ -57,11 +57,11 @@ def fetcher(sandbox: Sandbox, session: requests.Session, **changes: object) -> M
         "auth_token": TOKEN,
         "media_hosts": (sandbox.twilio.cdn.host,),
     }
-    return Media(**(options | changes))  # type: ignore[arg-type]
+    return MediaDownloader(**(options | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def media(sandbox: Sandbox, session: requests.Session) -> Media:
+def media(sandbox: Sandbox, session: requests.Session) -> MediaDownloader:
     return fetcher(sandbox, session)
 
 
@@ -71,16 +71,16 @@ def recorded(sandbox: Sandbox, audio: bytes = RECORDING, calls: int = 0) -> str:
 
 
 def calls(sandbox: Sandbox) -> list[str]:
-    return [call.name for call in sandbox.ledger.calls("twilio")]
+    return [call.name for call in sandbox.recorder.calls("twilio")]
 
 
-def test_a_recording_is_fetched_over_the_redirect(sandbox: Sandbox, media: Media) -> None:
+def test_a_recording_is_fetched_over_the_redirect(sandbox: Sandbox, media: MediaDownloader) -> None:
     assert media.download(recorded(sandbox)) == RECORDING
     assert calls(sandbox) == ["media", "media_cdn"]
-    assert not sandbox.ledger.violations
+    assert not sandbox.recorder.violations
 
 
-def test_connections_are_used_again(sandbox: Sandbox, media: Media) -> None:
+def test_connections_are_used_again(sandbox: Sandbox, media: MediaDownloader) -> None:
     """Also after a redirect, and after a recording was not there yet."""
     before = sandbox.twilio.connections, sandbox.twilio.cdn.connections
     for missing in (0, 2):
@@ -90,7 +90,7 @@ def test_connections_are_used_again(sandbox: Sandbox, media: Media) -> None:
 
 
 def test_credentials_go_to_the_api_only(
-    sandbox: Sandbox, media: Media, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sandbox: Sandbox, media: MediaDownloader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Not even those of a .netrc file go to the CDN."""
     netrc = tmp_path / "netrc"
@@ -98,22 +98,22 @@ def test_credentials_go_to_the_api_only(
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     assert media.download(recorded(sandbox)) == RECORDING
-    api, cdn = sandbox.ledger.calls("twilio")
+    api, cdn = sandbox.recorder.calls("twilio")
     expected = base64.b64encode(f"{ACCOUNT}:{TOKEN}".encode()).decode()
     assert api.headers["Authorization"] == f"Basic {expected}"
     assert "Authorization" not in cdn.headers
-    assert not sandbox.ledger.violations
+    assert not sandbox.recorder.violations
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
 def test_a_recording_that_is_not_there_yet_is_tried_again(
-    sandbox: Sandbox, media: Media, missing: int
+    sandbox: Sandbox, media: MediaDownloader, missing: int
 ) -> None:
     assert media.download(recorded(sandbox, calls=missing)) == RECORDING
     assert calls(sandbox).count("media") == missing + 1
 
 
-def test_a_recording_that_never_comes_is_missing(sandbox: Sandbox, media: Media) -> None:
+def test_a_recording_that_never_comes_is_missing(sandbox: Sandbox, media: MediaDownloader) -> None:
     with pytest.raises(MediaMissing, match="404"):
         media.download(recorded(sandbox, calls=99))
     assert calls(sandbox) == ["media"] * 4
@@ -128,14 +128,14 @@ def test_the_schedule_is_half_a_second_then_one_then_two() -> None:
     "fault", [("status", 429), ("status", 500), ("status", 404), ("reset", 0), ("vanish", 0)]
 )
 def test_passing_faults_are_survived(
-    sandbox: Sandbox, media: Media, call: str, fault: tuple[str, int]
+    sandbox: Sandbox, media: MediaDownloader, call: str, fault: tuple[str, int]
 ) -> None:
     kind, status = fault
     sandbox.faults.add(Fault("twilio", call, kind, status=status or 500))  # type: ignore[arg-type]
     assert media.download(recorded(sandbox)) == RECORDING
 
 
-def test_half_a_recording_is_none(sandbox: Sandbox, media: Media) -> None:
+def test_half_a_recording_is_none(sandbox: Sandbox, media: MediaDownloader) -> None:
     """A body cut in the middle must not pass for a shorter one."""
     sandbox.faults.add(Fault("twilio", "media_cdn", "cut"))
     assert media.download(recorded(sandbox)) == RECORDING
@@ -146,7 +146,9 @@ def test_half_a_recording_is_none(sandbox: Sandbox, media: Media) -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 410])
 @pytest.mark.parametrize("call", ["media", "media_cdn"])
-def test_a_refusal_is_final(sandbox: Sandbox, media: Media, call: str, status: int) -> None:
+def test_a_refusal_is_final(
+    sandbox: Sandbox, media: MediaDownloader, call: str, status: int
+) -> None:
     sandbox.faults.add(Fault("twilio", call, "status", status=status, times=None))
     with pytest.raises(MediaError, match=str(status)) as caught:
         media.download(recorded(sandbox))
@@ -165,14 +167,14 @@ def test_a_wrong_token_is_refused_once_and_pointed_at(
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_a_recording_up_to_the_limit_is_taken(
-    sandbox: Sandbox, media: Media, monkeypatch: pytest.MonkeyPatch, size: int
+    sandbox: Sandbox, media: MediaDownloader, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(media_module, "SIZE_LIMIT", 1000)
     assert len(media.download(recorded(sandbox, bytes(size)))) == size
 
 
 def test_a_larger_recording_is_refused_and_not_tried_again(
-    sandbox: Sandbox, media: Media, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, media: MediaDownloader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(media_module, "SIZE_LIMIT", 1000)
     with pytest.raises(MediaTooLarge):
@@ -199,25 +201,25 @@ def test_a_bomb_is_not_unpacked(
         server.stop()
 
 
-def test_no_compression_is_asked_for(sandbox: Sandbox, media: Media) -> None:
+def test_no_compression_is_asked_for(sandbox: Sandbox, media: MediaDownloader) -> None:
     media.download(recorded(sandbox))
-    encodings = {call.headers["Accept-Encoding"] for call in sandbox.ledger.calls("twilio")}
+    encodings = {call.headers["Accept-Encoding"] for call in sandbox.recorder.calls("twilio")}
     assert encodings == {"identity"}
 
 
 def test_a_peer_that_trickles_does_not_hold_the_turn(
-    sandbox: Sandbox, media: Media, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, media: MediaDownloader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is up long before the body is complete."""
     monkeypatch.setattr(media_module, "TOTAL_TIMEOUT", 0.1)
     got: list[int] = []
 
     def counted(response: requests.Response, timeout: float, **limit: int) -> Iterator[bytes]:
-        for chunk in chunks(response, timeout, **limit):
+        for chunk in read_chunks(response, timeout, **limit):
             got.append(len(chunk))
             yield chunk
 
-    monkeypatch.setattr(media_module, "chunks", counted)
+    monkeypatch.setattr(media_module, "read_chunks", counted)
     sandbox.faults.add(Fault("twilio", "media_cdn", "trickle", seconds=0.02))
     with pytest.raises(MediaError, match="in time"):
         media.download(recorded(sandbox, bytes(100)))
@@ -264,7 +266,7 @@ class Unreachable(requests.Session):
 
 @pytest.mark.parametrize("url", FOREIGN)
 def test_addresses_that_are_not_ours_are_refused_without_a_request(url: str) -> None:
-    media = Media(
+    media = MediaDownloader(
         session=Unreachable(),
         api_url="https://api.twilio.com",
         account_sid=ACCOUNT,
@@ -277,7 +279,7 @@ def test_addresses_that_are_not_ours_are_refused_without_a_request(url: str) -> 
 
 @pytest.mark.parametrize("host", ["api.twilio.com", "api.dublin.ie1.twilio.com"])
 def test_twilio_and_its_regions_are_asked(host: str) -> None:
-    media = Media(
+    media = MediaDownloader(
         session=Unreachable(),
         api_url="https://api.twilio.com",
         account_sid=ACCOUNT,
@@ -290,7 +292,7 @@ def test_twilio_and_its_regions_are_asked(host: str) -> None:
 
 @given(st.text())
 def test_any_other_address_is_refused(url: str) -> None:
-    media = Media(
+    media = MediaDownloader(
         session=Unreachable(),
         api_url="https://api.twilio.com",
         account_sid=ACCOUNT,
@@ -360,14 +362,16 @@ def test_redirects_with_dot_segments_are_not_followed(
 
 
 @pytest.mark.parametrize("name", ["a.b", "..x", "x..", "...", "a%2eb", "a%20b", "100%25"])
-def test_dots_in_names_are_no_dot_segments(sandbox: Sandbox, media: Media, name: str) -> None:
+def test_dots_in_names_are_no_dot_segments(
+    sandbox: Sandbox, media: MediaDownloader, name: str
+) -> None:
     location = f"http://{sandbox.twilio.cdn.host}/{ACCOUNT}/{name}"
     fault = Fault("twilio", "media", "status", status=307, headers={"Location": location}, body="")
     sandbox.faults.add(fault)
     with pytest.raises(MediaError, match="403"):
         media.download(recorded(sandbox))
     assert calls(sandbox) == ["media", "media_cdn"]
-    sandbox.ledger.clear()
+    sandbox.recorder.clear()
 
 
 @pytest.mark.parametrize(
@@ -387,7 +391,9 @@ def test_a_host_is_named_exactly(sandbox: Sandbox, session: requests.Session, ho
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_every_kind_of_redirect_is_followed(sandbox: Sandbox, media: Media, status: int) -> None:
+def test_every_kind_of_redirect_is_followed(
+    sandbox: Sandbox, media: MediaDownloader, status: int
+) -> None:
     url = recorded(sandbox)
     answer = requests.get(url, auth=(ACCOUNT, TOKEN), allow_redirects=False, timeout=5)
     headers = {"Location": answer.headers["Location"]}
@@ -395,7 +401,7 @@ def test_every_kind_of_redirect_is_followed(sandbox: Sandbox, media: Media, stat
     assert media.download(url) == RECORDING
 
 
-def test_a_redirect_that_leads_to_itself_ends(sandbox: Sandbox, media: Media) -> None:
+def test_a_redirect_that_leads_to_itself_ends(sandbox: Sandbox, media: MediaDownloader) -> None:
     loop = {"Location": f"http://{sandbox.twilio.cdn.host}/{ACCOUNT}/x"}
     for call in ("media", "media_cdn"):
         fault = Fault("twilio", call, "status", status=307, headers=loop, body="", times=None)

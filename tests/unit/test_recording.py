@@ -15,18 +15,18 @@ import requests
 import media as media_module
 from audio.ffmpeg import STREAMS_AT_ONCE, Ffmpeg, trim
 from core.errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
-from media import Media, VoiceNoteLoader
+from media import MediaDownloader, VoiceNoteLoader
 from media import _Listener as Listening
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.codec import Codec
 from sandbox.speech.fixture import FixtureSpeech
-from sandbox.speech.hum import hum, noise, silence
+from sandbox.speech.tone import noise, silence, sine
 from sandbox.twilio.media import Ready
 
 USER = "whatsapp:+14155550100"
 LONGEST = 10.0
-TONE = silence(0.5) + hum(440, 1.5)
+TONE = silence(0.5) + sine(440, 1.5)
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +42,16 @@ def started() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def sandbox(started: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    started.ledger.clear()
+    started.recorder.clear()
     started.faults.clear()
     monkeypatch.setattr(media_module, "RETRY_DELAYS", (0.0, 0.0, 0.0))
     return started
 
 
 @pytest.fixture
-def media(sandbox: Sandbox) -> Iterator[Media]:
+def media(sandbox: Sandbox) -> Iterator[MediaDownloader]:
     with requests.Session() as session:
-        yield Media(
+        yield MediaDownloader(
             session=session,
             api_url=sandbox.twilio.url,
             account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
@@ -78,7 +78,7 @@ def ffmpeg() -> Counted:
 
 
 @pytest.fixture
-def voice_note_loader(media: Media, ffmpeg: Counted) -> Iterator[VoiceNoteLoader]:
+def voice_note_loader(media: MediaDownloader, ffmpeg: Counted) -> Iterator[VoiceNoteLoader]:
     """Leaves no child and no place behind, whatever is heard."""
     children = set(psutil.Process().children())
     yield VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
@@ -103,7 +103,7 @@ def test_a_voice_note_is_converted_by_the_end_of_its_download(
 ) -> None:
     """As it would be behind it, to the sample, and without converting again."""
     note = codec.note(TONE)
-    recording = voice_note_loader.hear(recorded(sandbox, note))
+    recording = voice_note_loader.load(recorded(sandbox, note))
     assert ffmpeg.behind == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
     assert recording.download_time > 0
@@ -111,13 +111,13 @@ def test_a_voice_note_is_converted_by_the_end_of_its_download(
 
 
 def test_the_decoder_starts_before_the_cdn_is_asked(
-    sandbox: Sandbox, codec: Codec, media: Media
+    sandbox: Sandbox, codec: Codec, media: MediaDownloader
 ) -> None:
     asked: list[list[str]] = []
 
     class Listener:
         def begin(self) -> None:
-            asked.append([call.name for call in sandbox.ledger.calls("twilio")])
+            asked.append([call.name for call in sandbox.recorder.calls("twilio")])
 
         def write(self, chunk: bytes) -> None:
             assert asked
@@ -131,7 +131,7 @@ def test_other_recordings_are_converted_behind_their_download(
     sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted, kind: str
 ) -> None:
     note = codec.note(TONE, kind)
-    recording = voice_note_loader.hear(recorded(sandbox, note))
+    recording = voice_note_loader.load(recorded(sandbox, note))
     assert ffmpeg.behind == 1
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
 
@@ -140,8 +140,8 @@ def test_what_does_not_begin_as_ogg_is_not_heard_as_ogg(
     sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     """A decoder that listens would find the note that hides behind the MP3."""
-    both = codec.note(TONE, "mp3") + codec.note(hum(880, 3.0))
-    recording = voice_note_loader.hear(recorded(sandbox, both))
+    both = codec.note(TONE, "mp3") + codec.note(sine(880, 3.0))
+    recording = voice_note_loader.load(recorded(sandbox, both))
     assert ffmpeg.behind == 1
     assert recording.pcm == trim(ffmpeg.decode(both), longest_seconds=LONGEST)
 
@@ -150,8 +150,8 @@ def test_a_recording_that_comes_byte_by_byte_is_converted_all_the_same(
     sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     fail(sandbox, "media_cdn", "trickle")
-    note = codec.note(hum(440, 0.5))
-    recording = voice_note_loader.hear(recorded(sandbox, note))
+    note = codec.note(sine(440, 0.5))
+    recording = voice_note_loader.load(recorded(sandbox, note))
     assert ffmpeg.behind == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
 
@@ -169,7 +169,7 @@ def test_a_new_try_begins_anew(
     """What a try that broke off brought is not heard twice."""
     fail(sandbox, call, kind, times=2)
     note = codec.note(TONE)
-    recording = voice_note_loader.hear(recorded(sandbox, note, missing=1))
+    recording = voice_note_loader.load(recorded(sandbox, note, missing=1))
     assert ffmpeg.behind == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
 
@@ -191,7 +191,7 @@ def test_a_download_that_fails_leaves_nothing_running(
     fail(sandbox, "media_cdn", "cut", times=None)
     for _ in range(STREAMS_AT_ONCE + 1):
         with pytest.raises(MediaError):
-            voice_note_loader.hear(recorded(sandbox, codec.note(TONE)))
+            voice_note_loader.load(recorded(sandbox, codec.note(TONE)))
 
 
 def test_where_all_decoders_listen_it_is_converted_behind(
@@ -200,7 +200,7 @@ def test_where_all_decoders_listen_it_is_converted_behind(
     """Stalled downloads hold places of their own: complete recordings wait for none of them."""
     stalled = [ffmpeg.open_stream() for _ in range(STREAMS_AT_ONCE)]
     assert ffmpeg.open_stream() is None
-    recording = voice_note_loader.hear(recorded(sandbox, codec.note(TONE)))
+    recording = voice_note_loader.load(recorded(sandbox, codec.note(TONE)))
     assert ffmpeg.behind == 1
     assert recording.pcm
     for stream in stalled:
@@ -215,7 +215,7 @@ def test_many_at_once_are_all_heard(
     urls = [recorded(sandbox, note) for _ in range(3 * STREAMS_AT_ONCE)]
     heard: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda url=url: heard.append(voice_note_loader.hear(url).pcm))
+        threading.Thread(target=lambda url=url: heard.append(voice_note_loader.load(url).pcm))
         for url in urls
     ]
     for thread in threads:
@@ -226,7 +226,7 @@ def test_many_at_once_are_all_heard(
 
 
 def test_a_broken_decoder_breaks_no_download(
-    sandbox: Sandbox, codec: Codec, media: Media, tmp_path: Path
+    sandbox: Sandbox, codec: Codec, media: MediaDownloader, tmp_path: Path
 ) -> None:
     """One that cannot listen is asked again behind the download, and may fail there."""
     broken = tmp_path / "ffmpeg"
@@ -236,7 +236,7 @@ def test_a_broken_decoder_breaks_no_download(
         ffmpeg = Counted(path=path)
         voice_note_loader = VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
         with pytest.raises(BridgeError) as caught:
-            voice_note_loader.hear(recorded(sandbox, codec.note(TONE)))
+            voice_note_loader.load(recorded(sandbox, codec.note(TONE)))
         assert caught.value.phrase == "audio_unreadable"
         assert ffmpeg.behind == 1
 
@@ -245,9 +245,9 @@ def test_sound_that_is_broken_within_is_heard_around_the_break(
     sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
 ) -> None:
     """The decoder that listens may end at a break, so it is not believed."""
-    note = bytearray(codec.note(hum(440, 4.0)))
+    note = bytearray(codec.note(sine(440, 4.0)))
     note[len(note) // 2] ^= 0xFF
-    recording = voice_note_loader.hear(recorded(sandbox, bytes(note)))
+    recording = voice_note_loader.load(recorded(sandbox, bytes(note)))
     assert ffmpeg.behind == 1
     assert len(recording.pcm) > 32_000
 
@@ -265,7 +265,7 @@ def test_it_is_judged_before_it_costs(
     error: type[BridgeError],
 ) -> None:
     with pytest.raises(error):
-        voice_note_loader.hear(recorded(sandbox, codec.note(pcm)))
+        voice_note_loader.load(recorded(sandbox, codec.note(pcm)))
 
 
 @pytest.mark.parametrize("audio", [b"", b"O", b"OggS" + bytes(20), b"<html>" + bytes(100)])
@@ -273,4 +273,4 @@ def test_what_is_no_audio_is_unreadable(
     sandbox: Sandbox, voice_note_loader: VoiceNoteLoader, audio: bytes
 ) -> None:
     with pytest.raises(AudioUnreadable):
-        voice_note_loader.hear(recorded(sandbox, audio))
+        voice_note_loader.load(recorded(sandbox, audio))

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from audio import confinement
 from audio.confinement import Launcher
-from audio.ffmpeg import in_memory
-from audio.ffmpeg_process import Conversion
+from audio.ffmpeg import memory_file
+from audio.ffmpeg_process import FfmpegProcess
 
 needs_landlock = pytest.mark.skipif(not landlockpy.supported(), reason="no Landlock here")
 
@@ -31,11 +31,11 @@ def file(tmp_path: Path) -> Path:
 
 def output(launcher: Launcher, *command: str, source: IO[bytes] | None = None) -> bytes:
     """All that a program says."""
-    with Conversion(
+    with FfmpegProcess(
         command, launcher=launcher, largest=1_000_000, source=source, environment={}
     ) as running:
         result = running.result()
-    return result.output + result.complaint.encode()
+    return result.output + result.stderr.encode()
 
 
 @needs_landlock
@@ -67,7 +67,7 @@ def test_the_rest_of_the_process_is_as_free_as_before(file: Path) -> None:
 
 
 def test_what_it_inherits_open_it_can_use() -> None:
-    with in_memory([b"abc"]) as (source,):
+    with memory_file([b"abc"]) as (source,):
         assert output(Launcher("cat"), "cat", source=source) == b"abc"
 
 

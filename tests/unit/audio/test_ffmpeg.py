@@ -30,16 +30,16 @@ from audio.ffmpeg import (
     pcm_seconds,
     trim,
 )
-from audio.formats import MP3, sniff
+from audio.formats import MP3, detect_format
 from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import hum, noise, pitches, silence
+from sandbox.speech.tone import noise, pitches, silence, sine
 from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
 
 LONGEST = 5.0
 PATIENCE = 60.0
-TONE = hum(440, 1.5)
+TONE = sine(440, 1.5)
 EXE = imageio_ffmpeg.get_ffmpeg_exe()
 
 
@@ -76,7 +76,7 @@ def is_the_tone(pcm: bytes, seconds: float = pcm_seconds(TONE)) -> bool:
 
 def test_a_voice_note_becomes_an_mp3_of_the_same_sound(ffmpeg: Ffmpeg, codec: Codec) -> None:
     mp3 = ffmpeg.encode_mp3(codec.note(TONE))
-    assert sniff(mp3) == MP3
+    assert detect_format(mp3) == MP3
     assert is_the_tone(ffmpeg.decode(mp3))
 
 
@@ -132,7 +132,7 @@ def test_a_long_recording_is_decoded_no_further_than_needed(
     ffmpeg: Ffmpeg, codec: Codec, kind: str
 ) -> None:
     """Long enough that ``trim`` sees it is too long."""
-    pcm = ffmpeg.decode(codec.note(hum(440, 3 * LONGEST), kind))
+    pcm = ffmpeg.decode(codec.note(sine(440, 3 * LONGEST), kind))
     assert pcm_seconds(pcm) == pytest.approx(LONGEST + 1, abs=0.1)
     with pytest.raises(AudioTooLong):
         trim(pcm, longest_seconds=LONGEST)
@@ -206,14 +206,14 @@ def test_hostile_bytes_are_unreadable(ffmpeg: Ffmpeg, hostile: bytes) -> None:
     ],
 )
 def test_the_bytes_tell_the_container(data: bytes, demuxer: str, seeks: bool) -> None:
-    found = sniff(data)
+    found = detect_format(data)
     assert found is not None
     assert (found.demuxer, found.seeks) == (demuxer, seeks)
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_can_be_sniffed(data: bytes) -> None:
-    found = sniff(data)
+    found = detect_format(data)
     assert found is None or found.demuxer in {"ogg", "amr", "mov", "aac", "mp3"}
 
 
@@ -246,7 +246,7 @@ def test_a_conversion_that_hangs_is_ended(
 
 
 def test_speech_is_kept_and_the_silence_around_it_is_not() -> None:
-    speech = hum(440, 1.0, margin=0)
+    speech = sine(440, 1.0, margin=0)
     trimmed = trim(silence(2.0) + speech + silence(1.5), longest_seconds=10)
     assert is_the_tone(trimmed, seconds=1.3)
     assert len(trimmed) >= len(speech)
@@ -259,7 +259,7 @@ def test_pauses_and_quiet_beginnings_are_kept() -> None:
             (sample // divisor).to_bytes(2, "little", signed=True) for sample in samples
         )
 
-    word = hum(440, 0.5, margin=0)
+    word = sine(440, 0.5, margin=0)
     spoken = quiet(word, 30) + silence(1.0) + word + silence(0.8) + word
     assert trim(spoken, longest_seconds=10) == spoken
 
@@ -282,7 +282,7 @@ def test_silence_is_measured_as_pydub_measures_it(loudness: list[int], rest: int
 
 def test_silence_costs_little_to_measure() -> None:
     """Far less than one object for each step would."""
-    click = hum(440, 0.2, margin=0)
+    click = sine(440, 0.2, margin=0)
     quiet = silence(100) + click + silence(100)
 
     def took(measure: Callable[[], object]) -> float:
@@ -308,12 +308,12 @@ def test_whispers_are_no_silence() -> None:
     [
         (b"", AudioTooShort),
         (b"\0", AudioTooShort),
-        (hum(440, SHORTEST_SECONDS - 0.05, margin=0), AudioTooShort),
+        (sine(440, SHORTEST_SECONDS - 0.05, margin=0), AudioTooShort),
         (silence(3.0), AudioSilent),
         (bytes(random.Random(1).choice(b"\x00\x01") if at % 2 == 0 else 0 for at in range(64_000)),
          AudioSilent),
-        (silence(1.0) + hum(440, 0.05, margin=0) + silence(1.0), AudioTooShort),
-        (hum(440, 6.0), AudioTooLong),
+        (silence(1.0) + sine(440, 0.05, margin=0) + silence(1.0), AudioTooShort),
+        (sine(440, 6.0), AudioTooLong),
         (silence(6.0), AudioTooLong),
     ],
     ids=["empty", "odd", "short", "silent", "hiss", "click", "long", "long silence"],
@@ -343,7 +343,7 @@ def test_pieces_are_joined_into_one_link(
     """
     tones = [300 + 100 * number for number in range(len(lengths))]
     pieces = [
-        codec.encode(Sound(hum(tone, length), SAMPLE_RATE), "opus_48000_32")
+        codec.encode(Sound(sine(tone, length), SAMPLE_RATE), "opus_48000_32")
         for tone, length in zip(tones, lengths, strict=True)
     ]
     joined = ffmpeg.join(pieces)

@@ -17,8 +17,8 @@ import pytest
 
 from audio import ffmpeg_process as conversion
 from audio.confinement import Launcher
-from audio.ffmpeg import Ffmpeg, in_memory
-from audio.ffmpeg_process import Conversion, Result
+from audio.ffmpeg import Ffmpeg, memory_file
+from audio.ffmpeg_process import FfmpegProcess, FfmpegResult
 from core.errors import AudioError, AudioUnreadable
 from tests.unit.traces import NONE, traces
 
@@ -44,24 +44,24 @@ class Free(Launcher):
 LAUNCHER = Free(sys.executable)
 
 
-def started(command: Sequence[str], **options: Any) -> Conversion:
+def started(command: Sequence[str], **options: Any) -> FfmpegProcess:
     chosen: dict[str, Any] = {
         "launcher": LAUNCHER,
         "largest": MEGABYTE,
         "environment": os.environ,
     } | options
-    return Conversion(command, **chosen)
+    return FfmpegProcess(command, **chosen)
 
 
-def shell(script: str, **options: object) -> Conversion:
+def shell(script: str, **options: object) -> FfmpegProcess:
     return started(["/bin/sh", "-c", script], **options)
 
 
-def python(program: str, **options: object) -> Conversion:
+def python(program: str, **options: object) -> FfmpegProcess:
     return started([sys.executable, "-c", program], **options)
 
 
-def finished(running: Conversion) -> Result:
+def finished(running: FfmpegProcess) -> FfmpegResult:
     with running:
         return running.result()
 
@@ -82,9 +82,9 @@ def is_gone(pid: int) -> bool:
 
 
 def test_what_it_reads_writes_and_says_is_had() -> None:
-    with in_memory([b"abc"]) as (source,):
+    with memory_file([b"abc"]) as (source,):
         result = finished(shell("cat; echo 'not so good' >&2; exit 3", source=source))
-    assert result == Result(3, b"abc", "not so good")
+    assert result == FfmpegResult(3, b"abc", "not so good")
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 3 * MEGABYTE])
@@ -93,28 +93,28 @@ def test_what_it_is_fed_it_gets(size: int) -> None:
     data = os.urandom(size)
     with shell("cat", largest=4 * MEGABYTE) as running:
         for at in range(0, size, 100_000):
-            running.feed(data[at : at + 100_000])
+            running.write(data[at : at + 100_000])
         assert running.result().output == data
 
 
 def test_feeding_does_not_wait_for_it() -> None:
     with shell("exec sleep 600") as running:
-        running.feed(bytes(8 * MEGABYTE))
+        running.write(bytes(8 * MEGABYTE))
 
 
 def test_one_that_stops_reading_is_fed_no_more() -> None:
     with shell("head -c 3; exec 0<&-; echo enough >&2") as running:
-        running.feed(b"abc")
+        running.write(b"abc")
         for _ in range(20):
-            running.feed(bytes(MEGABYTE))
-        assert running.result() == Result(0, b"abc", "enough")
+            running.write(bytes(MEGABYTE))
+        assert running.result() == FfmpegResult(0, b"abc", "enough")
 
 
 def test_one_that_ended_is_fed_no_more() -> None:
     with shell("exit 7") as running:
         until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_ZOMBIE)
         for _ in range(3):
-            running.feed(bytes(MEGABYTE))
+            running.write(bytes(MEGABYTE))
         assert running.result().code == 7
 
 
@@ -123,8 +123,8 @@ def test_many_complaints_do_not_stop_it() -> None:
     script = "i=0; while [ $i -lt 30000 ]; do echo complaint $i >&2; i=$((i+1)); done; echo done"
     result = finished(shell(script))
     assert (result.code, result.output) == (0, b"done\n")
-    assert result.complaint.endswith("complaint 29999")
-    assert len(result.complaint) <= 4096
+    assert result.stderr.endswith("complaint 29999")
+    assert len(result.stderr) <= 4096
 
 
 def test_complaints_without_end_end_it() -> None:
@@ -215,12 +215,12 @@ def test_memory_is_limited() -> None:
     program = f"import sys; sys.stdin.read(); bytearray({conversion.DATA_BYTES} + 1)"
     result = finished(python(program))
     assert result.code == 1
-    assert result.complaint.endswith("MemoryError")
+    assert result.stderr.endswith("MemoryError")
 
 
 def test_open_files_are_limited() -> None:
     program = "import os, sys; sys.stdin.read(); [os.dup(0) for _ in range(100)]"
-    assert "Too many open files" in finished(python(program)).complaint
+    assert "Too many open files" in finished(python(program)).stderr
 
 
 def test_a_tighter_limit_stays(monkeypatch: pytest.MonkeyPatch) -> None:

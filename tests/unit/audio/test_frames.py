@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.frames import outlast
+from audio.frames import exceeds_duration
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import hum
+from sandbox.speech.tone import sine
 from tests.unit.ogg_pages import FRAME, packed, stream
 
 SECONDS = 3.0
@@ -32,14 +32,14 @@ def adts(payload: bytes, *, rate: int = 4, blocks: int = 1) -> bytes:
 
 @pytest.mark.parametrize("kind", ["aac", "amr"])
 def test_a_recording_lasts_as_long_as_it_does(codec: Codec, kind: str) -> None:
-    note = codec.note(hum(440, SECONDS, margin=0), kind)
-    assert outlast(note, SECONDS - 0.2)
-    assert not outlast(note, SECONDS + 0.2)
+    note = codec.note(sine(440, SECONDS, margin=0), kind)
+    assert exceeds_duration(note, SECONDS - 0.2)
+    assert not exceeds_duration(note, SECONDS + 0.2)
 
 
 @pytest.mark.parametrize("kind", ["ogg", "m4a", "mp3"])
 def test_what_says_it_elsewhere_is_left_to_the_decoder(codec: Codec, kind: str) -> None:
-    assert not outlast(codec.note(hum(440, SECONDS, margin=0), kind), SECONDS / 2)
+    assert not exceeds_duration(codec.note(sine(440, SECONDS, margin=0), kind), SECONDS / 2)
 
 
 @pytest.mark.parametrize(
@@ -54,27 +54,27 @@ def test_what_says_it_elsewhere_is_left_to_the_decoder(codec: Codec, kind: str) 
     ],
 )
 def test_a_frame_of_amr_lasts_20_ms_whatever_its_size(frame: bytes, magic: bytes) -> None:
-    assert not outlast(magic + frame * 100, 2.001)
-    assert outlast(magic + frame * 101, 2.001)
+    assert not exceeds_duration(magic + frame * 100, 2.001)
+    assert exceeds_duration(magic + frame * 101, 2.001)
 
 
 @pytest.mark.parametrize(("rate", "blocks", "seconds"), [(4, 1, 1024 / 44_100), (8, 4, 0.256)])
 def test_a_frame_of_aac_lasts_as_its_header_says(rate: int, blocks: int, seconds: float) -> None:
     frame = adts(b"", rate=rate, blocks=blocks)
-    assert not outlast(frame * 100, 100.5 * seconds)
-    assert outlast(frame * 101, 100.5 * seconds)
+    assert not exceeds_duration(frame * 100, 100.5 * seconds)
+    assert exceeds_duration(frame * 101, 100.5 * seconds)
 
 
 @pytest.mark.parametrize("end", [b"junk", adts(b"", rate=13), b"\xff\xf1P\x80\0\x1f\xfc", b"\xff"])
 def test_aac_is_counted_up_to_what_is_none(end: bytes) -> None:
     frame = adts(b"12")
-    assert not outlast(frame * 10 + end + frame * 1000, 1.0)
+    assert not exceeds_duration(frame * 10 + end + frame * 1000, 1.0)
 
 
 def test_ogg_may_have_a_page_for_each_packet() -> None:
     pages = packed(stream([[FRAME]] * 500))
-    assert not outlast(pages, 10.0)
-    assert outlast(pages, 4.9)
+    assert not exceeds_duration(pages, 10.0)
+    assert exceeds_duration(pages, 4.9)
 
 
 ENDLESS: dict[str, Callable[[int], bytes]] = {
@@ -90,7 +90,7 @@ def test_it_looks_no_further_than_the_answer(make: Callable[[int], bytes]) -> No
 
     def took(data: bytes) -> float:
         before = time.thread_time()
-        assert outlast(data, 300.0)
+        assert exceeds_duration(data, 300.0)
         return time.thread_time() - before
 
     little, much = make(MEGABYTE // 4), make(16 * MEGABYTE)
@@ -103,9 +103,9 @@ def test_it_looks_no_further_than_the_answer(make: Callable[[int], bytes]) -> No
     data=st.binary(max_size=200),
 )
 def test_any_bytes_last_for_some_time(magic: bytes, data: bytes) -> None:
-    assert outlast(magic + data, 1000.0) is False
+    assert exceeds_duration(magic + data, 1000.0) is False
 
 
 def test_a_long_frame_at_the_end_is_no_harm() -> None:
-    assert not outlast(b"#!AMR\n" + b"\x3c", 1.0)
-    assert not outlast(adts(bytes(100))[:7], 1.0)
+    assert not exceeds_duration(b"#!AMR\n" + b"\x3c", 1.0)
+    assert not exceeds_duration(adts(bytes(100))[:7], 1.0)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from audio.ffmpeg import SAMPLE_RATE, Ffmpeg, pcm_seconds, trim
 from core.errors import AudioError, AudioTooLong, AudioUnreadable
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import hum
+from sandbox.speech.tone import sine
 from tests.unit.ogg_pages import (
     FIRST,
     FRAME,
@@ -42,7 +42,7 @@ EXE = imageio_ffmpeg.get_ffmpeg_exe()
 LONGEST = 5.0
 # What is decoded at most: to a second behind the longest, and up to a second more.
 MOST = LONGEST + 2
-TONE = hum(440, 1.5)
+TONE = sine(440, 1.5)
 
 
 @functools.cache
@@ -281,7 +281,7 @@ def streamed(ffmpeg: Ffmpeg, data: bytes) -> bytes | None:
     assert listening
     try:
         for at in range(0, len(data), 16_384):
-            listening.feed(data[at : at + 16_384])
+            listening.write(data[at : at + 16_384])
         return listening.pcm()
     finally:
         listening.close()

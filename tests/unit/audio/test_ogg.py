@@ -18,7 +18,7 @@ from audio.ffmpeg import SAMPLE_RATE, SAMPLE_WIDTH, Ffmpeg, opus_seconds
 from core.errors import AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import hum, noise
+from sandbox.speech.tone import noise, sine
 from sandbox.twilio.voice_note import read_voice_note
 from tests.unit.ogg_pages import (
     CONTINUED,
@@ -53,7 +53,7 @@ def ffmpeg() -> Ffmpeg:
 def spoken(codec: Codec, *lengths: float) -> list[bytes]:
     return [
         codec.encode(
-            Sound(noise(length) + hum(300 + 50 * at, length), SAMPLE_RATE), "opus_48000_32"
+            Sound(noise(length) + sine(300 + 50 * at, length), SAMPLE_RATE), "opus_48000_32"
         )
         for at, length in enumerate(lengths)
     ]

@@ -8,7 +8,7 @@ import pytest
 import tenacity.nap
 
 from core import deadline
-from core.deadline import Deadline, clamp, time_left
+from core.deadline import Deadline, clamp, remaining_time
 from core.errors import AgentBusy, AgentUnavailable, DeadlineExceeded
 from core.logs import ContextPool
 from http_clients import retries
@@ -37,27 +37,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_without_a_deadline_nothing_is_shortened() -> None:
-    assert time_left() is None
+    assert remaining_time() is None
     assert clamp(125.0) == 125.0
 
 
 def test_a_timeout_is_what_is_left(clock: Clock) -> None:
-    with Deadline(10.0).bound():
-        assert (time_left(), clamp(3.0), clamp(125.0)) == (10.0, 3.0, 10.0)
+    with Deadline(10.0).applied():
+        assert (remaining_time(), clamp(3.0), clamp(125.0)) == (10.0, 3.0, 10.0)
         clock.now += 9.0
-        assert (time_left(), clamp(3.0)) == (1.0, 1.0)
+        assert (remaining_time(), clamp(3.0)) == (1.0, 1.0)
         clock.now += 9.0
-        assert time_left() == 0.0
+        assert remaining_time() == 0.0
         with pytest.raises(DeadlineExceeded):
             clamp(3.0)
-    assert time_left() is None
+    assert remaining_time() is None
 
 
 def test_threads_of_a_turn_have_its_deadline(clock: Clock) -> None:
     with ContextPool(1) as pool:
-        with Deadline(10.0).bound():
-            inside = pool.submit(time_left)
-        outside = pool.submit(time_left)
+        with Deadline(10.0).applied():
+            inside = pool.submit(remaining_time)
+        outside = pool.submit(remaining_time)
     assert (inside.result(), outside.result()) == (10.0, None)
 
 
@@ -68,7 +68,7 @@ def test_retries_end_before_the_deadline(clock: Clock) -> None:
         tries.append(clock.now)
         raise AgentUnavailable
 
-    with Deadline(3.0).bound(), pytest.raises(AgentUnavailable):
+    with Deadline(3.0).applied(), pytest.raises(AgentUnavailable):
         retrying((0.5, 1.0, 2.0, 4.0))(fail)
     assert tries == [100.0, 100.5, 101.5]
 
@@ -77,18 +77,18 @@ def test_patience_ends_before_the_deadline(clock: Clock) -> None:
     def refuse() -> None:
         raise AgentBusy
 
-    with Deadline(20.0).bound(), pytest.raises(AgentBusy):
+    with Deadline(20.0).applied(), pytest.raises(AgentBusy):
         retrying((0.5,))(refuse)
     assert 110.0 < clock.now < 120.0
 
 
 def test_whoever_waits_for_a_place_leaves_the_line_in_time() -> None:
     """The place then goes to the next one."""
-    limiter = ConcurrencyLimiter(1, cloud="a test")
-    with limiter.place():
-        with Deadline(0.02).bound(), pytest.raises(DeadlineExceeded), limiter.place():
+    limiter = ConcurrencyLimiter(1, provider="a test")
+    with limiter.slot():
+        with Deadline(0.02).applied(), pytest.raises(DeadlineExceeded), limiter.slot():
             pass
-        assert limiter.room == 0
-    with limiter.place():
+        assert limiter.available_slots == 0
+    with limiter.slot():
         pass
-    assert limiter.room == 1
+    assert limiter.available_slots == 1

@@ -1,4 +1,4 @@
-"""What is kept of clouds' error answers."""
+"""What is kept of providers' error answers."""
 
 from __future__ import annotations
 

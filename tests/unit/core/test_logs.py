@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from core.errors import MediaMissing
-from core.logs import ContextPool, configure_logging, hashed
+from core.logs import ContextPool, configure_logging, hash_sender
 
 SENDER = "whatsapp:+14155550100"
 
@@ -146,15 +146,15 @@ def test_configuring_twice_does_not_double_the_lines(written: Written) -> None:
 
 
 def test_a_sender_is_always_the_same_ten_digits() -> None:
-    assert hashed(SENDER, key="k") == hashed(SENDER, key="k")
-    assert len(hashed(SENDER, key="k")) == 10
-    assert "4155" not in hashed(SENDER, key="k")
+    assert hash_sender(SENDER, key="k") == hash_sender(SENDER, key="k")
+    assert len(hash_sender(SENDER, key="k")) == 10
+    assert "4155" not in hash_sender(SENDER, key="k")
 
 
 @pytest.mark.parametrize("key", ["", "k", "x" * 100, "ключ" * 20])
 def test_any_key_will_do_and_another_gives_another_hash(key: str) -> None:
-    assert hashed(SENDER, key=key) != hashed(SENDER, key="other")
-    assert hashed(SENDER, key=key) != hashed(SENDER + "1", key=key)
+    assert hash_sender(SENDER, key=key) != hash_sender(SENDER, key="other")
+    assert hash_sender(SENDER, key=key) != hash_sender(SENDER + "1", key=key)
 
 
 def test_pool_threads_log_with_the_context_of_who_submitted(written: Written) -> None:

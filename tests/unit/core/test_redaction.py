@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import SendBusy
-from core.redaction import render, told
+from core.redaction import describe_error, render
 from storage.database import Database
 
 SAID = "I live at 12 Elm Street"
@@ -41,14 +41,14 @@ def failure(database: Database, statement: str) -> SQLAlchemyError:
     ],
 )
 def test_only_reasons_that_quote_nobody_are_told(error: BaseException, line: str) -> None:
-    assert told(error) == line
+    assert describe_error(error) == line
 
 
 def test_a_database_says_what_failed_but_not_on_what(database: Database) -> None:
-    missing = told(failure(database, f"SELECT '{SAID}' FROM nowhere WHERE :said = ''"))
+    missing = describe_error(failure(database, f"SELECT '{SAID}' FROM nowhere WHERE :said = ''"))
     assert "nowhere" in missing
     assert SAID not in missing
-    assert SAID not in told(failure(database, "INSERT INTO leases (name) VALUES (:said)"))
+    assert SAID not in describe_error(failure(database, "INSERT INTO leases (name) VALUES (:said)"))
 
 
 def test_causes_come_first_each_once() -> None:

@@ -1,4 +1,4 @@
-"""A cloud that is down is not asked again and again, and found when it is back."""
+"""A provider that is down is not asked again and again, and found when it is back."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def breakers(clock: Clock, metrics: Metrics) -> CircuitBreakers:
 
 @pytest.fixture
 def breaker(breakers: CircuitBreakers) -> Breaker:
-    return breakers.make("a cloud", AgentUnavailable)
+    return breakers.create("a provider", AgentUnavailable)
 
 
 def failing(error: Exception) -> Callable[[], str]:
@@ -84,12 +84,12 @@ def test_after_failures_in_a_row_the_cloud_is_not_asked(
     breaker: Breaker, breakers: CircuitBreakers, metrics: Metrics
 ) -> None:
     fail(breaker, *(AgentDown() for _ in range(FAILURES - 1)))
-    assert breakers.tripped() == []
+    assert breakers.providers_down() == []
     fail(breaker, AgentUnavailable())
-    assert breakers.tripped() == ["a cloud"]
-    with pytest.raises(AgentUnavailable, match="a cloud failed again and again"):
+    assert breakers.providers_down() == ["a provider"]
+    with pytest.raises(AgentUnavailable, match="a provider failed again and again"):
         breaker.call(never_called)
-    counters = metrics.figures().counters
+    counters = metrics.snapshot().counters
     assert (counters["breakers_opened"], counters["calls_not_made"]) == (1, 1)
 
 
@@ -109,7 +109,7 @@ def test_what_shows_that_the_cloud_is_there_starts_the_count_anew(
 @pytest.mark.parametrize("end", [DeadlineExceeded(), ValueError()])
 def test_what_says_nothing_of_the_cloud_is_not_counted(breaker: Breaker, end: Exception) -> None:
     fail(breaker, AgentDown(), end, AgentDown(), end, AgentDown())
-    assert breaker.tripped
+    assert breaker.is_open
 
 
 def test_after_a_while_one_call_is_made_and_finds_it_back(breaker: Breaker, clock: Clock) -> None:
@@ -119,7 +119,7 @@ def test_after_a_while_one_call_is_made_and_finds_it_back(breaker: Breaker, cloc
         breaker.call(never_called)
     clock.now += 1
     assert breaker.call(lambda: "answer") == "answer"
-    assert not breaker.tripped
+    assert not breaker.is_open
     fail(breaker, AgentDown())
     assert breaker.call(lambda: "answer") == "answer"
 
@@ -201,22 +201,22 @@ def test_it_is_logged_once_that_it_opened_and_once_that_it_closed(
         breaker.call(lambda: "answer")
         breaker.call(lambda: "answer")
     assert [line["event"] for line in logged] == [
-        "Cloud is down; users are told at once",
-        "Cloud is back",
+        "Provider is down; users are told at once",
+        "Provider is back",
     ]
 
 
 def test_one_cloud_is_none_of_the_others_business(
     breaker: Breaker, breakers: CircuitBreakers
 ) -> None:
-    other = breakers.make("another cloud", SpeechUnavailable)
+    other = breakers.create("another provider", SpeechUnavailable)
     open_it(breaker)
     assert other.call(lambda: "answer") == "answer"
-    assert breakers.tripped() == ["a cloud"]
+    assert breakers.providers_down() == ["a provider"]
 
 
 def test_zero_is_never(clock: Clock, metrics: Metrics) -> None:
-    breaker = CircuitBreakers(failures=0, seconds=SECONDS, metrics=metrics).make(
+    breaker = CircuitBreakers(failures=0, seconds=SECONDS, metrics=metrics).create(
         "c", AgentUnavailable
     )
     fail(breaker, *(AgentDown() for _ in range(99)))

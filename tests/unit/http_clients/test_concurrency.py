@@ -24,7 +24,7 @@ class Visitors:
     """Threads that enter a limiter one after the other and stay until they are let go."""
 
     def __init__(self, ceiling: int) -> None:
-        self.limiter = ConcurrencyLimiter(ceiling, cloud="a test")
+        self.limiter = ConcurrencyLimiter(ceiling, provider="a test")
         self.changed = threading.Condition()
         self.inside: list[int] = []
         self.entered: list[int] = []
@@ -69,7 +69,7 @@ class Visitors:
 
     def _visit(self, number: int) -> None:
         try:
-            with self.limiter.place():
+            with self.limiter.slot():
                 self._stay(number)
         except (AgentBusy, AgentLocked, ValueError):
             pass
@@ -109,7 +109,7 @@ def test_who_came_first_enters_first() -> None:
 def test_a_wider_gate_lets_those_who_wait_in() -> None:
     visitors = Visitors(1)
     visitors.come(4)
-    visitors.limiter.resize(3)
+    visitors.limiter.set_ceiling(3)
     visitors.settle()
     assert sorted(visitors.inside) == [0, 1, 2]
 
@@ -118,7 +118,7 @@ def test_a_narrower_gate_waits_until_enough_have_left() -> None:
     visitors = Visitors(3)
     visitors.come(5)
     visitors.settle()
-    visitors.limiter.resize(0)
+    visitors.limiter.set_ceiling(0)
     visitors.let_go(0)
     visitors.let_go(1)
     assert visitors.inside == [2]
@@ -131,15 +131,15 @@ def test_a_narrower_gate_waits_until_enough_have_left() -> None:
     ("ceiling", "processes", "size"), [(10, 1, 10), (10, 3, 3), (2, 5, 1), (10, 0, 10)]
 )
 def test_processes_share_a_ceiling(ceiling: int, processes: int, size: int) -> None:
-    limiter = ConcurrencyLimiter(ceiling, cloud="a test")
-    limiter.share(processes)
+    limiter = ConcurrencyLimiter(ceiling, provider="a test")
+    limiter.set_share(processes)
     assert limiter.size == size
 
 
 def test_a_share_outlives_what_the_plan_says() -> None:
-    limiter = ConcurrencyLimiter(10, cloud="a test")
-    limiter.share(2)
-    limiter.resize(8)
+    limiter = ConcurrencyLimiter(10, provider="a test")
+    limiter.set_share(2)
+    limiter.set_ceiling(8)
     assert limiter.size == 4
 
 
@@ -169,7 +169,7 @@ def test_who_waited_since_before_a_cut_counts_as_let_in_after_it() -> None:
     visitors.come(3)
     visitors.settle()
     visitors.let_go(0, REFUSED)
-    visitors.limiter.resize(2)
+    visitors.limiter.set_ceiling(2)
     visitors.let_go(1)
     visitors.settle()
     size = visitors.limiter.size
@@ -210,8 +210,8 @@ def test_other_errors_free_the_place_and_change_nothing(end: Exception) -> None:
 
 
 def test_only_refusals_for_want_of_room_are_limits() -> None:
-    assert all(error.limited for error in (SpeechBusy, AgentBusy, SendBusy))
-    assert not any(error.limited for error in (AgentLocked, SendUnreachable))
+    assert all(error.rate_limited for error in (SpeechBusy, AgentBusy, SendBusy))
+    assert not any(error.rate_limited for error in (AgentLocked, SendUnreachable))
 
 
 STEPS = st.one_of(
@@ -236,10 +236,10 @@ def test_whatever_happens_the_gate_holds_and_moves(
         elif step in ENDS and inside:
             visitors.let_go(sorted(inside)[number % len(inside)], ENDS[step])
         elif step == "resize":
-            visitors.limiter.resize(number)
+            visitors.limiter.set_ceiling(number)
             ceiling = max(number, 1)
         elif step == "share":
-            visitors.limiter.share(number)
+            visitors.limiter.set_share(number)
         visitors.settle()
         assert 1 <= visitors.limiter.size <= ceiling
         assert set(visitors.entered) == set(range(len(visitors.entered)))
@@ -269,7 +269,7 @@ def test_a_burst_on_a_cloud_that_takes_five_is_served_with_few_refusals() -> Non
 
 
 def test_many_threads_all_pass() -> None:
-    limiter = ConcurrencyLimiter(64, cloud="a test")
+    limiter = ConcurrencyLimiter(64, provider="a test")
     inside = threading.Semaphore(5)
     served: list[int] = []
 
@@ -281,7 +281,7 @@ def test_many_threads_all_pass() -> None:
 
     def ask_until_served(number: int) -> None:
         while number not in served:
-            with suppress(AgentBusy), limiter.place():
+            with suppress(AgentBusy), limiter.slot():
                 ask(number)
 
     with ThreadPoolExecutor(64) as pool:

@@ -1,4 +1,4 @@
-"""Answers of clouds that are far too large end like answers that break off."""
+"""Answers of providers that are far too large end like answers that break off."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sandbox() -> Iterator[Sandbox]:
 def afresh(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody sits out the waits between tries."""
     sandbox.faults.clear()
-    sandbox.ledger.clear()
+    sandbox.recorder.clear()
     sandbox.twilio.open_window(USER)
     sandbox.agentforce.forget_tokens()
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=lambda _: None))
@@ -168,7 +168,7 @@ def test_what_is_spoken(sandbox: Sandbox, speech: Speech) -> None:
     ogg = {"Content-Type": "audio/ogg"}
     answers(sandbox, "elevenlabs speak", "OggS" * (ANSWER_LIMIT // 4 + 1), ogg, 200)
     with pytest.raises(SpeechUnavailable, match="RemoteProtocolError"):
-        speech.speak("Hello!", "en")
+        speech.synthesize("Hello!", "en")
 
 
 # As much JSON as is read, that Python does not: more digits, or more depth, than it lets there be.
@@ -199,7 +199,7 @@ class TestUnreadable:
     def test_a_refusal_to_speak(self, sandbox: Sandbox, speech: Speech, body: str) -> None:
         answers(sandbox, "elevenlabs speak", body, JSON, 401)
         with pytest.raises((SpeechRefused, SpeechUnavailable)):
-            speech.speak("Hello!", "en")
+            speech.synthesize("Hello!", "en")
 
     def test_an_answer_as_it_comes(self, sandbox: Sandbox, agent: Agentforce, body: str) -> None:
         session = agent.start()

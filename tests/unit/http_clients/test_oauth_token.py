@@ -24,9 +24,9 @@ from metrics import Metrics
 from sandbox.agentforce.helpdesk import Helpdesk
 from sandbox.agentforce.login import Misconfiguration
 from sandbox.agentforce.standin import AgentforceStandIn
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Fault, Faults
-from sandbox.ledger import Ledger
-from sandbox.pace import INSTANT
+from sandbox.latency import INSTANT
 
 KEY, SECRET = "consumer-key", "consumer-secret"
 SCOPE = "sfap_api chatbot_api api"
@@ -37,9 +37,9 @@ Keeper = Callable[..., AccessToken]
 @pytest.fixture(scope="module")
 def started() -> Iterator[AgentforceStandIn]:
     standin = AgentforceStandIn(
-        ledger=Ledger(),
+        recorder=CallRecorder(),
         faults=Faults(),
-        pace=INSTANT,
+        latency=INSTANT,
         consumer_key=KEY,
         consumer_secret=SECRET,
         agent_id="0XxTEST00000001AAA",
@@ -51,8 +51,8 @@ def started() -> Iterator[AgentforceStandIn]:
 
 
 @pytest.fixture
-def cloud(started: AgentforceStandIn) -> AgentforceStandIn:
-    started.ledger.clear()
+def provider(started: AgentforceStandIn) -> AgentforceStandIn:
+    started.recorder.clear()
     started.faults.clear()
     started.forget_tokens()
     started.misconfiguration = None
@@ -61,13 +61,13 @@ def cloud(started: AgentforceStandIn) -> AgentforceStandIn:
 
 
 @pytest.fixture
-def keeper(cloud: AgentforceStandIn) -> Iterator[Keeper]:
+def keeper(provider: AgentforceStandIn) -> Iterator[Keeper]:
     with requests.Session() as session:
         session.trust_env = False
 
         def build(**changes: str) -> AccessToken:
             fields = {
-                "SALESFORCE_INSTANCE_URL": cloud.url,
+                "SALESFORCE_INSTANCE_URL": provider.url,
                 "SALESFORCE_CONSUMER_KEY": KEY,
                 "SALESFORCE_CONSUMER_SECRET": SECRET,
                 "AGENTFORCE_API_URL": "",
@@ -87,14 +87,14 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def fetches(cloud: AgentforceStandIn) -> int:
-    return len(cloud.ledger.calls("agentforce", "token"))
+def fetches(provider: AgentforceStandIn) -> int:
+    return len(provider.recorder.calls("agentforce", "token"))
 
 
-def answers(cloud: AgentforceStandIn, **answer: Any) -> None:
+def answers(provider: AgentforceStandIn, **answer: Any) -> None:
     """Let the token endpoint answer with 200 and these fields, every time."""
     body = json.dumps({"scope": SCOPE} | answer)
-    cloud.faults.add(Fault("agentforce", "token", "junk", body=body, times=None))
+    provider.faults.add(Fault("agentforce", "token", "junk", body=body, times=None))
 
 
 def token_of(**claims: Any) -> str:
@@ -105,17 +105,17 @@ def lifetime(token: access_token.Token) -> float:
     return token.fresh_until - time.monotonic()
 
 
-def test_a_token_is_fetched_once_and_kept(cloud: AgentforceStandIn, keeper: Keeper) -> None:
+def test_a_token_is_fetched_once_and_kept(provider: AgentforceStandIn, keeper: Keeper) -> None:
     tokens = keeper()
     assert tokens.get() is tokens.get()
-    assert tokens.get().api_url == cloud.url
-    assert fetches(cloud) == 1
-    assert not cloud.ledger.violations
+    assert tokens.get().api_url == provider.url
+    assert fetches(provider) == 1
+    assert not provider.recorder.violations
 
 
-def test_fifty_threads_wait_for_one_fetch(cloud: AgentforceStandIn, keeper: Keeper) -> None:
+def test_fifty_threads_wait_for_one_fetch(provider: AgentforceStandIn, keeper: Keeper) -> None:
     tokens = keeper()
-    cloud.faults.add(Fault("agentforce", "token", "hang", seconds=0.1))
+    provider.faults.add(Fault("agentforce", "token", "hang", seconds=0.1))
     together = threading.Barrier(50)
 
     def get(_: int) -> str:
@@ -124,40 +124,40 @@ def test_fifty_threads_wait_for_one_fetch(cloud: AgentforceStandIn, keeper: Keep
 
     with ThreadPoolExecutor(50) as pool:
         assert len(set(pool.map(get, range(50)))) == 1
-    assert fetches(cloud) == 1
+    assert fetches(provider) == 1
 
 
 def test_an_endpoint_that_trickles_is_given_up_in_time(
-    cloud: AgentforceStandIn, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    provider: AgentforceStandIn, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much time the turn has that asks: others wait for the same token."""
     monkeypatch.setattr(access_token, "TOTAL_TIMEOUT", 0.1)
-    cloud.faults.add(Fault("agentforce", "token", "trickle", seconds=0.02))
-    with Deadline(60.0).bound(), pytest.raises(AgentUnavailable):
+    provider.faults.add(Fault("agentforce", "token", "trickle", seconds=0.02))
+    with Deadline(60.0).applied(), pytest.raises(AgentUnavailable):
         keeper().get()
 
 
 def test_who_waits_for_the_fetch_of_another_does_so_until_its_own_deadline(
-    cloud: AgentforceStandIn, keeper: Keeper
+    provider: AgentforceStandIn, keeper: Keeper
 ) -> None:
     tokens = keeper()
-    cloud.faults.add(Fault("agentforce", "token", "hang", seconds=60))
+    provider.faults.add(Fault("agentforce", "token", "hang", seconds=60))
     with ThreadPoolExecutor(1) as pool:
         patient = pool.submit(tokens.get)
-        cloud.ledger.wait_for(lambda: fetches(cloud))
-        with Deadline(0.05).bound(), pytest.raises(DeadlineExceeded):
+        provider.recorder.wait_for(lambda: fetches(provider))
+        with Deadline(0.05).applied(), pytest.raises(DeadlineExceeded):
             tokens.get()
         assert not patient.done()
-        cloud.faults.clear()
+        provider.faults.clear()
         assert patient.result(30) is tokens.get()
-    assert fetches(cloud) == 1
+    assert fetches(provider) == 1
 
 
 def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(
-    cloud: AgentforceStandIn, keeper: Keeper
+    provider: AgentforceStandIn, keeper: Keeper
 ) -> None:
     tokens = keeper()
-    cloud.faults.add(Fault("agentforce", "token", "status", status=503, times=None))
+    provider.faults.add(Fault("agentforce", "token", "status", status=503, times=None))
 
     def get(_: int) -> BaseException | None:
         try:
@@ -168,46 +168,46 @@ def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(
 
     with ThreadPoolExecutor(50) as pool:
         assert all(pool.map(get, range(50)))
-    cloud.faults.clear()
+    provider.faults.clear()
     assert tokens.get().value
 
 
 def test_a_token_is_not_used_to_its_very_end(
-    cloud: AgentforceStandIn, keeper: Keeper, now: list[float]
+    provider: AgentforceStandIn, keeper: Keeper, now: list[float]
 ) -> None:
-    cloud.token_lifetime = 600
+    provider.token_lifetime = 600
     tokens = keeper()
     first = tokens.get()
     now[0] += 600 - access_token.EXPIRY_MARGIN - 2
     assert tokens.get() is first
     now[0] += 4
-    answers(cloud, access_token=token_of(iat=0, exp=600, jti="second"))
+    answers(provider, access_token=token_of(iat=0, exp=600, jti="second"))
     assert tokens.get().value != first.value
 
 
 @pytest.mark.parametrize(("lifetime", "ahead"), [(1800, RENEWAL_MARGIN), (100, 20)])
 def test_the_next_token_is_fetched_in_the_background_before_anybody_needs_it(
-    cloud: AgentforceStandIn, keeper: Keeper, now: list[float], lifetime: int, ahead: float
+    provider: AgentforceStandIn, keeper: Keeper, now: list[float], lifetime: int, ahead: float
 ) -> None:
     tokens = keeper()
-    answers(cloud, access_token=token_of(iat=0, exp=lifetime, jti="first"))
+    answers(provider, access_token=token_of(iat=0, exp=lifetime, jti="first"))
     tokens.renew()
     first = tokens.get()
     now[0] += lifetime - ahead - 1
     tokens.renew()
-    assert (tokens.get(), fetches(cloud)) == (first, 1)
+    assert (tokens.get(), fetches(provider)) == (first, 1)
     now[0] += 2
-    cloud.faults.clear()
-    answers(cloud, access_token=token_of(iat=0, exp=lifetime, jti="second"))
+    provider.faults.clear()
+    answers(provider, access_token=token_of(iat=0, exp=lifetime, jti="second"))
     tokens.renew()
-    assert fetches(cloud) == 2
+    assert fetches(provider) == 2
     assert tokens.get().value != first.value
     tokens.renew()
-    assert fetches(cloud) == 2
+    assert fetches(provider) == 2
 
 
 def test_nobody_waits_while_the_next_token_is_fetched(
-    cloud: AgentforceStandIn, keeper: Keeper, now: list[float], monkeypatch: pytest.MonkeyPatch
+    provider: AgentforceStandIn, keeper: Keeper, now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = keeper()
     first = tokens.get()
@@ -231,20 +231,20 @@ def test_nobody_waits_while_the_next_token_is_fetched(
 
 
 def test_a_renewal_that_fails_is_logged_once_a_minute_and_the_old_token_used_to_its_end(
-    cloud: AgentforceStandIn, keeper: Keeper, now: list[float]
+    provider: AgentforceStandIn, keeper: Keeper, now: list[float]
 ) -> None:
-    cloud.token_lifetime = 1800
+    provider.token_lifetime = 1800
     tokens = keeper()
     first = tokens.get()
     now[0] += 1800 - RENEWAL_MARGIN + 1
-    cloud.faults.add(Fault("agentforce", "token", "status", status=503, times=None))
+    provider.faults.add(Fault("agentforce", "token", "status", status=503, times=None))
     with capture_logs() as lines:
         for _ in range(13):
             tokens.renew()
             assert tokens.get() is first
             now[0] += 10
     assert [line["error"] for line in lines] == ["no token: HTTP 503"] * 3
-    cloud.faults.clear()
+    provider.faults.clear()
     tokens.renew()
     assert tokens.get() is not first
 
@@ -267,16 +267,16 @@ def test_a_renewal_that_fails_is_logged_once_a_minute_and_the_old_token_used_to_
     ],
 )
 def test_a_token_tells_its_lifetime_whatever_our_clock_says(
-    cloud: AgentforceStandIn, keeper: Keeper, answer: dict[str, Any], seconds: float
+    provider: AgentforceStandIn, keeper: Keeper, answer: dict[str, Any], seconds: float
 ) -> None:
-    answers(cloud, **answer)
+    answers(provider, **answer)
     assert lifetime(keeper().get()) == pytest.approx(seconds, abs=30)
 
 
 def test_a_token_that_does_not_tell_its_age_is_new(
-    cloud: AgentforceStandIn, keeper: Keeper
+    provider: AgentforceStandIn, keeper: Keeper
 ) -> None:
-    answers(cloud, access_token=token_of(exp=time.time() + 1800))
+    answers(provider, access_token=token_of(exp=time.time() + 1800))
     assert lifetime(keeper().get()) == pytest.approx(1740, abs=30)
 
 
@@ -292,15 +292,15 @@ def test_a_token_that_does_not_tell_its_age_is_new(
     ],
 )  # fmt: skip
 def test_the_api_host_is_the_operators_then_salesforces_then_the_usual_one(
-    cloud: AgentforceStandIn, keeper: Keeper, setting: str, answered: dict[str, Any], used: str
+    provider: AgentforceStandIn, keeper: Keeper, setting: str, answered: dict[str, Any], used: str
 ) -> None:
-    answers(cloud, access_token=token_of(iat=0, exp=1800), **answered)
+    answers(provider, access_token=token_of(iat=0, exp=1800), **answered)
     assert keeper(AGENTFORCE_API_URL=setting).get().api_url == used
 
 
-def test_a_dropped_token_is_replaced_once(cloud: AgentforceStandIn, keeper: Keeper) -> None:
+def test_a_dropped_token_is_replaced_once(provider: AgentforceStandIn, keeper: Keeper) -> None:
     """Many threads may be refused with the same token; only the first drops it."""
-    cloud.token_clients = 2
+    provider.token_clients = 2
     tokens = keeper()
     refused = tokens.get()
     tokens.drop(refused)
@@ -308,7 +308,7 @@ def test_a_dropped_token_is_replaced_once(cloud: AgentforceStandIn, keeper: Keep
     assert renewed.value != refused.value
     tokens.drop(refused)
     assert tokens.get() is renewed
-    assert fetches(cloud) == 2
+    assert fetches(provider) == 2
 
 
 @pytest.mark.parametrize(
@@ -321,13 +321,13 @@ def test_a_dropped_token_is_replaced_once(cloud: AgentforceStandIn, keeper: Keep
     ],
 )
 def test_an_error_says_what_to_mend(
-    cloud: AgentforceStandIn,
+    provider: AgentforceStandIn,
     keeper: Keeper,
     changes: dict[str, str],
     wrong: Misconfiguration | None,
     advice: str,
 ) -> None:
-    cloud.misconfiguration = wrong
+    provider.misconfiguration = wrong
     with pytest.raises(AgentMisconfigured, match=advice) as caught:
         keeper(**changes).get()
     assert not caught.value.retryable
@@ -344,10 +344,10 @@ def test_an_error_says_what_to_mend(
     ],
 )
 def test_the_other_refusals_of_the_contract(
-    cloud: AgentforceStandIn, keeper: Keeper, status: int, error: str, advice: str
+    provider: AgentforceStandIn, keeper: Keeper, status: int, error: str, advice: str
 ) -> None:
     body = json.dumps({"error": error, "error_description": "..."})
-    cloud.faults.add(Fault("agentforce", "token", "status", status=status, body=body))
+    provider.faults.add(Fault("agentforce", "token", "status", status=status, body=body))
     with pytest.raises(AgentMisconfigured, match=f"{error}.*{advice}"):
         keeper().get()
 
@@ -368,9 +368,9 @@ def test_the_other_refusals_of_the_contract(
     ids=lambda value: f"{value.kind}-{value.status}-{value.body}" if hasattr(value, "kind") else "",
 )
 def test_every_failure_is_an_agent_error(
-    cloud: AgentforceStandIn, keeper: Keeper, fault: Fault, error: type[AgentError]
+    provider: AgentforceStandIn, keeper: Keeper, fault: Fault, error: type[AgentError]
 ) -> None:
-    cloud.faults.add(fault)
+    provider.faults.add(fault)
     tokens = keeper()
     with pytest.raises(error) as caught:
         tokens.get()
@@ -384,9 +384,9 @@ def test_a_refused_connection_is_an_agent_error(keeper: Keeper) -> None:
         keeper(SALESFORCE_INSTANCE_URL="http://127.0.0.1:1").get()
 
 
-def test_retry_after_is_passed_on(cloud: AgentforceStandIn, keeper: Keeper) -> None:
+def test_retry_after_is_passed_on(provider: AgentforceStandIn, keeper: Keeper) -> None:
     headers = {"Retry-After": "7"}
-    cloud.faults.add(Fault("agentforce", "token", "status", status=429, headers=headers))
+    provider.faults.add(Fault("agentforce", "token", "status", status=429, headers=headers))
     with pytest.raises(AgentUnavailable) as caught:
         keeper().get()
     assert caught.value.retry_after == 7
@@ -397,7 +397,7 @@ def test_retry_after_is_passed_on(cloud: AgentforceStandIn, keeper: Keeper) -> N
     [("api", "chatbot_api sfap_api"), ("", "api chatbot_api sfap_api"), (SCOPE, None)],
 )
 def test_missing_scopes_are_logged(
-    cloud: AgentforceStandIn,
+    provider: AgentforceStandIn,
     keeper: Keeper,
     monkeypatch: pytest.MonkeyPatch,
     scope: str,
@@ -407,6 +407,6 @@ def test_missing_scopes_are_logged(
     logged: list[Any] = []
     recorder = SimpleNamespace(warning=lambda event, **values: logged.append(values["missing"]))
     monkeypatch.setattr(access_token, "log", recorder)
-    answers(cloud, access_token=token_of(iat=0, exp=1800), scope=scope)
+    answers(provider, access_token=token_of(iat=0, exp=1800), scope=scope)
     keeper().get()
     assert logged == ([] if missing is None else [missing])

@@ -90,13 +90,13 @@ def test_an_error_is_waited_out_for_as_long_as_its_patience(
     with pytest.raises(error):
         retrying((0.5, 1.0))(call)
     assert slept[:4] == [0.5, 1.0, PATIENT_DELAY, PATIENT_DELAY]
-    assert error.patience <= sum(slept) < error.patience + PATIENT_DELAY
+    assert error.retry_seconds <= sum(slept) < error.retry_seconds + PATIENT_DELAY
     assert call.made == len(slept) + 1
 
 
 def test_patience_outlasts_what_holds_a_session() -> None:
     """A question whose process died holds it for 120 s (docs/providers/agentforce.md, "Limits")."""
-    assert AgentLocked.patience > 120
+    assert AgentLocked.retry_seconds > 120
 
 
 def test_patience_ends_with_the_error_that_deserved_it(slept: list[float]) -> None:
@@ -126,12 +126,14 @@ def test_retry_after_prolongs_a_wait_within_reason(
 
 
 def test_all_waits_are_times_the_factor(slept: list[float]) -> None:
-    """Delays, patience, and the longest wait that a cloud can ask for."""
+    """Delays, patience, and the longest wait that a provider can ask for."""
     hasty = retrying((0.5, 1.0), factor=0.1)
     with pytest.raises(AgentBusy):
         hasty(Calls(*(AgentBusy() for _ in range(99))))
     assert slept[:3] == pytest.approx([0.05, 0.1, PATIENT_DELAY / 10])
-    assert AgentBusy.patience / 10 <= sum(slept) < (AgentBusy.patience + PATIENT_DELAY) / 10
+    assert (
+        AgentBusy.retry_seconds / 10 <= sum(slept) < (AgentBusy.retry_seconds + PATIENT_DELAY) / 10
+    )
     slept.clear()
     hasty(Calls(SendBusy(retry_after=3600.0)))
     assert slept == [LONGEST_WAIT / 10]
@@ -148,7 +150,7 @@ def test_an_error_tells_whether_more_time_would_have_meant_more_tries(
     call = Calls(*(AgentUnavailable() for _ in range(9)))
     with ExitStack() as bound, pytest.raises(AgentUnavailable) as caught:
         if seconds is not None:
-            bound.enter_context(Deadline(seconds).bound())
+            bound.enter_context(Deadline(seconds).applied())
         retrying(delays)(call)
     assert caught.value.cut_short is cut_short
 

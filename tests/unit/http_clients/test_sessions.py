@@ -30,9 +30,9 @@ from http_clients.sessions import (
     JSON_LIMIT,
     BodyTooLarge,
     Route,
-    chunks,
+    limit_answer_time,
+    read_chunks,
     requests_session,
-    within,
 )
 from sandbox.loopback import LoopbackServer
 from tests.e2e.tls_proxy import TlsProxy
@@ -118,7 +118,7 @@ def test_touching_opens_as_many_connections_as_are_kept_and_uses_them_later(
 ) -> None:
     route = Route(client, f"{server.url}/some/path")
     for _ in range(3):
-        route.touch()
+        route.warm()
         assert server.http.connections == CONNECTIONS
     assert client.get(f"{server.url}/nothing").status_code == 404
     assert server.http.connections == CONNECTIONS
@@ -153,7 +153,7 @@ def test_a_private_authority_is_trusted_without_a_proxy_too(tmp_path: Path, kind
 def test_roots_are_read_once_and_trusted_alone(tmp_path: Path, server: Server, kind: str) -> None:
     """The proxy shows a certificate of its own authority, which nobody else trusts."""
     authority = trustme.CA()
-    with TlsProxy(hosts={"cloud.example": server.http.port}, folder=tmp_path) as proxy:
+    with TlsProxy(hosts={"provider.example": server.http.port}, folder=tmp_path) as proxy:
         roots = tmp_path / "roots.pem"
         roots.write_bytes(proxy.ca_file.read_bytes() + authority.cert_pem.bytes())
         with pytest.MonkeyPatch.context() as patch:
@@ -163,10 +163,10 @@ def test_roots_are_read_once_and_trusted_alone(tmp_path: Path, server: Server, k
             patch.delenv("SSL_CERT_FILE", raising=False)
             client, stranger = made(kind, trusting(str(roots))), made(kind, trusting())
             roots.unlink()
-            Route(client, "https://cloud.example").touch()
-            assert proxy.tunnels == ["cloud.example"] * CONNECTIONS
+            Route(client, "https://provider.example").warm()
+            assert proxy.tunnels == ["provider.example"] * CONNECTIONS
             with pytest.raises((requests.exceptions.SSLError, httpx.ConnectError)) as caught:
-                Route(stranger, "https://cloud.example").touch()
+                Route(stranger, "https://provider.example").warm()
     assert ssl.SSLCertVerificationError.__name__ in repr(causes(caught.value))
 
 
@@ -181,14 +181,16 @@ def causes(error: BaseException | None) -> list[BaseException]:
 def test_a_body_that_never_ends_is_given_up(server: Server) -> None:
     session = requests_session(trusting(), width=WIDTH)
     with pytest.raises(requests.RequestException):
-        session.get(f"{server.url}/endless", hooks={"response": within(0.1)}, timeout=5)
+        session.get(f"{server.url}/endless", hooks={"response": limit_answer_time(0.1)}, timeout=5)
 
 
 def test_a_body_that_comes_in_time_is_read_as_ever(server: Server) -> None:
     """Its connection is used again."""
     session = requests_session(trusting(), width=WIDTH)
     for _ in range(2):
-        answer = session.get(f"{server.url}/none", hooks={"response": within(5.0)}, timeout=5)
+        answer = session.get(
+            f"{server.url}/none", hooks={"response": limit_answer_time(5.0)}, timeout=5
+        )
         assert "Not Found" in answer.text
     assert server.http.connections == 1
 
@@ -198,7 +200,7 @@ def read(client: requests.Session | httpx.Client, url: str) -> bytes:
     if isinstance(client, httpx.Client):
         return client.get(url, timeout=60).content
     with client.get(url, stream=True, timeout=60) as answer:
-        return b"".join(chunks(answer, 60))
+        return b"".join(read_chunks(answer, 60))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_a_body_may_be_packed(
 def test_so_is_one_that_is_to_come_within_some_time(server: Server) -> None:
     session = requests_session(trusting(), width=WIDTH)
     with pytest.raises(BodyTooLarge):
-        session.get(f"{server.url}/flood", hooks={"response": within(60.0)}, timeout=5)
+        session.get(f"{server.url}/flood", hooks={"response": limit_answer_time(60.0)}, timeout=5)
 
 
 @pytest.fixture
@@ -233,12 +235,12 @@ def speaker() -> httpx.Client:
 
 
 def test_what_never_ends_ends_with_the_turn(server: Server, speaker: httpx.Client) -> None:
-    with Deadline(0.2).bound():
+    with Deadline(0.2).applied():
         with pytest.raises((DeadlineExceeded, httpx.ReadTimeout)):
             speaker.get(f"{server.url}/endless", timeout=60)
         with pytest.raises(DeadlineExceeded):
             speaker.get(f"{server.url}/none", timeout=60)
-    with Deadline(0.2).bound(), pytest.raises(httpx.ReadTimeout):
+    with Deadline(0.2).applied(), pytest.raises(httpx.ReadTimeout):
         speaker.get(f"{server.url}/silent", timeout=60)
 
 

@@ -223,7 +223,7 @@ def through(port: int, url: str, monkeypatch: pytest.MonkeyPatch) -> requests.Re
     return failure(url)
 
 
-URLS = ["http://cloud.example/", "https://cloud.example/"]
+URLS = ["http://provider.example/", "https://provider.example/"]
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -244,7 +244,7 @@ def test_a_proxy_that_makes_no_tunnel_passed_nothing_on(
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
 
-    error = through(peer(refuse).port, "https://cloud.example/", monkeypatch)
+    error = through(peer(refuse).port, "https://provider.example/", monkeypatch)
     assert request_was_not_sent(error)
     assert "403" in str(error)
 
@@ -253,7 +253,7 @@ def test_a_proxy_that_hangs_up_may_have_passed_it_on(
     peer: StartPeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """urllib3 says then that it could not connect to the proxy."""
-    error = through(peer(hang_up).port, "http://cloud.example/", monkeypatch)
+    error = through(peer(hang_up).port, "http://provider.example/", monkeypatch)
     assert isinstance(error, requests.exceptions.ProxyError)
     assert not request_was_not_sent(error)
 

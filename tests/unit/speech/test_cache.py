@@ -26,7 +26,7 @@ from speech import cache as speech_cache
 from speech.cache import SpeechCache
 from speech.elevenlabs import MP3, Speech
 from storage.database import Database
-from storage.speech import AudioTable, Piece
+from storage.speech import AudioSegment, AudioTable
 from tests.unit.conftest import START, Clock
 
 DAY = 24 * 3600.0
@@ -50,7 +50,7 @@ class Account(Speech):
         self.spoken: list[str] = []
         self.before: Callable[[], None] = lambda: None
 
-    def speak(
+    def synthesize(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:
         self.spoken.append(text)
@@ -73,11 +73,11 @@ class Broken(AudioTable):
     def __init__(self) -> None:
         self.away = True
 
-    def find(self, key: str) -> Piece | None:
+    def find(self, key: str) -> AudioSegment | None:
         self._fail()
         return None
 
-    def keep(self, key: str, piece: Piece) -> None:
+    def save(self, key: str, piece: AudioSegment) -> None:
         self._fail()
 
     def _fail(self) -> None:
@@ -118,7 +118,7 @@ def cache_of(
 
 
 def counted(metrics: Metrics) -> tuple[int, int, int]:
-    counters = metrics.figures().counters
+    counters = metrics.snapshot().counters
     names = "speech_cache_hits", "speech_cache_misses", "speech_characters_saved"
     hits, misses, saved = (counters[name] for name in names)
     return hits, misses, saved
@@ -128,8 +128,8 @@ def test_the_same_piece_is_spoken_once_whatever_is_around_it(
     account: Account, metrics: Metrics
 ) -> None:
     cache = cache_of(account, metrics)
-    first = cache.speak("Hello!", "en", following="How are you?")
-    assert cache.speak("Hello!", "en", previous="Well.") == first
+    first = cache.synthesize("Hello!", "en", following="How are you?")
+    assert cache.synthesize("Hello!", "en", previous="Well.") == first
     assert account.spoken == ["Hello!"]
     assert counted(metrics) == (1, 1, len("Hello!"))
 
@@ -137,9 +137,9 @@ def test_the_same_piece_is_spoken_once_whatever_is_around_it(
 def test_another_text_or_language_is_another_piece(account: Account) -> None:
     cache = cache_of(account)
     pieces = [("Hello!", "en"), ("Hello", "en"), ("Hello!", "fr"), ("Hello!", None)]
-    assert len({cache.speak(text, language) for text, language in pieces}) == len(pieces)
+    assert len({cache.synthesize(text, language) for text, language in pieces}) == len(pieces)
     # What the model does not take as a language is not told to it.
-    assert cache.speak("Hello!", "xx") == cache.speak("Hello!", None)
+    assert cache.synthesize("Hello!", "xx") == cache.synthesize("Hello!", None)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_another_text_or_language_is_another_piece(account: Account) -> None:
 def test_another_voice_or_model_is_another_piece(
     account: Account, change: dict[str, str], pieces: AudioTable
 ) -> None:
-    cache_of(account, shared=pieces).speak("Hello!", "en")
+    cache_of(account, shared=pieces).synthesize("Hello!", "en")
     other = Account(**change)
-    cache_of(other, shared=pieces).speak("Hello!", "en")
+    cache_of(other, shared=pieces).synthesize("Hello!", "en")
     assert other.spoken == ["Hello!"]
 
 
@@ -166,29 +166,29 @@ def test_a_piece_is_kept_in_the_format_that_the_plan_took(
 
     account.before = refuse_opus
     cache = cache_of(account, shared=pieces)
-    assert cache.speak("Hello!", "en") == cache.speak("Hello!", "en")
+    assert cache.synthesize("Hello!", "en") == cache.synthesize("Hello!", "en")
     unaware, aware = Account(), Account()
     aware._format = MP3
     for other in (unaware, aware):
-        cache_of(other, shared=pieces).speak("Hello!", "en")
+        cache_of(other, shared=pieces).synthesize("Hello!", "en")
     assert [len(each.spoken) for each in (account, unaware, aware)] == [1, 1, 0]
 
 
 def test_the_least_recently_used_go_when_the_bytes_are_used_up(account: Account) -> None:
     cache = cache_of(account, most_bytes=30)
     for text in "abcad":
-        cache.speak(text, "en")
+        cache.synthesize(text, "en")
     assert account.spoken == ["a", "b", "c", "d"]
     for text in "cad":
-        cache.speak(text, "en")
+        cache.synthesize(text, "en")
     assert account.spoken == ["a", "b", "c", "d"]
-    cache.speak("b", "en")
+    cache.synthesize("b", "en")
     assert account.spoken[-1] == "b"
 
 
 def test_what_is_larger_than_all_bytes_is_spoken_and_not_kept(account: Account) -> None:
     cache = cache_of(account, most_bytes=9)
-    assert cache.speak("a", "en") != cache.speak("a", "en")
+    assert cache.synthesize("a", "en") != cache.synthesize("a", "en")
 
 
 def test_who_asks_meanwhile_waits_and_gets_the_same(
@@ -196,7 +196,7 @@ def test_who_asks_meanwhile_waits_and_gets_the_same(
 ) -> None:
     cache = cache_of(account, metrics)
     with held_up(account, monkeypatch) as (waiting, release), ThreadPoolExecutor(8) as pool:
-        spoken = [pool.submit(cache.speak, "Hello!", "en") for _ in range(8)]
+        spoken = [pool.submit(cache.synthesize, "Hello!", "en") for _ in range(8)]
         for _ in range(7):
             assert waiting.acquire(timeout=30)
         release.set()
@@ -217,14 +217,14 @@ def test_who_waits_shares_a_failure_that_nobody_keeps(
             raise SpeechUnavailable
 
         account.before = fail
-        failing = [pool.submit(cache.speak, "Hello!", "en") for _ in range(4)]
+        failing = [pool.submit(cache.synthesize, "Hello!", "en") for _ in range(4)]
         for _ in range(3):
             assert waiting.acquire(timeout=30)
         release.set()
         assert {type(each.exception()) for each in failing} == {SpeechUnavailable}
     assert len(account.spoken) == 1
     account.before = lambda: None
-    assert cache.speak("Hello!", "en")
+    assert cache.synthesize("Hello!", "en")
     assert counted(metrics) == (0, 2, 0)
 
 
@@ -252,7 +252,7 @@ def test_who_waits_tries_itself_where_only_the_other_one_failed(
                 raise failure
 
         account.before = fail_once
-        asking = [pool.submit(cache.speak, "Hello!", "en") for _ in range(4)]
+        asking = [pool.submit(cache.synthesize, "Hello!", "en") for _ in range(4)]
         for _ in range(3):
             assert waiting.acquire(timeout=30)
         release.set()
@@ -268,74 +268,74 @@ def test_who_waits_does_so_until_its_own_deadline(
     cache = cache_of(account)
     with held_up(account, monkeypatch) as (_, release), ThreadPoolExecutor(1) as pool:
         begun = beginning(account)
-        patient = pool.submit(cache.speak, "Hello!", "en")
+        patient = pool.submit(cache.synthesize, "Hello!", "en")
         assert begun.wait(30)
-        with Deadline(0.05).bound(), pytest.raises(DeadlineExceeded):
-            cache.speak("Hello!", "en")
+        with Deadline(0.05).applied(), pytest.raises(DeadlineExceeded):
+            cache.synthesize("Hello!", "en")
         assert not patient.done()
         release.set()
         spoken = patient.result(30)
-    with Deadline(0.0).bound():
-        assert cache.speak("Hello!", "en") == spoken
+    with Deadline(0.0).applied():
+        assert cache.synthesize("Hello!", "en") == spoken
 
 
 def test_who_has_time_left_hears_what_elevenlabs_says_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first one's time ends while ElevenLabs hangs."""
-    with Sandbox(speech=FixtureSpeech()) as cloud, ThreadPoolExecutor(2) as pool:
-        account = Account(**cloud.environment("http://127.0.0.1:9"))
+    with Sandbox(speech=FixtureSpeech()) as provider, ThreadPoolExecutor(2) as pool:
+        account = Account(**provider.environment("http://127.0.0.1:9"))
         with held_up(account, monkeypatch) as (waiting, _):
-            monkeypatch.setattr(Account, "speak", Speech.speak)
+            monkeypatch.setattr(Account, "synthesize", Speech.synthesize)
             cache = cache_of(account, most_bytes=1_000_000)
-            calls = cloud.ledger
-            cloud.faults.add(Fault("elevenlabs", "speak", "hang", seconds=60))
+            calls = provider.recorder
+            provider.faults.add(Fault("elevenlabs", "speak", "hang", seconds=60))
 
             def hurried() -> bytes:
-                with Deadline(1.0).bound():
-                    return cache.speak("Hello!", "en")
+                with Deadline(1.0).applied():
+                    return cache.synthesize("Hello!", "en")
 
             first = pool.submit(hurried)
             calls.wait_for(lambda: calls.calls("elevenlabs", "speak"))
-            second = pool.submit(cache.speak, "Hello!", "en")
+            second = pool.submit(cache.synthesize, "Hello!", "en")
             assert waiting.acquire(timeout=30)
             assert isinstance(first.exception(30), SpeechUnavailable)
             assert second.result(30).startswith(b"OggS")
-        cloud.faults.clear()
+        provider.faults.clear()
 
 
 def test_others_do_not_wait_for_another_piece(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = cache_of(account)
-    cache.speak("known", "en")
+    cache.synthesize("known", "en")
     with held_up(account, monkeypatch) as (_, release), ThreadPoolExecutor(1) as pool:
         begun = beginning(account)
-        slow = pool.submit(cache.speak, "slow", "en")
+        slow = pool.submit(cache.synthesize, "slow", "en")
         assert begun.wait(30)
-        assert cache.speak("known", "en")
+        assert cache.synthesize("known", "en")
         assert not slow.done()
         release.set()
 
 
 def test_memory_forgets_what_is_too_old(clock: Clock, account: Account) -> None:
     cache = cache_of(account)
-    cache.speak("Hello!", "en")
+    cache.synthesize("Hello!", "en")
     clock.now += DAY - 1
-    cache.speak("Hello!", "en")
+    cache.synthesize("Hello!", "en")
     assert len(account.spoken) == 1
     clock.now += 2
-    cache.speak("Hello!", "en")
+    cache.synthesize("Hello!", "en")
     assert len(account.spoken) == 2
 
 
 def test_processes_share_what_they_spoke(
     account: Account, metrics: Metrics, pieces: AudioTable
 ) -> None:
-    spoken = cache_of(account, shared=pieces).speak("Hello!", "en")
+    spoken = cache_of(account, shared=pieces).synthesize("Hello!", "en")
     other = Account()
     cache = cache_of(other, metrics, shared=pieces)
-    assert cache.speak("Hello!", "en") == cache.speak("Hello!", "en") == spoken
+    assert cache.synthesize("Hello!", "en") == cache.synthesize("Hello!", "en") == spoken
     assert other.spoken == []
     assert counted(metrics) == (2, 0, 2 * len("Hello!"))
 
@@ -343,15 +343,15 @@ def test_processes_share_what_they_spoke(
 def test_what_came_from_another_process_gets_no_older_in_memory(
     account: Account, pieces: AudioTable, clock: Clock
 ) -> None:
-    cache_of(Account(), shared=pieces).speak("Hello!", "en")
+    cache_of(Account(), shared=pieces).synthesize("Hello!", "en")
     clock.now += DAY - 1
     cache = cache_of(account, shared=pieces)
-    cache.speak("Hello!", "en")
+    cache.synthesize("Hello!", "en")
     pieces.purge(before=clock.now)
-    cache.speak("Hello!", "en")
+    cache.synthesize("Hello!", "en")
     assert account.spoken == []
     clock.now += 2
-    cache.speak("Hello!", "en")
+    cache.synthesize("Hello!", "en")
     assert account.spoken == ["Hello!"]
 
 
@@ -362,7 +362,7 @@ def test_a_database_that_is_away_costs_syntheses_and_one_line(account: Account) 
     def lines() -> int:
         with capture_logs() as logged:
             for text in "abc":
-                cache.speak(f"{text}{len(account.spoken)}", "en")
+                cache.synthesize(f"{text}{len(account.spoken)}", "en")
         return len(logged)
 
     assert lines() == 1
@@ -377,10 +377,10 @@ def test_memory_does_not_ask_the_database(account: Account) -> None:
     shared = Broken()
     shared.away = False
     cache = cache_of(account, shared=shared)
-    cache.speak("Hello!", "en")
+    cache.synthesize("Hello!", "en")
     shared.away = True
     with capture_logs() as logged:
-        cache.speak("Hello!", "en")
+        cache.synthesize("Hello!", "en")
     assert not logged
 
 
@@ -388,9 +388,9 @@ def test_the_table_keeps_what_was_used_last_up_to_its_bytes(
     pieces: AudioTable, clock: Clock
 ) -> None:
     for key in "abc":
-        pieces.keep(key, Piece(key.encode() * 400, START))
+        pieces.save(key, AudioSegment(key.encode() * 400, START))
         clock.now += 1
-    assert pieces.find("a") == Piece(b"a" * 400, START)
+    assert pieces.find("a") == AudioSegment(b"a" * 400, START)
     assert pieces.find("x") is None
     pieces.purge(before=START - 1)
     assert [bool(pieces.find(key)) for key in "abc"] == [True, False, True]
@@ -399,18 +399,18 @@ def test_the_table_keeps_what_was_used_last_up_to_its_bytes(
 def test_the_table_forgets_what_is_old_however_often_it_is_used(
     pieces: AudioTable, clock: Clock
 ) -> None:
-    pieces.keep("old", Piece(b"old", START))
-    pieces.keep("new", Piece(b"new", START + 10))
+    pieces.save("old", AudioSegment(b"old", START))
+    pieces.save("new", AudioSegment(b"new", START + 10))
     clock.now += 20
     assert pieces.find("old")
     pieces.purge(before=START + 5)
-    assert (pieces.find("old"), pieces.find("new")) == (None, Piece(b"new", START + 10))
+    assert (pieces.find("old"), pieces.find("new")) == (None, AudioSegment(b"new", START + 10))
 
 
 def test_a_piece_that_two_processes_made_is_kept_once(pieces: AudioTable) -> None:
-    pieces.keep("a", Piece(b"one", START))
-    pieces.keep("a", Piece(b"other", START + 1))
-    assert pieces.find("a") == Piece(b"one", START)
+    pieces.save("a", AudioSegment(b"one", START))
+    pieces.save("a", AudioSegment(b"other", START + 1))
+    assert pieces.find("a") == AudioSegment(b"one", START)
 
 
 @contextmanager

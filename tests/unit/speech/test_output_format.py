@@ -40,13 +40,13 @@ def started() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def cloud(started: Sandbox) -> Iterator[Sandbox]:
+def provider(started: Sandbox) -> Iterator[Sandbox]:
     started.faults.clear()
-    started.ledger.clear()
+    started.recorder.clear()
     started.elevenlabs.spoken.clear()
     yield started
     started.elevenlabs.account.plan = "creator"
-    assert not started.ledger.violations
+    assert not started.recorder.violations
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def speech(cloud: Sandbox, clock: Clock) -> Speech:
+def speech(provider: Sandbox, clock: Clock) -> Speech:
     return Speech(
-        settings=Settings(**cloud.environment("http://127.0.0.1:9")),  # type: ignore[arg-type]
+        settings=Settings(**provider.environment("http://127.0.0.1:9")),  # type: ignore[arg-type]
         ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
         metrics=Metrics(),
         breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
@@ -68,13 +68,13 @@ def speech(cloud: Sandbox, clock: Clock) -> Speech:
 
 
 def say(speech: Speech) -> None:
-    assert container.sniff(speech.speak("Hello!", "en")) == container.OPUS
+    assert container.detect_format(speech.synthesize("Hello!", "en")) == container.OPUS
 
 
-def answers(cloud: Sandbox) -> list[str]:
+def answers(provider: Sandbox) -> list[str]:
     """The formats that were spoken, and what was refused, in order, since this was last asked."""
-    calls = cloud.ledger.calls("elevenlabs", "speak")
-    cloud.ledger.clear()
+    calls = provider.recorder.calls("elevenlabs", "speak")
+    provider.recorder.clear()
     return [
         str(call.detail["query"]["output_format"]) if call.status == 200 else REFUSED
         for call in calls
@@ -143,13 +143,13 @@ ABOUT_ANOTHER_THING = {
 
 @pytest.mark.parametrize(("status", "detail"), ABOUT_FORMAT.values(), ids=ABOUT_FORMAT.keys())
 def test_a_refusal_of_the_format_leads_to_mp3(
-    cloud: Sandbox, speech: Speech, status: int, detail: Any
+    provider: Sandbox, speech: Speech, status: int, detail: Any
 ) -> None:
-    cloud.faults.add(refusal(status, detail))
+    provider.faults.add(refusal(status, detail))
     with capture_logs() as lines:
         say(speech)
         say(speech)
-    assert answers(cloud) == [REFUSED, MP3, MP3]
+    assert answers(provider) == [REFUSED, MP3, MP3]
     assert [line["event"].partition(";")[0] for line in lines] == [
         "The ElevenLabs plan has no Opus"
     ]
@@ -159,69 +159,71 @@ def test_a_refusal_of_the_format_leads_to_mp3(
     ("status", "detail", "told"), ABOUT_ANOTHER_THING.values(), ids=ABOUT_ANOTHER_THING.keys()
 )
 def test_a_refusal_of_another_thing_is_told_and_changes_no_format(
-    cloud: Sandbox, speech: Speech, status: int, detail: Any, told: str
+    provider: Sandbox, speech: Speech, status: int, detail: Any, told: str
 ) -> None:
-    cloud.faults.add(refusal(status, detail))
+    provider.faults.add(refusal(status, detail))
     with pytest.raises(SpeechRefused) as caught:
-        speech.speak("Hello!", "en")
+        speech.synthesize("Hello!", "en")
     assert f"HTTP {status} " in str(caught.value)
     assert told in str(caught.value)
     say(speech)
-    assert answers(cloud) == [REFUSED, OPUS]
+    assert answers(provider) == [REFUSED, OPUS]
 
 
 def test_a_limit_is_no_refusal_of_the_format(
-    cloud: Sandbox, speech: Speech, monkeypatch: pytest.MonkeyPatch
+    provider: Sandbox, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speech_module, "RETRY_DELAYS", ())
-    monkeypatch.setattr(SpeechBusy, "patience", 0.0)
-    cloud.faults.add(refusal(429, {"code": "rate_limit_exceeded", "param": "output_format"}))
+    monkeypatch.setattr(SpeechBusy, "retry_seconds", 0.0)
+    provider.faults.add(refusal(429, {"code": "rate_limit_exceeded", "param": "output_format"}))
     with pytest.raises(SpeechBusy):
-        speech.speak("Hello!", "en")
+        speech.synthesize("Hello!", "en")
     say(speech)
-    assert answers(cloud) == [REFUSED, OPUS]
+    assert answers(provider) == [REFUSED, OPUS]
 
 
-def test_a_refusal_to_transcribe_says_nothing_of_speaking(cloud: Sandbox, speech: Speech) -> None:
+def test_a_refusal_to_transcribe_says_nothing_of_speaking(
+    provider: Sandbox, speech: Speech
+) -> None:
     detail = {"code": "subscription_required", "param": "model_id"}
-    cloud.faults.add(refusal(403, detail, call="transcribe"))
+    provider.faults.add(refusal(403, detail, call="transcribe"))
     with pytest.raises(SpeechRefused, match="subscription_required model_id"):
         speech.transcribe(bytes(32_000))
     with pytest.raises(NothingHeard):
         speech.transcribe(bytes(32_000))
     say(speech)
-    assert answers(cloud) == [OPUS]
+    assert answers(provider) == [OPUS]
 
 
 def test_a_larger_plan_is_found_out_within_the_hour(
-    cloud: Sandbox, speech: Speech, clock: Clock
+    provider: Sandbox, speech: Speech, clock: Clock
 ) -> None:
-    account = cloud.elevenlabs.account
+    account = provider.elevenlabs.account
     account.plan = "free"
     say(speech)
-    assert answers(cloud) == [REFUSED, MP3]
-    manner = speech.manner("en")
+    assert answers(provider) == [REFUSED, MP3]
+    manner = speech.voice_key("en")
     account.plan = "creator"
     clock.now += OPUS_PAUSE_SECONDS - 1
     say(speech)
-    assert answers(cloud) == [MP3]
+    assert answers(provider) == [MP3]
     clock.now += 1
     say(speech)
     say(speech)
-    assert answers(cloud) == [OPUS, OPUS]
-    assert speech.manner("en") != manner
+    assert answers(provider) == [OPUS, OPUS]
+    assert speech.voice_key("en") != manner
 
 
 def test_a_plan_that_stays_is_asked_once_an_hour_and_logged_once(
-    cloud: Sandbox, speech: Speech, clock: Clock
+    provider: Sandbox, speech: Speech, clock: Clock
 ) -> None:
-    cloud.elevenlabs.account.plan = "free"
+    provider.elevenlabs.account.plan = "free"
     say(speech)
-    answers(cloud)
+    answers(provider)
     with capture_logs() as lines:
         for _ in range(2):
             clock.now += OPUS_PAUSE_SECONDS
             say(speech)
             say(speech)
-            assert answers(cloud) == [REFUSED, MP3, MP3]
+            assert answers(provider) == [REFUSED, MP3, MP3]
     assert lines == []

@@ -10,7 +10,7 @@ import pytest
 
 from audio.ffmpeg import Ffmpeg
 from core import deadline
-from core.deadline import Deadline, time_left
+from core.deadline import Deadline, remaining_time
 from core.logs import ContextPool
 from metrics import Metrics
 from speech.synthesis import StreamingSynthesis
@@ -30,15 +30,15 @@ class Clock:
 class Speaker:
     """Notes how much time there is for each piece."""
 
-    room = 8
+    available_slots = 8
 
     def __init__(self) -> None:
         self.seconds_left: list[float | None] = []
 
-    def speak(
+    def synthesize(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:
-        self.seconds_left.append(time_left())
+        self.seconds_left.append(remaining_time())
         return b"sound"
 
 
@@ -73,29 +73,29 @@ def synthesis(speaker: Speaker) -> Iterator[StreamingSynthesis]:
 def test_a_piece_has_the_time_of_the_note_however_late_the_agent_writes(
     clock: Clock, speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:
-    with Deadline(TURN_SECONDS).bound():
+    with Deadline(TURN_SECONDS).applied():
         clock.now += 147.0
         synthesis.write(SENTENCE * 4)
-        assert time_left() == 3.0
-    assert synthesis.note() == b"sound" * len(speaker.seconds_left)
+        assert remaining_time() == 3.0
+    assert synthesis.voice_note() == b"sound" * len(speaker.seconds_left)
     assert set(speaker.seconds_left) == {NOTE_SECONDS}
 
 
 def test_so_does_what_is_left_at_the_end_of_the_answer(
     clock: Clock, speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:
-    with Deadline(TURN_SECONDS).bound():
+    with Deadline(TURN_SECONDS).applied():
         clock.now += 147.0
         synthesis.finish(SENTENCE)
-        assert time_left() == 3.0
-    assert synthesis.note() == b"sound"
+        assert remaining_time() == 3.0
+    assert synthesis.voice_note() == b"sound"
     assert speaker.seconds_left == [NOTE_SECONDS]
 
 
 def test_a_note_after_the_turn_has_no_more_time(
     clock: Clock, speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:
-    with Deadline(NOTE_SECONDS).bound():
+    with Deadline(NOTE_SECONDS).applied():
         synthesis.finish(SENTENCE)
-        assert synthesis.note() == b"sound"
+        assert synthesis.voice_note() == b"sound"
     assert speaker.seconds_left == [NOTE_SECONDS]

@@ -35,7 +35,7 @@ class Unreliable(TurnQueue):
 def queue(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Unreliable:
     monkeypatch.setattr(claims_module, "time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr(claims_module, "LOOK_SECONDS", 0.001)
-    return Unreliable(database=database, alone=False)
+    return Unreliable(database=database, single_process=False)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def claims(queue: Unreliable) -> Claims:
 @pytest.fixture
 def turn(database: Database, claims: Claims) -> Turn:
     Store(database=database).admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
-    (turn,) = claims.take(5)
+    (turn,) = claims.claim_turns(5)
     return turn
 
 
@@ -97,7 +97,7 @@ def test_who_comes_back_first_goes_on_with_what_is_its_own(
 ) -> None:
     """It does not take its own turn for one of somebody who is gone."""
     clock.now += CLAIM_SECONDS * 2
-    assert claims.take(5) == []
+    assert claims.claim_turns(5) == []
     claims.confirm(turn)
 
 
@@ -105,17 +105,17 @@ def test_nobody_waits_longer_than_a_deadline_allows(
     claims: Claims, turn: Turn, clock: Clock
 ) -> None:
     clock.now += SURE_SECONDS
-    with Deadline(0.01).bound(), pytest.raises(DeadlineExceeded):
+    with Deadline(0.01).applied(), pytest.raises(DeadlineExceeded):
         claims.confirm(turn)
 
 
 def test_a_turn_that_was_dropped_is_ours_no_more(claims: Claims, turn: Turn) -> None:
     """As one of which the answer was given up, while a thread still works on it."""
-    claims.drop(turn)
+    claims.forget(turn)
     with pytest.raises(TurnSuperseded):
         claims.confirm(turn)
     with pytest.raises(TurnSuperseded):
-        claims.note_asked(turn)
+        claims.mark_asked(turn)
 
 
 @pytest.mark.parametrize(("asked", "attempts"), [(False, 1), (True, 2)])
@@ -123,7 +123,7 @@ def test_giving_all_back_counts_the_question_that_was_asked(
     claims: Claims, queue: Unreliable, turn: Turn, asked: bool, attempts: int
 ) -> None:
     if asked:
-        claims.note_asked(turn)
+        claims.mark_asked(turn)
     claims.release_all()
     claims.release_all()
     assert [each.attempts for each in queue.claim(5)] == [attempts]
@@ -131,8 +131,8 @@ def test_giving_all_back_counts_the_question_that_was_asked(
 
 def test_a_process_that_is_alone_is_always_sure(database: Database, clock: Clock) -> None:
     Store(database=database).admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
-    queue = TurnQueue(database=database, alone=True)
+    queue = TurnQueue(database=database, single_process=True)
     claims = Claims(queue=queue, renewals=queue)
-    (turn,) = claims.take(1)
+    (turn,) = claims.claim_turns(1)
     clock.now += CLAIM_SECONDS * 9
     claims.confirm(turn)

@@ -21,7 +21,7 @@ from core.models import Inbound, Kind
 from sandbox.postgres import Postgres
 from storage import engine as opening
 from storage.database import Database
-from storage.engine import FILE_NAME, hold, open_postgres, open_sqlite
+from storage.engine import FILE_NAME, lock_state_dir, open_postgres, open_sqlite
 from storage.schema import metadata, outbound_messages, preferences
 from storage.store import Store, StoreError
 
@@ -225,11 +225,11 @@ def test_an_unusable_folder_stops_the_start_with_one_sentence(
 
 
 def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
-    held = hold(str(tmp_path))
+    held = lock_state_dir(str(tmp_path))
     with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
-        hold(str(tmp_path), patience=0)
+        lock_state_dir(str(tmp_path), patience=0)
     held.close()
-    hold(str(tmp_path), patience=0).close()
+    lock_state_dir(str(tmp_path), patience=0).close()
 
 
 def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:

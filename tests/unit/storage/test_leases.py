@@ -24,12 +24,12 @@ def two(request: pytest.FixtureRequest, database: Database) -> Two:
 
 def test_a_lease_is_for_one_until_it_ends(two: Two, clock: Clock) -> None:
     ours, theirs = two
-    assert ours.take("tidy", 10)
-    assert not theirs.take("tidy", 10)
-    assert theirs.take("other", 10)
+    assert ours.acquire("tidy", 10)
+    assert not theirs.acquire("tidy", 10)
+    assert theirs.acquire("other", 10)
     clock.now += 11
-    assert theirs.take("tidy", 10)
-    assert not ours.take("tidy", 10)
+    assert theirs.acquire("tidy", 10)
+    assert not ours.acquire("tidy", 10)
 
 
 def test_what_one_at_a_time_may_do_is_free_when_it_is_done(two: Two) -> None:
@@ -73,15 +73,15 @@ def test_who_let_a_lease_end_takes_nothing_from_whoever_has_it_then(
 def test_one_of_many_gets_it(two: Two) -> None:
     ours, _ = two
     with ThreadPoolExecutor(16) as pool:
-        assert sum(pool.map(lambda _: ours.take("tidy", 10), range(100))) == 1
+        assert sum(pool.map(lambda _: ours.acquire("tidy", 10), range(100))) == 1
 
 
 def test_purging_leaves_those_that_last(two: Two, clock: Clock) -> None:
     ours, theirs = two
-    assert ours.take("short", 1)
-    assert ours.take("long", 100)
+    assert ours.acquire("short", 1)
+    assert ours.acquire("long", 100)
     clock.now += 10
     ours.purge()
     clock.now -= 10
-    assert theirs.take("short", 1)
-    assert not theirs.take("long", 1)
+    assert theirs.acquire("short", 1)
+    assert not theirs.acquire("long", 1)

@@ -55,7 +55,7 @@ def test_a_sending_is_noted_before_and_after(
     clock: Clock,
 ) -> None:
     turn, other = admitted(store, "SM1"), admitted(store, "SM2")
-    assert outbound_messages.known(turn, "text 1") is None
+    assert outbound_messages.find(turn, "text 1") is None
     begun = outbound_messages.begin(turn, "text 1")
     assert begun.is_new
     begun = replace(begun, is_new=False)
@@ -63,20 +63,20 @@ def test_a_sending_is_noted_before_and_after(
     clock.now += 5
     outbound_messages = reopen()
     assert (
-        outbound_messages.known(turn, "text 1") == outbound_messages.begin(turn, "text 1") == begun
+        outbound_messages.find(turn, "text 1") == outbound_messages.begin(turn, "text 1") == begun
     )
-    assert not outbound_messages.knows("SM-out")
+    assert not outbound_messages.has_sid("SM-out")
     outbound_messages.finish(turn, "text 1", "SM-out")
     assert outbound_messages.begin(turn, "text 1") == replace(begun, sid="SM-out")
     second = outbound_messages.begin(turn, "text 2")
     assert second.is_new
     assert second.callback != begun.callback
     outbound_messages.finish(turn, "text 1", "SM-out")
-    assert outbound_messages.known(turn, "text 2") == OutboundMessage(
+    assert outbound_messages.find(turn, "text 2") == OutboundMessage(
         START + 5, None, second.callback
     )
-    assert outbound_messages.known(other, "text 1") is None
-    assert outbound_messages.knows("SM-out")
+    assert outbound_messages.find(other, "text 1") is None
+    assert outbound_messages.has_sid("SM-out")
 
 
 def test_who_has_lost_a_turn_sends_no_more_of_it(
@@ -110,10 +110,13 @@ def test_a_voice_note_is_kept_with_its_sending(
     turn = begin(database, admitted(store, "SM1"))
     first = outbound_messages.begin(turn, VOICE, audio=b"first")
     second = outbound_messages.begin(turn, VOICE, audio=b"second")
-    assert first.note and second.note
-    assert first == replace(second, note=first.note, is_new=True)
-    assert outbound_messages.known(turn, VOICE) == second
-    assert [outbound_messages.note(token) for token in (first.note, second.note)] == [
+    assert first.voice_note_token and second.voice_note_token
+    assert first == replace(second, voice_note_token=first.voice_note_token, is_new=True)
+    assert outbound_messages.find(turn, VOICE) == second
+    assert [
+        outbound_messages.voice_note(token)
+        for token in (first.voice_note_token, second.voice_note_token)
+    ] == [
         b"first",
         b"second",
     ]
@@ -123,21 +126,21 @@ def test_a_voice_note_is_found_by_its_token_until_it_expires(
     outbound_messages: OutboundMessages, reopen: Callable[[], OutboundMessages], clock: Clock
 ) -> None:
     audio = bytes(range(256)) * 100
-    token = outbound_messages.keep_note(audio)
+    token = outbound_messages.save_voice_note(audio)
     clock.now += 3599
-    assert outbound_messages.note(token) == reopen().note(token) == audio
+    assert outbound_messages.voice_note(token) == reopen().voice_note(token) == audio
     clock.now += 2
-    assert outbound_messages.note(token) is None
+    assert outbound_messages.voice_note(token) is None
 
 
 @pytest.mark.parametrize("token", ["", "x", "../x", "0" * 32, "' OR 1=1 --"])
 def test_an_unknown_token_has_no_note(outbound_messages: OutboundMessages, token: str) -> None:
-    outbound_messages.keep_note(b"OggS")
-    assert outbound_messages.note(token) is None
+    outbound_messages.save_voice_note(b"OggS")
+    assert outbound_messages.voice_note(token) is None
 
 
 def test_tokens_cannot_be_guessed_and_fit_an_address(outbound_messages: OutboundMessages) -> None:
-    tokens = {outbound_messages.keep_note(b"same") for _ in range(100)}
+    tokens = {outbound_messages.save_voice_note(b"same") for _ in range(100)}
     assert len(tokens) == 100
     assert all(len(token) >= 32 and token.isalnum() for token in tokens)
 
@@ -151,15 +154,15 @@ def test_old_turns_take_along_what_was_noted_of_them(
         outbound_messages.finish(turn, "text 1", f"out {sid}")
         store.finish(turn)
     assert store.purge(before=START + 1) == 1
-    assert [outbound_messages.knows(f"out {sid}") for sid in ("SM1", "SM2")] == [False, True]
+    assert [outbound_messages.has_sid(f"out {sid}") for sid in ("SM1", "SM2")] == [False, True]
 
 
 def test_expired_notes_are_forgotten(
     outbound_messages: OutboundMessages, database: Database, clock: Clock
 ) -> None:
-    outbound_messages.keep_note(b"old")
+    outbound_messages.save_voice_note(b"old")
     clock.now += NOTE_LIFETIME + 1
-    kept = outbound_messages.keep_note(b"new")
+    kept = outbound_messages.save_voice_note(b"new")
     outbound_messages.purge()
     with database.engine.connect() as connection:
         assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [kept]

@@ -8,7 +8,7 @@ from sqlalchemy import event
 from core.models import Inbound, Kind
 from core.settings import Settings
 from storage.database import Database
-from storage.quotas import DAY, MINUTE, Quota, Quotas, quotas_of
+from storage.quotas import DAY, MINUTE, Quota, Quotas, build_quotas
 from storage.store import Store
 from tests.unit.conftest import START
 
@@ -20,7 +20,7 @@ class Door:
 
     def __init__(self, database: Database, *quotas: Quota) -> None:
         self.quotas = Quotas(database=database, quotas=quotas)
-        self._store = Store(database=database, room=self.quotas.room())
+        self._store = Store(database=database, room=self.quotas.admission_condition())
 
     def comes(self, sid: str, seconds: float, sender: str = "ana") -> bool:
         """Whether a message that comes so many seconds after the start is taken."""
@@ -70,10 +70,10 @@ def test_the_quota_that_was_exceeded_is_named(database: Database) -> None:
     for number in range(3):
         assert door.comes(f"SM{number}", 0)
     assert not door.comes("SM3", 1)
-    assert door.quotas.exceeded(_message("SM3", 1)) is THREE
+    assert door.quotas.find_exceeded(_message("SM3", 1)) is THREE
     assert door.comes("SM4", 100)
     assert not door.comes("SM5", 3600)
-    assert door.quotas.exceeded(_message("SM5", 3600)) is day
+    assert door.quotas.find_exceeded(_message("SM5", 3600)) is day
 
 
 def test_without_quotas_everything_is_taken(database: Database) -> None:
@@ -111,4 +111,4 @@ def test_zero_is_no_quota(minute: int, day: int, everybody: int, phrases: list[s
     settings = Settings.model_construct(
         SENDER_TURNS_PER_MINUTE=minute, SENDER_TURNS_PER_DAY=day, TURNS_PER_MINUTE=everybody
     )
-    assert [quota.phrase for quota in quotas_of(settings)] == phrases
+    assert [quota.phrase for quota in build_quotas(settings)] == phrases

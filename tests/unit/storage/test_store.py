@@ -18,7 +18,7 @@ from core.models import AgentSession, Answer, Backlog, Inbound, Kind, Preference
 from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
 from storage.schema import turns
-from storage.store import DONE, EMPTY, PRIVATE, PUBLIC, SET_ASIDE, SID_SECONDS, Store
+from storage.store import DONE, EMPTY, PRIVATE, PUBLIC, QUARANTINED, SID_SECONDS, Store
 from storage.turn_queue import TurnQueue
 from tests.unit.conftest import START, Clock, begin
 
@@ -128,19 +128,21 @@ def test_the_backlog_is_what_waits_and_since_when(
     )
     assert first and second
     assert store.backlog() == reopen().backlog() == Backlog(3, 0, START)
-    first, second = TurnQueue(database=database, alone=True).claim(2)
+    first, second = TurnQueue(database=database, single_process=True).claim(2)
     assert store.backlog() == Backlog(1, 2, START + 2)
     store.finish(first)
-    store.finish(second, SET_ASIDE)
+    store.finish(second, QUARANTINED)
     assert store.backlog() == Backlog(1, 0, START + 2)
 
 
-@pytest.mark.parametrize("state", [DONE, SET_ASIDE])
+@pytest.mark.parametrize("state", [DONE, QUARANTINED])
 def test_a_finished_turn_is_not_taken_up(store: Store, database: Database, state: str) -> None:
     first, second = admitted(store, "SM1"), admitted(store, "SM2")
     first = begin(database, first)
     store.finish(first, state)
-    assert [turn.id for turn in TurnQueue(database=database, alone=True).claim(5)] == [second.id]
+    assert [turn.id for turn in TurnQueue(database=database, single_process=True).claim(5)] == [
+        second.id
+    ]
     assert store.count_unfinished(limit=5) == 1
     assert store.admit(message("SM1")) is None
 
@@ -208,7 +210,7 @@ def test_old_finished_turns_are_purged(store: Store, database: Database) -> None
     young = store.admit(message("SM4", received_at=START + 10))
     assert young
     store.finish(done)
-    store.finish(background, SET_ASIDE)
+    store.finish(background, QUARANTINED)
     store.finish(young)
     assert store.purge(before=START) == 0
     assert store.purge(before=START + 1) == 2

@@ -52,7 +52,7 @@ def store(database: Database, clock: Clock) -> Store:
 @pytest.fixture
 def queue(database: Database, clock: Clock) -> TurnQueue:
     """That of one of several processes."""
-    return TurnQueue(database=database, alone=False)
+    return TurnQueue(database=database, single_process=False)
 
 
 def put(store: Store, *senders: str) -> list[Turn]:
@@ -159,7 +159,7 @@ def test_what_a_process_that_is_alone_claims_is_its_own_until_it_dies(
     database: Database, store: Store, clock: Clock
 ) -> None:
     put(store, "ana", "ben")
-    queue = TurnQueue(database=database, alone=True)
+    queue = TurnQueue(database=database, single_process=True)
     (turn,) = queue.claim(1)
     clock.now += CLAIM_SECONDS * 9
     (other,) = queue.claim(5)

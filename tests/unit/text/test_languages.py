@@ -1,4 +1,4 @@
-"""Language codes of three clouds."""
+"""Language codes of three providers."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_question_that_mentions_a_command_is_none(phrases: Phrases, text: str)
 def test_any_text_can_be_judged(text: str) -> None:
     phrases = Phrases()
     assert phrases.command(text) in (None, *get_args(Command))
-    assert phrases.language_of(text, None) in (None, *TABLES)
+    assert phrases.detect_language(text, None) in (None, *TABLES)
 
 
 @pytest.mark.parametrize(
@@ -135,19 +135,23 @@ def test_any_text_can_be_judged(text: str) -> None:
 def test_language_of_a_typed_text(
     phrases: Phrases, text: str, known: str | None, language: str | None
 ) -> None:
-    assert phrases.language_of(text, known) == language
+    assert phrases.detect_language(text, known) == language
 
 
 def test_say_falls_back_to_the_default_language(phrases: Phrases) -> None:
     english, arabic = (TABLES[code]["phrases"]["failed"] for code in ("en", "ar"))
-    assert phrases.say("failed", "en") == phrases.say("failed", "fr") == english
-    assert phrases.say("failed", None) == english
-    assert phrases.say("failed", "ar") == Phrases(default="ar").say("failed", None) == arabic
+    assert phrases.translate("failed", "en") == phrases.translate("failed", "fr") == english
+    assert phrases.translate("failed", None) == english
+    assert (
+        phrases.translate("failed", "ar")
+        == Phrases(default="ar").translate("failed", None)
+        == arabic
+    )
 
 
 def test_say_fills_the_place_in_and_leaves_braces_in_it_alone(phrases: Phrases) -> None:
-    assert phrases.say("location", "en", place="{x} 1, 2") == "My location is {x} 1, 2."
-    assert "{x}" in phrases.say("location", "ar", place="{x}")
+    assert phrases.translate("location", "en", place="{x} 1, 2") == "My location is {x} 1, 2."
+    assert "{x}" in phrases.translate("location", "ar", place="{x}")
 
 
 @pytest.mark.parametrize(
@@ -182,5 +186,5 @@ def test_a_language_that_shares_a_script_is_kept_once_heard(tmp_path: Path) -> N
     table = "[{0}]\nscript='LATIN'\n[{0}.phrases]\n[{0}.commands]\n"
     catalogue.write_text(table.format("en") + table.format("fr"), encoding="utf-8")
     phrases = Phrases(catalogue=catalogue)
-    assert phrases.language_of("Bonjour") == "en"
-    assert phrases.language_of("Bonjour", "fr") == "fr"
+    assert phrases.detect_language("Bonjour") == "en"
+    assert phrases.detect_language("Bonjour", "fr") == "fr"

@@ -43,12 +43,12 @@ def started() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def cloud(started: Sandbox) -> Iterator[Sandbox]:
+def provider(started: Sandbox) -> Iterator[Sandbox]:
     started.faults.clear()
-    started.ledger.clear()
+    started.recorder.clear()
     started.agentforce.forget_tokens()
     yield started
-    assert not started.ledger.violations
+    assert not started.recorder.violations
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def agent(cloud: Sandbox, metrics: Metrics) -> Agentforce:
-    settings = Settings(**cloud.environment("http://127.0.0.1:9"))  # type: ignore[arg-type]
+def agent(provider: Sandbox, metrics: Metrics) -> Agentforce:
+    settings = Settings(**provider.environment("http://127.0.0.1:9"))  # type: ignore[arg-type]
     session = requests_session(settings, width=4)
     token = AccessToken(session=session, settings=settings, metrics=metrics)
     return Agentforce(
@@ -145,13 +145,13 @@ def statements(database: Database) -> list[str]:
     return told
 
 
-def starts(cloud: Sandbox) -> int:
-    return len(cloud.ledger.calls("agentforce", "session"))
+def starts(provider: Sandbox) -> int:
+    return len(provider.recorder.calls("agentforce", "session"))
 
 
 def hello(sessions: AgentSessions, sender: str = ANA) -> AgentSession:
     """One turn; returns the session that it began in."""
-    session = sessions.warm(sender)
+    session = sessions.prewarm(sender)
     assert sessions.ask(sender, session, "hello").text.startswith("Hello!")
     return session
 
@@ -177,7 +177,7 @@ def test_a_turn_keeps_its_session_from_idling(sessions: AgentSessions, store: St
     """From its first line on, for hearing may take long, and again from the answer on."""
     hello(sessions)
     age(store, IDLE - 5)
-    found = sessions.warm(ANA)
+    found = sessions.prewarm(ANA)
     noted = store.session(ANA)
     assert noted
     assert time.time() - noted.used_at < 60
@@ -196,71 +196,79 @@ def test_a_session_of_a_process_that_noted_questions_is_personal_before_one_is_a
     session = hello(sessions)
     put_session(noting, ANA, AgentSession(session.id, time.time()))
     assert noting.asked(ANA) == EMPTY
-    sessions.warm(ANA)
+    sessions.prewarm(ANA)
     assert noting.asked(ANA) == PRIVATE
 
 
 def test_a_session_that_idled_is_replaced_and_ended_beside(
-    cloud: Sandbox, sessions: AgentSessions, store: Store, beside: Beside, metrics: Metrics
+    provider: Sandbox, sessions: AgentSessions, store: Store, beside: Beside, metrics: Metrics
 ) -> None:
     hello(sessions)
     old = age(store, IDLE + 1)
     new = hello(sessions)
     assert new.id != old.id
-    assert old.id not in [ended.session_id for ended in cloud.agentforce.ended]
+    assert old.id not in [ended.session_id for ended in provider.agentforce.ended]
     (end,) = beside.later
     end()
-    assert (cloud.agentforce.ended[-1].session_id, cloud.agentforce.ended[-1].reason) == (
+    assert (provider.agentforce.ended[-1].session_id, provider.agentforce.ended[-1].reason) == (
         old.id,
         "Expiration",
     )
-    assert metrics.figures().counters["sessions_renewed"] == 1
+    assert metrics.snapshot().counters["sessions_renewed"] == 1
 
 
 def test_a_spare_session_is_taken_by_whoever_has_none_or_an_idle_one(
-    cloud: Sandbox, agent: Agentforce, sessions: AgentSessions, session_pool: Spares, store: Store
+    provider: Sandbox,
+    agent: Agentforce,
+    sessions: AgentSessions,
+    session_pool: Spares,
+    store: Store,
 ) -> None:
     first, second = agent.start(), agent.start()
     session_pool.kept = [second, first]
-    cloud.ledger.clear()
+    provider.recorder.clear()
     assert hello(sessions).id == first.id
     age(store, IDLE + 1)
     assert hello(sessions).id == second.id
-    assert starts(cloud) == 0
+    assert starts(provider) == 0
 
 
 def test_a_spare_session_that_is_gone_is_replaced_by_one_that_is_surely_new(
-    cloud: Sandbox, agent: Agentforce, sessions: AgentSessions, session_pool: Spares, store: Store
+    provider: Sandbox,
+    agent: Agentforce,
+    sessions: AgentSessions,
+    session_pool: Spares,
+    store: Store,
 ) -> None:
     session_pool.kept = [agent.start(), agent.start()]
-    cloud.agentforce.forget_sessions()
+    provider.agentforce.forget_sessions()
     hello(sessions)
     known = store.session(ANA)
     assert known
-    assert cloud.agentforce.questions[-1].session_id == known.id
-    assert starts(cloud) == 3
+    assert provider.agentforce.questions[-1].session_id == known.id
+    assert starts(provider) == 3
 
 
 def test_a_session_that_was_renewed_elsewhere_meanwhile_stays(
-    agent: Agentforce, sessions: AgentSessions, store: Store, cloud: Sandbox
+    agent: Agentforce, sessions: AgentSessions, store: Store, provider: Sandbox
 ) -> None:
     """After an answer in the old one, and after Agentforce has forgotten the old one."""
-    old, new = sessions.warm(ANA), agent.start()
+    old, new = sessions.prewarm(ANA), agent.start()
     put_session(store, ANA, new)
     sessions.ask(ANA, old, "hello")
     assert store.session(ANA) == new
     agent.end(old, "Other")
-    cloud.ledger.clear()
+    provider.recorder.clear()
     sessions.ask(ANA, AgentSession("00000000-0000-0000-0000-000000000000", 0.0), "hello")
-    assert cloud.agentforce.questions[-1].session_id == new.id
-    assert starts(cloud) == 0
+    assert provider.agentforce.questions[-1].session_id == new.id
+    assert starts(provider) == 0
 
 
 def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_other(
     agent: Agentforce,
     sessions: AgentSessions,
     store: Store,
-    cloud: Sandbox,
+    provider: Sandbox,
     beside: Beside,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -273,10 +281,10 @@ def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_othe
         return late
 
     monkeypatch.setattr(agent, "start", start_slowly)
-    assert sessions.warm(ANA).id == theirs.id
+    assert sessions.prewarm(ANA).id == theirs.id
     (end,) = beside.later
     end()
-    (ended,) = cloud.agentforce.ended[-1:]
+    (ended,) = provider.agentforce.ended[-1:]
     assert ended.session_id != theirs.id
     assert store.session(ANA) == theirs
 
@@ -284,41 +292,41 @@ def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_othe
 def test_a_session_that_the_agent_ended_is_not_used_again(
     sessions: AgentSessions, store: Store
 ) -> None:
-    session = sessions.warm(ANA)
+    session = sessions.prewarm(ANA)
     assert sessions.ask(ANA, session, "Goodbye").ended
     assert store.session(ANA) is None
 
 
 def test_the_next_may_try_again_where_a_session_cannot_be_started(
-    cloud: Sandbox, sessions: AgentSessions, monkeypatch: pytest.MonkeyPatch
+    provider: Sandbox, sessions: AgentSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentforce.RETRY_DELAYS", ())
-    cloud.faults.add(Fault("agentforce", "session", status=503))
+    provider.faults.add(Fault("agentforce", "session", status=503))
     with pytest.raises(AgentUnavailable):
-        sessions.warm(ANA)
+        sessions.prewarm(ANA)
     hello(sessions)
 
 
 def test_expiring_spares_a_session_that_was_used_since(
-    cloud: Sandbox, sessions: AgentSessions, store: Store
+    provider: Sandbox, sessions: AgentSessions, store: Store
 ) -> None:
     session = hello(sessions)
     sessions.expire(ANA, unused_since=time.time() - 60)
     assert store.session(ANA)
     sessions.expire(ANA, unused_since=time.time() + 60)
     assert store.session(ANA) is None
-    assert cloud.agentforce.ended[-1].session_id == session.id
+    assert provider.agentforce.ended[-1].session_id == session.id
 
 
 def test_the_connection_of_an_ended_session_is_used_again(
-    cloud: Sandbox, agent: Agentforce
+    provider: Sandbox, agent: Agentforce
 ) -> None:
     agent.end(agent.start(), "Other")
-    before = cloud.agentforce.connections
+    before = provider.agentforce.connections
     agent.end(agent.start(), "Other")
     agent.end(AgentSession("00000000-0000-0000-0000-000000000000", 0.0), "Other")
     agent.start()
-    assert cloud.agentforce.connections == before
+    assert provider.agentforce.connections == before
 
 
 # What a session that Agentforce does not know may be answered with.
@@ -339,71 +347,71 @@ def gone(body: str, *, call: str = "ask", times: int = 1, status: int = 404) -> 
 
 @pytest.mark.parametrize("body", GONE.values(), ids=GONE.keys())
 def test_a_session_is_gone_in_whatever_words_its_404_comes(
-    cloud: Sandbox, sessions: AgentSessions, store: Store, metrics: Metrics, body: str
+    provider: Sandbox, sessions: AgentSessions, store: Store, metrics: Metrics, body: str
 ) -> None:
-    first = sessions.warm(ANA)
-    cloud.faults.add(gone(body))
+    first = sessions.prewarm(ANA)
+    provider.faults.add(gone(body))
     assert sessions.ask(ANA, first, "hello").text.startswith("Hello!")
     known = store.session(ANA)
     assert known
     assert known.id != first.id
-    assert starts(cloud) == 2
-    assert len(cloud.ledger.calls("agentforce", "ask")) == 2
-    assert metrics.figures().counters["sessions_renewed"] == 1
+    assert starts(provider) == 2
+    assert len(provider.recorder.calls("agentforce", "ask")) == 2
+    assert metrics.snapshot().counters["sessions_renewed"] == 1
 
 
 @pytest.mark.parametrize("body", [*GONE.values(), ""], ids=[*GONE.keys(), "410 without a body"])
-def test_a_410_is_taken_like_a_404(cloud: Sandbox, sessions: AgentSessions, body: str) -> None:
-    session = sessions.warm(ANA)
-    cloud.faults.add(gone(body, status=410))
+def test_a_410_is_taken_like_a_404(provider: Sandbox, sessions: AgentSessions, body: str) -> None:
+    session = sessions.prewarm(ANA)
+    provider.faults.add(gone(body, status=410))
     assert sessions.ask(ANA, session, "hello").text.startswith("Hello!")
-    assert starts(cloud) == 2
+    assert starts(provider) == 2
 
 
 def test_a_new_session_that_is_gone_too_fails_the_turn(
-    cloud: Sandbox, sessions: AgentSessions
+    provider: Sandbox, sessions: AgentSessions
 ) -> None:
-    session = sessions.warm(ANA)
-    cloud.faults.add(gone(GONE["other words"], times=9))
+    session = sessions.prewarm(ANA)
+    provider.faults.add(gone(GONE["other words"], times=9))
     with pytest.raises(SessionGone):
         sessions.ask(ANA, session, "hello")
-    assert starts(cloud) == 2
-    assert len(cloud.ledger.calls("agentforce", "ask")) == 2
+    assert starts(provider) == 2
+    assert len(provider.recorder.calls("agentforce", "ask")) == 2
 
 
 @pytest.mark.parametrize("status", [404, 410])
 @pytest.mark.parametrize("body", [INACTIVE, *GONE.values()], ids=["inactive agent", *GONE.keys()])
 def test_a_session_that_cannot_start_is_a_matter_of_the_set_up(
-    cloud: Sandbox, sessions: AgentSessions, body: str, status: int
+    provider: Sandbox, sessions: AgentSessions, body: str, status: int
 ) -> None:
     """Whatever the question before it was answered with."""
-    session = sessions.warm(ANA)
-    cloud.faults.add(gone(body))
-    cloud.faults.add(gone(body, call="session", times=9, status=status))
+    session = sessions.prewarm(ANA)
+    provider.faults.add(gone(body))
+    provider.faults.add(gone(body, call="session", times=9, status=status))
     with pytest.raises(AgentMisconfigured, match=f"HTTP {status}") as caught:
         sessions.ask(ANA, session, "hello")
     assert ("No valid version available" in str(caught.value)) == (body == INACTIVE)
-    assert starts(cloud) == 2
+    assert starts(provider) == 2
 
 
 def test_a_404_without_a_body_is_a_matter_of_the_token(
-    cloud: Sandbox, sessions: AgentSessions, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+    provider: Sandbox, sessions: AgentSessions, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a session as at its start (docs/providers/agentforce.md, "Refused tokens")."""
     # The token is good, so that the next one is fetched beside it.
-    monkeypatch.setattr(cloud.agentforce, "token_clients", 2)
-    session = sessions.warm(ANA)
-    cloud.faults.add(gone(""))
+    monkeypatch.setattr(provider.agentforce, "token_clients", 2)
+    session = sessions.prewarm(ANA)
+    provider.faults.add(gone(""))
     assert sessions.ask(ANA, session, "hello").text.startswith("Hello!")
-    assert starts(cloud) == 1
-    assert metrics.figures().counters["tokens_fetched"] == 2
+    assert starts(provider) == 1
+    assert metrics.snapshot().counters["tokens_fetched"] == 2
 
 
 @pytest.mark.parametrize("body", GONE.values(), ids=GONE.keys())
 def test_ending_a_session_that_is_gone_is_no_failure(
-    cloud: Sandbox, agent: Agentforce, body: str
+    provider: Sandbox, agent: Agentforce, body: str
 ) -> None:
-    cloud.faults.add(gone(body, call="end"))
+    provider.faults.add(gone(body, call="end"))
     with capture_logs() as lines:
         agent.end(agent.start(), "Other")
     assert lines == []

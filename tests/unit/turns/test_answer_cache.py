@@ -23,7 +23,7 @@ OPENING = "When are you open?"
 OWNED = "Where is my parcel 4711?"
 
 
-class World:
+class Deployment:
     """Senders, an agent that numbers its replies, and the cache between them."""
 
     def __init__(self, database: Database) -> None:
@@ -73,97 +73,99 @@ class World:
         )
 
     def counted(self) -> tuple[int, int]:
-        counters = self.metrics.figures().counters
+        counters = self.metrics.snapshot().counters
         return counters["answer_cache_hits"], counters["answer_cache_misses"]
 
 
 @pytest.fixture
-def world(database: Database, clock: Clock) -> World:
-    world = World(database)
-    world.begin("ana", "ben", "cleo")
-    return world
+def deployment(database: Database, clock: Clock) -> Deployment:
+    deployment = Deployment(database)
+    deployment.begin("ana", "ben", "cleo")
+    return deployment
 
 
-def test_whoever_asks_the_same_gets_the_same_without_the_agent(world: World, clock: Clock) -> None:
-    assert world.ask("ana") == "Reply 1"
+def test_whoever_asks_the_same_gets_the_same_without_the_agent(
+    deployment: Deployment, clock: Clock
+) -> None:
+    assert deployment.ask("ana") == "Reply 1"
     clock.now += 90
-    assert world.ask("ben", "when are you OPEN") == "Reply 1"
+    assert deployment.ask("ben", "when are you OPEN") == "Reply 1"
     clock.now += 10
-    assert world.ask("ana") == "Reply 1"
-    assert world.asked == ["ana"]
-    assert world.counted() == (2, 1)
-    age = world.metrics.figures().stages["answer_cache_age"]
+    assert deployment.ask("ana") == "Reply 1"
+    assert deployment.asked == ["ana"]
+    assert deployment.counted() == (2, 1)
+    age = deployment.metrics.snapshot().stages["answer_cache_age"]
     assert (age.count, age.smallest, age.largest) == (2, 90.0, 100.0)
 
 
-def test_switched_off_the_agent_is_asked_each_time(world: World) -> None:
-    world.cache = world.another(enabled=False)
-    assert [world.ask("ana"), world.ask("ben")] == ["Reply 1", "Reply 2"]
-    world.cache = world.another()
-    assert world.ask("cleo") == "Reply 3"
+def test_switched_off_the_agent_is_asked_each_time(deployment: Deployment) -> None:
+    deployment.cache = deployment.another(enabled=False)
+    assert [deployment.ask("ana"), deployment.ask("ben")] == ["Reply 1", "Reply 2"]
+    deployment.cache = deployment.another()
+    assert deployment.ask("cleo") == "Reply 3"
 
 
-def test_another_language_or_agent_is_another_answer(world: World) -> None:
-    assert [world.ask("ana", language=code) for code in ("en", "ar", None, "ar")] == [
+def test_another_language_or_agent_is_another_answer(deployment: Deployment) -> None:
+    assert [deployment.ask("ana", language=code) for code in ("en", "ar", None, "ar")] == [
         "Reply 1",
         "Reply 2",
         "Reply 3",
         "Reply 2",
     ]
-    world.cache = world.another(agent_id="0Xy")
-    assert world.ask("ben") == "Reply 4"
+    deployment.cache = deployment.another(agent_id="0Xy")
+    assert deployment.ask("ben") == "Reply 4"
 
 
-def test_after_its_time_it_is_asked_again(world: World, clock: Clock) -> None:
-    world.ask("ana")
+def test_after_its_time_it_is_asked_again(deployment: Deployment, clock: Clock) -> None:
+    deployment.ask("ana")
     clock.now += HOUR - 1
-    assert world.ask("ben") == "Reply 1"
+    assert deployment.ask("ben") == "Reply 1"
     clock.now += 2
-    assert world.ask("ben") == "Reply 2"
+    assert deployment.ask("ben") == "Reply 2"
     clock.now += HOUR - 1
-    assert world.ask("cleo") == "Reply 2"
+    assert deployment.ask("cleo") == "Reply 2"
 
 
-def test_a_session_that_said_something_personal_never_takes_part(world: World) -> None:
+def test_a_session_that_said_something_personal_never_takes_part(deployment: Deployment) -> None:
     """Not even with what is public, until a new session begins."""
-    world.ask("ana", OWNED)
-    assert world.ask("ana") == "Reply 2"
-    assert world.ask("ben") == "Reply 3"
-    assert world.ask("ana") == "Reply 4"
-    assert world.counted() == (0, 1)
-    world.begin("ana")
-    assert world.ask("ana") == "Reply 3"
+    deployment.ask("ana", OWNED)
+    assert deployment.ask("ana") == "Reply 2"
+    assert deployment.ask("ben") == "Reply 3"
+    assert deployment.ask("ana") == "Reply 4"
+    assert deployment.counted() == (0, 1)
+    deployment.begin("ana")
+    assert deployment.ask("ana") == "Reply 3"
 
 
-def test_a_session_that_is_used_further_stays_personal(world: World) -> None:
-    world.ask("ana", OWNED)
-    world.store.use_session("ana", AgentSession("ana", START))
-    world.ask("ben")
-    assert world.ask("ana") == "Reply 3"
+def test_a_session_that_is_used_further_stays_personal(deployment: Deployment) -> None:
+    deployment.ask("ana", OWNED)
+    deployment.store.use_session("ana", AgentSession("ana", START))
+    deployment.ask("ben")
+    assert deployment.ask("ana") == "Reply 3"
 
 
-def test_what_is_not_declared_public_is_never_kept(world: World) -> None:
-    assert [world.ask(sender, OWNED) for sender in ("ana", "ben")] == ["Reply 1", "Reply 2"]
+def test_what_is_not_declared_public_is_never_kept(deployment: Deployment) -> None:
+    assert [deployment.ask(sender, OWNED) for sender in ("ana", "ben")] == ["Reply 1", "Reply 2"]
 
 
-def test_the_first_question_of_a_session_may_be_public(world: World) -> None:
+def test_the_first_question_of_a_session_may_be_public(deployment: Deployment) -> None:
     """Also where it is answered without the agent, who knows nothing of it."""
-    world.cache = world.another(first=True)
-    assert world.ask("ana", "How are you?") == "Reply 1"
-    assert world.ask("ben", "How are you?") == "Reply 1"
+    deployment.cache = deployment.another(first=True)
+    assert deployment.ask("ana", "How are you?") == "Reply 1"
+    assert deployment.ask("ben", "How are you?") == "Reply 1"
     for sender in ("ana", "ben"):
-        assert world.store.asked(sender) == PUBLIC
-        world.ask(sender, OWNED)
-        assert world.store.asked(sender) == PRIVATE
-    assert world.asked == ["ana", "ana", "ben"]
+        assert deployment.store.asked(sender) == PUBLIC
+        deployment.ask(sender, OWNED)
+        assert deployment.store.asked(sender) == PRIVATE
+    assert deployment.asked == ["ana", "ana", "ben"]
 
 
-def test_a_first_question_is_not_first_again_after_a_public_one(world: World) -> None:
-    world.cache = world.another(first=True)
-    world.ask("ana", "hello")
-    world.ask("ana", "How are you?")
-    assert world.store.asked("ana") == PRIVATE
-    assert world.ask("ben", "How are you?") == "Reply 3"
+def test_a_first_question_is_not_first_again_after_a_public_one(deployment: Deployment) -> None:
+    deployment.cache = deployment.another(first=True)
+    deployment.ask("ana", "hello")
+    deployment.ask("ana", "How are you?")
+    assert deployment.store.asked("ana") == PRIVATE
+    assert deployment.ask("ben", "How are you?") == "Reply 3"
 
 
 @pytest.mark.parametrize(
@@ -176,85 +178,85 @@ def test_a_first_question_is_not_first_again_after_a_public_one(world: World) ->
         AgentReply("Which branch?", asks=True),
     ],
 )
-def test_only_ordinary_replies_are_kept(world: World, reply: AgentReply) -> None:
-    world.reply = reply
-    world.ask("ana")
-    world.reply = AgentReply("Reply {}")
-    assert world.ask("ben") == "Reply 2"
-    assert world.ask("cleo") == "Reply 2"
+def test_only_ordinary_replies_are_kept(deployment: Deployment, reply: AgentReply) -> None:
+    deployment.reply = reply
+    deployment.ask("ana")
+    deployment.reply = AgentReply("Reply {}")
+    assert deployment.ask("ben") == "Reply 2"
+    assert deployment.ask("cleo") == "Reply 2"
 
 
 @pytest.mark.parametrize(("question", "noted"), [(OWNED, PRIVATE), (OPENING, PUBLIC)])
-def test_what_is_asked_is_noted_before(world: World, question: str, noted: str) -> None:
+def test_what_is_asked_is_noted_before(deployment: Deployment, question: str, noted: str) -> None:
     """A process that dies while it asks has left nothing unsaid; nor has an agent that fails."""
 
     def fail(sender: str) -> None:
-        assert world.store.asked(sender) == noted
+        assert deployment.store.asked(sender) == noted
         raise AgentFailed
 
-    world.meanwhile = fail
+    deployment.meanwhile = fail
     with pytest.raises(AgentFailed):
-        world.ask("ana", question)
-    assert world.store.asked("ana") == noted
-    world.meanwhile = lambda sender: None
-    assert world.ask("ben") == "Reply 2"
+        deployment.ask("ana", question)
+    assert deployment.store.asked("ana") == noted
+    deployment.meanwhile = lambda sender: None
+    assert deployment.ask("ben") == "Reply 2"
 
 
-def test_a_session_that_was_forgotten_makes_its_successor_personal(world: World) -> None:
+def test_a_session_that_was_forgotten_makes_its_successor_personal(deployment: Deployment) -> None:
     """Agentforce says so when it is asked; the question is then put in another one."""
 
     def replace(sender: str) -> None:
-        world.store.drop_session(sender)
-        world.begin(sender)
+        deployment.store.drop_session(sender)
+        deployment.begin(sender)
 
-    world.meanwhile = replace
-    world.ask("ana", OWNED)
-    world.meanwhile = lambda sender: None
-    assert world.store.asked("ana") == PRIVATE
-    world.ask("ana")
-    assert world.ask("ben") == "Reply 3"
+    deployment.meanwhile = replace
+    deployment.ask("ana", OWNED)
+    deployment.meanwhile = lambda sender: None
+    assert deployment.store.asked("ana") == PRIVATE
+    deployment.ask("ana")
+    assert deployment.ask("ben") == "Reply 3"
 
 
-def test_without_a_session_nothing_is_known_of(world: World) -> None:
-    world.ask("ana")
-    assert world.ask("dora") == "Reply 2"
+def test_without_a_session_nothing_is_known_of(deployment: Deployment) -> None:
+    deployment.ask("ana")
+    assert deployment.ask("dora") == "Reply 2"
 
 
 def test_a_database_that_fails_after_the_agent_was_asked_does_no_harm(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OperationalError("UPDATE", {}, Exception("away"))
 
     def break_down(_: str) -> None:
-        monkeypatch.setattr(world.store, "note_asked", fail)
-        monkeypatch.setattr(world.answers, "keep", fail)
+        monkeypatch.setattr(deployment.store, "note_asked", fail)
+        monkeypatch.setattr(deployment.answers, "save", fail)
 
-    world.meanwhile = break_down
-    assert world.ask("ana") == "Reply 1"
+    deployment.meanwhile = break_down
+    assert deployment.ask("ana") == "Reply 1"
     with pytest.raises(StoreError):
-        world.ask("ben")
-    assert world.asked == ["ana"]
+        deployment.ask("ben")
+    assert deployment.asked == ["ana"]
 
 
 def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
-    world: World, database: Database
+    deployment: Deployment, database: Database
 ) -> None:
     """The cache was switched on meanwhile; or an old process asked in a new one's session."""
     careless = Store(database=database)
     careless.save_session("eve", AgentSession("eve", START))
-    assert (world.store.asked("eve"), world.store.asked("ana")) == (PRIVATE, EMPTY)
-    world.store.use_session("ana", AgentSession("ana", START))
-    assert world.store.asked("ana") == EMPTY
+    assert (deployment.store.asked("eve"), deployment.store.asked("ana")) == (PRIVATE, EMPTY)
+    deployment.store.use_session("ana", AgentSession("ana", START))
+    assert deployment.store.asked("ana") == EMPTY
     careless.use_session("ana", AgentSession("ana", START))
-    assert world.store.asked("ana") == PRIVATE
+    assert deployment.store.asked("ana") == PRIVATE
 
 
 def test_no_more_answers_are_kept_than_their_bound(database: Database, clock: Clock) -> None:
     answers = AnswerTable(database=database, lifetime=HOUR, most=2)
     for key in "abca":
         clock.now += 1
-        answers.keep(key, key)
+        answers.save(key, key)
     answers.purge(before=START)
     assert [bool(answers.find(key)) for key in "abc"] == [True, False, True]
     assert answers.find("a") == StoredAnswer("a", 0.0)
@@ -265,9 +267,9 @@ def test_answers_go_when_their_time_or_that_of_all_is_over(
     database: Database, clock: Clock, lifetime: float, before: float
 ) -> None:
     answers = AnswerTable(database=database, lifetime=lifetime)
-    answers.keep("old", "old")
+    answers.save("old", "old")
     clock.now += 11
-    answers.keep("new", "new")
+    answers.save("new", "new")
     answers.purge(before=before)
     patient = AnswerTable(database=database, lifetime=HOUR)
     assert [bool(patient.find(key)) for key in ("old", "new")] == [False, True]

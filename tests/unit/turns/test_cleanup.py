@@ -19,7 +19,7 @@ from storage.leases import DatabaseLeases, Leases
 from storage.outbound_messages import OutboundMessages
 from storage.processes import Processes
 from storage.schema import turns
-from storage.speech import AudioTable, Piece
+from storage.speech import AudioSegment, AudioTable
 from storage.store import Store
 from tests.unit.conftest import put_session
 from turns import cleanup as housekeeping
@@ -114,10 +114,10 @@ def test_the_log_says_that_nobody_runs_turns(
     monkeypatch.setattr(health_module, "FRESH_SECONDS", 0.0)
     store.admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
     with capture_logs() as lines:
-        cleanup.tidy()
+        cleanup.run_once()
         assert not lines
         workers.clear()
-        cleanup.tidy()
+        cleanup.run_once()
     (line,) = lines
     assert line["log_level"] == "error"
     assert line["waiting"] == 1
@@ -136,9 +136,9 @@ def test_of_several_processes_one_tidies_up(
     assert turn
     store.finish(turn)
     with leases.hold("housekeeping"):
-        cleanup.tidy()
+        cleanup.run_once()
         assert remembered(database) == {"old"}
-    cleanup.tidy()
+    cleanup.run_once()
     assert remembered(database) == set()
 
 
@@ -153,7 +153,7 @@ def test_finished_turns_go_when_their_time_is_over(
         assert turn
         if sid != "open":
             store.finish(turn)
-    cleanup.tidy()
+    cleanup.run_once()
     assert remembered(database) == {"young", "open"}
 
 
@@ -163,14 +163,14 @@ def test_what_is_kept_to_be_given_again_goes_with_the_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pieces, answers = caches
-    pieces.keep("old", Piece(b"....", time.time() - DAY - 60))
-    pieces.keep("young", Piece(b"....", time.time() - DAY + 60))
-    answers.keep("young", "an answer")
+    pieces.save("old", AudioSegment(b"....", time.time() - DAY - 60))
+    pieces.save("young", AudioSegment(b"....", time.time() - DAY + 60))
+    answers.save("young", "an answer")
     with monkeypatch.context() as earlier:
         earlier.setattr(kept_answers, "time", SimpleNamespace(time=lambda: time.time() - DAY - 60))
-        answers.keep("old", "an answer")
+        answers.save("old", "an answer")
     assert answers.find("old")
-    cleanup.tidy()
+    cleanup.run_once()
     for cache in caches:
         assert [bool(cache.find(key)) for key in ("old", "young")] == [False, True]
 
@@ -180,8 +180,8 @@ def test_idle_sessions_are_ended(store: Store, sessions: Sessions, cleanup: Clea
     use_session(store, "ana", ago=IDLE + GRACE + 5)
     use_session(store, "ben", ago=IDLE + GRACE - 5)
     use_session(store, "cleo", ago=0)
-    cleanup.tidy()
-    cleanup.tidy()
+    cleanup.run_once()
+    cleanup.run_once()
     assert sessions.ended == [f"ana {IDLE + GRACE + 5}"]
     assert store.session("ben")
     assert store.session("cleo")
@@ -200,7 +200,7 @@ def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
         store.drop_session("cleo")
 
     sessions.meanwhile = come_back
-    cleanup.tidy()
+    cleanup.run_once()
     assert sessions.ended == [f"ana {DAY}"]
     assert store.session("ben") is not None
 
@@ -217,7 +217,7 @@ def test_idle_sessions_are_ended_side_by_side(
         together.wait()
 
     sessions.meanwhile = meet
-    cleanup.tidy()
+    cleanup.run_once()
     assert len(sessions.ended) == ENDED_AT_ONCE * 2
     assert not together.broken
 
@@ -233,7 +233,7 @@ def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
             ours.append(held)
 
     sessions.meanwhile = try_to_tidy_up
-    cleanup.tidy()
+    cleanup.run_once()
     assert ours == [False]
 
 
@@ -248,10 +248,10 @@ def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
 
     sessions.expire = fail  # type: ignore[method-assign]
     with capture_logs() as lines:
-        cleanup.tidy()
+        cleanup.run_once()
     assert [line["log_level"] for line in lines] == ["error"]
     sessions.expire = expire  # type: ignore[method-assign]
-    cleanup.tidy()
+    cleanup.run_once()
     assert sessions.ended == [f"ana {DAY}"]
 
 

@@ -30,12 +30,12 @@ from text.phrases import Phrases
 from turns import runner
 from turns.intake import Acceptance, Intake
 from turns.notices import Notices
-from turns.runner import ATTEMPTS, Runner
+from turns.runner import ATTEMPTS, TurnRunner
 from turns.worker import TurnWorker
 
 PATIENCE = 10.0
 PHRASES = Phrases()
-FAILED = PHRASES.say("failed", None)
+FAILED = PHRASES.translate("failed", None)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,7 +50,7 @@ class Died(BaseException):
     """Raised at every step of a process that is dead."""
 
 
-class World:
+class Deployment:
     """The file, and what the senders saw; outlives every process."""
 
     def __init__(self, folder: str) -> None:
@@ -107,9 +107,9 @@ class World:
 class Counting(TurnQueue):
     """Tells the world of starts, and of those that are taken back."""
 
-    def __init__(self, world: World, database: Database) -> None:
-        super().__init__(database=database, alone=True)
-        self._world = world
+    def __init__(self, deployment: Deployment, database: Database) -> None:
+        super().__init__(database=database, single_process=True)
+        self._deployment = deployment
         self.begun: set[str] = set()
 
     def claim(self, most: int) -> list[Turn]:
@@ -118,7 +118,7 @@ class Counting(TurnQueue):
         with suppress(Died):
             claimed = super().claim(most)
         for turn in claimed:
-            self._world.count(turn, 1)
+            self._deployment.count(turn, 1)
             self.begun.add(turn.message.sid)
         return claimed
 
@@ -128,34 +128,34 @@ class Counting(TurnQueue):
         before = [self._attempts(turn) for turn in left]
         super().release(left, asked=asked, broken=broken)
         for turn, attempts in zip(left, before, strict=True):
-            self._world.count(turn, self._attempts(turn) - attempts)
+            self._deployment.count(turn, self._attempts(turn) - attempts)
 
     def _attempts(self, turn: Turn) -> int:
-        ((attempts,),) = self._world.rows("attempts", f"id = {turn.id}")
+        ((attempts,),) = self._deployment.rows("attempts", f"id = {turn.id}")
         return int(attempts)
 
 
 class Process:
     """One life of the service; ``fuse`` is how many steps it has left, ``None`` for ever."""
 
-    def __init__(self, world: World, threads: int, fuse: int | None) -> None:
+    def __init__(self, deployment: Deployment, threads: int, fuse: int | None) -> None:
         self.dead = False
-        self._world = world
+        self._deployment = deployment
         self._fuse = fuse
         self._failures = 0
         self._lock = threading.Lock()
         self._may_run = threading.Event()
         self._may_run.set()
-        self._database = open_sqlite(world.folder)
+        self._database = open_sqlite(deployment.folder)
         # Whatever reaches the file is a step: a statement, and the commit that makes it last.
         sql_event.listen(self._database.engine, "before_cursor_execute", lambda *_: self._step())
         sql_event.listen(self._database.engine, "commit", lambda *_: self._step())
         self.store = Store(database=self._database)
-        self.queue = Counting(world, self._database)
+        self.queue = Counting(deployment, self._database)
         notices = Notices(phrases=PHRASES, store=self.store)
         self._worker = TurnWorker(
             claims=Claims(queue=self.queue, renewals=self.queue),
-            runner=Runner(store=self.store, talk=self, notices=notices, log_key=""),
+            runner=TurnRunner(store=self.store, handler=self, notices=notices, log_key=""),
             threads=threads,
         )
         self.accept = Intake(
@@ -171,7 +171,7 @@ class Process:
         self._worker.start()
 
     def hold(self) -> None:
-        """The clouds are slow: turns begin and do not end."""
+        """The providers are slow: turns begin and do not end."""
         self._may_run.clear()
 
     def let_go(self) -> None:
@@ -189,7 +189,7 @@ class Process:
         with suppress(Died):
             self._worker.close(PATIENCE)
         self._database.close()
-        self._world.running.clear()
+        self._deployment.running.clear()
 
     def _step(self) -> None:
         with self._lock:
@@ -201,7 +201,7 @@ class Process:
                 raise Died
 
     def fail(self, times: int) -> None:
-        """The clouds break down: that many calls fail, whoever makes them."""
+        """The providers break down: that many calls fail, whoever makes them."""
         with self._lock:
             self._failures = times
 
@@ -224,21 +224,21 @@ class Process:
         return False
 
     def _run(self, turn: Turn) -> None:
-        self._world.enter(turn)
+        self._deployment.enter(turn)
         try:
             self._may_run.wait(PATIENCE)
             self._step()
-            self._world.end(turn)
+            self._deployment.end(turn)
             self._step()
         finally:
-            self._world.leave(turn)
+            self._deployment.leave(turn)
 
 
 class History:
     """Does what the test made up, starting another process whenever one died."""
 
     def __init__(self, folder: str, threads: int) -> None:
-        self.world = World(folder)
+        self.deployment = Deployment(folder)
         self._threads = threads
         self._process = self._started(None)
 
@@ -254,11 +254,11 @@ class History:
     def message(self, number: int) -> None:
         """Message ``number``, perhaps for the second time."""
         sid = f"SM{number}"
-        known = (sid,) in self.world.rows("message_sid")
+        known = (sid,) in self.deployment.rows("message_sid")
         received = Inbound(sid=sid, sender="abc"[number % 3], kind=Kind.TEXT, text=sid)
         acceptance = self._process.accept(received)
         assert acceptance is (Acceptance.DUPLICATE if known else Acceptance.NEW)
-        self.world.acknowledged.add(sid)
+        self.deployment.acknowledged.add(sid)
 
     def hold(self, _: int) -> None:
         self._process.hold()
@@ -280,7 +280,7 @@ class History:
         self._process.let_go()
         if self._process.close(PATIENCE):
             # What a former process was running may be waiting here.
-            running = {sid for (sid,) in self.world.rows("message_sid", "state = 'running'")}
+            running = {sid for (sid,) in self.deployment.rows("message_sid", "state = 'running'")}
             assert self._process.dead or not running & self._process.queue.begun
         raise Died
 
@@ -290,14 +290,14 @@ class History:
         self._process = self._started(None)
         deadline = time.monotonic() + PATIENCE
         while self._process.store.count_unfinished(limit=1):
-            assert time.monotonic() < deadline, self.world.rows("message_sid, state, attempts")
+            assert time.monotonic() < deadline, self.deployment.rows("message_sid, state, attempts")
             time.sleep(0.001)
         assert self._process.close(PATIENCE)
         self._process.kill()
 
     def _started(self, fuse: int | None) -> Process:
         """The next process that gets as far as serving; ones that die while starting are many."""
-        process = Process(self.world, self._threads, fuse)
+        process = Process(self.deployment, self._threads, fuse)
         try:
             process.start()
         except Died:
@@ -322,7 +322,7 @@ def test_whatever_dies_whenever(history: list[tuple[str, int]], threads: int) ->
         for what, number in history:
             past.do(what, number)
         past.finish()
-        check(past.world)
+        check(past.deployment)
 
 
 @given(st.lists(st.integers(0, 5), min_size=4, max_size=8), st.integers(0, 14))
@@ -337,27 +337,27 @@ def test_turns_that_kill_again_and_again(messages: list[int], steps: int) -> Non
         for _ in range(ATTEMPTS + 2):
             past.do("crash", steps + 4)
         past.finish()
-        check(past.world)
+        check(past.deployment)
 
 
-def check(world: World) -> None:
+def check(deployment: Deployment) -> None:
     """The promises."""
-    assert world.broken == []
-    rows = world.rows("message_sid, sender, state, attempts")
-    assert world.acknowledged <= {sid for sid, *_ in rows}
+    assert deployment.broken == []
+    rows = deployment.rows("message_sid, sender, state, attempts")
+    assert deployment.acknowledged <= {sid for sid, *_ in rows}
     ended = {sid for sid, _, state, _ in rows if state == "done"}
     background = {sid for sid, _, state, _ in rows if state == "set aside"}
     assert ended | background == {sid for sid, *_ in rows}
     # A start is counted once it happens, and only then.
-    assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(+world.starts)
+    assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(+deployment.starts)
     # Whatever is done reached the sender; whoever is set aside was told, or died in being told.
-    assert ended <= set(world.ends)
-    assert all(world.starts[sid] > ATTEMPTS + 1 for sid in background)
+    assert ended <= set(deployment.ends)
+    assert all(deployment.starts[sid] > ATTEMPTS + 1 for sid in background)
     # What had reached the sender may be run again only by a process that could not know of it.
-    for sid, times in world.ends.items():
-        assert times <= min(world.starts[sid], ATTEMPTS + 1)
-    for sender, order in world.order.items():
-        by_arrival = [sid for sid, of, *_ in rows if of == sender and sid in world.ends]
+    for sid, times in deployment.ends.items():
+        assert times <= min(deployment.starts[sid], ATTEMPTS + 1)
+    for sender, order in deployment.order.items():
+        by_arrival = [sid for sid, of, *_ in rows if of == sender and sid in deployment.ends]
         assert list(dict.fromkeys(order)) == by_arrival
-    event(f"told: {bool(world.told)}, set aside: {bool(background)}")
-    event(f"crashed in a turn: {any(n > 1 for n in world.starts.values())}")
+    event(f"told: {bool(deployment.told)}, set aside: {bool(background)}")
+    event(f"crashed in a turn: {any(n > 1 for n in deployment.starts.values())}")

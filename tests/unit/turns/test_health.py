@@ -11,7 +11,7 @@ import pytest
 from core.models import Backlog
 from storage.store import StoreError
 from turns import health
-from turns.health import Health, Report
+from turns.health import Health, HealthReport
 
 NOW = 1_700_000_000.0
 
@@ -28,7 +28,7 @@ def check(
     waited: float | None = None,
     workers: int = 1,
     down: list[str] | None = None,
-) -> Report:
+) -> HealthReport:
     oldest = None if waited is None else NOW - waited
     backlog = Backlog(waiting, running, oldest)
     return Health(backlog=lambda: backlog, workers=lambda: workers, down=lambda: down or []).check()
@@ -74,7 +74,7 @@ def test_turns_wait_and_no_worker_lives(waited: float, healthy: bool) -> None:
 
 
 def test_a_clock_that_is_ahead_makes_nothing_negative() -> None:
-    assert check(waiting=1, waited=-2.0, workers=0) == Report(database=True, waiting=1)
+    assert check(waiting=1, waited=-2.0, workers=0) == HealthReport(database=True, waiting=1)
 
 
 def test_a_cloud_that_is_down_is_said_once_and_nothing_that_a_restart_would_mend() -> None:

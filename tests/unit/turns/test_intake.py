@@ -32,7 +32,7 @@ def urgent(server: Postgres) -> Iterator[Database]:
 @pytest.fixture
 def inbox(urgent: Database) -> Intake:
     quotas = Quotas(database=urgent, quotas=[Quota(2, MINUTE, "limit_minute")])
-    store = Store(database=urgent, room=quotas.room())
+    store = Store(database=urgent, room=quotas.admission_condition())
     return Intake(store=store, quotas=quotas, limit=4, wake=lambda: None)
 
 

@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 
 from audio import formats as container
 from audio.ffmpeg import Ffmpeg
-from audio.formats import sniff
+from audio.formats import detect_format
 from core.errors import AudioError
 from core.models import Answer, Inbound, Kind, Turn
 from metrics import Metrics
 from sandbox.faults import Fault, Faults
 from sandbox.speech.codec import Codec
-from sandbox.speech.hum import hum
+from sandbox.speech.tone import sine
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
 from storage.database import Database
@@ -101,7 +101,7 @@ def sent(
     )
     store.save_answer(turn, Answer(LONG, "en"))
     delivery.send_text(turn, LONG)
-    delivery.send_voice(turn, Codec(ffmpeg=FFMPEG).note(hum(440, 1.0)))
+    delivery.send_voice(turn, Codec(ffmpeg=FFMPEG).note(sine(440, 1.0)))
     store.finish(turn)
     return ["text 1", "text 2", VOICE]
 
@@ -113,9 +113,9 @@ def fail(
     part: str,
     code: int,
 ) -> None:
-    begun = outbound_messages.known(turn, part)
+    begun = outbound_messages.find(turn, part)
     assert begun
-    delivery_statuses.take(Status(begun.callback, begun.sid or "", State.UNDELIVERED, code))
+    delivery_statuses.record(Status(begun.callback, begun.sid or "", State.UNDELIVERED, code))
 
 
 def resent(twilio: TwilioStandIn) -> list[Outbound]:
@@ -138,7 +138,7 @@ def allow(database: Database) -> None:
 
 
 def counted(metrics: Metrics) -> tuple[int, int]:
-    counters = metrics.figures().counters
+    counters = metrics.snapshot().counters
     return counters["texts_resent"], counters["voice_notes_resent"]
 
 
@@ -165,7 +165,7 @@ def test_what_met_a_limit_is_sent_as_it_was(
     assert voice.media_url == twilio.messages()[2].media_url
     assert counted(metrics) == (1, 1)
     for part, message in zip(sent[1:], (text, voice), strict=True):
-        again = outbound_messages.known(turn, f"{part} again")
+        again = outbound_messages.find(turn, f"{part} again")
         assert again
         assert again.sid == message.sid
         assert message.callback == f"{PUBLIC_URL}/status?sending={again.callback}"
@@ -185,8 +185,8 @@ def test_the_mp3_is_kept_for_twilio_to_fetch(
     (voice,) = resent(twilio)
     assert voice.media_url
     token = voice.media_url.removeprefix(f"{PUBLIC_URL}/media/").removesuffix(".mp3")
-    assert sniff(outbound_messages.note(token, MP3) or b"") == container.MP3
-    assert outbound_messages.note(token) is None
+    assert detect_format(outbound_messages.voice_note(token, MP3) or b"") == container.MP3
+    assert outbound_messages.voice_note(token) is None
     assert counted(metrics) == (0, 1)
 
 
@@ -204,7 +204,7 @@ def test_a_voice_note_that_is_gone_is_let_go(
     redelivery.send_due()
     assert resent(twilio) == []
     clock.now += CLAIM_SECONDS
-    assert delivery_statuses.claim() is None
+    assert delivery_statuses.claim_undelivered() is None
 
 
 def test_what_twilio_refuses_then_is_let_go(
@@ -227,7 +227,7 @@ def test_what_twilio_refuses_then_is_let_go(
     for _ in range(2):
         redelivery.send_due()
     assert [message.body for message in resent(twilio)] == ["*b*", ""]
-    assert metrics.figures().errors == {"SendRefused": 1}
+    assert metrics.snapshot().errors == {"SendRefused": 1}
 
 
 def test_a_note_that_the_database_does_not_give_is_sent_once_it_does(
@@ -333,7 +333,7 @@ def test_what_surely_was_not_sent_is_sent_later(
     else:
         twilio.stop()
     redelivery.send_due()
-    assert outbound_messages.known(turn, f"{part} again") is None
+    assert outbound_messages.find(turn, f"{part} again") is None
     if trouble == "no connection":
         twilio.start()
     redelivery.send_due()
@@ -342,7 +342,7 @@ def test_what_surely_was_not_sent_is_sent_later(
         clock.now += CLAIM_SECONDS
         redelivery.send_due()
     (message,) = resent(twilio)
-    again = outbound_messages.known(turn, f"{part} again")
+    again = outbound_messages.find(turn, f"{part} again")
     assert again
     assert again.sid == message.sid
     assert message.callback == f"{PUBLIC_URL}/status?sending={again.callback}"
@@ -365,7 +365,7 @@ def test_what_surely_was_not_sent_is_let_go_when_it_would_come_too_late(
     while clock.now < START + 2 * STALE_SECONDS:
         redelivery.send_due()
         clock.now += CLAIM_SECONDS
-    tries = metrics.figures().errors["SendBusy"]
+    tries = metrics.snapshot().errors["SendBusy"]
     assert 1 < tries < STALE_SECONDS / CLAIM_SECONDS
 
 
@@ -387,7 +387,7 @@ def test_what_may_have_been_sent_is_not_sent_again(
         clock.now += CLAIM_SECONDS
         redelivery.send_due()
     assert [message.body for message in resent(twilio)] == ["*b*"]
-    assert metrics.figures().errors == {"SendUncertain": 1}
+    assert metrics.snapshot().errors == {"SendUncertain": 1}
 
 
 def test_what_was_sent_is_not_sent_again_where_that_cannot_be_noted(

@@ -67,7 +67,7 @@ def test_nobody_is_remembered_longer_than_anything_is(make: Make, clock: Clock) 
 def test_it_is_said_in_the_senders_language(make: Make, store: Store) -> None:
     """That of the message, or of the last one where a voice note does not show it."""
     refusals = make()
-    arabic = Phrases().say("not_allowed", "ar")
+    arabic = Phrases().translate("not_allowed", "ar")
     assert refusals.line(message("مرحبا", "ana"), "not_allowed", 60) == arabic
     store.remember_language("ben", "ar")
     assert refusals.line(message("", "ben"), "not_allowed", 60) == arabic
@@ -79,5 +79,5 @@ def test_a_database_that_fails_makes_it_silent(make: Make, monkeypatch: pytest.M
     def fail(*_: object) -> bool:
         raise StoreError
 
-    monkeypatch.setattr(DatabaseLeases, "take", fail)
+    monkeypatch.setattr(DatabaseLeases, "acquire", fail)
     assert make().line(message(), "limit_minute", 60) is None

@@ -115,7 +115,7 @@ def test_each_that_is_taken_is_replaced_at_once(make: Make, agent: Agent, metric
     assert [taken(session_pool, agent), taken(session_pool, agent)] == ["spare 0", "spare 1"]
     agent.wait_for(lambda: len(agent.started) == 4)
     assert taken(session_pool, agent) == "spare 2"
-    assert metrics.figures().counters["sessions_spare_used"] == 3
+    assert metrics.snapshot().counters["sessions_spare_used"] == 3
     assert not agent.ended
 
 

@@ -32,7 +32,7 @@ from storage.turn_queue import TurnQueue
 from text.phrases import Phrases
 from turns.intake import Acceptance, Intake
 from turns.notices import Notices
-from turns.runner import ATTEMPTS, Runner, TurnHandler
+from turns.runner import ATTEMPTS, TurnHandler, TurnRunner
 from turns.worker import TurnWorker
 
 PATIENCE = 10.0
@@ -103,12 +103,12 @@ class Process:
         self, database: Database, talk: TurnHandler, *, threads: int = 4, limit: int = 100
     ) -> None:
         self.store = Store(database=database)
-        self._queue = TurnQueue(database=database, alone=True)
+        self._queue = TurnQueue(database=database, single_process=True)
         notices = Notices(phrases=PHRASES, store=self.store)
         self.claims = Claims(queue=self._queue, renewals=self._queue)
         self.worker = TurnWorker(
             claims=self.claims,
-            runner=Runner(store=self.store, talk=talk, notices=notices, log_key=""),
+            runner=TurnRunner(store=self.store, handler=talk, notices=notices, log_key=""),
             threads=threads,
         )
         self.accept = Intake(
@@ -493,7 +493,7 @@ def test_whoever_waited_too_long_is_asked_to_write_again(
     make_process()
     wait_until_idle(store)
     told = {turn.message.sid: turn.answer for turn in turns.turns}
-    assert told == {"SM1": None, "SM2": Answer(PHRASES.say("resend", "ar"), "ar")}
+    assert told == {"SM1": None, "SM2": Answer(PHRASES.translate("resend", "ar"), "ar")}
 
 
 def test_a_turn_that_killed_the_process_too_often_is_replaced_by_a_word(
@@ -505,7 +505,7 @@ def test_a_turn_that_killed_the_process_too_often_is_replaced_by_a_word(
     make_process()
     wait_until_idle(store)
     told = {turn.message.sid: turn.answer for turn in turns.turns}
-    assert told == {"SM1": None, "SM2": Answer(PHRASES.say("failed", "ar"), "ar")}
+    assert told == {"SM1": None, "SM2": Answer(PHRASES.translate("failed", "ar"), "ar")}
 
 
 def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
@@ -527,14 +527,16 @@ def test_an_answer_of_which_nothing_could_be_sent_is_replaced_by_a_word(
     left(database, message("ana", "SM1"), attempts=ATTEMPTS, answer=Answer("Hello", "en", "Hello"))
     make_process()
     wait_until_idle(store)
-    assert [turn.answer for turn in turns.turns] == [Answer(PHRASES.say("failed", None), None)]
+    assert [turn.answer for turn in turns.turns] == [
+        Answer(PHRASES.translate("failed", None), None)
+    ]
 
 
 def test_a_turn_that_kills_even_then_is_set_aside(
     make_process: MakeProcess, turns: Turns, database: Database, store: Store, tmp_path: Path
 ) -> None:
     """Its sender's next message is answered."""
-    answer = Answer(PHRASES.say("failed", None), None)
+    answer = Answer(PHRASES.translate("failed", None), None)
     left(database, message("ana", "SM1"), attempts=ATTEMPTS + 1, answer=answer)
     left(database, message("ana", "SM2"), attempts=0)
     make_process()
@@ -625,7 +627,7 @@ def test_a_question_that_stops_cut_off_is_asked_twice_and_then_somebody_is_told(
     for number in (1, 2):
         process = make_process()
         assert turns.started["SM1"].wait(PATIENCE)
-        process.claims.note_asked(turns.turns[-1])
+        process.claims.mark_asked(turns.turns[-1])
         assert not process.close(0)
         assert unfinished(database) == {"SM1": number}
         turns.started.clear()
@@ -633,7 +635,7 @@ def test_a_question_that_stops_cut_off_is_asked_twice_and_then_somebody_is_told(
     make_process()
     wait_until_idle(store)
     told = [turn.answer for turn in turns.turns]
-    assert told == [None, None, Answer(PHRASES.say("failed", None), None)]
+    assert told == [None, None, Answer(PHRASES.translate("failed", None), None)]
 
 
 def test_a_turn_that_breaks_off_again_and_again_is_set_aside(

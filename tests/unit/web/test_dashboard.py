@@ -11,13 +11,13 @@ from py_mini_racer import MiniRacer
 
 from core.errors import BridgeError
 from metrics import COUNTERS, HOUR, STAGES, MetricsSnapshot
-from turns.health import Report
+from turns.health import HealthReport
 from web.monitoring import advice
 
 PAGES = Path(__file__).resolve().parents[3] / "web" / "dashboard"
 SCRIPT = (PAGES / "dashboard.js").read_text(encoding="utf-8")
 NOW = 1_700_000_000
-HEALTHY = Report(database=True, workers=1)
+HEALTHY = HealthReport(database=True, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def call(engine: MiniRacer, function: str, *arguments: object) -> Any:
 
 
 def verdict(
-    engine: MiniRacer, figures: MetricsSnapshot, health: Report = HEALTHY
+    engine: MiniRacer, figures: MetricsSnapshot, health: HealthReport = HEALTHY
 ) -> tuple[str, str]:
     level, title, _ = call(engine, "verdict", report(figures), health.to_json(), NOW)
     return level, title
@@ -63,23 +63,23 @@ def test_without_traffic_it_is_ready(engine: MiniRacer, figures: MetricsSnapshot
 @pytest.mark.parametrize(
     ("health", "expected"),
     [
-        (Report(database=False), ("bad", "The database does not answer")),
+        (HealthReport(database=False), ("bad", "The database does not answer")),
         (
-            Report(database=True, waiting=1, oldest_waiting=9.0),
+            HealthReport(database=True, waiting=1, oldest_waiting=9.0),
             ("bad", "Turns wait and no worker runs them"),
         ),
         (
-            Report(database=True, workers=1, waiting=9, oldest_waiting=10.0),
+            HealthReport(database=True, workers=1, waiting=9, oldest_waiting=10.0),
             ("warn", "Answers are late"),
         ),
         (
-            Report(database=True, workers=1, waiting=9, oldest_waiting=9.9),
+            HealthReport(database=True, workers=1, waiting=9, oldest_waiting=9.9),
             ("good", "Messages get answered"),
         ),
     ],
 )
 def test_what_health_finds_comes_first(
-    engine: MiniRacer, figures: MetricsSnapshot, health: Report, expected: tuple[str, str]
+    engine: MiniRacer, figures: MetricsSnapshot, health: HealthReport, expected: tuple[str, str]
 ) -> None:
     arrive(figures, 100)
     assert verdict(engine, figures, health) == expected

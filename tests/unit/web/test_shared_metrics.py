@@ -57,13 +57,13 @@ def texts_sent(figures: dict[str, MetricsSnapshot]) -> int:
 def test_every_process_sees_what_all_did(processes: Processes) -> None:
     web, of_web = process(processes)
     worker, of_worker = process(processes, "worker")
-    web.time("ack_time", 0.005)
-    worker.time("total_time", 4.0)
+    web.record_time("ack_time", 0.005)
+    worker.record_time("total_time", 4.0)
     worker.count("texts_sent")
     for each in (of_web, of_worker):
         each.report()
     for each in (of_web, of_worker):
-        seen = MetricsSnapshot.merged(each.figures().values())
+        seen = MetricsSnapshot.merged(each.snapshots().values())
         assert (seen.stages["ack_time"].count, seen.stages["total_time"].largest) == (1, 4.0)
         assert seen.counters["texts_sent"] == 1
 
@@ -73,7 +73,7 @@ def test_its_own_figures_are_those_of_now_and_count_once(processes: Processes) -
     web.count("texts_sent")
     of_web.report()
     web.count("texts_sent")
-    assert texts_sent(of_web.figures()) == 2
+    assert texts_sent(of_web.snapshots()) == 2
 
 
 def test_processes_that_ended_still_count(processes: Processes) -> None:
@@ -81,7 +81,7 @@ def test_processes_that_ended_still_count(processes: Processes) -> None:
         metrics, former = process(processes, "worker")
         metrics.count("texts_sent")
         former.stop()
-    assert texts_sent(process(processes)[1].figures()) == 2
+    assert texts_sent(process(processes)[1].snapshots()) == 2
 
 
 def test_a_process_reports_again_and_again(
@@ -109,15 +109,15 @@ def test_an_outage_loses_nothing_and_is_logged_once(processes: Processes, fail: 
     worker, of_worker = process(processes, "worker")
     worker.count("texts_sent", 5)
     of_worker.report()
-    of_web.figures()
+    of_web.snapshots()
     with capture_logs() as lines:
-        fail("report", "figures")
+        fail("report", "snapshots")
         for number in (1, 2, 3):
             web.count("texts_sent")
             of_web.report()
             # What the others did does not shrink because nobody can read it.
-            assert texts_sent(of_web.figures()) == number + 5
+            assert texts_sent(of_web.snapshots()) == number + 5
         assert [line["log_level"] for line in lines] == ["error"]
         fail()
         of_web.report()
-        assert texts_sent(of_worker.figures()) == 8
+        assert texts_sent(of_worker.snapshots()) == 8

@@ -102,7 +102,7 @@ def texts(twilio: TwilioStandIn) -> list[str]:
 
 
 def counted(metrics: Metrics, counter: str) -> int:
-    counters = metrics.figures().report(metrics.uptime())["counters"]
+    counters = metrics.snapshot().report(metrics.uptime())["counters"]
     assert isinstance(counters, dict)
     number = counters[counter]
     assert isinstance(number, int)
@@ -118,7 +118,7 @@ def test_a_long_text_goes_out_in_parts_that_are_noted(
 ) -> None:
     delivery.send_text(turn, LONG)
     assert texts(twilio) == PARTS
-    noted = [outbound_messages.known(turn, f"text {number}") for number in (1, 2, 3)]
+    noted = [outbound_messages.find(turn, f"text {number}") for number in (1, 2, 3)]
     assert [sending and sending.sid for sending in noted] == [m.sid for m in twilio.messages()]
     assert counted(metrics, "texts_sent") == 3
 
@@ -135,7 +135,7 @@ def test_what_was_sent_is_not_sent_again(
         delivery.send_line(turn, "notice", "One moment")
     assert texts(twilio) == [*PARTS, "One moment"]
     assert counted(metrics, "texts_sent") == 3
-    assert twilio.ledger.calls("twilio", "list") == []
+    assert twilio.recorder.calls("twilio", "list") == []
 
 
 def test_a_restart_goes_on_with_the_part_that_is_missing(
@@ -171,7 +171,7 @@ def test_a_part_is_noted_before_it_is_sent(
     with pytest.raises(Died):
         restart().delivery.send_voice(turn, b"note")
     for part in ("text 1", VOICE):
-        sending = outbound_messages.known(turn, part)
+        sending = outbound_messages.find(turn, part)
         assert sending
         assert sending.sid is None
 
@@ -191,7 +191,7 @@ def test_a_text_whose_end_nobody_knows_is_looked_up(
         whatsapp.send_text(turn.message.sender, "Hello", callback="")
     delivery.send_text(turn, "Hello")
     assert texts(twilio) == ["Hello"]
-    sending = outbound_messages.known(turn, "text 1")
+    sending = outbound_messages.find(turn, "text 1")
     assert sending
     assert sending.sid == twilio.messages()[0].sid
 
@@ -217,7 +217,7 @@ def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
     faults.add(fault)
     delivery.send_text(turn, "Hello")
     assert texts(twilio) == ["Hello"]
-    sending = outbound_messages.known(turn, "text 1")
+    sending = outbound_messages.find(turn, "text 1")
     assert sending
     assert sending.sid == twilio.messages()[0].sid
 
@@ -265,7 +265,7 @@ def test_every_send_asks_for_callbacks_of_its_own(
 ) -> None:
     delivery.send_text(turn, LONG)
     delivery.send_voice(turn, b"note")
-    noted = [outbound_messages.known(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
+    noted = [outbound_messages.find(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
     assert [message.callback for message in twilio.messages()] == [
         f"{PUBLIC_URL}/status?sending={sending and sending.callback}" for sending in noted
     ]
@@ -281,7 +281,7 @@ def test_twilio_that_stays_silent_is_an_error_and_the_next_attempt_sends(
     faults.add(Fault("twilio", "send", status=500, times=2))
     with pytest.raises(SendUncertain):
         delivery.send_text(turn, "Hello")
-    sending = outbound_messages.known(turn, "text 1")
+    sending = outbound_messages.find(turn, "text 1")
     assert sending
     assert sending.sid is None
     delivery.send_text(turn, "Hello")
@@ -320,8 +320,8 @@ def test_a_voice_note_is_known_to_be_sent(
     assert message.media_url
     address, _, file = message.media_url.rpartition("/")
     assert address == f"{PUBLIC_URL}/media"
-    assert outbound_messages.note(file.removesuffix(".ogg")) == b"note"
-    assert twilio.ledger.calls("twilio", "list") == []
+    assert outbound_messages.voice_note(file.removesuffix(".ogg")) == b"note"
+    assert twilio.recorder.calls("twilio", "list") == []
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -338,7 +338,7 @@ def test_a_voice_note_whose_end_nobody_knows_is_looked_up(
     to = turn.message.sender
     sid = whatsapp.send_voice(to, "note.ogg", callback="") if taken else None
     assert delivery.voice_sent(turn) is taken
-    sending = outbound_messages.known(turn, VOICE)
+    sending = outbound_messages.find(turn, VOICE)
     assert sending
     assert sending.sid == sid
 

@@ -61,14 +61,14 @@ def tell(delivery_statuses: DeliveryStatuses) -> Tell:
 
     def take(sending: OutboundMessage, *states: State, code: int | None = None) -> None:
         for state in states:
-            delivery_statuses.take(Status(sending.callback, "SM-out", state, code))
+            delivery_statuses.record(Status(sending.callback, "SM-out", state, code))
 
     return take
 
 
 def counted(metrics: Metrics) -> dict[str, int]:
     names = ("delivered", "read", "undelivered", "failed")
-    counters = metrics.figures().counters
+    counters = metrics.snapshot().counters
     return {name: counters[f"messages_{name}"] for name in names if counters[f"messages_{name}"]}
 
 
@@ -78,7 +78,7 @@ def test_a_callback_that_comes_before_our_answer_counts(
     """It also says which message it was, in case the answer never comes."""
     begun = outbound_messages.begin(turn, "text 1")
     tell(begun, State.DELIVERED)
-    known = outbound_messages.known(turn, "text 1")
+    known = outbound_messages.find(turn, "text 1")
     assert known
     assert known.sid == "SM-out"
     tell(begun, State.SENT, State.DELIVERED, State.READ, State.READ)
@@ -95,7 +95,7 @@ def test_callbacks_at_the_same_moment_count_once(
         begun = outbound_messages.begin(turn, f"text {number}")
         status = Status(begun.callback, "SM-out", State.READ, None)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(delivery_statuses.take, [status] * 4))
+            list(pool.map(delivery_statuses.record, [status] * 4))
     assert counted(metrics) == {"delivered": 20, "read": 20}
 
 
@@ -106,7 +106,7 @@ def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
     with capture_logs(processors=[merge_contextvars]) as lines:
         tell(begun, *[State.UNDELIVERED] * 3, State.FAILED, code=63016)
     assert counted(metrics) == {"undelivered": 1}
-    assert metrics.figures().delivery_errors == {"63016": 1}
+    assert metrics.snapshot().delivery_errors == {"63016": 1}
     (line,) = lines
     assert re.match(r"Not delivered \(63016\): .*24 h", line["event"])
     assert (line["part"], line["turn"]) == ("text 1", "SM1")
@@ -121,10 +121,10 @@ def test_a_status_of_nobody_knows_what_changes_nothing(
 ) -> None:
     """A message of another app, or of a database that is gone."""
     outbound_messages.begin(turn, "text 1")
-    delivery_statuses.take(Status("f" * 32, "SM-out", State.FAILED, 63019))
-    delivery_statuses.take(Status("", "SM-out", State.READ, None))
+    delivery_statuses.record(Status("f" * 32, "SM-out", State.FAILED, 63019))
+    delivery_statuses.record(Status("", "SM-out", State.READ, None))
     assert counted(metrics) == {}
-    assert delivery_statuses.claim() is None
+    assert delivery_statuses.claim_undelivered() is None
 
 
 def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
@@ -143,12 +143,12 @@ def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
 
     with monkeypatch.context() as broken:
         broken.setattr(delivery_statuses, "_write", fail)
-        assert [delivery_statuses.take(status) for status in statuses] == [True] * LATE_LIMIT + [
+        assert [delivery_statuses.record(status) for status in statuses] == [True] * LATE_LIMIT + [
             False
         ]
         assert counted(metrics) == {}
     wait_until(lambda: counted(metrics).get("read") == LATE_LIMIT, "all that waited")
-    assert delivery_statuses.take(statuses[-1])
+    assert delivery_statuses.record(statuses[-1])
     wait_until(lambda: counted(metrics)["read"] == LATE_LIMIT + 1, "the one that found no place")
 
 
@@ -164,18 +164,18 @@ def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
     begun = outbound_messages.begin(turn, VOICE, audio=b"OggS")
     tell(begun, *[State.UNDELIVERED] * 2, code=code)
     with ThreadPoolExecutor(8) as pool:
-        claims = list(pool.map(lambda _: delivery_statuses.claim(), range(8)))
+        claims = list(pool.map(lambda _: delivery_statuses.claim_undelivered(), range(8)))
     (lost,) = filter(None, claims)
-    assert (lost.part, lost.code, lost.note) == (VOICE, code, begun.note)
+    assert (lost.part, lost.code, lost.voice_note_token) == (VOICE, code, begun.voice_note_token)
     assert lost.turn.message.sender == USER
-    assert delivery_statuses.begin(lost)
+    assert delivery_statuses.begin_resend(lost)
     # What is sent in its place has callbacks of its own, and is the last attempt.
-    again = outbound_messages.known(turn, lost.again)
+    again = outbound_messages.find(turn, lost.resend_part)
     assert again
     assert again.callback == lost.callback != begun.callback
     tell(again, State.UNDELIVERED, code=code)
     clock.now += CLAIM_SECONDS
-    assert delivery_statuses.claim() is None
+    assert delivery_statuses.claim_undelivered() is None
 
 
 def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
@@ -187,16 +187,16 @@ def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
 ) -> None:
     """By whichever process; the first, if it was only slow, is too late then."""
     tell(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
-    slow = delivery_statuses.claim()
+    slow = delivery_statuses.claim_undelivered()
     assert slow
-    assert delivery_statuses.claim() is None
+    assert delivery_statuses.claim_undelivered() is None
     clock.now += CLAIM_SECONDS
-    lost = delivery_statuses.claim()
+    lost = delivery_statuses.claim_undelivered()
     assert lost
-    delivery_statuses.let_go(slow)
-    assert not delivery_statuses.begin(slow)
-    assert delivery_statuses.begin(lost)
-    assert not delivery_statuses.begin(lost)
+    delivery_statuses.drop(slow)
+    assert not delivery_statuses.begin_resend(slow)
+    assert delivery_statuses.begin_resend(lost)
+    assert not delivery_statuses.begin_resend(lost)
 
 
 def test_what_was_begun_in_vain_can_be_given_back(
@@ -209,17 +209,17 @@ def test_what_was_begun_in_vain_can_be_given_back(
     """Unless a callback says that it was sent."""
     tell(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
     for sent in (False, True):
-        lost = delivery_statuses.claim()
+        lost = delivery_statuses.claim_undelivered()
         assert lost
-        assert delivery_statuses.begin(lost)
-        again = outbound_messages.known(turn, lost.again)
+        assert delivery_statuses.begin_resend(lost)
+        again = outbound_messages.find(turn, lost.resend_part)
         assert again
         if sent:
             tell(again, State.QUEUED)
-        delivery_statuses.give_back(lost)
-        assert (outbound_messages.known(turn, lost.again) is not None) is sent
+        delivery_statuses.postpone(lost)
+        assert (outbound_messages.find(turn, lost.resend_part) is not None) is sent
         clock.now += CLAIM_SECONDS
-    assert delivery_statuses.claim() is None
+    assert delivery_statuses.claim_undelivered() is None
 
 
 @pytest.mark.parametrize("part", ["text 2", VOICE])
@@ -232,9 +232,9 @@ def test_what_met_a_limit_is_claimed_a_minute_later(
     part: str,
 ) -> None:
     tell(outbound_messages.begin(turn, part), State.FAILED, code=63018)
-    assert delivery_statuses.claim() is None
+    assert delivery_statuses.claim_undelivered() is None
     clock.now += LIMIT_SECONDS
-    lost = delivery_statuses.claim()
+    lost = delivery_statuses.claim_undelivered()
     assert isinstance(lost, Undelivered)
     assert lost.part == part
 
@@ -254,7 +254,7 @@ def test_what_would_not_help_is_not_sent_again(
 ) -> None:
     tell(outbound_messages.begin(turn, part), State.UNDELIVERED, code=code)
     clock.now += LIMIT_SECONDS
-    assert delivery_statuses.claim() is None
+    assert delivery_statuses.claim_undelivered() is None
 
 
 def test_nothing_of_a_turn_long_ago_is_sent_again(
@@ -267,4 +267,4 @@ def test_nothing_of_a_turn_long_ago_is_sent_again(
     begun = outbound_messages.begin(turn, VOICE, audio=b"OggS")
     clock.now += STALE_SECONDS
     tell(begun, State.UNDELIVERED, code=63019)
-    assert delivery_statuses.claim() is None
+    assert delivery_statuses.claim_undelivered() is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.errors import MalformedRequest
 from core.models import Kind
 from sandbox.twilio.forms import Form, InboundForms
-from whatsapp.inbound import ADDRESS_LIMIT, read_message
+from whatsapp.inbound import ADDRESS_LIMIT, parse_message
 
 USER = "whatsapp:+14155550100"
 SM, MM = "SM" + "1" * 32, "MM" + "3" * 32
@@ -35,14 +35,14 @@ def media(content_type: str, message_type: str = "", body: str = "") -> Form:
 
 
 def test_a_text() -> None:
-    read = read_message(FORMS.text(USER, "Where is my order?\n\nThanks"))
+    read = parse_message(FORMS.text(USER, "Where is my order?\n\nThanks"))
     assert (read.kind, read.text) == (Kind.TEXT, "Where is my order?\n\nThanks")
     assert (read.sender, read.media_url) == (USER, "")
     assert read.sid.startswith("SM")
 
 
 def test_a_voice_note() -> None:
-    read = read_message(FORMS.voice(USER, b"OggS"))
+    read = parse_message(FORMS.voice(USER, b"OggS"))
     assert (read.kind, read.media_url, read.text) == (Kind.VOICE, MEDIA, "")
 
 
@@ -55,7 +55,7 @@ def test_a_voice_note() -> None:
 def test_audio_is_heard_whatever_twilio_calls_the_message(
     content_type: str, message_type: str
 ) -> None:
-    assert read_message(media(content_type, message_type)).kind is Kind.VOICE
+    assert parse_message(media(content_type, message_type)).kind is Kind.VOICE
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_audio_is_heard_whatever_twilio_calls_the_message(
 )
 def test_what_is_neither_text_nor_audio_gets_a_polite_answer(sent: Form) -> None:
     """A caption is no question on its own, and a document's ``Body`` is its file name."""
-    assert read_message(sent).kind is Kind.UNSUPPORTED
+    assert parse_message(sent).kind is Kind.UNSUPPORTED
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,11 @@ def test_what_is_neither_text_nor_audio_gets_a_polite_answer(sent: Form) -> None
     ],
 )
 def test_reactions_and_unknown_empty_types_get_no_answer(sent: Form) -> None:
-    assert read_message(sent).kind is Kind.SILENT
+    assert parse_message(sent).kind is Kind.SILENT
 
 
 def test_an_unknown_type_that_carries_words_is_read() -> None:
-    read = read_message(form(MessageType="ephemeral_text", Body="Hi"))
+    read = parse_message(form(MessageType="ephemeral_text", Body="Hi"))
     assert (read.kind, read.text) == (Kind.TEXT, "Hi")
 
 
@@ -121,12 +121,12 @@ def test_an_unknown_type_that_carries_words_is_read() -> None:
     ],
 )
 def test_pressed_buttons_and_rows_are_read_as_text(sent: Form, text: str) -> None:
-    read = read_message(sent)
+    read = parse_message(sent)
     assert (read.kind, read.text) == (Kind.TEXT, text)
 
 
 def test_a_count_that_is_left_out_means_no_media() -> None:
-    assert read_message({"MessageSid": SM, "From": USER, "Body": "Hi"}).kind is Kind.TEXT
+    assert parse_message({"MessageSid": SM, "From": USER, "Body": "Hi"}).kind is Kind.TEXT
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_count_that_is_left_out_means_no_media() -> None:
     ],
 )
 def test_a_location_is_its_name_and_coordinates(sent: Form, place: str) -> None:
-    read = read_message(sent)
+    read = parse_message(sent)
     assert (read.kind, read.text) == (Kind.LOCATION, place)
 
 
@@ -167,25 +167,25 @@ def test_a_location_is_its_name_and_coordinates(sent: Form, place: str) -> None:
     ],
 )
 def test_the_sender_is_kept_as_it_came(sender: str) -> None:
-    assert read_message(FORMS.text(sender, "Hi")).sender == sender
+    assert parse_message(FORMS.text(sender, "Hi")).sender == sender
 
 
 @pytest.mark.parametrize("number", ["15551234567", "5215512345678", "1"])
 def test_a_plus_that_curl_did_not_encode_is_put_back(number: str) -> None:
     """``curl -d`` sends the plus as it is, and forms read it as a blank."""
-    assert read_message(form(From=f"whatsapp: {number}")).sender == f"whatsapp:+{number}"
+    assert parse_message(form(From=f"whatsapp: {number}")).sender == f"whatsapp:+{number}"
 
 
 @pytest.mark.parametrize("sid", [SM, MM])
 def test_a_message_is_known_by_its_sid(sid: str) -> None:
-    assert read_message(form(MessageSid=sid)).sid == sid
+    assert parse_message(form(MessageSid=sid)).sid == sid
 
 
 @pytest.mark.parametrize("sid", ["test123", "a", "A-b_9", "x" * 64])
 def test_any_modest_sid_will_do_for_curl_and_for_nobody_else(sid: str) -> None:
-    assert read_message(form(MessageSid=sid), by_curl=True).sid == sid
+    assert parse_message(form(MessageSid=sid), by_curl=True).sid == sid
     with pytest.raises(MalformedRequest):
-        read_message(form(MessageSid=sid))
+        parse_message(form(MessageSid=sid))
 
 
 @pytest.mark.parametrize(
@@ -196,17 +196,17 @@ def test_any_modest_sid_will_do_for_curl_and_for_nobody_else(sid: str) -> None:
 def test_a_hostile_sid_is_refused(sid: str) -> None:
     for by_curl in (False, True):
         with pytest.raises(MalformedRequest):
-            read_message(form(MessageSid=sid), by_curl=by_curl)
+            parse_message(form(MessageSid=sid), by_curl=by_curl)
 
 
 @pytest.mark.parametrize("sender", ["", "x" * (ADDRESS_LIMIT + 1), "whatsapp:+1\0"])
 def test_a_message_of_nobody_is_refused(sender: str) -> None:
     with pytest.raises(MalformedRequest):
-        read_message(form(From=sender))
+        parse_message(form(From=sender))
 
 
 def test_the_time_of_arrival_is_noted() -> None:
-    earlier, later = read_message(form()), read_message(form())
+    earlier, later = parse_message(form()), parse_message(form())
     assert earlier.received_at <= later.received_at
 
 
@@ -224,7 +224,7 @@ VALUES = st.one_of(
 def test_any_form_is_read_or_malformed(fields: Form) -> None:
     """Nothing but ``MalformedRequest`` ever comes out, and never an unclean text."""
     try:
-        read = read_message(fields)
+        read = parse_message(fields)
     except MalformedRequest:
         return
     assert read.sender in (fields["From"], fields["From"].replace(": ", ":+", 1))

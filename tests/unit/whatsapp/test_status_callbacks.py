@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import MalformedRequest
-from whatsapp.status_callbacks import State, Status, read_status
+from whatsapp.status_callbacks import State, Status, parse_status
 
 SID = "SM" + "1" * 32
 FORM = {"MessageSid": SID, "MessageStatus": "sent"}
@@ -19,7 +19,7 @@ def added_up(states: list[State]) -> tuple[State | None, list[State]]:
     known: State | None = None
     told = []
     for state in states:
-        news = state.news_after(known)
+        news = state.new_states_after(known)
         told += news
         known = news[-1] if news else known
     return known, told
@@ -44,7 +44,7 @@ def added_up(states: list[State]) -> tuple[State | None, list[State]]:
 def test_a_callback_is_read(
     query: dict[str, str], change: dict[str, str], expected: Status
 ) -> None:
-    assert read_status(query, FORM | change) == expected
+    assert parse_status(query, FORM | change) == expected
 
 
 @pytest.mark.parametrize(
@@ -52,18 +52,18 @@ def test_a_callback_is_read(
 )
 def test_what_is_no_callback_is_refused(change: dict[str, str]) -> None:
     with pytest.raises(MalformedRequest):
-        read_status({}, FORM | change)
+        parse_status({}, FORM | change)
 
 
 def test_a_message_that_was_read_was_delivered_too() -> None:
-    assert State.READ.news_after(State.SENT) == [State.DELIVERED, State.READ]
-    assert State.DELIVERED.news_after(State.READ) == []
+    assert State.READ.new_states_after(State.SENT) == [State.DELIVERED, State.READ]
+    assert State.DELIVERED.new_states_after(State.READ) == []
 
 
 def test_what_is_lost_stays_lost() -> None:
-    assert State.UNDELIVERED.news_after(State.SENT) == [State.UNDELIVERED]
+    assert State.UNDELIVERED.new_states_after(State.SENT) == [State.UNDELIVERED]
     for later in State:
-        assert later.news_after(State.UNDELIVERED) == []
+        assert later.new_states_after(State.UNDELIVERED) == []
 
 
 @given(CALLBACKS, st.randoms())
@@ -73,6 +73,6 @@ def test_order_and_repetition_change_nothing(states: list[State], chance: object
     known, told = added_up(states)
     shuffled, _ = added_up(again)
     assert len(told) == len(set(told))
-    assert (known and known.lost) == (shuffled and shuffled.lost)
-    if not (known and known.lost):
+    assert (known and known.is_failure) == (shuffled and shuffled.is_failure)
+    if not (known and known.is_failure):
         assert (known, told) == added_up(again)

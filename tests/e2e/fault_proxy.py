@@ -18,7 +18,7 @@ Way = Literal["open", "refused", "tls", "stalled"]
 BACKLOG = 128
 
 
-class Gate:
+class FaultProxy:
     """``https://localhost:PORT`` in front of the loopback port ``target``.
 
     ``way``, to be set at any time: ``open``; ``refused``, where nobody listens; ``tls``, where the
@@ -44,7 +44,7 @@ class Gate:
         self.url = f"https://{self.host}"
         self._listen()
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:

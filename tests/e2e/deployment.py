@@ -1,4 +1,4 @@
-"""A running bridge, the clouds around it, and what tests ask of both."""
+"""A running bridge, the providers around it, and what tests ask of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.elevenlabs.standin import Spoken
 from sandbox.speech import Heard
 from sandbox.speech.codec import NOTES, Codec
 from sandbox.speech.fixture import FixtureSpeech
-from sandbox.speech.hum import hum
+from sandbox.speech.tone import sine
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
 from tests.leaks import known_to
@@ -24,11 +24,11 @@ from tests.leaks import known_to
 PAGES = ("/metrics", "/metrics?format=prometheus", "/health", "/dashboard", "/nothing")
 
 
-class World:
+class Deployment:
     """One sandbox with one bridge; every test uses users of its own."""
 
     _numbers = itertools.count(14155550000)
-    # The stand-in tells hums apart that are 5 Hz apart, below those of spoken answers.
+    # The stand-in tells tones apart that are 5 Hz apart, below those of spoken answers.
     _pitches = itertools.cycle(range(200, 950, 5))
 
     def __init__(self, *, sandbox: Sandbox, speech: FixtureSpeech, bridge: Bridge) -> None:
@@ -53,8 +53,8 @@ class World:
         """The same in any format of ``NOTES``, with its content type."""
         heard = said if isinstance(said, Heard) else Heard(said, language)
         pitch = next(self._pitches)
-        self.speech.hums.add(pitch, heard)
-        return self.codec.note(hum(pitch, 1.5), kind), NOTES[kind][0]
+        self.speech.tones.add(pitch, heard)
+        return self.codec.note(sine(pitch, 1.5), kind), NOTES[kind][0]
 
     def answers(self, user: str, count: int, timeout: float = 30.0) -> list[Outbound]:
         """The first ``count`` messages to ``user``, once they are there."""
@@ -106,12 +106,12 @@ class World:
     def begin(self) -> None:
         """Forget what earlier tests left behind."""
         self.sandbox.faults.clear()
-        self.sandbox.ledger.clear()
+        self.sandbox.recorder.clear()
         self._asked_before = len(self.sandbox.agentforce.questions)
         self._spoken_before = len(self.sandbox.elevenlabs.spoken)
 
     def check(self) -> None:
         """Raise where the bridge broke a contract since the test began."""
-        violations = self.sandbox.ledger.violations
+        violations = self.sandbox.recorder.violations
         if violations:
             raise AssertionError(f"contracts were broken: {violations}")

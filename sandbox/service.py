@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Startable:
+class Service:
     """Base of the sandbox's parts; ``with`` starts and stops them."""
 
     def start(self) -> None:

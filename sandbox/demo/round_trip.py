@@ -16,7 +16,7 @@ ENOUGH = 0.7
 
 
 @dataclass(frozen=True)
-class HeardAgain:
+class RoundTrip:
     """What was understood, and its likeness to the text, from 0 to 1."""
 
     text: str
@@ -27,10 +27,10 @@ class HeardAgain:
         return self.match >= ENOUGH
 
 
-def hear_again(audio: bytes, expected: str, *, speech: Speech, codec: Codec) -> HeardAgain:
+def check_round_trip(audio: bytes, expected: str, *, speech: Speech, codec: Codec) -> RoundTrip:
     """Transcribe ``audio`` and compare it with ``expected`` word by word, in order."""
     try:
         heard = speech.hear(codec.decode(audio)).text
     except Undecodable:
         heard = ""
-    return HeardAgain(heard, Levenshtein.normalized_similarity(words(expected), words(heard)))
+    return RoundTrip(heard, Levenshtein.normalized_similarity(words(expected), words(heard)))

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from sandbox.faults import Fault, Faults
 from tests.e2e.failures import ANY, Cell
-from tests.e2e.gate import Gate, Way
+from tests.e2e.fault_proxy import FaultProxy, Way
 
 # Longer than any test waits; slower than any body may come.
 FOR_EVER = 300.0
@@ -56,7 +56,7 @@ BODIES = {
 }
 
 
-class Breakage(Protocol):
+class FaultInjection(Protocol):
     """Something that is broken until it is mended."""
 
     def mend(self) -> list[float] | None:
@@ -78,14 +78,14 @@ class Broken:
 class Shut:
     """A host that cannot be reached."""
 
-    def __init__(self, gate: Gate, fault: str) -> None:
-        self._gate = gate
-        self._before = len(gate.turned_away)
-        self._way = gate.way = next(way for way in get_args(Way) if way == fault)
+    def __init__(self, fault_proxy: FaultProxy, fault: str) -> None:
+        self._fault_proxy = fault_proxy
+        self._before = len(fault_proxy.turned_away)
+        self._way = fault_proxy.way = next(way for way in get_args(Way) if way == fault)
 
     def mend(self) -> list[float] | None:
-        self._gate.way = "open"
-        return None if self._way == "refused" else self._gate.turned_away[self._before :]
+        self._fault_proxy.way = "open"
+        return None if self._way == "refused" else self._fault_proxy.turned_away[self._before :]
 
 
 def fault_of(cell: Cell, about: str, *, times: int | None) -> Fault:

@@ -9,17 +9,19 @@ import pytest
 import requests
 
 from sandbox.twilio.webhook import sign
-from tests.e2e.world import World
+from tests.e2e.deployment import Deployment
 
 
-def test_get_says_that_the_service_is_alive(world: World) -> None:
-    answer = requests.get(world.bridge.url, timeout=10)
+def test_get_says_that_the_service_is_alive(deployment: Deployment) -> None:
+    answer = requests.get(deployment.bridge.url, timeout=10)
     assert (answer.status_code, answer.text) == (200, "OK")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_health_is_for_everybody_and_only_of_this_moment(world: World, method: str) -> None:
-    answer = requests.request(method, f"{world.bridge.url}/health", timeout=10)
+def test_health_is_for_everybody_and_only_of_this_moment(
+    deployment: Deployment, method: str
+) -> None:
+    answer = requests.request(method, f"{deployment.bridge.url}/health", timeout=10)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
     assert answer.headers["Cache-Control"] == "no-store"
     if method == "GET":
@@ -36,74 +38,79 @@ def test_health_is_for_everybody_and_only_of_this_moment(world: World, method: s
         assert (report["healthy"], report["database"], report["workers"]) == (True, True, 1)
 
 
-def test_a_forged_signature_is_refused_before_anything_happens(world: World) -> None:
-    form = world.twilio.forms.text(world.user(), "hello")
+def test_a_forged_signature_is_refused_before_anything_happens(deployment: Deployment) -> None:
+    form = deployment.twilio.forms.text(deployment.user(), "hello")
     answer = requests.post(
-        world.bridge.url, data=form, headers={"X-Twilio-Signature": "forged"}, timeout=10
+        deployment.bridge.url, data=form, headers={"X-Twilio-Signature": "forged"}, timeout=10
     )
     assert answer.status_code == 403
     assert answer.content == b""
-    assert not world.sandbox.ledger.calls()
+    assert not deployment.sandbox.recorder.calls()
 
 
-def test_a_router_sends_what_is_forged_and_what_is_not_on_one_connection(world: World) -> None:
-    user = world.user()
-    form = world.twilio.forms.text(user, "hello")
-    world.twilio._messages.receive(form)
-    good = sign(f"{world.bridge.url}/", form, world.bridge.settings["TWILIO_AUTH_TOKEN"])
+def test_a_router_sends_what_is_forged_and_what_is_not_on_one_connection(
+    deployment: Deployment,
+) -> None:
+    user = deployment.user()
+    form = deployment.twilio.forms.text(user, "hello")
+    deployment.twilio._messages.receive(form)
+    good = sign(f"{deployment.bridge.url}/", form, deployment.bridge.settings["TWILIO_AUTH_TOKEN"])
     ports = set()
     with requests.Session() as session:
         for signature, status in (("forged", 403), (good, 200), ("forged", 403), ("", 403)):
             headers = {"X-Twilio-Signature": signature}
             with session.post(
-                world.bridge.url, data=form, headers=headers, timeout=10, stream=True
+                deployment.bridge.url, data=form, headers=headers, timeout=10, stream=True
             ) as answer:
                 assert answer.status_code == status
                 assert answer.raw.connection
                 ports.add(answer.raw.connection.sock.getsockname()[1])
                 assert not answer.content or status == 200
     assert len(ports) == 1
-    world.answers(user, 1)
+    deployment.answers(user, 1)
 
 
-def test_an_unsigned_request_from_elsewhere_is_refused(world: World) -> None:
+def test_an_unsigned_request_from_elsewhere_is_refused(deployment: Deployment) -> None:
     """A router in front of the service adds X-Forwarded-For; then it came from outside."""
     answer = requests.post(
-        world.bridge.url,
-        data=world.twilio.forms.text(world.user(), "hello"),
+        deployment.bridge.url,
+        data=deployment.twilio.forms.text(deployment.user(), "hello"),
         headers={"X-Forwarded-For": "203.0.113.9"},
         timeout=10,
     )
     assert answer.status_code == 403
 
 
-def test_a_query_is_part_of_what_is_signed(world: World) -> None:
+def test_a_query_is_part_of_what_is_signed(deployment: Deployment) -> None:
     """Percent signs stay as they came: Flask's own decoded address would not verify."""
-    user = world.user()
-    form = world.twilio.forms.text(user, "hello")
-    address = f"{world.bridge.url}/?tenant=a%2Fb&name=%C3%A9"
-    signature = sign(address, form, world.bridge.settings["TWILIO_AUTH_TOKEN"])
+    user = deployment.user()
+    form = deployment.twilio.forms.text(user, "hello")
+    address = f"{deployment.bridge.url}/?tenant=a%2Fb&name=%C3%A9"
+    signature = sign(address, form, deployment.bridge.settings["TWILIO_AUTH_TOKEN"])
     other = address.replace("a%2Fb", "c")
     headers = {"X-Twilio-Signature": signature}
     assert requests.post(other, data=form, headers=headers, timeout=10).status_code == 403
-    assert world.twilio.deliver(form, url=address).status == 200
-    world.answers(user, 1)
+    assert deployment.twilio.deliver(form, url=address).status == 200
+    deployment.answers(user, 1)
 
 
-def test_another_account_is_refused(world: World) -> None:
-    form = {**world.twilio.forms.text(world.user(), "hello"), "AccountSid": f"AC{'0' * 32}"}
-    assert world.twilio.deliver(form).status == 403
-    world.sandbox.ledger.clear()
+def test_another_account_is_refused(deployment: Deployment) -> None:
+    form = {
+        **deployment.twilio.forms.text(deployment.user(), "hello"),
+        "AccountSid": f"AC{'0' * 32}",
+    }
+    assert deployment.twilio.deliver(form).status == 403
+    deployment.sandbox.recorder.clear()
 
 
 @pytest.mark.parametrize(
     "change", [{"MessageSid": ""}, {"MessageSid": "../etc"}, {"From": ""}, {"From": "x" * 300}]
 )
 def test_a_signed_request_that_is_no_message_is_a_clear_error(
-    world: World, change: dict[str, str]
+    deployment: Deployment, change: dict[str, str]
 ) -> None:
-    form = {**world.twilio.forms.text(world.user(), "hello"), **change}
-    answer = requests.post(world.bridge.url, data=form, timeout=10)
+    form = {**deployment.twilio.forms.text(deployment.user(), "hello"), **change}
+    answer = requests.post(deployment.bridge.url, data=form, timeout=10)
     assert answer.status_code == 400
 
 
@@ -130,9 +137,9 @@ JSON = {"Content-Type": "application/json"}
     ],
 )
 def test_every_answer_is_guarded_and_every_refusal_short(
-    world: World, method: str, path: str, headers: dict[str, str], status: str
+    deployment: Deployment, method: str, path: str, headers: dict[str, str], status: str
 ) -> None:
-    url = world.bridge.url + path
+    url = deployment.bridge.url + path
     answer = requests.request(
         method, url, headers=headers, data=b"{}", allow_redirects=False, timeout=10
     )
@@ -151,44 +158,46 @@ def test_every_answer_is_guarded_and_every_refusal_short(
         assert answer.headers["Allow"]
 
 
-def test_the_dashboard_brings_all_it_needs_and_runs_nothing_else(world: World) -> None:
-    user = world.user()
-    world.twilio.say(user, "hello")
-    world.answers(user, 1)
-    answer = requests.get(f"{world.bridge.url}/dashboard", timeout=10)
+def test_the_dashboard_brings_all_it_needs_and_runs_nothing_else(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.say(user, "hello")
+    deployment.answers(user, 1)
+    answer = requests.get(f"{deployment.bridge.url}/dashboard", timeout=10)
     policy = answer.headers["Content-Security-Policy"]
     (nonce,) = set(re.findall(r"'nonce-([\w-]+)'", policy))
     assert set(re.findall(r'nonce="(.*?)"', answer.text)) == {nonce}
     assert "unsafe" not in policy
     assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", answer.text)
     assert not re.findall(r"\bon\w+=|\bstyle=", answer.text.partition("<script")[0])
-    again = requests.get(f"{world.bridge.url}/dashboard", timeout=10)
+    again = requests.get(f"{deployment.bridge.url}/dashboard", timeout=10)
     assert nonce not in again.headers["Content-Security-Policy"]
     assert user.removeprefix("whatsapp:+") not in answer.text
     (advice,) = re.findall(r'id="advice">(.*?)</script>', answer.text)
     assert {"AgentBusy", "63016"} <= json.loads(advice).keys()
 
 
-def test_credentials_are_sent_to_twilio_only(world: World) -> None:
+def test_credentials_are_sent_to_twilio_only(deployment: Deployment) -> None:
     """A MediaUrl0 that points elsewhere is not fetched at all."""
-    user = world.user()
-    form = dict(world.twilio.forms.voice(user, b"OggS"))
-    form["MediaUrl0"] = f"{world.sandbox.elevenlabs.url}/steal"
-    world.twilio.deliver(form)
-    assert world.answers(user, 1)[0].body.startswith("Sorry, I couldn't fetch")
-    assert not world.sandbox.ledger.calls("elevenlabs")
+    user = deployment.user()
+    form = dict(deployment.twilio.forms.voice(user, b"OggS"))
+    form["MediaUrl0"] = f"{deployment.sandbox.elevenlabs.url}/steal"
+    deployment.twilio.deliver(form)
+    assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't fetch")
+    assert not deployment.sandbox.recorder.calls("elevenlabs")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_voice_note_that_is_gone_or_was_never_there_is_404(world: World, method: str) -> None:
-    answer = requests.request(method, f"{world.bridge.url}/media/{'0' * 32}.ogg", timeout=10)
+def test_a_voice_note_that_is_gone_or_was_never_there_is_404(
+    deployment: Deployment, method: str
+) -> None:
+    answer = requests.request(method, f"{deployment.bridge.url}/media/{'0' * 32}.ogg", timeout=10)
     assert answer.status_code == 404
 
 
-def test_a_voice_note_has_the_headers_that_twilio_wants(world: World) -> None:
-    user = world.user()
-    world.twilio.speak(user, world.note("Thanks"))
-    voice = world.twilio.wait_for_voice(user)
+def test_a_voice_note_has_the_headers_that_twilio_wants(deployment: Deployment) -> None:
+    user = deployment.user()
+    deployment.twilio.speak(user, deployment.note("Thanks"))
+    voice = deployment.twilio.wait_for_voice(user)
     assert voice.media_url is not None
     assert voice.audio is not None
     head = requests.head(voice.media_url, timeout=10)
@@ -204,6 +213,6 @@ def test_a_voice_note_has_the_headers_that_twilio_wants(world: World) -> None:
     assert requests.get(voice.media_url, headers=beyond, timeout=10).status_code == 416
 
 
-def test_a_body_that_is_too_large_is_refused(world: World) -> None:
-    answer = requests.post(world.bridge.url, data={"Body": "x" * 300_000}, timeout=10)
+def test_a_body_that_is_too_large_is_refused(deployment: Deployment) -> None:
+    answer = requests.post(deployment.bridge.url, data={"Body": "x" * 300_000}, timeout=10)
     assert (answer.status_code, answer.text) == (413, "413 REQUEST ENTITY TOO LARGE\n")

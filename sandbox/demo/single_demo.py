@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sandbox import Sandbox
 from sandbox.bridge import ROOT
-from sandbox.demo.heard_again import ENOUGH, hear_again
+from sandbox.demo.round_trip import ENOUGH, check_round_trip
 from sandbox.demo.screen import Screen
 from sandbox.demo.timeline import BLOCKS, PLAIN_BLOCKS, Stage, drawn, stages_of, told
 from sandbox.demo.turn import Exchange, Turn
@@ -35,7 +35,7 @@ class Answering(Protocol):
     def log(self) -> str: ...
 
 
-class Story:
+class SingleDemo:
     """Takes turns and shows them; spoken answers are kept in ``folder``, numbered."""
 
     # The log in the folder, as a person would name it to a shell.
@@ -90,14 +90,14 @@ class Story:
 
     def _exchange(self) -> Exchange:
         """What the user's next voice note goes through; ``_show`` ends it."""
-        self._breaches = len(self._sandbox.ledger.violations)
+        self._breaches = len(self._sandbox.recorder.violations)
         return Exchange(sandbox=self._sandbox, bridge_url=self._bridge.url, user=self._user)
 
     def _show(self, turn: Turn, stages: Sequence[Stage]) -> bool:
         """Show a turn that ended; False when anything is amiss."""
         self._draw(turn, stages)
         complete = self._judge(turn)
-        for breach in self._sandbox.ledger.violations[self._breaches :]:
+        for breach in self._sandbox.recorder.violations[self._breaches :]:
             complete = self._complain(
                 f"Against the contract of {breach.service} {breach.call}: {breach.rule}"
             )
@@ -137,7 +137,9 @@ class Story:
         screen.text(f"What the bridge measured; its log is {self._log_file()}:")
         self._command(f"curl {self._bridge.url}/metrics")
         screen.text(f"The same for people, live: {self._bridge.url}/dashboard")
-        screen.text("To see a cloud fail, let the agent's next answer be an error; then ask again:")
+        screen.text(
+            "To see a provider fail, let the agent's next answer be an error; then ask again:"
+        )
         self._command(
             f"curl {self._sandbox.control.url}/faults",
             """  -d '{"service": "agentforce", "call": "ask", "status": 500}'""",
@@ -189,7 +191,7 @@ class Story:
             self._screen.text("Not heard again: the models here know English only.")
             return True
         with self._screen.step("Listening to it"):
-            again = hear_again(audio, spoken, speech=self._speech, codec=self._codec)
+            again = check_round_trip(audio, spoken, speech=self._speech, codec=self._codec)
         percent = f"match {again.match:.0%}"
         self._screen.labelled("Heard again as", f"{again.text}  {percent}")
         if again.understood:

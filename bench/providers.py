@@ -1,4 +1,4 @@
-"""The clouds around a bridge that is measured."""
+"""The providers around a bridge that is measured."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sandbox import Sandbox
 from sandbox.agentforce.helpdesk import Helpdesk
-from sandbox.pace import Pace
+from sandbox.latency import LatencyProfile
 from sandbox.speech import Heard, Sound
-from sandbox.speech.fixture import FixtureSpeech, hummed
+from sandbox.speech.fixture import FixtureSpeech, tone_of
 from speech.synthesis import LONGEST_SENTENCE
 from text.splitting import split_sentences
 
@@ -40,25 +40,25 @@ class NewQuestions:
         return Heard(f"case {next(self._numbers)}")
 
     def say(self, text: str, language: str | None) -> Sound:
-        return hummed(text, SPOKEN_HZ)
+        return tone_of(text, SPOKEN_HZ)
 
 
 @contextmanager
-def instant_clouds() -> Iterator[Sandbox]:
+def instant_providers() -> Iterator[Sandbox]:
     """As fast as they can, with the help desk of the sandbox."""
     speech = FixtureSpeech()
-    speech.hums.add(VOICE_HZ, Heard(VOICE, "eng"))
+    speech.tones.add(VOICE_HZ, Heard(VOICE, "eng"))
     with Sandbox(speech=speech) as sandbox:
         yield _unlimited(sandbox)
 
 
 @contextmanager
-def paced_clouds() -> Iterator[Sandbox]:
+def paced_providers() -> Iterator[Sandbox]:
     """As fast as they can until ``set_pace``; each question is new to the bridge."""
     with Sandbox(speech=NewQuestions(), helpdesk_file=ANSWERS) as sandbox:
         yield _unlimited(sandbox)
         # What a bot was sending when it was killed is taken yet.
-        time.sleep(2 * sandbox.twilio.pace.send)
+        time.sleep(2 * sandbox.twilio.latency.send)
 
 
 def last_sentence() -> int:
@@ -67,10 +67,10 @@ def last_sentence() -> int:
     return len(split_sentences(message["message"], LONGEST_SENTENCE)[-1])
 
 
-def set_pace(sandbox: Sandbox, pace: Pace) -> None:
+def set_latency(sandbox: Sandbox, latency: LatencyProfile) -> None:
     """From now on calls take as long as ``pace`` says."""
-    for cloud in (sandbox.twilio, sandbox.twilio.cdn, sandbox.agentforce, sandbox.elevenlabs):
-        cloud.pace = pace
+    for provider in (sandbox.twilio, sandbox.twilio.cdn, sandbox.agentforce, sandbox.elevenlabs):
+        provider.latency = latency
 
 
 def _unlimited(sandbox: Sandbox) -> Sandbox:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import requests
 
+from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Faults
-from sandbox.ledger import Ledger
 from sandbox.twilio.messages import Messages, Outbound
 from sandbox.twilio.sid import new_sid
 from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
@@ -46,20 +46,20 @@ class MediaRefused(Exception):
         self.code = code
 
 
-class Courier:
+class DeliverySimulator:
     """Carries accepted messages to their users on threads of its own."""
 
     def __init__(
         self,
         *,
-        ledger: Ledger,
+        recorder: CallRecorder,
         faults: Faults,
         messages: Messages,
         account_sid: str,
         signer: Signer,
     ) -> None:
         self.read_receipts = False
-        self._ledger = ledger
+        self._recorder = recorder
         self._faults = faults
         self._messages = messages
         self._account_sid = account_sid
@@ -172,7 +172,7 @@ class Courier:
         return fields
 
     def _violate(self, call: str, rule: str) -> None:
-        self._ledger.violate("twilio", call, rule)
+        self._recorder.violate("twilio", call, rule)
 
 
 def _ask(session: requests.Session, method: str, url: str) -> requests.Response:

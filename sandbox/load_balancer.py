@@ -7,10 +7,10 @@ import contextlib
 import itertools
 from collections.abc import Sequence
 
-from sandbox.relay import Connection, Relay
+from sandbox.tcp_relay import Connection, TcpRelay
 
 
-class Front(Relay):
+class TcpLoadBalancer(TcpRelay):
     """Forwards each TCP connection to the next of ``ports`` on loopback.
 
     A port where nobody listens is skipped; where nobody listens on any, the caller is hung up on.

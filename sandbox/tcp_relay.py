@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 
 from sandbox.bridge import free_port
-from sandbox.startable import Startable
+from sandbox.service import Service
 
 # Enough for a burst of callers that all connect before the first is accepted.
 BACKLOG = 1024
@@ -17,7 +17,7 @@ CHUNK = 1 << 16
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Relay(Startable):
+class TcpRelay(Service):
     """Passes each connection on to where ``_connect`` leads, until both ways have ended.
 
     Where that leads nowhere, the caller is hung up on. Use it as a context manager, or ``start``

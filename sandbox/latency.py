@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Pace:
+class LatencyProfile:
     """Seconds that each call takes, on top of the work the stand-in really does."""
 
     media: float = 0.0
@@ -23,10 +23,10 @@ class Pace:
         return float(getattr(self, call, 0.0))
 
 
-INSTANT = Pace()
+INSTANT = LatencyProfile()
 
 # The deployed predecessor's own figures.
-PREDECESSOR = Pace(
+REALISTIC = LatencyProfile(
     media=0.45,
     transcribe=1.23,
     session=0.8,
@@ -36,4 +36,4 @@ PREDECESSOR = Pace(
     send=0.2,
 )
 
-PACES = {"instant": INSTANT, "predecessor": PREDECESSOR}
+LATENCY_PROFILES = {"instant": INSTANT, "realistic": REALISTIC}

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from sandbox.bridge import free_port
-from sandbox.front import Front
+from sandbox.load_balancer import TcpLoadBalancer
 from tests.sandbox.sockets import TIMEOUT, accept, call, read
 
 
@@ -33,7 +33,7 @@ def test_both_ways_are_passed_on_to_their_ends() -> None:
     question, reply = b"q" * 3_000_000, b"a" * 3_000_000
     with (
         listening(1) as [web],
-        Front(ports=[port(web)]) as front,
+        TcpLoadBalancer(ports=[port(web)]) as front,
         call(front) as caller,
         accept(web) as asked,
         ThreadPoolExecutor() as pool,
@@ -54,7 +54,7 @@ def test_both_ways_are_passed_on_to_their_ends() -> None:
 def test_a_caller_who_has_said_all_is_not_garbage() -> None:
     with (
         listening(1) as [web],
-        Front(ports=[port(web)]) as front,
+        TcpLoadBalancer(ports=[port(web)]) as front,
         call(front) as caller,
         accept(web) as asked,
     ):
@@ -67,7 +67,7 @@ def test_a_caller_who_has_said_all_is_not_garbage() -> None:
 
 
 def test_the_webs_take_turns() -> None:
-    with listening(3) as webs, Front(ports=[port(web) for web in webs]) as front:
+    with listening(3) as webs, TcpLoadBalancer(ports=[port(web) for web in webs]) as front:
         for _ in range(2):
             for web in webs:
                 with call(front), accept(web):
@@ -77,7 +77,7 @@ def test_the_webs_take_turns() -> None:
 def test_a_web_that_is_down_is_skipped_by_callers_that_come_at_once() -> None:
     with (
         listening(1) as [web],
-        Front(ports=[free_port(), port(web), free_port()]) as front,
+        TcpLoadBalancer(ports=[free_port(), port(web), free_port()]) as front,
         ExitStack() as stack,
     ):
         for _ in range(30):
@@ -87,19 +87,19 @@ def test_a_web_that_is_down_is_skipped_by_callers_that_come_at_once() -> None:
 
 
 def test_a_caller_is_hung_up_on_where_no_web_is_up() -> None:
-    with Front(ports=[free_port(), free_port()]) as front, call(front) as caller:
+    with TcpLoadBalancer(ports=[free_port(), free_port()]) as front, call(front) as caller:
         assert caller.recv(1) == b""
 
 
 def test_the_caller_learns_that_its_web_died() -> None:
-    with listening(1) as [web], Front(ports=[port(web)]) as front, call(front) as caller:
+    with listening(1) as [web], TcpLoadBalancer(ports=[port(web)]) as front, call(front) as caller:
         accept(web).close()
         assert caller.recv(1) == b""
 
 
 def test_a_stopped_front_hangs_up_and_starts_again_at_its_address() -> None:
     with listening(1) as [web]:
-        front = Front(ports=[port(web)])
+        front = TcpLoadBalancer(ports=[port(web)])
         front.start()
         with call(front) as caller, accept(web) as asked:
             front.stop()
@@ -113,4 +113,4 @@ def test_a_stopped_front_hangs_up_and_starts_again_at_its_address() -> None:
 
 def test_a_port_that_is_taken_is_refused() -> None:
     with listening(1) as [web], pytest.raises(OSError, match="in use"):
-        Front(ports=[], port=port(web)).start()
+        TcpLoadBalancer(ports=[], port=port(web)).start()

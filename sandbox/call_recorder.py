@@ -40,7 +40,7 @@ class Violation:
     rule: str
 
 
-class Ledger:
+class CallRecorder:
     """A thread-safe record that tests read and wait on."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Ledger:
             self._changed.notify_all()
 
     def touch(self) -> None:
-        """Wake the waiters: state outside the ledger changed."""
+        """Wake the waiters: state outside the call recorder changed."""
         with self._changed:
             self._changed.notify_all()
 

@@ -12,7 +12,7 @@ from sandbox.bridge import Process
 from sandbox.cluster import Cluster
 from sandbox.demo.endpoints import report
 from sandbox.demo.findings import Finding, asked, counted, sent, workers
-from sandbox.demo.story import Story, shown
+from sandbox.demo.single_demo import SingleDemo, shown
 from sandbox.demo.timeline import Stage, stages_of
 from sandbox.demo.turn import Exchange, Turn
 from sandbox.faults import Fault
@@ -32,13 +32,13 @@ class Death:
     at: float
 
 
-class ClusterStory(Story):
+class ClusterDemo(SingleDemo):
     """Like ``Story``, but the worker that asks the agent the first question does not survive it."""
 
     log_name = "*.log"
 
-    def __init__(self, *, bridge: Cluster, **world: Any) -> None:
-        super().__init__(bridge=bridge, **world)
+    def __init__(self, *, bridge: Cluster, **deployment: Any) -> None:
+        super().__init__(bridge=bridge, **deployment)
         self._cluster = bridge
 
     def tell(self, recording: Path) -> bool:
@@ -119,9 +119,9 @@ class ClusterStory(Story):
 
     def _worker_that_asks(self) -> Process | None:
         """The worker in whose turn the agent is being asked."""
-        ledger = self._sandbox.ledger
+        recorder = self._sandbox.recorder
         try:
-            calls = ledger.wait_for(lambda: ledger.calls("agentforce", "ask"), PATIENCE_SECONDS)
+            calls = recorder.wait_for(lambda: recorder.calls("agentforce", "ask"), PATIENCE_SECONDS)
         except TimeoutError:
             return None
         asking = (worker for worker in self._cluster.workers if worker.calls_from(calls[-1].port))

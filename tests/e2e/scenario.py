@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from sandbox.faults import Fault
 from sandbox.twilio.messages import Outbound
-from tests.e2e.breakages import (
+from tests.e2e.deployment import Deployment
+from tests.e2e.failures import ANSWER, IF_TAKEN, TEXT, UNREACHABLE, Cell
+from tests.e2e.fault_injection import (
     FOR_EVER,
     HOSTS,
-    Breakage,
     Broken,
+    FaultInjection,
     Host,
     Shut,
     fault_of,
 )
-from tests.e2e.failures import ANSWER, IF_TAKEN, TEXT, UNREACHABLE, Cell
-from tests.e2e.gate import Gate
-from tests.e2e.world import World
+from tests.e2e.fault_proxy import FaultProxy
 from tests.sandbox.waiting import wait_until
 
 SPOKEN = ("media", "transcribe")
@@ -74,19 +74,19 @@ class _Message:
     known: int
 
 
-class Trials:
+class Scenarios:
     """Tries cells out in one world, whose hosts have these ``gates``."""
 
     _numbers = itertools.count(1)
 
-    def __init__(self, *, world: World, gates: Mapping[Host, Gate]) -> None:
-        self._world = world
-        self._sandbox = world.sandbox
+    def __init__(self, *, deployment: Deployment, gates: Mapping[Host, FaultProxy]) -> None:
+        self._deployment = deployment
+        self._sandbox = deployment.sandbox
         self._gates = gates
 
     def run(self, cell: Cell) -> Outcome:
         """Ask while the fault lasts; then again, while it strikes once, if that is repeated."""
-        user, case = self._world.user(), f"case{next(self._numbers):03}"
+        user, case = self._deployment.user(), f"case{next(self._numbers):03}"
         self._prepare(cell, user)
         first = self._first(cell, user, f"{case} first")
         repeated = cell.row.tries.least > 1 and cell.fault not in UNREACHABLE
@@ -100,8 +100,8 @@ class Trials:
         # Asking is to fail, not starting a session.
         greeting = "voice on" if cell.step.name in ALOUD else "hello"
         if cell.step.name in (*ALOUD, "ask"):
-            self._world.twilio.say(user, greeting)
-            self._world.answers(user, 1, SECONDS)
+            self._deployment.twilio.say(user, greeting)
+            self._deployment.answers(user, 1, SECONDS)
 
     def _first(self, cell: Cell, user: str, said: str) -> Exchange:
         message = self._message(cell, user, said, spoken=cell.step.name in SPOKEN)
@@ -110,7 +110,7 @@ class Trials:
             broken = self._shut_behind_the_text(cell, message)
         else:
             broken = self._broken(cell, message, times=cell.strikes)
-            self._world.twilio.deliver(message.form)
+            self._deployment.twilio.deliver(message.form)
         try:
             self._wait_for_end(cell, message)
         finally:
@@ -124,15 +124,15 @@ class Trials:
             self._sandbox.agentforce.forget_tokens()
         began = time.monotonic()
         broken = self._broken(cell, message, times=1) if repeated else None
-        self._world.twilio.deliver(message.form)
+        self._deployment.twilio.deliver(message.form)
         self._wait_for_texts(message)
         if aloud:
             wait_until(lambda: any(each.audio for each in self._got(message)), said, SECONDS)
         return self._exchange(message, broken.mend() if broken else [], began)
 
     def _message(self, cell: Cell, user: str, said: str, *, spoken: bool) -> _Message:
-        forms = self._world.twilio.forms
-        note = forms.voice(user, self._world.note(said)) if spoken else None
+        forms = self._deployment.twilio.forms
+        note = forms.voice(user, self._deployment.note(said)) if spoken else None
         form = note or forms.text(user, said)
         about = said
         if cell.step.name in ("token", "session"):
@@ -142,17 +142,17 @@ class Trials:
         elif cell.step.name == "media" and note:
             # Its address at the API and at the CDN.
             about = form["MediaUrl0"].rpartition("/ME")[2]
-        return _Message(user, said, form, about, len(self._world.twilio.messages(user)))
+        return _Message(user, said, form, about, len(self._deployment.twilio.messages(user)))
 
-    def _broken(self, cell: Cell, message: _Message, *, times: int | None) -> Breakage:
+    def _broken(self, cell: Cell, message: _Message, *, times: int | None) -> FaultInjection:
         if cell.fault in UNREACHABLE:
             return Shut(self._gates[HOSTS[cell.step.name]], cell.fault)
         return Broken(self._sandbox.faults, fault_of(cell, message.about, times=times))
 
-    def _shut_behind_the_text(self, cell: Cell, message: _Message) -> Breakage:
+    def _shut_behind_the_text(self, cell: Cell, message: _Message) -> FaultInjection:
         hang = Fault("elevenlabs", "speak", "hang", seconds=FOR_EVER, about=message.said)
         held = Broken(self._sandbox.faults, hang)
-        self._world.twilio.deliver(message.form)
+        self._deployment.twilio.deliver(message.form)
         self._wait_for_log(message, "Total processing time")
         broken = self._broken(cell, message, times=None)
         held.mend()
@@ -174,19 +174,19 @@ class Trials:
         return sum(each.status == "undelivered" for each in self._got(message))
 
     def _wait_for_texts(self, message: _Message) -> None:
-        self._world.twilio.wait_for_messages(message.user, message.known + 1, SECONDS)
+        self._deployment.twilio.wait_for_messages(message.user, message.known + 1, SECONDS)
 
     def _wait_for_log(self, message: _Message, line: str) -> None:
         turn = f"turn={message.form['MessageSid']}"
 
         def told() -> bool:
-            lines = self._world.log().splitlines()
+            lines = self._deployment.log().splitlines()
             return any(line in each and turn in each for each in lines)
 
         wait_until(told, f"{message.said}: {line}", SECONDS, every=LOOK_SECONDS)
 
     def _got(self, message: _Message) -> list[Outbound]:
-        return self._world.twilio.messages(message.user)[message.known :]
+        return self._deployment.twilio.messages(message.user)[message.known :]
 
     def _exchange(self, message: _Message, struck: list[float] | None, began: float) -> Exchange:
         got = self._got(message)

@@ -32,7 +32,7 @@ from turns import worker as turn_worker
 from turns.heartbeat import Heartbeat
 from turns.listener import Listener
 from turns.notices import Notices
-from turns.runner import Runner
+from turns.runner import TurnRunner
 from turns.worker import TurnWorker
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
@@ -87,7 +87,7 @@ class Echo:
 
     def answer(self, turn: Turn) -> Reply:
         self._claims.confirm(turn)
-        self._claims.note_asked(turn)
+        self._claims.mark_asked(turn)
         self._note(turn, "asked")
         time.sleep(random.uniform(0, 0.05))
         self._note(turn, "answered")
@@ -129,8 +129,8 @@ def live(url: str, outside: str) -> None:
     database = open_postgres(url, connections=4)
     urgent = connect_postgres(url, connections=2, ping=False)
     store = Store(database=database)
-    queue = TurnQueue(database=database, alone=False)
-    claims = Claims(queue=queue, renewals=TurnQueue(database=urgent, alone=False))
+    queue = TurnQueue(database=database, single_process=False)
+    claims = Claims(queue=queue, renewals=TurnQueue(database=urgent, single_process=False))
     delivery = Delivery(
         claims=claims,
         whatsapp=cast(WhatsApp, Outbox(outside)),
@@ -138,7 +138,9 @@ def live(url: str, outside: str) -> None:
         metrics=Metrics(),
     )
     notices = Notices(phrases=Phrases(), store=store)
-    runner = Runner(store=store, talk=Echo(outside, claims, delivery), notices=notices, log_key="")
+    runner = TurnRunner(
+        store=store, handler=Echo(outside, claims, delivery), notices=notices, log_key=""
+    )
     worker = TurnWorker(claims=claims, runner=runner, threads=4)
     for part in (worker, Heartbeat([claims.renew]), Listener(database=urgent, wake=worker.wake)):
         part.start()

@@ -20,7 +20,7 @@ _QUIET = 500
 _ENOUGH = RATE // 2
 
 
-def hum(frequency_hz: int, seconds: float, *, margin: float = 0.1) -> bytes:
+def sine(frequency_hz: int, seconds: float, *, margin: float = 0.1) -> bytes:
     """PCM of ``seconds`` of a tone, with ``margin`` seconds of silence at both ends."""
     quiet = silence(margin)
     return quiet + _repeated(_second(frequency_hz), seconds) + quiet
