@@ -93,7 +93,7 @@ class Agentforce:
         self._token = token
         self._metrics = metrics
         self._settings = settings
-        self._patience = settings.CLOUD_PATIENCE
+        self._patience = settings.PROVIDER_TIMEOUT_FACTOR
         self._sequence = _Sequence()
         # No limit is documented; refusals teach one.
         self._limiter = ConcurrencyLimiter(settings.TURN_THREADS, provider="Agentforce")

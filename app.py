@@ -10,8 +10,8 @@ from core.core_dumps import forbid_dumping
 from core.errors import SettingsError
 from core.logs import configure_logging
 from core.process_limits import check_limits
-from core.settings import Settings, load_settings
-from services.processes import WebServices, build_web
+from core.settings import Settings, load_settings, warn_of_old_names
+from services import Role, Services, build_web
 from web.monitoring import add_monitoring
 from web.security import add_security
 from web.voice_notes import add_voice_notes
@@ -19,62 +19,62 @@ from web.webhooks import Webhooks
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The Flask application, which runs no turns before it serves.
+    """The Flask application; it runs no turns before it serves requests.
 
-    Raises ``SettingsError`` where the environment is not complete.
+    Raises ``SettingsError`` if a setting is missing or wrong.
     """
     try:
         return _build_app(settings or load_settings())
     except SettingsError as error:
-        # The one error of which gunicorn shows the sentence alone, and gives up.
+        # For this error gunicorn prints the message without a traceback, and does not try again.
         raise StartRefused(str(error)) from error
 
 
 class StartRefused(SettingsError, AppImportError):  # type: ignore[misc]  # gunicorn has no types
-    """The service cannot start as it is set up."""
+    """The service cannot start with these settings."""
 
 
 def _build_app(settings: Settings) -> Flask:
     configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
+    warn_of_old_names()
     check_limits(settings.TURN_THREADS)
     if not settings.DUMPABLE:
         forbid_dumping()
-    parts = build_web(settings)
+    services = build_web(settings)
     app = Flask(__name__, static_folder=None, template_folder="web/dashboard")
     add_security(app, public_url=settings.PUBLIC_URL)
     app.json = _ReadableJson(app)
-    app.extensions["bridge"] = parts
-    # gunicorn.conf.py starts them before the first request; this is for other servers.
-    app.before_request(parts.start)
-    _add_routes(app, parts)
+    app.extensions["bridge"] = services
+    # gunicorn.conf.py does this before the first request; other servers do it here.
+    app.before_request(services.start)
+    _add_routes(app, services)
     return app
 
 
-def _add_routes(app: Flask, parts: WebServices) -> None:
-    base = parts.base
+def _add_routes(app: Flask, services: Services) -> None:
     Webhooks(
-        settings=base.settings,
-        metrics=base.metrics,
-        intake=parts.intake,
-        quotas=base.quotas,
-        refusals=parts.refusals,
-        notices=base.notices,
-        delivery_statuses=base.delivery_statuses,
-        prewarmer=base.prewarmer if parts.worker else None,
+        settings=services.settings,
+        metrics=services.metrics,
+        intake=services.intake,
+        quotas=services.storage.quotas,
+        notices=services.notices,
+        delivery_statuses=services.delivery_statuses,
+        # Beside workers there is no time to gain: a turn begins as soon as its session could.
+        prewarmer=services.prewarmer if services.role is Role.SINGLE else None,
     ).add_to(app)
-    add_voice_notes(app, base.outbound_messages)
+    add_voice_notes(app, services.storage.outbound_messages)
     add_monitoring(
         app,
-        settings=base.settings,
-        metrics=base.metrics,
-        health=base.health,
-        snapshots=parts.snapshots,
-        several=parts.shared is not None,
+        settings=services.settings,
+        metrics=services.metrics,
+        health=services.health,
+        snapshots=services.snapshots,
+        several=services.storage.is_shared,
     )
 
 
 class _ReadableJson(DefaultJSONProvider):
-    """For people who read ``curl …/metrics``: the stages in their order, a line each."""
+    """JSON for people who read ``curl …/metrics``: the stages in their order, one on each line."""
 
     sort_keys = False
     compact = False

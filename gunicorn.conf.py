@@ -79,12 +79,12 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
     watchdog.start()
     # Idle connections count as open ones: a router keeps some.
     worker.cfg.set("graceful_timeout", CONNECTION_SECONDS)
-    parts = worker.app.callable.extensions["bridge"]
+    services = worker.app.callable.extensions["bridge"]
     leave = worker.handle_exit
 
     def finish() -> None:
         try:
-            if not parts.close(TURN_SECONDS):
+            if not services.close(TURN_SECONDS):
                 worker.log.warning("Stopping with turns unfinished; the next start takes them up")
         finally:
             leave(signal.SIGTERM, None)
@@ -96,8 +96,8 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
         gevent.spawn(finish)
 
     signal.signal(signal.SIGTERM, stop)
-    parts.start()
-    parts.base.settle()
+    services.start()
+    services.settle()
 
 
 def worker_exit(server, worker):  # type: ignore[no-untyped-def]

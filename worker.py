@@ -21,9 +21,9 @@ from core.core_dumps import forbid_dumping
 from core.errors import SettingsError
 from core.logs import configure_logging
 from core.process_limits import check_limits
-from core.settings import load_settings
-from services.processes import WorkerServices, build_worker
-from storage.store import StoreError
+from core.settings import load_settings, warn_of_old_names
+from services import Services, build_worker
+from storage.database import StorageError
 from turns.health import count_workers
 
 log = structlog.get_logger(__name__)
@@ -42,38 +42,39 @@ def main() -> None:
                 "with the web process); without it the web process runs the turns itself."
             )
         configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
+        warn_of_old_names()
         watchdog.start()
         check_limits(settings.TURN_THREADS)
         if not settings.DUMPABLE:
             forbid_dumping()
-        parts = build_worker(settings)
+        services = build_worker(settings)
     except SettingsError as error:
         sys.exit(str(error))
-    _work(parts)
+    _work(services)
 
 
-def _work(parts: WorkerServices) -> None:
+def _work(services: Services) -> None:
     """Run turns until SIGTERM, and then those that run to their end."""
     stopped = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(kind, stopped.set)
-    parts.start()
-    parts.base.settle()
-    log.info("Worker ready", threads=parts.base.settings.TURN_THREADS)
+    services.start()
+    services.settle()
+    log.info("Worker ready", threads=services.settings.TURN_THREADS)
     while not stopped.wait(SHARE_SECONDS):
-        _share_plan(parts)
-    if not parts.close(GRACE_SECONDS):
+        _share_plan(services)
+    if not services.close(GRACE_SECONDS):
         log.warning("Stopping with turns unfinished; other workers take them up")
     logging.shutdown()
     # Turns that were cut off still hold their threads, for which Python would wait.
     os._exit(0)
 
 
-def _share_plan(parts: WorkerServices) -> None:
+def _share_plan(services: Services) -> None:
     """Divide what the ElevenLabs plan allows at once between the workers that live."""
     try:
-        parts.speech.set_share(count_workers(parts.base.processes))
-    except StoreError as error:
+        services.speech.set_share(count_workers(services.storage.processes))
+    except StorageError as error:
         log.warning("Workers not counted", error=type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""The data that travels: what a message, a turn and an answer are."""
+"""The data that the packages pass to each other: messages, turns, answers, sessions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What the sender sent, as far as this service treats it differently."""
+    """What a message contains, as far as the service treats it differently."""
 
     TEXT = "text"
     VOICE = "voice"
     LOCATION = "location"
     UNSUPPORTED = "unsupported"
+    # A reaction, for example, which nobody expects an answer to.
     SILENT = "silent"
 
 
@@ -21,8 +22,8 @@ class Kind(Enum):
 class Inbound:
     """One message of a WhatsApp user.
 
-    ``sender`` is opaque: kept as it came and used as the address to answer to. ``received_at`` is
-    epoch seconds. ``text`` is the typed text, or the place of a location.
+    ``sender`` is opaque: it is stored as it came, and is the address to answer to. ``received_at``
+    is in epoch seconds. ``text`` is the typed text, or the place of a location.
     """
 
     sid: str
@@ -35,9 +36,11 @@ class Inbound:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a sender gets, in WhatsApp's marks; ``aloud``, Markdown, is spoken as well, if anything.
+    """The answer to one message.
 
-    ``waited`` is how long the turn waited for providers until then, in seconds.
+    ``text`` is what WhatsApp shows, with WhatsApp's own marks. ``language`` is an ISO 639-1 code.
+    ``aloud`` is Markdown that is also sent as a voice note, unless it is empty. ``waited`` is how
+    long the turn waited for providers, in seconds.
     """
 
     text: str
@@ -48,9 +51,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Turn:
-    """A message and how far its turn has come.
+    """A message and the state of its turn.
 
-    ``attempts`` counts the starts of its turn; ``claim`` names the last one, and who has it.
+    ``attempts`` counts how often the turn was started. ``claim`` is the random token of the process
+    that started it last.
     """
 
     id: int
@@ -60,11 +64,20 @@ class Turn:
     claim: str | None = None
 
 
+class SessionPrivacy(Enum):
+    """What was asked so far in a session at Agentforce. The values are stored in the database."""
+
+    EMPTY = "nothing"
+    PUBLIC = "public"
+    PRIVATE = "personal"
+
+
 @dataclass(frozen=True)
 class AgentSession:
-    """A session at Agentforce and when it was last used (epoch seconds).
+    """A session at Agentforce; ``used_at`` is when it was last used, in epoch seconds.
 
-    ``to_note``: it does not count as personal yet, and nobody would notice its becoming so.
+    ``privacy_outdated``: the database does not count it as private yet, although it has to once
+    something is asked in it.
     """
 
     id: str
@@ -74,9 +87,10 @@ class AgentSession:
 
 @dataclass(frozen=True)
 class Preferences:
-    """What is known of a sender: ``voice`` as ordered, ``language`` as last used (ISO 639-1).
+    """What a sender prefers: voice notes or not, and a language (ISO 639-1).
 
-    ``used_at`` is when that was noted last (epoch seconds).
+    ``None`` means that nothing is known. ``used_at`` is when they were last stored, in epoch
+    seconds.
     """
 
     voice: bool | None = None
@@ -86,7 +100,7 @@ class Preferences:
 
 @dataclass(frozen=True)
 class Backlog:
-    """How many turns wait and run, and when the first that waits was received (epoch seconds)."""
+    """How many turns wait and run, and when the oldest waiting one was received (epoch seconds)."""
 
     waiting: int
     running: int
@@ -95,9 +109,11 @@ class Backlog:
 
 @dataclass(frozen=True)
 class AgentReply:
-    """``text`` is Markdown and may be empty; the flags say what happened besides.
+    """The agent's answer to one question.
 
-    ``asks``: the agent waits for something to be told or confirmed.
+    ``text`` is Markdown and may be empty. ``escalated``: the agent wants a person to take over.
+    ``ended``: the agent ended the session. ``failed``: an action of the agent failed. ``asks``: the
+    agent expects an answer or a confirmation.
     """
 
     text: str = ""

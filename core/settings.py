@@ -1,6 +1,6 @@
-"""Every environment variable, typed and checked once at start.
+"""All settings, typed, and checked once at the start.
 
-No other module reads the environment. Names of the deployed predecessor are unchanged.
+They are environment variables. No other module reads the environment.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from ipaddress import ip_address
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+import structlog
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BeforeValidator,
     Field,
     ValidationError,
@@ -27,7 +29,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from core import setting_values
 from core.errors import SettingsError
 
-# Where an operator finds the value that a setting wants.
+log = structlog.get_logger(__name__)
+
+# Where an operator finds the value of a setting.
 WHERE = {
     "TWILIO_ACCOUNT_SID": "Twilio Console, Account Info; it begins with AC",
     "TWILIO_AUTH_TOKEN": "Twilio Console, Account Info; the primary token",
@@ -61,6 +65,10 @@ WHERE = {
     "ELEVENLABS_STT_MODEL": "elevenlabs.io > Docs > Models; like scribe_v2",
     "ELEVENLABS_TTS_MODEL": "elevenlabs.io > Docs > Models; like eleven_flash_v2_5",
 }
+
+
+# Names that are still read, with the names that replace them.
+RENAMED = {"CLOUD_PATIENCE": "PROVIDER_TIMEOUT_FACTOR"}
 
 
 def is_public_url(address: str) -> bool:
@@ -100,7 +108,7 @@ Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Account(BaseSettings):
-    """What Twilio knows of the service: enough to call it as Twilio does."""
+    """The settings that a program needs to post a webhook to the service as Twilio does."""
 
     model_config = SettingsConfigDict(
         case_sensitive=True,
@@ -120,7 +128,7 @@ class Account(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _prepare(cls, given: dict[str, object]) -> dict[str, object]:
-        """Strip every value, and derive the addresses that follow from others."""
+        """Strip all values, and derive settings that follow from others."""
         stripped = {
             name: value.strip() if isinstance(value, str) else value
             for name, value in given.items()
@@ -137,10 +145,10 @@ class Account(BaseSettings):
 
 
 class Settings(Account):
-    """What the operator decided. Durations are in seconds, sizes in bytes."""
+    """All settings. Durations are in seconds, and sizes in bytes."""
 
     # Twilio
-    # The secret of the shared key that Twilio signs webhooks with, where it does.
+    # The secret of a shared key, if Twilio signs webhooks with one.
     TWILIO_SHARED_KEY: Annotated[
         str, Field(repr=False), AfterValidator(lambda key: key and setting_values.key(key))
     ] = ""
@@ -162,13 +170,14 @@ class Settings(Account):
     SALESFORCE_CONSUMER_KEY: Key
     SALESFORCE_CONSUMER_SECRET: Key
     SALESFORCE_INSTANCE_URL: Annotated[str, AfterValidator(setting_values.my_domain)]
-    # Empty: the api_instance_url of the token answer (docs/providers/agentforce.md, "Token").
+    # If empty, the address that comes with the token is used
+    # (docs/providers/agentforce.md, "Token").
     AGENTFORCE_API_URL: Annotated[str, AfterValidator(setting_values.agent_api_address)] = ""
     AGENTFORCE_STREAMING: bool = True
     # The API documents no idle limit; other clients use 30 minutes
     # (docs/providers/agentforce.md, "Session lifetime").
     AGENTFORCE_SESSION_IDLE: Seconds = 1800
-    # Kept ready by each process that takes messages, for whoever has no session.
+    # Sessions that each process that runs turns keeps ready for senders without one.
     AGENTFORCE_SPARE_SESSIONS: Annotated[int, Field(ge=0)] = 1
     # Agentforce itself answers 500 after 120 s (docs/providers/agentforce.md, "Limits").
     AGENTFORCE_TIMEOUT: Seconds = 125
@@ -183,28 +192,27 @@ class Settings(Account):
     )
     ELEVENLABS_STT_MODEL: ModelName = "scribe_v2"
     ELEVENLABS_TTS_MODEL: ModelName = "eleven_flash_v2_5"
-    # Requests of a kind at once, until an answer of ElevenLabs says what the plan allows.
+    # Parallel requests of a kind, until a response of ElevenLabs says what the plan allows.
     ELEVENLABS_CONCURRENCY: Count = 10
     STT_MIN_CONFIDENCE: Annotated[float, Field(ge=0, le=1)] = 0.5
-    # Audio kept in the memory of each process, so that what is said again is not paid for again.
+    # Synthesised audio that each process keeps in memory, so that repeated text is not paid again.
     SPEECH_CACHE_BYTES: Bytes = 16 * 1024 * 1024
 
-    # Where and what this service is
+    # The service itself
     HEROKU_RELEASE_VERSION: str = ""
-    # What the dashboard says is running.
+    # The release that the dashboard shows.
     RELEASE: str = ""
     FFMPEG_PATH: str = ""
-    # Where the database file lies.
+    # The folder of the SQLite file.
     STATE_DIR: Required = ".state"
-    # PostgreSQL instead, shared by web and worker processes; Heroku's postgres:// is fine.
+    # A PostgreSQL database that web and worker processes share, instead of the SQLite file.
+    # Heroku's postgres:// addresses are accepted.
     DATABASE_URL: Annotated[
         str, Field(repr=False), AfterValidator(setting_values.postgres_address)
     ] = ""
-    # The most a process opens; docs/scaling.md adds them up.
-    DATABASE_CONNECTIONS: Count = 4
-    # How long transcripts, answers and numbers are kept.
+    # How long transcripts, answers and phone numbers are stored.
     RETENTION_HOURS: Seconds = 24
-    # Both name a file of certificate authorities to trust; every client honours either.
+    # Either may name a file of certificate authorities; all clients use it.
     REQUESTS_CA_BUNDLE: str = ""
     SSL_CERT_FILE: str = ""
 
@@ -213,28 +221,28 @@ class Settings(Account):
     TRANSCRIPT_ECHO: bool = False
     DEFAULT_LANGUAGE: Required = "en"
     VOICE_NOTE_MAX_SECONDS: Seconds = 300
-    # About 4.5 minutes of speech, the most that fits 512 KB at 15 kbit/s.
+    # About 4.5 minutes of speech, which fits into 512 KB at 15 kbit/s.
     SPEECH_MAX_CHARACTERS: Count = 4000
     STILL_WORKING_AFTER: Seconds = 12
-    # From the start of a turn to its answer, or the apology, whatever hangs.
+    # From the start of a turn to its answer, or to the apology.
     TURN_DEADLINE: Seconds = 150
-    # Calls that fail in a row until a provider is not asked, 0 for never; and for how long then.
+    # After so many failed calls in a row a provider is not asked for a while; 0 means never.
     BREAKER_FAILURES: Limit = 5
-    BREAKER_SECONDS: Seconds = 30
-    # How long providers are waited for: their timeouts and the pauses between tries, times this.
-    CLOUD_PATIENCE: Factor = 1
-    MEDIA_LIFETIME: Seconds = 3600
+    # All timeouts of providers, and the pauses between retries, are multiplied by this.
+    PROVIDER_TIMEOUT_FACTOR: Annotated[
+        Factor, Field(validation_alias=AliasChoices("PROVIDER_TIMEOUT_FACTOR", "CLOUD_PATIENCE"))
+    ] = 1
 
-    # How long answers to public questions are given again; 0 for not at all.
+    # How long answers to public questions are cached; 0 means not at all.
     ANSWER_CACHE_SECONDS: Annotated[float, Field(ge=0)] = 0
-    # Which are public: a session's first, and those that a line of this file matches.
+    # Public questions: the first of each session, and those that match a line of this file.
     ANSWER_CACHE_FIRST: bool = False
     ANSWER_CACHE_PATTERNS: str = ""
-    # Who may write, as Twilio names them; empty: everybody.
+    # The senders that are served, as Twilio names them; empty means everybody.
     ALLOWED_SENDERS: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.senders)
     ] = ()
-    # How often, 0 for as often as they like.
+    # Accepted messages; 0 means no limit.
     SENDER_TURNS_PER_MINUTE: Limit = 20
     SENDER_TURNS_PER_DAY: Limit = 200
     TURNS_PER_MINUTE: Limit = 0
@@ -242,14 +250,14 @@ class Settings(Account):
     # The process
     TURN_THREADS: Count = 200
     INBOX_LIMIT: Count = 5000
-    # Connections, token and spare sessions are had before a message comes.
+    # Open connections, fetch the token and start spare sessions before a message comes.
     KEEP_WARM: bool = True
-    # Debuggers and profilers of the same user may look into the process (core/core_dumps.py).
+    # Allow debuggers and profilers of the same user to read the process (core/core_dumps.py).
     DUMPABLE: bool = False
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
     METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
-    # Lets the documented curl in without a signature, from this machine only: for the sandbox.
+    # For the sandbox: accept unsigned webhooks from this machine.
     UNSIGNED_LOCAL_WEBHOOKS: bool = False
 
     @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
@@ -280,6 +288,13 @@ def load_settings() -> Settings:
     where to find it; values are never repeated, for some are secrets.
     """
     return _checked(Settings)
+
+
+def warn_of_old_names() -> None:
+    """Log a line for each setting that the environment has under its old name."""
+    for old, new in RENAMED.items():
+        if old in os.environ:
+            log.warning(f"The setting {old} is now called {new}; the old name still works")
 
 
 def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:

@@ -82,7 +82,7 @@ class AccessToken:
         self._metrics = metrics
         self._address = f"{settings.SALESFORCE_INSTANCE_URL}/services/oauth2/token"
         self._api_url = settings.AGENTFORCE_API_URL
-        self._patience = settings.CLOUD_PATIENCE
+        self._patience = settings.PROVIDER_TIMEOUT_FACTOR
         self._form = {
             "grant_type": "client_credentials",
             "client_id": settings.SALESFORCE_CONSUMER_KEY,

@@ -95,7 +95,7 @@ def requests_session(settings: Settings, *, width: int) -> requests.Session:
 def build_adapter(settings: Settings, *, width: int) -> Adapter:
     """What carries out the requests of ``width`` threads."""
     context = _trusting(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE)
-    patience = settings.CLOUD_PATIENCE
+    patience = settings.PROVIDER_TIMEOUT_FACTOR
     return Adapter(context=context, width=width + CONNECTIONS, timeout_factor=patience)
 
 

@@ -15,8 +15,8 @@ from core.deadline import remaining_time
 from core.errors import BridgeError, DeadlineExceeded
 from metrics import Metrics
 from speech.elevenlabs import Speech
+from storage.database import StorageError
 from storage.speech import AudioSegment, AudioTable
-from storage.store import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -146,7 +146,7 @@ class SpeechCache:
             return None
         try:
             piece = self._shared.find(key)
-        except StoreError as error:
+        except StorageError as error:
             self._log_once(error)
             return None
         self._failing = False
@@ -155,10 +155,10 @@ class SpeechCache:
     def _share(self, shared: AudioTable, key: str, piece: AudioSegment) -> None:
         try:
             shared.save(key, piece)
-        except StoreError as error:
+        except StorageError as error:
             self._log_once(error)
 
-    def _log_once(self, error: StoreError) -> None:
+    def _log_once(self, error: StorageError) -> None:
         if not self._failing:
             log.error("Speech cannot be shared; trying again", error=type(error).__name__)
         self._failing = True

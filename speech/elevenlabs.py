@@ -103,7 +103,7 @@ class Speech:
         width: int,
     ) -> None:
         self._settings = settings
-        self._patience = settings.CLOUD_PATIENCE
+        self._patience = settings.PROVIDER_TIMEOUT_FACTOR
         self._ffmpeg = ffmpeg
         self._metrics = metrics
         http = httpx_client(settings, width=width, most=ANSWER_LIMIT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,6 +188,10 @@ class Reply:
 
     answer: Answer
     synthesis: StreamingSynthesis | None = None
+
+
+# Begins the voice note of an answer in that language (ISO 639-1).
+StartSynthesis = Callable[[str | None], StreamingSynthesis]
 
 
 def _sound(piece: _Piece) -> bytes:

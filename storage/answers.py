@@ -23,7 +23,7 @@ class StoredAnswer:
 
 
 class AnswerTable:
-    """Every method may raise ``StoreError``; ``lifetime`` is in seconds."""
+    """Every method may raise ``StorageError``; ``lifetime`` is in seconds."""
 
     def __init__(self, *, database: Database, lifetime: float, most: int = MOST_ANSWERS) -> None:
         self._database = database

@@ -13,7 +13,7 @@ import structlog
 from core.deadline import clamp
 from core.errors import TurnSuperseded
 from core.models import Turn
-from storage.store import StoreError
+from storage.database import StorageError
 from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ class Claims:
         self._cut_off = False
 
     def claim_turns(self, most: int) -> list[Turn]:
-        """Claim up to ``most`` turns. Raises ``StoreError``."""
+        """Claim up to ``most`` turns. Raises ``StorageError``."""
         if not self._all_sure():
             # Or we might take from ourselves what we let end.
             self.renew()
@@ -76,7 +76,7 @@ class Claims:
     def renew(self) -> None:
         """Go on holding what is ours, and let go of what others have taken.
 
-        Raises ``StoreError``.
+        Raises ``StorageError``.
         """
         with self._changed:
             held = list(self._claims.values())
@@ -85,7 +85,7 @@ class Claims:
         sure_until = self._sure_from_now()
         try:
             ours = self._renewals.renew({str(claim.turn.claim) for claim in held})
-        except StoreError:
+        except StorageError:
             self._tell_once(held)
             raise
         self._cut_off = False
@@ -125,7 +125,7 @@ class Claims:
         try:
             turns = [claim.turn for claim in held]
             self._queue.release(turns, asked=asked, broken=broken)
-        except StoreError as error:
+        except StorageError as error:
             log.warning("Turns not given back", turns=len(held), error=type(error).__name__)
 
     def _all_sure(self) -> bool:

@@ -35,6 +35,9 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 Values = dict[str, Any] | None
 
+# What every method of this package may raise.
+StorageError = SQLAlchemyError
+
 log = structlog.get_logger(__name__)
 
 
@@ -68,7 +71,7 @@ class Database:
         return bindparam(None, callable_=time.time, type_=Float, unique=True)
 
     def row(self, statement: Executable, values: Values = None) -> Row[Any] | None:
-        """The first row that a statement gives. All of these raise ``StoreError``."""
+        """The first row that a statement gives. All of these raise ``StorageError``."""
         return self._run_single(lambda connection: connection.execute(statement, values).first())
 
     def rows(self, statement: Executable, values: Values = None) -> Sequence[Row[Any]]:

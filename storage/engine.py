@@ -25,7 +25,6 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from core.errors import SettingsError
-from core.settings import Settings
 from storage.database import Database
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -46,13 +45,6 @@ CONNECT_SECONDS = 30.0
 CALL_SECONDS = 9.0
 # Any number, so long as nobody else uses it in this database.
 MIGRATION_LOCK = 4216803
-
-
-def open_database(settings: Settings) -> Database:
-    """The database that the settings name. Raises ``SettingsError``."""
-    if settings.DATABASE_URL:
-        return open_postgres(settings.DATABASE_URL, connections=settings.DATABASE_CONNECTIONS)
-    return open_sqlite(settings.STATE_DIR)
 
 
 def open_sqlite(state_dir: str) -> Database:

@@ -23,7 +23,7 @@ LEASE_SECONDS = 12.0
 
 
 class Leases(Protocol):
-    """Every method may raise ``StoreError``; of those that ended, ``purge`` forgets."""
+    """Every method may raise ``StorageError``; of those that ended, ``purge`` forgets."""
 
     def acquire(self, name: str, seconds: float) -> bool:
         """Take what is done once in so many seconds; ``False`` where it was done."""

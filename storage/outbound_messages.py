@@ -14,7 +14,7 @@ from core.errors import TurnSuperseded
 from core.models import Turn
 from storage.database import Database
 from storage.schema import outbound_messages, turns, voice_notes
-from storage.store import OWNED, claim_parameters
+from storage.turns import OWNED, claim_parameters
 
 # What a turn sends: a voice note, and texts by their number.
 VOICE, TEXT = "voice", "text"
@@ -65,7 +65,7 @@ class OutboundMessage:
 
 
 class OutboundMessages:
-    """Thread-safe. What a method wrote is committed when it returns; all raise ``StoreError``.
+    """Thread-safe. What a method wrote is committed when it returns; all raise ``StorageError``.
 
     A voice note is kept for ``note_lifetime`` seconds.
     """

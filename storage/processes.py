@@ -12,7 +12,7 @@ from storage.schema import processes
 
 
 class Processes:
-    """Every method may raise ``StoreError``."""
+    """Every method may raise ``StorageError``."""
 
     def __init__(self, *, database: Database) -> None:
         self._database = database

@@ -17,7 +17,7 @@ from storage.schema import turns
 
 MINUTE, DAY = 60.0, 86400.0
 
-# Of the message that comes, as ``Store.admit`` names it.
+# Of the message that comes, as ``TurnTable.insert`` names it.
 _SENDER = bindparam("new_sender", type_=Text)
 _RECEIVED_AT = bindparam("new_received_at", type_=Float)
 
@@ -56,7 +56,7 @@ class Quotas:
         return and_(true(), *(quota.condition() for quota in self._quotas))
 
     def find_exceeded(self, message: Inbound) -> Quota | None:
-        """Which of them has no room for the message. Raises ``StoreError``."""
+        """Which of them has no room for the message. Raises ``StorageError``."""
         values = {"new_sender": message.sender, "new_received_at": message.received_at}
         for quota in self._quotas:
             if not self._database.value(select(quota.condition()), values):

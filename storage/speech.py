@@ -20,7 +20,7 @@ class AudioSegment:
 
 
 class AudioTable:
-    """Every method may raise ``StoreError``; ``most_bytes`` of audio outlive a purge."""
+    """Every method may raise ``StorageError``; ``most_bytes`` of audio outlive a purge."""
 
     def __init__(self, *, database: Database, most_bytes: int) -> None:
         self._database = database

@@ -31,7 +31,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from core.models import Turn
 from storage.database import Database
 from storage.schema import turns
-from storage.store import RUNNING, WAITING, turn_from_row
+from storage.turns import RUNNING, WAITING, turn_from_row
 
 CLAIM_SECONDS = 12.0
 
@@ -39,7 +39,7 @@ _waiting, _running = (literal(state, literal_execute=True) for state in (WAITING
 
 
 class TurnQueue:
-    """Thread-safe; all methods raise ``StoreError``.
+    """Thread-safe; all methods raise ``StorageError``.
 
     Claims of a process that is ``alone`` do not end: it gives back at its start what a former one
     left.

@@ -1,4 +1,4 @@
-"""Which session at Agentforce each sender has, and for how long.
+"""Which session at Agentforce each sender has: started, used again, and ended.
 
 docs/providers/agentforce.md, "Session lifetime".
 """
@@ -14,24 +14,28 @@ from agentforce import Agentforce, AnswerListener, EndReason, SessionGone
 from core.deadline import clamp
 from core.models import AgentReply, AgentSession
 from metrics import Metrics
+from storage.agent_sessions import AgentSessionTable
+from storage.database import StorageError
 from storage.leases import Leases
-from storage.store import Store, StoreError
 from turns.session_pool import SessionPool
 
 log = structlog.get_logger(__name__)
 
-# How often those look who wait for another process to start a session: seldomer with each time.
-LOOK_SECONDS = 0.05
-LONGEST_LOOK_SECONDS = 0.5
-# A session in use is noted so before a question, lest it be ended as idle meanwhile; and not more
-# often than this, nor than in a tenth of the time after which it counts as idle.
+# While another process starts a sender's session, we look for it in the database after these
+# seconds. Each pause is twice the one before.
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.5
+# Before a question, the time of use is stored, so that the cleanup does not end the session while
+# the agent answers. To save writes that happens only after so many seconds, or after a tenth of
+# the idle time.
 TOUCH_SECONDS = 60.0
 
 
 class AgentSessions:
-    """Requests of one sender must come one at a time (docs/providers/agentforce.md, "Limits").
+    """Thread-safe, but one sender's questions must be asked one after the other.
 
-    ``idle`` is after how many seconds a session is not used again.
+    docs/providers/agentforce.md, "Limits". A session that was not used for ``idle`` seconds is
+    ended, and a new one is started.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class AgentSessions:
         *,
         agent: Agentforce,
         session_pool: SessionPool,
-        store: Store,
+        table: AgentSessionTable,
         leases: Leases,
         metrics: Metrics,
         background: Executor,
@@ -47,7 +51,7 @@ class AgentSessions:
     ) -> None:
         self._agent = agent
         self._session_pool = session_pool
-        self._store = store
+        self._table = table
         self._leases = leases
         self._metrics = metrics
         self._background = background
@@ -55,95 +59,98 @@ class AgentSessions:
         self._touch = min(TOUCH_SECONDS, idle / 10)
 
     def prewarm(self, sender: str) -> AgentSession:
-        """The sender's session, a new one if there is none or it has idled too long.
+        """The sender's session. A new one is started if there is none or it was idle too long.
 
-        Where another process is starting it, that one's is waited for. Raises ``AgentError``.
+        If another process is starting it, this waits for that. Raises ``AgentError``.
         """
-        return self._session(sender, spare=True)
+        return self._get_or_start(sender, use_pool=True)
 
     def ask(
         self, sender: str, session: AgentSession, text: str, listener: AnswerListener | None = None
     ) -> AgentReply:
-        """Ask in the sender's session; where Agentforce has forgotten it, in a new one.
+        """Ask in the sender's session, or in a new one if Agentforce does not know it any more.
 
-        The question is repeated only when it surely was not heard. ``listener`` follows the answer
-        while it is written. Raises ``AgentError``.
+        The question is repeated only if Agentforce surely did not process it. ``listener`` gets
+        the answer while it is written. Raises ``AgentError``.
         """
         try:
             reply = self._agent.ask(session, text, listener)
         except SessionGone:
             log.info("Agentforce session gone; starting another")
-            self._store.drop_session(sender, only=session)
+            self._table.delete(sender, only=session)
             self._metrics.count("sessions_renewed")
-            # It may have been a spare one, and others be as old.
-            session = self._session(sender, spare=False)
+            # The lost session may have come from the pool, whose others may be lost as well.
+            session = self._get_or_start(sender, use_pool=False)
             reply = self._agent.ask(session, text, listener)
-        self._remember(sender, session, reply)
+        self._save_use(sender, session, reply)
         return reply
 
     def end(self, sender: str, reason: EndReason) -> None:
         """End the sender's session, if there is one."""
-        if session := self._store.drop_session(sender):
+        if session := self._table.delete(sender):
             self._agent.end(session, reason)
 
     def expire(self, sender: str, *, unused_since: float) -> None:
         """End the sender's session unless it was used since then (epoch seconds)."""
-        if session := self._store.drop_session(sender, unused_since=unused_since):
+        if session := self._table.delete(sender, unused_since=unused_since):
             self._agent.end(session, "Expiration")
 
-    def _session(self, sender: str, *, spare: bool) -> AgentSession:
-        pause = LOOK_SECONDS
+    def _get_or_start(self, sender: str, *, use_pool: bool) -> AgentSession:
+        pause = FIRST_PAUSE_SECONDS
         while True:
-            if session := self._usable(sender, self._store.session(sender)):
+            if session := self._reuse(sender, self._table.find(sender)):
                 return session
-            with self._leases.hold(f"session of {sender}") as ours:
-                if ours and (session := self._renewed(sender, spare=spare)):
+            with self._leases.hold(f"session of {sender}") as acquired:
+                if acquired and (session := self._start_once(sender, use_pool=use_pool)):
                     return session
             time.sleep(clamp(pause))
-            pause = min(pause * 2, LONGEST_LOOK_SECONDS)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _renewed(self, sender: str, *, spare: bool) -> AgentSession | None:
-        """The sender's session; ``None`` where it is to be looked up again."""
-        known = self._store.session(sender)
-        return self._usable(sender, known) or self._new(sender, known, spare=spare)
+    def _start_once(self, sender: str, *, use_pool: bool) -> AgentSession | None:
+        """Start the sender's session under the lease; ``None`` if that has to be repeated."""
+        # Another process may have started it before we got the lease.
+        known = self._table.find(sender)
+        return self._reuse(sender, known) or self._start(sender, known, use_pool=use_pool)
 
-    def _usable(self, sender: str, session: AgentSession | None) -> AgentSession | None:
-        """The sender's session unless it has idled too long; from now on it is in use."""
+    def _reuse(self, sender: str, session: AgentSession | None) -> AgentSession | None:
+        """The stored session, marked as used, unless it was idle too long."""
         unused = time.time() - session.used_at if session else 0.0
         if session is None or unused >= self._idle:
             return None
         if unused <= self._touch and not session.privacy_outdated:
             return session
-        self._store.use_session(sender, session)
+        self._table.mark_used(sender, session)
         return AgentSession(session.id, time.time())
 
-    def _new(self, sender: str, idled: AgentSession | None, *, spare: bool) -> AgentSession | None:
-        if idled and self._store.drop_session(sender, only=idled):
+    def _start(
+        self, sender: str, idle_session: AgentSession | None, *, use_pool: bool
+    ) -> AgentSession | None:
+        if idle_session and self._table.delete(sender, only=idle_session):
             self._metrics.count("sessions_renewed")
-            self._background.submit(self._agent.end, idled, "Expiration")
-        started = (spare and self._session_pool.take()) or self._agent.start()
+            self._background.submit(self._agent.end, idle_session, "Expiration")
+        started = (use_pool and self._session_pool.take()) or self._agent.start()
         session = AgentSession(started.id, time.time())
-        return session if self._kept(sender, session) else None
+        return session if self._save_or_end(sender, session) else None
 
-    def _kept(self, sender: str, session: AgentSession) -> bool:
-        """Whether this is the sender's session now; otherwise it is ended, for nobody knows it.
+    def _save_or_end(self, sender: str, session: AgentSession) -> bool:
+        """Store the new session; end it if the sender has another one by now.
 
-        Another process may have taken over while we started it.
+        Another process may have taken the lease over while we started the session.
         """
-        kept = False
+        saved = False
         try:
-            kept = self._store.save_session(sender, session)
+            saved = self._table.insert(sender, session)
         finally:
-            if not kept:
+            if not saved:
                 self._background.submit(self._agent.end, session, "Other")
-        return kept
+        return saved
 
-    def _remember(self, sender: str, session: AgentSession, reply: AgentReply) -> None:
-        """Note the session's use; a database that fails now must not make us ask again."""
+    def _save_use(self, sender: str, session: AgentSession, reply: AgentReply) -> None:
+        """Store that the session was used. We have the answer, so a failure is only logged."""
         try:
             if reply.ended:
-                self._store.drop_session(sender, only=session)
+                self._table.delete(sender, only=session)
             elif time.time() - session.used_at > self._touch:
-                self._store.use_session(sender, session)
-        except StoreError as error:
-            log.error("Agentforce session not noted", error=type(error).__name__)
+                self._table.mark_used(sender, session)
+        except StorageError as error:
+            log.error("The use of the Agentforce session is not stored", error=type(error).__name__)

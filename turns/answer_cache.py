@@ -1,4 +1,4 @@
-"""Public questions that were answered before are answered without the agent."""
+"""Answers public questions again without asking the agent."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from collections.abc import Callable
 
 import structlog
 
-from core.models import AgentReply
+from core.models import AgentReply, SessionPrivacy
 from metrics import Metrics
+from storage.agent_sessions import AgentSessionTable
 from storage.answers import AnswerTable
-from storage.store import EMPTY, PRIVATE, PUBLIC, Store, StoreError
+from storage.database import StorageError
 from turns.public_questions import PublicQuestions, normalised
 
 log = structlog.get_logger(__name__)
 
 
 class AnswerCache:
-    """Gives, and keeps, answers only in sessions in which nothing but public things were asked.
+    """Caches answers only in sessions in which nothing private was asked.
 
-    An agent does not know of what was answered for it. ``enabled=False``: it is always asked.
+    The agent does not know what the cache answered, so a session's later questions may be
+    misunderstood; that is accepted for public questions only. With ``enabled=False`` the agent is
+    always asked.
     """
 
     def __init__(
         self,
         *,
-        store: Store,
+        sessions: AgentSessionTable,
         answers: AnswerTable,
         public: PublicQuestions,
         metrics: Metrics,
         agent_id: str,
         enabled: bool,
     ) -> None:
-        self._store = store
+        self._sessions = sessions
         self._answers = answers
         self._public = public
         self._metrics = metrics
@@ -43,59 +46,62 @@ class AnswerCache:
     def ask(
         self, sender: str, question: str, language: str | None, ask: Callable[[], AgentReply]
     ) -> AgentReply:
-        """The agent's reply, of now or of before; ``ask`` puts the question to it.
+        """The stored answer, or the agent's, for which ``ask`` is called.
 
-        Raises ``StoreError`` before the agent is asked, and whatever ``ask`` raises.
+        Raises ``StorageError`` before the agent is asked, and whatever ``ask`` raises.
         """
         if not self._enabled:
             return ask()
         words = normalised(question)
-        asked = self._store.asked(sender)
-        if asked == PRIVATE or not self._public.include(words, first=asked == EMPTY):
-            return self._noting(sender, PRIVATE, ask)
-        return self._answered(sender, self._key(words, language), ask)
+        privacy = self._sessions.privacy(sender)
+        is_first = privacy is SessionPrivacy.EMPTY
+        if privacy is SessionPrivacy.PRIVATE or not self._public.include(words, first=is_first):
+            return self._ask_agent(sender, SessionPrivacy.PRIVATE, ask)
+        return self._ask_cached(sender, self._key(words, language), ask)
 
-    def _answered(self, sender: str, key: str, ask: Callable[[], AgentReply]) -> AgentReply:
-        kept = self._answers.find(key)
-        if kept:
-            self._store.note_asked(sender, PUBLIC)
+    def _ask_cached(self, sender: str, key: str, ask: Callable[[], AgentReply]) -> AgentReply:
+        stored = self._answers.find(key)
+        if stored:
+            self._sessions.raise_privacy(sender, SessionPrivacy.PUBLIC)
             self._metrics.count("answer_cache_hits")
-            self._metrics.record_time("answer_cache_age", kept.age)
-            return AgentReply(kept.text)
+            self._metrics.record_time("answer_cache_age", stored.age)
+            return AgentReply(stored.text)
         self._metrics.count("answer_cache_misses")
-        reply = self._noting(sender, PUBLIC, ask)
-        if _stands_alone(reply):
-            self._keep(key, reply.text)
+        reply = self._ask_agent(sender, SessionPrivacy.PUBLIC, ask)
+        if _is_complete(reply):
+            self._save(key, reply.text)
         return reply
 
-    def _noting(self, sender: str, what: str, ask: Callable[[], AgentReply]) -> AgentReply:
-        """Ask; a process that dies meanwhile has noted already what it asked."""
-        self._store.note_asked(sender, what)
+    def _ask_agent(
+        self, sender: str, privacy: SessionPrivacy, ask: Callable[[], AgentReply]
+    ) -> AgentReply:
+        """Ask the agent. The privacy is stored first, in case the process dies meanwhile."""
+        self._sessions.raise_privacy(sender, privacy)
         try:
             return ask()
         finally:
-            # Where Agentforce had forgotten the session, the question was asked in a new one.
-            self._note_again(sender, what)
+            # The question may have been asked in a new session, if Agentforce had lost the old one.
+            self._raise_privacy_again(sender, privacy)
 
-    def _note_again(self, sender: str, what: str) -> None:
-        """The agent was asked; a database that fails now must not make us ask again."""
+    def _raise_privacy_again(self, sender: str, privacy: SessionPrivacy) -> None:
+        """The agent was asked already, so a failing database is only logged."""
         try:
-            self._store.note_asked(sender, what)
-        except StoreError as error:
-            log.error("Question not noted", error=type(error).__name__)
+            self._sessions.raise_privacy(sender, privacy)
+        except StorageError as error:
+            log.error("The privacy of the session is not stored", error=type(error).__name__)
 
-    def _keep(self, key: str, text: str) -> None:
+    def _save(self, key: str, text: str) -> None:
         try:
             self._answers.save(key, text)
-        except StoreError as error:
-            log.warning("Answer not kept for others", error=type(error).__name__)
+        except StorageError as error:
+            log.warning("Answer not cached", error=type(error).__name__)
 
     def _key(self, words: str, language: str | None) -> str:
         parts = json.dumps([self._agent_id, language, words])
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def _stands_alone(reply: AgentReply) -> bool:
-    """Whether it is all that follows from the question: no handover, no question in return."""
-    led_on = reply.escalated or reply.ended or reply.failed or reply.asks
-    return bool(reply.text) and not led_on
+def _is_complete(reply: AgentReply) -> bool:
+    """Whether the text is the whole answer: no handover, no failure, no question in return."""
+    continues = reply.escalated or reply.ended or reply.failed or reply.asks
+    return bool(reply.text) and not continues

@@ -1,4 +1,4 @@
-"""What has to go after a while: finished turns, voice notes, sessions nobody uses any more."""
+"""Deletes what is past its retention time, and ends idle sessions at Agentforce."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Protocol
 
 import structlog
 
+from storage.agent_sessions import AgentSessionTable
 from storage.database import Database
 from storage.leases import Leases
 from storage.outbound_messages import OutboundMessages
-from storage.processes import Processes
-from storage.store import Store
+from storage.turns import TurnTable
 from turns.agent_sessions import AgentSessions
 from turns.health import Health
 
@@ -21,93 +21,93 @@ log = structlog.get_logger(__name__)
 
 INTERVAL = 60.0
 LEASE = "housekeeping"
-# A turn that found its session just in time may still be asking in it for that long.
+# A turn that found its session just before it became idle may still use it for this time.
 GRACE = 300.0
 STOP_SECONDS = 1.0
-# How many sessions are ended at once: few beside the turns, and yet 2,000 a minute at 0.3 s each.
+# Sessions that are ended at the same time. Turns hardly notice so few, and at 0.3 s each they are
+# 2,000 a minute.
 ENDED_AT_ONCE = 10
 
 
 class Purgeable(Protocol):
-    """A table of what is kept for a while, and up to a bound."""
+    """A table whose rows are deleted when they are older than the retention time."""
 
-    def purge(self, *, before: float) -> None: ...
+    def purge(self, *, before: float) -> object: ...
 
 
 class Cleanup:
-    """A thread that tidies up every minute; ``retention`` and ``session_idle`` are seconds."""
+    """A thread that cleans up every minute; one process at a time does it.
+
+    ``retention`` and ``session_idle`` are in seconds.
+    """
 
     def __init__(
         self,
         *,
         database: Database,
-        store: Store,
+        turns: TurnTable,
         outbound_messages: OutboundMessages,
         leases: Leases,
-        processes: Processes,
-        caches: Sequence[Purgeable],
+        session_table: AgentSessionTable,
+        purgeable: Sequence[Purgeable],
         sessions: AgentSessions,
         health: Health,
         retention: float,
         session_idle: float,
     ) -> None:
         self._database = database
-        self._store = store
+        self._turns = turns
         self._outbound_messages = outbound_messages
         self._leases = leases
-        self._processes = processes
-        self._caches = caches
+        self._session_table = session_table
+        self._purgeable = purgeable
         self._sessions = sessions
         self._health = health
         self._retention = retention
         self._session_idle = session_idle
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="cleanup", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more; what is under way gets ``STOP_SECONDS``."""
+        """Begin nothing more; what is running gets ``STOP_SECONDS``."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
     def run_once(self) -> None:
-        """Delete what is past its time, and end idle sessions at Agentforce.
+        """Delete what is old and end idle sessions, unless another process does it now."""
+        with self._leases.hold(LEASE) as acquired:
+            if acquired:
+                self._clean_up()
 
-        Of several processes one does it.
-        """
-        with self._leases.hold(LEASE) as ours:
-            if ours:
-                self._tidy()
-
-    def _tidy(self) -> None:
-        self._warn()
-        old = time.time() - self._retention
+    def _clean_up(self) -> None:
+        self._warn_if_unhealthy()
+        oldest = time.time() - self._retention
         self._leases.purge()
         self._outbound_messages.purge()
-        self._processes.purge(before=old)
-        for cache in self._caches:
-            cache.purge(before=old)
-        purged = self._store.purge(before=old)
+        for table in self._purgeable:
+            table.purge(before=oldest)
+        purged = self._turns.purge(before=oldest)
         if purged:
             log.info("Old turns purged", turns=purged)
         if not self._database.clear_log():
-            log.warning("What was purged may still lie in the database's log; trying again")
+            log.warning("Deleted text may still be in the database's log file; trying again")
         idle_since = time.time() - self._session_idle - GRACE
-        self._expire(self._store.idle_sessions(idle_since), unused_since=idle_since)
+        self._end_sessions(self._session_table.find_idle(idle_since), unused_since=idle_since)
 
-    def _expire(self, senders: list[str], *, unused_since: float) -> None:
-        """End the sessions of these senders side by side, which takes up to seconds for each.
+    def _end_sessions(self, senders: list[str], *, unused_since: float) -> None:
+        """End the sessions of these senders in parallel, because each may take seconds.
 
-        Those that were used since then stay: the list grows old meanwhile.
+        Sessions that were used since then are kept, because this may take minutes.
         """
-        left = iter(senders)
+        remaining = iter(senders)
 
-        def expire_some() -> None:
+        def end_some() -> None:
             try:
-                for sender in left:
+                for sender in remaining:
                     if self._stopped.is_set():
                         return
                     self._sessions.expire(sender, unused_since=unused_since)
@@ -115,7 +115,7 @@ class Cleanup:
                 log.exception("Idle sessions not ended; trying again in a minute")
 
         threads = [
-            threading.Thread(target=expire_some, name="expire", daemon=True)
+            threading.Thread(target=end_some, name="end sessions", daemon=True)
             for _ in range(min(ENDED_AT_ONCE, len(senders)))
         ]
         for thread in threads:
@@ -123,7 +123,7 @@ class Cleanup:
         for thread in threads:
             thread.join()
 
-    def _warn(self) -> None:
+    def _warn_if_unhealthy(self) -> None:
         report = self._health.check()
         if report.database and not report.healthy:
             log.error(
@@ -137,4 +137,4 @@ class Cleanup:
             try:
                 self.run_once()
             except Exception:
-                log.exception("Housekeeping failed; trying again in a minute")
+                log.exception("Cleanup failed; trying again in a minute")

@@ -1,4 +1,4 @@
-"""Whether messages get answered, for whoever or whatever watches the service."""
+"""Whether messages get answered: the content of ``GET /health``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.models import Backlog
+from storage.database import StorageError
 from storage.processes import Processes
-from storage.store import StoreError
 
-# Turns may wait that long without a worker: one that is replaced is back by then.
+# Turns may wait this long without a worker: one that restarts is back by then.
 PATIENCE_SECONDS = 5.0
 # A worker reports every two seconds (web/shared_metrics.py).
 SILENCE_SECONDS = 15.0
@@ -20,7 +20,7 @@ FRESH_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class HealthReport:
-    """What was found; ``oldest_waiting`` in seconds. Without a database the numbers are 0."""
+    """``oldest_waiting`` is in seconds. If the database fails, all numbers are 0."""
 
     database: bool
     workers: int = 0
@@ -31,9 +31,9 @@ class HealthReport:
 
     @property
     def healthy(self) -> bool:
-        """Whether what arrives gets answered, if late; a backlog that is worked off is healthy."""
-        deserted = self.running > 0 or self.oldest_waiting >= PATIENCE_SECONDS
-        return self.database and not (deserted and self.workers == 0)
+        """Whether messages get answered. A backlog that workers reduce is healthy."""
+        abandoned = self.running > 0 or self.oldest_waiting >= PATIENCE_SECONDS
+        return self.database and not (abandoned and self.workers == 0)
 
     def to_json(self) -> dict[str, object]:
         """The JSON of ``GET /health``."""
@@ -49,20 +49,20 @@ class HealthReport:
 
 
 def count_workers(processes: Processes) -> int:
-    """How many worker processes have reported lately."""
+    """How many worker processes have reported in the last ``SILENCE_SECONDS``."""
     return processes.count_alive("worker", since=time.time() - SILENCE_SECONDS)
 
 
 def providers_down(processes: Processes) -> list[str]:
-    """What is down for processes that have reported lately."""
+    """The providers that are down for processes that have reported in that time."""
     return processes.providers_down(since=time.time() - SILENCE_SECONDS)
 
 
 class Health:
-    """Judges by what waits and by how many workers live; the callables may raise ``StoreError``.
+    """Judges by the backlog and the number of workers; the callables may raise ``StorageError``.
 
-    Where this process runs the turns itself, it is its one worker. A provider that is ``down`` is
-    said, and nothing that a restart would mend.
+    A process that runs its own turns is its only worker. Providers that are ``down`` are reported,
+    but do not make the service unhealthy: a restart would not help.
     """
 
     def __init__(
@@ -80,19 +80,19 @@ class Health:
         self._fresh_until = 0.0
 
     def check(self) -> HealthReport:
-        """What was found within the last ``FRESH_SECONDS``: whoever asks, however often."""
+        """The state now; cached for ``FRESH_SECONDS``, so that frequent requests cost nothing."""
         with self._lock:
             if time.monotonic() >= self._fresh_until:
-                self._report = self._look()
+                self._report = self._check()
                 self._fresh_until = time.monotonic() + FRESH_SECONDS
             return self._report
 
-    def _look(self) -> HealthReport:
+    def _check(self) -> HealthReport:
         try:
             backlog, workers, down = self._backlog(), self._workers(), self._down()
-        except StoreError:
+        except StorageError:
             return HealthReport(database=False)
-        # The oldest was written down by another machine perhaps, whose clock is ahead.
+        # Another machine may have stored the oldest turn, and its clock may be ahead.
         waited = 0.0 if backlog.oldest is None else max(time.time() - backlog.oldest, 0.0)
         return HealthReport(
             database=True,

@@ -1,4 +1,4 @@
-"""Renews what this process holds, for as long as it lives and reaches the database."""
+"""Renews the claims and leases of this process, as long as it runs and reaches the database."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from storage.store import StoreError
+from storage.database import StorageError
 
 log = structlog.get_logger(__name__)
 
-# Several fit into the time after which others take what is not renewed (storage/turn_queue.py).
+# Several renewals fit into the time after which another process takes over
+# (storage/turn_queue.py).
 INTERVAL_SECONDS = 2.0
 
 
 class Heartbeat:
-    """A thread that calls each of ``renewals``, which may raise ``StoreError``."""
+    """A thread that calls each of ``renewals``, which may raise ``StorageError``."""
 
     def __init__(self, renewals: Sequence[Callable[[], None]]) -> None:
         self._renewals = renewals
@@ -26,7 +27,7 @@ class Heartbeat:
         threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
-        """Renew nothing more."""
+        """Stop renewing."""
         self._stopped.set()
 
     def _run(self) -> None:
@@ -34,7 +35,9 @@ class Heartbeat:
             for renew in self._renewals:
                 try:
                     renew()
-                except StoreError as error:
-                    log.warning("Nothing renewed", error=type(error).__name__)
+                except StorageError as error:
+                    log.warning(
+                        "Claims and leases not renewed; trying again", error=type(error).__name__
+                    )
                 except Exception:
-                    log.exception("Nothing renewed")
+                    log.exception("Claims and leases not renewed; trying again")

@@ -1,4 +1,4 @@
-"""Accepting messages, each of them once."""
+"""Accepts messages: each is stored once, before its webhook is answered."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from core.models import Inbound, Turn
+from storage.database import StorageError
 from storage.quotas import Quotas
-from storage.store import Store, StoreError
+from storage.turns import TurnTable
 
 log = structlog.get_logger(__name__)
 
 
 class Acceptance(Enum):
-    """What became of a message that was handed in."""
+    """What became of a message."""
 
     NEW = "new"
     DUPLICATE = "duplicate"
@@ -25,43 +26,43 @@ class Acceptance(Enum):
 
 
 class Intake:
-    """Writes messages down for a worker, of this process or another, which ``wake`` tells.
+    """``wake`` tells a worker of this process that there is a new turn.
 
-    ``store`` is to have connections of its own, which turns cannot use up; at most ``limit`` turns
-    may be unfinished.
+    ``turns`` should use database connections of its own, which running turns cannot exhaust. At
+    most ``limit`` turns may be unfinished.
     """
 
     def __init__(
-        self, *, store: Store, quotas: Quotas, limit: int, wake: Callable[[], None]
+        self, *, turns: TurnTable, quotas: Quotas, limit: int, wake: Callable[[], None]
     ) -> None:
-        self._store = store
+        self._turns = turns
         self._quotas = quotas
         self._limit = limit
         self._wake = wake
 
     def accept(self, message: Inbound) -> Acceptance:
-        """Take a message, once per SID; unless refused it is in the database when this returns."""
+        """Store a message, if it is new and within the limits; it is committed on return."""
         try:
-            if self._admitted(message):
+            if self._insert(message):
                 self._wake()
                 return Acceptance.NEW
-            return self._refusal(message)
-        except StoreError:
+            return self._find_reason(message)
+        except StorageError:
             log.exception("The database fails; no message can be accepted")
             return Acceptance.FULL
 
-    def _admitted(self, message: Inbound) -> Turn | None:
+    def _insert(self, message: Inbound) -> Turn | None:
         try:
-            return self._store.admit(message, limit=self._limit)
+            return self._turns.insert(message, limit=self._limit)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-        # The server hung up while the connection lay idle. If the message was written down
-        # nevertheless, it is a duplicate now.
-        return self._store.admit(message, limit=self._limit)
+        # The server closed the idle connection, so the new one is tried. If the message was stored
+        # nevertheless, it counts as a duplicate.
+        return self._turns.insert(message, limit=self._limit)
 
-    def _refusal(self, message: Inbound) -> Acceptance:
-        # Who is being answered must not be asked to write again.
-        if self._store.knows(message.sid):
+    def _find_reason(self, message: Inbound) -> Acceptance:
+        # Duplicates come first: their sender gets an answer, and must not be asked to write again.
+        if self._turns.contains(message.sid):
             return Acceptance.DUPLICATE
         return Acceptance.LIMITED if self._quotas.find_exceeded(message) else Acceptance.FULL

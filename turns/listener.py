@@ -1,4 +1,4 @@
-"""Hears at once of turns that other processes write down, by PostgreSQL's NOTIFY."""
+"""Learns of new turns of other processes at once, by PostgreSQL's LISTEN and NOTIFY."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import psycopg
 import structlog
 from sqlalchemy import Connection, text
 
-from storage.database import Database
-from storage.store import NEW_TURNS, StoreError
+from storage.database import Database, StorageError
+from storage.turns import NEW_TURNS
 
 log = structlog.get_logger(__name__)
 
-# A connection that has heard nothing for so long is asked whether it still is one.
+# If no notification came for this time, the connection is tested.
 SILENCE_SECONDS = 5.0
 ANSWER_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 
 
 class Listener:
-    """A thread that calls ``wake``. What it misses is found by whoever looks every second."""
+    """A thread that calls ``wake`` for each new turn. The worker polls as well."""
 
     def __init__(self, *, database: Database, wake: Callable[[], None]) -> None:
         self._database = database
@@ -41,7 +41,7 @@ class Listener:
             try:
                 with self._database.connection() as connection:
                     self._listen(connection)
-            except (StoreError, psycopg.Error) as error:
+            except (StorageError, psycopg.Error) as error:
                 log.debug("Not listening for new turns", error=type(error).__name__)
                 self._stopped.wait(RETRY_SECONDS)
 

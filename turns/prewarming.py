@@ -1,4 +1,4 @@
-"""Sessions started before they are needed: while a message waits, or its recording is heard."""
+"""Starts sessions at Agentforce before they are needed, while other work is done."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ import structlog
 
 from core.deadline import Deadline
 from core.models import AgentSession
-from storage.store import Store
+from storage.turns import TurnTable
 from turns.agent_sessions import AgentSessions
 
 log = structlog.get_logger(__name__)
 
 
 class Prewarmer:
-    """Starts a sender's session beside the path, however many ask for it at once.
+    """Starts each sender's session once, however many callers ask for it at the same time.
 
-    What takes longer than ``limit`` seconds is given up. ``threads`` run turns.
+    A start is given up after ``limit`` seconds. ``threads`` is how many turns run at once.
     """
 
     def __init__(
-        self, *, store: Store, sessions: AgentSessions, pool: Executor, limit: float, threads: int
+        self,
+        *,
+        turns: TurnTable,
+        sessions: AgentSessions,
+        pool: Executor,
+        limit: float,
+        threads: int,
     ) -> None:
-        self._store = store
+        self._turns = turns
         self._sessions = sessions
         self._threads = threads
         self._pool = pool
@@ -33,19 +39,11 @@ class Prewarmer:
         self._starting: dict[str, Future[AgentSession]] = {}
 
     def schedule(self, sender: str) -> None:
-        """Start the session before its turn begins; returns at once."""
-        self._pool.submit(self._start_ahead, sender)
-
-    def _start_ahead(self, sender: str) -> None:
-        """Where all threads run turns, those need the CPU and Agentforce's places."""
-        try:
-            if self._store.count_unfinished(limit=self._threads + 1) <= self._threads:
-                self.prewarm(sender)
-        except Exception:
-            log.exception("Session not pre-warmed")
+        """Start the session in the background, before the sender's turn begins."""
+        self._pool.submit(self._prewarm_if_idle, sender)
 
     def prewarm(self, sender: str) -> Future[AgentSession]:
-        """The session to come, or what keeps it from starting (``AgentError``)."""
+        """The session that is being started; the future raises ``AgentError`` if that fails."""
         with self._lock:
             if sender in self._starting:
                 return self._starting[sender]
@@ -53,10 +51,18 @@ class Prewarmer:
             with Deadline(self._limit).applied():
                 session = self._pool.submit(self._sessions.prewarm, sender)
             self._starting[sender] = session
-        # Not under the lock, which the callback takes: it may run at once, on this thread.
-        session.add_done_callback(lambda _: self._forget(sender))
+        # Outside of the lock, which the callback needs: it may run at once, on this thread.
+        session.add_done_callback(lambda _: self._remove(sender))
         return session
 
-    def _forget(self, sender: str) -> None:
+    def _prewarm_if_idle(self, sender: str) -> None:
+        """Skip it if all threads run turns: those need the CPU and Agentforce's limits first."""
+        try:
+            if self._turns.count_unfinished(limit=self._threads + 1) <= self._threads:
+                self.prewarm(sender)
+        except Exception:
+            log.exception("Session not pre-warmed")
+
+    def _remove(self, sender: str) -> None:
         with self._lock:
             del self._starting[sender]

@@ -1,4 +1,4 @@
-"""Which questions the operator declares public: their answers depend on nothing but their words."""
+"""Which questions the operator calls public: everybody may get the same answer to them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from core.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-# A pattern that takes longer on a text of a stranger's is a badly written one.
+# The time for one pattern. A pattern that takes longer on some text is badly written.
 MATCH_SECONDS = 0.1
 
-# In characters; what many people ask is shorter, and folding a text of many combining signs takes
-# quadratic time.
+# In characters. Questions that many people ask are shorter, and normalising a text with many
+# combining characters takes quadratic time.
 LONGEST_QUESTION = 1000
 
-# Between digits ("1.5"), and in "C#", "50%", "R&D" and "@home", punctuation is meant.
+# Punctuation has no meaning, but between digits ("1.5") and in "C#", "50%", "R&D" and "@home".
 _SET_OFF = regex.compile(r"(?V1)(?:(?<!\d)[\p{P}--[#%&@]]|[\p{P}--[#%&@]](?!\d)|[\s\p{C}])+")
 
 
 def normalised(question: str) -> str:
-    """NFKC, case folded; punctuation and white space collapsed to single blanks.
+    """The question in NFKC and case-folded, with punctuation and white space as single blanks.
 
-    Empty where the question is longer than ``LONGEST_QUESTION``.
+    Empty if the question is longer than ``LONGEST_QUESTION``.
     """
     if len(question) > LONGEST_QUESTION:
         return ""
@@ -37,16 +37,19 @@ def normalised(question: str) -> str:
 
 
 class PublicQuestions:
-    """Those that a pattern matches as a whole, normalised; ``first``: also a session's first."""
+    """Questions whose normalised text matches a pattern as a whole.
+
+    With ``first`` the first question of each session is public as well.
+    """
 
     def __init__(self, *, first: bool, patterns: Sequence[regex.Pattern[str]]) -> None:
         self._first = first
         self._patterns = patterns
 
     def include(self, words: str, *, first: bool) -> bool:
-        """Whether the normalised question is public; ``first``: nothing was asked before it.
+        """Whether the normalised question is public; ``first``: it is the session's first one.
 
-        An empty one is not: it has no words by which it could be known again.
+        An empty text is not: it could not be recognised again.
         """
         if not words:
             return False
@@ -54,7 +57,10 @@ class PublicQuestions:
 
 
 def public_questions(settings: Settings) -> PublicQuestions:
-    """As the settings say. Raises ``SettingsError`` where the answer cache is on without any."""
+    """The public questions of the settings.
+
+    Raises ``SettingsError`` if the answer cache is on, but no question is public.
+    """
     first, file = settings.ANSWER_CACHE_FIRST, settings.ANSWER_CACHE_PATTERNS
     patterns = _read(Path(file)) if file else []
     if settings.ANSWER_CACHE_SECONDS and not first and not patterns:
@@ -69,24 +75,24 @@ def _read(file: Path) -> list[regex.Pattern[str]]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise _unusable(f"{str(file)!r} cannot be read ({error.strerror})") from error
+        raise _invalid(f"{str(file)!r} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise _unusable(f"{str(file)!r} is not UTF-8") from error
+        raise _invalid(f"{str(file)!r} is not UTF-8") from error
     patterns = []
     for number, line in enumerate(map(str.strip, lines), 1):
         if line and not line.startswith("#"):
-            patterns.append(_compiled(line, f"line {number} of {str(file)!r}"))
+            patterns.append(_compile(line, f"line {number} of {str(file)!r}"))
     return patterns
 
 
-def _compiled(pattern: str, where: str) -> regex.Pattern[str]:
+def _compile(pattern: str, where: str) -> regex.Pattern[str]:
     try:
         return regex.compile(pattern, regex.IGNORECASE)
     except regex.error as error:
-        raise _unusable(f"{where} is no regular expression ({error})") from error
+        raise _invalid(f"{where} is no regular expression ({error})") from error
 
 
-def _unusable(what: str) -> SettingsError:
+def _invalid(what: str) -> SettingsError:
     return SettingsError(f"Cannot start: ANSWER_CACHE_PATTERNS: {what}.")
 
 

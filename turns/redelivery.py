@@ -1,4 +1,4 @@
-"""Sending once more what did not arrive: voice notes as MP3, and what met a limit."""
+"""Sends messages again that did not arrive: voice notes as MP3, and what exceeded a rate limit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from audio.ffmpeg import Ffmpeg
 from core.errors import BridgeError, SendBusy, SendUnreachable
 from core.logs import turn_context
 from metrics import Metrics
+from storage.database import StorageError
 from storage.outbound_messages import MP3, VOICE, OutboundMessages
-from storage.store import StoreError
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import text_parts
 from whatsapp.delivery_status import DeliveryStatuses, Undelivered
@@ -22,15 +22,16 @@ from whatsapp.error_codes import UNPLAYABLE
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 2.0
-# A message that is being sent while the process ends gets that long.
+# How long a message that is being sent may take while the process stops.
 STOP_SECONDS = 2.0
 
 
 class Redelivery:
-    """A thread that looks every two seconds for what is to be sent again.
+    """A thread that looks every two seconds for messages that are to be sent again.
 
-    It is noted before it is sent, so a process that dies meanwhile leaves it unsent rather than
-    sent twice. What fails before that, or was surely not sent, is tried again a minute later.
+    A second send is stored before it is made: if the process dies in between, the message is not
+    sent, but never sent twice. If preparing fails, or Twilio surely did not take the message, it is
+    tried again a minute later.
     """
 
     def __init__(
@@ -56,90 +57,94 @@ class Redelivery:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Send no more messages."""
         self._stopped.set()
         self._thread.join(STOP_SECONDS)
 
     def send_due(self) -> None:
-        """Send all that it is time for. Raises ``StoreError``."""
-        while not self._stopped.is_set() and (lost := self._delivery_statuses.claim_undelivered()):
-            message = lost.turn.message
+        """Send all messages that are due. Raises ``StorageError``."""
+        while not self._stopped.is_set() and (
+            undelivered := self._delivery_statuses.claim_undelivered()
+        ):
+            message = undelivered.turn.message
             with turn_context(message.sid, message.sender, key=self._log_key):
-                self._send_again(lost)
+                self._send_again(undelivered)
 
     def _run(self) -> None:
         while not self._stopped.wait(LOOK_SECONDS):
             try:
                 self.send_due()
-            except StoreError as error:
+            except StorageError as error:
                 log.warning("Nothing sent again", error=type(error).__name__)
             except Exception:
                 log.exception("Sending again failed")
 
-    def _send_again(self, lost: Undelivered) -> None:
+    def _send_again(self, undelivered: Undelivered) -> None:
         try:
-            send = self._prepared(lost)
+            send = self._prepare(undelivered)
         except (BridgeError, OSError) as error:
-            self._failed(lost, error, "Not sent again yet")
+            self._log_failure(undelivered, error, "Not sent again yet")
             return
         if send is None:
-            self._delivery_statuses.drop(lost)
-            log.info("Not sent again: it is gone", part=lost.part)
-        elif self._delivery_statuses.begin_resend(lost):
-            self._send(lost, send)
+            self._delivery_statuses.drop(undelivered)
+            log.info("Not sent again: it is gone", part=undelivered.part)
+        elif self._delivery_statuses.begin_resend(undelivered):
+            self._send(undelivered, send)
 
-    def _send(self, lost: Undelivered, send: Callable[[], str]) -> None:
+    def _send(self, undelivered: Undelivered, send: Callable[[], str]) -> None:
         try:
             sid = send()
         except (SendBusy, SendUnreachable) as error:
-            self._failed(lost, error, "Not sent again yet")
-            self._delivery_statuses.postpone(lost)
+            self._log_failure(undelivered, error, "Not sent again yet")
+            self._delivery_statuses.postpone(undelivered)
         except BridgeError as error:
-            self._failed(lost, error, "Not sent again")
+            self._log_failure(undelivered, error, "Not sent again")
         else:
-            self._note(lost, sid)
+            self._save_sid(undelivered, sid)
 
-    def _note(self, lost: Undelivered, sid: str) -> None:
+    def _save_sid(self, undelivered: Undelivered, sid: str) -> None:
         try:
-            self._outbound_messages.finish(lost.turn, lost.resend_part, sid)
-        except StoreError as error:
-            # A callback of Twilio names it.
-            log.warning("The SID is not noted", part=lost.part, error=type(error).__name__)
-        self._metrics.count("voice_notes_resent" if lost.part == VOICE else "texts_resent")
-        log.info("Sent again", part=lost.part)
+            self._outbound_messages.finish(undelivered.turn, undelivered.resend_part, sid)
+        except StorageError as error:
+            # A status callback of Twilio will name it.
+            log.warning("The SID is not noted", part=undelivered.part, error=type(error).__name__)
+        self._metrics.count("voice_notes_resent" if undelivered.part == VOICE else "texts_resent")
+        log.info("Sent again", part=undelivered.part)
 
-    def _failed(self, lost: Undelivered, error: Exception, outcome: str) -> None:
+    def _log_failure(self, undelivered: Undelivered, error: Exception, outcome: str) -> None:
         self._metrics.count_error(error)
-        log.error(f"{outcome}: {type(error).__name__}: {error}", part=lost.part)
+        log.error(f"{outcome}: {type(error).__name__}: {error}", part=undelivered.part)
 
-    def _prepared(self, lost: Undelivered) -> Callable[[], str] | None:
-        """What sends it; ``None`` where there is nothing left to send.
+    def _prepare(self, undelivered: Undelivered) -> Callable[[], str] | None:
+        """Returns a callable that sends the message; ``None`` if its content was purged.
 
-        Raises ``StoreError``, ``AudioError`` or ``OSError``.
+        Raises ``StorageError``, ``AudioError`` or ``OSError``.
         """
         send: Callable[..., str]
-        if lost.part == VOICE:
-            send, content = self._whatsapp.send_voice, self._file(lost)
+        if undelivered.part == VOICE:
+            send, content = self._whatsapp.send_voice, self._media_file(undelivered)
         else:
-            send, content = self._whatsapp.send_text, _text(lost)
+            send, content = self._whatsapp.send_text, _text(undelivered)
         if content is None:
             return None
-        return partial(send, lost.turn.message.sender, content, callback=lost.callback)
+        return partial(
+            send, undelivered.turn.message.sender, content, callback=undelivered.callback
+        )
 
-    def _file(self, lost: Undelivered) -> str | None:
-        """What Twilio is to fetch."""
+    def _media_file(self, undelivered: Undelivered) -> str | None:
+        """The name of the file that Twilio is to fetch."""
         note = (
-            self._outbound_messages.voice_note(lost.voice_note_token)
-            if lost.voice_note_token
+            self._outbound_messages.voice_note(undelivered.voice_note_token)
+            if undelivered.voice_note_token
             else None
         )
         if note is None:
             return None
-        if lost.code not in UNPLAYABLE:
-            return f"{lost.voice_note_token}.ogg"
+        if undelivered.code not in UNPLAYABLE:
+            return f"{undelivered.voice_note_token}.ogg"
         return f"{self._outbound_messages.save_voice_note(self._ffmpeg.encode_mp3(note), MP3)}.mp3"
 
 
-def _text(lost: Undelivered) -> str | None:
-    answer = lost.turn.answer
-    return text_parts(answer.text).get(lost.part) if answer else None
+def _text(undelivered: Undelivered) -> str | None:
+    answer = undelivered.turn.answer
+    return text_parts(answer.text).get(undelivered.part) if answer else None

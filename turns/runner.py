@@ -1,4 +1,4 @@
-"""Running a turn that is claimed to its end, whatever fails on the way."""
+"""Runs a claimed turn to its end, whatever fails on the way."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from core.logs import turn_context
 from core.models import Answer, Turn
 from core.redaction import describe_error
 from speech.synthesis import Reply
-from storage.store import QUARANTINED, STALE_SECONDS, Store, StoreError
+from storage.database import StorageError
+from storage.turns import QUARANTINED, STALE_SECONDS, TurnTable
 from turns.notices import Notices
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# A turn that was running when the process died this often is taken for the cause. It is also how
-# often the agent may be asked for one message.
-ATTEMPTS = 2
-# How long a turn waits for a database that fails, or for Twilio to take its answer.
+# A turn that was running this often when its process died is taken for the cause of that. It is
+# also how often the agent may be asked for one message.
+MAX_ATTEMPTS = 2
+# How long a turn waits before it tries again, when the database fails or Twilio takes no message.
 RETRY_SECONDS = 5.0
 
 
 class Stopping(Exception):
-    """The process is about to end; the turn is left for another, or for the next start."""
+    """The process stops; the turn is left for another process, or for the next start."""
 
 
 class TurnHandler(Protocol):
-    """What a turn is made of (``turns/pipeline.py``)."""
+    """The stages of a turn (``turns/pipeline.py``)."""
 
     def answer(self, turn: Turn) -> Reply | None: ...
 
@@ -46,52 +47,52 @@ class TurnHandler(Protocol):
 
 
 class TurnRunner:
-    """Runs and finishes turns on the caller's threads.
+    """Runs turns on the caller's threads.
 
-    ``log_key`` makes the hashes that stand for senders in the log. What is held up waits
-    ``RETRY_SECONDS`` times ``patience``.
+    ``log_key`` is the key of the hashes that stand for senders in the log. Failed steps are
+    repeated after ``RETRY_SECONDS`` times ``retry_factor``.
     """
 
     def __init__(
         self,
         *,
-        store: Store,
+        turns: TurnTable,
         handler: TurnHandler,
         notices: Notices,
         log_key: str,
-        patience: float = 1.0,
+        retry_factor: float = 1.0,
     ) -> None:
-        self._store = store
+        self._turns = turns
         self._handler = handler
         self._notices = notices
         self._log_key = log_key
-        self._patience = patience
+        self._retry_factor = retry_factor
         self._stopping = threading.Event()
 
     def run(self, turn: Turn) -> None:
-        """Return once the turn is finished, or another process has it.
+        """Run a turn until it is finished, or until another process has claimed it.
 
-        Raises ``Stopping`` where it is left as it is.
+        Raises ``Stopping`` if the process stops; then the turn stays as it is.
         """
         if self._stopping.is_set():
             raise Stopping
         with turn_context(turn.message.sid, turn.message.sender, key=self._log_key):
             try:
-                revived = self._retry_until_ok(lambda: self._resume(turn))
-                if revived:
-                    self._answer(revived)
-                    self._retry_until_ok(lambda: self._store.finish(revived))
+                resumed = self._retry_until_ok(lambda: self._resume(turn))
+                if resumed:
+                    self._process(resumed)
+                    self._retry_until_ok(lambda: self._turns.finish(resumed))
             except TurnSuperseded:
                 log.warning("Turn taken over by another process")
 
     def stop(self) -> None:
-        """Begin no more turns, and leave those that are held up."""
+        """Begin no more turns, and give up those that wait to try again."""
         self._stopping.set()
 
-    def _answer(self, turn: Turn) -> None:
-        """Whatever fails, the sender hears of it."""
+    def _process(self, turn: Turn) -> None:
+        """Answer the turn; whatever fails, the sender is told."""
         try:
-            reply = Reply(turn.answer) if turn.answer else self._settled(turn)
+            reply = Reply(turn.answer) if turn.answer else self._create_answer(turn)
             if reply:
                 self._retry_until_ok(lambda: self._handler.deliver(turn, reply))
         except (Stopping, TurnSuperseded):
@@ -100,53 +101,53 @@ class TurnRunner:
             failure = error
             self._retry_until_ok(lambda: self._handler.apologise(turn, failure))
 
-    def _settled(self, turn: Turn) -> Reply | None:
-        """The answer, kept before any of it is sent; nobody asks the agent again for that."""
+    def _create_answer(self, turn: Turn) -> Reply | None:
+        """Get the answer and store it before it is sent, so that the agent is not asked again."""
         reply = self._retry_until_ok(lambda: self._handler.answer(turn))
         if reply:
-            self._retry_until_ok(lambda: self._store.save_answer(turn, reply.answer))
+            self._retry_until_ok(lambda: self._turns.save_answer(turn, reply.answer))
         return reply
 
     def _retry_until_ok(self, step: Callable[[], T]) -> T:
-        """Take a step, as often as it takes.
+        """Repeat a step until it succeeds.
 
-        The sender's next turn must not overtake this one, so what fails holds both up.
+        The sender's next turn must not overtake this one, so both wait.
         """
         while True:
             try:
                 return step()
-            except (StoreError, SendError) as error:
+            except (StorageError, SendError) as error:
                 log.error("Turn held up; trying again", error=describe_error(error))
-            if self._stopping.wait(RETRY_SECONDS * self._patience):
+            if self._stopping.wait(RETRY_SECONDS * self._retry_factor):
                 raise Stopping
 
     def _resume(self, turn: Turn) -> Turn | None:
-        """The turn to go on with: as it was, or with nothing left to do but to say so."""
-        if turn.attempts > ATTEMPTS:
-            return self._set_aside(turn)
-        fresh = time.time() - turn.message.received_at < STALE_SECONDS
-        if fresh or turn.answer:
+        """The turn as it is to be processed, which may be that it only says it came too late."""
+        if turn.attempts > MAX_ATTEMPTS:
+            return self._quarantine(turn)
+        is_recent = time.time() - turn.message.received_at < STALE_SECONDS
+        if is_recent or turn.answer:
             return turn
-        if self._store.has_later(turn):
-            # Of several that came too long ago, one line is enough.
-            self._store.finish(turn, QUARANTINED)
+        if self._turns.has_later(turn):
+            # If several messages came too late, one line about it is enough.
+            self._turns.finish(turn, QUARANTINED)
             return None
-        return self._answered(turn, "resend")
+        return self._answer_with_phrase(turn, "resend")
 
-    def _set_aside(self, turn: Turn) -> Turn | None:
-        """A last try, which does nothing of what the process died in."""
+    def _quarantine(self, turn: Turn) -> Turn | None:
+        """One more try, which does nothing of what the process may have died of."""
         log.error("Turn set aside: it was begun and not ended again and again")
-        if turn.attempts > ATTEMPTS + 1:
-            self._store.finish(turn, QUARANTINED)
+        if turn.attempts > MAX_ATTEMPTS + 1:
+            self._turns.finish(turn, QUARANTINED)
             return None
         if turn.answer and self._handler.was_sent(turn):
-            # What is left is the voice note, and perhaps more text.
-            return self._keeping(turn, replace(turn.answer, aloud=""))
-        return self._answered(turn, "failed")
+            # Only the voice note is missing, and perhaps more of the text. Do without the former.
+            return self._save_answer(turn, replace(turn.answer, aloud=""))
+        return self._answer_with_phrase(turn, "failed")
 
-    def _answered(self, turn: Turn, phrase: str) -> Turn:
-        return self._keeping(turn, self._notices.answer(turn.message.sender, phrase))
+    def _answer_with_phrase(self, turn: Turn, phrase: str) -> Turn:
+        return self._save_answer(turn, self._notices.answer(turn.message.sender, phrase))
 
-    def _keeping(self, turn: Turn, answer: Answer) -> Turn:
-        self._store.save_answer(turn, answer)
+    def _save_answer(self, turn: Turn, answer: Answer) -> Turn:
+        self._turns.save_answer(turn, answer)
         return replace(turn, answer=answer)

@@ -1,4 +1,4 @@
-"""Sessions at Agentforce that were started before somebody needs one."""
+"""Sessions at Agentforce that are started before a sender needs one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-# How often those that got too old are looked for, and a start that failed is tried again.
+# How often old sessions are replaced, and how soon a failed start is repeated.
 LOOK_SECONDS = 60.0
 
 
 class SessionPool:
-    """A thread that keeps ``number`` sessions of no sender at hand.
+    """A thread that keeps ``number`` sessions ready that belong to no sender yet.
 
-    One that nobody took for ``lifetime`` seconds is ended: Agentforce may be about to.
+    A session that nobody took within ``lifetime`` seconds is ended, before Agentforce does that.
     """
 
     def __init__(
@@ -32,54 +32,54 @@ class SessionPool:
         self._number = number
         self._lifetime = lifetime
         self._lock = threading.Lock()
-        self._kept: list[AgentSession] = []
+        self._sessions: list[AgentSession] = []
         self._stopped = threading.Event()
-        # Set by whoever takes one, so that it is replaced at once.
+        # Set when a session is taken, so that it is replaced at once.
         self._taken = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="spare sessions", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="session pool", daemon=True)
 
     def start(self) -> None:
         if self._number:
             self._thread.start()
 
     def take(self) -> AgentSession | None:
-        """A session that is nobody else's, or ``None``; never waits."""
+        """A session for the caller alone, or ``None`` if there is none; does not wait."""
         with self._lock:
-            young = [session for session in self._kept if self._is_young(session)]
+            young = [session for session in self._sessions if self._is_young(session)]
             if not young or self._stopped.is_set():
                 return None
-            self._kept.remove(young[0])
+            self._sessions.remove(young[0])
         self._taken.set()
         self._metrics.count("sessions_spare_used")
         return young[0]
 
     def stop(self) -> None:
-        """Give none away any more, and end those that are left, beside the caller."""
+        """Give out no more sessions, and end the rest on the pool's own thread."""
         self._stopped.set()
         self._taken.set()
 
     def join(self, timeout: float) -> None:
-        """Wait until those that were left are ended."""
+        """Wait until the rest is ended."""
         if self._thread.is_alive():
             self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._taken.clear()
-            self._end(self._withdrawn(too_old=True), "Expiration")
-            if self._filled():
+            self._end(self._remove(only_old=True), "Expiration")
+            if self._fill():
                 self._taken.wait(LOOK_SECONDS)
             else:
                 self._stopped.wait(LOOK_SECONDS)
-        self._end(self._withdrawn(too_old=False), "Other")
+        self._end(self._remove(only_old=False), "Other")
 
-    def _filled(self) -> bool:
-        """Start what is missing; ``False`` where that fails."""
+    def _fill(self) -> bool:
+        """Start the missing sessions; ``False`` if that fails."""
         try:
-            while len(self._kept) < self._number and not self._stopped.is_set():
+            while len(self._sessions) < self._number and not self._stopped.is_set():
                 session = self._agent.start(patient=False)
                 with self._lock:
-                    self._kept.append(session)
+                    self._sessions.append(session)
                 self._metrics.count("sessions_spare_kept")
         except AgentError as error:
             log.warning("No spare Agentforce session", error=str(error))
@@ -89,12 +89,12 @@ class SessionPool:
             return False
         return True
 
-    def _withdrawn(self, *, too_old: bool) -> list[AgentSession]:
-        """Those that got too old, or all; nobody gets them any more."""
+    def _remove(self, *, only_old: bool) -> list[AgentSession]:
+        """Remove the sessions that are too old, or all of them, and return them."""
         with self._lock:
-            gone = [each for each in self._kept if not (too_old and self._is_young(each))]
-            self._kept = [each for each in self._kept if each not in gone]
-        return gone
+            removed = [each for each in self._sessions if not (only_old and self._is_young(each))]
+            self._sessions = [each for each in self._sessions if each not in removed]
+        return removed
 
     def _end(self, sessions: list[AgentSession], reason: EndReason) -> None:
         for session in sessions:

@@ -1,4 +1,4 @@
-"""Runs turns: claims them from the queue, as many at once as there are threads."""
+"""Claims turns from the queue and runs them, as many at once as there are threads."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import structlog
 
 from core.models import Turn
 from storage.claims import Claims
-from storage.store import StoreError
+from storage.database import StorageError
 from turns.runner import Stopping, TurnRunner
 
 log = structlog.get_logger(__name__)
 
-# Few at a time, so that workers that are woken at once share what there is.
+# Few at a time, so that several workers that are woken together share the turns.
 CLAIMED_AT_ONCE = 10
-# New turns are announced; what others left is not, nor what is announced to nobody.
+# New turns wake the worker. Turns of a worker that died do not, so the queue is also polled.
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
@@ -41,13 +41,14 @@ class TurnWorker:
         self._claiming.start()
 
     def wake(self) -> None:
-        """There may be a turn to run."""
+        """Look at the queue now: there may be a new turn."""
         self._woken.set()
 
     def close(self, timeout: float) -> bool:
-        """Claim no more turns and let the running ones finish; give back what takes longer.
+        """Claim no more turns, and wait for the running ones.
 
-        ``False`` if some still run.
+        Those that take longer than ``timeout`` seconds are released for others, and ``False`` is
+        returned.
         """
         self._runner.stop()
         self._stopping.set()
@@ -66,17 +67,17 @@ class TurnWorker:
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                may_be_more = self._start_turns()
+                has_more = self._start_turns()
             except Exception as error:
-                self._tell_once(error)
+                self._log_once(error)
                 self._stopping.wait(RETRY_SECONDS)
             else:
                 self._failing = False
-                if not may_be_more:
+                if not has_more:
                     self._woken.wait(POLL_SECONDS)
 
     def _start_turns(self) -> bool:
-        """Start what is free to run; whether there may be more."""
+        """Claim and start some turns; returns whether there may be more."""
         most = min(self._threads - self._running, CLAIMED_AT_ONCE)
         if not most:
             return False
@@ -97,7 +98,7 @@ class TurnWorker:
         except Stopping:
             self._claims.release(turn)
         except Exception:
-            # Not even an apology could be sent.
+            # The runner handles all errors it knows, so this one is a fault of the service.
             log.exception("Turn broke off; trying again", turn=turn.message.sid)
             self._stopping.wait(RETRY_SECONDS)
             self._claims.release(turn, broken=True)
@@ -107,9 +108,9 @@ class TurnWorker:
                 self._changed.notify_all()
             self.wake()
 
-    def _tell_once(self, error: Exception) -> None:
+    def _log_once(self, error: Exception) -> None:
         if not self._failing:
-            if isinstance(error, StoreError):
+            if isinstance(error, StorageError):
                 log.error("No turns can be claimed; trying again", error=type(error).__name__)
             else:
                 log.exception("No turns can be claimed; trying again")

@@ -9,8 +9,8 @@ import structlog
 
 from http_clients.circuit_breakers import CircuitBreakers
 from metrics import Metrics, MetricsSnapshot
+from storage.database import StorageError
 from storage.processes import Processes
-from storage.store import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class ProcessMetrics:
         figures = self._metrics.snapshot().to_json() | {"tripped": self._breakers.providers_down()}
         try:
             self._processes.report(self.process, self._kind, figures)
-        except StoreError as error:
+        except StorageError as error:
             self._log_once(error)
         else:
             self._failing = False
@@ -58,7 +58,7 @@ class ProcessMetrics:
         """By process: this one's as they are now, all others' as they were last read."""
         try:
             kept = self._processes.snapshots()
-        except StoreError as error:
+        except StorageError as error:
             self._log_once(error)
         else:
             self._others = {
@@ -66,7 +66,7 @@ class ProcessMetrics:
             }
         return {**self._others, self.process: self._metrics.snapshot()}
 
-    def _log_once(self, error: StoreError) -> None:
+    def _log_once(self, error: StorageError) -> None:
         if not self._failing:
             log.error("Metrics cannot be shared; trying again", error=type(error).__name__)
         self._failing = True

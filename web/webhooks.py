@@ -1,4 +1,4 @@
-"""Twilio's webhooks: messages that come, and what became of those that were sent."""
+"""Twilio's webhooks: messages of users, and the delivery statuses of ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from storage.quotas import DAY, Quotas
 from turns.intake import Acceptance, Intake
 from turns.notices import Notices
 from turns.prewarming import Prewarmer
-from turns.refusals import RefusalNotices
 from web.forms import parse_form
 from whatsapp.delivery_status import DeliveryStatuses
 from whatsapp.inbound import parse_message
@@ -28,9 +27,9 @@ from whatsapp.status_callbacks import parse_status
 
 log = structlog.get_logger(__name__)
 
-# Fields by name, and what answers it.
+# The fields of a form by name, and a view that answers it.
 Form = dict[str, str]
-Answer = Callable[[Form], Response]
+View = Callable[[Form], Response]
 
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 LOOPBACK = ("127.0.0.1", "::1")
@@ -38,25 +37,23 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Webhooks:
-    """What serves them."""
+    """The views of ``POST /`` and ``POST /status``, with what they need."""
 
     settings: Settings
     metrics: Metrics
     intake: Intake
     quotas: Quotas
-    refusals: RefusalNotices
     notices: Notices
     delivery_statuses: DeliveryStatuses
-    # Only where this process runs the turns: elsewhere a turn begins as soon as a session could.
     prewarmer: Prewarmer | None
 
     def add_to(self, app: Flask) -> None:
-        """Add ``POST /`` and ``POST /status``, which Twilio signs, and ``GET /``."""
-        serve = self._door()
+        """Add ``POST /`` and ``POST /status``, which must be signed by Twilio, and ``GET /``."""
+        answer_signed = self._signature_filter()
 
         @app.get("/")
         def alive() -> Response:
-            # As plain text Twilio would send it to a user, were the webhook set to GET by mistake.
+            # HTML, because Twilio would send plain text to the user if the webhook were set to GET.
             return Response("OK", mimetype="text/html")
 
         @app.post("/")
@@ -65,18 +62,18 @@ class Webhooks:
 
             def answer(form: Form) -> Response:
                 message = parse_message(form, by_curl=self.settings.UNSIGNED_LOCAL_WEBHOOKS)
-                taken = self._taken(message)
+                twiml = self._accept(message)
                 self.metrics.record_time("ack_time", time.monotonic() - started)
-                return Response(taken, mimetype="text/xml")
+                return Response(twiml, mimetype="text/xml")
 
-            return serve(answer)
+            return answer_signed(answer)
 
         @app.post("/status")
         def status() -> Response:
-            return serve(self._noted)
+            return answer_signed(self._record_status)
 
-    def _door(self) -> Callable[[Answer], Response]:
-        """What lets requests in that Twilio signed, and answers those that are not served."""
+    def _signature_filter(self) -> Callable[[View], Response]:
+        """A function that calls a view with the form if Twilio signed it, and refuses it if not."""
         settings = self.settings
         signature = Signature(
             auth_token=settings.TWILIO_AUTH_TOKEN,
@@ -84,28 +81,28 @@ class Webhooks:
             public_url=settings.PUBLIC_URL,
             shared_key=settings.TWILIO_SHARED_KEY,
         )
-        refused = SummaryLog("Webhook refused")
+        refusals = SummaryLog("Webhook refused")
 
-        def serve(answer: Answer) -> Response:
+        def answer_signed(view: View) -> Response:
             try:
                 fields = parse_form(request.get_data())
                 _check_origin(signature, fields, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS)
-                return answer(dict(fields))
+                return view(dict(fields))
             except InboundError as error:
                 forged = isinstance(error, ForgedRequest)
                 self.metrics.count("signatures_rejected" if forged else "messages_refused")
-                refused.warn(str(error))
+                refusals.warn(str(error))
                 return Response(status=403 if forged else 400)
 
-        return serve
+        return answer_signed
 
-    def _taken(self, message: Inbound) -> str:
-        """Hand a message in; returns the TwiML to answer with."""
+    def _accept(self, message: Inbound) -> str:
+        """Store a message for its turn; returns the TwiML that answers the webhook."""
         if message.sender == self.settings.TWILIO_WHATSAPP_FROM:
             return EMPTY_TWIML
         allowed = self.settings.ALLOWED_SENDERS
         if allowed and message.sender not in allowed:
-            return self._limited(message, "not_allowed", DAY)
+            return self._refuse(message, "not_allowed", DAY)
         acceptance = self.intake.accept(message)
         if acceptance is Acceptance.NEW:
             self.metrics.count("messages_received")
@@ -113,35 +110,35 @@ class Webhooks:
         elif acceptance is Acceptance.DUPLICATE:
             self.metrics.count("messages_duplicate")
         elif acceptance is Acceptance.LIMITED and (quota := self.quotas.find_exceeded(message)):
-            return self._limited(message, quota.phrase, quota.seconds)
+            return self._refuse(message, quota.phrase, quota.seconds)
         else:
             self.metrics.count("messages_refused")
             log.error("Inbox full; sender asked to come back")
-            return _saying(self.notices.refusal(message, "busy"))
+            return _twiml(self.notices.refusal(message, "busy"))
         return EMPTY_TWIML
 
-    def _limited(self, message: Inbound, phrase: str, seconds: float) -> str:
-        """The TwiML for a message that is not taken, which says so once in so many seconds."""
+    def _refuse(self, message: Inbound, phrase: str, seconds: float) -> str:
+        """The TwiML for a message that is not accepted; it gives the reason once in ``seconds``."""
         self.metrics.count("messages_limited")
         with turn_context(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
             log.info("Message not taken", reason=phrase)
-        return _saying(self.refusals.line(message, phrase, seconds))
+        return _twiml(self.notices.refusal_once(message, phrase, seconds))
 
     def _prewarm(self, message: Inbound) -> None:
-        """Start the session while the message waits for its turn, or its recording is heard."""
+        """Start the session while the message waits for its turn."""
         if self.prewarmer is None or message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
             return
         with turn_context(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
             try:
                 self.prewarmer.schedule(message.sender)
             except Exception:
-                # The message is taken; its turn starts the session itself.
+                # The message is stored, and its turn will start the session itself.
                 log.exception("Session not pre-warmed")
 
-    def _noted(self, form: Form) -> Response:
-        """Write down what became of a message; a 503 shows up in Twilio's debugger."""
-        taken = self.delivery_statuses.record(parse_status(request.args, form))
-        return Response(status=204 if taken else 503)
+    def _record_status(self, form: Form) -> Response:
+        """Store a delivery status; Twilio's debugger shows it when we answer 503."""
+        recorded = self.delivery_statuses.record(parse_status(request.args, form))
+        return Response(status=204 if recorded else 503)
 
 
 def _check_origin(signature: Signature, fields: list[tuple[str, str]], *, unsigned: bool) -> None:
@@ -154,7 +151,8 @@ def _check_origin(signature: Signature, fields: list[tuple[str, str]], *, unsign
     signature.check(path, query, fields, request.headers)
 
 
-def _saying(text: str | None) -> str:
+def _twiml(text: str | None) -> str:
+    """TwiML that sends the text, or nothing."""
     if text is None:
         return EMPTY_TWIML
     response = MessagingResponse()

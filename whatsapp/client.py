@@ -54,7 +54,7 @@ class WhatsApp:
         self._sender = settings.TWILIO_WHATSAPP_FROM
         self._public_url = settings.PUBLIC_URL
         self._metrics = metrics
-        self._patience = settings.CLOUD_PATIENCE
+        self._patience = settings.PROVIDER_TIMEOUT_FACTOR
         # Twilio documents no number; its refusals (20429) teach one.
         self._limiter = ConcurrencyLimiter(width, provider="Twilio")
         sending = requests_session(settings, width=width)
@@ -143,7 +143,7 @@ class WhatsApp:
 
 
 def _client(settings: Settings, timeout: float, session: requests.Session) -> Client:
-    timeout *= settings.CLOUD_PATIENCE
+    timeout *= settings.PROVIDER_TIMEOUT_FACTOR
     http = TwilioHttpClient(timeout=timeout, request_hooks={"response": limit_answer_time(timeout)})
     http.session = session
     client = Client(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN, http_client=http)

@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 from core.logs import turn_context
 from core.models import Turn
 from metrics import Metrics
-from storage.database import Database
+from storage.database import Database, StorageError
 from storage.outbound_messages import NAMED, PART, TEXT, VOICE, new_callback
 from storage.schema import outbound_messages, turns
-from storage.store import STALE_SECONDS, StoreError, turn_from_row
+from storage.turns import STALE_SECONDS, turn_from_row
 from whatsapp.error_codes import RATE_LIMITED, UNPLAYABLE, advice
 from whatsapp.status_callbacks import State, Status
 
@@ -104,7 +104,7 @@ class DeliveryStatuses:
         if not self._failing.is_set():
             try:
                 self._write(status)
-            except StoreError as error:
+            except StorageError as error:
                 log.warning("What became of a message is noted later", error=type(error).__name__)
             else:
                 return True
@@ -126,7 +126,7 @@ class DeliveryStatuses:
     def _retry_until_ok(self, status: Status, until: float) -> None:
         try:
             while time.time() < until and not self._stopped.is_set():
-                with suppress(StoreError):
+                with suppress(StorageError):
                     self._write(status)
                     self._failing.clear()
                     return
@@ -147,7 +147,7 @@ class DeliveryStatuses:
         """A message that it is time to send again, and which nobody else gets for a minute.
 
         Then it is due again, unless it was begun or let go, for ten minutes from its turn's
-        message. All of these raise ``StoreError``.
+        message. All of these raise ``StorageError``.
         """
         now = time.time()
         due = (

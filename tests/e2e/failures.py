@@ -1,7 +1,7 @@
 """What breaks, and what then is to happen: the data of docs/failures.md and of its tests.
 
 The expectations follow docs/architecture.md and docs/providers/, not the code. Times are in
-seconds, at ``CLOUD_PATIENCE`` 1.
+seconds, at ``PROVIDER_TIMEOUT_FACTOR`` 1.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ ANSWER = "To register an electronic invoice"
 AGENT = "Sorry, I couldn't get an answer."
 FAILURES = 2
 # Long enough that it is still open when the next user writes.
-OPEN = {"BREAKER_FAILURES": str(FAILURES), "BREAKER_SECONDS": "3"}
+OPEN = {"BREAKER_FAILURES": str(FAILURES), "PROVIDER_TIMEOUT_FACTOR": "0.1"}
 
 
 @pytest.fixture(scope="module")

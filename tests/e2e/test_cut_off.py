@@ -24,9 +24,8 @@ from sandbox.cluster import Cluster
 from sandbox.database_proxy import DatabaseProxy
 from sandbox.faults import Fault
 from sandbox.postgres import Postgres
-from storage.database import Database
+from storage.database import Database, StorageError
 from storage.engine import connect_postgres, open_postgres
-from storage.store import StoreError
 from storage.turn_queue import CLAIM_SECONDS
 from tests.e2e.conftest import ECHO_AGENT, StartCluster
 from tests.e2e.deployment import Deployment
@@ -272,7 +271,7 @@ def test_what_a_connection_locked_that_vanished_is_free_in_time(server: Postgres
             finally:
                 way.drop()
                 vanished.set()
-            with pytest.raises(StoreError):
+            with pytest.raises(StorageError):
                 holding.result()
     database.close()
 
@@ -280,5 +279,5 @@ def test_what_a_connection_locked_that_vanished_is_free_in_time(server: Postgres
 def _changes(database: Database, change: Executable) -> bool:
     try:
         return database.change(change) == 1
-    except StoreError:
+    except StorageError:
         return False

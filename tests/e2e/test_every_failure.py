@@ -77,7 +77,7 @@ def started(scope: Scope, folder: Path) -> Iterator[tuple[Deployment, dict[Host,
 
 def hurried(patience: float) -> dict[str, str]:
     return {
-        "CLOUD_PATIENCE": str(patience),
+        "PROVIDER_TIMEOUT_FACTOR": str(patience),
         "TURN_DEADLINE": str(TURN_SECONDS * patience + BUSY_SECONDS),
         "AGENTFORCE_TIMEOUT": str(AGENT_SECONDS * patience + BUSY_SECONDS / 2),
         # Cells are not to notice each other.

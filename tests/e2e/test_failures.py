@@ -185,20 +185,20 @@ def test_another_senders_words_are_not_taken_for_a_lost_answer(deployment: Deplo
 
 # Writing is refused for as long as a first message's language takes, as by a disk that is full.
 READ_ONLY = """
-from storage import store
+from storage.preferences import PreferenceTable
 from turns import runner
 from sqlalchemy.exc import OperationalError
 
 runner.RETRY_SECONDS = 0.1
 refusals = iter(range(3))
-intact = store.Store.remember_language
+intact = PreferenceTable.save_language
 
 def refusing(self, sender, language):
     for _ in refusals:
         raise OperationalError("INSERT", {}, Exception("attempt to write a readonly database"))
     intact(self, sender, language)
 
-store.Store.remember_language = refusing
+PreferenceTable.save_language = refusing
 """
 
 

@@ -22,12 +22,12 @@ from sandbox.database_proxy import DatabaseProxy
 from sandbox.postgres import Postgres
 from storage.engine import open_postgres
 from storage.quotas import Quotas
-from storage.store import Store
+from storage.turns import TurnTable
 from tests.e2e.killed_start import killed_start as kill_start
 from tests.e2e.worker_process import CLAIM_SECONDS, live
 from text.phrases import Phrases
 from turns.intake import Acceptance, Intake
-from turns.runner import ATTEMPTS
+from turns.runner import MAX_ATTEMPTS
 
 pytestmark = pytest.mark.slow
 
@@ -54,9 +54,9 @@ class History:
         self.url = server.database("history")
         kill_start(self.url, statements)
         self._database = open_postgres(self.url, connections=4)
-        self.store = Store(database=self._database)
+        self.store = TurnTable(database=self._database)
         self._inbox = Intake(
-            store=self.store,
+            turns=self.store,
             quotas=Quotas(database=self._database, quotas=()),
             limit=1000,
             wake=lambda: None,
@@ -212,13 +212,15 @@ def check(past: History) -> None:
     for sender, body in past.rows("SELECT recipient, body FROM outbox ORDER BY id"):
         answered[sender].append(body)
     for sender, group in groupby(sorted(turns, key=lambda turn: turn[1]), lambda turn: turn[1]):
-        expected = [{sid, FAILED} if attempts > ATTEMPTS else {sid} for sid, *_, attempts in group]
+        expected = [
+            {sid, FAILED} if attempts > MAX_ATTEMPTS else {sid} for sid, *_, attempts in group
+        ]
         assert len(answered[sender]) == len(expected), sender
         assert all(map(set.__contains__, expected, answered[sender])), sender
     asked = past.rows("SELECT sender, sid FROM notes WHERE what = 'asked' ORDER BY id")
     order = {sid: number for number, (sid, *_) in enumerate(turns)}
     assert_in_order(asked, order)
-    assert max(Counter(asked).values(), default=0) <= ATTEMPTS
+    assert max(Counter(asked).values(), default=0) <= MAX_ATTEMPTS
     event(f"taken over: {any(attempts > 1 for *_, attempts in turns)}")
 
 

@@ -14,8 +14,8 @@ from core.models import Inbound, Kind
 from sandbox.postgres import Postgres
 from storage import engine as opening
 from storage.engine import open_postgres, open_sqlite
-from storage.store import Store
 from storage.turn_queue import TurnQueue
+from storage.turns import TurnTable
 from tests.e2e.killed_start import killed_start
 
 # At least those that make the tables.
@@ -28,7 +28,7 @@ def test_a_first_start_on_a_file(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         killed = killed_start(str(folder), number)
         database = open_sqlite(str(folder))
-        assert Store(database=database).admit(MESSAGE)
+        assert TurnTable(database=database).insert(MESSAGE)
         database.close()
         if not killed:
             break
@@ -41,7 +41,7 @@ def test_starts_on_a_file_that_are_killed_one_after_the_other(tmp_path: Path) ->
         if not killed_start(str(tmp_path), number):
             break
     database = open_sqlite(str(tmp_path))
-    assert Store(database=database).admit(MESSAGE)
+    assert TurnTable(database=database).insert(MESSAGE)
     database.close()
 
 
@@ -79,7 +79,7 @@ def test_a_first_start_on_a_server(each_server: Postgres) -> None:
         url = each_server.database("killed")
         killed = killed_start(url, number)
         database = open_postgres(url, connections=1)
-        assert Store(database=database).admit(MESSAGE)
+        assert TurnTable(database=database).insert(MESSAGE)
         database.close()
         if not killed:
             break

@@ -12,7 +12,7 @@ from tests.e2e.conftest import PATIENT, StartDeployment
 from tests.e2e.deployment import Deployment
 from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
-from turns.runner import ATTEMPTS
+from turns.runner import MAX_ATTEMPTS
 
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
@@ -132,9 +132,9 @@ def test_a_turn_that_kills_the_process_again_and_again_is_set_aside(
         hang = Fault("agentforce", "ask", "hang", seconds=FOR_EVER, times=None)
         deployment.sandbox.faults.add(hang)
         deployment.twilio.say(user, QUESTION)
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             wait_for_question(deployment)
-            restart(deployment, *[hang] * (attempt < ATTEMPTS))
+            restart(deployment, *[hang] * (attempt < MAX_ATTEMPTS))
         assert deployment.answers(user, 1)[0].body.startswith("Sorry, something went wrong")
         assert "Turn set aside" in deployment.log()
         deployment.expect_no_more(user, 1)
@@ -161,10 +161,10 @@ def restart(deployment: Deployment, *faults: Fault) -> None:
 
 # A stop as one that an agent outlasts, in less time.
 SHORT_STOP = """
-from services import processes as parts
+import services
 
-intact = parts.WebServices.close
-parts.WebServices.close = lambda self, timeout: intact(self, 0.5)
+intact = services.Services.close
+services.Services.close = lambda self, timeout: intact(self, 0.5)
 """
 
 

@@ -22,9 +22,11 @@ from storage import engine as opening
 from storage import turn_queue
 from storage.claims import Claims
 from storage.engine import connect_postgres, open_postgres
+from storage.leases import InMemoryLeases
 from storage.outbound_messages import OutboundMessages
-from storage.store import Store
+from storage.preferences import PreferenceTable
 from storage.turn_queue import TurnQueue
+from storage.turns import TurnTable
 from text.phrases import Phrases
 from turns import heartbeat
 from turns import runner as runner_module
@@ -128,7 +130,7 @@ def live(url: str, outside: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stopped.set).start())
     database = open_postgres(url, connections=4)
     urgent = connect_postgres(url, connections=2, ping=False)
-    store = Store(database=database)
+    store = TurnTable(database=database)
     queue = TurnQueue(database=database, single_process=False)
     claims = Claims(queue=queue, renewals=TurnQueue(database=urgent, single_process=False))
     delivery = Delivery(
@@ -137,9 +139,14 @@ def live(url: str, outside: str) -> None:
         outbound_messages=OutboundMessages(database=database, note_lifetime=60),
         metrics=Metrics(),
     )
-    notices = Notices(phrases=Phrases(), store=store)
+    notices = Notices(
+        phrases=Phrases(),
+        preferences=PreferenceTable(database=database),
+        leases=InMemoryLeases(),
+        longest=60,
+    )
     runner = TurnRunner(
-        store=store, handler=Echo(outside, claims, delivery), notices=notices, log_key=""
+        turns=store, handler=Echo(outside, claims, delivery), notices=notices, log_key=""
     )
     worker = TurnWorker(claims=claims, runner=runner, threads=4)
     for part in (worker, Heartbeat([claims.renew]), Listener(database=urgent, wake=worker.wake)):

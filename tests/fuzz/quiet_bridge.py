@@ -1,9 +1,8 @@
-"""The service whose turns end without a word: all of it but the providers."""
+"""The service without its providers: messages are stored, and their turns end without an answer."""
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
-from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from flask import Flask
@@ -11,39 +10,66 @@ from flask import Flask
 import app
 from core.models import Turn
 from core.settings import Settings
-from services.processes import WebServices, build_web
+from services import Role, Services
 from speech.synthesis import Reply
-from turns.intake import Intake
 from turns.runner import TurnRunner
 
 
 class Silence:
-    """A conversation in which nothing is answered, and no session is needed."""
+    """A pipeline that answers nothing, and a prewarmer that starts no session."""
 
     def answer(self, turn: Turn) -> None:
-        """Nothing to say."""
+        """No answer."""
 
     def deliver(self, turn: Turn, reply: Reply) -> None:
         """Nothing to send."""
 
     def apologise(self, turn: Turn, error: Exception) -> None:
-        """Nothing to regret."""
+        """No apology."""
 
     def was_sent(self, turn: Turn) -> bool:
         """Never."""
         return False
 
     def schedule(self, sender: str) -> None:
-        """Nothing to warm."""
+        """No session."""
 
 
-class AtOnce(Executor):
-    """Runs tasks before it returns."""
+class InlineWorker:
+    """Runs all waiting turns at once, on the thread that accepts a message."""
 
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
+    def __init__(self, services: Services) -> None:
+        self._queue = services.storage.queue
+        self._runner = TurnRunner(
+            turns=services.storage.turns,
+            handler=Silence(),
+            notices=services.notices,
+            log_key="key",
+        )
+
+    def start(self) -> None:
+        """No thread to start."""
+
+    def wake(self) -> None:
+        """Run the turns that wait."""
+        for turn in self._queue.claim(10):
+            self._runner.run(turn)
+
+    def close(self, timeout: float) -> bool:
+        """Nothing runs."""
+        return True
+
+
+class QuietServices(Services):
+    """The parts of a single process."""
+
+    @cached_property
+    def worker(self) -> Any:
+        return InlineWorker(self)
+
+    @cached_property
+    def prewarmer(self) -> Any:
+        return Silence()
 
 
 def create_app() -> Flask:
@@ -52,19 +78,6 @@ def create_app() -> Flask:
     return app.create_app()
 
 
-def build_quiet(settings: Settings) -> WebServices:
-    """The parts of a process alone, which writes messages down and finishes their turns."""
-    parts: Any = build_web(settings)
-    base, silence = parts.base, Silence()
-    runner = TurnRunner(store=base.store, handler=silence, notices=base.notices, log_key="key")
-
-    def run_turns() -> None:
-        for turn in base.queue.claim(10):
-            runner.run(turn)
-
-    intake = Intake(
-        store=base.store, quotas=base.quotas, limit=settings.INBOX_LIMIT, wake=run_turns
-    )
-    base = replace(base, prewarmer=silence, background=AtOnce())
-    quiet: WebServices = replace(parts, base=base, intake=intake, worker=None)
-    return quiet
+def build_quiet(settings: Settings) -> Services:
+    """The quiet services of a single process."""
+    return QuietServices(settings, Role.SINGLE)

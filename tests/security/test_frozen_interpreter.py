@@ -20,17 +20,17 @@ SORRY = "Sorry, something went wrong"
 FROZEN = f"""
 import re
 from core import watchdog
-from turns import pipeline as conversation
+from turns import answers
 
 watchdog.FROZEN_SECONDS, watchdog.BEAT_SECONDS = 3.0, 0.5
-intact = conversation.to_whatsapp
+intact = answers.to_whatsapp
 
 def freezing(markdown):
     if {FREEZE!r} in markdown:
         re.fullmatch("(a+)+b", "a" * 64)
     return intact(markdown)
 
-conversation.to_whatsapp = freezing
+answers.to_whatsapp = freezing
 """
 
 

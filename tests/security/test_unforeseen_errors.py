@@ -9,7 +9,7 @@ from tests.security.planted import planted
 
 # In what is done for the answer, beside it, to send it, and in the webhook behind the writing down.
 PLACES = {
-    "conversation": "turns.pipeline.Pipeline._question",
+    "conversation": "turns.questions.QuestionReader.read",
     "delivery": "whatsapp.delivery.Delivery.send_text",
     "prewarmer": "turns.prewarming.Prewarmer.schedule",
 }

@@ -22,15 +22,19 @@ from sandbox.latency import INSTANT
 from sandbox.postgres import Postgres
 from sandbox.twilio.standin import TwilioStandIn
 from speech import cache as speech_cache
+from storage import agent_sessions, leases, outbound_messages, preferences
 from storage import answers as kept_answers
-from storage import leases, outbound_messages, store
 from storage import speech as spoken_pieces
+from storage.agent_sessions import AgentSessionTable
 from storage.claims import Claims
 from storage.database import Database
 from storage.engine import open_postgres, open_sqlite
+from storage.leases import InMemoryLeases
+from storage.preferences import PreferenceTable
 from storage.schema import metadata
-from storage.store import Store
 from storage.turn_queue import TurnQueue
+from text.phrases import Phrases
+from turns.notices import Notices
 from whatsapp import client as whatsapp_module
 from whatsapp.client import WhatsApp
 
@@ -54,17 +58,35 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What all that keeps something takes for the time."""
     clock = Clock()
-    for module in (store, outbound_messages, leases, kept_answers, spoken_pieces, speech_cache):
+    for module in (
+        agent_sessions,
+        preferences,
+        outbound_messages,
+        leases,
+        kept_answers,
+        spoken_pieces,
+        speech_cache,
+    ):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
     now = bindparam(None, callable_=clock, type_=Float, unique=True)
     monkeypatch.setattr(Database, "now", now)
     return clock
 
 
-def put_session(store: Store, sender: str, session: AgentSession) -> None:
-    """Let it be the sender's, whichever they have."""
-    store.drop_session(sender)
-    assert store.save_session(sender, session)
+def put_session(table: AgentSessionTable, sender: str, session: AgentSession) -> None:
+    """Replace the sender's session, if there is one."""
+    table.delete(sender)
+    assert table.insert(sender, session)
+
+
+def notices_of(database: Database, phrases: Phrases) -> Notices:
+    """Notices of a process that is alone."""
+    return Notices(
+        phrases=phrases,
+        preferences=PreferenceTable(database=database),
+        leases=InMemoryLeases(),
+        longest=3600.0,
+    )
 
 
 def agent_of(settings: Settings, *, width: int = 4) -> Agentforce:

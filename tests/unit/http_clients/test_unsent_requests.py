@@ -183,7 +183,9 @@ def test_a_handshake_that_takes_too_long_had_none(peer: StartPeer) -> None:
 
 @pytest.mark.parametrize("library", ["requests", "httpx"])
 def test_connecting_may_not_take_as_long_as_an_answer(peer: StartPeer, library: str) -> None:
-    hurried = Settings.model_construct(CLOUD_PATIENCE=0.01, REQUESTS_CA_BUNDLE="", SSL_CERT_FILE="")
+    hurried = Settings.model_construct(
+        PROVIDER_TIMEOUT_FACTOR=0.01, REQUESTS_CA_BUNDLE="", SSL_CERT_FILE=""
+    )
     url = f"https://localhost:{peer(keep_silent).port}/"
     began = time.monotonic()
     if library == "requests":

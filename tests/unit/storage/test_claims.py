@@ -14,9 +14,9 @@ from core.errors import DeadlineExceeded, TurnSuperseded
 from core.models import Inbound, Kind, Turn
 from storage import claims as claims_module
 from storage.claims import SURE_SECONDS, Claims
-from storage.database import Database
-from storage.store import Store, StoreError
+from storage.database import Database, StorageError
 from storage.turn_queue import CLAIM_SECONDS, TurnQueue
+from storage.turns import TurnTable
 from tests.unit.conftest import Clock
 
 
@@ -45,7 +45,7 @@ def claims(queue: Unreliable) -> Claims:
 
 @pytest.fixture
 def turn(database: Database, claims: Claims) -> Turn:
-    Store(database=database).admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
+    TurnTable(database=database).insert(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
     (turn,) = claims.claim_turns(5)
     return turn
 
@@ -66,7 +66,7 @@ def test_who_is_cut_off_waits_until_the_turn_is_surely_ours_again(
     clock.now += SURE_SECONDS
     with capture_logs() as lines:
         for _ in range(3):
-            with pytest.raises(StoreError):
+            with pytest.raises(StorageError):
                 claims.renew()
     assert [(line["log_level"], line["turns"]) for line in lines] == [("error", 1)]
     with ThreadPoolExecutor(1) as pool:
@@ -130,7 +130,7 @@ def test_giving_all_back_counts_the_question_that_was_asked(
 
 
 def test_a_process_that_is_alone_is_always_sure(database: Database, clock: Clock) -> None:
-    Store(database=database).admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
+    TurnTable(database=database).insert(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
     queue = TurnQueue(database=database, single_process=True)
     claims = Claims(queue=queue, renewals=queue)
     (turn,) = claims.claim_turns(1)

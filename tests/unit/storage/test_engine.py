@@ -20,10 +20,10 @@ from core.errors import SettingsError
 from core.models import Inbound, Kind
 from sandbox.postgres import Postgres
 from storage import engine as opening
-from storage.database import Database
+from storage.database import Database, StorageError
 from storage.engine import FILE_NAME, lock_state_dir, open_postgres, open_sqlite
 from storage.schema import metadata, outbound_messages, preferences
-from storage.store import Store, StoreError
+from storage.turns import TurnTable
 
 
 def languages(database: Database) -> list[str]:
@@ -234,10 +234,10 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:
     """The log holds it, with the statement but without its values."""
-    store = Store(database=open_sqlite(str(tmp_path)))
+    store = TurnTable(database=open_sqlite(str(tmp_path)))
     with store._database.engine.begin() as connection:
         connection.execute(text("DROP TABLE turns"))
-    with pytest.raises(StoreError) as raised:
-        store.admit(Inbound(sid="SM1", sender="whatsapp:+1", kind=Kind.TEXT, text="a secret"))
+    with pytest.raises(StorageError) as raised:
+        store.insert(Inbound(sid="SM1", sender="whatsapp:+1", kind=Kind.TEXT, text="a secret"))
     assert "a secret" not in str(raised.value)
     assert "whatsapp" not in str(raised.value)

@@ -14,15 +14,15 @@ from core.models import Inbound, Kind, Turn
 from storage.database import Database
 from storage.outbound_messages import VOICE, OutboundMessage, OutboundMessages
 from storage.schema import voice_notes
-from storage.store import Store
+from storage.turns import TurnTable
 from tests.unit.conftest import START, Clock, begin
 
 NOTE_LIFETIME = 3600.0
 
 
 @pytest.fixture
-def store(database: Database, clock: Clock) -> Store:
-    return Store(database=database)
+def store(database: Database, clock: Clock) -> TurnTable:
+    return TurnTable(database=database)
 
 
 @pytest.fixture
@@ -41,15 +41,15 @@ def outbound_messages(clock: Clock, reopen: Callable[[], OutboundMessages]) -> O
     return reopen()
 
 
-def admitted(store: Store, sid: str, received_at: float = START) -> Turn:
+def admitted(store: TurnTable, sid: str, received_at: float = START) -> Turn:
     message = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, received_at=received_at)
-    turn = store.admit(message)
+    turn = store.insert(message)
     assert turn
     return turn
 
 
 def test_a_sending_is_noted_before_and_after(
-    store: Store,
+    store: TurnTable,
     outbound_messages: OutboundMessages,
     reopen: Callable[[], OutboundMessages],
     clock: Clock,
@@ -80,7 +80,7 @@ def test_a_sending_is_noted_before_and_after(
 
 
 def test_who_has_lost_a_turn_sends_no_more_of_it(
-    store: Store, database: Database, outbound_messages: OutboundMessages
+    store: TurnTable, database: Database, outbound_messages: OutboundMessages
 ) -> None:
     """Nor repeats what it had begun."""
     ours = begin(database, admitted(store, "SM1"))
@@ -94,7 +94,7 @@ def test_who_has_lost_a_turn_sends_no_more_of_it(
 
 
 def test_a_part_that_threads_begin_at_once_is_new_to_one(
-    store: Store, database: Database, outbound_messages: OutboundMessages
+    store: TurnTable, database: Database, outbound_messages: OutboundMessages
 ) -> None:
     turn = begin(database, admitted(store, "SM1"))
     with ThreadPoolExecutor(8) as pool:
@@ -104,7 +104,7 @@ def test_a_part_that_threads_begin_at_once_is_new_to_one(
 
 
 def test_a_voice_note_is_kept_with_its_sending(
-    store: Store, database: Database, outbound_messages: OutboundMessages, clock: Clock
+    store: TurnTable, database: Database, outbound_messages: OutboundMessages, clock: Clock
 ) -> None:
     """Once more where it is made anew, which takes the place of the first."""
     turn = begin(database, admitted(store, "SM1"))
@@ -146,7 +146,7 @@ def test_tokens_cannot_be_guessed_and_fit_an_address(outbound_messages: Outbound
 
 
 def test_old_turns_take_along_what_was_noted_of_them(
-    store: Store, outbound_messages: OutboundMessages
+    store: TurnTable, outbound_messages: OutboundMessages
 ) -> None:
     for sid, received_at in (("SM1", START), ("SM2", START + 10)):
         turn = admitted(store, sid, received_at)

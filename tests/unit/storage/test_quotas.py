@@ -9,7 +9,7 @@ from core.models import Inbound, Kind
 from core.settings import Settings
 from storage.database import Database
 from storage.quotas import DAY, MINUTE, Quota, Quotas, build_quotas
-from storage.store import Store
+from storage.turns import TurnTable
 from tests.unit.conftest import START
 
 THREE = Quota(3, MINUTE, "limit_minute")
@@ -20,11 +20,11 @@ class Door:
 
     def __init__(self, database: Database, *quotas: Quota) -> None:
         self.quotas = Quotas(database=database, quotas=quotas)
-        self._store = Store(database=database, room=self.quotas.admission_condition())
+        self._store = TurnTable(database=database, admission=self.quotas.admission_condition())
 
     def comes(self, sid: str, seconds: float, sender: str = "ana") -> bool:
         """Whether a message that comes so many seconds after the start is taken."""
-        return self._store.admit(_message(sid, seconds, sender)) is not None
+        return self._store.insert(_message(sid, seconds, sender)) is not None
 
 
 def _message(sid: str, seconds: float, sender: str = "ana") -> Inbound:

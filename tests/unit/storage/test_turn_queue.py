@@ -14,8 +14,8 @@ from sandbox.postgres import Postgres
 from sandbox.postgres_programs import Programs, installed_servers
 from storage.database import Database
 from storage.engine import open_postgres, open_sqlite
-from storage.store import Store
 from storage.turn_queue import CLAIM_SECONDS, TurnQueue
+from storage.turns import TurnTable
 from tests.unit.conftest import Clock, emptied
 
 ANSWER = Answer("Hello", None)
@@ -45,8 +45,8 @@ def database(opened: Database) -> Database:
 
 
 @pytest.fixture
-def store(database: Database, clock: Clock) -> Store:
-    return Store(database=database)
+def store(database: Database, clock: Clock) -> TurnTable:
+    return TurnTable(database=database)
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def queue(database: Database, clock: Clock) -> TurnQueue:
     return TurnQueue(database=database, single_process=False)
 
 
-def put(store: Store, *senders: str) -> list[Turn]:
+def put(store: TurnTable, *senders: str) -> list[Turn]:
     """A message of each of them, in that order."""
     made = []
     for number, sender in enumerate(senders):
-        turn = store.admit(Inbound(sid=f"SM{number}", sender=sender, kind=Kind.TEXT))
+        turn = store.insert(Inbound(sid=f"SM{number}", sender=sender, kind=Kind.TEXT))
         assert turn
         made.append(turn)
     return made
@@ -70,7 +70,7 @@ def ids(turns: list[Turn]) -> list[int]:
 
 
 def test_the_oldest_of_each_sender_is_claimed_and_its_start_counted(
-    store: Store, queue: TurnQueue
+    store: TurnTable, queue: TurnQueue
 ) -> None:
     ana, _, ben, _, zoe = put(store, "ana", "ana", "ben", "ben", "zoe")
     first, second = queue.claim(2)
@@ -82,7 +82,7 @@ def test_the_oldest_of_each_sender_is_claimed_and_its_start_counted(
 
 
 def test_the_next_of_a_sender_is_free_once_the_one_before_is_done(
-    store: Store, queue: TurnQueue
+    store: TurnTable, queue: TurnQueue
 ) -> None:
     _, second = put(store, "ana", "ana")
     (first,) = queue.claim(5)
@@ -90,7 +90,7 @@ def test_the_next_of_a_sender_is_free_once_the_one_before_is_done(
     assert ids(queue.claim(5)) == [second.id]
 
 
-def test_of_many_that_claim_at_once_each_turn_has_one(store: Store, queue: TurnQueue) -> None:
+def test_of_many_that_claim_at_once_each_turn_has_one(store: TurnTable, queue: TurnQueue) -> None:
     made = put(store, *(f"sender {number % 20}" for number in range(40)))
     with ThreadPoolExecutor(8) as pool:
         claimed = [
@@ -99,7 +99,7 @@ def test_of_many_that_claim_at_once_each_turn_has_one(store: Store, queue: TurnQ
     assert sorted(ids(claimed)) == ids(made[:20])
 
 
-def test_what_is_renewed_stays_ours(store: Store, queue: TurnQueue, clock: Clock) -> None:
+def test_what_is_renewed_stays_ours(store: TurnTable, queue: TurnQueue, clock: Clock) -> None:
     put(store, "ana")
     (turn,) = queue.claim(1)
     for _ in range(3):
@@ -109,7 +109,7 @@ def test_what_is_renewed_stays_ours(store: Store, queue: TurnQueue, clock: Clock
 
 
 def test_who_does_not_renew_loses_the_turn_and_changes_it_no_more(
-    store: Store, queue: TurnQueue, clock: Clock
+    store: TurnTable, queue: TurnQueue, clock: Clock
 ) -> None:
     """Whatever a process that was taken for gone still does, its successor is not touched."""
     put(store, "ana", "ana")
@@ -129,7 +129,7 @@ def test_who_does_not_renew_loses_the_turn_and_changes_it_no_more(
 
 
 def test_a_claim_that_nobody_took_is_renewed_however_late(
-    store: Store, queue: TurnQueue, clock: Clock
+    store: TurnTable, queue: TurnQueue, clock: Clock
 ) -> None:
     put(store, "ana")
     (turn,) = queue.claim(1)
@@ -142,7 +142,7 @@ def test_a_claim_that_nobody_took_is_renewed_however_late(
     ("asked", "answered", "counted"), [(False, False, 0), (True, False, 1), (True, True, 0)]
 )
 def test_a_turn_that_is_given_back_counts_as_begun_if_the_agent_was_asked_in_vain(
-    store: Store, queue: TurnQueue, asked: bool, answered: bool, counted: int
+    store: TurnTable, queue: TurnQueue, asked: bool, answered: bool, counted: int
 ) -> None:
     put(store, "ana")
     (turn,) = queue.claim(1)
@@ -156,7 +156,7 @@ def test_a_turn_that_is_given_back_counts_as_begun_if_the_agent_was_asked_in_vai
 
 
 def test_what_a_process_that_is_alone_claims_is_its_own_until_it_dies(
-    database: Database, store: Store, clock: Clock
+    database: Database, store: TurnTable, clock: Clock
 ) -> None:
     put(store, "ana", "ben")
     queue = TurnQueue(database=database, single_process=True)
@@ -169,7 +169,7 @@ def test_what_a_process_that_is_alone_claims_is_its_own_until_it_dies(
 
 
 def test_a_sender_has_one_turn_at_a_time_though_an_older_message_shows_up_late(
-    database: Database, store: Store, queue: TurnQueue
+    database: Database, store: TurnTable, queue: TurnQueue
 ) -> None:
     """An id is given before what has it is committed; and nothing but the table decides."""
     late, ours = put(store, "ana", "ana")

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from agentforce import Agentforce, SessionGone
 from core.errors import AgentMisconfigured, AgentUnavailable
-from core.models import AgentSession
+from core.models import AgentSession, SessionPrivacy
 from core.settings import Settings
 from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.oauth_token import AccessToken
@@ -24,10 +24,10 @@ from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
+from storage.agent_sessions import AgentSessionTable
 from storage.database import Database
 from storage.engine import open_sqlite
 from storage.leases import DatabaseLeases
-from storage.store import EMPTY, PRIVATE, Store
 from tests.unit.conftest import put_session
 from turns.agent_sessions import AgentSessions
 from turns.session_pool import SessionPool
@@ -57,8 +57,8 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def store(database: Database) -> Store:
-    return Store(database=database)
+def table(database: Database) -> AgentSessionTable:
+    return AgentSessionTable(database=database)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def beside() -> Beside:
 def sessions(
     agent: Agentforce,
     session_pool: Spares,
-    store: Store,
+    table: AgentSessionTable,
     database: Database,
     metrics: Metrics,
     beside: Beside,
@@ -125,7 +125,7 @@ def sessions(
     return AgentSessions(
         agent=agent,
         session_pool=session_pool,
-        store=store,
+        table=table,
         leases=DatabaseLeases(database=database),
         metrics=metrics,
         background=beside,
@@ -156,11 +156,11 @@ def hello(sessions: AgentSessions, sender: str = ANA) -> AgentSession:
     return session
 
 
-def age(store: Store, seconds: float) -> AgentSession:
+def age(table: AgentSessionTable, seconds: float) -> AgentSession:
     """Let ana's session be unused for so long."""
-    known = store.session(ANA)
+    known = table.find(ANA)
     assert known
-    put_session(store, ANA, AgentSession(known.id, time.time() - seconds))
+    put_session(table, ANA, AgentSession(known.id, time.time() - seconds))
     return known
 
 
@@ -173,17 +173,19 @@ def test_a_turn_whose_session_lives_reads_once(
     assert statements == ["SELECT"]
 
 
-def test_a_turn_keeps_its_session_from_idling(sessions: AgentSessions, store: Store) -> None:
+def test_a_turn_keeps_its_session_from_idling(
+    sessions: AgentSessions, table: AgentSessionTable
+) -> None:
     """From its first line on, for hearing may take long, and again from the answer on."""
     hello(sessions)
-    age(store, IDLE - 5)
+    age(table, IDLE - 5)
     found = sessions.prewarm(ANA)
-    noted = store.session(ANA)
+    noted = table.find(ANA)
     assert noted
     assert time.time() - noted.used_at < 60
-    age(store, 100)
+    age(table, 100)
     sessions.ask(ANA, replace(found, used_at=found.used_at - 100), "hello")
-    noted = store.session(ANA)
+    noted = table.find(ANA)
     assert noted
     assert time.time() - noted.used_at < 60
 
@@ -192,19 +194,23 @@ def test_a_session_of_a_process_that_noted_questions_is_personal_before_one_is_a
     sessions: AgentSessions, database: Database
 ) -> None:
     """Or what nobody notes here would pass for public there."""
-    noting = Store(database=database, keeps_privacy=True)
+    noting = AgentSessionTable(database=database, tracks_privacy=True)
     session = hello(sessions)
     put_session(noting, ANA, AgentSession(session.id, time.time()))
-    assert noting.asked(ANA) == EMPTY
+    assert noting.privacy(ANA) == SessionPrivacy.EMPTY
     sessions.prewarm(ANA)
-    assert noting.asked(ANA) == PRIVATE
+    assert noting.privacy(ANA) == SessionPrivacy.PRIVATE
 
 
 def test_a_session_that_idled_is_replaced_and_ended_beside(
-    provider: Sandbox, sessions: AgentSessions, store: Store, beside: Beside, metrics: Metrics
+    provider: Sandbox,
+    sessions: AgentSessions,
+    table: AgentSessionTable,
+    beside: Beside,
+    metrics: Metrics,
 ) -> None:
     hello(sessions)
-    old = age(store, IDLE + 1)
+    old = age(table, IDLE + 1)
     new = hello(sessions)
     assert new.id != old.id
     assert old.id not in [ended.session_id for ended in provider.agentforce.ended]
@@ -222,13 +228,13 @@ def test_a_spare_session_is_taken_by_whoever_has_none_or_an_idle_one(
     agent: Agentforce,
     sessions: AgentSessions,
     session_pool: Spares,
-    store: Store,
+    table: AgentSessionTable,
 ) -> None:
     first, second = agent.start(), agent.start()
     session_pool.kept = [second, first]
     provider.recorder.clear()
     assert hello(sessions).id == first.id
-    age(store, IDLE + 1)
+    age(table, IDLE + 1)
     assert hello(sessions).id == second.id
     assert starts(provider) == 0
 
@@ -238,25 +244,25 @@ def test_a_spare_session_that_is_gone_is_replaced_by_one_that_is_surely_new(
     agent: Agentforce,
     sessions: AgentSessions,
     session_pool: Spares,
-    store: Store,
+    table: AgentSessionTable,
 ) -> None:
     session_pool.kept = [agent.start(), agent.start()]
     provider.agentforce.forget_sessions()
     hello(sessions)
-    known = store.session(ANA)
+    known = table.find(ANA)
     assert known
     assert provider.agentforce.questions[-1].session_id == known.id
     assert starts(provider) == 3
 
 
 def test_a_session_that_was_renewed_elsewhere_meanwhile_stays(
-    agent: Agentforce, sessions: AgentSessions, store: Store, provider: Sandbox
+    agent: Agentforce, sessions: AgentSessions, table: AgentSessionTable, provider: Sandbox
 ) -> None:
     """After an answer in the old one, and after Agentforce has forgotten the old one."""
     old, new = sessions.prewarm(ANA), agent.start()
-    put_session(store, ANA, new)
+    put_session(table, ANA, new)
     sessions.ask(ANA, old, "hello")
-    assert store.session(ANA) == new
+    assert table.find(ANA) == new
     agent.end(old, "Other")
     provider.recorder.clear()
     sessions.ask(ANA, AgentSession("00000000-0000-0000-0000-000000000000", 0.0), "hello")
@@ -267,7 +273,7 @@ def test_a_session_that_was_renewed_elsewhere_meanwhile_stays(
 def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_other(
     agent: Agentforce,
     sessions: AgentSessions,
-    store: Store,
+    table: AgentSessionTable,
     provider: Sandbox,
     beside: Beside,
     monkeypatch: pytest.MonkeyPatch,
@@ -277,7 +283,7 @@ def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_othe
 
     def start_slowly(*, patient: bool = True) -> AgentSession:
         late = start(patient=patient)
-        store.save_session(ANA, theirs)
+        table.insert(ANA, theirs)
         return late
 
     monkeypatch.setattr(agent, "start", start_slowly)
@@ -286,15 +292,15 @@ def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_othe
     end()
     (ended,) = provider.agentforce.ended[-1:]
     assert ended.session_id != theirs.id
-    assert store.session(ANA) == theirs
+    assert table.find(ANA) == theirs
 
 
 def test_a_session_that_the_agent_ended_is_not_used_again(
-    sessions: AgentSessions, store: Store
+    sessions: AgentSessions, table: AgentSessionTable
 ) -> None:
     session = sessions.prewarm(ANA)
     assert sessions.ask(ANA, session, "Goodbye").ended
-    assert store.session(ANA) is None
+    assert table.find(ANA) is None
 
 
 def test_the_next_may_try_again_where_a_session_cannot_be_started(
@@ -308,13 +314,13 @@ def test_the_next_may_try_again_where_a_session_cannot_be_started(
 
 
 def test_expiring_spares_a_session_that_was_used_since(
-    provider: Sandbox, sessions: AgentSessions, store: Store
+    provider: Sandbox, sessions: AgentSessions, table: AgentSessionTable
 ) -> None:
     session = hello(sessions)
     sessions.expire(ANA, unused_since=time.time() - 60)
-    assert store.session(ANA)
+    assert table.find(ANA)
     sessions.expire(ANA, unused_since=time.time() + 60)
-    assert store.session(ANA) is None
+    assert table.find(ANA) is None
     assert provider.agentforce.ended[-1].session_id == session.id
 
 
@@ -347,12 +353,16 @@ def gone(body: str, *, call: str = "ask", times: int = 1, status: int = 404) -> 
 
 @pytest.mark.parametrize("body", GONE.values(), ids=GONE.keys())
 def test_a_session_is_gone_in_whatever_words_its_404_comes(
-    provider: Sandbox, sessions: AgentSessions, store: Store, metrics: Metrics, body: str
+    provider: Sandbox,
+    sessions: AgentSessions,
+    table: AgentSessionTable,
+    metrics: Metrics,
+    body: str,
 ) -> None:
     first = sessions.prewarm(ANA)
     provider.faults.add(gone(body))
     assert sessions.ask(ANA, first, "hello").text.startswith("Hello!")
-    known = store.session(ANA)
+    known = table.find(ANA)
     assert known
     assert known.id != first.id
     assert starts(provider) == 2

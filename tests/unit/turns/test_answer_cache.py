@@ -9,11 +9,11 @@ import regex
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AgentFailed
-from core.models import AgentReply, AgentSession
+from core.models import AgentReply, AgentSession, SessionPrivacy
 from metrics import Metrics
+from storage.agent_sessions import AgentSessionTable
 from storage.answers import AnswerTable, StoredAnswer
-from storage.database import Database
-from storage.store import EMPTY, PRIVATE, PUBLIC, Store, StoreError
+from storage.database import Database, StorageError
 from tests.unit.conftest import START, Clock, put_session
 from turns.answer_cache import AnswerCache
 from turns.public_questions import PublicQuestions
@@ -27,7 +27,7 @@ class Deployment:
     """Senders, an agent that numbers its replies, and the cache between them."""
 
     def __init__(self, database: Database) -> None:
-        self.store = Store(database=database, keeps_privacy=True)
+        self.sessions = AgentSessionTable(database=database, tracks_privacy=True)
         self.answers = AnswerTable(database=database, lifetime=HOUR)
         self.metrics = Metrics()
         self.asked: list[str] = []
@@ -41,7 +41,7 @@ class Deployment:
         """A cache of another process on the same database."""
         patterns = [regex.compile("when are you open|hello")]
         return AnswerCache(
-            store=self.store,
+            sessions=self.sessions,
             answers=self.answers,
             public=PublicQuestions(first=first, patterns=patterns),
             metrics=self.metrics,
@@ -52,9 +52,9 @@ class Deployment:
     def begin(self, *senders: str) -> None:
         """A session each, in place of the one they had."""
         for sender in senders:
-            session = self.store.session(sender)
+            session = self.sessions.find(sender)
             name = f"{session.id}+" if session else sender
-            put_session(self.store, sender, AgentSession(name, START))
+            put_session(self.sessions, sender, AgentSession(name, START))
 
     def ask(self, sender: str, question: str = OPENING, language: str | None = "en") -> str:
         return self.cache.ask(
@@ -139,7 +139,7 @@ def test_a_session_that_said_something_personal_never_takes_part(deployment: Dep
 
 def test_a_session_that_is_used_further_stays_personal(deployment: Deployment) -> None:
     deployment.ask("ana", OWNED)
-    deployment.store.use_session("ana", AgentSession("ana", START))
+    deployment.sessions.mark_used("ana", AgentSession("ana", START))
     deployment.ask("ben")
     assert deployment.ask("ana") == "Reply 3"
 
@@ -154,9 +154,9 @@ def test_the_first_question_of_a_session_may_be_public(deployment: Deployment) -
     assert deployment.ask("ana", "How are you?") == "Reply 1"
     assert deployment.ask("ben", "How are you?") == "Reply 1"
     for sender in ("ana", "ben"):
-        assert deployment.store.asked(sender) == PUBLIC
+        assert deployment.sessions.privacy(sender) == SessionPrivacy.PUBLIC
         deployment.ask(sender, OWNED)
-        assert deployment.store.asked(sender) == PRIVATE
+        assert deployment.sessions.privacy(sender) == SessionPrivacy.PRIVATE
     assert deployment.asked == ["ana", "ana", "ben"]
 
 
@@ -164,7 +164,7 @@ def test_a_first_question_is_not_first_again_after_a_public_one(deployment: Depl
     deployment.cache = deployment.another(first=True)
     deployment.ask("ana", "hello")
     deployment.ask("ana", "How are you?")
-    assert deployment.store.asked("ana") == PRIVATE
+    assert deployment.sessions.privacy("ana") == SessionPrivacy.PRIVATE
     assert deployment.ask("ben", "How are you?") == "Reply 3"
 
 
@@ -186,18 +186,22 @@ def test_only_ordinary_replies_are_kept(deployment: Deployment, reply: AgentRepl
     assert deployment.ask("cleo") == "Reply 2"
 
 
-@pytest.mark.parametrize(("question", "noted"), [(OWNED, PRIVATE), (OPENING, PUBLIC)])
-def test_what_is_asked_is_noted_before(deployment: Deployment, question: str, noted: str) -> None:
+@pytest.mark.parametrize(
+    ("question", "noted"), [(OWNED, SessionPrivacy.PRIVATE), (OPENING, SessionPrivacy.PUBLIC)]
+)
+def test_what_is_asked_is_noted_before(
+    deployment: Deployment, question: str, noted: SessionPrivacy
+) -> None:
     """A process that dies while it asks has left nothing unsaid; nor has an agent that fails."""
 
     def fail(sender: str) -> None:
-        assert deployment.store.asked(sender) == noted
+        assert deployment.sessions.privacy(sender) == noted
         raise AgentFailed
 
     deployment.meanwhile = fail
     with pytest.raises(AgentFailed):
         deployment.ask("ana", question)
-    assert deployment.store.asked("ana") == noted
+    assert deployment.sessions.privacy("ana") == noted
     deployment.meanwhile = lambda sender: None
     assert deployment.ask("ben") == "Reply 2"
 
@@ -206,13 +210,13 @@ def test_a_session_that_was_forgotten_makes_its_successor_personal(deployment: D
     """Agentforce says so when it is asked; the question is then put in another one."""
 
     def replace(sender: str) -> None:
-        deployment.store.drop_session(sender)
+        deployment.sessions.delete(sender)
         deployment.begin(sender)
 
     deployment.meanwhile = replace
     deployment.ask("ana", OWNED)
     deployment.meanwhile = lambda sender: None
-    assert deployment.store.asked("ana") == PRIVATE
+    assert deployment.sessions.privacy("ana") == SessionPrivacy.PRIVATE
     deployment.ask("ana")
     assert deployment.ask("ben") == "Reply 3"
 
@@ -229,12 +233,12 @@ def test_a_database_that_fails_after_the_agent_was_asked_does_no_harm(
         raise OperationalError("UPDATE", {}, Exception("away"))
 
     def break_down(_: str) -> None:
-        monkeypatch.setattr(deployment.store, "note_asked", fail)
+        monkeypatch.setattr(deployment.sessions, "raise_privacy", fail)
         monkeypatch.setattr(deployment.answers, "save", fail)
 
     deployment.meanwhile = break_down
     assert deployment.ask("ana") == "Reply 1"
-    with pytest.raises(StoreError):
+    with pytest.raises(StorageError):
         deployment.ask("ben")
     assert deployment.asked == ["ana"]
 
@@ -243,13 +247,16 @@ def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
     deployment: Deployment, database: Database
 ) -> None:
     """The cache was switched on meanwhile; or an old process asked in a new one's session."""
-    careless = Store(database=database)
-    careless.save_session("eve", AgentSession("eve", START))
-    assert (deployment.store.asked("eve"), deployment.store.asked("ana")) == (PRIVATE, EMPTY)
-    deployment.store.use_session("ana", AgentSession("ana", START))
-    assert deployment.store.asked("ana") == EMPTY
-    careless.use_session("ana", AgentSession("ana", START))
-    assert deployment.store.asked("ana") == PRIVATE
+    careless = AgentSessionTable(database=database)
+    careless.insert("eve", AgentSession("eve", START))
+    assert (deployment.sessions.privacy("eve"), deployment.sessions.privacy("ana")) == (
+        SessionPrivacy.PRIVATE,
+        SessionPrivacy.EMPTY,
+    )
+    deployment.sessions.mark_used("ana", AgentSession("ana", START))
+    assert deployment.sessions.privacy("ana") == SessionPrivacy.EMPTY
+    careless.mark_used("ana", AgentSession("ana", START))
+    assert deployment.sessions.privacy("ana") == SessionPrivacy.PRIVATE
 
 
 def test_no_more_answers_are_kept_than_their_bound(database: Database, clock: Clock) -> None:

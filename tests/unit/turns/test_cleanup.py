@@ -13,14 +13,16 @@ from structlog.testing import capture_logs
 
 from core.models import AgentSession, Inbound, Kind
 from storage import answers as kept_answers
+from storage.agent_sessions import AgentSessionTable
 from storage.answers import AnswerTable
 from storage.database import Database
 from storage.leases import DatabaseLeases, Leases
 from storage.outbound_messages import OutboundMessages
+from storage.preferences import PreferenceTable
 from storage.processes import Processes
 from storage.schema import turns
 from storage.speech import AudioSegment, AudioTable
-from storage.store import Store
+from storage.turns import TurnTable
 from tests.unit.conftest import put_session
 from turns import cleanup as housekeeping
 from turns import health as health_module
@@ -35,20 +37,25 @@ IDLE = 1800.0
 class Sessions(AgentSessions):
     """Ends sessions as the real ones do, but for the call."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, table: AgentSessionTable) -> None:
+        self.table = table
         self.ended: list[str] = []
         self.meanwhile: Callable[[], None] = lambda: None
 
     def expire(self, sender: str, *, unused_since: float) -> None:
-        if session := self.store.drop_session(sender, unused_since=unused_since):
+        if session := self.table.delete(sender, unused_since=unused_since):
             self.ended.append(session.id)
             self.meanwhile()
 
 
 @pytest.fixture
-def store(database: Database) -> Store:
-    return Store(database=database)
+def store(database: Database) -> TurnTable:
+    return TurnTable(database=database)
+
+
+@pytest.fixture
+def session_table(database: Database) -> AgentSessionTable:
+    return AgentSessionTable(database=database)
 
 
 @pytest.fixture
@@ -69,8 +76,8 @@ def caches(database: Database) -> tuple[AudioTable, AnswerTable]:
 
 
 @pytest.fixture
-def sessions(store: Store) -> Sessions:
-    return Sessions(store)
+def sessions(session_table: AgentSessionTable) -> Sessions:
+    return Sessions(session_table)
 
 
 @pytest.fixture
@@ -82,21 +89,22 @@ def workers() -> list[str]:
 @pytest.fixture
 def cleanup(
     database: Database,
-    store: Store,
+    store: TurnTable,
     outbound_messages: OutboundMessages,
     leases: Leases,
     caches: tuple[AudioTable, AnswerTable],
+    session_table: AgentSessionTable,
     sessions: Sessions,
     workers: list[str],
 ) -> Cleanup:
     health = Health(backlog=store.backlog, workers=lambda: len(workers), down=list)
     return Cleanup(
         database=database,
-        store=store,
+        turns=store,
         outbound_messages=outbound_messages,
         leases=leases,
-        processes=Processes(database=database),
-        caches=caches,
+        session_table=session_table,
+        purgeable=(*caches, Processes(database=database), PreferenceTable(database=database)),
         sessions=sessions,
         health=health,
         retention=DAY,
@@ -104,15 +112,15 @@ def cleanup(
     )
 
 
-def use_session(store: Store, sender: str, *, ago: float) -> None:
-    put_session(store, sender, AgentSession(f"{sender} {ago}", time.time() - ago))
+def use_session(table: AgentSessionTable, sender: str, *, ago: float) -> None:
+    put_session(table, sender, AgentSession(f"{sender} {ago}", time.time() - ago))
 
 
 def test_the_log_says_that_nobody_runs_turns(
-    store: Store, cleanup: Cleanup, workers: list[str], monkeypatch: pytest.MonkeyPatch
+    store: TurnTable, cleanup: Cleanup, workers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health_module, "FRESH_SECONDS", 0.0)
-    store.admit(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
+    store.insert(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
     with capture_logs() as lines:
         cleanup.run_once()
         assert not lines
@@ -130,9 +138,9 @@ def remembered(database: Database) -> set[str]:
 
 
 def test_of_several_processes_one_tidies_up(
-    database: Database, store: Store, leases: Leases, cleanup: Cleanup
+    database: Database, store: TurnTable, leases: Leases, cleanup: Cleanup
 ) -> None:
-    turn = store.admit(Inbound(sid="old", sender="ana", kind=Kind.TEXT, received_at=0.0))
+    turn = store.insert(Inbound(sid="old", sender="ana", kind=Kind.TEXT, received_at=0.0))
     assert turn
     store.finish(turn)
     with leases.hold("housekeeping"):
@@ -143,11 +151,11 @@ def test_of_several_processes_one_tidies_up(
 
 
 def test_finished_turns_go_when_their_time_is_over(
-    database: Database, store: Store, cleanup: Cleanup
+    database: Database, store: TurnTable, cleanup: Cleanup
 ) -> None:
     for sid, age in (("old", DAY + 60), ("young", DAY - 60), ("open", DAY * 9)):
         received = time.time() - age
-        turn = store.admit(
+        turn = store.insert(
             Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="secret", received_at=received)
         )
         assert turn
@@ -175,41 +183,46 @@ def test_what_is_kept_to_be_given_again_goes_with_the_turns(
         assert [bool(cache.find(key)) for key in ("old", "young")] == [False, True]
 
 
-def test_idle_sessions_are_ended(store: Store, sessions: Sessions, cleanup: Cleanup) -> None:
+def test_idle_sessions_are_ended(
+    store: TurnTable, session_table: AgentSessionTable, sessions: Sessions, cleanup: Cleanup
+) -> None:
     """Not as soon as they count as idle: a turn may have come just in time and be asking."""
-    use_session(store, "ana", ago=IDLE + GRACE + 5)
-    use_session(store, "ben", ago=IDLE + GRACE - 5)
-    use_session(store, "cleo", ago=0)
+    use_session(session_table, "ana", ago=IDLE + GRACE + 5)
+    use_session(session_table, "ben", ago=IDLE + GRACE - 5)
+    use_session(session_table, "cleo", ago=0)
     cleanup.run_once()
     cleanup.run_once()
     assert sessions.ended == [f"ana {IDLE + GRACE + 5}"]
-    assert store.session("ben")
-    assert store.session("cleo")
+    assert session_table.find("ben")
+    assert session_table.find("cleo")
 
 
 def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
-    store: Store, sessions: Sessions, cleanup: Cleanup, monkeypatch: pytest.MonkeyPatch
+    session_table: AgentSessionTable,
+    sessions: Sessions,
+    cleanup: Cleanup,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ending takes up to ten seconds for each; the list of idle ones grows old."""
     monkeypatch.setattr(housekeeping, "ENDED_AT_ONCE", 1)
     for sender in ("ana", "ben", "cleo"):
-        use_session(store, sender, ago=DAY)
+        use_session(session_table, sender, ago=DAY)
 
     def come_back() -> None:
-        use_session(store, "ben", ago=0)
-        store.drop_session("cleo")
+        use_session(session_table, "ben", ago=0)
+        session_table.delete("cleo")
 
     sessions.meanwhile = come_back
     cleanup.run_once()
     assert sessions.ended == [f"ana {DAY}"]
-    assert store.session("ben") is not None
+    assert session_table.find("ben") is not None
 
 
 def test_idle_sessions_are_ended_side_by_side(
-    store: Store, sessions: Sessions, cleanup: Cleanup
+    session_table: AgentSessionTable, sessions: Sessions, cleanup: Cleanup
 ) -> None:
     for number in range(ENDED_AT_ONCE * 2):
-        use_session(store, f"user {number}", ago=DAY)
+        use_session(session_table, f"user {number}", ago=DAY)
     # Broken, and with it the thread that waits, unless so many end a session at once.
     together = threading.Barrier(ENDED_AT_ONCE, timeout=10)
 
@@ -223,9 +236,9 @@ def test_idle_sessions_are_ended_side_by_side(
 
 
 def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
-    store: Store, leases: Leases, sessions: Sessions, cleanup: Cleanup
+    session_table: AgentSessionTable, leases: Leases, sessions: Sessions, cleanup: Cleanup
 ) -> None:
-    use_session(store, "ana", ago=DAY)
+    use_session(session_table, "ana", ago=DAY)
     ours: list[bool] = []
 
     def try_to_tidy_up() -> None:
@@ -238,9 +251,9 @@ def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
 
 
 def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
-    store: Store, sessions: Sessions, cleanup: Cleanup
+    session_table: AgentSessionTable, sessions: Sessions, cleanup: Cleanup
 ) -> None:
-    use_session(store, "ana", ago=DAY)
+    use_session(session_table, "ana", ago=DAY)
     expire = sessions.expire
 
     def fail(sender: str, *, unused_since: float) -> None:
@@ -256,7 +269,11 @@ def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
 
 
 def test_a_failure_is_not_the_end_of_housekeeping(
-    store: Store, sessions: Sessions, cleanup: Cleanup, monkeypatch: pytest.MonkeyPatch
+    store: TurnTable,
+    session_table: AgentSessionTable,
+    sessions: Sessions,
+    cleanup: Cleanup,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
     tidied = threading.Semaphore(0)
@@ -270,7 +287,7 @@ def test_a_failure_is_not_the_end_of_housekeeping(
     monkeypatch.setattr(store, "purge", fail_first)
     ended = threading.Event()
     sessions.meanwhile = ended.set
-    use_session(store, "ana", ago=DAY)
+    use_session(session_table, "ana", ago=DAY)
     cleanup.start()
     assert tidied.acquire(timeout=5)
     assert ended.wait(5)
@@ -278,12 +295,15 @@ def test_a_failure_is_not_the_end_of_housekeeping(
 
 
 def test_a_stopped_housekeeper_does_nothing_more(
-    store: Store, sessions: Sessions, cleanup: Cleanup, monkeypatch: pytest.MonkeyPatch
+    session_table: AgentSessionTable,
+    sessions: Sessions,
+    cleanup: Cleanup,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
     cleanup.stop()
     cleanup.start()
-    use_session(store, "ana", ago=DAY)
+    use_session(session_table, "ana", ago=DAY)
     for thread in threading.enumerate():
         if thread.name == "housekeeper" and thread.daemon:
             thread.join(0.2)

@@ -24,13 +24,13 @@ from storage.claims import Claims
 from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
 from storage.quotas import Quotas
-from storage.store import Store
 from storage.turn_queue import TurnQueue
+from storage.turns import TurnTable
+from tests.unit.conftest import notices_of
 from text.phrases import Phrases
 from turns import runner
 from turns.intake import Acceptance, Intake
-from turns.notices import Notices
-from turns.runner import ATTEMPTS, TurnRunner
+from turns.runner import MAX_ATTEMPTS, TurnRunner
 from turns.worker import TurnWorker
 
 PATIENCE = 10.0
@@ -85,7 +85,7 @@ class Deployment:
                 self.broken.append(f"{sender} has two turns at once")
             if not open_ or open_[0] != (sid,):
                 self.broken.append(f"{sid} begins before its time: {open_}")
-            if bool(turn.answer) != (self.starts[sid] == ATTEMPTS + 1):
+            if bool(turn.answer) != (self.starts[sid] == MAX_ATTEMPTS + 1):
                 self.broken.append(f"{sid} given up at the wrong start: {self.starts[sid]}")
 
     def end(self, turn: Turn) -> None:
@@ -150,16 +150,16 @@ class Process:
         # Whatever reaches the file is a step: a statement, and the commit that makes it last.
         sql_event.listen(self._database.engine, "before_cursor_execute", lambda *_: self._step())
         sql_event.listen(self._database.engine, "commit", lambda *_: self._step())
-        self.store = Store(database=self._database)
+        self.store = TurnTable(database=self._database)
         self.queue = Counting(deployment, self._database)
-        notices = Notices(phrases=PHRASES, store=self.store)
+        notices = notices_of(self._database, PHRASES)
         self._worker = TurnWorker(
             claims=Claims(queue=self.queue, renewals=self.queue),
-            runner=TurnRunner(store=self.store, handler=self, notices=notices, log_key=""),
+            runner=TurnRunner(turns=self.store, handler=self, notices=notices, log_key=""),
             threads=threads,
         )
         self.accept = Intake(
-            store=self.store,
+            turns=self.store,
             quotas=Quotas(database=self._database, quotas=()),
             limit=1000,
             wake=self._worker.wake,
@@ -334,7 +334,7 @@ def test_turns_that_kill_again_and_again(messages: list[int], steps: int) -> Non
         past.do("hold", 0)
         for number in messages:
             past.do("message", number)
-        for _ in range(ATTEMPTS + 2):
+        for _ in range(MAX_ATTEMPTS + 2):
             past.do("crash", steps + 4)
         past.finish()
         check(past.deployment)
@@ -352,10 +352,10 @@ def check(deployment: Deployment) -> None:
     assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(+deployment.starts)
     # Whatever is done reached the sender; whoever is set aside was told, or died in being told.
     assert ended <= set(deployment.ends)
-    assert all(deployment.starts[sid] > ATTEMPTS + 1 for sid in background)
+    assert all(deployment.starts[sid] > MAX_ATTEMPTS + 1 for sid in background)
     # What had reached the sender may be run again only by a process that could not know of it.
     for sid, times in deployment.ends.items():
-        assert times <= min(deployment.starts[sid], ATTEMPTS + 1)
+        assert times <= min(deployment.starts[sid], MAX_ATTEMPTS + 1)
     for sender, order in deployment.order.items():
         by_arrival = [sid for sid, of, *_ in rows if of == sender and sid in deployment.ends]
         assert list(dict.fromkeys(order)) == by_arrival

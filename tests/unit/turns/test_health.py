@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 from core.models import Backlog
-from storage.store import StoreError
+from storage.database import StorageError
 from turns import health
 from turns.health import Health, HealthReport
 
@@ -84,7 +84,7 @@ def test_a_cloud_that_is_down_is_said_once_and_nothing_that_a_restart_would_mend
 
 
 def unreachable() -> NoReturn:
-    raise StoreError("no connection")
+    raise StorageError("no connection")
 
 
 @pytest.mark.parametrize(

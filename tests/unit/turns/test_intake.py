@@ -12,7 +12,7 @@ from sandbox.postgres import Postgres
 from storage.database import Database
 from storage.engine import connect_postgres, open_postgres
 from storage.quotas import MINUTE, Quota, Quotas
-from storage.store import Store
+from storage.turns import TurnTable
 from turns.intake import Acceptance, Intake
 
 NAME = "inbox"
@@ -32,8 +32,8 @@ def urgent(server: Postgres) -> Iterator[Database]:
 @pytest.fixture
 def inbox(urgent: Database) -> Intake:
     quotas = Quotas(database=urgent, quotas=[Quota(2, MINUTE, "limit_minute")])
-    store = Store(database=urgent, room=quotas.admission_condition())
-    return Intake(store=store, quotas=quotas, limit=4, wake=lambda: None)
+    store = TurnTable(database=urgent, admission=quotas.admission_condition())
+    return Intake(turns=store, quotas=quotas, limit=4, wake=lambda: None)
 
 
 def message(sid: str, sender: str) -> Inbound:

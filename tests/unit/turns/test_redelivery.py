@@ -21,10 +21,10 @@ from sandbox.speech.codec import Codec
 from sandbox.speech.tone import sine
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
-from storage.database import Database
+from storage.database import Database, StorageError
 from storage.engine import open_sqlite
 from storage.outbound_messages import MP3, VOICE, OutboundMessages
-from storage.store import STALE_SECONDS, Store, StoreError
+from storage.turns import STALE_SECONDS, TurnTable
 from tests.unit.conftest import PUBLIC_URL, START, USER, Clock, Unclaimed, begin
 from text.splitting import MESSAGE_LIMIT
 from turns.redelivery import Redelivery
@@ -46,8 +46,8 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def store(database: Database, clock: Clock) -> Store:
-    return Store(database=database)
+def store(database: Database, clock: Clock) -> TurnTable:
+    return TurnTable(database=database)
 
 
 @pytest.fixture
@@ -81,15 +81,15 @@ def redelivery(
 
 
 @pytest.fixture
-def turn(store: Store, database: Database) -> Turn:
-    turn = store.admit(Inbound(sid="SM1", sender=USER, kind=Kind.TEXT, received_at=START))
+def turn(store: TurnTable, database: Database) -> Turn:
+    turn = store.insert(Inbound(sid="SM1", sender=USER, kind=Kind.TEXT, received_at=START))
     assert turn
     return begin(database, turn)
 
 
 @pytest.fixture
 def sent(
-    store: Store,
+    store: TurnTable,
     outbound_messages: OutboundMessages,
     whatsapp: WhatsApp,
     metrics: Metrics,
@@ -242,7 +242,7 @@ def test_a_note_that_the_database_does_not_give_is_sent_once_it_does(
 ) -> None:
     fail(delivery_statuses, outbound_messages, turn, VOICE, 63019)
     execute(database, "ALTER TABLE voice_notes RENAME TO elsewhere")
-    with pytest.raises(StoreError):
+    with pytest.raises(StorageError):
         redelivery.send_due()
     execute(database, "ALTER TABLE elsewhere RENAME TO voice_notes")
     for _ in range(3):
@@ -263,7 +263,7 @@ def test_an_mp3_that_the_database_does_not_take_is_sent_once_it_does(
 ) -> None:
     fail(delivery_statuses, outbound_messages, turn, VOICE, 63019)
     refuse(database, "INSERT ON voice_notes")
-    with pytest.raises(StoreError):
+    with pytest.raises(StorageError):
         redelivery.send_due()
     allow(database)
     for _ in range(3):

@@ -25,14 +25,15 @@ from speech.synthesis import Reply
 from storage.claims import Claims
 from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
+from storage.preferences import PreferenceTable
 from storage.quotas import Quotas
 from storage.schema import turns as rows
-from storage.store import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, Store
 from storage.turn_queue import TurnQueue
+from storage.turns import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, TurnTable
+from tests.unit.conftest import notices_of
 from text.phrases import Phrases
 from turns.intake import Acceptance, Intake
-from turns.notices import Notices
-from turns.runner import ATTEMPTS, TurnHandler, TurnRunner
+from turns.runner import MAX_ATTEMPTS, TurnHandler, TurnRunner
 from turns.worker import TurnWorker
 
 PATIENCE = 10.0
@@ -102,17 +103,17 @@ class Process:
     def __init__(
         self, database: Database, talk: TurnHandler, *, threads: int = 4, limit: int = 100
     ) -> None:
-        self.store = Store(database=database)
+        self.store = TurnTable(database=database)
         self._queue = TurnQueue(database=database, single_process=True)
-        notices = Notices(phrases=PHRASES, store=self.store)
+        notices = notices_of(database, PHRASES)
         self.claims = Claims(queue=self._queue, renewals=self._queue)
         self.worker = TurnWorker(
             claims=self.claims,
-            runner=TurnRunner(store=self.store, handler=talk, notices=notices, log_key=""),
+            runner=TurnRunner(turns=self.store, handler=talk, notices=notices, log_key=""),
             threads=threads,
         )
         self.accept = Intake(
-            store=self.store,
+            turns=self.store,
             quotas=Quotas(database=database, quotas=()),
             limit=limit,
             wake=self.worker.wake,
@@ -136,8 +137,8 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def store(database: Database) -> Store:
-    return Store(database=database)
+def store(database: Database) -> TurnTable:
+    return TurnTable(database=database)
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def wait_until_idle(store: Store) -> None:
+def wait_until_idle(store: TurnTable) -> None:
     """All that is on disk is finished."""
     wait_for(lambda: store.count_unfinished(limit=1) == 0)
 
@@ -196,7 +197,7 @@ def left(
     database: Database, received: Inbound, *, attempts: int, answer: Answer | None = None
 ) -> None:
     """Leave a turn behind as a process does that dies in it."""
-    turn = Store(database=database).admit(received)
+    turn = TurnTable(database=database).insert(received)
     assert turn
     values = {"attempts": attempts, "answer": answer and asdict(answer)}
     state = RUNNING if attempts else WAITING
@@ -212,7 +213,9 @@ def unfinished(database: Database) -> dict[str, int]:
 # Accepting
 
 
-def test_messages_of_a_sender_run_in_order(process: Process, turns: Turns, store: Store) -> None:
+def test_messages_of_a_sender_run_in_order(
+    process: Process, turns: Turns, store: TurnTable
+) -> None:
     sids = [f"SM{number}" for number in range(50)]
     for sid in sids:
         assert process.accept(message("ana", sid)) is Acceptance.NEW
@@ -221,7 +224,9 @@ def test_messages_of_a_sender_run_in_order(process: Process, turns: Turns, store
     assert turns.at_once == 1
 
 
-def test_a_sender_does_not_wait_for_another(process: Process, turns: Turns, store: Store) -> None:
+def test_a_sender_does_not_wait_for_another(
+    process: Process, turns: Turns, store: TurnTable
+) -> None:
     """Even if more messages wait behind the slow one than there are threads."""
     let_go = turns.hold("slow")
     process.accept(message("ana", "slow"))
@@ -252,7 +257,7 @@ def test_with_one_thread_who_came_first_is_first(senders: list[str]) -> None:
 
 
 def test_a_duplicate_is_not_run_while_waiting_running_or_done(
-    process: Process, turns: Turns, store: Store
+    process: Process, turns: Turns, store: TurnTable
 ) -> None:
     let_go = turns.hold("SM1")
     assert process.accept(message("ana", "SM1")) is Acceptance.NEW
@@ -267,7 +272,7 @@ def test_a_duplicate_is_not_run_while_waiting_running_or_done(
 
 
 def test_of_simultaneous_duplicates_one_is_new(
-    process: Process, turns: Turns, store: Store
+    process: Process, turns: Turns, store: TurnTable
 ) -> None:
     together = threading.Barrier(20)
 
@@ -284,7 +289,7 @@ def test_of_simultaneous_duplicates_one_is_new(
 
 
 def test_what_was_refused_for_lack_of_room_may_come_again(
-    make_process: MakeProcess, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, store: TurnTable
 ) -> None:
     """Who was accepted is not told to come back, even then."""
     process = make_process(limit=2)
@@ -316,7 +321,7 @@ def test_the_limit_holds_for_many_at_once(make_process: MakeProcess, turns: Turn
 
 
 def test_a_turn_that_raises_does_not_stop_the_sender(
-    process: Process, turns: Turns, store: Store
+    process: Process, turns: Turns, store: TurnTable
 ) -> None:
     """Its sender hears of it, whatever it was that went wrong."""
     turns.failing = {"SM1", "SM2"}
@@ -332,7 +337,7 @@ def test_a_turn_that_raises_does_not_stop_the_sender(
 
 
 def test_a_full_disk_refuses_the_message_and_nothing_else(
-    database: Database, store: Store, make_process: MakeProcess, turns: Turns
+    database: Database, store: TurnTable, make_process: MakeProcess, turns: Turns
 ) -> None:
     """Its sender is asked to come back; the message may come again."""
     process = make_process(limit=1)
@@ -349,7 +354,7 @@ def test_a_full_disk_refuses_the_message_and_nothing_else(
 
 
 def test_a_turn_that_the_database_fails_is_tried_again_before_the_next(
-    process: Process, turns: Turns, store: Store, monkeypatch: pytest.MonkeyPatch
+    process: Process, turns: Turns, store: TurnTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds up its own sender, so that the order is kept, and nobody else."""
     monkeypatch.setattr("turns.runner.RETRY_SECONDS", 0.01)
@@ -389,7 +394,7 @@ def test_a_turn_that_the_database_fails_is_left_when_the_process_stops(
 
 
 def test_a_process_that_stops_finishes_what_runs_and_leaves_the_rest(
-    process: Process, make_process: MakeProcess, turns: Turns, database: Database, store: Store
+    process: Process, make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     """What comes meanwhile is written down too, and the next process runs all in order."""
     let_go = turns.hold("SM1")
@@ -433,7 +438,7 @@ def test_a_process_without_turns_closes_at_once(process: Process) -> None:
 
 
 def test_accepting_may_race_with_closing(
-    make_process: MakeProcess, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, store: TurnTable
 ) -> None:
     """Every message is run either by this process or by the next one."""
     process = make_process(limit=10_000)
@@ -458,7 +463,7 @@ def test_accepting_may_race_with_closing(
 
 
 def test_what_a_process_left_runs_before_what_comes(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     left(database, message("ana", "SM1"), attempts=1)
     left(database, message("ben", "SM2"), attempts=1)
@@ -473,7 +478,7 @@ def test_what_a_process_left_runs_before_what_comes(
 
 
 def test_an_answer_that_was_kept_is_not_asked_for_again(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     """However late it is: parts of it may have arrived."""
     answer = Answer("Hello", "en", aloud="Hello", waited=1.5)
@@ -483,11 +488,11 @@ def test_an_answer_that_was_kept_is_not_asked_for_again(
     assert [turn.answer for turn in turns.turns] == [answer]
 
 
-@pytest.mark.parametrize("attempts", range(ATTEMPTS))
+@pytest.mark.parametrize("attempts", range(MAX_ATTEMPTS))
 def test_whoever_waited_too_long_is_asked_to_write_again(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store, attempts: int
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable, attempts: int
 ) -> None:
-    store.remember_language("ben", "ar")
+    PreferenceTable(database=database).save_language("ben", "ar")
     left(database, message("ana", "SM1", age=STALE_SECONDS - 60), attempts=attempts)
     left(database, message("ben", "SM2", age=STALE_SECONDS + 1), attempts=attempts)
     make_process()
@@ -497,11 +502,11 @@ def test_whoever_waited_too_long_is_asked_to_write_again(
 
 
 def test_a_turn_that_killed_the_process_too_often_is_replaced_by_a_word(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
-    store.remember_language("ben", "ar")
-    left(database, message("ana", "SM1"), attempts=ATTEMPTS - 1)
-    left(database, message("ben", "SM2"), attempts=ATTEMPTS)
+    PreferenceTable(database=database).save_language("ben", "ar")
+    left(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS - 1)
+    left(database, message("ben", "SM2"), attempts=MAX_ATTEMPTS)
     make_process()
     wait_until_idle(store)
     told = {turn.message.sid: turn.answer for turn in turns.turns}
@@ -509,11 +514,11 @@ def test_a_turn_that_killed_the_process_too_often_is_replaced_by_a_word(
 
 
 def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     """Where its text was sent, the sender must not read that something went wrong."""
     answer = Answer("Hello", "en", aloud="Hello", waited=1.5)
-    left(database, message("ana", "SM1"), attempts=ATTEMPTS, answer=answer)
+    left(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS, answer=answer)
     turns.sent.add("SM1")
     make_process()
     wait_until_idle(store)
@@ -521,10 +526,15 @@ def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
 
 
 def test_an_answer_of_which_nothing_could_be_sent_is_replaced_by_a_word(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     """Sending it may be what kills."""
-    left(database, message("ana", "SM1"), attempts=ATTEMPTS, answer=Answer("Hello", "en", "Hello"))
+    left(
+        database,
+        message("ana", "SM1"),
+        attempts=MAX_ATTEMPTS,
+        answer=Answer("Hello", "en", "Hello"),
+    )
     make_process()
     wait_until_idle(store)
     assert [turn.answer for turn in turns.turns] == [
@@ -533,11 +543,11 @@ def test_an_answer_of_which_nothing_could_be_sent_is_replaced_by_a_word(
 
 
 def test_a_turn_that_kills_even_then_is_set_aside(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store, tmp_path: Path
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable, tmp_path: Path
 ) -> None:
     """Its sender's next message is answered."""
     answer = Answer(PHRASES.translate("failed", None), None)
-    left(database, message("ana", "SM1"), attempts=ATTEMPTS + 1, answer=answer)
+    left(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS + 1, answer=answer)
     left(database, message("ana", "SM2"), attempts=0)
     make_process()
     wait_until_idle(store)
@@ -580,7 +590,7 @@ def test_any_history_keeps_the_promises(
 
 
 def test_many_threads_hand_in_at_once(
-    make_process: MakeProcess, turns: Turns, store: Store
+    make_process: MakeProcess, turns: Turns, store: TurnTable
 ) -> None:
     process = make_process(limit=10_000)
     senders = [f"sender{number}" for number in range(8)]
@@ -598,7 +608,7 @@ def test_many_threads_hand_in_at_once(
 
 
 def test_of_several_stale_messages_one_is_asked_for_again(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     for sid in ("SM1", "SM2"):
         left(database, message("ana", sid, age=STALE_SECONDS + 1), attempts=0)
@@ -619,10 +629,10 @@ def test_a_turn_that_a_stop_cuts_off_has_not_killed_the_process(
 
 
 def test_a_question_that_stops_cut_off_is_asked_twice_and_then_somebody_is_told(
-    make_process: MakeProcess, turns: Turns, database: Database, store: Store
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     """The agent takes longer than any stop allows."""
-    store.admit(message("ana", "SM1"))
+    store.insert(message("ana", "SM1"))
     let_go = turns.hold("SM1")
     for number in (1, 2):
         process = make_process()
@@ -641,7 +651,7 @@ def test_a_question_that_stops_cut_off_is_asked_twice_and_then_somebody_is_told(
 def test_a_turn_that_breaks_off_again_and_again_is_set_aside(
     make_process: MakeProcess,
     turns: Turns,
-    store: Store,
+    store: TurnTable,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -654,4 +664,4 @@ def test_a_turn_that_breaks_off_again_and_again_is_set_aside(
     process.accept(message("ana", "SM2"))
     wait_until_idle(store)
     assert states(tmp_path / FILE_NAME) == {"SM1": "set aside", "SM2": "done"}
-    assert len(turns.turns) == 2 * (ATTEMPTS + 1) + 1
+    assert len(turns.turns) == 2 * (MAX_ATTEMPTS + 1) + 1

@@ -11,9 +11,8 @@ from structlog.testing import capture_logs
 
 from http_clients.circuit_breakers import CircuitBreakers
 from metrics import Metrics, MetricsSnapshot
-from storage.database import Database
+from storage.database import Database, StorageError
 from storage.processes import Processes
-from storage.store import StoreError
 from web import shared_metrics
 from web.shared_metrics import ProcessMetrics
 
@@ -30,7 +29,7 @@ def fail(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Break:
     """Lets methods of the store fail; without names all work again."""
 
     def failing(*_: object) -> None:
-        raise StoreError("no connection")
+        raise StorageError("no connection")
 
     def change(*methods: str) -> None:
         monkeypatch.undo()

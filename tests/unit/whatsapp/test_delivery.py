@@ -18,7 +18,7 @@ from sandbox.twilio.messages import resource
 from sandbox.twilio.standin import TwilioStandIn
 from storage.engine import open_sqlite
 from storage.outbound_messages import VOICE, OutboundMessages
-from storage.store import Store
+from storage.turns import TurnTable
 from tests.unit.conftest import PUBLIC_URL, USER, Unclaimed
 from text.splitting import MESSAGE_LIMIT
 from whatsapp.client import LISTED, WhatsApp
@@ -36,7 +36,7 @@ class Died(BaseException):
 class Life:
     """What one process has."""
 
-    store: Store
+    store: TurnTable
     outbound_messages: OutboundMessages
     delivery: Delivery
 
@@ -54,7 +54,7 @@ def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[]
             outbound_messages=outbound_messages,
             metrics=metrics,
         )
-        return Life(Store(database=database), outbound_messages, delivery)
+        return Life(TurnTable(database=database), outbound_messages, delivery)
 
     return start
 
@@ -65,7 +65,7 @@ def life(restart: Callable[[], Life]) -> Life:
 
 
 @pytest.fixture
-def store(life: Life) -> Store:
+def store(life: Life) -> TurnTable:
     return life.store
 
 
@@ -80,12 +80,12 @@ def delivery(life: Life) -> Delivery:
 
 
 @pytest.fixture
-def new_turn(store: Store) -> Callable[[], Turn]:
+def new_turn(store: TurnTable) -> Callable[[], Turn]:
     """Another message of the same user."""
     numbers = itertools.count()
 
     def make() -> Turn:
-        turn = store.admit(Inbound(sid=f"SM{next(numbers)}", sender=USER, kind=Kind.TEXT))
+        turn = store.insert(Inbound(sid=f"SM{next(numbers)}", sender=USER, kind=Kind.TEXT))
         assert turn
         return turn
 

@@ -16,7 +16,7 @@ from core.models import Inbound, Kind, Turn
 from metrics import Metrics
 from storage.database import Database
 from storage.outbound_messages import VOICE, OutboundMessage, OutboundMessages
-from storage.store import STALE_SECONDS, Store
+from storage.turns import STALE_SECONDS, TurnTable
 from tests.sandbox.waiting import wait_until
 from tests.unit.conftest import START, USER, Clock, begin
 from whatsapp import delivery_status as receipts_module
@@ -39,8 +39,8 @@ def delivery_statuses(
 
 
 @pytest.fixture
-def store(database: Database, clock: Clock) -> Store:
-    return Store(database=database)
+def store(database: Database, clock: Clock) -> TurnTable:
+    return TurnTable(database=database)
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def outbound_messages(database: Database, clock: Clock) -> OutboundMessages:
 
 
 @pytest.fixture
-def turn(store: Store, database: Database) -> Turn:
-    turn = store.admit(Inbound(sid="SM1", sender=USER, kind=Kind.TEXT, received_at=START))
+def turn(store: TurnTable, database: Database) -> Turn:
+    turn = store.insert(Inbound(sid="SM1", sender=USER, kind=Kind.TEXT, received_at=START))
     assert turn
     return begin(database, turn)
 

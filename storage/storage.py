@@ -1,0 +1,83 @@
+"""The database of a process with all of its tables."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from core.settings import Settings
+from storage.agent_sessions import AgentSessionTable
+from storage.answers import AnswerTable
+from storage.claims import Claims
+from storage.database import Database
+from storage.engine import connect_postgres, lock_state_dir, open_postgres, open_sqlite
+from storage.leases import DatabaseLeases, InMemoryLeases, Leases
+from storage.outbound_messages import OutboundMessages
+from storage.preferences import PreferenceTable
+from storage.processes import Processes
+from storage.quotas import Quotas, build_quotas
+from storage.speech import AudioTable
+from storage.turn_queue import TurnQueue
+from storage.turns import TurnTable
+
+# The most connections that a process opens for its turns.
+CONNECTIONS = 4
+# The database keeps this many times the audio that one process caches in memory.
+SHARED_AUDIO_FACTOR = 8
+# How long Twilio can fetch a voice note: it does so within seconds, or after a few retries.
+MEDIA_SECONDS = 3600.0
+
+
+class Storage:
+    """Opens PostgreSQL if DATABASE_URL is set, which several processes share, otherwise SQLite.
+
+    ``urgent_connections`` are PostgreSQL connections that running turns cannot use up; a call on
+    them may take ``urgent_seconds``. Raises ``SettingsError``.
+    """
+
+    def __init__(
+        self, settings: Settings, *, urgent_connections: int, urgent_seconds: float
+    ) -> None:
+        self.is_shared = bool(settings.DATABASE_URL)
+        self._state_dir_lock: IO[str] | None = None
+        self.leases: Leases
+        if self.is_shared:
+            self.database = open_postgres(settings.DATABASE_URL, connections=CONNECTIONS)
+            self.urgent = connect_postgres(
+                settings.DATABASE_URL,
+                connections=urgent_connections,
+                ping=False,
+                seconds=urgent_seconds,
+            )
+            self.urgent.open(urgent_connections)
+            self.leases = DatabaseLeases(database=self.urgent)
+        else:
+            # Two processes on one file would both resume the turns that a third one left.
+            self._state_dir_lock = lock_state_dir(settings.STATE_DIR)
+            self.database = self.urgent = open_sqlite(settings.STATE_DIR)
+            self.leases = InMemoryLeases()
+        self._add_tables(settings, self.database)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.database.close()
+        self.urgent.close()
+
+    def _add_tables(self, settings: Settings, database: Database) -> None:
+        alone = not self.is_shared
+        self.turns = TurnTable(database=database)
+        self.queue = TurnQueue(database=database, single_process=alone)
+        renewals = TurnQueue(database=self.urgent, single_process=alone)
+        self.claims = Claims(queue=self.queue, renewals=renewals)
+        self.quotas = Quotas(database=database, quotas=build_quotas(settings))
+        self.accepted_turns = TurnTable(
+            database=self.urgent, admission=self.quotas.admission_condition()
+        )
+        self.sessions = AgentSessionTable(
+            database=database, tracks_privacy=settings.ANSWER_CACHE_SECONDS > 0
+        )
+        self.preferences = PreferenceTable(database=database)
+        self.outbound_messages = OutboundMessages(database=database, note_lifetime=MEDIA_SECONDS)
+        self.answers = AnswerTable(database=database, lifetime=settings.ANSWER_CACHE_SECONDS)
+        most_bytes = SHARED_AUDIO_FACTOR * settings.SPEECH_CACHE_BYTES
+        self.audio = AudioTable(database=database, most_bytes=most_bytes)
+        self.processes = Processes(database=database)

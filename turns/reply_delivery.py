@@ -1,0 +1,126 @@
+"""Sends what a turn has for its sender: the text, then the voice note, or an apology."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Executor
+
+import structlog
+
+from core.deadline import Deadline
+from core.errors import SendError, SendRefused, TurnSuperseded
+from core.models import Turn
+from metrics import Metrics
+from speech.synthesis import Reply, StartSynthesis
+from storage.database import StorageError
+from storage.turns import STALE_SECONDS
+from turns.notices import Notices
+from turns.stage_log import log_failure, log_stage
+from whatsapp.client import WhatsApp
+from whatsapp.delivery import Delivery
+
+log = structlog.get_logger(__name__)
+
+
+class ReplyDelivery:
+    """A voice note may take ``voice_seconds``, from when its text was sent."""
+
+    def __init__(
+        self,
+        *,
+        whatsapp: WhatsApp,
+        delivery: Delivery,
+        notices: Notices,
+        metrics: Metrics,
+        start_synthesis: StartSynthesis,
+        voice_seconds: float,
+        background: Executor,
+    ) -> None:
+        self._whatsapp = whatsapp
+        self._delivery = delivery
+        self._notices = notices
+        self._metrics = metrics
+        self._start_synthesis = start_synthesis
+        self._voice_seconds = voice_seconds
+        self._background = background
+
+    def show_typing(self, turn: Turn) -> None:
+        """Show the sender in the background that an answer is being written."""
+        self._background.submit(self._whatsapp.show_typing, turn.message.sid)
+
+    def send(self, turn: Turn, reply: Reply) -> None:
+        """Send the reply, or what an earlier attempt has left of it.
+
+        Raises ``StorageError``, or ``SendError`` if sending it again may help.
+        """
+        try:
+            self._send(turn, reply)
+        except SendError as error:
+            self._metrics.count_error(error)
+            if not _is_final(turn, error):
+                raise
+            log_failure("❌ Answer not sent", error)
+            self.send_notice(turn, "apology", "failed")
+
+    def send_notice(self, turn: Turn, part: str, key: str) -> bool:
+        """Send one of our own sentences beside the answer; ``False`` if Twilio did not take it.
+
+        ``part`` names the message within its turn, ``key`` the phrase. Raises ``StorageError``.
+        """
+        try:
+            text = self._notices.answer(turn.message.sender, key).text
+            self._delivery.send_line(turn, part, text)
+        except SendError as error:
+            log.warning("Sender could not be told", line=key, error=str(error))
+            return False
+        return True
+
+    def was_sent(self, turn: Turn) -> bool:
+        """Whether at least the beginning of the answer was sent. Raises ``StorageError``."""
+        return self._delivery.text_sent(turn)
+
+    def _send(self, turn: Turn, reply: Reply) -> None:
+        started = time.time()
+        self._delivery.send_text(turn, reply.answer.text)
+        sent = time.time()
+        self._metrics.count("turns_answered")
+        total = sent - turn.message.received_at
+        self._metrics.record_time("overhead_time", total - reply.answer.waited - (sent - started))
+        log_stage(self._metrics, "total_time", "Total processing", total)
+        if reply.answer.aloud:
+            self._send_voice_note(turn, reply)
+
+    def _send_voice_note(self, turn: Turn, reply: Reply) -> None:
+        """The text has been sent, so the sender is not told of a voice note that fails."""
+        started = time.monotonic()
+        try:
+            if self._delivery.voice_sent(turn):
+                return
+            self._delivery.send_voice(turn, self._voice_note(reply))
+        except (StorageError, TurnSuperseded):
+            raise
+        except Exception as error:
+            self._metrics.count("voice_notes_failed")
+            self._metrics.count_error(error)
+            log_failure("Voice note not sent", error)
+            return
+        self._metrics.count("voice_notes_sent")
+        self._metrics.record_time("voice_reply_time", time.monotonic() - started)
+
+    def _voice_note(self, reply: Reply) -> bytes:
+        """The voice note, as Ogg/Opus."""
+        answer = reply.answer
+        with Deadline(self._voice_seconds).applied():
+            synthesis = reply.synthesis
+            if not synthesis:
+                synthesis = self._start_synthesis(answer.language)
+                synthesis.finish(answer.aloud)
+            voice_note = synthesis.voice_note()
+        log_stage(self._metrics, "tts_time", "TTS", time.monotonic() - synthesis.finished_at)
+        return voice_note
+
+
+def _is_final(turn: Turn, error: SendError) -> bool:
+    """Whether sending again is useless: Twilio refused the message, or it is too old by now."""
+    is_stale = time.time() - turn.message.received_at > STALE_SECONDS
+    return is_stale or isinstance(error, SendRefused)
