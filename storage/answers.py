@@ -1,4 +1,4 @@
-"""Answers to public questions, kept to be given again."""
+"""The table of cached answers to public questions."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from sqlalchemy import delete, select
 from storage.database import Database
 from storage.schema import kept_answers
 
-# Some 10 MB.
+# About 10 MB.
 MOST_ANSWERS = 10_000
 
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """Markdown, and how long ago the agent gave it, in seconds."""
+    """``text`` is Markdown; ``age`` is how many seconds ago the agent wrote it."""
 
     text: str
     age: float
 
 
 class AnswerTable:
-    """Every method may raise ``StorageError``; ``lifetime`` is in seconds."""
+    """Thread-safe; all methods raise ``StorageError``.
+
+    Answers are valid for ``lifetime`` seconds, and a purge leaves at most ``most``.
+    """
 
     def __init__(self, *, database: Database, lifetime: float, most: int = MOST_ANSWERS) -> None:
         self._database = database
@@ -32,6 +35,7 @@ class AnswerTable:
         self._upsert = database.upsert
 
     def find(self, key: str) -> StoredAnswer | None:
+        """The answer, if it is still valid."""
         now = time.time()
         wanted = select(kept_answers).where(
             kept_answers.c.key == key, kept_answers.c.kept_at > now - self._lifetime
@@ -40,7 +44,7 @@ class AnswerTable:
         return StoredAnswer(row.text, now - row.kept_at) if row else None
 
     def save(self, key: str, text: str) -> None:
-        """Keep an answer in place of an earlier one."""
+        """Store an answer; it replaces an earlier one."""
         values = {"text": text, "kept_at": time.time()}
         statement = (
             self._upsert(kept_answers)
@@ -50,7 +54,7 @@ class AnswerTable:
         self._database.change(statement)
 
     def purge(self, *, before: float) -> None:
-        """Forget those kept before that time or past their own, and the oldest of too many."""
+        """Delete answers stored before that time, invalid ones, and the oldest surplus."""
         oldest_kept = max(before, time.time() - self._lifetime)
         beyond = (
             select(kept_answers.c.key)

@@ -1,4 +1,4 @@
-"""The turns that this process holds, as far as it can know."""
+"""The turns that this process has claimed, as far as it can know."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 
 log = structlog.get_logger(__name__)
 
-# What begins within that time of the last renewal is over before others may take the turn.
+# What begins within this time after a renewal has ended before the claim can expire.
 SURE_SECONDS = CLAIM_SECONDS - 4
 LOOK_SECONDS = 1.0
 
 
 @dataclass
 class _Claim:
-    """``sure_until`` is in monotonic seconds, which run on while the process is paused."""
+    """``sure_until`` is in monotonic seconds, which also count while the process is paused.
+
+    ``asked``: the agent was asked.
+    """
 
     turn: Turn
     sure_until: float
@@ -35,9 +38,10 @@ class _Claim:
 class Claims:
     """Thread-safe.
 
-    A process that is paused or cut off from the database cannot know whether others have taken its
-    turns meanwhile. ``confirm`` is to be called right before what cannot be taken back.
-    ``renewals`` is the same queue, over connections that turns cannot use up.
+    A process that was paused or cannot reach the database does not know whether other processes
+    have claimed its turns meanwhile. Call ``confirm`` right before each effect that cannot be
+    undone, such as asking or sending. ``renewals`` is the same queue, with database connections
+    that running turns cannot use up.
     """
 
     def __init__(self, *, queue: TurnQueue, renewals: TurnQueue) -> None:
@@ -49,32 +53,32 @@ class Claims:
 
     def claim_turns(self, most: int) -> list[Turn]:
         """Claim up to ``most`` turns. Raises ``StorageError``."""
-        if not self._all_sure():
-            # Or we might take from ourselves what we let end.
+        if not self._all_certain():
+            # Otherwise we might claim a turn again that we are running, because its claim expired.
             self.renew()
-        sure_until = self._sure_from_now()
-        taken = self._queue.claim(most)
+        sure_until = self._certain_until()
+        claimed = self._queue.claim(most)
         with self._changed:
-            for turn in taken:
+            for turn in claimed:
                 self._claims[turn.id] = _Claim(turn, sure_until)
-        return taken
+        return claimed
 
     def confirm(self, turn: Turn) -> None:
-        """Return if the turn is surely ours; wait while nobody can know.
+        """Return if the turn is certainly ours; wait while that is uncertain.
 
-        Raises ``TurnSuperseded``, or ``DeadlineExceeded`` where one holds.
+        Raises ``TurnSuperseded``, or ``DeadlineExceeded`` if a deadline applies and has passed.
         """
         with self._changed:
             while time.monotonic() >= self._claim(turn).sure_until:
                 self._changed.wait(clamp(LOOK_SECONDS))
 
     def mark_asked(self, turn: Turn) -> None:
-        """The agent gets the question now: the turn must not be given back as if it had not."""
+        """Remember that the agent is asked now, so that a release counts this start."""
         with self._changed:
             self._claim(turn).asked = True
 
     def renew(self) -> None:
-        """Go on holding what is ours, and let go of what others have taken.
+        """Renew all claims, and forget those that other processes have taken over.
 
         Raises ``StorageError``.
         """
@@ -82,11 +86,11 @@ class Claims:
             held = list(self._claims.values())
         if not held:
             return
-        sure_until = self._sure_from_now()
+        sure_until = self._certain_until()
         try:
             ours = self._renewals.renew({str(claim.turn.claim) for claim in held})
         except StorageError:
-            self._tell_once(held)
+            self._log_once(held)
             raise
         self._cut_off = False
         with self._changed:
@@ -98,27 +102,27 @@ class Claims:
             self._changed.notify_all()
 
     def forget(self, turn: Turn) -> None:
-        """The turn is done, or another's."""
+        """Forget a turn that is finished, or that another process has claimed."""
         with self._changed:
             if self._find(turn):
                 del self._claims[turn.id]
 
     def release(self, turn: Turn, *, broken: bool = False) -> None:
-        """Give a turn back that is not done, perhaps because it broke off, if it is still ours."""
+        """Let other processes claim a turn that is not finished; ``broken`` if it failed."""
         with self._changed:
             held = self._find(turn)
         if held:
             self._release([held], broken=[turn.id] if broken else [])
 
     def release_all(self) -> None:
-        """Give back all that is held: the process ends."""
+        """Let other processes claim all turns of this process, because it stops."""
         with self._changed:
             held = list(self._claims.values())
         if held:
             self._release(held)
 
     def _release(self, held: list[_Claim], *, broken: Sequence[int] = ()) -> None:
-        """Where that fails, the claims end by themselves."""
+        """Release claims; if that fails, they expire by themselves."""
         asked = [claim.turn.id for claim in held if claim.asked]
         for claim in held:
             self.forget(claim.turn)
@@ -126,9 +130,13 @@ class Claims:
             turns = [claim.turn for claim in held]
             self._queue.release(turns, asked=asked, broken=broken)
         except StorageError as error:
-            log.warning("Turns not given back", turns=len(held), error=type(error).__name__)
+            log.warning(
+                "Turns not released; their claims will expire",
+                turns=len(held),
+                error=type(error).__name__,
+            )
 
-    def _all_sure(self) -> bool:
+    def _all_certain(self) -> bool:
         now = time.monotonic()
         with self._changed:
             return all(now < claim.sure_until for claim in self._claims.values())
@@ -140,14 +148,14 @@ class Claims:
         return held
 
     def _find(self, turn: Turn) -> _Claim | None:
-        """What is held of that very start of the turn."""
+        """The claim, if it is of the same start of the turn."""
         held = self._claims.get(turn.id)
         return held if held and held.turn.claim == turn.claim else None
 
-    def _sure_from_now(self) -> float:
+    def _certain_until(self) -> float:
         return math.inf if self._queue.single_process else time.monotonic() + SURE_SECONDS
 
-    def _tell_once(self, held: list[_Claim]) -> None:
+    def _log_once(self, held: list[_Claim]) -> None:
         if not self._cut_off and time.monotonic() >= min(claim.sure_until for claim in held):
             self._cut_off = True
             log.error(

@@ -1,4 +1,4 @@
-"""Work on the database, each piece whole or not at all."""
+"""Executes statements and transactions on SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -44,76 +44,76 @@ log = structlog.get_logger(__name__)
 class Database:
     """Thread-safe.
 
-    With ``one_connection`` that is kept, for a statement takes no longer than getting one from the
-    engine, and whoever else asks waits. Otherwise no call takes longer than ``seconds``, whatever
-    became of the server or the way to it.
+    With ``one_connection`` (SQLite) all threads share a connection that stays open, because opening
+    one takes as long as a statement. Otherwise (PostgreSQL) each call takes a connection from the
+    pool, and no call takes longer than ``seconds``, even if the server or the network is gone.
     """
 
     def __init__(self, engine: Engine, *, one_connection: bool, seconds: float = 0.0) -> None:
         self.engine = engine
         self._one_connection = one_connection
         self._seconds = seconds
-        # A transaction around a single statement would cost two more ways to the server.
+        # A transaction around a single statement would cost two more round trips.
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._lock = threading.Lock()
-        self._kept: Connection | None = None
+        self._shared_connection: Connection | None = None
 
     @property
     def upsert(self) -> Callable[..., Any]:
-        """The ``INSERT`` that can say ``ON CONFLICT``, which each kind of database has its own."""
+        """The function ``insert`` of this kind of database, which supports ``ON CONFLICT``."""
         return postgresql.insert if self._is_postgres else sqlite.insert
 
     @property
     def now(self) -> ColumnElement[float]:
-        """The time (epoch seconds), as SQL: of the server's clock where several processes ask."""
+        """The time in epoch seconds, as SQL; PostgreSQL's clock is the same for all processes."""
         if self._is_postgres:
             return cast(extract("epoch", func.clock_timestamp()), Float)
         return bindparam(None, callable_=time.time, type_=Float, unique=True)
 
     def row(self, statement: Executable, values: Values = None) -> Row[Any] | None:
-        """The first row that a statement gives. All of these raise ``StorageError``."""
+        """The first row of the result. All of these methods raise ``StorageError``."""
         return self._run_single(lambda connection: connection.execute(statement, values).first())
 
     def rows(self, statement: Executable, values: Values = None) -> Sequence[Row[Any]]:
+        """All rows of the result."""
         return self._run_single(lambda connection: connection.execute(statement, values).all())
 
     def value(self, statement: Executable, values: Values = None) -> Any:
-        """The first column of the first row; ``None`` where there is none."""
+        """The first column of the first row; ``None`` if there is no row."""
         return self._run_single(lambda connection: connection.execute(statement, values).scalar())
 
     def change(self, statement: Executable, values: Values = None) -> int:
-        """How many rows a statement changed."""
+        """Execute a statement; returns how many rows it changed."""
         return self._run_single(lambda connection: connection.execute(statement, values).rowcount)
 
     def run(self, work: Work[T]) -> T:
-        """What ``work`` returns; what it wrote is committed by then, or nothing if it raises."""
+        """Run ``work`` in a transaction, which is rolled back if it raises; returns its result."""
         if self._one_connection:
-            return self._run_alone(work)
+            return self._run_serially(work)
         with self._bounded(), self.engine.begin() as connection:
             return work(connection)
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection for as long as the block lasts; each statement is a transaction."""
+        """A connection during the block; each statement is a transaction of its own."""
         with self._single.connect() as connection:
             yield connection
 
     def open(self, number: int) -> None:
-        """Open so many connections, as far as they can be: later that would hold somebody up."""
+        """Open so many connections now, so that no message waits for it. Failures are ignored."""
         with suppress(SQLAlchemyError), ExitStack() as opened, self._bounded():
-            # None is given back before all are there, or all would be the same.
+            # All are held until the last one is open; otherwise the pool would reuse the first.
             for _ in range(number):
                 opened.enter_context(self._single.connect())
 
     def clear_log(self) -> bool:
-        """Move what SQLite wrote beside its file into it; whether all could be moved.
+        """Empty SQLite's write-ahead log, where deleted texts would survive.
 
-        In the write-ahead log old texts outlive the rows that they stood in. PostgreSQL's is the
-        server's.
+        Returns whether that was possible. PostgreSQL manages its own log.
         """
         if self._is_postgres:
             return True
-        # Within a transaction it is refused, so not on the kept connection.
+        # It is refused within a transaction, so it needs a connection of its own.
         with closing(self.engine.raw_connection()) as connection:
             cursor = connection.cursor()
             try:
@@ -124,21 +124,21 @@ class Database:
         return not busy
 
     def close(self) -> None:
-        """Let go of the connections; whoever asks again opens new ones."""
+        """Close all connections; later calls open new ones."""
         with self._lock:
-            self._let_go()
+            self._disconnect()
 
     @contextmanager
     def bounded(self, seconds: float) -> Iterator[None]:
-        """Raise ``DatabaseTimeout`` where the block takes longer.
+        """Raise ``DatabaseTimeout`` if the block takes longer.
 
-        The server's own limits do not reach us where the way to it swallows what it says. Only
-        green threads can be interrupted.
+        The server has limits of its own, but its errors do not arrive if the network drops them.
+        Only green threads can be interrupted.
         """
         if not is_module_patched("socket"):
             yield
             return
-        # SQLAlchemy closes the connection of whoever is interrupted like that.
+        # SQLAlchemy closes the connection of an interrupted call.
         limit = Timeout.start_new(seconds)
         try:
             yield
@@ -165,30 +165,32 @@ class Database:
 
     def _run_single(self, work: Work[T]) -> T:
         if self._one_connection:
-            return self._run_alone(work)
+            return self._run_serially(work)
         with self._bounded(), self._single.connect() as connection:
             return work(connection)
 
-    def _run_alone(self, work: Work[T]) -> T:
+    def _run_serially(self, work: Work[T]) -> T:
         with self._lock:
             try:
-                connection = self._kept = self._kept or self.engine.connect()
+                connection = self._shared_connection = (
+                    self._shared_connection or self.engine.connect()
+                )
                 with connection.begin():
                     return work(connection)
             except BaseException:
-                # Whatever state it is in: one that is new has nothing left over.
-                self._let_go()
+                # The connection may be in any state, so the next call opens a new one.
+                self._disconnect()
                 raise
 
-    def _let_go(self) -> None:
-        if self._kept:
+    def _disconnect(self) -> None:
+        if self._shared_connection:
             with suppress(SQLAlchemyError):
-                self._kept.close()
-        self._kept = None
+                self._shared_connection.close()
+        self._shared_connection = None
         self.engine.dispose()
 
 
 def _end_process() -> None:
-    """A start makes the tables; until then nothing can go on."""
+    """Only a start creates tables, so the process ends, and is started again."""
     log.error("The database has lost its tables, or is another one; ending to start anew")
     os._exit(1)

@@ -29,36 +29,36 @@ from storage.database import Database
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 FILE_NAME = "bridge.sqlite3"
-# For nobody else on the machine.
+# No other user of the machine may read the database.
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
-# How long a statement waits for another program that holds the file; all threads wait along.
+# How long a statement waits for another program that locks the file. All threads wait with it.
 BUSY_SECONDS = 2
-# A little longer than gunicorn.conf.py lets the turns of a stopping process run.
+# A little longer than the running turns of a stopping process may take (gunicorn.conf.py).
 LOCK_SECONDS = 28.0
 POLL_SECONDS = 0.1
 
-# A server that restarts, or is full while old processes end, is back by then.
+# How long a start waits for a server that restarts, or has no free connection.
 CONNECT_SECONDS = 30.0
-# Whoever holds something in the database is taken for gone after 12 s (storage/turn_queue.py). By
-# then nothing that it began may hold up others, and it must know itself.
+# A process that does not renew its claims for 12 s is considered dead (storage/turn_queue.py). By
+# then none of its statements may still run, and its own calls must have failed.
 CALL_SECONDS = 9.0
-# Any number, so long as nobody else uses it in this database.
+# Any number that nobody else uses for advisory locks in this database.
 MIGRATION_LOCK = 4216803
 
 
 def open_sqlite(state_dir: str) -> Database:
     """The file in ``state_dir``.
 
-    SQLite takes one writer at a time, so all threads share one connection: where there were
-    several, they would poll for the file's lock. Raises ``SettingsError``.
+    SQLite allows one writer at a time, so all threads share one connection. Several connections
+    would poll for the lock on the file. Raises ``SettingsError``.
     """
-    with _usable(state_dir) as folder:
+    with _open_folder(state_dir) as folder:
         engine = create_engine(
             URL.create("sqlite", database=str(folder / FILE_NAME)),
-            # Its errors would quote what people said.
+            # Otherwise errors would quote messages of users.
             hide_parameters=True,
-            # ``Database`` keeps its own.
+            # ``Database`` keeps its connection itself.
             poolclass=NullPool,
             connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         )
@@ -68,39 +68,42 @@ def open_sqlite(state_dir: str) -> Database:
         with engine.begin() as connection:
             _upgrade(connection)
         database = Database(engine, one_connection=True)
-        # A process that was killed has left one.
+        # A killed process leaves a write-ahead log.
         database.clear_log()
     return database
 
 
-def open_postgres(url: str, *, connections: int, patience: float = CONNECT_SECONDS) -> Database:
-    """The database at ``url``, at most ``connections`` times. Raises ``SettingsError``."""
-    again = Retrying(
+def open_postgres(url: str, *, connections: int, wait_seconds: float = CONNECT_SECONDS) -> Database:
+    """The database at ``url``, migrated, with a pool of ``connections``.
+
+    Waits up to ``wait_seconds`` for the server. Raises ``SettingsError``.
+    """
+    retrying = Retrying(
         retry=retry_if_exception_type(OperationalError),
-        stop=stop_after_delay(patience),
+        stop=stop_after_delay(wait_seconds),
         wait=wait_fixed(POLL_SECONDS),
         reraise=True,
     )
-    # Changing tables takes its time, and waits for the process that changes them.
-    unhurried = _postgres_engine(url, connections=1, seconds=0)
+    # Migrations may take long, and wait for another process that migrates.
+    unlimited = _postgres_engine(url, connections=1, seconds=0)
     try:
-        again(_migrate_postgres, unhurried)
+        retrying(_migrate_postgres, unlimited)
     except (SQLAlchemyError, CommandError) as error:
         raise SettingsError(
             f"Cannot start: the database of DATABASE_URL cannot be used ({_reason(error)})."
         ) from error
     finally:
-        unhurried.dispose()
+        unlimited.dispose()
     return connect_postgres(url, connections=connections)
 
 
 def connect_postgres(
     url: str, *, connections: int, ping: bool = True, seconds: float = CALL_SECONDS
 ) -> Database:
-    """The same for a database that was opened before; no call takes longer than ``seconds``.
+    """The same for a database that is migrated already; no call takes longer than ``seconds``.
 
-    Without ``ping`` a connection is not asked whether it still is one before it is used, which
-    would take as long as a statement; whoever uses it must be able to try again.
+    Without ``ping`` a connection is not tested before it is used, which would take as long as a
+    statement. Then the caller must try again when a connection is broken.
     """
     engine = _postgres_engine(url, connections=connections, seconds=seconds, ping=ping)
     return Database(engine, one_connection=False, seconds=seconds)
@@ -112,7 +115,7 @@ def _postgres_engine(url: str, *, connections: int, seconds: float, ping: bool =
         hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
-        # What a burst does not need opens no connection.
+        # The most recently used connection first, so that no more are opened than needed.
         pool_use_lifo=True,
         pool_pre_ping=ping,
         connect_args=_limits(seconds),
@@ -120,13 +123,13 @@ def _postgres_engine(url: str, *, connections: int, seconds: float, ping: bool =
 
 
 def _limits(seconds: float) -> dict[str, object]:
-    """What bounds a session, on both sides; without ``seconds`` only the way to the server.
+    """Limits for a session on both sides; with 0 ``seconds`` only those of the network.
 
-    A side that the other one vanished for must not keep a transaction, and what it locks, open.
+    If one side vanishes, the other one must not keep a transaction and its locks open.
     """
     milliseconds = int(seconds * 1000)
     server = {
-        # The server ends it before we would give up waiting.
+        # Shorter than our own limit, so that the server ends it first.
         "statement_timeout": milliseconds * 8 // 9,
         "lock_timeout": milliseconds * 6 // 9,
         "idle_in_transaction_session_timeout": milliseconds * 8 // 9,
@@ -145,16 +148,16 @@ def _limits(seconds: float) -> dict[str, object]:
     }
 
 
-def lock_state_dir(state_dir: str, *, patience: float = LOCK_SECONDS) -> IO[str]:
-    """Keep other processes out of ``state_dir`` until the returned file is closed, or we end.
+def lock_state_dir(state_dir: str, *, wait_seconds: float = LOCK_SECONDS) -> IO[str]:
+    """Lock ``state_dir`` until the returned file is closed, or the process ends.
 
-    A process that is being replaced finishes its turns first, so there is some patience. Raises
-    ``SettingsError``.
+    Waits up to ``wait_seconds``, because a process that is replaced finishes its turns first.
+    Raises ``SettingsError``.
     """
-    with _usable(state_dir) as folder:
+    with _open_folder(state_dir) as folder:
         file = (folder / "lock").open("w")
         Path(file.name).chmod(FILE_MODE)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + wait_seconds
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,8 +172,8 @@ def lock_state_dir(state_dir: str, *, patience: float = LOCK_SECONDS) -> IO[str]
 
 
 @contextmanager
-def _usable(state_dir: str) -> Iterator[Path]:
-    """The folder, made if need be; what is wrong with it becomes a ``SettingsError``."""
+def _open_folder(state_dir: str) -> Iterator[Path]:
+    """The folder, created if needed; raises ``SettingsError`` if it cannot be used."""
     folder = Path(state_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
@@ -188,27 +191,28 @@ def _usable(state_dir: str) -> Iterator[Path]:
 
 
 def _keep_private(folder: Path) -> None:
-    """Let nobody else read the database; what SQLite adds to its file gets the same mode."""
+    """Let no other user read the database. Files that SQLite adds get the same mode."""
     (folder / FILE_NAME).touch()
     for file in folder.glob(f"{FILE_NAME}*"):
         file.chmod(FILE_MODE)
 
 
 def _reason(error: Exception) -> str:
-    """What the system or the database said, on one line, without SQLAlchemy's paragraphs."""
+    """The error of the system or the database on one line, without SQLAlchemy's explanations."""
     if isinstance(error, CommandError):
         return f"its tables are those of a newer release, deploy that one: {error}"
-    said = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
-    return f"{type(error).__name__}: {' '.join(str(said).split())}"
+    cause = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
+    return f"{type(error).__name__}: {' '.join(str(cause).split())}"
 
 
 def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    """A write-ahead log survives a killed process at a fraction of a full sync's cost.
+    """Set up a new SQLite connection.
 
-    What is deleted is overwritten.
+    With a write-ahead log, commits survive a killed process without a full sync. Deleted rows are
+    overwritten.
     """
-    # The driver would begin transactions for some statements and not for others, such as those that
-    # change tables.
+    # We begin transactions ourselves: the driver does it for some statements only, and not for
+    # those that change tables.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
@@ -222,7 +226,7 @@ def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # Beside SQLAlchemy, whose way would cost as much as the statement that follows.
+    # Not by SQLAlchemy, which takes as long for it as for the next statement.
     cast(sqlite3.Connection, connection.connection.driver_connection).execute("BEGIN")
 
 
@@ -234,9 +238,9 @@ def _migrate_postgres(engine: Engine) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    """All the way or not at all, wherever the process is killed."""
+    """Migrate to the newest schema, completely or not at all, even if the process is killed."""
     config = alembic.config.Config()
-    # A percent sign would be taken for the name of another option.
+    # In alembic's options, a percent sign begins the name of another option.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     alembic.command.upgrade(config, "head")

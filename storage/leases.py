@@ -1,4 +1,4 @@
-"""What one of several processes at a time may do."""
+"""Leases: work that only one of several processes may do at a time."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from storage.schema import leases
 
 log = structlog.get_logger(__name__)
 
-# A process that was not heard of for so long does not do it any more.
+# A lease that was not renewed for this time is free again: its process is considered dead.
 LEASE_SECONDS = 12.0
 
 
 class Leases(Protocol):
-    """Every method may raise ``StorageError``; of those that ended, ``purge`` forgets."""
+    """Thread-safe; all methods raise ``StorageError``. ``purge`` deletes leases that have ended."""
 
     def acquire(self, name: str, seconds: float) -> bool:
-        """Take what is done once in so many seconds; ``False`` where it was done."""
+        """Take a lease for so many seconds; ``False`` if it is taken. It is not released before."""
 
     def hold(self, name: str) -> AbstractContextManager[bool]:
-        """Hold what one at a time may do, while the block lasts; ``False`` where another does."""
+        """Hold a lease during the block; the value is ``False`` if somebody else holds it."""
 
     def renew(self) -> None:
-        """Go on holding what this process holds."""
+        """Extend the leases that this process holds."""
 
     def purge(self) -> None: ...
 
 
 class InMemoryLeases:
-    """Those of a process that is alone, among its threads."""
+    """The leases of a single process, for its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class InMemoryLeases:
                     self._held.remove(name)
 
     def renew(self) -> None:
-        """Nothing: nobody else could take them."""
+        """Not needed: no other process could take them."""
 
     def purge(self) -> None:
         now = time.time()
@@ -75,13 +75,13 @@ class InMemoryLeases:
 
 
 class DatabaseLeases:
-    """Those of all processes on a database, by its clock."""
+    """The leases of all processes that share a database, by the clock of its server."""
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
         self._upsert = database.upsert
         self._lock = threading.Lock()
-        # The owners that this process is, one for each lease that it holds.
+        # A random owner for each lease that this process holds.
         self._held: set[str] = set()
 
     def acquire(self, name: str, seconds: float) -> bool:
@@ -127,8 +127,8 @@ class DatabaseLeases:
         return self._database.row(statement) is not None
 
     def _release(self, owner: str) -> None:
-        """Whoever took it since then keeps it."""
+        """Free the lease, unless another owner took it after it had ended."""
         try:
             self._database.change(delete(leases).where(leases.c.owner == owner))
         except SQLAlchemyError as error:
-            log.warning("Lease not given back; it ends by itself", error=type(error).__name__)
+            log.warning("Lease not released; it will end by itself", error=type(error).__name__)

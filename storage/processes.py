@@ -1,4 +1,4 @@
-"""What each process that shares the database last said of itself."""
+"""The table of running processes: when each reported last, and its metrics."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from storage.schema import processes
 
 
 class Processes:
-    """Every method may raise ``StorageError``."""
+    """Thread-safe; all methods raise ``StorageError``."""
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
         self._upsert = database.upsert
 
-    def report(self, process: str, kind: str, figures: dict[str, Any]) -> None:
-        """Note that a process of this kind is alive, and its figures in place of earlier ones.
+    def report(self, process: str, kind: str, snapshot: dict[str, Any]) -> None:
+        """Store that a process of this kind is alive, with its metrics.
 
-        What is down for it stands among them as ``tripped``.
+        ``snapshot`` is JSON; its key ``tripped`` lists the providers that are down for the process.
         """
-        row = {"kind": kind, "seen_at": time.time(), "figures": figures}
+        row = {"kind": kind, "seen_at": time.time(), "figures": snapshot}
         statement = (
             self._upsert(processes)
             .values(name=process, **row)
@@ -32,7 +32,7 @@ class Processes:
         self._database.change(statement)
 
     def snapshots(self) -> dict[str, dict[str, Any]]:
-        """What each process last reported, also those that ended within the retention time."""
+        """The last metrics of each process, also if it ended within the retention time."""
         rows = self._database.rows(select(processes.c.name, processes.c.figures))
         return {row.name: row.figures for row in rows}
 
@@ -42,11 +42,11 @@ class Processes:
         return int(self._database.value(select(func.count()).select_from(processes).where(alive)))
 
     def providers_down(self, *, since: float) -> list[str]:
-        """The providers that are down for those that have reported since that time."""
-        tripped = processes.c.figures["tripped"].label("tripped")
-        reports = self._database.rows(select(tripped).where(processes.c.seen_at > since))
-        return [provider for row in reports for provider in row.tripped or []]
+        """The providers that are down for processes that have reported since that time."""
+        down = processes.c.figures["tripped"].label("down")
+        reports = self._database.rows(select(down).where(processes.c.seen_at > since))
+        return [provider for row in reports for provider in row.down or []]
 
     def purge(self, *, before: float) -> None:
-        """Forget those that have not reported since that time."""
+        """Delete processes that have not reported since that time."""
         self._database.change(delete(processes).where(processes.c.seen_at < before))

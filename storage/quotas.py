@@ -1,6 +1,6 @@
-"""How many messages are taken of a sender, and of all, within a time.
+"""How many messages are accepted from one sender, and from all, within a time.
 
-The messages written down are what is counted, so it holds over all processes and restarts.
+The stored messages are counted, so the limits hold over all processes and restarts.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from storage.schema import turns
 
 MINUTE, DAY = 60.0, 86400.0
 
-# Of the message that comes, as ``TurnTable.insert`` names it.
+# Parameters of the new message, as ``TurnTable.insert`` names it.
 _SENDER = bindparam("new_sender", type_=Text)
 _RECEIVED_AT = bindparam("new_received_at", type_=Float)
 
 
 @dataclass(frozen=True)
 class Quota:
-    """At most ``limit`` messages in ``seconds``, of each sender or, if ``shared``, of all.
+    """At most ``limit`` messages in ``seconds`` from each sender or, if ``shared``, from all.
 
-    ``phrase`` is what a sender beyond it is told.
+    ``phrase`` is the key of what a sender beyond the limit is told.
     """
 
     limit: int
@@ -35,38 +35,38 @@ class Quota:
     shared: bool = False
 
     def condition(self) -> ColumnElement[bool]:
-        """Whether one more message is within it, as SQL of ``limit`` steps along an index."""
+        """Whether one more message is allowed, as SQL; it reads ``limit`` entries of an index."""
         latest = select(turns.c.received_at).order_by(turns.c.id.desc())
         if not self.shared:
             latest = latest.where(turns.c.sender == _SENDER)
-        # Were the one that many messages ago within the time, this would be one too many.
+        # If the message that came ``limit`` messages ago is within the time, one more is too many.
         first = latest.limit(1).offset(self.limit - 1).scalar_subquery()
         return func.coalesce(first, 0.0) <= _RECEIVED_AT - self.seconds
 
 
 class Quotas:
-    """Those that are set, the longest first."""
+    """The quotas of the settings, the longest first."""
 
     def __init__(self, *, database: Database, quotas: Sequence[Quota]) -> None:
         self._database = database
         self._quotas = quotas
 
     def admission_condition(self) -> ColumnElement[bool]:
-        """Whether one more message is within all of them, as SQL."""
+        """Whether one more message is within all quotas, as SQL."""
         return and_(true(), *(quota.condition() for quota in self._quotas))
 
     def find_exceeded(self, message: Inbound) -> Quota | None:
-        """Which of them has no room for the message. Raises ``StorageError``."""
+        """The quota that the message exceeds, if any. Raises ``StorageError``."""
         values = {"new_sender": message.sender, "new_received_at": message.received_at}
         for quota in self._quotas:
             if not self._database.value(select(quota.condition()), values):
                 return quota
-        # There is room again since.
+        # None is exceeded any more.
         return None
 
 
 def build_quotas(settings: Settings) -> list[Quota]:
-    """The quotas that the operator set."""
+    """The quotas that the settings ask for."""
     known = [
         Quota(settings.SENDER_TURNS_PER_DAY, DAY, "limit_day"),
         Quota(settings.SENDER_TURNS_PER_MINUTE, MINUTE, "limit_minute"),

@@ -1,4 +1,4 @@
-"""Pieces of speech that all processes on a database share."""
+"""The table of synthesised speech, which all processes share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from storage.schema import spoken_pieces
 
 @dataclass(frozen=True)
 class AudioSegment:
-    """Ogg/Opus, and when it was synthesised (epoch seconds)."""
+    """``audio`` is Ogg/Opus; ``made_at`` is when it was synthesised, in epoch seconds."""
 
     audio: bytes
     made_at: float
 
 
 class AudioTable:
-    """Every method may raise ``StorageError``; ``most_bytes`` of audio outlive a purge."""
+    """Thread-safe; all methods raise ``StorageError``. A purge leaves at most ``most_bytes``."""
 
     def __init__(self, *, database: Database, most_bytes: int) -> None:
         self._database = database
@@ -28,7 +28,7 @@ class AudioTable:
         self._upsert = database.upsert
 
     def find(self, key: str) -> AudioSegment | None:
-        """The piece, which counts as used now."""
+        """The segment; it is marked as used now."""
         statement = (
             update(spoken_pieces)
             .where(spoken_pieces.c.key == key)
@@ -38,13 +38,19 @@ class AudioTable:
         row = self._database.row(statement)
         return AudioSegment(row.audio, row.made_at) if row else None
 
-    def save(self, key: str, piece: AudioSegment) -> None:
-        row = {"key": key, "audio": piece.audio, "made_at": piece.made_at, "used_at": time.time()}
+    def save(self, key: str, segment: AudioSegment) -> None:
+        """Store a segment, unless there is one already."""
+        row = {
+            "key": key,
+            "audio": segment.audio,
+            "made_at": segment.made_at,
+            "used_at": time.time(),
+        }
         statement = self._upsert(spoken_pieces).values(row).on_conflict_do_nothing()
         self._database.change(statement)
 
     def purge(self, *, before: float) -> None:
-        """Forget those made before that time, and the least recently used beyond the bound."""
+        """Delete segments made before that time, and the least recently used surplus."""
         newest_first = spoken_pieces.c.used_at.desc(), spoken_pieces.c.key
         so_far = func.sum(func.length(spoken_pieces.c.audio)).over(order_by=newest_first)
         each = select(spoken_pieces.c.key, so_far.label("so_far")).subquery()

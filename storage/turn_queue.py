@@ -1,8 +1,8 @@
-"""The queue of turns: the table ``turns`` itself, in which a turn is claimed by who runs it.
+"""The queue of turns. It is the table ``turns`` itself: the process that runs a turn claims it.
 
-A claim is what decides whose turn it is, and nothing else does. Where several processes share the
-database it ends after ``CLAIM_SECONDS`` unless it is renewed: who could not renew it is taken for
-gone, and another process claims the turn.
+Only the claim decides which process may run a turn. If several processes share the database, a
+claim expires after ``CLAIM_SECONDS`` unless it is renewed. A process that does not renew its claims
+is considered dead, and another process claims its turns.
 """
 
 from __future__ import annotations
@@ -41,52 +41,58 @@ _waiting, _running = (literal(state, literal_execute=True) for state in (WAITING
 class TurnQueue:
     """Thread-safe; all methods raise ``StorageError``.
 
-    Claims of a process that is ``alone`` do not end: it gives back at its start what a former one
-    left.
+    The claims of a ``single_process`` do not expire: at its start it releases all claims that an
+    earlier process left.
     """
 
     def __init__(self, *, database: Database, single_process: bool) -> None:
         self._database = database
         self.single_process = single_process
-        self._claiming = self._made_to_claim()
+        self._claim_statement = self._build_claim_statement()
 
     def claim(self, most: int) -> list[Turn]:
-        """Begin up to ``most`` turns, the oldest first; from now on they are ours.
+        """Claim up to ``most`` turns, the oldest first, and count a start of each.
 
-        A turn waits until those of its sender before it are done. Of those whose holder has let
-        the claim end we become the holder. Each start is counted.
+        A turn can be claimed when all earlier turns of its sender are finished, and if it waits or
+        if the claim on it has expired.
         """
         claim = secrets.token_hex(16)
         try:
-            rows = self._database.rows(self._claiming, {"most": most, "mine": claim})
+            rows = self._database.rows(self._claim_statement, {"most": most, "mine": claim})
         except IntegrityError:
-            # Two turns of a sender were claimed at the same moment; one was refused, and is later.
+            # Another process claimed a turn of the same sender at the same moment. Try again later.
             return []
         return sorted(map(turn_from_row, rows), key=lambda turn: turn.id)
 
     def renew(self, claims: Collection[str]) -> set[int]:
-        """Hold these for ``CLAIM_SECONDS`` more; returns the ids of turns that are still ours."""
+        """Extend claims by ``CLAIM_SECONDS``; returns the ids of the turns that are still ours."""
         statement = (
             update(turns)
             .where(turns.c.state == RUNNING, turns.c.claim.in_(claims))
-            .values(claimed_until=self._end())
+            .values(claimed_until=self._expiry())
             .returning(turns.c.id)
         )
         return {row.id for row in self._database.rows(statement)}
 
     def release(
-        self, left: Collection[Turn], *, asked: Collection[int], broken: Collection[int] = ()
+        self,
+        turns_to_release: Collection[Turn],
+        *,
+        asked: Collection[int],
+        broken: Collection[int] = (),
     ) -> None:
-        """Give turns back that are not done, as far as they are still ours.
+        """Let other processes claim turns that are not finished, as far as they are still ours.
 
-        Their start is taken back, but for those (ids) that have ``broken`` off, and those in which
-        the agent was ``asked`` and has not answered: it may have heard.
+        Their last start is not counted, unless the id is in ``broken`` (the turn failed) or in
+        ``asked`` and there is no answer: the agent may have processed the question.
         """
-        ours = tuple_(turns.c.id, turns.c.claim).in_([(turn.id, turn.claim) for turn in left])
+        owned = tuple_(turns.c.id, turns.c.claim).in_(
+            [(turn.id, turn.claim) for turn in turns_to_release]
+        )
         counts = or_(turns.c.id.in_(broken), and_(turns.c.id.in_(asked), turns.c.answer.is_(None)))
         self._database.change(
             update(turns)
-            .where(ours)
+            .where(owned)
             .values(
                 state=WAITING,
                 claim=null(),
@@ -96,13 +102,13 @@ class TurnQueue:
         )
 
     def release_all(self) -> int:
-        """Give back what a former process left; how many turns it ran when it died."""
+        """Release the turns that an earlier process ran when it died; returns how many."""
         left = update(turns).where(turns.c.state == RUNNING).values(state=WAITING, claim=null())
         return self._database.change(left)
 
-    def _made_to_claim(self) -> ReturningUpdate[Any]:
+    def _build_claim_statement(self) -> ReturningUpdate[Any]:
         others = turns.alias("others")
-        in_front = exists().where(
+        earlier = exists().where(
             others.c.sender == turns.c.sender,
             others.c.id != turns.c.id,
             or_(
@@ -112,11 +118,11 @@ class TurnQueue:
         )
         free = (
             select(turns.c.id)
-            .where(self._is_free(), not_(in_front))
+            .where(self._is_claimable(), not_(earlier))
             .order_by(turns.c.id)
             .limit(bindparam("most"))
             .with_for_update(skip_locked=True, of=turns)
-            # Carried out once, whatever the planner makes of the rest.
+            # A CTE, so that it is executed only once, whatever plan is chosen for the rest.
             .cte("free")
         )
         return (
@@ -126,17 +132,17 @@ class TurnQueue:
                 state=RUNNING,
                 attempts=turns.c.attempts + 1,
                 claim=bindparam("mine"),
-                claimed_until=self._end(),
+                claimed_until=self._expiry(),
             )
             .returning(turns)
         )
 
-    def _is_free(self) -> ColumnElement[bool]:
+    def _is_claimable(self) -> ColumnElement[bool]:
         waits = turns.c.state == _waiting
         if self.single_process:
             return waits
-        left = and_(turns.c.state == _running, turns.c.claimed_until < self._database.now)
-        return or_(waits, left)
+        expired = and_(turns.c.state == _running, turns.c.claimed_until < self._database.now)
+        return or_(waits, expired)
 
-    def _end(self) -> ColumnElement[float] | None:
+    def _expiry(self) -> ColumnElement[float] | None:
         return None if self.single_process else self._database.now + CLAIM_SECONDS

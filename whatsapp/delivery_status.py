@@ -18,7 +18,7 @@ from core.logs import turn_context
 from core.models import Turn
 from metrics import Metrics
 from storage.database import Database, StorageError
-from storage.outbound_messages import NAMED, PART, TEXT, VOICE, new_callback
+from storage.outbound_messages import PART, SAVE_SID, TEXT, VOICE, new_callback
 from storage.schema import outbound_messages, turns
 from storage.turns import STALE_SECONDS, turn_from_row
 from whatsapp.error_codes import RATE_LIMITED, UNPLAYABLE, advice
@@ -218,7 +218,7 @@ def _noted(status: Status, connection: Connection) -> tuple[Row[Any] | None, lis
         return None, []
     news = status.state.new_states_after(State(row.progress) if row.progress else None)
     if not row.sid:
-        connection.execute(NAMED, _which(row) | {"named": status.sid})
+        connection.execute(SAVE_SID, _which(row) | {"named": status.sid})
     if news:
         reached, code = news[-1], status.code
         again_at = _retry_at(row, reached, code)

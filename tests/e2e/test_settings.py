@@ -185,7 +185,7 @@ def test_two_services_do_not_share_a_state_dir(start_deployment: StartDeployment
     with start_deployment() as deployment:
         folder = str(deployment.bridge.state_dir)
         with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
-            lock_state_dir(folder, patience=0)
+            lock_state_dir(folder, wait_seconds=0)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/dashboard"])

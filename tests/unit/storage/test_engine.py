@@ -70,7 +70,7 @@ def test_a_database_that_cannot_be_reached_stops_the_start_with_one_sentence(
     address: str, reason: str
 ) -> None:
     with pytest.raises(SettingsError) as raised:
-        open_postgres(address, connections=1, patience=0)
+        open_postgres(address, connections=1, wait_seconds=0)
     said = str(raised.value)
     assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", said)
     assert reason in said
@@ -79,7 +79,7 @@ def test_a_database_that_cannot_be_reached_stops_the_start_with_one_sentence(
 
 def test_a_database_that_is_missing_is_named(server: Postgres) -> None:
     with pytest.raises(SettingsError, match="does not exist"):
-        open_postgres(server.url("missing"), connections=1, patience=0)
+        open_postgres(server.url("missing"), connections=1, wait_seconds=0)
 
 
 def test_a_server_that_is_about_to_start_is_waited_for(
@@ -227,9 +227,9 @@ def test_an_unusable_folder_stops_the_start_with_one_sentence(
 def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
     held = lock_state_dir(str(tmp_path))
     with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
-        lock_state_dir(str(tmp_path), patience=0)
+        lock_state_dir(str(tmp_path), wait_seconds=0)
     held.close()
-    lock_state_dir(str(tmp_path), patience=0).close()
+    lock_state_dir(str(tmp_path), wait_seconds=0).close()
 
 
 def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:
