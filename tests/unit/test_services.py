@@ -14,6 +14,7 @@ from core.settings import Settings
 from sandbox import CREDENTIALS
 from sandbox.postgres import Postgres
 from services import Role, Services, build_web, build_worker
+from tests.sandbox.waiting import wait_until
 
 Build = Callable[..., Services]
 
@@ -82,8 +83,8 @@ def test_a_start_resumes_what_an_earlier_process_was_running_only_once(build: Bu
     assert queue.claim(1)
     services.start()
     services.start()
+    wait_until(lambda: turns.count_unfinished(limit=1) == 0, "the turn to be finished")
     assert services.close(5)
-    assert turns.count_unfinished(limit=1) == 0
 
 
 def test_two_processes_cannot_share_a_state_folder(
