@@ -1,6 +1,6 @@
 """Every environment variable, typed and checked once at start.
 
-No other module reads the environment. Names of the deployed predecessor are unchanged.
+No other module reads the environment. docs/configuration.md lists the settings for operators.
 """
 
 from __future__ import annotations

@@ -347,7 +347,7 @@ class Pipeline:
         return True
 
     def _log_stage(self, stage: str, name: str, seconds: float) -> None:
-        """The predecessor's log line, and the figure behind it."""
+        """Record the time and write the line that operators match (docs/upgrading.md)."""
         self._metrics.record_time(stage, seconds)
         log.info(f"⏱️ {name} time: {seconds:.2f}s")
 
