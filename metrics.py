@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-# The predecessor's five, then ours. All are listed from the start, with count 0.
+# The first five are those of docs/upgrading.md. All are listed from the start, with count 0.
 STAGES = (
     "download_time",
     "stt_time",
@@ -111,7 +111,7 @@ class Histogram:
         return self.largest
 
     def summary(self) -> dict[str, float]:
-        """The predecessor's four figures and three percentiles, in seconds."""
+        """The count; average, minimum, maximum and three percentiles in seconds."""
         return {
             "count": self.count,
             "avg": self.total / self.count if self.count else 0.0,

@@ -59,7 +59,8 @@ _ONLY_AUDIO = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1")
 MP3_BITRATE = 64_000
 _OGG = ("-f", "ogg", "pipe:1")
 # Demuxer, decoder and resampler in one thread that hands on a second of sound at a time; the
-# program's own pipeline wakes five threads for every 20 ms (docs/decisions.md).
+# program's own pipeline wakes five threads for every 20 ms
+# (docs/decisions.md, "Ogg/Opus joined without re-encoding").
 _STREAMED = (
     "amovie=pipe\\\\:0:format_name=ogg:stream_index=0:dec_threads=1"
     ":format_opts=protocol_whitelist=pipe\\\\:codec_whitelist=opus"

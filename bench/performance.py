@@ -1,8 +1,8 @@
 """The numbers of docs/performance.md: ``python -m bench.performance``.
 
-The bridge, the same providers called one after the other, and what is possible at best; all at the
-predecessor's pace. ``--quick`` measures less, ``--tiny`` only shows that it works. Nothing is kept
-without ``--out``.
+The bridge, the same providers called one after the other, and what is possible at best; all with
+providers as slow as real ones. ``--quick`` measures less, ``--tiny`` only shows that it works.
+Nothing is kept without ``--out``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A bot that calls the providers one after the other: what the service is compared with.
 
-Before its "Optimization 2" the predecessor started a thread for each message, which started a
-session, downloaded, converted, transcribed, asked, sent the text, had all of it spoken in one piece
-and sent that. Nothing is written down, and nothing is checked.
+A thread for each message starts a session, downloads, converts, transcribes, asks, sends the text,
+has all of it spoken in one piece and sends that. Nothing is stored, and nothing is checked.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ COMMAND = [sys.executable, "-m", "gunicorn", "--config", "/dev/null", "--worker-
 COMMAND += ["--threads", "32", "--no-control-socket", "bench.sequential:create_app()"]
 
 TIMEOUT = 130.0
-# The predecessor's waits between its tries to download.
+# Pauses between the tries to download, in seconds.
 DOWNLOAD_RETRIES = (1.0, 2.0, 4.0)
 
 

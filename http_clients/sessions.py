@@ -213,7 +213,8 @@ class Adapter(HTTPAdapter):
     """Lets all connections share one TLS context, and gives them ``CONNECT_SECONDS`` to come about.
 
     By itself requests makes one for each connection and loads the roots into it, which takes most
-    of the CPU and memory of opening it (docs/decisions.md, 22). All waits are times ``patience``.
+    of the CPU and memory of opening it (docs/decisions.md, "Ready before it is needed"). All waits
+    are times ``patience``.
     """
 
     def __init__(self, *, context: ssl.SSLContext, width: int, timeout_factor: float = 1.0) -> None:

@@ -25,7 +25,7 @@ class LatencyProfile:
 
 INSTANT = LatencyProfile()
 
-# The deployed predecessor's own figures.
+# As slow as the real providers were for a deployment in production.
 REALISTIC = LatencyProfile(
     media=0.45,
     transcribe=1.23,

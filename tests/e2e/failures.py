@@ -39,9 +39,9 @@ UNREACHABLE = ("refused", "tls", "stalled")
 ANY = "any"
 
 # What the user reads beside the sentences of phrases.toml.
-ANSWER = "the answer, once, as soon as Twilio takes it"
-TEXT = "the answer; no voice note comes, and nothing is said of it"
-IF_TAKEN = "the answer; the voice note comes if Twilio took it"
+ANSWER = "the answer, once, as soon as Twilio accepts it"
+TEXT = "the answer as text; no voice note comes, and no message explains that"
+IF_TAKEN = "the answer as text; the voice note comes only if Twilio had accepted it"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ STEPS = (
             row("trickle", FIVE, "agent_failed", each=20.0),
             row("401, 403, 404", NEVER, "agent_failed"),
         ),
-        "All turns wait for the same one; what Salesforce says of it is in the log.",
+        "All turns wait for the same token. The log has the reason that Salesforce gives.",
         LOCKED,
     ),
     Step(
@@ -160,7 +160,7 @@ STEPS = (
             row("401", NEW_TOKEN, "agent_failed"),
             row("403, 404", NEVER, "agent_failed"),
         ),
-        "A 500 that blames the agent's id or set-up is taken like 403.",
+        "A 500 that blames the agent's id or set-up counts like 403.",
         LOCKED,
     ),
     Step(
@@ -179,11 +179,11 @@ STEPS = (
             row("404", NEW_SESSION, "agent_failed"),
             row("403", NEVER, "agent_failed"),
         ),
-        "A question that may have been heard is not asked again: the agent may have acted on it.",
+        "A question that may have reached the agent is not asked again: it may have acted.",
     ),
     Step(
         "media",
-        "Twilio does not hand out the recording",
+        "Twilio does not deliver the recording",
         (
             row("refused, tls, reset, 404, 429, 500, 503", THREE, "media_missing"),
             row("stalled", THREE, "media_missing", each=5.0),
@@ -193,12 +193,12 @@ STEPS = (
             row("401, 403", NEVER, "media_missing"),
             row("junk", NEVER, "audio_unreadable"),
         ),
-        "All tries together have 30 s.",
+        "All tries together may take 30 s.",
         LOCKED,
     ),
     Step(
         "transcribe",
-        "ElevenLabs does not hear the recording",
+        "ElevenLabs does not transcribe",
         (
             row("refused, tls, reset, 500, 503, junk", THREE, "speech_failed"),
             row("stalled", THREE, "speech_failed", each=5.0),
@@ -208,12 +208,12 @@ STEPS = (
             row("429 wait", MINUTE_OF_SPEECH_AS_TOLD, "speech_failed"),
             row("401, 403, 404", NEVER, "speech_failed"),
         ),
-        "“No answer” is 30 s, and 0.2 s more for each second of the recording.",
+        "“No answer” means after 30 s, and 0.2 s more for each second of the recording.",
         LOCKED,
     ),
     Step(
         "speak",
-        "ElevenLabs does not speak the answer",
+        "ElevenLabs does not synthesise",
         (
             row("refused, tls, reset, 500, 503, junk", THREE, TEXT),
             row("stalled", THREE, TEXT, each=5.0),
@@ -223,13 +223,13 @@ STEPS = (
             row("429 wait", MINUTE_OF_SPEECH_AS_TOLD, TEXT),
             row("401, 403, 404", NEVER, TEXT),
         ),
-        "A refusal of the output format is no failure: MP3 is asked for, and encoded here, for an "
-        "hour.",
+        "If ElevenLabs refuses the output format, nothing fails: for an hour the service asks for "
+        "MP3 and encodes it itself.",
         LOCKED,
     ),
     Step(
         "text",
-        "Twilio does not take the text",
+        "Twilio does not accept the text",
         (
             row("refused, tls, 429, 429 wait", HELD_UP, ANSWER, end=TEN_MINUTES),
             row("stalled", HELD_UP, ANSWER, each=5.0, end=TEN_MINUTES),
@@ -237,13 +237,13 @@ STEPS = (
             row("500, 503, junk", LOOKED_UP, ANSWER, end=TEN_MINUTES),
             row("401, 403, 404", NEVER, "failed"),
         ),
-        "The agent is not asked again, and the sender's next message waits. Where Twilio refuses "
-        "the apology too, nothing can be said. Its SDK keeps `Retry-After` to itself.",
+        "The agent is not asked again, and the sender's next message waits. If Twilio refuses the "
+        "apology too, the sender reads nothing. Twilio's SDK hides `Retry-After`.",
         LOCKED,
     ),
     Step(
         "voice",
-        "Twilio does not take the voice note",
+        "Twilio does not accept the voice note",
         (
             row("refused, tls, 429, 429 wait", FIVE, TEXT),
             row("stalled", FIVE, TEXT, each=5.0),
@@ -251,14 +251,15 @@ STEPS = (
             row("500, 503, junk", NEVER, IF_TAKEN),
             row("401, 403, 404", NEVER, TEXT),
         ),
-        "It is worth less than not hearing it twice.",
+        "No voice note is better than the same voice note twice.",
         LOCKED,
     ),
     Step(
         "fetch",
         "Twilio cannot fetch our voice note",
         (row(ANY, AS_MP3, TEXT, end="when that is not fetched either"),),
-        "Twilio does not say what happened, only 63019 (or 63021) in a status callback.",
+        "Twilio says so in a status callback (63019 or 63021), without the reason. If the MP3 is "
+        "not fetched either, that is the end.",
     ),
 )
 

@@ -134,7 +134,7 @@ def test_voice_can_be_switched_on_in_arabic(deployment: Deployment) -> None:
 
 
 def test_what_the_operator_reads_after_a_voice_turn(deployment: Deployment) -> None:
-    """The predecessor's log lines and metrics, with nothing private in either."""
+    """The log lines and metrics of docs/upgrading.md, with nothing private in either."""
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     deployment.twilio.wait_for_voice(user)

@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 
 from tests.e2e.failures import ANSWER, FAULTS, IF_TAKEN, STEPS, TEXT, Step, cells, missing
-from tests.e2e.failures_page import PAGE, page, sentence
+from tests.e2e.failures_page import PAGE, columns, page, sentence
 
 steps = pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 
@@ -28,6 +28,10 @@ def test_each_fault_of_each_step_has_one_end(step: Step) -> None:
 def test_the_sender_always_reads_something(step: Step) -> None:
     for row in step.rows:
         assert row.reads in (ANSWER, TEXT, IF_TAKEN) or sentence(row.reads)
+
+
+def test_each_fault_is_in_one_column() -> None:
+    assert sorted(chain(*columns())) == sorted(FAULTS)
 
 
 def test_no_two_cells_are_the_same() -> None:

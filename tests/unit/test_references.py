@@ -19,6 +19,8 @@ STANDARD = re.compile(r"(?:RFC \d+|ISO/IEC [\d-]+) §[\d.]+(?:, §[\d.]+)*")
 # A file and a heading in it; a line may end in between.
 REFERENCE = re.compile(r'(docs/[\w/-]+\.md),\s+(?:#\s+)?"([^"]+)"')
 LINK = re.compile(r"\]\(([\w./-]*\.md)?(?:#([^)\s]+))?\)")
+# A file of ours, named in the text of a page.
+FILE = re.compile(r"`([a-z_]+/[\w./-]+\.(?:py|toml|md|txt))`")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
 
@@ -82,6 +84,12 @@ def test_links_between_pages_lead_somewhere(file: Path) -> None:
         if not page.is_file() or (fragment and fragment not in map(anchor, headings(page))):
             broken.append(f"{path}#{fragment}")
     assert not broken
+
+
+@pytest.mark.parametrize("file", PAGES, ids=name)
+def test_files_that_a_page_names_exist(file: Path) -> None:
+    named = FILE.findall(file.read_text(encoding="utf-8"))
+    assert not [path for path in named if not (ROOT / path).is_file()]
 
 
 @pytest.mark.parametrize(
