@@ -34,12 +34,13 @@ from core.errors import (
 )
 from core.models import AgentReply, AgentSession
 from core.settings import Settings
+from http_clients.bodies import json_object, read_chunks
 from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.event_stream import read_events
 from http_clients.oauth_token import AccessToken, Token
 from http_clients.retries import parse_retry_after, retrying
-from http_clients.sessions import Route, json_object, read_chunks
+from http_clients.routes import Route
 from http_clients.unsent_requests import request_was_not_sent
 from metrics import Metrics
 from text.markdown import clean, paragraphs

@@ -20,8 +20,9 @@ from core.deadline import Deadline, remaining_time
 from core.error_codes import codes
 from core.errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
 from core.settings import Settings
+from http_clients.bodies import json_object, read_chunks
 from http_clients.retries import parse_retry_after
-from http_clients.sessions import Route, json_object, read_chunks
+from http_clients.routes import Route
 from metrics import Metrics
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ import requests
 import structlog
 
 from http_clients.oauth_token import AccessToken
-from http_clients.sessions import Route
+from http_clients.routes import Route
 
 log = structlog.get_logger(__name__)
 

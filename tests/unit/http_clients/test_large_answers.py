@@ -23,9 +23,10 @@ from core.errors import (
 )
 from core.models import AgentReply
 from core.settings import Settings
+from http_clients.bodies import JSON_LIMIT_BYTES
 from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.oauth_token import AccessToken
-from http_clients.sessions import JSON_LIMIT, requests_session
+from http_clients.sessions import requests_session
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
@@ -107,19 +108,19 @@ def claiming(claims: str) -> str:
 
 
 def test_a_token(sandbox: Sandbox, agent: Agentforce) -> None:
-    answers(sandbox, "agentforce token", padded({"access_token": "x"}, JSON_LIMIT), JSON, 200)
+    answers(sandbox, "agentforce token", padded({"access_token": "x"}, JSON_LIMIT_BYTES), JSON, 200)
     with pytest.raises(AgentUnavailable, match="BodyTooLarge"):
         agent.start(patient=False)
 
 
 def test_a_session(sandbox: Sandbox, agent: Agentforce) -> None:
-    answers(sandbox, "agentforce session", padded({"sessionId": "x"}, JSON_LIMIT), JSON, 200)
+    answers(sandbox, "agentforce session", padded({"sessionId": "x"}, JSON_LIMIT_BYTES), JSON, 200)
     with pytest.raises(AgentUnavailable):
         agent.start(patient=False)
 
 
 def test_a_refusal_counts_by_its_status(sandbox: Sandbox, agent: Agentforce) -> None:
-    answers(sandbox, "agentforce session", padded({"error": "x"}, JSON_LIMIT), JSON, 403)
+    answers(sandbox, "agentforce session", padded({"error": "x"}, JSON_LIMIT_BYTES), JSON, 403)
     with pytest.raises(AgentMisconfigured, match="403"):
         agent.start(patient=False)
 
@@ -127,7 +128,7 @@ def test_a_refusal_counts_by_its_status(sandbox: Sandbox, agent: Agentforce) -> 
 def test_an_answer_whole(sandbox: Sandbox, settings: Settings) -> None:
     agent = agent_of(settings.model_copy(update={"AGENTFORCE_STREAMING": False}))
     session = agent.start()
-    answers(sandbox, "agentforce ask", padded({"messages": []}, JSON_LIMIT), JSON, 200)
+    answers(sandbox, "agentforce ask", padded({"messages": []}, JSON_LIMIT_BYTES), JSON, 200)
     with pytest.raises(AgentDown):
         agent.ask(session, "Hello?")
 
@@ -153,7 +154,7 @@ def test_a_long_answer_as_it_comes_is_none_of_these(sandbox: Sandbox, agent: Age
 
 
 def test_what_twilio_says_of_a_message(sandbox: Sandbox, whatsapp: WhatsApp) -> None:
-    answers(sandbox, "twilio send", padded({"sid": "SM1"}, JSON_LIMIT), JSON, 201)
+    answers(sandbox, "twilio send", padded({"sid": "SM1"}, JSON_LIMIT_BYTES), JSON, 201)
     with pytest.raises(SendUncertain):
         whatsapp.send_text(USER, "Hello!", callback="c")
 

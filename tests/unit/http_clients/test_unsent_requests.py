@@ -17,8 +17,9 @@ import requests
 import trustme
 
 from core.settings import Settings
+from http_clients.adapters import CONNECT_SECONDS
 from http_clients.httpx_transport import httpx_client
-from http_clients.sessions import CONNECT_SECONDS, requests_session
+from http_clients.sessions import requests_session
 from http_clients.unsent_requests import request_was_not_sent
 
 Treatment = Callable[[socket.socket], None]

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from core.settings import Settings
 from http_clients.oauth_token import AccessToken
-from http_clients.sessions import CONNECTIONS, Route, requests_session
+from http_clients.routes import CONNECTIONS, Route
+from http_clients.sessions import requests_session
 from http_clients.warming import ConnectionWarmer, Routes
 from sandbox.bridge import free_port
 from sandbox.loopback import LoopbackServer
