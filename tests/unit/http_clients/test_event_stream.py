@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from agentforce import _event_data, read_stream
+from agentforce import read_stream
 from core.errors import AgentError
 from core.models import AgentReply
+from http_clients.event_stream import read_events
 from text.markdown import clean
 
 KINDS = "Inform Inquire Confirm Failure Escalate SessionEnded TextChunk EndOfTurn Error New".split()
@@ -41,7 +42,7 @@ EVENTS: SearchStrategy[bytes] = st.one_of(
 def read(stream: bytes, size: int) -> AgentReply:
     """In chunks of ``size``."""
     chunks = (stream[place : place + size] for place in range(0, len(stream), size))
-    return read_stream(_event_data(chunks))
+    return read_stream(read_events(chunks))
 
 
 @given(st.lists(EVENTS, max_size=8), st.integers(1, 50), st.booleans())

@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import pytest
 import tenacity.nap
 
-from agentforce import STREAM_LIMIT, Agentforce
+from agentforce import STREAM_LIMIT_BYTES, Agentforce
 from audio.ffmpeg import Ffmpeg
 from core.errors import (
     AgentDown,
@@ -135,11 +135,11 @@ def test_an_answer_whole(sandbox: Sandbox, settings: Settings) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [events(STREAM_LIMIT // 60, size=1), events(1, size=STREAM_LIMIT)],
+    [events(STREAM_LIMIT_BYTES // 60, size=1), events(1, size=STREAM_LIMIT_BYTES)],
     ids=["many events", "one event"],
 )
 def test_an_answer_as_it_comes(sandbox: Sandbox, agent: Agentforce, body: str) -> None:
-    assert len(body) > STREAM_LIMIT
+    assert len(body) > STREAM_LIMIT_BYTES
     session = agent.start()
     answers(sandbox, "agentforce ask", body, STREAM, 200)
     with pytest.raises(AgentDown, match="BodyTooLarge"):
