@@ -108,7 +108,7 @@ def _escape(text: str) -> str:
 
 
 def hash_sender(sender: str, *, key: str) -> str:
-    """Ten hex digits that stand for a sender in logs; without ``key`` nobody can guess whom."""
+    """Ten hex digits for a sender in logs, which cannot be traced back without ``key``."""
     return hashlib.blake2s(sender.encode(), key=key.encode()[:32], digest_size=5).hexdigest()
 
 

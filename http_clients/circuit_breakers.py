@@ -58,7 +58,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the provider is taken to be down: the breaker is open or half-open."""
+        """Whether the breaker is open or half-open: the provider was down at the last call."""
         return self._opened_at is not None
 
     def call(self, function: Callable[[], T]) -> T:

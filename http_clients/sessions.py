@@ -1,4 +1,4 @@
-"""Sessions of requests for the providers: connections are kept, and roots and proxies honoured."""
+"""Sessions of requests, which keep connections and honour the roots and proxies of the settings."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ EVENTS: SearchStrategy[bytes] = st.one_of(
 
 def read(stream: bytes, size: int) -> AgentReply:
     """Read the stream in chunks of ``size`` bytes."""
-    chunks = (stream[place : place + size] for place in range(0, len(stream), size))
+    chunks = (stream[start : start + size] for start in range(0, len(stream), size))
     return read_stream(read_events(chunks))
 
 
