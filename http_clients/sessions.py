@@ -1,4 +1,4 @@
-"""Sessions of requests, which keep connections and honour the roots and proxies of the settings."""
+"""Sessions of requests, which keep connections and honour the operator's roots and proxies."""
 
 from __future__ import annotations
 
