@@ -1,6 +1,6 @@
-"""Salesforce Agentforce over HTTP: sessions, questions, and reading what the agent answers.
+"""Salesforce Agentforce: starting sessions, asking in them, ending them, and reading the answers.
 
-What answers look like is in docs/providers/agentforce.md, "Message types", and
+What answers look like: docs/providers/agentforce.md, "Message types", and
 docs/providers/agentforce.md, "Event stream".
 """
 
@@ -34,12 +34,13 @@ from core.errors import (
 )
 from core.models import AgentReply, AgentSession
 from core.settings import Settings
+from http_clients.bodies import UNREADABLE, json_object, read_body, read_chunks
 from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.event_stream import read_events
-from http_clients.oauth_token import AccessToken, Token
+from http_clients.oauth_token import AccessToken, Token, TokenRefused
 from http_clients.retries import parse_retry_after, retrying
-from http_clients.sessions import Route, json_object, read_chunks
+from http_clients.routes import Route
 from http_clients.unsent_requests import request_was_not_sent
 from metrics import Metrics
 from text.markdown import clean, paragraphs
@@ -48,32 +49,41 @@ log = structlog.get_logger(__name__)
 
 API_PATH = "/einstein/ai-agent/v1"
 SESSIONS = "/sessions"
-# Starting a session takes seconds, not minutes.
+# Timeouts in seconds. Starting a session takes seconds, not minutes.
 SESSION_TIMEOUT = 20.0
+# Agentforce itself answers 500 after 120 s (docs/providers/agentforce.md, "Limits").
+ANSWER_TIMEOUT = 125.0
 END_TIMEOUT = 10.0
-# For all of a body in JSON, which is small and comes with the status.
+# For a whole JSON body, which is small and arrives with the status.
 BODY_TIMEOUT = 10.0
-# The end of a stream comes with that of the turn; a connection that takes longer is given up.
+# A stream ends right after its turn. A connection whose stream does not is closed.
 DRAIN_TIMEOUT = 2.0
-# Of an answer as it comes: each word may be an event of 400 bytes, and ten thousand are more than
-# any agent writes.
-STREAM_LIMIT = 4 * 1024 * 1024
-# Limits (429) and locked sessions (423) are waited out longer, see their errors' ``patience``.
+# Of a streamed answer. Each word may be an event of 400 bytes, and no agent writes ten thousand.
+STREAM_LIMIT_BYTES = 4 * 1024 * 1024
+# In seconds. Limits (429) and locked sessions (423) are waited out for longer, see
+# ``retry_seconds`` of their errors.
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 EndReason = Literal["UserRequest", "Transfer", "Expiration", "Error", "Other"]
+Message = dict[str, Any]
 
 
 class SessionGone(AgentError):
     """Agentforce does not know the session (any more)."""
 
 
-class TokenRefused(AgentError):
-    """Agentforce does not take the token (any more)."""
+class AnswerListener(Protocol):
+    """Follows an answer while it is written; its methods must not raise."""
+
+    def write(self, chunk: str) -> None:
+        """The next piece of the answer, in Markdown; a later ``discard`` may take it back."""
+
+    def discard(self) -> None:
+        """Nothing that was written so far is part of the answer."""
 
 
 class Agentforce:
-    """The agent. Requests of one session must come one at a time.
+    """The agent. Requests of one session must be made one at a time.
 
     docs/providers/agentforce.md, "Limits".
     """
@@ -93,67 +103,73 @@ class Agentforce:
         self._token = token
         self._metrics = metrics
         self._settings = settings
-        self._patience = settings.PROVIDER_TIMEOUT_FACTOR
-        self._sequence = _Sequence()
-        # No limit is documented; refusals teach one.
+        self._timeout_factor = settings.PROVIDER_TIMEOUT_FACTOR
+        self._answer_timeout = ANSWER_TIMEOUT * settings.PROVIDER_TIMEOUT_FACTOR
+        self._sequence = _SequenceNumbers()
+        # Agentforce documents no limit; the limiter learns it from refusals.
         self._limiter = ConcurrencyLimiter(settings.TURN_THREADS, provider="Agentforce")
-        # Sessions may start while no question is answered, and would hide that.
-        self._starting = breakers.create("Agentforce sessions", AgentUnavailable)
-        self._asking = breakers.create("Agentforce answers", AgentUnavailable)
-        # Service agents run as their own user; employee agents have none and say so
+        # One each: sessions may start while no question is answered, and would close a shared one.
+        self._session_breaker = breakers.create("Agentforce sessions", AgentUnavailable)
+        self._answer_breaker = breakers.create("Agentforce answers", AgentUnavailable)
+        # Service agents run as a user of their own. Employee agents have none, and refuse this
         # (docs/providers/agentforce.md, "Starting a session").
         self._bypass_user = True
 
     def routes(self) -> Iterator[Route]:
-        """What is worth keeping open; the API's host is known once there is a token."""
-        # Where there is none, whoever renews it says so.
+        """The routes to keep warm; the one to the API is known once there is a token."""
+        # ``AccessToken.renew`` logs why there is none.
         with suppress(AgentError):
             yield Route(self._http, self._token.get().api_url)
         yield self._token.route()
 
     def start(self, *, patient: bool = True) -> AgentSession:
-        """A new session, of nobody yet. Raises ``AgentError``, at once unless ``patient``."""
-        request = self._request_session
-        tries = retrying(RETRY_DELAYS if patient else (), factor=self._patience)
+        """Start a session. Raises ``AgentError``, after one try unless ``patient``."""
+        try_repeatedly = retrying(RETRY_DELAYS if patient else (), factor=self._timeout_factor)
         with self._metrics.timer("session_time"):
-            session_id = self._starting.call(lambda: tries(request))
+            session_id = self._session_breaker.call(lambda: try_repeatedly(self._start_once))
         self._metrics.count("sessions_started")
         return AgentSession(session_id, time.time())
 
     def ask(
         self, session: AgentSession, text: str, listener: AnswerListener | None = None
     ) -> AgentReply:
-        """Ask in a session; ``listener`` follows the answer where it is streamed.
+        """Ask in a session; ``listener`` follows the answer if it is streamed.
 
-        Raises ``SessionGone``, where it was surely not heard, or another ``AgentError``.
+        Raises ``SessionGone``, in which case the agent did not get the question, or another
+        ``AgentError``.
         """
-        tries = retrying(RETRY_DELAYS, factor=self._patience)
-        return self._asking.call(lambda: tries(self._question, session, text, listener))
+        try_repeatedly = retrying(RETRY_DELAYS, factor=self._timeout_factor)
+        return self._answer_breaker.call(
+            lambda: try_repeatedly(self._ask_once, session, text, listener)
+        )
 
     def end(self, session: AgentSession, reason: EndReason) -> None:
-        """End a session; failing is logged and otherwise harmless, for sessions age out."""
-        path = f"{SESSIONS}/{session.id}"
-        headers = {"x-session-end-reason": reason}
-        timeout = END_TIMEOUT * self._patience
+        """End a session. A failure is logged; it does no harm, because unused sessions expire."""
         try:
-            with self._call("DELETE", path, timeout=timeout, headers=headers) as response:
-                # Read to its end, so that the connection can be used again.
-                self._json(response)
+            with self._request(
+                "DELETE",
+                f"{SESSIONS}/{session.id}",
+                timeout=END_TIMEOUT * self._timeout_factor,
+                headers={"x-session-end-reason": reason},
+            ) as response:
+                # A connection can be used again once the body is read.
+                self._read_body(response)
         except SessionGone:
             pass
         except AgentError as error:
             log.info("Agentforce session not ended", error=str(error))
 
-    def _request_session(self) -> str:
+    def _start_once(self) -> str:
+        """Returns the id of the new session."""
         try:
-            return self._new_session(bypass_user=self._bypass_user)
+            return self._post_session(bypass_user=self._bypass_user)
         except AgentMisconfigured as error:
             if "Invalid user ID" not in str(error) or not self._bypass_user:
                 raise
             self._bypass_user = False
-            return self._new_session(bypass_user=False)
+            return self._post_session(bypass_user=False)
 
-    def _new_session(self, *, bypass_user: bool) -> str:
+    def _post_session(self, *, bypass_user: bool) -> str:
         body = {
             "externalSessionKey": str(uuid.uuid4()),
             "instanceConfig": {"endpoint": self._settings.SALESFORCE_INSTANCE_URL},
@@ -161,116 +177,111 @@ class Agentforce:
             "bypassUser": bypass_user,
         }
         path = f"/agents/{self._settings.AGENTFORCE_AGENT_ID}/sessions"
-        timeout = SESSION_TIMEOUT * self._patience
+        timeout = SESSION_TIMEOUT * self._timeout_factor
         with (
             self._limiter.slot(),
-            self._call("POST", path, timeout=timeout, json=body) as response,
+            self._request("POST", path, timeout=timeout, json=body) as response,
         ):
-            session_id = self._json(response).get("sessionId")
+            session_id = json_object(self._read_body(response)).get("sessionId")
         if not isinstance(session_id, str) or not session_id:
-            raise AgentUnavailable("Agentforce started a session without naming it")
+            raise AgentUnavailable("Agentforce started a session without an id")
         return session_id
 
-    def _question(
+    def _ask_once(
         self, session: AgentSession, text: str, listener: AnswerListener | None
     ) -> AgentReply:
         streaming = self._settings.AGENTFORCE_STREAMING
-        # Every attempt takes a new number: a used one is refused.
+        # A new number for every try: Agentforce refuses one that was used.
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
         with self._limiter.slot():
-            response = self._call(
+            response = self._request(
                 "POST",
                 f"{SESSIONS}/{session.id}/messages" + ("/stream" if streaming else ""),
-                timeout=self._settings.AGENTFORCE_TIMEOUT,
+                timeout=self._answer_timeout,
                 json={"message": question, "variables": []},
                 headers={"Accept": "text/event-stream" if streaming else "application/json"},
-                effect=True,
+                has_effect=True,
             )
             if streaming:
-                return self._streamed(response, listener)
+                return self._read_streamed_answer(response, listener)
             with response:
-                return self._whole(response)
+                return self._read_whole_answer(response)
 
-    def _streamed(self, response: requests.Response, listener: AnswerListener | None) -> AgentReply:
-        """The reply, as soon as its turn is over; the end of the stream is read beside the path."""
-        body = read_chunks(response, self._settings.AGENTFORCE_TIMEOUT, most=STREAM_LIMIT)
+    def _read_streamed_answer(
+        self, response: requests.Response, listener: AnswerListener | None
+    ) -> AgentReply:
+        """Returns at the end of the turn; the end of the stream is awaited in the background."""
+        body = read_chunks(response, self._answer_timeout, most=STREAM_LIMIT_BYTES)
         try:
-            _check_stream(response)
-            return read_stream(_event_data(body), listener)
+            if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                raise AgentDown("Agentforce answered with something else than an event stream")
+            return read_stream(read_events(body), listener)
         except (requests.RequestException, DeadlineExceeded) as error:
             raise AgentDown(f"the answer broke off: {type(error).__name__}") from error
         finally:
             self._background.submit(_drain, response, body)
 
-    def _call(
-        self, method: str, path: str, *, timeout: float, effect: bool = False, **request: Any
-    ) -> requests.Response:
-        """A successful response; a refused token is replaced once. Raises ``AgentError``."""
-        token = self._token.get()
-        try:
-            return self._send(token, method, path, timeout, effect, request)
-        except TokenRefused:
-            self._token.drop(token)
-        try:
-            return self._send(self._token.get(), method, path, timeout, effect, request)
-        except TokenRefused as error:
-            raise AgentMisconfigured(
-                "Agentforce refuses a fresh token; the External Client App must issue JWT-based "
-                "tokens with the scopes api, chatbot_api and sfap_api, and the agent must allow it"
-            ) from error
+    def _read_whole_answer(self, response: requests.Response) -> AgentReply:
+        if response.status_code == 204:
+            return AgentReply()
+        messages = json_object(self._read_body(response)).get("messages")
+        if not isinstance(messages, list):
+            raise AgentDown("Agentforce answered with something else than messages")
+        return read_messages(message for message in messages if isinstance(message, dict))
+
+    def _request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Send with a token that Agentforce accepts; takes the options of ``_send``.
+
+        Returns a successful response whose body is yet to be read. Raises ``AgentError``.
+        """
+        return self._token.call(lambda token: self._send(method, path, token, **options))
 
     def _send(
         self,
-        token: Token,
         method: str,
         path: str,
+        token: Token,
+        *,
         timeout: float,
-        effect: bool,
-        request: dict[str, Any],
+        has_effect: bool = False,
+        headers: dict[str, str] | None = None,
+        json: object = None,
     ) -> requests.Response:
-        headers = {"Authorization": f"Bearer {token.value}", **request.get("headers", {})}
+        """Send once. ``has_effect``: if the request arrives, the agent may act on it."""
         try:
             response = self._http.request(
                 method,
                 token.api_url + API_PATH + path,
-                json=request.get("json"),
-                headers=headers,
+                json=json,
+                headers={"Authorization": f"Bearer {token.value}", **(headers or {})},
                 timeout=clamp(timeout),
                 allow_redirects=False,
                 stream=True,
             )
         except requests.RequestException as error:
-            kind = AgentDown if effect and not request_was_not_sent(error) else AgentUnavailable
+            maybe_acted = has_effect and not request_was_not_sent(error)
+            kind = AgentDown if maybe_acted else AgentUnavailable
             raise kind(f"no answer from Agentforce: {type(error).__name__}") from error
         if response.ok and not response.is_redirect:
             return response
-        in_session = path.startswith(f"{SESSIONS}/")
         with response:
-            raise _refusal(response, self._body(response), effect=effect, in_session=in_session)
+            raise _refusal(
+                response,
+                self._read_body(response),
+                has_effect=has_effect,
+                names_session=path.startswith(f"{SESSIONS}/"),
+            )
 
-    def _whole(self, response: requests.Response) -> AgentReply:
-        if response.status_code == 204:
-            return AgentReply()
-        messages = self._json(response).get("messages")
-        if not isinstance(messages, list):
-            raise AgentDown("Agentforce answered with something else than messages")
-        return read_messages(message for message in messages if isinstance(message, dict))
-
-    def _json(self, response: requests.Response) -> dict[str, Any]:
-        return json_object(self._body(response))
-
-    def _body(self, response: requests.Response) -> bytes:
-        """All of it; nothing where it does not come in time, breaks off or is far too large."""
-        timeout = BODY_TIMEOUT * self._patience
+    def _read_body(self, response: requests.Response) -> bytes:
+        """The whole body; empty if it is late, breaks off or is far too large."""
         try:
-            with Deadline(clamp(timeout)).applied():
-                return b"".join(read_chunks(response, timeout))
+            return read_body(response, clamp(BODY_TIMEOUT * self._timeout_factor))
         except (requests.RequestException, DeadlineExceeded):
             return b""
 
 
-class _Sequence:
-    """Message numbers that always grow, also across restarts.
+class _SequenceNumbers:
+    """Numbers for messages, which increase, also from one start of the process to the next.
 
     docs/providers/agentforce.md, "Sequence numbers".
     """
@@ -285,20 +296,8 @@ class _Sequence:
             return self._last
 
 
-def _check_stream(response: requests.Response) -> None:
-    if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-        raise AgentDown("Agentforce answered with something else than an event stream")
-
-
-def _event_data(body: Iterator[bytes]) -> Iterator[str]:
-    try:
-        yield from read_events(body)
-    except UnicodeDecodeError as error:
-        raise AgentFailed("Agentforce sent an event that is not UTF-8") from error
-
-
 def _drain(response: requests.Response, body: Iterator[bytes]) -> None:
-    """Read on to the end, just behind that of the turn; only then the connection can be kept."""
+    """Read a stream to its end, after which its connection can be used again."""
     with response, Deadline(DRAIN_TIMEOUT).applied():
         try:
             for _ in body:
@@ -307,37 +306,8 @@ def _drain(response: requests.Response, body: Iterator[bytes]) -> None:
             log.debug("Agentforce did not end its stream")
 
 
-def _refusal(
-    response: requests.Response, content: bytes, *, effect: bool, in_session: bool
-) -> AgentError:
-    """What an error status means (docs/providers/agentforce.md, "Errors and what they mean").
-
-    ``effect`` where the agent may have acted already; ``in_session`` where a session was named. A
-    404 for one says that it is gone, in whatever words: what else may be wrong, such as the agent
-    itself, is said when the next one is to start.
-    """
-    status, body = response.status_code, json_object(content)
-    said = f"{body.get('error', '')} {body.get('message', '')}"
-    known = (words for words in _SAID if words in said)
-    reason = " ".join([f"HTTP {status}", *codes_in(said), *known])
-    if status == 401 and "not attached" not in reason:
-        return TokenRefused(reason)
-    if status == 404 and not content.strip():
-        return TokenRefused(reason)
-    if in_session and status in (404, 410):
-        return SessionGone(reason)
-    if status in (423, 429):
-        kind = AgentLocked if status == 423 else AgentBusy
-        return kind(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
-    if status < 500 or any(sign in reason for sign in _MISCONFIGURED):
-        return AgentMisconfigured(reason)
-    if effect:
-        return AgentDown(reason)
-    return AgentUnavailable(reason)
-
-
-# Known sentences of its errors; others may quote what somebody said.
-_SAID = (
+# Sentences of errors that may be logged; other sentences may quote what somebody wrote.
+_KNOWN_SENTENCES = (
     "is not a valid agent ID",
     "Invalid user ID",
     "Bad force-config endpoint",
@@ -353,7 +323,7 @@ _SAID = (
     "Unsupported Media Type",
     "Config is not active",
 )
-_MISCONFIGURED = (
+_CONFIGURATION_ERRORS = (
     "EngineConfigLookupException",
     "InactiveConfigException",
     "UNKNOWN_EXCEPTION",
@@ -362,85 +332,94 @@ _MISCONFIGURED = (
 )
 
 
-log = structlog.get_logger(__name__)
+def _refusal(
+    response: requests.Response, body: bytes, *, has_effect: bool, names_session: bool
+) -> AgentError:
+    """The error for a response (docs/providers/agentforce.md, "Errors and what they mean").
 
-Message = dict[str, Any]
+    ``has_effect``: the agent may have acted on the request already. ``names_session``: the path
+    names a session, so that a 404 means that the session is gone, whatever its message. If the
+    agent itself is missing, starting the next session fails and says so.
+    """
+    status, answer = response.status_code, json_object(body)
+    message = f"{answer.get('error', '')} {answer.get('message', '')}"
+    sentences = (sentence for sentence in _KNOWN_SENTENCES if sentence in message)
+    reason = " ".join([f"HTTP {status}", *codes_in(message), *sentences])
+    if status == 401 and "not attached" not in reason:
+        return TokenRefused(reason)
+    if status == 404 and not body.strip():
+        return TokenRefused(reason)
+    if names_session and status in (404, 410):
+        return SessionGone(reason)
+    if status in (423, 429):
+        kind = AgentLocked if status == 423 else AgentBusy
+        return kind(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
+    if status < 500 or any(error in reason for error in _CONFIGURATION_ERRORS):
+        return AgentMisconfigured(reason)
+    return AgentDown(reason) if has_effect else AgentUnavailable(reason)
 
-# Everything else either has a meaning of its own or is shown if it carries a text.
-_UNSHOWN = ("ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn")
 
-
-class AnswerListener(Protocol):
-    """Follows an answer while it is written; neither method may raise."""
-
-    def write(self, chunk: str) -> None:
-        """The answer goes on with ``chunk`` (Markdown), for all that is known so far."""
-
-    def discard(self) -> None:
-        """What was written so far is not part of the answer."""
+# Types without text for the sender. Every other type has a meaning below, or its text is shown.
+_HIDDEN_TYPES = ("ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn")
 
 
 def read_messages(messages: Iterable[Message]) -> AgentReply:
-    """Join the texts of an answer's messages and note what they mean.
+    """Join the texts of an answer's messages, and set the flags that their types stand for.
 
-    Raises ``AgentFailed`` where one of them is an ``Error``.
+    Raises ``AgentFailed`` if one of them is an ``Error``.
     """
     texts: list[str] = []
     escalated = ended = failed = asks = False
     for message in messages:
         kind = message.get("type")
         if kind == "Error":
-            raise _error(message)
+            raise _turn_error(message)
         escalated |= kind == "Escalate" or message.get("code") == "ESCALATE"
         ended |= kind == "SessionEnded"
         failed |= kind == "Failure" and message.get("code") != "ESCALATE"
         asks |= kind in ("Inquire", "Confirm")
-        if kind not in _UNSHOWN:
+        if kind not in _HIDDEN_TYPES:
             texts.append(_text(message))
     return AgentReply(clean(paragraphs(texts)).strip(), escalated, ended, failed, asks)
 
 
 def read_stream(events: Iterable[str], listener: AnswerListener | None = None) -> AgentReply:
-    """Read a turn from the ``data`` of its events, up to its end.
+    """Read the answer from the ``data`` of the stream's events, up to the end of the turn.
 
-    A final message replaces the chunks before it; a ``ValidationFailureChunk`` discards them.
-    Raises ``AgentFailed`` on an error event, ``AnswerTruncated`` where the end is missing.
+    A whole message replaces the chunks before it; a ``ValidationFailureChunk`` discards them.
+    Raises ``AgentFailed`` for an error event or one that is not UTF-8, ``AnswerTruncated`` if the
+    events end before the turn.
     """
-    turn = _Turn(listener)
-    for data in events:
-        for message in _messages(data):
-            turn.take(message)
-        if turn.over:
-            return turn.reply()
+    turn = _StreamedTurn(listener)
+    try:
+        for data in events:
+            for message in _parse_event(data):
+                turn.add(message)
+            if turn.is_over:
+                return turn.reply()
+    except UnicodeDecodeError as error:
+        raise AgentFailed("Agentforce sent an event that is not UTF-8") from error
     raise AnswerTruncated
 
 
 @dataclass
-class _Turn:
+class _StreamedTurn:
+    """What has arrived of a turn."""
+
     listener: AnswerListener | None
     chunks: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    over: bool = False
+    is_over: bool = False
 
-    def take(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         kind = message.get("type")
         if kind == "TextChunk":
-            self._write(_text(message))
+            self._add_chunk(_text(message))
         elif kind == "ValidationFailureChunk":
-            self._discard()
+            self._discard_chunks()
         else:
             self.messages.append(message)
-            self.over |= kind in ("EndOfTurn", "SessionEnded", "Error")
-
-    def _write(self, chunk: str) -> None:
-        self.chunks.append(chunk)
-        if self.listener:
-            self.listener.write(chunk)
-
-    def _discard(self) -> None:
-        self.chunks.clear()
-        if self.listener:
-            self.listener.discard()
+            self.is_over |= kind in ("EndOfTurn", "SessionEnded", "Error")
 
     def reply(self) -> AgentReply:
         reply = read_messages(self.messages)
@@ -448,12 +427,22 @@ class _Turn:
             return reply
         return replace(reply, text=clean("".join(self.chunks)).strip())
 
+    def _add_chunk(self, chunk: str) -> None:
+        self.chunks.append(chunk)
+        if self.listener:
+            self.listener.write(chunk)
 
-def _messages(data: str) -> Iterator[Message]:
-    """The messages of one event: an envelope, a bare error, or a whole answer."""
+    def _discard_chunks(self) -> None:
+        self.chunks.clear()
+        if self.listener:
+            self.listener.discard()
+
+
+def _parse_event(data: str) -> Iterator[Message]:
+    """The messages of an event, which is an envelope of one, a whole answer or a bare error."""
     try:
         event = json.loads(data)
-    except (ValueError, RecursionError):
+    except UNREADABLE:
         log.warning("Agentforce sent an event that is not JSON", length=len(data))
         return
     if not isinstance(event, dict):
@@ -471,8 +460,8 @@ def _text(message: Message) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _error(message: Message) -> AgentFailed:
-    status = message.get("httpStatus", message.get("status"))
+def _turn_error(message: Message) -> AgentFailed:
     names = codes_in(str(message.get("error"))) or ["an error"]
-    of = f" ({status})" if isinstance(status, int) else ""
-    return AgentFailed(f"Agentforce ended the turn with {' '.join(names)}{of}")
+    status = message.get("httpStatus", message.get("status"))
+    suffix = f" ({status})" if isinstance(status, int) else ""
+    return AgentFailed(f"Agentforce ended the turn with {' '.join(names)}{suffix}")

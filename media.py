@@ -25,8 +25,9 @@ from core.errors import (
     MediaMissing,
     MediaTooLarge,
 )
+from http_clients.bodies import BodyTooLarge, read_chunks
 from http_clients.retries import parse_retry_after, retrying
-from http_clients.sessions import BodyTooLarge, Route, read_chunks
+from http_clients.routes import Route
 
 # Twilio announces a recording before it is everywhere: 404 at first is normal.
 RETRY_DELAYS = (0.5, 1.0, 2.0)

@@ -1,8 +1,8 @@
-"""What this process did since it started, as timings and counters in memory.
+"""Timings and counters of this process since its start, kept in memory.
 
-``MetricsSnapshot`` is such a state as a value: it can be added up, kept and shown. Timings are
-histograms with fixed buckets, so that memory does not grow with traffic and the figures of several
-processes can be added up.
+``Metrics`` collects them. ``MetricsSnapshot`` is their state at one moment, as a value that can be
+saved, merged with those of other processes, and reported. Timings are histograms with fixed
+buckets: memory does not grow with traffic, and merging loses nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-# The first five are those of docs/upgrading.md. All are listed from the start, with count 0.
+# Timings, in seconds. The first five are those of the predecessor. All are reported from the start,
+# with count 0.
 STAGES = (
     "download_time",
     "stt_time",
@@ -70,19 +71,21 @@ COUNTERS = (
     "calls_not_made",
 )
 
-# Counted by the hour too, for the last day.
+# Counters that are also counted by the hour.
 HOURLY = ("messages_received", "turns_failed")
+# Seconds in an hour.
 HOUR = 3600
-# The hour that runs and a whole day behind it.
+# The current hour and the 24 before it.
 HOURS_KEPT = 25
 
-# 5 % steps from 1 ms to 10 min: a percentile is off by 2.5 % at most.
+# Upper bounds of the buckets in seconds: 5 % steps from 1 ms to 10 min, so that a percentile is off
+# by 2.5 % at most.
 BOUNDS = tuple(0.001 * 1.05**step for step in range(274))
 
 
 @dataclass
 class Histogram:
-    """Durations in seconds, counted in the buckets that ``BOUNDS`` limits from above."""
+    """Durations in seconds, counted in buckets; the last bucket is for those above ``BOUNDS``."""
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     count: int = 0
@@ -98,20 +101,20 @@ class Histogram:
         self.total += seconds
 
     def percentile(self, percent: float) -> float:
-        """The duration that ``percent`` % of the values do not exceed; 0 without values."""
+        """The duration that ``percent`` % of the durations do not exceed; 0 if there are none."""
         if not self.count:
             return 0.0
-        wanted = self.count * percent / 100
-        seen = 0
+        rank = self.count * percent / 100
+        cumulative = 0
         for index, number in enumerate(self.buckets):
-            seen += number
-            if number and seen >= wanted:
+            cumulative += number
+            if number and cumulative >= rank:
                 middle = BOUNDS[min(index, len(BOUNDS) - 1)] / 1.025
                 return min(max(middle, self.smallest), self.largest)
         return self.largest
 
     def summary(self) -> dict[str, float]:
-        """The count; average, minimum, maximum and three percentiles in seconds."""
+        """Count, average, minimum and maximum, as the predecessor reported, and percentiles."""
         return {
             "count": self.count,
             "avg": self.total / self.count if self.count else 0.0,
@@ -123,7 +126,7 @@ class Histogram:
         }
 
     def merge(self, other: Histogram) -> None:
-        """Add what another one counted."""
+        """Add the durations of another histogram."""
         if not other.count:
             return
         self.buckets = [
@@ -135,7 +138,10 @@ class Histogram:
         self.total += other.total
 
     def to_json(self) -> dict[str, Any]:
-        """Its buckets from the first used one to the last; there has to be one."""
+        """For ``from_json``; only the buckets from the first to the last that is used.
+
+        The histogram must not be empty.
+        """
         used = [index for index, number in enumerate(self.buckets) if number]
         return {
             "first": used[0],
@@ -146,49 +152,50 @@ class Histogram:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Histogram:
-        """The histogram that was kept; a bucket we do not have counts as the last one."""
-        values = cls(total=kept["total"], smallest=kept["min"], largest=kept["max"])
-        for index, number in enumerate(kept["buckets"], kept["first"]):
-            values.buckets[min(index, len(BOUNDS))] += number
-        values.count = sum(values.buckets)
-        return values
+    def from_json(cls, saved: Mapping[str, Any]) -> Histogram:
+        """The reverse of ``to_json``; a bucket beyond ours is counted in our last."""
+        histogram = cls(total=saved["total"], smallest=saved["min"], largest=saved["max"])
+        for index, number in enumerate(saved["buckets"], saved["first"]):
+            histogram.buckets[min(index, len(BOUNDS))] += number
+        histogram.count = sum(histogram.buckets)
+        return histogram
 
 
-def _stages() -> dict[str, Histogram]:
+def _empty_stages() -> dict[str, Histogram]:
     return {stage: Histogram() for stage in STAGES}
 
 
-def _counters() -> Counter[str]:
+def _zero_counters() -> Counter[str]:
     return Counter(dict.fromkeys(COUNTERS, 0))
 
 
 @dataclass
 class MetricsSnapshot:
-    """What one process, or several together, did since their start. Not thread-safe."""
+    """The metrics of one process, or of several together. Not thread-safe."""
 
-    stages: dict[str, Histogram] = field(default_factory=_stages)
-    counters: Counter[str] = field(default_factory=_counters)
+    stages: dict[str, Histogram] = field(default_factory=_empty_stages)
+    counters: Counter[str] = field(default_factory=_zero_counters)
+    # By the name of the error's class.
     errors: Counter[str] = field(default_factory=Counter)
-    # By Twilio's codes, for messages that it took.
+    # Messages that Twilio accepted and did not deliver, by Twilio's error code.
     delivery_errors: Counter[str] = field(default_factory=Counter)
-    # By hours since 1970.
+    # The counters of ``HOURLY``, by hours since the epoch.
     hours: dict[int, Counter[str]] = field(default_factory=dict)
-    # When counting began, in seconds since 1970.
+    # When counting began, in seconds since the epoch.
     since: float = field(default_factory=time.time, compare=False)
 
     @classmethod
-    def merged(cls, several: Iterable[MetricsSnapshot]) -> MetricsSnapshot:
-        """The figures of several processes as those of one."""
-        figures = cls()
-        for each in several:
-            figures.merge(each)
-        return figures
+    def merged(cls, snapshots: Iterable[MetricsSnapshot]) -> MetricsSnapshot:
+        """The metrics of several processes together."""
+        total = cls()
+        for snapshot in snapshots:
+            total.merge(snapshot)
+        return total
 
     def merge(self, other: MetricsSnapshot) -> None:
-        """Add the figures of another process; ``other`` stays as it is."""
-        for stage, values in other.stages.items():
-            self.stages[stage].merge(values)
+        """Add the metrics of another process; ``other`` does not change."""
+        for stage, histogram in other.stages.items():
+            self.stages[stage].merge(histogram)
         self.counters.update(other.counters)
         self.errors.update(other.errors)
         for hour, numbers in other.hours.items():
@@ -197,7 +204,7 @@ class MetricsSnapshot:
         self.delivery_errors.update(other.delivery_errors)
 
     def count(self, counter: str, number: int, now: float) -> None:
-        """Add to one of ``COUNTERS``; ``now`` in seconds since 1970."""
+        """Add to one of ``COUNTERS``; ``now`` in seconds since the epoch."""
         self.counters[counter] += number
         if counter not in HOURLY:
             return
@@ -207,10 +214,13 @@ class MetricsSnapshot:
         self.hours[hour][counter] += number
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON; what is 0 is left out."""
-        stages = {stage: values.to_json() for stage, values in self.stages.items() if values.count}
+        """For ``from_json``; histograms and counters that are empty are left out."""
         return {
-            "stages": stages,
+            "stages": {
+                stage: histogram.to_json()
+                for stage, histogram in self.stages.items()
+                if histogram.count
+            },
             "counters": {name: number for name, number in self.counters.items() if number},
             "errors": dict(self.errors),
             "delivery_errors": dict(self.delivery_errors),
@@ -219,33 +229,36 @@ class MetricsSnapshot:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> MetricsSnapshot:
-        """The figures that were kept, by another release perhaps: what is not ours is dropped."""
-        figures = cls()
-        stages = kept.get("stages", {})
-        for stage in stages.keys() & figures.stages.keys():
-            figures.stages[stage] = Histogram.from_json(stages[stage])
-        counters = kept.get("counters", {})
-        for name in counters.keys() & figures.counters.keys():
-            figures.counters[name] = counters[name]
-        figures.errors.update(kept.get("errors", {}))
-        figures.delivery_errors.update(kept.get("delivery_errors", {}))
-        for hour, numbers in kept.get("hours", {}).items():
-            figures.hours[int(hour)] = Counter(numbers)
-        figures.since = kept.get("since", figures.since)
-        return figures
+    def from_json(cls, saved: Mapping[str, Any]) -> MetricsSnapshot:
+        """The reverse of ``to_json``.
+
+        Another release may have saved it: unknown names are ignored, and missing ones count as 0.
+        """
+        snapshot = cls()
+        stages = saved.get("stages", {})
+        for stage in stages.keys() & snapshot.stages.keys():
+            snapshot.stages[stage] = Histogram.from_json(stages[stage])
+        counters = saved.get("counters", {})
+        for name in counters.keys() & snapshot.counters.keys():
+            snapshot.counters[name] = counters[name]
+        snapshot.errors.update(saved.get("errors", {}))
+        snapshot.delivery_errors.update(saved.get("delivery_errors", {}))
+        for hour, numbers in saved.get("hours", {}).items():
+            snapshot.hours[int(hour)] = Counter(numbers)
+        snapshot.since = saved.get("since", snapshot.since)
+        return snapshot
 
     def report(self, uptime: float) -> dict[str, object]:
         """The JSON of ``GET /metrics``; ``uptime`` in seconds."""
-        first = int(time.time() // HOUR) - HOURS_KEPT + 1
+        oldest_hour = int(time.time() // HOUR) - HOURS_KEPT + 1
         return {
-            **{stage: values.summary() for stage, values in self.stages.items()},
+            **{stage: histogram.summary() for stage, histogram in self.stages.items()},
             "counters": dict(self.counters),
             "errors": dict(self.errors),
             "delivery_errors": dict(self.delivery_errors),
             "hours": [
                 {"from": hour * HOUR, **{name: numbers[name] for name in HOURLY}}
-                for hour, numbers in sorted(self._hours_since(first).items())
+                for hour, numbers in sorted(self._hours_since(oldest_hour).items())
             ],
             "since": self.since,
             "uptime": uptime,
@@ -256,7 +269,7 @@ class MetricsSnapshot:
 
 
 class Metrics:
-    """Thread-safe. ``metrics.py`` says what there is to be timed and counted."""
+    """Collects the ``STAGES`` and ``COUNTERS`` of this process; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -270,7 +283,7 @@ class Metrics:
 
     @contextmanager
     def timer(self, stage: str) -> Iterator[None]:
-        """Add the duration of the block, unless it raises."""
+        """Add the duration of the ``with`` block, unless it raises."""
         started = time.monotonic()
         yield
         self.record_time(stage, time.monotonic() - started)
@@ -288,12 +301,12 @@ class Metrics:
             self._snapshot.errors[type(error).__name__] += 1
 
     def count_undelivered(self, code: int | None) -> None:
-        """Count a message that Twilio took, but that did not arrive, under Twilio's code."""
+        """Count a message that Twilio accepted and did not deliver, under Twilio's code."""
         with self._lock:
             self._snapshot.delivery_errors[str(code or "none")] += 1
 
     def snapshot(self) -> MetricsSnapshot:
-        """A copy of all figures as they are now."""
+        """A copy of all metrics as they are now."""
         copy = MetricsSnapshot()
         with self._lock:
             copy.merge(self._snapshot)

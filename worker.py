@@ -1,8 +1,8 @@
-"""The scale-out worker process: runs turns that web processes wrote down in PostgreSQL."""
+"""The worker process: runs turns that web processes have stored in PostgreSQL."""
 
 from __future__ import annotations
 
-# Before anything else is imported: what waits is to wait on green threads.
+# Before anything else is imported, so that all waiting is done on green threads.
 from gevent import monkey
 
 monkey.patch_all()
@@ -28,7 +28,7 @@ from turns.health import count_workers
 
 log = structlog.get_logger(__name__)
 
-# Heroku kills 30 s after SIGTERM (docs/providers/heroku.md, "Stopping").
+# Heroku kills the process 30 s after SIGTERM (docs/providers/heroku.md, "Stopping").
 GRACE_SECONDS = 25.0
 SHARE_SECONDS = 5.0
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _work(services: Services) -> None:
-    """Run turns until SIGTERM, and then those that run to their end."""
+    """Run turns until SIGTERM, then finish the running ones."""
     stopped = threading.Event()
     for kind in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(kind, stopped.set)
@@ -66,12 +66,12 @@ def _work(services: Services) -> None:
     if not services.close(GRACE_SECONDS):
         log.warning("Stopping with turns unfinished; other workers take them up")
     logging.shutdown()
-    # Turns that were cut off still hold their threads, for which Python would wait.
+    # Exit at once: Python would wait for the threads of turns that did not finish.
     os._exit(0)
 
 
 def _share_plan(services: Services) -> None:
-    """Divide what the ElevenLabs plan allows at once between the workers that live."""
+    """Divide the concurrent requests of the ElevenLabs plan among the workers that are alive."""
     try:
         services.speech.set_share(count_workers(services.storage.processes))
     except StorageError as error:

@@ -55,7 +55,7 @@ def acknowledgement(plan: Plan, folder: Path, server: Postgres, arrivals: Arriva
 @contextmanager
 def _nobody_answers(folder: Path) -> Iterator[Site]:
     """A single process whose threads all wait for the agent."""
-    with one_process(folder, INBOX_LIMIT="1000000", AGENTFORCE_TIMEOUT=str(FOR_EVER)) as site:
+    with one_process(folder, INBOX_LIMIT="1000000", PROVIDER_TIMEOUT_FACTOR="100") as site:
         fault = Fault("agentforce", "session", "hang", seconds=FOR_EVER, times=None)
         site.sandbox.faults.add(fault)
         yield site

@@ -1,16 +1,16 @@
-"""Closes a process to others of its user, such as an ffmpeg that a recording has taken over."""
+"""Hides a process from others of the same user, such as an ffmpeg that a recording exploited."""
 
 from __future__ import annotations
 
 import ctypes
 
-# <linux/prctl.h>; Python has no name for it.
+# From <linux/prctl.h>; Python does not define it.
 _PR_SET_DUMPABLE = 4
 
 
 def forbid_dumping() -> None:
-    """Let nobody but root read our environment and memory in /proc, trace us, or dump a core.
+    """Forbid everybody but root to read our environment and memory, trace us, or dump a core.
 
-    What we fork inherits it; a program that this runs does not.
+    Forked processes inherit this; programs that they execute do not.
     """
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

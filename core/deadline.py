@@ -1,4 +1,4 @@
-"""Until when a turn may go on, for whatever is called in it, on any of its threads."""
+"""The turn's deadline, a context variable: it holds for all calls of a turn, on all its threads."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from core.errors import DeadlineExceeded
 
 
 class Deadline:
-    """The moment ``seconds`` from now."""
+    """The moment ``seconds`` from its creation."""
 
     def __init__(self, seconds: float) -> None:
-        self._at = time.monotonic() + seconds
+        self._ends_at = time.monotonic() + seconds
 
     def remaining(self) -> float:
-        """Seconds until then; at least 0."""
-        return max(self._at - time.monotonic(), 0.0)
+        """Seconds until the deadline; 0 once it has passed."""
+        return max(self._ends_at - time.monotonic(), 0.0)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let it hold for what is called meanwhile, in place of another one."""
+        """Make this the deadline of the ``with`` block, in place of any other."""
         token = _current.set(self)
         try:
             yield
@@ -34,16 +34,19 @@ _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 def remaining_time() -> float | None:
-    """Seconds until the deadline that holds here; ``None`` where none does."""
+    """Seconds until the current deadline; ``None`` if there is none."""
     deadline = _current.get()
     return None if deadline is None else deadline.remaining()
 
 
 def clamp(seconds: float) -> float:
-    """``seconds``, or what is left if that is less. Raises ``DeadlineExceeded`` if nothing is."""
-    left = remaining_time()
-    if left is None:
+    """A timeout of ``seconds``, shortened to the current deadline.
+
+    Raises ``DeadlineExceeded`` if that has passed.
+    """
+    remaining = remaining_time()
+    if remaining is None:
         return seconds
-    if not left:
+    if not remaining:
         raise DeadlineExceeded
-    return min(seconds, left)
+    return min(seconds, remaining)

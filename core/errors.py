@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree.
+"""All errors that this service raises itself, as one tree.
 
 ::
 
@@ -6,10 +6,10 @@
     ├── SettingsError            a setting is missing or wrong; stops the start
     ├── TurnSuperseded           another process has taken the turn over
     ├── DeadlineExceeded         the turn has no time left
-    ├── InboundError             a request to our webhook that is not served
+    ├── InboundError             a request to our webhook is refused
     │   ├── ForgedRequest        no valid signature
-    │   └── MalformedRequest     signed, but not a message of ours
-    ├── MediaError               the sender's recording could not be fetched
+    │   └── MalformedRequest     signed, but not a message that we can read
+    ├── MediaError               the sender's recording could not be downloaded
     │   ├── MediaForbidden       its address is not one of Twilio's
     │   ├── MediaMissing         still not there after the last retry
     │   └── MediaTooLarge
@@ -18,31 +18,26 @@
     │   ├── AudioTooShort
     │   ├── AudioSilent
     │   └── AudioTooLong
-    ├── SpeechError              ElevenLabs did not do its part
+    ├── SpeechError              ElevenLabs did not transcribe or speak
     │   ├── SpeechUnavailable    down or slow; worth another try
     │   ├── SpeechBusy           the plan allows no more requests at once
-    │   ├── SpeechRefused        key, plan, voice or model; only the operator can mend it
-    │   └── NothingHeard         no words, or too unsure of them
+    │   ├── SpeechRefused        key, plan, voice or model; only the operator can fix it
+    │   └── NothingHeard         no words, or too uncertain ones
     ├── AgentError               Agentforce did not answer
     │   ├── AgentUnavailable     down; nothing was asked yet
-    │   ├── AgentBusy            a limit, after patient retries
-    │   ├── AgentLocked          the session is at work on another question
-    │   ├── AgentFailed          it was asked and broke; asking again could act twice
+    │   ├── AgentBusy            a rate limit, after all retries
+    │   ├── AgentLocked          the session is busy with another question
+    │   ├── AgentFailed          failed after the question arrived; asking again could act twice
     │   │   └── AgentDown        no answer came, or none that says why
-    │   ├── AgentMisconfigured   only the operator can mend it
-    │   └── AnswerTruncated      the event stream ended before the turn did
-    └── SendError                Twilio did not take a message
-        ├── SendBusy             a limit; nothing was sent
+    │   ├── AgentMisconfigured   only the operator can fix it
+    │   └── AnswerTruncated      the event stream ended before the turn
+    └── SendError                Twilio did not accept a message
+        ├── SendBusy             a rate limit; nothing was sent
         ├── SendUnreachable      no connection; nothing was sent
-        ├── SendRefused          it said no
-        └── SendUncertain        nobody knows whether it was sent
+        ├── SendRefused          Twilio refused it
+        └── SendUncertain        it is unknown whether it was sent
 
-Each leaf says whether the same call may be made again (``retryable``), for how many seconds that
-is tried where the usual delays end sooner (``patience``), whether fewer calls at once would have
-helped (``limited``), whether the provider may be down for everybody (``outage``), what the WhatsApp
-user is told (``phrase``, a key of ``phrases.toml``), what an operator can do about it (``advice``,
-half a sentence), and what is logged (its message). One that was raised says whether more tries
-would have followed, had there been more time (``cut_short``).
+Other modules have leaves that their callers handle, such as ``SessionGone`` in agentforce.py.
 """
 
 from __future__ import annotations
@@ -51,16 +46,24 @@ from __future__ import annotations
 class BridgeError(Exception):
     """Root of all errors this service raises itself."""
 
+    # Whether the same call may be repeated.
     retryable = False
+    # For how many seconds it is repeated, if the caller's own delays are over sooner.
     retry_seconds = 0.0
+    # Whether fewer calls at once would have avoided the error.
     rate_limited = False
+    # Whether the provider may be down for everybody; counts for its circuit breaker.
     outage = False
+    # What the sender reads: a key of text/phrases.toml.
     phrase = "failed"
+    # What the operator can do, as half a sentence for the dashboard.
     advice = "the log says why"
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        """``message`` is logged; it must not quote anybody. ``retry_after`` is in seconds."""
         super().__init__(message or (self.__doc__ or type(self).__name__).strip())
         self.retry_after = retry_after
+        # Set if the turn's deadline prevented more retries.
         self.cut_short = False
 
 
@@ -80,7 +83,7 @@ class DeadlineExceeded(BridgeError):
 
 
 class InboundError(BridgeError):
-    """A request to the webhook is not served."""
+    """A request to the webhook is refused."""
 
 
 class ForgedRequest(InboundError):
@@ -88,11 +91,11 @@ class ForgedRequest(InboundError):
 
 
 class MalformedRequest(InboundError):
-    """The request is signed but is not a message this service can take."""
+    """The request is signed but is not a message that this service can read."""
 
 
 class MediaError(BridgeError):
-    """The recording could not be fetched."""
+    """The recording could not be downloaded."""
 
     phrase = "media_missing"
     advice = "the log says why; at HTTP 401, TWILIO_AUTH_TOKEN is not the account's primary token"
@@ -131,14 +134,14 @@ class AudioUnreadable(AudioError):
 
 
 class AudioTooShort(AudioError):
-    """The recording is too short to hold a word."""
+    """The recording is too short for a word."""
 
     phrase = "nothing_heard"
     advice = "nothing: the sender was asked to repeat it"
 
 
 class AudioSilent(AudioError):
-    """The recording holds no sound."""
+    """The recording is silent."""
 
     phrase = "nothing_heard"
     advice = "nothing: the sender was asked to repeat it"
@@ -152,7 +155,7 @@ class AudioTooLong(AudioError):
 
 
 class SpeechError(BridgeError):
-    """ElevenLabs did not do its part."""
+    """ElevenLabs did not transcribe or speak."""
 
     phrase = "speech_failed"
 
@@ -166,10 +169,10 @@ class SpeechUnavailable(SpeechError):
 
 
 class SpeechBusy(SpeechError):
-    """ElevenLabs takes no more requests at once."""
+    """ElevenLabs accepts no more requests at once."""
 
-    # A 429 says nothing of when to come back (docs/providers/elevenlabs.md, "Limits"):
-    # under load voice notes come later rather than never.
+    # A 429 does not say when to come back (docs/providers/elevenlabs.md, "Limits"). Under load a
+    # late voice note is better than none.
     retryable = True
     retry_seconds = 60.0
     rate_limited = True
@@ -183,7 +186,7 @@ class SpeechRefused(SpeechError):
 
 
 class NothingHeard(SpeechError):
-    """The recording holds no words, or none that were understood with confidence."""
+    """The recording has no words, or none that were understood with confidence."""
 
     phrase = "nothing_heard"
     advice = "nothing: the sender was asked to repeat it; STT_MIN_CONFIDENCE says how sure is sure"
@@ -214,10 +217,10 @@ class AgentBusy(AgentError):
 
 
 class AgentLocked(AgentError):
-    """The session is at work on another question."""
+    """The session is busy with another question."""
 
-    # A question that its process did not survive holds the session until Agentforce gives up on
-    # it, after 120 s (docs/providers/agentforce.md, "Limits").
+    # A question whose process died locks the session until Agentforce gives up on the question,
+    # after 120 s (docs/providers/agentforce.md, "Limits").
     retryable = True
     retry_seconds = 130.0
     phrase = "agent_busy"
@@ -225,13 +228,13 @@ class AgentLocked(AgentError):
 
 
 class AgentFailed(AgentError):
-    """Agentforce broke while it worked on the question."""
+    """Agentforce failed while it worked on the question."""
 
     advice = "look at what the agent says of itself in Salesforce"
 
 
 class AgentDown(AgentFailed):
-    """Agentforce was asked and did not answer."""
+    """Agentforce got the question and did not answer."""
 
     outage = True
 
@@ -243,18 +246,18 @@ class AgentMisconfigured(AgentError):
 
 
 class AnswerTruncated(AgentError):
-    """The answer broke off before its end."""
+    """The answer ended before the turn did."""
 
     outage = True
     advice = "if it is frequent, try AGENTFORCE_STREAMING=false"
 
 
 class SendError(BridgeError):
-    """Twilio did not take a message."""
+    """Twilio did not accept a message."""
 
 
 class SendBusy(SendError):
-    """Twilio takes no more messages for now."""
+    """Twilio accepts no more messages for now."""
 
     retryable = True
     rate_limited = True
@@ -275,6 +278,6 @@ class SendRefused(SendError):
 
 
 class SendUncertain(SendError):
-    """The connection to Twilio broke before it said whether the message was taken."""
+    """The connection to Twilio broke before it said whether it accepted the message."""
 
     advice = "nothing: whether it was sent is looked up in Twilio's list"

@@ -1,4 +1,4 @@
-"""Whether what the machine allows a process is enough for the settings."""
+"""Whether the machine allows this process enough threads and files for the settings."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from pathlib import Path
 
 from core.errors import SettingsError
 
-# The service has some 20: green threads are none to the kernel, but SQLAlchemy's drivers, DNS and
-# ffmpeg, one a core, take some.
-LEAST_THREADS = 64
+# The kernel sees some 20: not the green threads, but those of the database drivers and DNS, and one
+# ffmpeg for each core.
+MIN_THREADS = 64
 # Of a voice turn: connections to four providers, pieces of speech, and pipes to ffmpeg.
 DESCRIPTORS_PER_TURN = 8
-# Connections of clients, the database, files.
+# Of clients' connections, the database, and files.
 OTHER_DESCRIPTORS = 512
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUPS = Path("/proc/self/cgroup")
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def check_limits(turns: int) -> None:
-    """Use all descriptors that we may, and see whether ``turns`` at once fit.
+    """Raise the soft limit of open files to the hard one, and check that ``turns`` at once fit.
 
-    Raises ``SettingsError`` where not.
+    Raises ``SettingsError`` if they do not.
     """
-    threads = _most_threads()
-    if threads < LEAST_THREADS:
+    threads = _max_threads()
+    if threads < MIN_THREADS:
         raise SettingsError(
             f"Cannot start: only {threads:.0f} processes and threads are allowed here (ulimit -u, "
-            f"or pids.max of the control group); at least {LEAST_THREADS} are needed."
+            f"or pids.max of the control group); at least {MIN_THREADS} are needed."
         )
     needed = turns * DESCRIPTORS_PER_TURN + OTHER_DESCRIPTORS
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < needed:
-        fitting = max(most - OTHER_DESCRIPTORS, 0) // DESCRIPTORS_PER_TURN
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard_limit != resource.RLIM_INFINITY and hard_limit < needed:
+        fitting = max(hard_limit - OTHER_DESCRIPTORS, 0) // DESCRIPTORS_PER_TURN
         raise SettingsError(
-            f"Cannot start: TURN_THREADS {turns} may need {needed} open files, and only {most} are "
-            f"allowed here (ulimit -Hn); set it to {fitting} at most."
+            f"Cannot start: TURN_THREADS {turns} may need {needed} open files, and only "
+            f"{hard_limit} are allowed here (ulimit -Hn); set it to {fitting} at most."
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
-def _most_threads() -> float:
+def _max_threads() -> float:
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    own = float("inf") if soft == resource.RLIM_INFINITY else soft
-    return min(own, *map(_pids_max, _own_folders()))
+    user_limit = float("inf") if soft == resource.RLIM_INFINITY else soft
+    return min(user_limit, *map(_pids_max, _cgroup_folders()))
 
 
-def _own_folders() -> list[Path]:
-    """Where the limits of our control group may stand, in either version of control groups."""
+def _cgroup_folders() -> list[Path]:
+    """The folders that may hold the limits of our control group, in version 1 or 2."""
     try:
-        lines = _OWN_CGROUPS.read_text(encoding="ascii").splitlines()
+        lines = _MEMBERSHIP.read_text(encoding="ascii").splitlines()
     except OSError:
-        return [_CGROUPS]
-    folders = [_CGROUPS]
+        return [_CGROUP_ROOT]
+    folders = [_CGROUP_ROOT]
     for _, controllers, path in (line.split(":", 2) for line in lines):
         if controllers in ("", "pids"):
-            folders.append(_CGROUPS / controllers / path.lstrip("/"))
+            folders.append(_CGROUP_ROOT / controllers / path.lstrip("/"))
     return folders
 
 

@@ -1,4 +1,4 @@
-"""What may be logged of an exception: its kind and its place, never what it quotes."""
+"""What may be logged of an exception: its class and place, and no message that quotes values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def describe_error(error: BaseException) -> str:
-    """``Kind: reason`` on one line; without a reason where it might quote people or secrets."""
-    kind, reason = type(error).__name__, _reason(error)
-    return f"{kind}: {reason}" if reason else kind
+    """``Class: reason`` on one line; only the class if the reason may quote people or secrets."""
+    name, reason = type(error).__name__, _reason(error)
+    return f"{name}: {reason}" if reason else name
 
 
 def render(exc_info: ExcInfo) -> str:
-    """A traceback that ends in what may be told, with those of its causes before it."""
+    """A traceback like Python's, causes first, but with ``describe_error`` for the messages."""
     return "".join(_lines(exc_info[1], set())).rstrip("\n")
 
 
@@ -29,10 +29,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, BridgeError):
         return str(error)
     cause = error.orig if isinstance(error, DBAPIError) else error
-    # Its other lines quote rows and statements, and so do errors of the data themselves.
+    # The first line names the problem. The other lines quote rows and statements, and a data error
+    # quotes values in its first line too.
     if isinstance(error, DBAPIError | psycopg.Error) and not isinstance(cause, psycopg.DataError):
         return str(cause).partition("\n")[0]
-    # requests calls its errors so too, and puts addresses into them.
+    # Errors of requests are OSErrors too, and quote URLs.
     if isinstance(error, OSError) and type(error).__module__ == "builtins":
         return error.strerror or ""
     return ""
@@ -41,9 +42,9 @@ def _reason(error: BaseException) -> str:
 def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
     seen.add(id(error))
     context = None if error.__suppress_context__ else error.__context__
-    before = error.__cause__ or context
-    if before is not None and id(before) not in seen:
-        yield from _lines(before, seen)
+    cause = error.__cause__ or context
+    if cause is not None and id(cause) not in seen:
+        yield from _lines(cause, seen)
         yield "\nwhich led to:\n\n"
     yield "Traceback (most recent call last):\n"
     yield from traceback.format_tb(error.__traceback__)

@@ -179,8 +179,6 @@ class Settings(Account):
     AGENTFORCE_SESSION_IDLE: Seconds = 1800
     # Sessions that each process that runs turns keeps ready for senders without one.
     AGENTFORCE_SPARE_SESSIONS: Annotated[int, Field(ge=0)] = 1
-    # Agentforce itself answers 500 after 120 s (docs/providers/agentforce.md, "Limits").
-    AGENTFORCE_TIMEOUT: Seconds = 125
 
     # ElevenLabs
     ELEVENLABS_API_KEY: Key

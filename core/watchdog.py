@@ -1,4 +1,4 @@
-"""Ends a process whose interpreter stands still, so that another one can go on with its turns."""
+"""Ends a process whose interpreter hangs, so that another process can take its turns over."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import threading
 import time
 from typing import TextIO
 
-# Nothing holds the interpreter for longer than a fraction of a second. gunicorn's own watch sees a
-# worker only from its first beat on, and nobody watches worker.py.
+# Nothing we do holds the interpreter for longer than a fraction of a second. gunicorn watches its
+# worker only from its first heartbeat on, and does not watch worker.py.
 FROZEN_SECONDS = 30.0
 BEAT_SECONDS = 5.0
 
 
 def start() -> None:
-    """From now on, exit with status 1 where no Python code ran for ``FROZEN_SECONDS``.
+    """From now on, exit with status 1 if no Python code has run for ``FROZEN_SECONDS``.
 
-    The stacks of all threads go to standard error before that: names of functions and lines only.
+    Before that, the stacks of all threads are written to standard error: functions and line
+    numbers only.
     """
-    # Where it is replaced, as in tests, the real one has a file.
+    # ``sys.stderr`` may be replaced, as in tests, by an object without a file descriptor.
     threading.Thread(target=_beat, args=(sys.__stderr__,), name="watchdog", daemon=True).start()
 
 
 def _beat(log: TextIO) -> None:
     while True:
-        # A timer of the C library, which needs no interpreter; each call sets it anew.
+        # The timer runs in C and does not need the interpreter; each call starts it again.
         faulthandler.dump_traceback_later(FROZEN_SECONDS, exit=True, file=log)
         time.sleep(BEAT_SECONDS)

@@ -1,14 +1,14 @@
-"""Circuit breakers: what a provider that is down is not asked again and again."""
+"""Circuit breakers: while a provider is down, calls to it fail at once instead of being made."""
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from circuitbreaker import CircuitBreaker
 
 from core.errors import BridgeError, DeadlineExceeded
 from metrics import Metrics
@@ -19,32 +19,38 @@ log = structlog.get_logger(__name__)
 
 
 class Breaker:
-    """Opens after so many ``outage`` errors in a row, for ``seconds``; then one call is a probe.
+    """Closed, open or half-open, for one kind of call to one provider.
 
-    Any other ``BridgeError``, and success, show that the provider is there.
+    - Closed: every call is made. ``failure_threshold`` outages in a row open the breaker.
+    - Open: no call is made for ``recovery_seconds``.
+    - Half-open: after that one call at a time is made, the probe. An outage opens the breaker
+      again; any other result closes it.
+
+    An outage is an error whose class has ``outage`` set. Success and every other ``BridgeError``
+    show that the provider answers.
     """
 
     def __init__(
         self,
         provider: str,
-        refusal: type[BridgeError],
+        unavailable: type[BridgeError],
         *,
-        failures: int,
-        seconds: float,
+        failure_threshold: int,
+        recovery_seconds: float,
         metrics: Metrics,
+        clock: Callable[[], float],
     ) -> None:
         self._provider = provider
-        self._refusal = refusal
+        self._unavailable = unavailable
+        self._failure_threshold = failure_threshold
+        self._recovery_seconds = recovery_seconds
         self._metrics = metrics
+        self._clock = clock
         self._lock = threading.Lock()
-        # The states and their clock; it locks nothing, and lets in all while it probes.
-        self._circuit = CircuitBreaker(
-            failure_threshold=failures,
-            recovery_timeout=seconds,
-            expected_exception=lambda kind, error: _is_outage(error),
-        )
+        self._failures_in_row = 0
+        # None while closed.
+        self._opened_at: float | None = None
         self._probing = False
-        self._tripped = False
 
     @property
     def provider(self) -> str:
@@ -52,80 +58,103 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the provider was down when it was last asked."""
-        return self._tripped
+        """Whether the breaker is open or half-open: the provider was down at the last call."""
+        return self._opened_at is not None
 
     def call(self, function: Callable[[], T]) -> T:
-        """Make a call. While open, raises the provider's error of not being available, at once."""
-        probe = self._enter()
-        error: BaseException | None = None
+        """Call ``function``. While the breaker is open, raise ``unavailable`` at once instead."""
+        is_probe = self._admit()
         try:
-            return function()
-        except BaseException as raised:
-            error = raised
+            result = function()
+        except BaseException as error:
+            self._record(error, is_probe=is_probe)
             raise
-        finally:
-            with self._lock:
-                self._settle(error, probe=probe)
+        self._record(None, is_probe=is_probe)
+        return result
 
-    def _enter(self) -> bool:
-        """Whether the call is a probe."""
+    def _admit(self) -> bool:
+        """Returns whether the call is the probe. Raises ``unavailable`` if it may not be made."""
         with self._lock:
-            if self._circuit.opened or self._probing:
+            if self._opened_at is None:
+                return False
+            if self._probing or self._clock() < self._opened_at + self._recovery_seconds:
                 self._metrics.count("calls_not_made")
-                raise self._refusal(
+                raise self._unavailable(
                     f"{self._provider} failed again and again; not asked for a while"
                 )
-            self._probing = not self._circuit.closed
-            return self._probing
+            self._probing = True
+            return True
 
-    def _settle(self, error: BaseException | None, *, probe: bool) -> None:
-        if probe:
-            self._probing = False
-        # One that began before the others failed tells nothing new.
-        late = not probe and not self._circuit.closed
-        if not _is_telling(error) or (late and _is_outage(error)):
+    def _record(self, error: BaseException | None, *, is_probe: bool) -> None:
+        with self._lock:
+            if is_probe:
+                self._probing = False
+            if not _is_conclusive(error):
+                return
+            if not _is_outage(error):
+                self._close()
+            elif is_probe or self._opened_at is None:
+                self._count_outage()
+            # Otherwise the call began before the breaker opened, and its outage is no news.
+
+    def _count_outage(self) -> None:
+        self._failures_in_row += 1
+        if self._failures_in_row < self._failure_threshold:
             return
-        self._circuit.__exit__(type(error) if error else None, error, None)
-        self._tell()
-
-    def _tell(self) -> None:
-        before, self._tripped = self._tripped, not self._circuit.closed
-        if self._tripped and not before:
+        was_closed = self._opened_at is None
+        self._opened_at = self._clock()
+        if was_closed:
             self._metrics.count("breakers_opened")
             log.error("Provider is down; users are told at once", provider=self._provider)
-        elif before and not self._tripped:
+
+    def _close(self) -> None:
+        self._failures_in_row = 0
+        if self._opened_at is not None:
+            self._opened_at = None
             log.info("Provider is back", provider=self._provider)
 
 
 class CircuitBreakers:
-    """The breakers of this process; 0 ``failures`` never open one."""
+    """Creates the breakers of this process and lists those that are open.
 
-    def __init__(self, *, failures: int, seconds: float, metrics: Metrics) -> None:
-        self._failures = failures or sys.maxsize
-        self._seconds = seconds
+    A breaker opens after ``failures`` outages in a row (0: never) for ``seconds``. ``clock``
+    returns monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        failures: int,
+        seconds: float,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._failure_threshold = failures or sys.maxsize
+        self._recovery_seconds = seconds
         self._metrics = metrics
-        self._made: list[Breaker] = []
+        self._clock = clock
+        self._breakers: list[Breaker] = []
 
-    def create(self, provider: str, refusal: type[BridgeError]) -> Breaker:
-        """One more; ``refusal`` is what it raises while it is open."""
+    def create(self, provider: str, unavailable: type[BridgeError]) -> Breaker:
+        """A new breaker for ``provider``, which raises ``unavailable`` while it is open."""
         breaker = Breaker(
             provider,
-            refusal,
-            failures=self._failures,
-            seconds=self._seconds,
+            unavailable,
+            failure_threshold=self._failure_threshold,
+            recovery_seconds=self._recovery_seconds,
             metrics=self._metrics,
+            clock=self._clock,
         )
-        self._made.append(breaker)
+        self._breakers.append(breaker)
         return breaker
 
     def providers_down(self) -> list[str]:
-        """The providers that were down when they were last asked."""
-        return [breaker.provider for breaker in self._made if breaker.is_open]
+        """The providers whose breakers are open or half-open."""
+        return [breaker.provider for breaker in self._breakers if breaker.is_open]
 
 
-def _is_telling(error: BaseException | None) -> bool:
-    """Whether it says anything of the provider; a turn that had no time left does not."""
+def _is_conclusive(error: BaseException | None) -> bool:
+    """Whether a call's end says if the provider answers; ours, or a turn out of time, does not."""
     if error is None:
         return True
     return isinstance(error, BridgeError) and not isinstance(error, DeadlineExceeded)

@@ -18,105 +18,109 @@ log = structlog.get_logger(__name__)
 
 
 class ConcurrencyLimiter:
-    """A gate for so many calls at once as ``provider`` takes, first come, first served.
+    """Gives out as many slots at once as ``provider`` accepts requests, first come, first served.
 
-    Additive increase, multiplicative decrease, as in TCP (RFC 5681 §3.1): a call that ends in a
-    ``limited`` error halves how many are let in, and as many successes as are let in make it one
-    more, up to ``ceiling``. Whatever changes, who is inside stays inside.
+    Additive increase, multiplicative decrease, as in TCP (RFC 5681 §3.1): a request that ends in a
+    ``rate_limited`` error halves the limit, and as many successes as the limit raise it by one, up
+    to the ceiling. A lower limit takes no slot away from a request in flight.
     """
 
     def __init__(self, ceiling: int, *, provider: str) -> None:
         self._provider = provider
         self._lock = threading.Lock()
         self._ceiling = ceiling
-        self._parts = 1
-        # What refusals have taught: nothing yet.
-        self._learned = math.inf
-        self._cuts = 0
-        self._inside = 0
-        self._queue: deque[Future[int]] = deque()
+        # How many processes share the ceiling.
+        self._processes = 1
+        # What refusals have taught; until the first one there is no such limit.
+        self._learned_limit = math.inf
+        # How often the learned limit was halved.
+        self._decreases = 0
+        self._in_flight = 0
+        # Each is resolved, with ``_decreases``, when its waiter gets a slot.
+        self._waiters: deque[Future[int]] = deque()
 
     @property
-    def size(self) -> int:
-        """How many are let in at once; at least one, or nothing would ever move."""
-        return max(int(min(self._learned, self._ceiling // self._parts)), 1)
+    def limit(self) -> int:
+        """How many slots there are; at least one, or no request would be made at all."""
+        return max(int(min(self._learned_limit, self._ceiling // self._processes)), 1)
 
     @property
     def available_slots(self) -> int:
-        """How many more would be let in right now; at least none."""
+        """How many requests could get a slot right now without waiting."""
         with self._lock:
-            return max(self.size - self._inside - len(self._queue), 0)
+            return max(self.limit - self._in_flight - len(self._waiters), 0)
 
     def set_ceiling(self, ceiling: int) -> None:
-        """Let in ``ceiling`` at most, over all processes."""
+        """Allow ``ceiling`` requests at once at most, over all processes."""
         with self._lock:
             self._ceiling = ceiling
-            self._admit()
+            self._give_out_slots()
 
-    def set_share(self, parts: int) -> None:
-        """Take one of ``parts`` equal parts of the ceiling, for as many processes."""
+    def set_share(self, processes: int) -> None:
+        """Use one of ``processes`` equal parts of the ceiling."""
         with self._lock:
-            self._parts = max(parts, 1)
-            self._admit()
+            self._processes = max(processes, 1)
+            self._give_out_slots()
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait for a place and hold it for one call, which is to raise its errors in here.
+        """Wait for a slot and hold it for one request, whose errors must pass through here.
 
-        Raises ``DeadlineExceeded`` where there is none in time.
+        Raises ``DeadlineExceeded`` if the turn's deadline ends before there is a slot.
         """
-        cuts = self._enter()
+        decreases = self._acquire()
         try:
             yield
         except BridgeError as error:
             if error.rate_limited:
-                self._refused(cuts)
+                self._decrease(decreases)
             raise
         else:
-            self._served()
+            self._increase()
         finally:
-            self._leave()
+            self._release()
 
-    def _enter(self) -> int:
-        """Returns how many cuts there were when the place was given."""
-        turn: Future[int] = Future()
+    def _acquire(self) -> int:
+        """Returns the number of decreases at the time when the slot was given out."""
+        waiter: Future[int] = Future()
         with self._lock:
-            self._queue.append(turn)
-            self._admit()
+            self._waiters.append(waiter)
+            self._give_out_slots()
         try:
-            return turn.result(remaining_time())
+            return waiter.result(remaining_time())
         except TimeoutError:
-            return self._given_up(turn)
+            return self._cancel(waiter)
 
-    def _given_up(self, turn: Future[int]) -> int:
+    def _cancel(self, waiter: Future[int]) -> int:
+        """Stop waiting; returns the same as ``_acquire`` if the slot has just been given out."""
         with self._lock:
-            # It may have been let in a moment ago.
-            if not turn.done():
-                self._queue.remove(turn)
-                raise DeadlineExceeded("no place in time") from None
-        return turn.result()
+            if not waiter.done():
+                self._waiters.remove(waiter)
+                raise DeadlineExceeded("no slot in time") from None
+        return waiter.result()
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         with self._lock:
-            self._inside -= 1
-            self._admit()
+            self._in_flight -= 1
+            self._give_out_slots()
 
-    def _admit(self) -> None:
-        while self._queue and self._inside < self.size:
-            self._inside += 1
-            self._queue.popleft().set_result(self._cuts)
+    def _give_out_slots(self) -> None:
+        while self._waiters and self._in_flight < self.limit:
+            self._in_flight += 1
+            self._waiters.popleft().set_result(self._decreases)
 
-    def _refused(self, cuts: int) -> None:
+    def _decrease(self, decreases: int) -> None:
+        """Halve the limit after a refusal; ``decreases`` is what ``_acquire`` returned."""
         with self._lock:
-            # Calls that were let in together are refused together; that is one lesson.
-            if cuts < self._cuts:
+            # Requests that were in flight together are refused together: that counts once.
+            if decreases < self._decreases:
                 return
-            self._cuts += 1
-            # Half of those really inside: where few use a wide gate, its width says nothing.
-            self._learned = max(min(self.size, self._inside) // 2, 1)
-            size = self.size
-        log.warning("Limit met; fewer requests at once", provider=self._provider, at_once=size)
+            self._decreases += 1
+            # Half of those in flight: a limit that was not reached says nothing about the provider.
+            self._learned_limit = max(min(self.limit, self._in_flight) // 2, 1)
+            limit = self.limit
+        log.warning("Limit met; fewer requests at once", provider=self._provider, at_once=limit)
 
-    def _served(self) -> None:
+    def _increase(self) -> None:
         with self._lock:
-            self._learned += 1 / self._learned
+            self._learned_limit += 1 / self._learned_limit

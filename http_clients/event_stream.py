@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 
 
 def read_events(body: Iterable[bytes]) -> Iterator[str]:
-    """The ``data`` of each event that has any, as soon as the event is whole.
+    """The ``data`` of each event that has any, as soon as the event is complete.
 
-    An event that the end of the body cuts off counts as whole. Each byte is looked at once, however
-    the body is cut into chunks. Raises ``UnicodeDecodeError`` where it is not UTF-8.
+    The end of the body completes the last event. The time is linear in the size of the body,
+    however it is cut into chunks. Raises ``UnicodeDecodeError`` if the body is not UTF-8.
     """
     data: list[str] = []
     for line in _lines(body):
@@ -26,14 +26,15 @@ def read_events(body: Iterable[bytes]) -> Iterator[str]:
 
 
 def _lines(body: Iterable[bytes]) -> Iterator[str]:
-    """Lines without their ends, of which CR, LF and CRLF are three."""
+    """The lines of a body, without their ends, which may be CR, LF or CRLF."""
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
-    begun: list[str] = []
+    # The pieces of the line that is not complete yet.
+    pieces: list[str] = []
     for chunk in body:
-        end, *lines = decoder.decode(chunk).split("\n")
-        begun.append(end)
-        for line in lines:
-            yield "".join(begun)
-            begun = [line]
-    begun.append(decoder.decode(b"", final=True))
-    yield from "".join(begun).split("\n")
+        piece, *next_lines = decoder.decode(chunk).split("\n")
+        pieces.append(piece)
+        for line in next_lines:
+            yield "".join(pieces)
+            pieces = [line]
+    pieces.append(decoder.decode(b"", final=True))
+    yield from "".join(pieces).split("\n")

@@ -1,7 +1,8 @@
-"""httpx over the connections that requests uses.
+"""httpx clients, for ElevenLabs' SDK, that send through the adapter of ``adapters.py``.
 
-Its own, httpcore, looks through all connections of a pool, and asks the system about each that is
-idle, whenever a request begins or ends: after a burst that is most of what a request takes.
+httpx's own pool walks through all its connections, and polls the idle ones, whenever a request
+begins or ends; after a burst that is most of a request's CPU time (docs/decisions.md, 51). The
+adapter also gives httpx the limits of ``bodies.py``: the turn's deadline, and the size of a body.
 """
 
 from __future__ import annotations
@@ -23,12 +24,11 @@ from urllib3.exceptions import (
 
 from core.deadline import clamp
 from core.settings import Settings
-from http_clients.sessions import JSON_LIMIT, Adapter, build_adapter, proxy_finder, read_body_chunks
+from http_clients.adapters import Adapter, build_adapter, proxy_finder
+from http_clients.bodies import JSON_LIMIT_BYTES, read_raw_chunks
 
-ENCODING = "content-encoding"
-
-# What httpx calls these; the first that fits.
-_KINDS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
+# urllib3's errors and what httpx calls them; the first that fits counts.
+_ERRORS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
     (NewConnectionError, httpx.ConnectError),
     (ConnectTimeoutError, httpx.ConnectTimeout),
     (SSLError, httpx.ConnectError),
@@ -37,44 +37,46 @@ _KINDS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
 )
 
 
-def httpx_client(settings: Settings, *, width: int, most: int = JSON_LIMIT) -> httpx.Client:
+def httpx_client(settings: Settings, *, width: int, most: int = JSON_LIMIT_BYTES) -> httpx.Client:
     """A client that ``width`` threads can share without waiting or re-connecting.
 
-    Connections are kept; httpx by itself drops them after 5 s. What it waits for ends with the
-    turn's deadline: ``DeadlineExceeded``, or ``httpx.ReadTimeout``. An answer of more than ``most``
-    bytes is ``httpx.RemoteProtocolError``.
+    Idle connections stay open. At the turn's deadline a request raises ``DeadlineExceeded`` or
+    ``httpx.ReadTimeout``; a response of more than ``most`` bytes raises
+    ``httpx.RemoteProtocolError``.
     """
-    return httpx.Client(transport=Transport(build_adapter(settings, width=width), most=most))
+    adapter = build_adapter(settings, width=width)
+    return httpx.Client(transport=Transport(adapter, limit_bytes=most))
 
 
 class Transport(httpx.BaseTransport):
-    """Sends what httpx made of a request, by the proxies of the environment."""
+    """Sends httpx's requests by urllib3, through the proxies of the environment."""
 
-    def __init__(self, adapter: Adapter, *, most: int) -> None:
+    def __init__(self, adapter: Adapter, *, limit_bytes: int) -> None:
         self._adapter = adapter
-        self._most = most
-        self._proxies = proxy_finder()
+        self._limit_bytes = limit_bytes
+        self._find_proxies = proxy_finder()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]
-        with _told_as_httpx_does():
+        with _httpx_errors():
             raw = self._send(request, connect=timeouts["connect"], read=timeouts["read"])
-        body = _Body(raw, timeouts["read"], most=self._most)
+        body = _Body(raw, timeouts["read"], limit_bytes=self._limit_bytes)
         return httpx.Response(raw.status, headers=_headers(raw), stream=body)
 
     def close(self) -> None:
         self._adapter.close()
 
     def _send(self, request: httpx.Request, *, connect: float, read: float) -> BaseHTTPResponse:
-        address: Any = SimpleNamespace(
+        # The adapter reads these two attributes of what requests would send.
+        target: Any = SimpleNamespace(
             url=str(request.url), path_url=request.url.raw_path.decode("ascii")
         )
-        proxies = self._proxies(address.url)
-        pool: Any = self._adapter.get_connection_with_tls_context(address, True, proxies)
+        proxies = self._find_proxies(target.url)
+        pool: Any = self._adapter.get_connection_with_tls_context(target, True, proxies)
         raw: BaseHTTPResponse = pool.urlopen(
             request.method,
-            self._adapter.request_url(address, proxies),
-            body=_content(request),
+            self._adapter.request_url(target, proxies),
+            body=_request_body(request),
             headers=dict(request.headers),
             timeout=self._adapter.limits(clamp(connect), clamp(read)),
             retries=False,
@@ -87,42 +89,44 @@ class Transport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    """Each chunk of it may come just in time, and all of it before the turn's deadline."""
+    """A response body within the limits of ``read_chunks``."""
 
-    def __init__(self, raw: BaseHTTPResponse, timeout: float, *, most: int) -> None:
+    def __init__(self, raw: BaseHTTPResponse, timeout: float, *, limit_bytes: int) -> None:
         self._raw = raw
         self._timeout = timeout
-        self._most = most
+        self._limit_bytes = limit_bytes
 
     def __iter__(self) -> Iterator[bytes]:
-        with _told_as_httpx_does():
-            yield from read_body_chunks(self._raw, self._timeout, most=self._most)
+        with _httpx_errors():
+            yield from read_raw_chunks(self._raw, self._timeout, most=self._limit_bytes)
 
     def close(self) -> None:
-        """A connection is kept if its answer was read to the end."""
+        """Release the connection; it is used again if the body was read to its end."""
         self._raw.close()
         self._raw.release_conn()
 
 
 def _headers(raw: BaseHTTPResponse) -> list[tuple[str, str]]:
-    """Without that by which httpx would unpack the body, however large it would become."""
-    return [(name, value) for name, value in raw.headers.items() if name.lower() != ENCODING]
+    """Without Content-Encoding: ``_Body`` decompresses, and httpx would without a limit."""
+    return [
+        (name, value) for name, value in raw.headers.items() if name.lower() != "content-encoding"
+    ]
 
 
-def _content(request: httpx.Request) -> bytes | Iterable[bytes]:
-    """The body: at once if it is there, or in portions."""
+def _request_body(request: httpx.Request) -> bytes | Iterable[bytes]:
+    """The body as bytes if it is in memory, otherwise as a stream."""
     if isinstance(request.stream, httpx.ByteStream):
         return b"".join(request.stream)
     if isinstance(request.stream, httpx.SyncByteStream):
         return request.stream
-    raise TypeError("a body that only an event loop can read")
+    raise TypeError("a synchronous client cannot send an asynchronous body")
 
 
 @contextmanager
-def _told_as_httpx_does() -> Iterator[None]:
+def _httpx_errors() -> Iterator[None]:
+    """Raise urllib3's errors as those of httpx."""
     try:
         yield
     except HTTPError as error:
-        raise next(theirs for ours, theirs in _KINDS if isinstance(error, ours))(
-            str(error)
-        ) from error
+        kind = next(theirs for ours, theirs in _ERRORS if isinstance(error, ours))
+        raise kind(str(error)) from error

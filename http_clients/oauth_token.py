@@ -1,4 +1,4 @@
-"""Salesforce's client-credentials token, one for all threads.
+"""The OAuth token for Agentforce, by the client-credentials flow; one for all threads.
 
 docs/providers/agentforce.md, "Token".
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
 import requests
@@ -20,26 +21,31 @@ from core.deadline import Deadline, remaining_time
 from core.error_codes import codes
 from core.errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
 from core.settings import Settings
+from http_clients.bodies import json_object, read_chunks
 from http_clients.retries import parse_retry_after
-from http_clients.sessions import Route, json_object, read_chunks
+from http_clients.routes import Route
 from metrics import Metrics
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+# All in seconds.
 READ_TIMEOUT = 10.0
 TOTAL_TIMEOUT = 20.0
-
-# Not used this long before the end, so that no request starts with a token about to expire.
+# A token is not used this long before it expires, so that none expires on its way.
 EXPIRY_MARGIN = 60.0
-# Renewed in the background this long before the end, so that no turn waits for that.
+# The next token is fetched in the background this long before, so that no turn waits for it.
 RENEWAL_MARGIN = 300.0
-COMPLAINT_SECONDS = 60.0
-# Where the token does not tell its lifetime; the shortest that Salesforce sets up is 30 minutes.
+# Between two log lines about renewals that fail.
+LOG_INTERVAL = 60.0
+# If the response does not tell the lifetime; the shortest that Salesforce sets up is 30 minutes.
 UNKNOWN_LIFETIME = 20 * 60.0
+
 DEFAULT_API_URL = "https://api.salesforce.com"
 SCOPES = frozenset({"api", "chatbot_api", "sfap_api"})
 
-# What to mend, by the error (docs/providers/agentforce.md, "Token errors").
+# What the operator can do, by the error (docs/providers/agentforce.md, "Token errors").
 _ADVICE = {
     "invalid_client_id": "check SALESFORCE_CONSUMER_KEY; a new app takes up to 10 minutes to work",
     "invalid_client": "check SALESFORCE_CONSUMER_SECRET",
@@ -52,37 +58,39 @@ _ADVICE = {
 }
 
 
+class TokenRefused(AgentError):
+    """Agentforce does not accept the token (any more)."""
+
+
 @dataclass(frozen=True)
 class Token:
-    """A bearer token and the host it is good for.
-
-    ``fresh_until`` is how long it may be used, ``due_at`` when the next one should be fetched
-    (monotonic seconds).
-    """
+    """A bearer token and the host that accepts it; times are monotonic seconds."""
 
     value: str
     api_url: str
+    # Until when the token may be used.
     fresh_until: float
+    # From when on the next one should be fetched.
     due_at: float
 
     @property
-    def fresh(self) -> bool:
+    def is_fresh(self) -> bool:
         return time.monotonic() < self.fresh_until
 
     @property
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         return time.monotonic() >= self.due_at
 
 
 class AccessToken:
-    """Keeps the current token; however many threads wait, one fetches, and only once."""
+    """Caches the current token. However many threads need one, only one thread fetches it."""
 
     def __init__(self, *, session: requests.Session, settings: Settings, metrics: Metrics) -> None:
         self._session = session
         self._metrics = metrics
-        self._address = f"{settings.SALESFORCE_INSTANCE_URL}/services/oauth2/token"
+        self._url = f"{settings.SALESFORCE_INSTANCE_URL}/services/oauth2/token"
         self._api_url = settings.AGENTFORCE_API_URL
-        self._patience = settings.PROVIDER_TIMEOUT_FACTOR
+        self._timeout_factor = settings.PROVIDER_TIMEOUT_FACTOR
         self._form = {
             "grant_type": "client_credentials",
             "client_id": settings.SALESFORCE_CONSUMER_KEY,
@@ -90,46 +98,65 @@ class AccessToken:
         }
         self._lock = threading.Lock()
         self._current: Token | None = None
+        # Set while a thread fetches a token; the other threads wait for it.
         self._pending: Future[Token] | None = None
-        self._complained_at = -math.inf
+        self._logged_at = -math.inf
 
     def route(self) -> Route:
-        """One connection to My Domain: one thread fetches at a time."""
-        return Route(self._session, self._address, number=1)
+        """One connection to My Domain is enough, because one thread fetches at a time."""
+        return Route(self._session, self._url, number=1)
 
     def get(self) -> Token:
         """A fresh token. Raises ``AgentUnavailable`` or ``AgentMisconfigured``.
 
-        Whoever waits for one that another thread fetches waits until its own deadline, and then
-        raises ``DeadlineExceeded``.
+        Raises ``DeadlineExceeded`` if another thread is fetching and the caller's deadline ends
+        before that.
         """
         with self._lock:
-            if self._current is not None and self._current.fresh:
+            if self._current is not None and self._current.is_fresh:
                 return self._current
             pending = self._pending
-            if mine := pending is None:
+            if fetches := pending is None:
                 pending = self._pending = Future()
-        if mine:
-            self._settle(pending)
+        if fetches:
+            self._fetch_into(pending)
             return pending.result()
         try:
             return pending.result(remaining_time())
         except TimeoutError:
             raise DeadlineExceeded("no token in time") from None
 
-    def renew(self) -> None:
-        """Fetch the first token, or the next one if the current is about to end.
+    def call(self, request: Callable[[Token], T]) -> T:
+        """Make a request with the current token; if it raises ``TokenRefused``, with a new one.
 
-        For a background thread: others use the current one meanwhile. Failing is logged, once a
-        minute at most; whoever calls this tries again.
+        Raises ``AgentMisconfigured`` if the new token is refused too.
+        """
+        token = self.get()
+        try:
+            return request(token)
+        except TokenRefused:
+            self.drop(token)
+        try:
+            return request(self.get())
+        except TokenRefused as error:
+            raise AgentMisconfigured(
+                "Agentforce refuses a fresh token; the External Client App must issue JWT-based "
+                "tokens with the scopes api, chatbot_api and sfap_api, and the agent must allow it"
+            ) from error
+
+    def renew(self) -> None:
+        """Fetch a token if there is none, or if the current one is due.
+
+        For a background thread, which calls this again and again; meanwhile ``get`` returns the
+        current token. A failure is logged, at most once in ``LOG_INTERVAL``.
         """
         with self._lock:
-            if self._pending or (self._current and not self._current.due):
+            if self._pending or (self._current and not self._current.is_due):
                 return
             pending = self._pending = Future()
-        self._settle(pending)
+        self._fetch_into(pending)
         if isinstance(error := pending.exception(), AgentError):
-            self._complain(error)
+            self._log_failure(error)
 
     def drop(self, token: Token) -> None:
         """Forget a token that was refused, unless another thread has replaced it already."""
@@ -137,10 +164,11 @@ class AccessToken:
             if self._current == token:
                 self._current = None
 
-    def _settle(self, pending: Future[Token]) -> None:
+    def _fetch_into(self, pending: Future[Token]) -> None:
+        """Fetch a token, and give it or the error to the threads that wait for ``pending``."""
         try:
-            # Many wait for it, each with a deadline of its own.
-            with Deadline(TOTAL_TIMEOUT * self._patience).applied():
+            # A deadline of its own: the threads that wait each have another one.
+            with Deadline(TOTAL_TIMEOUT * self._timeout_factor).applied():
                 token = self._fetch()
         except BaseException as error:
             with self._lock:
@@ -151,69 +179,71 @@ class AccessToken:
             self._current, self._pending = token, None
         pending.set_result(token)
 
-    def _complain(self, error: AgentError) -> None:
-        if time.monotonic() - self._complained_at >= COMPLAINT_SECONDS:
-            self._complained_at = time.monotonic()
+    def _log_failure(self, error: AgentError) -> None:
+        if time.monotonic() - self._logged_at >= LOG_INTERVAL:
+            self._logged_at = time.monotonic()
             log.warning("Salesforce token not renewed", error=str(error))
 
     def _fetch(self) -> Token:
-        timeout = READ_TIMEOUT * self._patience
-        try:
-            response = self._session.post(
-                self._address,
-                data=self._form,
-                timeout=timeout,
-                allow_redirects=False,
-                stream=True,
-            )
-            with response:
-                answer = json_object(b"".join(read_chunks(response, timeout)))
-        except (requests.RequestException, DeadlineExceeded) as error:
-            raise AgentUnavailable(f"no token: {type(error).__name__}") from error
-        if response.status_code == 429 or response.status_code >= 500:
-            raise AgentUnavailable(
-                f"no token: HTTP {response.status_code}",
-                retry_after=parse_retry_after(response.headers.get("Retry-After")),
-            )
-        if response.status_code != 200:
-            raise AgentMisconfigured(_advice(response.status_code, answer))
+        status, retry_after, answer = self._post()
+        if status == 429 or status >= 500:
+            raise AgentUnavailable(f"no token: HTTP {status}", retry_after=retry_after)
+        if status != 200:
+            raise AgentMisconfigured(_describe_refusal(status, answer))
         if not isinstance(answer.get("access_token"), str):
             raise AgentUnavailable("the token endpoint answered with something else than a token")
         self._metrics.count("tokens_fetched")
-        return self._token(answer)
+        _warn_of_missing_scopes(answer)
+        return self._build_token(answer)
 
-    def _token(self, answer: dict[str, Any]) -> Token:
-        missing = SCOPES - set(str(answer.get("scope", "")).split())
-        if missing:
-            log.warning(
-                "The Salesforce app lacks scopes; Agentforce will refuse its token",
-                missing=" ".join(sorted(missing)),
-            )
-        lifetime = _lifetime(answer)
-        expires = time.monotonic() + lifetime
+    def _post(self) -> tuple[int, float | None, dict[str, Any]]:
+        """Returns the status, ``Retry-After`` in seconds, and the JSON object of the body."""
+        timeout = READ_TIMEOUT * self._timeout_factor
+        try:
+            with self._session.post(
+                self._url, data=self._form, timeout=timeout, allow_redirects=False, stream=True
+            ) as response:
+                answer = json_object(b"".join(read_chunks(response, timeout)))
+        except (requests.RequestException, DeadlineExceeded) as error:
+            raise AgentUnavailable(f"no token: {type(error).__name__}") from error
+        retry_after = parse_retry_after(response.headers.get("Retry-After"))
+        return response.status_code, retry_after, answer
+
+    def _build_token(self, answer: dict[str, Any]) -> Token:
+        lifetime = _lifetime_seconds(answer)
+        expires_at = time.monotonic() + lifetime
         return Token(
             value=answer["access_token"],
             api_url=self._api_url or answer.get("api_instance_url") or DEFAULT_API_URL,
-            fresh_until=expires - min(EXPIRY_MARGIN, lifetime / 10),
-            due_at=expires - min(RENEWAL_MARGIN, lifetime / 5),
+            fresh_until=expires_at - min(EXPIRY_MARGIN, lifetime / 10),
+            due_at=expires_at - min(RENEWAL_MARGIN, lifetime / 5),
         )
 
 
-def _lifetime(answer: dict[str, Any]) -> float:
-    """Seconds the token lives, from its own claims, so that our clock need not be right."""
+def _warn_of_missing_scopes(answer: dict[str, Any]) -> None:
+    missing = SCOPES - set(str(answer.get("scope", "")).split())
+    if missing:
+        log.warning(
+            "The Salesforce app lacks scopes; Agentforce will refuse its token",
+            missing=" ".join(sorted(missing)),
+        )
+
+
+def _lifetime_seconds(answer: dict[str, Any]) -> float:
+    """The token's lifetime, by its own claims if it is a JWT, so that our clock may be wrong."""
     try:
         claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
     except jwt.InvalidTokenError:
         claims = {}
-    expiry, issued = _number(claims.get("exp")), _number(claims.get("iat", time.time()))
+    expiry, issued = _finite(claims.get("exp")), _finite(claims.get("iat", time.time()))
     if expiry is not None and issued is not None:
         return max(expiry - issued, 0.0)
-    seconds = _number(answer.get("expires_in"))
+    seconds = _finite(answer.get("expires_in"))
     return UNKNOWN_LIFETIME if seconds is None else seconds
 
 
-def _number(value: object) -> float | None:
-    """A number that time can be counted by, if it is one."""
+def _finite(value: object) -> float | None:
+    """A finite number; ``None`` if the value is anything else."""
     if not isinstance(value, int | float | str):
         return None
     try:
@@ -223,7 +253,7 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _advice(status: int, answer: dict[str, Any]) -> str:
+def _describe_refusal(status: int, answer: dict[str, Any]) -> str:
     error = next(iter(codes(answer.get("error"))), f"HTTP {status}")
     advice = _ADVICE.get(error, "check the External Client App in Salesforce Setup")
     return f"Salesforce gives no token ({error}): {advice}"

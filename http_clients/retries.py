@@ -1,4 +1,4 @@
-"""When a call is made again: one policy for all clients."""
+"""When a failed call is repeated: one policy for all clients."""
 
 from __future__ import annotations
 
@@ -11,45 +11,47 @@ from tenacity import RetryCallState, Retrying, retry_if_exception
 from core.deadline import remaining_time
 from core.errors import BridgeError
 
-# No provider's Retry-After may hold a turn longer than this.
-LONGEST_WAIT = 20.0
-# Between the tries of an error's patience.
-PATIENT_DELAY = 5.0
+# All in seconds. A longer ``Retry-After`` counts as this one.
+MAX_RETRY_AFTER = 20.0
+# Between tries beyond the caller's delays, while ``retry_seconds`` of the error last.
+EXTRA_DELAY = 5.0
+# Delays are multiplied by a random factor in this range, so that calls that were refused together
+# are not repeated together.
+JITTER = (1.0, 1.2)
 
 
 def retrying(delays: Sequence[float], *, factor: float = 1.0) -> Retrying:
-    """A caller that tries at once, then after each of ``delays`` (seconds).
+    """Returns a caller that tries at once and, after ``retryable`` errors, after each delay.
 
-    It tries again on errors that are ``retryable``, beyond the delays for as long as their
-    ``patience``, and waits longer where they carry ``retry_after``, but not beyond the turn's
-    deadline. It raises the last error, ``cut_short`` where that deadline ended the tries. All waits
-    are times ``factor``.
+    It goes on beyond ``delays`` until it has waited for ``retry_seconds`` of the error, waits for
+    ``retry_after`` of the error if that is longer than the delay, and stops before the turn's
+    deadline. It raises the last error, with ``cut_short`` set if it was the deadline that ended the
+    tries. All waits are in seconds and multiplied by ``factor``.
     """
 
     def stop(state: RetryCallState) -> bool:
         error = _error(state)
-        # Time spent in the call itself, such as in line for a place, is not patience.
-        patient = error is not None and state.idle_for < error.retry_seconds * factor
-        left = remaining_time()
-        too_late = left is not None and state.upcoming_sleep >= left
-        enough = state.attempt_number > len(delays) and not patient
+        # ``idle_for`` is the time between the tries, without that spent in them.
+        goes_on = error is not None and state.idle_for < error.retry_seconds * factor
+        exhausted = state.attempt_number > len(delays) and not goes_on
+        remaining = remaining_time()
+        too_late = remaining is not None and state.upcoming_sleep >= remaining
         if error is not None:
-            error.cut_short = too_late and not enough
-        return too_late or enough
+            error.cut_short = too_late and not exhausted
+        return too_late or exhausted
 
     def wait(state: RetryCallState) -> float:
         error = _error(state)
-        asked = (error and error.retry_after) or 0.0
-        # Those who were refused together must not come back together.
-        jitter = random.uniform(1.0, 1.2)  # noqa: S311  # nothing secret
+        retry_after = (error and error.retry_after) or 0.0
+        jitter = random.uniform(*JITTER)  # noqa: S311  # nothing secret
         delay = _delay(delays, state.attempt_number) * jitter
-        return max(delay * factor, min(asked, LONGEST_WAIT * factor))
+        return max(delay * factor, min(retry_after, MAX_RETRY_AFTER * factor))
 
     return Retrying(stop=stop, wait=wait, retry=retry_if_exception(_is_retryable), reraise=True)
 
 
 def _delay(delays: Sequence[float], attempt: int) -> float:
-    return delays[attempt - 1] if attempt <= len(delays) else PATIENT_DELAY
+    return delays[attempt - 1] if attempt <= len(delays) else EXTRA_DELAY
 
 
 def _is_retryable(error: BaseException) -> bool:
@@ -62,7 +64,7 @@ def _error(state: RetryCallState) -> BridgeError | None:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header, or ``None`` if it has none that can be read."""
+    """The seconds in a ``Retry-After`` header; ``None`` if there are none, such as in a date."""
     try:
         seconds = float(value or "")
     except ValueError:

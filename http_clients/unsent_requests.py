@@ -1,4 +1,4 @@
-"""Whether a request was sent: not before there is a connection, TLS included."""
+"""Whether a failed request was sent at all; nothing is sent before TCP and TLS are connected."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from urllib3.exceptions import (
 
 
 class HandshakeFailed(SSLError):
-    """There is no TLS with this host, so nothing was sent to it."""
+    """The TLS handshake failed, so nothing was sent."""
 
 
-_NO_CONNECTION = (NewConnectionError, ConnectTimeoutError, HandshakeFailed)
+_CONNECTING_FAILED = (NewConnectionError, ConnectTimeoutError, HandshakeFailed)
 
 
 class TlsConnection(HTTPSConnection):
-    """Tells a handshake that failed from a request that did: urllib3 gives both one error."""
+    """Has its own errors for a failed handshake; urllib3 raises those of a failed request too."""
 
     def connect(self) -> None:
         """Raises ``HandshakeFailed``, ``ConnectTimeoutError`` or ``NewConnectionError``."""
@@ -42,17 +42,19 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = TlsConnection
 
 
-# What urllib3 calls ``pool_classes_by_scheme``, with errors that ``request_was_not_sent`` tells
-# apart.
-POOLS: dict[str, type[HTTPConnectionPool]] = {"http": HTTPConnectionPool, "https": _TlsPool}
+# For ``PoolManager.pool_classes_by_scheme``.
+POOL_CLASSES: dict[str, type[HTTPConnectionPool]] = {"http": HTTPConnectionPool, "https": _TlsPool}
 
 
 def request_was_not_sent(error: BaseException) -> bool:
-    """Whether a request surely had no effect because no connection came about."""
+    """Whether the request certainly had no effect, because it failed while connecting.
+
+    ``error`` is one that a session of ``http_clients/sessions.py`` raised.
+    """
     if not isinstance(error, requests.ConnectionError) or not error.args:
         return False
     cause = error.args[0]
     reason = cause.reason if isinstance(cause, MaxRetryError) else None
     if isinstance(reason, ProxyError):
         reason = reason.original_error
-    return isinstance(reason, _NO_CONNECTION)
+    return isinstance(reason, _CONNECTING_FAILED)

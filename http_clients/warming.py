@@ -1,4 +1,4 @@
-"""What is done ahead of turns, so that none waits for it: connections are open, the token fresh."""
+"""Keeps connections open and the token fresh, so that no turn waits for either."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import requests
 import structlog
 
 from http_clients.oauth_token import AccessToken
-from http_clients.sessions import Route
+from http_clients.routes import Route
 
 log = structlog.get_logger(__name__)
 
-# Servers and load balancers hang up on connections that were idle for 60 s, some for longer.
-# All are used each time, also while the host is busy: pools hand out the one used last, so that
-# the others idle even then.
+# In seconds. Servers and load balancers close connections that were idle for 60 s or longer. All
+# connections of a route are used, even while the host is busy: pools hand out the connection used
+# last, so that the others stay idle.
 INTERVAL = 45.0
-# How often it is looked whether the token is due, which it is for minutes before it ends; where
-# Salesforce gives none, it is asked as often.
+# How often the token is checked, which is due for minutes before it expires. If Salesforce gives
+# none, it is asked again as often.
 TOKEN_INTERVAL = 30.0
 
+# Returns the routes of one client, which may change once there is a token.
 Routes = Callable[[], Iterable[Route]]
 
 
 class ConnectionWarmer:
-    """Threads of their own; ``clients`` name the routes of one client each, touched in turn."""
+    """One thread renews the token; one thread for each of ``clients`` warms its routes in turn."""
 
     def __init__(
         self, *, token: AccessToken, clients: Sequence[Routes], interval: float = INTERVAL
@@ -37,14 +38,14 @@ class ConnectionWarmer:
         self._interval = interval
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        # Whether each host was reached when it was last tried.
-        self._reached: dict[str, bool] = {}
+        # Whether each host was reached at the last try.
+        self._reachable: dict[str, bool] = {}
 
     def start(self) -> None:
-        """Begin at once, without waiting for any of it."""
+        """Start the threads, each of which begins at once; does not wait for them."""
         self._repeat(self._token.renew, TOKEN_INTERVAL)
         for routes in self._clients:
-            self._repeat(partial(self._touch_all, routes), self._interval)
+            self._repeat(partial(self._warm_all, routes), self._interval)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -61,22 +62,22 @@ class ConnectionWarmer:
 
         threading.Thread(target=run, name="warm", daemon=True).start()
 
-    def _touch_all(self, routes: Routes) -> None:
+    def _warm_all(self, routes: Routes) -> None:
         for route in routes():
             try:
                 route.warm()
             except (requests.RequestException, httpx.HTTPError) as error:
-                if self._noted(route.host, reached=False) is not False:
+                if self._update(route.host, reachable=False) is not False:
                     reason = type(error).__name__
                     log.warning("Host cannot be reached", host=route.host, error=reason)
             else:
-                before = self._noted(route.host, reached=True)
+                before = self._update(route.host, reachable=True)
                 if before is not True:
                     (log.debug if before is None else log.info)("Host reached", host=route.host)
 
-    def _noted(self, host: str, *, reached: bool) -> bool | None:
-        """What was noted before, if anything."""
+    def _update(self, host: str, *, reachable: bool) -> bool | None:
+        """Returns the former value; ``None`` if there was none."""
         with self._lock:
-            before = self._reached.get(host)
-            self._reached[host] = reached
+            before = self._reachable.get(host)
+            self._reachable[host] = reachable
             return before

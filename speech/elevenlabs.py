@@ -29,11 +29,12 @@ from core.errors import (
     SpeechUnavailable,
 )
 from core.settings import Settings
+from http_clients.bodies import UNREADABLE
 from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.httpx_transport import httpx_client
 from http_clients.retries import parse_retry_after, retrying
-from http_clients.sessions import UNREADABLE, Route
+from http_clients.routes import Route
 from metrics import Metrics
 from text.languages import SPOKEN_BY_FLASH, two_letters
 from text.markdown import clean

@@ -1,4 +1,4 @@
-"""Reading a form that strangers may have sent, before anything is known of it."""
+"""Parsing a form before its signature is checked, when anybody may have sent it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from urllib.parse import unquote_to_bytes
 from core.errors import MalformedRequest
 
 # Twilio sends some 30 (docs/providers/twilio.md, "The webhook").
-MOST_FIELDS = 100
+MAX_FIELDS = 100
 
 
 def parse_form(body: bytes) -> list[tuple[str, str]]:
-    """The fields of ``application/x-www-form-urlencoded`` in their order.
+    """The names and values of an ``application/x-www-form-urlencoded`` body, in order.
 
-    Werkzeug's own reader and ``parse_qsl`` take ten times as long for hostile bodies. Raises
-    ``MalformedRequest`` where there are more than ``MOST_FIELDS``, or where it is not UTF-8.
+    Werkzeug's parser and ``parse_qsl`` take ten times as long for hostile bodies. Raises
+    ``MalformedRequest`` if the body has more than ``MAX_FIELDS`` fields, or is not encoded UTF-8.
     """
-    if body.count(b"&") >= MOST_FIELDS:
+    if body.count(b"&") >= MAX_FIELDS:
         raise MalformedRequest("the form has too many fields")
     if body.count(b"%") * len("%41") > len(body):
         raise MalformedRequest("the form is not encoded")
@@ -27,5 +27,5 @@ def parse_form(body: bytes) -> list[tuple[str, str]]:
         raise MalformedRequest("the form is not UTF-8") from None
 
 
-def _decode(text: bytes) -> str:
-    return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+def _decode(encoded: bytes) -> str:
+    return unquote_to_bytes(encoded.replace(b"+", b" ")).decode()

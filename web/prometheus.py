@@ -1,4 +1,4 @@
-"""Figures in Prometheus' text format."""
+"""Metrics in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -12,68 +12,77 @@ from prometheus_client.registry import Collector
 from metrics import BOUNDS, COUNTERS, STAGES, Histogram, MetricsSnapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Every 14th bound, about a doubling each.
-SCRAPED = range(0, len(BOUNDS), 14)
+# Indices of the bounds that Prometheus gets: every 14th, each about twice the one before.
+EXPOSED_BOUNDS = range(0, len(BOUNDS), 14)
 
 
-def prometheus(figures: Mapping[str, MetricsSnapshot]) -> bytes:
-    """The figures of each process, with its name as the label ``process`` unless that is empty.
+def prometheus(snapshots: Mapping[str, MetricsSnapshot]) -> bytes:
+    """Series for each process, by its name, which is the label ``process`` unless it is empty.
 
-    A scraper can add series up, and take those that end for what they are.
+    They are not added up here: a sum falls when a process is no longer part of it, which Prometheus
+    would take for a counter that restarted.
     """
     registry = CollectorRegistry()
-    registry.register(_Exposition(figures))
+    registry.register(_SnapshotCollector(snapshots))
     return generate_latest(registry)
 
 
-class _Exposition(Collector):
-    def __init__(self, figures: Mapping[str, MetricsSnapshot]) -> None:
-        self._figures = figures
-        self._labels = ["process"] if any(figures) else []
+class _SnapshotCollector(Collector):
+    def __init__(self, snapshots: Mapping[str, MetricsSnapshot]) -> None:
+        self._snapshots = snapshots
+        self._label_names = ["process"] if any(snapshots) else []
 
     def collect(self) -> Iterable[Metric]:
         return [
             *map(self._histogram, STAGES),
             *map(self._counter, COUNTERS),
-            self._labelled("errors", "errors by class", "error", lambda each: each.errors),
-            self._labelled(
+            self._labelled_counter("errors", "errors by class", "error", lambda it: it.errors),
+            self._labelled_counter(
                 "delivery_errors",
                 "messages that did not arrive, by Twilio's code",
                 "code",
-                lambda each: each.delivery_errors,
+                lambda it: it.delivery_errors,
             ),
         ]
 
-    def _each(self) -> Iterator[tuple[list[str], MetricsSnapshot]]:
-        for process, figures in self._figures.items():
-            yield [process] if self._labels else [], figures
+    def _labelled_snapshots(self) -> Iterator[tuple[list[str], MetricsSnapshot]]:
+        for process, snapshot in self._snapshots.items():
+            yield [process] if self._label_names else [], snapshot
 
     def _histogram(self, stage: str) -> Metric:
         name = f"bridge_{stage.removesuffix('_time')}_seconds"
-        family = HistogramMetricFamily(name, stage, labels=self._labels)
-        for labels, figures in self._each():
-            values = figures.stages[stage]
-            family.add_metric(labels, _buckets(values), values.total)
+        family = HistogramMetricFamily(name, stage, labels=self._label_names)
+        for labels, snapshot in self._labelled_snapshots():
+            histogram = snapshot.stages[stage]
+            family.add_metric(labels, _cumulative_buckets(histogram), histogram.total)
         return family
 
     def _counter(self, name: str) -> Metric:
-        family = CounterMetricFamily(f"bridge_{name}", name.replace("_", " "), labels=self._labels)
-        for labels, figures in self._each():
-            family.add_metric(labels, figures.counters[name])
+        description = name.replace("_", " ")
+        family = CounterMetricFamily(f"bridge_{name}", description, labels=self._label_names)
+        for labels, snapshot in self._labelled_snapshots():
+            family.add_metric(labels, snapshot.counters[name])
         return family
 
-    def _labelled(
-        self, name: str, said: str, label: str, counted: Callable[[MetricsSnapshot], Counter[str]]
+    def _labelled_counter(
+        self,
+        name: str,
+        description: str,
+        label_name: str,
+        select: Callable[[MetricsSnapshot], Counter[str]],
     ) -> Metric:
-        family = CounterMetricFamily(f"bridge_{name}", said, labels=[*self._labels, label])
-        for labels, figures in self._each():
-            for value, number in counted(figures).items():
+        label_names = [*self._label_names, label_name]
+        family = CounterMetricFamily(f"bridge_{name}", description, labels=label_names)
+        for labels, snapshot in self._labelled_snapshots():
+            for value, number in select(snapshot).items():
                 family.add_metric([*labels, value], number)
         return family
 
 
-def _buckets(values: Histogram) -> list[tuple[str, float]]:
-    scraped = [
-        (f"{BOUNDS[bound]:.6g}", float(sum(values.buckets[: bound + 1]))) for bound in SCRAPED
+def _cumulative_buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """Upper bounds, as text, and how many durations do not exceed them."""
+    buckets = [
+        (f"{BOUNDS[index]:.6g}", float(sum(histogram.buckets[: index + 1])))
+        for index in EXPOSED_BOUNDS
     ]
-    return [*scraped, ("+Inf", float(values.count))]
+    return [*buckets, ("+Inf", float(histogram.count))]

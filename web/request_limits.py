@@ -1,4 +1,4 @@
-"""What a client may take of the server: time to send a request, and time to take the answer."""
+"""Limits for each request: its size, and the time to send it and to receive the response."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import gevent
 from werkzeug.wsgi import ClosingIterator
 
-# Twilio's forms are a few KB; the longest text that WhatsApp takes, 4,096 characters of up to 12
-# bytes each as they are written, fits.
+# In bytes. Twilio's forms have a few KB; the longest text of WhatsApp fits, which is 4,096
+# characters of up to 12 bytes each when encoded.
 BODY_LIMIT = 64 * 1024
-# Twilio and routers send a request at once; its head has as long as gunicorn.conf.py keeps idle
-# connections.
+# For the body; Twilio and routers send a request at once. gunicorn.conf.py has the limit for the
+# head, which is that for idle connections.
 BODY_SECONDS = 5.0
-ANSWER_SECONDS = 30.0
+# For each write of the response.
+RESPONSE_SECONDS = 30.0
 
 
 class RequestLimits:
-    """WSGI middleware for gunicorn; other servers are for a developer's own machine.
+    """WSGI middleware for gunicorn; under other servers, for developers, it does nothing.
 
-    ``app`` gets bodies that have come whole, and others not at all.
+    A request reaches ``app`` with its whole body in memory. If the body is late, the response is
+    408; if it is too large or of unknown length, ``app`` gets the request before the body is read,
+    and refuses it.
     """
 
     def __init__(self, app: WSGIApplication) -> None:
@@ -34,18 +37,18 @@ class RequestLimits:
         client: socket.socket | None = environ.get("gunicorn.socket")
         if client is None:
             return self._app(environ, start_response)
-        client.settimeout(ANSWER_SECONDS)
+        client.settimeout(RESPONSE_SECONDS)
         is_read = _read_body(environ)
         if is_read is None:
             _hang_up(client)
             start_response("408 Request Timeout", [("Content-Length", "0")])
             return []
-        answer = self._app(environ, start_response)
-        return ClosingIterator(answer, lambda: _go_on(client, is_read))
+        response = self._app(environ, start_response)
+        return ClosingIterator(response, lambda: _finish(client, is_read))
 
 
 def _read_body(environ: dict[str, Any]) -> bool | None:
-    """Whether the body was read, so that it is in memory; ``None`` where it came too late."""
+    """Read the body into memory; returns whether that was done, or ``None`` if it was too late."""
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if length > BODY_LIMIT or "HTTP_TRANSFER_ENCODING" in environ:
         return False
@@ -59,12 +62,12 @@ def _read_body(environ: dict[str, Any]) -> bool | None:
     return len(body) == length or None
 
 
-def _go_on(client: socket.socket, is_read: bool) -> None:
-    """Let the connection be idle for as long as gunicorn keeps it, unless a body is to come."""
+def _finish(client: socket.socket, is_read: bool) -> None:
+    """Leave the connection to gunicorn for the next request, unless a body is still to come."""
     with suppress(OSError):
         client.settimeout(None)
     if not is_read:
-        # Otherwise gunicorn would wait for the rest.
+        # Otherwise gunicorn would wait for the rest of the body.
         _hang_up(client, socket.SHUT_RD)
 
 

@@ -1,4 +1,4 @@
-"""What every request and every answer goes through, whatever it is for."""
+"""Checks for every request, and headers for every response."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from web.request_limits import BODY_LIMIT, RequestLimits
 log = structlog.get_logger(__name__)
 
 FORM = "application/x-www-form-urlencoded"
-# Unless an answer says otherwise itself.
+# For responses that do not set them.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# Browsers take it over https only.
+# Browsers ignore it over http.
 STRICT_TRANSPORT = "max-age=31536000"
 
 
 def add_security(app: Flask, *, public_url: str) -> None:
-    """Let in forms of a bounded size only, and let answers reveal and allow nothing needless."""
+    """Accept only forms of a limited size; add security headers, and hide details of errors."""
     app.wsgi_app = RequestLimits(app.wsgi_app)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -33,14 +33,14 @@ def add_security(app: Flask, *, public_url: str) -> None:
     )
 
     @app.before_request
-    def take_one_form_of_each_address() -> None:
-        # Werkzeug takes "//status" for "/status".
+    def refuse_double_slashes() -> None:
+        # Werkzeug would route "//status" to "/status"; each page has one address only.
         if request.environ.get("PATH_INFO", "").startswith("//"):
             abort(404)
 
     @app.before_request
-    def take_forms_only() -> None:
-        # A body whose length nobody knows would be waited for.
+    def refuse_other_bodies() -> None:
+        # The end of a body without a length would have to be waited for.
         if "Transfer-Encoding" in request.headers:
             abort(411)
         if request.method == "POST" and request.mimetype != FORM and not request.routing_exception:
@@ -52,18 +52,18 @@ def add_security(app: Flask, *, public_url: str) -> None:
             response.headers.setdefault(name, value)
         return response
 
-    app.register_error_handler(HTTPException, _plain)
-    app.register_error_handler(Exception, _unexpected)
+    app.register_error_handler(HTTPException, _plain_response)
+    app.register_error_handler(Exception, _handle_exception)
 
 
-def _unexpected(_: Exception) -> Response:
-    # Flask itself would log the path, which names voice notes.
+def _handle_exception(_: Exception) -> Response:
+    # Flask would log the path, which may be the secret address of a voice note.
     log.exception("Request failed", route=str(request.url_rule))
-    return _plain(InternalServerError())
+    return _plain_response(InternalServerError())
 
 
-def _plain(error: HTTPException) -> Response:
-    """The status in words; what it calls for (``Allow`` and the like) stays."""
+def _plain_response(error: HTTPException) -> Response:
+    """The status as plain text, with the headers that belong to it, such as ``Allow``."""
     response = Response(status=error.code or 500)
     response.headers.extend(error.get_headers())
     response.set_data(f"{response.status}\n")

@@ -1,4 +1,4 @@
-"""The figures of all processes that share a database."""
+"""The metrics of all processes that share a database."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ INTERVAL_SECONDS = 2.0
 
 
 class ProcessMetrics:
-    """Reports every two seconds that this process is alive, what it counted, and what is down.
+    """Saves this process's metrics in the database every two seconds, and reads the others'.
 
+    Each report also shows that the process is alive, and names the providers that are down.
     ``kind`` is ``web`` or ``worker``.
     """
 
@@ -30,7 +31,7 @@ class ProcessMetrics:
         self._breakers = breakers
         self._processes = processes
         self._kind = kind
-        # Unlike a dyno's name, no other process has had it.
+        # Random, because a dyno has the name of the dyno that it replaces.
         self.process = f"{kind}-{secrets.token_hex(4)}"
         self._stopped = threading.Event()
         self._others: dict[str, MetricsSnapshot] = {}
@@ -40,29 +41,32 @@ class ProcessMetrics:
         threading.Thread(target=self._run, name="shared-metrics", daemon=True).start()
 
     def stop(self) -> None:
-        """End the thread and report what was counted last."""
+        """End the thread, and report for the last time."""
         self._stopped.set()
         self.report()
 
     def report(self) -> None:
-        """Report now; where the store fails, the next time will do."""
-        figures = self._metrics.snapshot().to_json() | {"tripped": self._breakers.providers_down()}
+        """Save the metrics now; if the database fails, the next report saves them too."""
+        saved = self._metrics.snapshot().to_json() | {"tripped": self._breakers.providers_down()}
         try:
-            self._processes.report(self.process, self._kind, figures)
+            self._processes.report(self.process, self._kind, saved)
         except StorageError as error:
             self._log_once(error)
         else:
             self._failing = False
 
     def snapshots(self) -> dict[str, MetricsSnapshot]:
-        """By process: this one's as they are now, all others' as they were last read."""
+        """The snapshots of all processes, by name: this one's as of now, the others' as saved.
+
+        If the database fails, the others' are those that were read last.
+        """
         try:
-            kept = self._processes.snapshots()
+            saved = self._processes.snapshots()
         except StorageError as error:
             self._log_once(error)
         else:
             self._others = {
-                name: MetricsSnapshot.from_json(values) for name, values in kept.items()
+                process: MetricsSnapshot.from_json(values) for process, values in saved.items()
             }
         return {**self._others, self.process: self._metrics.snapshot()}
 

@@ -17,9 +17,11 @@ from twilio.rest.api.v2010.account.message import MessageInstance
 
 from core.errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
 from core.settings import Settings
+from http_clients.bodies import UNREADABLE, limit_answer_time
 from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.retries import retrying
-from http_clients.sessions import UNREADABLE, Route, limit_answer_time, requests_session
+from http_clients.routes import Route
+from http_clients.sessions import requests_session
 from http_clients.unsent_requests import request_was_not_sent
 from metrics import Metrics
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from http_clients.sessions import CONNECTIONS
+from http_clients.routes import CONNECTIONS
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
 from sandbox.speech.fixture import FixtureSpeech

@@ -36,7 +36,6 @@ SLACK = 15.0
 MANY = 1000
 # What no call has to do with is as slow as ever, and part of a turn.
 BUSY_SECONDS = 5.0
-AGENT_SECONDS = 125.0
 LONGEST_WAIT = 20.0
 
 # Flask compiles routes, which fails in several threads at once (CPython's gh-106905, up to 3.11.7).
@@ -79,7 +78,6 @@ def hurried(patience: float) -> dict[str, str]:
     return {
         "PROVIDER_TIMEOUT_FACTOR": str(patience),
         "TURN_DEADLINE": str(TURN_SECONDS * patience + BUSY_SECONDS),
-        "AGENTFORCE_TIMEOUT": str(AGENT_SECONDS * patience + BUSY_SECONDS / 2),
         # Cells are not to notice each other.
         "BREAKER_FAILURES": "0",
         "SPEECH_CACHE_BYTES": "0",

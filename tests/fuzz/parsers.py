@@ -19,11 +19,12 @@ with atheris.instrument_imports(
     include=["agent_reply", "container", "forms", "frames", "inbound", "markup", "ogg", "segments"]
     + ["event_stream", "signature", "status", "markdown_it", "agentforce"]
 ):
-    from agentforce import _event_data, read_stream
+    from agentforce import read_stream
     from audio.formats import detect_format
     from audio.frames import exceeds_duration
     from audio.ogg import join
     from core.errors import AgentError, AudioUnreadable, ForgedRequest, MalformedRequest
+    from http_clients.event_stream import read_events
     from text.markdown import clean, to_speech, to_whatsapp
     from text.splitting import split_message
     from web.forms import parse_form
@@ -59,7 +60,7 @@ def markdown(data: bytes) -> None:
 
 def stream(data: bytes) -> None:
     with suppress(AgentError):
-        read_stream(_event_data(iter([data])))
+        read_stream(read_events(iter([data])))
 
 
 def request(data: bytes) -> None:

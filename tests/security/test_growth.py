@@ -25,7 +25,7 @@ from werkzeug.test import EnvironBuilder
 from agentforce import read_messages, read_stream
 from core.error_codes import codes_in
 from core.errors import ForgedRequest, MalformedRequest
-from core.logs import _PLAIN, _escaped
+from core.logs import _WORDS, _escape
 from http_clients.event_stream import read_events
 from http_clients.retries import parse_retry_after
 from speech.elevenlabs import _EVENTS_ONLY
@@ -95,8 +95,8 @@ READERS: dict[str, Reader] = {
     "a language": _phrases.detect_language,
     "a public question": normalised,
     "codes of errors": codes_in,
-    "a line of the log": _escaped,
-    "a line of a library": _PLAIN.findall,
+    "a line of the log": _escape,
+    "a line of a library": _WORDS.findall,
     "a form and its signature": lambda text: _forged(text.encode(errors="replace")),
     "a webhook": lambda text: parse_message(_form(text)),
     "a webhook's sender": lambda text: _refused(_form("hello") | {"From": text}),

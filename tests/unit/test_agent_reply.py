@@ -1,4 +1,4 @@
-"""What an agent said, in every shape of docs/providers/agentforce.md, "Message types"."""
+"""Reading answers in every form of docs/providers/agentforce.md, "Message types"."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ def events(*messages: Json) -> list[str]:
         ([inform("مرحبا 👋")], AgentReply("مرحبا 👋")),
     ],
 )  # fmt: skip
-def test_the_messages_of_an_answer(messages: list[Json], reply: AgentReply) -> None:
+def test_messages_are_read(messages: list[Json], reply: AgentReply) -> None:
     assert read_messages(messages) == reply
 
 
 @pytest.mark.parametrize("message", [ERROR, {"type": "Error"}])
 @pytest.mark.parametrize("position", [0, 1])
-def test_an_error_among_the_messages_fails_the_turn(message: Json, position: int) -> None:
+def test_an_error_among_the_messages_is_raised(message: Json, position: int) -> None:
     messages = [inform("Hi")]
     messages.insert(position, message)
     with pytest.raises(AgentFailed) as caught:
@@ -114,7 +114,7 @@ def test_an_error_among_the_messages_fails_the_turn(message: Json, position: int
     assert "secret details" not in str(caught.value)
 
 
-def test_an_error_is_named_in_the_log() -> None:
+def test_an_error_has_its_code_and_status() -> None:
     with pytest.raises(AgentFailed, match=r"INTERNAL_SERVER_ERROR \(500\)"):
         read_messages([ERROR])
 
@@ -147,12 +147,12 @@ def test_an_error_is_named_in_the_log() -> None:
         ([END], AgentReply()),
     ],
 )  # fmt: skip
-def test_the_events_of_a_turn(messages: list[Json], reply: AgentReply) -> None:
+def test_a_stream_is_read(messages: list[Json], reply: AgentReply) -> None:
     assert read_stream(events(*messages)) == reply
 
 
-def test_nothing_is_read_behind_the_end_of_a_turn() -> None:
-    """The connection may stay open; waiting for more would hold the answer back."""
+def test_nothing_is_read_after_the_end_of_the_turn() -> None:
+    """The stream may stay open, and waiting for its end would delay the answer."""
     stream = iter([*events(inform("Hi"), END), "never read"])
     assert read_stream(stream) == AgentReply("Hi")
     assert next(stream) == "never read"
@@ -178,12 +178,12 @@ def test_nothing_is_read_behind_the_end_of_a_turn() -> None:
         "[DONE]",
     ],
 )
-def test_odd_events_are_passed_over(data: str) -> None:
+def test_events_that_cannot_be_read_are_skipped(data: str) -> None:
     assert read_stream([data, *events(inform("Hi")), data, *events(END)]) == AgentReply("Hi")
 
 
-def test_an_event_may_hold_a_whole_answer() -> None:
-    """The guide's own Inform sample has this form."""
+def test_an_event_may_contain_a_whole_answer() -> None:
+    """Salesforce's guide has an Inform event of this form."""
     whole = json.dumps({"messages": [inform("One"), inform("Two")], "_links": {}})
     assert read_stream([whole, *events(END)]) == AgentReply("One\n\nTwo")
     complete = json.dumps({"messages": [inform("One"), END, ESCALATE], "_links": {}})
@@ -200,8 +200,8 @@ def test_an_event_may_hold_a_whole_answer() -> None:
         json.dumps({"messages": [ERROR]}),
     ],
 )
-def test_an_error_event_in_any_form_fails_the_turn(error: str) -> None:
-    """Without waiting for an end that does not come."""
+def test_an_error_event_of_any_form_is_raised(error: str) -> None:
+    """At once: an end of the turn does not follow."""
     stream = iter([*events(chunk("Partial")), error, "never read"])
     with pytest.raises(AgentFailed):
         read_stream(stream)
@@ -216,7 +216,7 @@ def test_a_stream_that_ends_before_the_turn_is_truncated(messages: list[Json]) -
         read_stream(events(*messages))
 
 
-def test_chunks_are_joined_as_they_come_whatever_their_offsets() -> None:
+def test_chunks_are_joined_in_order_of_arrival() -> None:
     parts = ["**Bo", "ld** ", "and", " ", "مر", "حبا"]
     chunks = [chunk(part, offset) for part, offset in zip(parts, itertools.count(9, -1))]
     assert read_stream(events(*chunks, END)).text == "".join(parts)
@@ -242,7 +242,7 @@ MESSAGES = st.dictionaries(st.sampled_from(["message", "code", "reason"]), JSON)
 
 @given(st.lists(MESSAGES, max_size=5))
 def test_any_messages_can_be_read(messages: list[Json]) -> None:
-    """Nothing but ``AgentFailed`` comes out, and the text is text."""
+    """Or raise ``AgentFailed``, and nothing else."""
     try:
         reply = read_messages(messages)
     except AgentFailed:
@@ -261,10 +261,10 @@ def test_any_stream_can_be_read(stream: list[str]) -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=8), st.integers(0, 8))
-def test_only_what_follows_the_last_validation_failure_is_said(
+def test_only_chunks_after_the_last_validation_failure_count(
     parts: list[str], position: int
 ) -> None:
     chunks = [chunk(part) for part in parts]
     chunks.insert(min(position, len(chunks)), INVALID)
-    kept = clean("".join(parts[min(position, len(parts)) :])).strip()
-    assert read_stream(events(*chunks, END)).text == kept
+    expected = clean("".join(parts[min(position, len(parts)) :])).strip()
+    assert read_stream(events(*chunks, END)).text == expected

@@ -16,7 +16,7 @@ from metrics import COUNTERS, STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 # Former names of settings, which are still read but not listed.
-FORMER_NAMES = {"CLOUD_PATIENCE"}
+FORMER_NAMES = {"PROVIDER_TIMEOUT_FACTOR"}
 # A row of a table in docs/configuration.md: the setting and its default.
 SETTING = re.compile(r"^\| `([A-Z][A-Z_]+)` \| ([^|]+) \|", re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")

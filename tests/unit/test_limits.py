@@ -1,4 +1,4 @@
-"""The clients of the providers at their limits; against the stand-ins, over HTTP."""
+"""Clients at the rate limits of providers, against the stand-ins over HTTP."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(autouse=True)
-def afresh(sandbox: Sandbox) -> None:
+def reset_sandbox(sandbox: Sandbox) -> None:
     sandbox.faults.clear()
     sandbox.recorder.clear()
     for user in USERS:
@@ -78,7 +78,7 @@ def _speech(settings: Settings) -> Speech:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits, which nobody sits out."""
+    """The waits between tries, which are skipped."""
     waits: list[float] = []
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waits.append))
     return waits
@@ -96,12 +96,12 @@ def ask_at_once(agent: Agentforce, sessions: Sequence[AgentSession], text: str) 
         return list(pool.map(lambda session: agent.ask(session, text).text, sessions))
 
 
-def refused(sandbox: Sandbox, name: str) -> int:
+def count_refused(sandbox: Sandbox, name: str) -> int:
     return sum(call.status == 429 for call in sandbox.recorder.calls(name=name))
 
 
 class Crowd:
-    """A pace at which no question is answered before all users wait for their answers."""
+    """A latency at which no question is answered before all users have asked."""
 
     session = 0.0
 
@@ -122,32 +122,32 @@ class Crowd:
         return self._complete
 
 
-def test_agentforce_that_takes_few_at_once_answers_all(
+def test_agentforce_with_a_low_limit_answers_everybody(
     sandbox: Sandbox, agent: Agentforce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox.agentforce, "at_once", AT_ONCE)
     with ThreadPoolExecutor(len(USERS)) as pool:
         sessions = list(pool.map(lambda _: agent.start(), USERS))
-    notices = ask_at_once(agent, sessions, "hello")
-    assert all(reply.startswith("Hello!") for reply in notices)
-    # The next burst finds a gate that has learned.
+    replies = ask_at_once(agent, sessions, "hello")
+    assert all(reply.startswith("Hello!") for reply in replies)
+    # By the next burst the limiter has learned.
     sandbox.recorder.clear()
     ask_at_once(agent, sessions, "thanks")
-    assert refused(sandbox, "ask") <= len(USERS) / 2
+    assert count_refused(sandbox, "ask") <= len(USERS) / 2
 
 
 def test_agentforce_without_a_limit_is_not_held_back(
     sandbox: Sandbox, agent: Agentforce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor where sessions are locked, which has nothing to do with how many ask."""
+    """Locked sessions do not lower the limit, because they do not depend on how many ask."""
     sessions = [agent.start() for _ in USERS]
     sandbox.faults.add(Fault("agentforce", "ask", status=423, times=len(USERS)))
     monkeypatch.setattr(sandbox.agentforce, "latency", Crowd(sandbox))
-    notices = ask_at_once(agent, sessions, "hello")
-    assert all(reply.startswith("Hello!") for reply in notices)
+    replies = ask_at_once(agent, sessions, "hello")
+    assert all(reply.startswith("Hello!") for reply in replies)
 
 
-def test_a_locked_session_is_waited_out_for_longer_than_a_limit(
+def test_a_locked_session_is_tried_for_longer_than_a_rate_limit(
     sandbox: Sandbox, agent: Agentforce, slept: list[float]
 ) -> None:
     session = agent.start()
@@ -163,7 +163,7 @@ def test_a_locked_session_is_waited_out_for_longer_than_a_limit(
     assert 60 <= sum(slept) < 70
 
 
-def test_starting_a_session_has_the_same_patience(
+def test_starting_a_session_is_tried_for_as_long(
     sandbox: Sandbox, agent: Agentforce, slept: list[float]
 ) -> None:
     sandbox.faults.add(Fault("agentforce", "session", status=429, times=None))
@@ -172,20 +172,20 @@ def test_starting_a_session_has_the_same_patience(
     assert 60 <= sum(slept) < 70
 
 
-def test_twilio_that_takes_few_at_once_gets_all_messages_once(
+def test_twilio_with_a_low_limit_gets_every_message_once(
     sandbox: Sandbox, whatsapp: WhatsApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox.twilio, "at_once", AT_ONCE)
     sids = at_once(lambda user: whatsapp.send_text(user, "a burst", callback=""))
-    taken = [message.sid for message in sandbox.twilio.messages() if message.body == "a burst"]
-    assert sorted(map(str, sids)) == sorted(taken)
-    assert len(taken) == len(USERS)
+    accepted = [message.sid for message in sandbox.twilio.messages() if message.body == "a burst"]
+    assert sorted(map(str, sids)) == sorted(accepted)
+    assert len(accepted) == len(USERS)
     sandbox.recorder.clear()
     at_once(lambda user: whatsapp.send_text(user, "another", callback=""))
-    assert refused(sandbox, "send") <= len(USERS) / 2
+    assert count_refused(sandbox, "send") <= len(USERS) / 2
 
 
-def test_a_limit_of_twilio_is_told_from_no_connection(
+def test_a_rate_limit_of_twilio_differs_from_no_connection(
     sandbox: Sandbox, settings: Settings, whatsapp: WhatsApp, slept: list[float]
 ) -> None:
     sandbox.faults.add(Fault("twilio", "send", status=429, times=None))
@@ -197,26 +197,26 @@ def test_a_limit_of_twilio_is_told_from_no_connection(
         unreachable.send_text(USERS[0], "hello", callback="")
 
 
-def test_a_small_plan_speaks_all_later(
+def test_a_small_plan_synthesizes_everything_later(
     sandbox: Sandbox, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", AT_ONCE)
     notes = at_once(lambda user: speech.synthesize("Hello!", "en"))
     assert all(notes)
-    # Its answers have said by now what the plan allows.
+    # By now the responses have said what the plan allows.
     sandbox.recorder.clear()
     at_once(lambda user: speech.synthesize("Hello!", "en"))
-    assert refused(sandbox, "speak") == 0
+    assert count_refused(sandbox, "speak") == 0
 
 
-def test_processes_divide_the_plan(
+def test_processes_share_the_plan(
     sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three with a third each never ask for more than there is."""
+    """Three processes with a third each never exceed it."""
     monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", 9)
     processes = [_speech(settings) for _ in range(3)]
     for process in processes:
         process.set_share(len(processes))
     turn = itertools.cycle(processes)
     at_once(lambda user: next(turn).synthesize("Hello!", "en"))
-    assert refused(sandbox, "speak") == 0
+    assert count_refused(sandbox, "speak") == 0

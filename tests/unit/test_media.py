@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import media as media_module
 from core.errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
-from http_clients.sessions import read_chunks
+from http_clients.bodies import read_chunks
 from media import MediaDownloader
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault

@@ -1,4 +1,4 @@
-"""Timings and counters as operators and scrapers read them."""
+"""Timings and counters as operators and Prometheus read them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.errors import AgentBusy, MediaMissing
 from metrics import COUNTERS, STAGES, Metrics, MetricsSnapshot
 from web.prometheus import prometheus
 
-REALISTIC = ["download_time", "stt_time", "agentforce_time", "tts_time", "total_time"]
+PREDECESSOR_STAGES = ["download_time", "stt_time", "agentforce_time", "tts_time", "total_time"]
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
@@ -27,75 +27,75 @@ def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
     }
 
 
-def test_the_five_stages_that_stay_come_first_with_their_four_figures() -> None:
+def test_the_predecessors_stages_come_first_with_its_keys() -> None:
     report = json.loads(json.dumps(Metrics().snapshot().report(0)))
-    assert list(report)[:5] == REALISTIC
+    assert list(report)[:5] == PREDECESSOR_STAGES
     for stage in STAGES:
         assert {"count", "avg", "min", "max"} <= report[stage].keys()
         assert set(report[stage].values()) == {0}
 
 
-def test_the_four_figures_are_exact() -> None:
+def test_count_average_minimum_and_maximum_are_exact() -> None:
     metrics = Metrics()
     for seconds in (0.5, 0.25, 2.0):
         metrics.record_time("stt_time", seconds)
-    figures = metrics.snapshot().report(0)["stt_time"]
-    assert isinstance(figures, dict)
-    assert [figures[key] for key in ("count", "min", "max")] == [3, 0.25, 2.0]
-    assert figures["avg"] == pytest.approx(2.75 / 3)
+    summary = metrics.snapshot().report(0)["stt_time"]
+    assert isinstance(summary, dict)
+    assert [summary[key] for key in ("count", "min", "max")] == [3, 0.25, 2.0]
+    assert summary["avg"] == pytest.approx(2.75 / 3)
 
 
 def test_memory_does_not_grow_with_traffic() -> None:
     metrics = Metrics()
 
-    def told() -> int:
+    def exposed_bytes() -> int:
         return len(prometheus({"": metrics.snapshot()}))
 
-    def kept() -> int:
+    def bucket_bytes() -> int:
         stages = metrics.snapshot().stages.values()
         return sum(sys.getsizeof(histogram.buckets) for histogram in stages)
 
     metrics.record_time("total_time", 1.0)
-    told_before, kept_before = told(), kept()
+    exposed_before, buckets_before = exposed_bytes(), bucket_bytes()
     for number in range(20_000):
         metrics.record_time("total_time", number / 100)
         metrics.count_error(AgentBusy())
-    assert kept() == kept_before
-    # Numbers have more digits, and one error has a line.
-    assert told() < told_before + 1000
+    assert bucket_bytes() == buckets_before
+    # The text has more digits, and one more line, for the error.
+    assert exposed_bytes() < exposed_before + 1000
 
 
-def test_messages_that_did_not_arrive_are_counted_by_code() -> None:
+def test_undelivered_messages_are_counted_by_code() -> None:
     metrics = Metrics()
     for code in (63016, 63016, 63019, None):
         metrics.count_undelivered(code)
-    counted = {"63016": 2, "63019": 1, "none": 1}
-    figures = metrics.snapshot()
-    assert figures.report(0)["delivery_errors"] == counted
-    kept = json.loads(json.dumps(figures.to_json()))
-    both = MetricsSnapshot.merged([MetricsSnapshot.from_json(kept), MetricsSnapshot.from_json({})])
-    assert both.delivery_errors == counted
-    text = prometheus({"": both}).decode()
+    expected = {"63016": 2, "63019": 1, "none": 1}
+    snapshot = metrics.snapshot()
+    assert snapshot.report(0)["delivery_errors"] == expected
+    saved = json.loads(json.dumps(snapshot.to_json()))
+    merged = MetricsSnapshot.merged([MetricsSnapshot.from_json(saved), MetricsSnapshot()])
+    assert merged.delivery_errors == expected
+    text = prometheus({"": merged}).decode()
     assert '\nbridge_delivery_errors_total{code="63016"} 2.0\n' in text
 
 
-def test_durations_below_zero_count_as_none() -> None:
+def test_a_negative_duration_counts_as_zero() -> None:
     metrics = Metrics()
     metrics.record_time("queue_time", -1.0)
-    figures = metrics.snapshot().report(metrics.uptime())["queue_time"]
-    assert isinstance(figures, dict)
-    assert (figures["count"], figures["min"]) == (1, 0.0)
+    summary = metrics.snapshot().report(metrics.uptime())["queue_time"]
+    assert isinstance(summary, dict)
+    assert (summary["count"], summary["min"]) == (1, 0.0)
 
 
-def test_a_timed_block_counts_unless_it_raises() -> None:
+def test_a_timed_block_is_recorded_unless_it_raises() -> None:
     metrics = Metrics()
     with metrics.timer("convert_time"):
         pass
     with pytest.raises(ZeroDivisionError), metrics.timer("convert_time"):
         _ = 1 / 0
-    figures = metrics.snapshot().report(metrics.uptime())["convert_time"]
-    assert isinstance(figures, dict)
-    assert figures["count"] == 1
+    summary = metrics.snapshot().report(metrics.uptime())["convert_time"]
+    assert isinstance(summary, dict)
+    assert summary["count"] == 1
 
 
 def test_counters_and_errors_are_reported() -> None:
@@ -111,18 +111,18 @@ def test_counters_and_errors_are_reported() -> None:
     assert "phone number" not in json.dumps(report)
 
 
-def test_a_copy_of_the_figures_does_not_change_any_more() -> None:
+def test_a_snapshot_does_not_change_afterwards() -> None:
     metrics = Metrics()
     metrics.record_time("stt_time", 1.0)
-    figures = metrics.snapshot()
+    snapshot = metrics.snapshot()
     metrics.record_time("stt_time", 2.0)
     metrics.count("texts_sent")
     metrics.count_error(AgentBusy())
-    assert figures.stages["stt_time"].count == 1
-    assert (figures.counters["texts_sent"], figures.errors["AgentBusy"]) == (0, 0)
+    assert snapshot.stages["stt_time"].count == 1
+    assert (snapshot.counters["texts_sent"], snapshot.errors["AgentBusy"]) == (0, 0)
 
 
-def test_a_misspelt_stage_or_counter_is_found_at_once() -> None:
+def test_an_unknown_stage_or_counter_is_an_error() -> None:
     with pytest.raises(KeyError):
         Metrics().count("text_sent")
     with pytest.raises(KeyError):
@@ -140,32 +140,32 @@ def test_no_count_is_lost_between_threads() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     report = metrics.snapshot().report(metrics.uptime())
-    figures, counters = report["send_time"], report["counters"]
-    assert isinstance(figures, dict) and isinstance(counters, dict)
-    assert (figures["count"], counters["texts_sent"]) == (4000, 4000)
+    summary, counters = report["send_time"], report["counters"]
+    assert isinstance(summary, dict) and isinstance(counters, dict)
+    assert (summary["count"], counters["texts_sent"]) == (4000, 4000)
 
 
-def test_a_scraper_can_read_all_figures() -> None:
+def test_prometheus_can_read_all_metrics() -> None:
     metrics = Metrics()
     for seconds in (0.01, 0.1, 1.0, 10.0, 5000.0):
         metrics.record_time("total_time", seconds)
     metrics.count("messages_received", 7)
     metrics.count_error(AgentBusy())
-    read = samples(metrics)
-    assert read["bridge_total_seconds_count", ""] == 5
-    assert read["bridge_total_seconds_sum", ""] == pytest.approx(5011.11)
-    assert read["bridge_total_seconds_bucket", "+Inf"] == 5
-    assert read["bridge_messages_received_total", ""] == 7
-    assert read["bridge_errors_total", "AgentBusy"] == 1
+    exposed = samples(metrics)
+    assert exposed["bridge_total_seconds_count", ""] == 5
+    assert exposed["bridge_total_seconds_sum", ""] == pytest.approx(5011.11)
+    assert exposed["bridge_total_seconds_bucket", "+Inf"] == 5
+    assert exposed["bridge_messages_received_total", ""] == 7
+    assert exposed["bridge_errors_total", "AgentBusy"] == 1
     for stage in STAGES:
-        assert (f"bridge_{stage.removesuffix('_time')}_seconds_count", "") in read
+        assert (f"bridge_{stage.removesuffix('_time')}_seconds_count", "") in exposed
     for counter in COUNTERS:
-        assert (f"bridge_{counter}_total", "") in read
+        assert (f"bridge_{counter}_total", "") in exposed
 
 
 @given(st.lists(st.floats(0, 2000), max_size=50))
 @settings(max_examples=25)
-def test_scraped_buckets_hold_what_does_not_exceed_them(values: list[float]) -> None:
+def test_an_exposed_bucket_counts_the_durations_up_to_its_bound(values: list[float]) -> None:
     metrics = Metrics()
     for value in values:
         metrics.record_time("tts_time", value)

@@ -1,4 +1,4 @@
-"""Until when a turn may go on, whatever it waits for."""
+"""The deadline of a turn shortens whatever the turn waits for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What the deadline takes for the time, and retries for a sleep."""
+    """The clock of deadlines, which the sleeps of retries advance."""
     clock = Clock()
     monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=clock))
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=clock.sleep))
@@ -41,7 +41,7 @@ def test_without_a_deadline_nothing_is_shortened() -> None:
     assert clamp(125.0) == 125.0
 
 
-def test_a_timeout_is_what_is_left(clock: Clock) -> None:
+def test_a_timeout_is_shortened_to_the_remaining_time(clock: Clock) -> None:
     with Deadline(10.0).applied():
         assert (remaining_time(), clamp(3.0), clamp(125.0)) == (10.0, 3.0, 10.0)
         clock.now += 9.0
@@ -53,7 +53,7 @@ def test_a_timeout_is_what_is_left(clock: Clock) -> None:
     assert remaining_time() is None
 
 
-def test_threads_of_a_turn_have_its_deadline(clock: Clock) -> None:
+def test_threads_of_a_turn_inherit_its_deadline(clock: Clock) -> None:
     with ContextPool(1) as pool:
         with Deadline(10.0).applied():
             inside = pool.submit(remaining_time)
@@ -73,7 +73,7 @@ def test_retries_end_before_the_deadline(clock: Clock) -> None:
     assert tries == [100.0, 100.5, 101.5]
 
 
-def test_patience_ends_before_the_deadline(clock: Clock) -> None:
+def test_extra_tries_end_before_the_deadline(clock: Clock) -> None:
     def refuse() -> None:
         raise AgentBusy
 
@@ -82,8 +82,8 @@ def test_patience_ends_before_the_deadline(clock: Clock) -> None:
     assert 110.0 < clock.now < 120.0
 
 
-def test_whoever_waits_for_a_place_leaves_the_line_in_time() -> None:
-    """The place then goes to the next one."""
+def test_waiting_for_a_slot_ends_at_the_deadline() -> None:
+    """The slot then goes to the next waiter."""
     limiter = ConcurrencyLimiter(1, provider="a test")
     with limiter.slot():
         with Deadline(0.02).applied(), pytest.raises(DeadlineExceeded), limiter.slot():

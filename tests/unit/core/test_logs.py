@@ -1,4 +1,4 @@
-"""Log lines, and what must not be in them."""
+"""Log lines, and what they must not contain."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SENDER = "whatsapp:+14155550100"
 
 
 @pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """Logging is the process's; other tests want it back as it was."""
+def restore_logging() -> Iterator[None]:
+    """Logging is global, and other tests need it as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -27,8 +27,8 @@ def restored() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
-class Written:
-    """What went to standard error so far."""
+class Stderr:
+    """What was written to standard error so far."""
 
     def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
         self._captured = captured
@@ -40,27 +40,27 @@ class Written:
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Written:
-    return Written(capsys)
+def stderr(capsys: pytest.CaptureFixture[str]) -> Stderr:
+    return Stderr(capsys)
 
 
-def test_text_lines_are_those_operators_know(written: Written) -> None:
+def test_a_text_line_has_the_message_and_its_context(stderr: Stderr) -> None:
     configure_logging(level="INFO", form="text")
     with structlog.contextvars.bound_contextvars(turn="SM1", sender="0a1b2c3d4e"):
         structlog.get_logger("a").info("⏱️ STT time: 0.45s")
-    (line,) = written.getvalue().splitlines()
+    (line,) = stderr.getvalue().splitlines()
     assert "⏱️ STT time: 0.45s" in line
     assert "turn=SM1" in line
     assert "sender=0a1b2c3d4e" in line
     assert "\x1b" not in line
 
 
-def test_json_lines_hold_the_same(written: Written) -> None:
+def test_a_json_line_has_the_same(stderr: Stderr) -> None:
     configure_logging(level="INFO", form="json")
     with structlog.contextvars.bound_contextvars(turn="SM1"):
         structlog.get_logger("a").warning("عذرًا", answer=1)
         logging.getLogger("library").warning("%s happened", "it")
-    first, second = map(json.loads, written.getvalue().splitlines())
+    first, second = map(json.loads, stderr.getvalue().splitlines())
     assert (first["event"], first["level"], first["turn"], first["answer"]) == (
         "عذرًا",
         "warning",
@@ -71,57 +71,55 @@ def test_json_lines_hold_the_same(written: Written) -> None:
     assert "timestamp" in first
 
 
-def test_an_exception_is_one_json_line(written: Written) -> None:
+def test_an_exception_is_one_json_line(stderr: Stderr) -> None:
     configure_logging(level="INFO", form="json")
     try:
         raise MediaMissing("HTTP 404")
     except MediaMissing:
         structlog.get_logger("a").exception("It broke")
-    (line,) = written.getvalue().splitlines()
+    (line,) = stderr.getvalue().splitlines()
     assert json.loads(line)["exception"].endswith("MediaMissing: HTTP 404")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_traceback_holds_neither_what_was_said_nor_secrets(written: Written, form: str) -> None:
-    """Local variables do, and so do the messages of other people's exceptions."""
+def test_a_traceback_quotes_neither_people_nor_secrets(stderr: Stderr, form: str) -> None:
+    """They are in local variables, and in the messages of exceptions that are not ours."""
     configure_logging(level="INFO", form=form)
     transcript = " ".join(["my", "secret"])
     try:
         int(transcript)
     except ValueError:
         structlog.get_logger("a").exception("It broke")
-    assert "in test_a_traceback_holds" in written.getvalue()
-    assert "ValueError" in written.getvalue()
-    assert "my secret" not in written.getvalue()
+    assert "in test_a_traceback_quotes" in stderr.getvalue()
+    assert "ValueError" in stderr.getvalue()
+    assert "my secret" not in stderr.getvalue()
 
 
-def test_the_level_is_kept(written: Written) -> None:
+def test_lines_below_the_level_are_not_written(stderr: Stderr) -> None:
     configure_logging(level="WARNING", form="text")
     structlog.get_logger("a").info("quiet")
     structlog.get_logger("a").warning("loud")
-    assert "quiet" not in written.getvalue()
-    assert "loud" in written.getvalue()
+    assert "quiet" not in stderr.getvalue()
+    assert "loud" in stderr.getvalue()
 
 
 @pytest.mark.parametrize("name", ["httpx", "urllib3", "sqlalchemy.engine", "of.tomorrow"])
-def test_libraries_say_nothing_that_does_not_matter_even_in_debug(
-    written: Written, name: str
-) -> None:
+def test_libraries_log_nothing_below_warning_even_at_level_debug(stderr: Stderr, name: str) -> None:
     configure_logging(level="DEBUG", form="text")
     logging.getLogger(name).debug("GET https://signed.example.com")
     logging.getLogger(name).info(SENDER)
-    assert written.getvalue() == ""
+    assert stderr.getvalue() == ""
 
 
 @pytest.mark.parametrize("name", ["urllib3.connectionpool", "gunicorn.error"])
-def test_what_libraries_warn_of_is_told_without_the_details(written: Written, name: str) -> None:
-    """Not even for a message that is put together already."""
+def test_warnings_of_libraries_are_logged_without_values(stderr: Stderr, name: str) -> None:
+    """Even if the message is formatted already."""
     configure_logging(level="INFO", form="text")
     url = "https://signed.example.com/?key=secret"
     library = logging.getLogger(name)
     library.warning("Failed to parse headers (url=%s): %s", url, ValueError(SENDER), exc_info=True)
     library.error(f"Error handling request {url}")
-    first, second = written.getvalue().splitlines()
+    first, second = stderr.getvalue().splitlines()
     assert "Failed to parse headers (url=%s): %s" in first
     assert f"Error handling request https library={name}" in second
     assert "secret" not in first + second
@@ -129,35 +127,35 @@ def test_what_libraries_warn_of_is_told_without_the_details(written: Written, na
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_line_stays_a_line_and_reads_as_it_is(written: Written, form: str) -> None:
+def test_unprintable_characters_are_escaped(stderr: Stderr, form: str) -> None:
     configure_logging(level="INFO", form=form)
     hostile = "one\n[error    ] Cannot start\x1b[2J\u202egnisrever\ud800"
     structlog.get_logger("a").warning(hostile, error=hostile)
-    (line,) = written.getvalue().splitlines()
+    (line,) = stderr.getvalue().splitlines()
     assert line.isprintable()
     assert "Cannot start" in line
 
 
-def test_configuring_twice_does_not_double_the_lines(written: Written) -> None:
+def test_configuring_twice_does_not_duplicate_lines(stderr: Stderr) -> None:
     configure_logging(level="INFO", form="text")
     configure_logging(level="INFO", form="text")
     structlog.get_logger("a").info("once")
-    assert written.getvalue().count("once") == 1
+    assert stderr.getvalue().count("once") == 1
 
 
-def test_a_sender_is_always_the_same_ten_digits() -> None:
+def test_a_sender_is_hashed_to_the_same_ten_digits() -> None:
     assert hash_sender(SENDER, key="k") == hash_sender(SENDER, key="k")
     assert len(hash_sender(SENDER, key="k")) == 10
     assert "4155" not in hash_sender(SENDER, key="k")
 
 
 @pytest.mark.parametrize("key", ["", "k", "x" * 100, "ключ" * 20])
-def test_any_key_will_do_and_another_gives_another_hash(key: str) -> None:
+def test_any_key_can_be_used_and_another_gives_another_hash(key: str) -> None:
     assert hash_sender(SENDER, key=key) != hash_sender(SENDER, key="other")
     assert hash_sender(SENDER, key=key) != hash_sender(SENDER + "1", key=key)
 
 
-def test_pool_threads_log_with_the_context_of_who_submitted(written: Written) -> None:
+def test_pool_threads_log_with_the_context_of_the_submitter(stderr: Stderr) -> None:
     configure_logging(level="INFO", form="json")
     log = structlog.get_logger("a")
     with ContextPool(2) as pool:
@@ -167,11 +165,11 @@ def test_pool_threads_log_with_the_context_of_who_submitted(written: Written) ->
             second = pool.submit(log.info, "work", of=2)
         first.result(), second.result()
         pool.submit(log.info, "work", of=3).result()
-    lines = sorted(map(json.loads, written.getvalue().splitlines()), key=lambda it: it["of"])
+    lines = sorted(map(json.loads, stderr.getvalue().splitlines()), key=lambda it: it["of"])
     assert [line.get("turn") for line in lines] == ["one", "two", None]
 
 
-def test_pool_hands_results_and_errors_back() -> None:
+def test_the_pool_returns_results_and_errors() -> None:
     def total(number: int, *, plus: int) -> int:
         return number + plus
 

@@ -1,4 +1,4 @@
-"""What the log tells of exceptions."""
+"""Exceptions are logged without messages that quote people or secrets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from core.errors import SendBusy
 from core.redaction import describe_error, render
 from storage.database import Database
 
-SAID = "I live at 12 Elm Street"
+QUOTED = "I live at 12 Elm Street"
 
 
-def failure(database: Database, statement: str) -> SQLAlchemyError:
+def database_error(database: Database, statement: str) -> SQLAlchemyError:
     with pytest.raises(SQLAlchemyError) as failed, database.engine.begin() as connection:
-        connection.execute(text(statement), {"said": SAID})
+        connection.execute(text(statement), {"quoted": QUOTED})
     return failed.value
 
 
@@ -27,34 +27,38 @@ def failure(database: Database, statement: str) -> SQLAlchemyError:
     ("error", "line"),
     [
         (SendBusy("Twilio error 20429"), "SendBusy: Twilio error 20429"),
-        (SendBusy(), "SendBusy: Twilio takes no more messages for now."),
-        (ValueError(SAID), "ValueError"),
-        (KeyError(SAID), "KeyError"),
-        (OSError(28, "No space left on device", SAID), "OSError: No space left on device"),
-        (ConnectionResetError(SAID), "ConnectionResetError"),
-        (requests.ConnectionError(28, SAID), "ConnectionError"),
+        (SendBusy(), "SendBusy: Twilio accepts no more messages for now."),
+        (ValueError(QUOTED), "ValueError"),
+        (KeyError(QUOTED), "KeyError"),
+        (OSError(28, "No space left on device", QUOTED), "OSError: No space left on device"),
+        (ConnectionResetError(QUOTED), "ConnectionResetError"),
+        (requests.ConnectionError(28, QUOTED), "ConnectionError"),
         (
-            psycopg.OperationalError(f"server closed\nLINE 1: {SAID}"),
+            psycopg.OperationalError(f"server closed\nLINE 1: {QUOTED}"),
             "OperationalError: server closed",
         ),
-        (psycopg.DataError(f"invalid input: {SAID}"), "DataError"),
+        (psycopg.DataError(f"invalid input: {QUOTED}"), "DataError"),
     ],
 )
-def test_only_reasons_that_quote_nobody_are_told(error: BaseException, line: str) -> None:
+def test_a_reason_is_logged_only_if_it_quotes_nothing(error: BaseException, line: str) -> None:
     assert describe_error(error) == line
 
 
-def test_a_database_says_what_failed_but_not_on_what(database: Database) -> None:
-    missing = describe_error(failure(database, f"SELECT '{SAID}' FROM nowhere WHERE :said = ''"))
+def test_a_database_error_names_the_table_but_no_values(database: Database) -> None:
+    missing = describe_error(
+        database_error(database, f"SELECT '{QUOTED}' FROM nowhere WHERE :quoted = ''")
+    )
     assert "nowhere" in missing
-    assert SAID not in missing
-    assert SAID not in describe_error(failure(database, "INSERT INTO leases (name) VALUES (:said)"))
+    assert QUOTED not in missing
+    assert QUOTED not in describe_error(
+        database_error(database, "INSERT INTO leases (name) VALUES (:quoted)")
+    )
 
 
-def test_causes_come_first_each_once() -> None:
+def test_causes_come_first_and_once() -> None:
     try:
         try:
-            sqlite3.connect(":memory:").execute(SAID)
+            sqlite3.connect(":memory:").execute(QUOTED)
         except sqlite3.Error as error:
             raise SendBusy("Twilio error 20429") from error
     except SendBusy as raised:
@@ -75,7 +79,7 @@ def test_causes_come_first_each_once() -> None:
 def test_a_hidden_context_stays_hidden() -> None:
     try:
         try:
-            int(SAID)
+            int(QUOTED)
         except ValueError:
             raise SendBusy from None
     except SendBusy as error:

@@ -62,7 +62,6 @@ def test_defaults_are_those_of_the_documents(load: Load) -> None:
     assert settings.VOICE_REPLIES == "mirror"
     assert settings.ELEVENLABS_STT_MODEL == "scribe_v2"
     assert settings.ELEVENLABS_TTS_MODEL == "eleven_flash_v2_5"
-    assert settings.AGENTFORCE_TIMEOUT >= 125
     assert settings.TWILIO_API_URL == "https://api.twilio.com"
     assert settings.TWILIO_MESSAGING_URL == "https://messaging.twilio.com"
     assert "mms.twiliocdn.com" in settings.TWILIO_MEDIA_HOSTS

@@ -1,4 +1,4 @@
-"""A provider that is down is not asked again and again, and found when it is back."""
+"""A provider that is down is not called; one probe at a time finds out when it is back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import circuitbreaker
 import pytest
 from structlog.testing import capture_logs
 
@@ -33,10 +32,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(circuitbreaker, "monotonic", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -46,7 +43,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def breakers(clock: Clock, metrics: Metrics) -> CircuitBreakers:
-    return CircuitBreakers(failures=FAILURES, seconds=SECONDS, metrics=metrics)
+    return CircuitBreakers(failures=FAILURES, seconds=SECONDS, metrics=metrics, clock=clock)
 
 
 @pytest.fixture
@@ -54,38 +51,44 @@ def breaker(breakers: CircuitBreakers) -> Breaker:
     return breakers.create("a provider", AgentUnavailable)
 
 
-def failing(error: Exception) -> Callable[[], str]:
+def raiser(error: Exception) -> Callable[[], str]:
     def call() -> str:
         raise error
 
     return call
 
 
-def fail(breaker: Breaker, *errors: Exception) -> None:
+def call_and_fail(breaker: Breaker, *errors: Exception) -> None:
+    """Make one call for each error, which raises it."""
     for error in errors:
         with pytest.raises(type(error)) as caught:
-            breaker.call(failing(error))
+            breaker.call(raiser(error))
         assert caught.value is error
 
 
-def open_it(breaker: Breaker) -> None:
-    fail(breaker, *(AgentDown() for _ in range(FAILURES)))
+def outages(number: int) -> list[Exception]:
+    return [AgentDown() for _ in range(number)]
+
+
+def trip(breaker: Breaker) -> None:
+    """Open the breaker."""
+    call_and_fail(breaker, *outages(FAILURES))
 
 
 def never_called() -> str:
     raise AssertionError
 
 
-def test_a_call_that_works_is_a_call(breaker: Breaker) -> None:
+def test_a_successful_call_returns_its_result(breaker: Breaker) -> None:
     assert breaker.call(lambda: "answer") == "answer"
 
 
-def test_after_failures_in_a_row_the_cloud_is_not_asked(
+def test_outages_in_a_row_open_the_breaker(
     breaker: Breaker, breakers: CircuitBreakers, metrics: Metrics
 ) -> None:
-    fail(breaker, *(AgentDown() for _ in range(FAILURES - 1)))
+    call_and_fail(breaker, *outages(FAILURES - 1))
     assert breakers.providers_down() == []
-    fail(breaker, AgentUnavailable())
+    call_and_fail(breaker, AgentUnavailable())
     assert breakers.providers_down() == ["a provider"]
     with pytest.raises(AgentUnavailable, match="a provider failed again and again"):
         breaker.call(never_called)
@@ -93,57 +96,57 @@ def test_after_failures_in_a_row_the_cloud_is_not_asked(
     assert (counters["breakers_opened"], counters["calls_not_made"]) == (1, 1)
 
 
-@pytest.mark.parametrize("end", [None, AgentBusy(), AgentFailed()])
-def test_what_shows_that_the_cloud_is_there_starts_the_count_anew(
-    breaker: Breaker, end: Exception | None
+@pytest.mark.parametrize("error", [None, AgentBusy(), AgentFailed()])
+def test_success_or_another_error_of_the_provider_resets_the_count(
+    breaker: Breaker, error: Exception | None
 ) -> None:
-    fail(breaker, *(AgentDown() for _ in range(FAILURES - 1)))
-    if end:
-        fail(breaker, end)
+    call_and_fail(breaker, *outages(FAILURES - 1))
+    if error:
+        call_and_fail(breaker, error)
     else:
         breaker.call(lambda: "answer")
-    fail(breaker, *(AgentDown() for _ in range(FAILURES - 1)))
+    call_and_fail(breaker, *outages(FAILURES - 1))
     assert breaker.call(lambda: "answer") == "answer"
 
 
-@pytest.mark.parametrize("end", [DeadlineExceeded(), ValueError()])
-def test_what_says_nothing_of_the_cloud_is_not_counted(breaker: Breaker, end: Exception) -> None:
-    fail(breaker, AgentDown(), end, AgentDown(), end, AgentDown())
+@pytest.mark.parametrize("error", [DeadlineExceeded(), ValueError()])
+def test_errors_that_say_nothing_about_the_provider_are_ignored(
+    breaker: Breaker, error: Exception
+) -> None:
+    call_and_fail(breaker, AgentDown(), error, AgentDown(), error, AgentDown())
     assert breaker.is_open
 
 
-def test_after_a_while_one_call_is_made_and_finds_it_back(breaker: Breaker, clock: Clock) -> None:
-    open_it(breaker)
+def test_a_successful_probe_closes_the_breaker(breaker: Breaker, clock: Clock) -> None:
+    trip(breaker)
     clock.now += SECONDS - 1
     with pytest.raises(AgentUnavailable):
         breaker.call(never_called)
     clock.now += 1
     assert breaker.call(lambda: "answer") == "answer"
     assert not breaker.is_open
-    fail(breaker, AgentDown())
+    call_and_fail(breaker, AgentDown())
     assert breaker.call(lambda: "answer") == "answer"
 
 
-def test_a_probe_that_fails_is_the_only_one_for_another_while(
-    breaker: Breaker, clock: Clock
-) -> None:
-    open_it(breaker)
+def test_a_failed_probe_opens_the_breaker_again_for_as_long(breaker: Breaker, clock: Clock) -> None:
+    trip(breaker)
     clock.now += SECONDS
-    fail(breaker, AgentDown())
+    call_and_fail(breaker, AgentDown())
     clock.now += SECONDS - 1
     with pytest.raises(AgentUnavailable):
         breaker.call(never_called)
 
 
-def test_a_probe_that_says_nothing_is_followed_by_another(breaker: Breaker, clock: Clock) -> None:
-    open_it(breaker)
+def test_an_inconclusive_probe_is_followed_by_another(breaker: Breaker, clock: Clock) -> None:
+    trip(breaker)
     clock.now += SECONDS
-    fail(breaker, DeadlineExceeded())
+    call_and_fail(breaker, DeadlineExceeded())
     assert breaker.call(lambda: "answer") == "answer"
 
 
-def test_of_many_threads_one_probes_and_none_waits_for_it(breaker: Breaker, clock: Clock) -> None:
-    open_it(breaker)
+def test_only_one_thread_probes_and_the_others_fail_at_once(breaker: Breaker, clock: Clock) -> None:
+    trip(breaker)
     clock.now += SECONDS
     asked, answered = threading.Event(), threading.Event()
 
@@ -163,14 +166,15 @@ def test_of_many_threads_one_probes_and_none_waits_for_it(breaker: Breaker, cloc
     assert breaker.call(lambda: "answer") == "answer"
 
 
-def test_calls_do_not_wait_for_each_other(breaker: Breaker) -> None:
+def test_calls_run_side_by_side(breaker: Breaker) -> None:
     together = threading.Barrier(4, timeout=10)
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(lambda _: breaker.call(together.wait), range(4)))) == 4
 
 
-def test_those_that_fail_late_do_not_keep_it_open(breaker: Breaker, clock: Clock) -> None:
-    """They were asked before it opened."""
+def test_late_outages_of_earlier_calls_do_not_prolong_the_open_state(
+    breaker: Breaker, clock: Clock
+) -> None:
     asked, over = threading.Event(), threading.Event()
 
     def hang() -> str:
@@ -181,7 +185,7 @@ def test_those_that_fail_late_do_not_keep_it_open(breaker: Breaker, clock: Clock
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(breaker.call, hang)
         assert asked.wait(10)
-        open_it(breaker)
+        trip(breaker)
         clock.now += SECONDS - 1
         over.set()
         assert isinstance(late.exception(10), AgentDown)
@@ -189,14 +193,29 @@ def test_those_that_fail_late_do_not_keep_it_open(breaker: Breaker, clock: Clock
     assert breaker.call(lambda: "answer") == "answer"
 
 
-def test_it_is_logged_once_that_it_opened_and_once_that_it_closed(
-    breaker: Breaker, clock: Clock
-) -> None:
+def test_a_late_success_of_an_earlier_call_closes_the_breaker(breaker: Breaker) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def hang() -> str:
+        asked.set()
+        assert over.wait(10)
+        return "answer"
+
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(breaker.call, hang)
+        assert asked.wait(10)
+        trip(breaker)
+        over.set()
+        assert late.result(10) == "answer"
+    assert not breaker.is_open
+
+
+def test_opening_and_closing_are_logged_once_each(breaker: Breaker, clock: Clock) -> None:
     with capture_logs() as logged:
-        open_it(breaker)
+        trip(breaker)
         for _ in range(3):
             clock.now += SECONDS
-            fail(breaker, AgentDown())
+            call_and_fail(breaker, AgentDown())
         clock.now += SECONDS
         breaker.call(lambda: "answer")
         breaker.call(lambda: "answer")
@@ -206,18 +225,16 @@ def test_it_is_logged_once_that_it_opened_and_once_that_it_closed(
     ]
 
 
-def test_one_cloud_is_none_of_the_others_business(
-    breaker: Breaker, breakers: CircuitBreakers
-) -> None:
+def test_each_breaker_opens_by_itself(breaker: Breaker, breakers: CircuitBreakers) -> None:
     other = breakers.create("another provider", SpeechUnavailable)
-    open_it(breaker)
+    trip(breaker)
     assert other.call(lambda: "answer") == "answer"
     assert breakers.providers_down() == ["a provider"]
 
 
-def test_zero_is_never(clock: Clock, metrics: Metrics) -> None:
+def test_zero_failures_never_open_a_breaker(metrics: Metrics) -> None:
     breaker = CircuitBreakers(failures=0, seconds=SECONDS, metrics=metrics).create(
         "c", AgentUnavailable
     )
-    fail(breaker, *(AgentDown() for _ in range(99)))
+    call_and_fail(breaker, *outages(99))
     assert breaker.call(lambda: "answer") == "answer"

@@ -1,4 +1,4 @@
-"""A gate that lets so many through at once, in the order they came, and learns from refusals."""
+"""A limiter gives out slots in order of arrival, and learns its limit from refusals."""
 
 from __future__ import annotations
 
@@ -14,270 +14,271 @@ from hypothesis import strategies as st
 from core.errors import AgentBusy, AgentLocked, SendBusy, SendUnreachable, SpeechBusy
 from http_clients.concurrency import ConcurrencyLimiter
 
-PATIENCE = 10.0
+WAIT_SECONDS = 10.0
 
-End = Exception | None
+# How a request ends: None is success.
+Outcome = Exception | None
 REFUSED = AgentBusy()
 
 
-class Visitors:
-    """Threads that enter a limiter one after the other and stay until they are let go."""
+class Requests:
+    """Threads that ask for a slot one after the other, and hold it until they are finished."""
 
     def __init__(self, ceiling: int) -> None:
         self.limiter = ConcurrencyLimiter(ceiling, provider="a test")
         self.changed = threading.Condition()
-        self.inside: list[int] = []
-        self.entered: list[int] = []
-        self.left: list[int] = []
-        self.overfull = False
-        self.ends: dict[int, End] = {}
+        self.in_flight: list[int] = []
+        self.started: list[int] = []
+        self.finished: list[int] = []
+        self.exceeded_limit = False
+        self.outcomes: dict[int, Outcome] = {}
         self.threads: list[threading.Thread] = []
 
-    def come(self, count: int = 1) -> None:
+    def start(self, count: int = 1) -> None:
         for _ in range(count):
             number = len(self.threads)
-            thread = threading.Thread(target=self._visit, args=(number,), daemon=True)
+            thread = threading.Thread(target=self._run, args=(number,), daemon=True)
             self.threads.append(thread)
             thread.start()
-            # The next may come once this one is inside or in the queue.
+            # The next one starts once this one has a slot or waits.
             while not self._arrived(number + 1):
                 thread.join(0.001)
 
-    def let_go(self, number: int, end: End = None) -> None:
-        """The call of ``number``, who is inside, succeeds or raises."""
+    def finish(self, number: int, outcome: Outcome = None) -> None:
+        """Let the request ``number``, which is in flight, succeed or raise."""
         with self.changed:
-            self.ends[number] = end
+            self.outcomes[number] = outcome
             self.changed.notify_all()
-        self.wait_until(lambda: number in self.left)
+        self.wait_until(lambda: number in self.finished)
 
-    def let_all_go(self, end: End = None) -> None:
-        """All who are inside now."""
-        for number in list(self.inside):
-            self.let_go(number, end)
+    def finish_all(self, outcome: Outcome = None) -> None:
+        """Finish those that are in flight now."""
+        for number in list(self.in_flight):
+            self.finish(number, outcome)
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
         with self.changed:
-            assert self.changed.wait_for(holds, PATIENCE)
+            assert self.changed.wait_for(holds, WAIT_SECONDS)
 
     def settle(self) -> None:
-        """Until everybody for whom there is a place is inside."""
-        present = len(self.threads) - len(self.left)
-        self.wait_until(lambda: len(self.inside) >= min(present, self.limiter.size))
+        """Wait until every request that there is a slot for is in flight."""
+        unfinished = len(self.threads) - len(self.finished)
+        self.wait_until(lambda: len(self.in_flight) >= min(unfinished, self.limiter.limit))
 
     def _arrived(self, count: int) -> bool:
-        return len(self.entered) + len(self.limiter._queue) >= count
+        return len(self.started) + len(self.limiter._waiters) >= count
 
-    def _visit(self, number: int) -> None:
+    def _run(self, number: int) -> None:
         try:
             with self.limiter.slot():
-                self._stay(number)
+                self._hold_slot(number)
         except (AgentBusy, AgentLocked, ValueError):
             pass
         with self.changed:
-            self.left.append(number)
+            self.finished.append(number)
             self.changed.notify_all()
 
-    def _stay(self, number: int) -> None:
+    def _hold_slot(self, number: int) -> None:
         with self.changed:
-            self.inside.append(number)
-            self.entered.append(number)
-            self.overfull |= len(self.inside) > self.limiter.size
+            self.in_flight.append(number)
+            self.started.append(number)
+            self.exceeded_limit |= len(self.in_flight) > self.limiter.limit
             self.changed.notify_all()
-            self.changed.wait_for(lambda: number in self.ends)
-            self.inside.remove(number)
-        end = self.ends[number]
-        if end is not None:
-            raise end
+            self.changed.wait_for(lambda: number in self.outcomes)
+            self.in_flight.remove(number)
+        outcome = self.outcomes[number]
+        if outcome is not None:
+            raise outcome
 
 
-def test_no_more_than_the_ceiling_are_inside() -> None:
-    visitors = Visitors(2)
-    visitors.come(5)
-    visitors.settle()
-    assert visitors.inside == [0, 1]
+def test_no_more_requests_than_the_ceiling_are_in_flight() -> None:
+    requests = Requests(2)
+    requests.start(5)
+    requests.settle()
+    assert requests.in_flight == [0, 1]
 
 
-def test_who_came_first_enters_first() -> None:
-    visitors = Visitors(1)
-    visitors.come(4)
+def test_slots_are_given_out_in_order_of_arrival() -> None:
+    requests = Requests(1)
+    requests.start(4)
     for number in range(4):
-        visitors.settle()
-        visitors.let_go(number)
-    assert visitors.entered == [0, 1, 2, 3]
+        requests.settle()
+        requests.finish(number)
+    assert requests.started == [0, 1, 2, 3]
 
 
-def test_a_wider_gate_lets_those_who_wait_in() -> None:
-    visitors = Visitors(1)
-    visitors.come(4)
-    visitors.limiter.set_ceiling(3)
-    visitors.settle()
-    assert sorted(visitors.inside) == [0, 1, 2]
+def test_a_higher_ceiling_gives_waiting_requests_a_slot() -> None:
+    requests = Requests(1)
+    requests.start(4)
+    requests.limiter.set_ceiling(3)
+    requests.settle()
+    assert sorted(requests.in_flight) == [0, 1, 2]
 
 
-def test_a_narrower_gate_waits_until_enough_have_left() -> None:
-    visitors = Visitors(3)
-    visitors.come(5)
-    visitors.settle()
-    visitors.limiter.set_ceiling(0)
-    visitors.let_go(0)
-    visitors.let_go(1)
-    assert visitors.inside == [2]
-    visitors.let_go(2)
-    visitors.settle()
-    assert visitors.inside == [3]
+def test_a_lower_ceiling_holds_until_enough_requests_have_finished() -> None:
+    requests = Requests(3)
+    requests.start(5)
+    requests.settle()
+    requests.limiter.set_ceiling(0)
+    requests.finish(0)
+    requests.finish(1)
+    assert requests.in_flight == [2]
+    requests.finish(2)
+    requests.settle()
+    assert requests.in_flight == [3]
 
 
 @pytest.mark.parametrize(
-    ("ceiling", "processes", "size"), [(10, 1, 10), (10, 3, 3), (2, 5, 1), (10, 0, 10)]
+    ("ceiling", "processes", "limit"), [(10, 1, 10), (10, 3, 3), (2, 5, 1), (10, 0, 10)]
 )
-def test_processes_share_a_ceiling(ceiling: int, processes: int, size: int) -> None:
+def test_processes_share_the_ceiling(ceiling: int, processes: int, limit: int) -> None:
     limiter = ConcurrencyLimiter(ceiling, provider="a test")
     limiter.set_share(processes)
-    assert limiter.size == size
+    assert limiter.limit == limit
 
 
-def test_a_share_outlives_what_the_plan_says() -> None:
+def test_a_new_ceiling_is_shared_too() -> None:
     limiter = ConcurrencyLimiter(10, provider="a test")
     limiter.set_share(2)
     limiter.set_ceiling(8)
-    assert limiter.size == 4
+    assert limiter.limit == 4
 
 
-def test_those_refused_together_halve_the_gate_once() -> None:
-    visitors = Visitors(8)
-    visitors.come(16)
-    visitors.settle()
+def test_refusals_of_requests_in_flight_together_halve_the_limit_once() -> None:
+    requests = Requests(8)
+    requests.start(16)
+    requests.settle()
     for number in range(8):
-        visitors.let_go(number, REFUSED)
-    assert visitors.limiter.size == 4
+        requests.finish(number, REFUSED)
+    assert requests.limiter.limit == 4
 
 
-def test_a_refusal_after_that_halves_it_again_down_to_one() -> None:
-    visitors = Visitors(8)
-    visitors.come(24)
-    sizes = []
+def test_each_further_refusal_halves_the_limit_down_to_one() -> None:
+    requests = Requests(8)
+    requests.start(24)
+    limits = []
     for _ in range(5):
-        visitors.settle()
-        visitors.let_all_go(REFUSED)
-        sizes.append(visitors.limiter.size)
-    assert sizes == [4, 2, 1, 1, 1]
+        requests.settle()
+        requests.finish_all(REFUSED)
+        limits.append(requests.limiter.limit)
+    assert limits == [4, 2, 1, 1, 1]
 
 
-def test_who_waited_since_before_a_cut_counts_as_let_in_after_it() -> None:
-    """Such a call is made after the cut, so its refusal is news."""
-    visitors = Visitors(2)
-    visitors.come(3)
-    visitors.settle()
-    visitors.let_go(0, REFUSED)
-    visitors.limiter.set_ceiling(2)
-    visitors.let_go(1)
-    visitors.settle()
-    size = visitors.limiter.size
-    visitors.let_go(2, REFUSED)
-    assert (size, visitors.limiter.size) == (2, 1)
+def test_a_refusal_counts_if_its_slot_was_given_out_after_the_last_decrease() -> None:
+    """Even if the request began to wait before it."""
+    requests = Requests(2)
+    requests.start(3)
+    requests.settle()
+    requests.finish(0, REFUSED)
+    requests.limiter.set_ceiling(2)
+    requests.finish(1)
+    requests.settle()
+    before = requests.limiter.limit
+    requests.finish(2, REFUSED)
+    assert (before, requests.limiter.limit) == (2, 1)
 
 
-def test_a_wide_gate_that_few_use_learns_from_those_few() -> None:
-    visitors = Visitors(128)
-    visitors.come(6)
-    visitors.settle()
-    visitors.let_all_go(REFUSED)
-    assert visitors.limiter.size == 3
+def test_the_limit_is_learned_from_requests_in_flight_not_from_the_ceiling() -> None:
+    requests = Requests(128)
+    requests.start(6)
+    requests.settle()
+    requests.finish_all(REFUSED)
+    assert requests.limiter.limit == 3
 
 
-def test_successes_widen_it_by_one_a_window_up_to_the_ceiling() -> None:
-    visitors = Visitors(4)
-    visitors.come(1)
-    visitors.settle()
-    visitors.let_go(0, REFUSED)
-    sizes = []
+def test_as_many_successes_as_the_limit_raise_it_by_one_up_to_the_ceiling() -> None:
+    requests = Requests(4)
+    requests.start(1)
+    requests.settle()
+    requests.finish(0, REFUSED)
+    limits = []
     for number in range(1, 12):
-        visitors.come()
-        visitors.settle()
-        visitors.let_go(number)
-        sizes.append(visitors.limiter.size)
-    assert sizes == [2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4]
+        requests.start()
+        requests.settle()
+        requests.finish(number)
+        limits.append(requests.limiter.limit)
+    assert limits == [2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4]
 
 
-@pytest.mark.parametrize("end", [AgentLocked(), ValueError()])
-def test_other_errors_free_the_place_and_change_nothing(end: Exception) -> None:
-    visitors = Visitors(4)
-    visitors.come(20)
+@pytest.mark.parametrize("error", [AgentLocked(), ValueError()])
+def test_other_errors_release_the_slot_and_leave_the_limit(error: Exception) -> None:
+    requests = Requests(4)
+    requests.start(20)
     for number in range(20):
-        visitors.settle()
-        visitors.let_go(number, end)
-    assert visitors.limiter.size == 4
+        requests.settle()
+        requests.finish(number, error)
+    assert requests.limiter.limit == 4
 
 
-def test_only_refusals_for_want_of_room_are_limits() -> None:
+def test_which_errors_are_rate_limits() -> None:
     assert all(error.rate_limited for error in (SpeechBusy, AgentBusy, SendBusy))
     assert not any(error.rate_limited for error in (AgentLocked, SendUnreachable))
 
 
 STEPS = st.one_of(
-    st.tuples(st.just("come"), st.integers(1, 4)),
+    st.tuples(st.just("start"), st.integers(1, 4)),
     st.tuples(st.sampled_from(["served", "refused", "failed"]), st.integers(0, 20)),
     st.tuples(st.sampled_from(["resize", "share"]), st.integers(0, 8)),
 )
-ENDS: dict[str, End] = {"served": None, "refused": REFUSED, "failed": ValueError()}
+OUTCOMES: dict[str, Outcome] = {"served": None, "refused": REFUSED, "failed": ValueError()}
 
 
 @settings(max_examples=60)
 @given(ceiling=st.integers(1, 8), steps=st.lists(STEPS, max_size=30))
-def test_whatever_happens_the_gate_holds_and_moves(
+def test_whatever_happens_the_limit_holds_and_every_request_finishes(
     ceiling: int, steps: list[tuple[str, int]]
 ) -> None:
-    """Nobody enters a full gate or out of turn, it stays within its ceiling, and all get in."""
-    visitors = Visitors(ceiling)
+    """The limit is never exceeded nor above the ceiling, and slots are given out in order."""
+    requests = Requests(ceiling)
     for step, number in steps:
-        inside = visitors.inside
-        if step == "come":
-            visitors.come(number)
-        elif step in ENDS and inside:
-            visitors.let_go(sorted(inside)[number % len(inside)], ENDS[step])
+        in_flight = requests.in_flight
+        if step == "start":
+            requests.start(number)
+        elif step in OUTCOMES and in_flight:
+            requests.finish(sorted(in_flight)[number % len(in_flight)], OUTCOMES[step])
         elif step == "resize":
-            visitors.limiter.set_ceiling(number)
+            requests.limiter.set_ceiling(number)
             ceiling = max(number, 1)
         elif step == "share":
-            visitors.limiter.set_share(number)
-        visitors.settle()
-        assert 1 <= visitors.limiter.size <= ceiling
-        assert set(visitors.entered) == set(range(len(visitors.entered)))
-    while len(visitors.left) < len(visitors.threads):
-        visitors.settle()
-        visitors.let_all_go()
-    assert not visitors.overfull
-    assert len(visitors.entered) == len(visitors.threads)
+            requests.limiter.set_share(number)
+        requests.settle()
+        assert 1 <= requests.limiter.limit <= ceiling
+        assert set(requests.started) == set(range(len(requests.started)))
+    while len(requests.finished) < len(requests.threads):
+        requests.settle()
+        requests.finish_all()
+    assert not requests.exceeded_limit
+    assert len(requests.started) == len(requests.threads)
 
 
-def test_a_burst_on_a_cloud_that_takes_five_is_served_with_few_refusals() -> None:
-    """Who is refused comes again; without a gate that learns, 140 of 180 calls are refused."""
-    visitors = Visitors(64)
+def test_a_burst_on_a_provider_that_allows_five_is_served_with_few_refusals() -> None:
+    """Each refused request is made again; without learning, 140 of 180 would be refused."""
+    requests = Requests(64)
     served, refused = 0, 0
-    visitors.come(40)
+    requests.start(40)
     while served < 40:
-        visitors.settle()
-        inside = sorted(visitors.inside)
-        for number in inside[5:]:
-            visitors.let_go(number, REFUSED)
-        for number in inside[:5]:
-            visitors.let_go(number)
-        served += len(inside[:5])
-        refused += len(inside[5:])
-        visitors.come(len(inside[5:]))
+        requests.settle()
+        in_flight = sorted(requests.in_flight)
+        for number in in_flight[5:]:
+            requests.finish(number, REFUSED)
+        for number in in_flight[:5]:
+            requests.finish(number)
+        served += len(in_flight[:5])
+        refused += len(in_flight[5:])
+        requests.start(len(in_flight[5:]))
     assert refused <= 70
 
 
-def test_many_threads_all_pass() -> None:
+def test_many_threads_are_all_served() -> None:
     limiter = ConcurrencyLimiter(64, provider="a test")
-    inside = threading.Semaphore(5)
+    provider = threading.Semaphore(5)
     served: list[int] = []
 
     def ask(number: int) -> None:
-        if not inside.acquire(blocking=False):
+        if not provider.acquire(blocking=False):
             raise REFUSED
         served.append(number)
-        inside.release()
+        provider.release()
 
     def ask_until_served(number: int) -> None:
         while number not in served:

@@ -1,4 +1,4 @@
-"""Whatever bytes come as an event stream, there is a clean answer or an ``AgentError``."""
+"""Any bytes that arrive as an event stream give a clean answer or an ``AgentError``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from agentforce import _event_data, read_stream
+from agentforce import read_stream
 from core.errors import AgentError
 from core.models import AgentReply
+from http_clients.event_stream import read_events
 from text.markdown import clean
 
 KINDS = "Inform Inquire Confirm Failure Escalate SessionEnded TextChunk EndOfTurn Error New".split()
@@ -22,7 +23,7 @@ END = b'data: {"message": {"type": "EndOfTurn"}}\n\n'
 
 
 def event(message: Any) -> bytes:
-    """Surrogates stand in it as escapes, as JSON writes them."""
+    """Surrogates are escaped, as JSON does."""
     return b"event: X\ndata: " + json.dumps(message).encode() + b"\n\n"
 
 
@@ -39,13 +40,15 @@ EVENTS: SearchStrategy[bytes] = st.one_of(
 
 
 def read(stream: bytes, size: int) -> AgentReply:
-    """In chunks of ``size``."""
-    chunks = (stream[place : place + size] for place in range(0, len(stream), size))
-    return read_stream(_event_data(chunks))
+    """Read the stream in chunks of ``size`` bytes."""
+    chunks = (stream[start : start + size] for start in range(0, len(stream), size))
+    return read_stream(read_events(chunks))
 
 
 @given(st.lists(EVENTS, max_size=8), st.integers(1, 50), st.booleans())
-def test_any_stream_is_read_or_refused(events: list[bytes], size: int, ended: bool) -> None:
+def test_any_stream_gives_an_answer_or_an_error(
+    events: list[bytes], size: int, ended: bool
+) -> None:
     try:
         reply = read(b"".join(events) + (END if ended else b""), size)
     except AgentError as error:
@@ -56,11 +59,11 @@ def test_any_stream_is_read_or_refused(events: list[bytes], size: int, ended: bo
 
 
 @given(TEXT)
-def test_chunks_of_a_text_are_as_clean_as_the_whole(text: str) -> None:
+def test_chunks_are_cleaned_as_the_whole_text(text: str) -> None:
     chunks = [event({"message": {"type": "TextChunk", "message": sign}}) for sign in text]
     assert read(b"".join(chunks) + END, 7).text == clean(text).strip()
 
 
 @pytest.mark.parametrize("nested", [b"[" * 100_000, b'{"message":' * 100_000, b"9" * 100_000])
-def test_json_that_is_too_much_is_passed_over(nested: bytes) -> None:
+def test_json_beyond_the_limits_of_python_is_skipped(nested: bytes) -> None:
     assert read(b"data: " + nested + b"\n\n" + END, 65536) == AgentReply()

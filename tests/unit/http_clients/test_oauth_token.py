@@ -1,4 +1,4 @@
-"""One token for all threads, fetched from the stand-in for Salesforce."""
+"""One token for all threads, fetched from the stand-in of Salesforce."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from core.deadline import Deadline
 from core.errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
 from core.settings import Settings
-from http_clients import oauth_token as access_token
+from http_clients import oauth_token
 from http_clients.oauth_token import DEFAULT_API_URL, RENEWAL_MARGIN, UNKNOWN_LIFETIME, AccessToken
 from metrics import Metrics
 from sandbox.agentforce.helpdesk import Helpdesk
@@ -31,7 +31,7 @@ from sandbox.latency import INSTANT
 KEY, SECRET = "consumer-key", "consumer-secret"
 SCOPE = "sfap_api chatbot_api api"
 
-Keeper = Callable[..., AccessToken]
+BuildToken = Callable[..., AccessToken]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def provider(started: AgentforceStandIn) -> AgentforceStandIn:
 
 
 @pytest.fixture
-def keeper(provider: AgentforceStandIn) -> Iterator[Keeper]:
+def build_token(provider: AgentforceStandIn) -> Iterator[BuildToken]:
     with requests.Session() as session:
         session.trust_env = False
 
@@ -80,10 +80,10 @@ def keeper(provider: AgentforceStandIn) -> Iterator[Keeper]:
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The monotonic time that the token is judged by."""
+    """The monotonic time by which tokens expire; a test may change it."""
     now = [1000.0]
     clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
-    monkeypatch.setattr(access_token, "time", clock)
+    monkeypatch.setattr(oauth_token, "time", clock)
     return now
 
 
@@ -91,30 +91,34 @@ def fetches(provider: AgentforceStandIn) -> int:
     return len(provider.recorder.calls("agentforce", "token"))
 
 
-def answers(provider: AgentforceStandIn, **answer: Any) -> None:
-    """Let the token endpoint answer with 200 and these fields, every time."""
+def answer_with(provider: AgentforceStandIn, **answer: Any) -> None:
+    """Let the token endpoint always answer with 200 and these fields."""
     body = json.dumps({"scope": SCOPE} | answer)
     provider.faults.add(Fault("agentforce", "token", "junk", body=body, times=None))
 
 
-def token_of(**claims: Any) -> str:
+def build_jwt(**claims: Any) -> str:
     return jwt.encode(claims, "k" * 32, algorithm="HS256")
 
 
-def lifetime(token: access_token.Token) -> float:
+def lifetime(token: oauth_token.Token) -> float:
     return token.fresh_until - time.monotonic()
 
 
-def test_a_token_is_fetched_once_and_kept(provider: AgentforceStandIn, keeper: Keeper) -> None:
-    tokens = keeper()
+def test_a_token_is_fetched_once_and_cached(
+    provider: AgentforceStandIn, build_token: BuildToken
+) -> None:
+    tokens = build_token()
     assert tokens.get() is tokens.get()
     assert tokens.get().api_url == provider.url
     assert fetches(provider) == 1
     assert not provider.recorder.violations
 
 
-def test_fifty_threads_wait_for_one_fetch(provider: AgentforceStandIn, keeper: Keeper) -> None:
-    tokens = keeper()
+def test_fifty_threads_wait_for_one_fetch(
+    provider: AgentforceStandIn, build_token: BuildToken
+) -> None:
+    tokens = build_token()
     provider.faults.add(Fault("agentforce", "token", "hang", seconds=0.1))
     together = threading.Barrier(50)
 
@@ -127,20 +131,20 @@ def test_fifty_threads_wait_for_one_fetch(provider: AgentforceStandIn, keeper: K
     assert fetches(provider) == 1
 
 
-def test_an_endpoint_that_trickles_is_given_up_in_time(
-    provider: AgentforceStandIn, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+def test_an_endpoint_that_trickles_is_abandoned_in_time(
+    provider: AgentforceStandIn, build_token: BuildToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However much time the turn has that asks: others wait for the same token."""
-    monkeypatch.setattr(access_token, "TOTAL_TIMEOUT", 0.1)
+    """Whatever the deadline of the turn that fetches, because others wait for the same token."""
+    monkeypatch.setattr(oauth_token, "TOTAL_TIMEOUT", 0.1)
     provider.faults.add(Fault("agentforce", "token", "trickle", seconds=0.02))
     with Deadline(60.0).applied(), pytest.raises(AgentUnavailable):
-        keeper().get()
+        build_token().get()
 
 
-def test_who_waits_for_the_fetch_of_another_does_so_until_its_own_deadline(
-    provider: AgentforceStandIn, keeper: Keeper
+def test_waiting_for_the_fetch_of_another_thread_ends_at_the_own_deadline(
+    provider: AgentforceStandIn, build_token: BuildToken
 ) -> None:
-    tokens = keeper()
+    tokens = build_token()
     provider.faults.add(Fault("agentforce", "token", "hang", seconds=60))
     with ThreadPoolExecutor(1) as pool:
         patient = pool.submit(tokens.get)
@@ -153,10 +157,10 @@ def test_who_waits_for_the_fetch_of_another_does_so_until_its_own_deadline(
     assert fetches(provider) == 1
 
 
-def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(
-    provider: AgentforceStandIn, keeper: Keeper
+def test_fifty_threads_get_the_error_of_a_fetch_and_the_next_call_tries_again(
+    provider: AgentforceStandIn, build_token: BuildToken
 ) -> None:
-    tokens = keeper()
+    tokens = build_token()
     provider.faults.add(Fault("agentforce", "token", "status", status=503, times=None))
 
     def get(_: int) -> BaseException | None:
@@ -172,25 +176,29 @@ def test_fifty_threads_all_learn_of_a_failure_and_the_next_tries_again(
     assert tokens.get().value
 
 
-def test_a_token_is_not_used_to_its_very_end(
-    provider: AgentforceStandIn, keeper: Keeper, now: list[float]
+def test_a_token_is_not_used_until_its_very_end(
+    provider: AgentforceStandIn, build_token: BuildToken, now: list[float]
 ) -> None:
     provider.token_lifetime = 600
-    tokens = keeper()
+    tokens = build_token()
     first = tokens.get()
-    now[0] += 600 - access_token.EXPIRY_MARGIN - 2
+    now[0] += 600 - oauth_token.EXPIRY_MARGIN - 2
     assert tokens.get() is first
     now[0] += 4
-    answers(provider, access_token=token_of(iat=0, exp=600, jti="second"))
+    answer_with(provider, access_token=build_jwt(iat=0, exp=600, jti="second"))
     assert tokens.get().value != first.value
 
 
 @pytest.mark.parametrize(("lifetime", "ahead"), [(1800, RENEWAL_MARGIN), (100, 20)])
-def test_the_next_token_is_fetched_in_the_background_before_anybody_needs_it(
-    provider: AgentforceStandIn, keeper: Keeper, now: list[float], lifetime: int, ahead: float
+def test_the_next_token_is_fetched_in_the_background_before_the_current_expires(
+    provider: AgentforceStandIn,
+    build_token: BuildToken,
+    now: list[float],
+    lifetime: int,
+    ahead: float,
 ) -> None:
-    tokens = keeper()
-    answers(provider, access_token=token_of(iat=0, exp=lifetime, jti="first"))
+    tokens = build_token()
+    answer_with(provider, access_token=build_jwt(iat=0, exp=lifetime, jti="first"))
     tokens.renew()
     first = tokens.get()
     now[0] += lifetime - ahead - 1
@@ -198,7 +206,7 @@ def test_the_next_token_is_fetched_in_the_background_before_anybody_needs_it(
     assert (tokens.get(), fetches(provider)) == (first, 1)
     now[0] += 2
     provider.faults.clear()
-    answers(provider, access_token=token_of(iat=0, exp=lifetime, jti="second"))
+    answer_with(provider, access_token=build_jwt(iat=0, exp=lifetime, jti="second"))
     tokens.renew()
     assert fetches(provider) == 2
     assert tokens.get().value != first.value
@@ -206,35 +214,38 @@ def test_the_next_token_is_fetched_in_the_background_before_anybody_needs_it(
     assert fetches(provider) == 2
 
 
-def test_nobody_waits_while_the_next_token_is_fetched(
-    provider: AgentforceStandIn, keeper: Keeper, now: list[float], monkeypatch: pytest.MonkeyPatch
+def test_no_thread_waits_while_the_next_token_is_fetched(
+    provider: AgentforceStandIn,
+    build_token: BuildToken,
+    now: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tokens = keeper()
+    tokens = build_token()
     first = tokens.get()
     now[0] += 1800 - RENEWAL_MARGIN + 1
-    let_go = threading.Event()
+    released = threading.Event()
     fetch = tokens._fetch
 
-    def held() -> access_token.Token:
-        assert let_go.wait(10)
+    def delayed_fetch() -> oauth_token.Token:
+        assert released.wait(10)
         return fetch()
 
-    monkeypatch.setattr(tokens, "_fetch", held)
+    monkeypatch.setattr(tokens, "_fetch", delayed_fetch)
     renewing = threading.Thread(target=tokens.renew)
     renewing.start()
     try:
         assert tokens.get() is first
     finally:
-        let_go.set()
+        released.set()
         renewing.join()
     assert tokens.get() is not first
 
 
-def test_a_renewal_that_fails_is_logged_once_a_minute_and_the_old_token_used_to_its_end(
-    provider: AgentforceStandIn, keeper: Keeper, now: list[float]
+def test_a_failed_renewal_is_logged_once_a_minute_and_the_old_token_is_still_used(
+    provider: AgentforceStandIn, build_token: BuildToken, now: list[float]
 ) -> None:
     provider.token_lifetime = 1800
-    tokens = keeper()
+    tokens = build_token()
     first = tokens.get()
     now[0] += 1800 - RENEWAL_MARGIN + 1
     provider.faults.add(Fault("agentforce", "token", "status", status=503, times=None))
@@ -252,13 +263,13 @@ def test_a_renewal_that_fails_is_logged_once_a_minute_and_the_old_token_used_to_
 @pytest.mark.parametrize(
     ("answer", "seconds"),
     [
-        ({"access_token": token_of(iat=0, exp=1800)}, 1740),
-        ({"access_token": token_of(iat=4e9, exp=4e9 + 7200)}, 7140),
-        ({"access_token": token_of(iat=0, exp=100)}, 90),
-        ({"access_token": token_of(iat=100, exp=0)}, 0),
-        ({"access_token": token_of(sub="no expiry")}, UNKNOWN_LIFETIME - 60),
-        ({"access_token": token_of(sub="no expiry"), "expires_in": 7200}, 7140),
-        ({"access_token": token_of(exp="soon", iat=0)}, UNKNOWN_LIFETIME - 60),
+        ({"access_token": build_jwt(iat=0, exp=1800)}, 1740),
+        ({"access_token": build_jwt(iat=4e9, exp=4e9 + 7200)}, 7140),
+        ({"access_token": build_jwt(iat=0, exp=100)}, 90),
+        ({"access_token": build_jwt(iat=100, exp=0)}, 0),
+        ({"access_token": build_jwt(sub="no expiry")}, UNKNOWN_LIFETIME - 60),
+        ({"access_token": build_jwt(sub="no expiry"), "expires_in": 7200}, 7140),
+        ({"access_token": build_jwt(exp="soon", iat=0)}, UNKNOWN_LIFETIME - 60),
         ({"access_token": "00Dxx!opaque"}, UNKNOWN_LIFETIME - 60),
         ({"access_token": "00Dxx!opaque", "expires_in": "300"}, 270),
         ({"access_token": "00Dxx!opaque", "expires_in": None}, UNKNOWN_LIFETIME - 60),
@@ -266,22 +277,22 @@ def test_a_renewal_that_fails_is_logged_once_a_minute_and_the_old_token_used_to_
         ({"access_token": "a.b.c", "issued_at": "1736530186928"}, UNKNOWN_LIFETIME - 60),
     ],
 )
-def test_a_token_tells_its_lifetime_whatever_our_clock_says(
-    provider: AgentforceStandIn, keeper: Keeper, answer: dict[str, Any], seconds: float
+def test_the_lifetime_of_a_token_does_not_depend_on_our_clock(
+    provider: AgentforceStandIn, build_token: BuildToken, answer: dict[str, Any], seconds: float
 ) -> None:
-    answers(provider, **answer)
-    assert lifetime(keeper().get()) == pytest.approx(seconds, abs=30)
+    answer_with(provider, **answer)
+    assert lifetime(build_token().get()) == pytest.approx(seconds, abs=30)
 
 
-def test_a_token_that_does_not_tell_its_age_is_new(
-    provider: AgentforceStandIn, keeper: Keeper
+def test_a_token_without_an_issue_time_counts_as_new(
+    provider: AgentforceStandIn, build_token: BuildToken
 ) -> None:
-    answers(provider, access_token=token_of(exp=time.time() + 1800))
-    assert lifetime(keeper().get()) == pytest.approx(1740, abs=30)
+    answer_with(provider, access_token=build_jwt(exp=time.time() + 1800))
+    assert lifetime(build_token().get()) == pytest.approx(1740, abs=30)
 
 
 @pytest.mark.parametrize(
-    ("setting", "answered", "used"),
+    ("setting", "answer", "expected"),
     [
         ("", {"api_instance_url": "https://api.gov.salesforce.com"},
          "https://api.gov.salesforce.com"),
@@ -291,17 +302,23 @@ def test_a_token_that_does_not_tell_its_age_is_new(
         ("", {"api_instance_url": None}, DEFAULT_API_URL),
     ],
 )  # fmt: skip
-def test_the_api_host_is_the_operators_then_salesforces_then_the_usual_one(
-    provider: AgentforceStandIn, keeper: Keeper, setting: str, answered: dict[str, Any], used: str
+def test_the_api_host_is_the_setting_then_the_one_in_the_response_then_the_default(
+    provider: AgentforceStandIn,
+    build_token: BuildToken,
+    setting: str,
+    answer: dict[str, Any],
+    expected: str,
 ) -> None:
-    answers(provider, access_token=token_of(iat=0, exp=1800), **answered)
-    assert keeper(AGENTFORCE_API_URL=setting).get().api_url == used
+    answer_with(provider, access_token=build_jwt(iat=0, exp=1800), **answer)
+    assert build_token(AGENTFORCE_API_URL=setting).get().api_url == expected
 
 
-def test_a_dropped_token_is_replaced_once(provider: AgentforceStandIn, keeper: Keeper) -> None:
-    """Many threads may be refused with the same token; only the first drops it."""
+def test_a_dropped_token_is_replaced_once(
+    provider: AgentforceStandIn, build_token: BuildToken
+) -> None:
+    """Many threads may be refused with one token; only the first of them drops it."""
     provider.token_clients = 2
-    tokens = keeper()
+    tokens = build_token()
     refused = tokens.get()
     tokens.drop(refused)
     renewed = tokens.get()
@@ -312,7 +329,7 @@ def test_a_dropped_token_is_replaced_once(provider: AgentforceStandIn, keeper: K
 
 
 @pytest.mark.parametrize(
-    ("changes", "wrong", "advice"),
+    ("changes", "misconfiguration", "advice"),
     [
         ({"SALESFORCE_CONSUMER_KEY": "x"}, None, "SALESFORCE_CONSUMER_KEY"),
         ({"SALESFORCE_CONSUMER_SECRET": "x"}, None, "SALESFORCE_CONSUMER_SECRET"),
@@ -320,16 +337,16 @@ def test_a_dropped_token_is_replaced_once(provider: AgentforceStandIn, keeper: K
         ({}, Misconfiguration.WRONG_DOMAIN, "My Domain"),
     ],
 )
-def test_an_error_says_what_to_mend(
+def test_a_refusal_says_what_to_fix(
     provider: AgentforceStandIn,
-    keeper: Keeper,
+    build_token: BuildToken,
     changes: dict[str, str],
-    wrong: Misconfiguration | None,
+    misconfiguration: Misconfiguration | None,
     advice: str,
 ) -> None:
-    provider.misconfiguration = wrong
+    provider.misconfiguration = misconfiguration
     with pytest.raises(AgentMisconfigured, match=advice) as caught:
-        keeper(**changes).get()
+        build_token(**changes).get()
     assert not caught.value.retryable
     assert SECRET not in str(caught.value)
 
@@ -343,13 +360,13 @@ def test_an_error_says_what_to_mend(
         ("something_new", "External Client App"),
     ],
 )
-def test_the_other_refusals_of_the_contract(
-    provider: AgentforceStandIn, keeper: Keeper, status: int, error: str, advice: str
+def test_other_refusals_say_what_to_fix(
+    provider: AgentforceStandIn, build_token: BuildToken, status: int, error: str, advice: str
 ) -> None:
     body = json.dumps({"error": error, "error_description": "..."})
     provider.faults.add(Fault("agentforce", "token", "status", status=status, body=body))
     with pytest.raises(AgentMisconfigured, match=f"{error}.*{advice}"):
-        keeper().get()
+        build_token().get()
 
 
 @pytest.mark.parametrize(
@@ -368,10 +385,10 @@ def test_the_other_refusals_of_the_contract(
     ids=lambda value: f"{value.kind}-{value.status}-{value.body}" if hasattr(value, "kind") else "",
 )
 def test_every_failure_is_an_agent_error(
-    provider: AgentforceStandIn, keeper: Keeper, fault: Fault, error: type[AgentError]
+    provider: AgentforceStandIn, build_token: BuildToken, fault: Fault, error: type[AgentError]
 ) -> None:
     provider.faults.add(fault)
-    tokens = keeper()
+    tokens = build_token()
     with pytest.raises(error) as caught:
         tokens.get()
     assert caught.value.retryable == (error is AgentUnavailable)
@@ -379,16 +396,16 @@ def test_every_failure_is_an_agent_error(
     assert tokens.get().value
 
 
-def test_a_refused_connection_is_an_agent_error(keeper: Keeper) -> None:
+def test_a_refused_connection_is_an_agent_error(build_token: BuildToken) -> None:
     with pytest.raises(AgentUnavailable):
-        keeper(SALESFORCE_INSTANCE_URL="http://127.0.0.1:1").get()
+        build_token(SALESFORCE_INSTANCE_URL="http://127.0.0.1:1").get()
 
 
-def test_retry_after_is_passed_on(provider: AgentforceStandIn, keeper: Keeper) -> None:
+def test_retry_after_is_passed_on(provider: AgentforceStandIn, build_token: BuildToken) -> None:
     headers = {"Retry-After": "7"}
     provider.faults.add(Fault("agentforce", "token", "status", status=429, headers=headers))
     with pytest.raises(AgentUnavailable) as caught:
-        keeper().get()
+        build_token().get()
     assert caught.value.retry_after == 7
 
 
@@ -398,15 +415,15 @@ def test_retry_after_is_passed_on(provider: AgentforceStandIn, keeper: Keeper) -
 )
 def test_missing_scopes_are_logged(
     provider: AgentforceStandIn,
-    keeper: Keeper,
+    build_token: BuildToken,
     monkeypatch: pytest.MonkeyPatch,
     scope: str,
     missing: str | None,
 ) -> None:
-    """Agentforce would refuse the token with an empty 404."""
+    """Agentforce will refuse the token with an empty 404, which names no scope."""
     logged: list[Any] = []
     recorder = SimpleNamespace(warning=lambda event, **values: logged.append(values["missing"]))
-    monkeypatch.setattr(access_token, "log", recorder)
-    answers(provider, access_token=token_of(iat=0, exp=1800), scope=scope)
-    keeper().get()
+    monkeypatch.setattr(oauth_token, "log", recorder)
+    answer_with(provider, access_token=build_jwt(iat=0, exp=1800), scope=scope)
+    build_token().get()
     assert logged == ([] if missing is None else [missing])

@@ -1,4 +1,4 @@
-"""What is done before a turn needs it, and what is said where that fails."""
+"""Connections and the token are ready before a turn needs them; failures are logged."""
 
 from __future__ import annotations
 
@@ -12,49 +12,50 @@ from structlog.testing import capture_logs
 
 from core.settings import Settings
 from http_clients.oauth_token import AccessToken
-from http_clients.sessions import CONNECTIONS, Route, requests_session
+from http_clients.routes import CONNECTIONS, Route
+from http_clients.sessions import requests_session
 from http_clients.warming import ConnectionWarmer, Routes
 from sandbox.bridge import free_port
 from sandbox.loopback import LoopbackServer
 
-PATIENCE = 10.0
+WAIT_SECONDS = 10.0
 INTERVAL = 0.001
 
 
 class Server(LoopbackServer):
-    """Counts what comes on each connection."""
+    """Counts the requests on each connection."""
 
     def __init__(self, port: int = 0) -> None:
         app = Flask(__name__)
-        app.add_url_rule("/", "door", self._knocked, methods=["HEAD"])
+        app.add_url_rule("/", "root", self._count_request, methods=["HEAD"])
         super().__init__(app=app, name="test", port=port)
         self.changed = threading.Condition()
-        self.knocks: Counter[int] = Counter()
+        self.requests: Counter[int] = Counter()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def _knocked(self) -> tuple[str, int]:
+    def _count_request(self) -> tuple[str, int]:
         assert "Authorization" not in request.headers
         with self.changed:
-            self.knocks[int(request.environ["REMOTE_PORT"])] += 1
+            self.requests[int(request.environ["REMOTE_PORT"])] += 1
             self.changed.notify_all()
         return "", 404
 
     def wait_for_rounds(self, number: int) -> None:
-        """Until all connections were used so often."""
+        """Wait until each connection was used ``number`` times."""
 
-        def used() -> bool:
-            counts = sorted(self.knocks.values())
+        def is_used() -> bool:
+            counts = sorted(self.requests.values())
             return len(counts) >= CONNECTIONS and counts[0] >= number
 
         with self.changed:
-            assert self.changed.wait_for(used, PATIENCE), self.knocks
+            assert self.changed.wait_for(is_used, WAIT_SECONDS), self.requests
 
 
 class Token(AccessToken):
-    """Says that it was renewed."""
+    """Sets an event when it is renewed."""
 
     def __init__(self) -> None:
         self.renewed = threading.Event()
@@ -84,7 +85,7 @@ def routes_to(*addresses: str) -> Routes:
 
 @pytest.fixture
 def started() -> Iterator[list[ConnectionWarmer]]:
-    """What is stopped in the end."""
+    """Warmers to stop after the test."""
     warmers: list[ConnectionWarmer] = []
     yield warmers
     for warmer in warmers:
@@ -97,16 +98,16 @@ def start(started: list[ConnectionWarmer], token: Token, *clients: Routes) -> No
     warmer.start()
 
 
-def test_all_connections_are_used_again_and_again_and_none_is_made_anew(
+def test_all_connections_are_used_again_and_again(
     server: Server, token: Token, started: list[ConnectionWarmer]
 ) -> None:
     start(started, token, routes_to(server.url))
     server.wait_for_rounds(5)
     assert server.connections == CONNECTIONS
-    assert token.renewed.wait(PATIENCE)
+    assert token.renewed.wait(WAIT_SECONDS)
 
 
-def test_a_host_that_cannot_be_reached_is_named_once_and_holds_nothing_up(
+def test_an_unreachable_host_is_logged_once_and_delays_no_other(
     server: Server, token: Token, started: list[ConnectionWarmer]
 ) -> None:
     nowhere = Server(free_port())
@@ -117,12 +118,12 @@ def test_a_host_that_cannot_be_reached_is_named_once_and_holds_nothing_up(
         assert [line["host"] for line in warned] == [f"127.0.0.1:{nowhere.port}"]
         nowhere.start()
         nowhere.wait_for_rounds(1)
-        server.wait_for_rounds(max(server.knocks.values()) + 2)
+        server.wait_for_rounds(max(server.requests.values()) + 2)
         nowhere.stop()
     assert [line["event"] for line in lines if line["log_level"] == "info"][:1] == ["Host reached"]
 
 
-def test_what_goes_wrong_otherwise_is_logged_and_tried_again(
+def test_an_unexpected_error_is_logged_and_warming_goes_on(
     server: Server, token: Token, started: list[ConnectionWarmer]
 ) -> None:
     known = routes_to(server.url)

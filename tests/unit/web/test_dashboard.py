@@ -1,4 +1,4 @@
-"""What the page makes of the figures; its script runs in V8 here."""
+"""What the dashboard shows for given metrics; its script runs in V8."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def engine() -> MiniRacer:
 
 
 @pytest.fixture
-def figures() -> MetricsSnapshot:
+def snapshot() -> MetricsSnapshot:
     return MetricsSnapshot()
 
 
@@ -37,27 +37,27 @@ def call(engine: MiniRacer, function: str, *arguments: object) -> Any:
 
 
 def verdict(
-    engine: MiniRacer, figures: MetricsSnapshot, health: HealthReport = HEALTHY
+    engine: MiniRacer, snapshot: MetricsSnapshot, health: HealthReport = HEALTHY
 ) -> tuple[str, str]:
-    level, title, _ = call(engine, "verdict", report(figures), health.to_json(), NOW)
+    level, title, _ = call(engine, "verdict", report(snapshot), health.to_json(), NOW)
     return level, title
 
 
-def report(figures: MetricsSnapshot) -> dict[str, Any]:
-    """As the page gets it, but of all hours: those of ``NOW`` are long gone."""
-    hours = [{"from": hour * HOUR, **numbers} for hour, numbers in figures.hours.items()]
-    return figures.report(0) | {"hours": hours}
+def report(snapshot: MetricsSnapshot) -> dict[str, Any]:
+    """As the page gets it, but with all hours: the hours around ``NOW`` are long past."""
+    hours = [{"from": hour * HOUR, **numbers} for hour, numbers in snapshot.hours.items()]
+    return snapshot.report(0) | {"hours": hours}
 
 
-def arrive(figures: MetricsSnapshot, messages: int, failed: int = 0, *, ago: float = 0) -> None:
-    figures.count("messages_received", messages, NOW - ago)
-    figures.count("turns_failed", failed, NOW - ago)
+def arrive(snapshot: MetricsSnapshot, messages: int, failed: int = 0, *, ago: float = 0) -> None:
+    snapshot.count("messages_received", messages, NOW - ago)
+    snapshot.count("turns_failed", failed, NOW - ago)
 
 
-def test_without_traffic_it_is_ready(engine: MiniRacer, figures: MetricsSnapshot) -> None:
-    assert verdict(engine, figures) == ("good", "Ready")
-    arrive(figures, 1)
-    assert verdict(engine, figures) == ("good", "Messages get answered")
+def test_without_traffic_the_service_is_ready(engine: MiniRacer, snapshot: MetricsSnapshot) -> None:
+    assert verdict(engine, snapshot) == ("good", "Ready")
+    arrive(snapshot, 1)
+    assert verdict(engine, snapshot) == ("good", "Messages get answered")
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_without_traffic_it_is_ready(engine: MiniRacer, figures: MetricsSnapshot
         ),
     ],
 )
-def test_what_health_finds_comes_first(
-    engine: MiniRacer, figures: MetricsSnapshot, health: HealthReport, expected: tuple[str, str]
+def test_problems_of_health_come_first(
+    engine: MiniRacer, snapshot: MetricsSnapshot, health: HealthReport, expected: tuple[str, str]
 ) -> None:
-    arrive(figures, 100)
-    assert verdict(engine, figures, health) == expected
+    arrive(snapshot, 100)
+    assert verdict(engine, snapshot, health) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,20 +95,20 @@ def test_what_health_finds_comes_first(
         (2, 2, 0, "good"),
     ],
 )
-def test_failures_count_where_they_are_many_and_of_late(
-    engine: MiniRacer, figures: MetricsSnapshot, messages: int, failed: int, ago: float, level: str
+def test_many_recent_failures_are_a_warning(
+    engine: MiniRacer, snapshot: MetricsSnapshot, messages: int, failed: int, ago: float, level: str
 ) -> None:
-    arrive(figures, messages, failed, ago=ago)
-    assert verdict(engine, figures)[0] == level
+    arrive(snapshot, messages, failed, ago=ago)
+    assert verdict(engine, snapshot)[0] == level
 
 
-def test_hours_of_the_last_day_end_with_the_one_that_runs(
-    engine: MiniRacer, figures: MetricsSnapshot
+def test_the_last_day_ends_with_the_current_hour(
+    engine: MiniRacer, snapshot: MetricsSnapshot
 ) -> None:
-    arrive(figures, 5)
-    arrive(figures, 7, 2, ago=23 * HOUR)
-    arrive(figures, 9, ago=24 * HOUR)
-    hours = call(engine, "lastDay", report(figures), NOW)
+    arrive(snapshot, 5)
+    arrive(snapshot, 7, 2, ago=23 * HOUR)
+    arrive(snapshot, 9, ago=24 * HOUR)
+    hours = call(engine, "lastDay", report(snapshot), NOW)
     assert [(hour["received"], hour["failed"]) for hour in hours if hour["received"]] == [
         (7, 2),
         (5, 0),
@@ -118,14 +118,14 @@ def test_hours_of_the_last_day_end_with_the_one_that_runs(
     ]
 
 
-def test_a_turn_waits_for_what_it_has_to_wait_for(
-    engine: MiniRacer, figures: MetricsSnapshot
+def test_the_timeline_shows_when_each_stage_begins(
+    engine: MiniRacer, snapshot: MetricsSnapshot
 ) -> None:
     took = {"download_time": 0.5, "stt_time": 1.0, "session_time": 5.0, "agentforce_time": 2.0}
     took |= {"send_time": 0.25, "tts_time": 0.75}
     for stage, length in took.items():
-        figures.stages[stage].add(length)
-    found = call(engine, "timeline", report(figures))
+        snapshot.stages[stage].add(length)
+    found = call(engine, "timeline", report(snapshot))
     assert {lane["name"]: lane["begin"] for lane in found["lanes"]} == {
         "Session": 0,
         "Download": 0,
@@ -134,42 +134,42 @@ def test_a_turn_waits_for_what_it_has_to_wait_for(
         "Text to Twilio": 3.5,
         "Speech": 3.5,
     }
-    # The session was there before, though starting it takes longer than all the rest.
+    # Starting the session takes longest, but the agent does not wait for it: it was started before.
     assert found["total"] == 5.0
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [(0.0057, "5.7 ms"), (0.45, "0.45 s"), (12.345, "12.3 s"), (125, "2 min"), (7260, "2 h 1 min")],
 )
-def test_durations_are_said_as_people_say_them(engine: MiniRacer, value: float, said: str) -> None:
-    assert call(engine, "seconds", value).replace("\N{NO-BREAK SPACE}", " ") == said
+def test_durations_are_readable(engine: MiniRacer, value: float, text: str) -> None:
+    assert call(engine, "seconds", value).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
-def test_every_figure_that_the_page_names_exists() -> None:
+def test_the_script_uses_existing_metrics_only() -> None:
     assert set(re.findall(r'"(\w+_time)"', SCRIPT)) <= set(STAGES)
     used = re.findall(r"(\w+): \w+(?:, (\w+): \w+)? \} = metrics\.counters", SCRIPT)
     assert {name for pair in used for name in pair} == {"turns_answered", "turns_failed"}
     assert set(re.findall(r"metrics\.counters\.(\w+)", SCRIPT)) <= set(COUNTERS)
 
 
-def test_ids_that_the_script_looks_for_are_in_the_page() -> None:
+def test_the_page_has_the_ids_that_the_script_uses() -> None:
     page = (PAGES / "dashboard.html").read_text(encoding="utf-8")
     for name in re.findall(r'(?:byId|write|show)\("([\w-]+)"', SCRIPT):
         assert f'id="{name}"' in page
 
 
-def test_each_error_comes_with_something_to_do() -> None:
-    told = advice()
-    assert told["SpeechRefused"].startswith("the key, its permissions")
+def test_each_error_has_advice() -> None:
+    advices = advice()
+    assert advices["SpeechRefused"].startswith("the key, its permissions")
     leaves = {name for name, each in classes().items() if _is_leaf(each)}
-    vague = {name for name in leaves if told[name] == BridgeError.advice}
-    # These are never counted.
+    vague = {name for name in leaves if advices[name] == BridgeError.advice}
+    # These are never counted as errors of a turn.
     assert vague == {"SettingsError", "TurnSuperseded", "ForgedRequest", "MalformedRequest"}
 
 
 def _is_leaf(kind: type[BridgeError]) -> bool:
-    """Other files have classes of their own, for what never gets out of them."""
+    """Other modules have classes of their own, which their callers handle."""
     return kind.__module__ == "core.errors" and not {
         each for each in kind.__subclasses__() if each.__module__ == "core.errors"
     }

@@ -1,4 +1,4 @@
-"""The figures of several processes, each under its name."""
+"""Processes share their metrics by the database, each under its name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def processes(database: Database) -> Processes:
 
 @pytest.fixture
 def fail(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Break:
-    """Lets methods of the store fail; without names all work again."""
+    """Lets the named methods of the store fail; without names all work again."""
 
     def failing(*_: object) -> None:
         raise StorageError("no connection")
@@ -39,7 +39,7 @@ def fail(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> Break:
     return change
 
 
-def process(processes: Processes, kind: str = "web") -> tuple[Metrics, ProcessMetrics]:
+def start_process(processes: Processes, kind: str = "web") -> tuple[Metrics, ProcessMetrics]:
     metrics = Metrics()
     return metrics, ProcessMetrics(
         metrics=metrics,
@@ -49,53 +49,53 @@ def process(processes: Processes, kind: str = "web") -> tuple[Metrics, ProcessMe
     )
 
 
-def texts_sent(figures: dict[str, MetricsSnapshot]) -> int:
-    return MetricsSnapshot.merged(figures.values()).counters["texts_sent"]
+def texts_sent(snapshots: dict[str, MetricsSnapshot]) -> int:
+    return MetricsSnapshot.merged(snapshots.values()).counters["texts_sent"]
 
 
-def test_every_process_sees_what_all_did(processes: Processes) -> None:
-    web, of_web = process(processes)
-    worker, of_worker = process(processes, "worker")
+def test_every_process_sees_the_metrics_of_all(processes: Processes) -> None:
+    web, web_metrics = start_process(processes)
+    worker, worker_metrics = start_process(processes, "worker")
     web.record_time("ack_time", 0.005)
     worker.record_time("total_time", 4.0)
     worker.count("texts_sent")
-    for each in (of_web, of_worker):
+    for each in (web_metrics, worker_metrics):
         each.report()
-    for each in (of_web, of_worker):
+    for each in (web_metrics, worker_metrics):
         seen = MetricsSnapshot.merged(each.snapshots().values())
         assert (seen.stages["ack_time"].count, seen.stages["total_time"].largest) == (1, 4.0)
         assert seen.counters["texts_sent"] == 1
 
 
-def test_its_own_figures_are_those_of_now_and_count_once(processes: Processes) -> None:
-    web, of_web = process(processes)
+def test_its_own_metrics_are_current_and_count_once(processes: Processes) -> None:
+    web, web_metrics = start_process(processes)
     web.count("texts_sent")
-    of_web.report()
+    web_metrics.report()
     web.count("texts_sent")
-    assert texts_sent(of_web.snapshots()) == 2
+    assert texts_sent(web_metrics.snapshots()) == 2
 
 
 def test_processes_that_ended_still_count(processes: Processes) -> None:
     for _ in range(2):
-        metrics, former = process(processes, "worker")
+        metrics, former = start_process(processes, "worker")
         metrics.count("texts_sent")
         former.stop()
-    assert texts_sent(process(processes)[1].snapshots()) == 2
+    assert texts_sent(start_process(processes)[1].snapshots()) == 2
 
 
 def test_a_process_reports_again_and_again(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it has nothing new to tell: that is how others know it lives."""
+    """Even if nothing changed, because a report shows that the process is alive."""
     monkeypatch.setattr(shared_metrics, "INTERVAL_SECONDS", 0.01)
     reported, report = threading.Semaphore(0), processes.report
 
-    def note(process: str, kind: str, figures: dict[str, Any]) -> None:
-        report(process, kind, figures)
+    def note(process: str, kind: str, saved: dict[str, Any]) -> None:
+        report(process, kind, saved)
         reported.release()
 
     monkeypatch.setattr(processes, "report", note)
-    _, worker = process(processes, "worker")
+    _, worker = start_process(processes, "worker")
     worker.start()
     assert all(reported.acquire(timeout=10) for _ in range(3))
     worker.stop()
@@ -104,19 +104,19 @@ def test_a_process_reports_again_and_again(
 
 
 def test_an_outage_loses_nothing_and_is_logged_once(processes: Processes, fail: Break) -> None:
-    web, of_web = process(processes)
-    worker, of_worker = process(processes, "worker")
+    web, web_metrics = start_process(processes)
+    worker, worker_metrics = start_process(processes, "worker")
     worker.count("texts_sent", 5)
-    of_worker.report()
-    of_web.snapshots()
+    worker_metrics.report()
+    web_metrics.snapshots()
     with capture_logs() as lines:
         fail("report", "snapshots")
         for number in (1, 2, 3):
             web.count("texts_sent")
-            of_web.report()
-            # What the others did does not shrink because nobody can read it.
-            assert texts_sent(of_web.snapshots()) == number + 5
+            web_metrics.report()
+            # The worker's metrics stay those that were read last.
+            assert texts_sent(web_metrics.snapshots()) == number + 5
         assert [line["log_level"] for line in lines] == ["error"]
         fail()
-        of_web.report()
-        assert texts_sent(of_worker.snapshots()) == 8
+        web_metrics.report()
+        assert texts_sent(worker_metrics.snapshots()) == 8
