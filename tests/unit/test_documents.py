@@ -15,8 +15,6 @@ from core.settings import Settings
 from metrics import COUNTERS, STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-# Former names of settings, which are still read but not listed.
-FORMER_NAMES = {"PROVIDER_TIMEOUT_FACTOR"}
 # A row of a table in docs/configuration.md: the setting and its default.
 SETTING = re.compile(r"^\| `([A-Z][A-Z_]+)` \| ([^|]+) \|", re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
@@ -29,9 +27,7 @@ NOT_OURS = {"Timeout (0:00:30)!"}
 # Folders whose code is not the service's.
 BESIDE = {"sandbox", "bench", "tests"}
 
-SETTINGS = {
-    name: field for name, field in Settings.model_fields.items() if name not in FORMER_NAMES
-}
+SETTINGS = Settings.model_fields
 
 
 def read(page: str) -> str:
