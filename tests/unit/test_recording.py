@@ -16,7 +16,7 @@ import media as media_module
 from audio.ffmpeg import STREAMS_AT_ONCE, Ffmpeg, trim
 from core.errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
 from media import MediaDownloader, VoiceNoteLoader
-from media import _Listener as Listening
+from media import _OpusListener as OpusListener
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.codec import Codec
@@ -177,11 +177,11 @@ def test_a_new_try_begins_anew(
 def test_a_try_that_breaks_off_at_once_is_forgotten(codec: Codec, ffmpeg: Counted) -> None:
     """Before it could be told what it was going to be."""
     note = codec.note(TONE)
-    with closing(Listening(ffmpeg)) as listening:
+    with closing(OpusListener(ffmpeg)) as listener:
         for part in (note[:10], note):
-            listening.begin()
-            listening.write(part)
-        assert listening.pcm() == ffmpeg.decode(note)
+            listener.begin()
+            listener.write(part)
+        assert listener.pcm() == ffmpeg.decode(note)
 
 
 def test_a_download_that_fails_leaves_nothing_running(

@@ -20,9 +20,17 @@ from audio.confinement import Launcher
 from audio.ffmpeg import Ffmpeg, memory_file
 from audio.ffmpeg_process import FfmpegProcess, FfmpegResult
 from core.errors import AudioError, AudioUnreadable
+from tests.unit.audio.test_frames import adts
 from tests.unit.traces import NONE, traces
 
 MEGABYTE = 1024 * 1024
+PCM = (
+    "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be"
+    ",pcm_s8,pcm_u8,pcm_alaw,pcm_mulaw"
+)
+# Three frames, the fewest that count as a recording.
+MP3 = (b"\xff\xfb\x14\xc4" + bytes(92)) * 3
+ADTS = adts(bytes(10)) * 3
 PATIENCE = 30.0
 
 
@@ -251,16 +259,24 @@ def wrapper(folder: Path, script: str) -> str:
 @pytest.mark.parametrize(
     ("data", "forced"),
     [
-        (b"OggS", "-codec_whitelist opus,vorbis -f ogg -i pipe:0"),
-        (b"ID3", "-codec_whitelist mp3float,mp3 -f mp3 -i pipe:0"),
+        (b"OggS", "-codec_whitelist opus,vorbis,flac -f ogg -i pipe:0"),
+        (MP3, "-codec_whitelist mp3float,mp3,mp2float,mp2 -f mp3 -i pipe:0"),
         (b"#!AMR", "-codec_whitelist amrnb,amrwb -f amr -i pipe:0"),
-        (b"\xff\xf1", "-codec_whitelist aac -f aac -i pipe:0"),
-        (b"\0\0\0 ftyp", "-codec_whitelist aac,amrnb,amrwb,mp3float,mp3 -f mov -fd 0 -i fd:"),
+        (ADTS, "-codec_whitelist aac -f aac -i pipe:0"),
+        (b"fLaC", "-codec_whitelist flac -f flac -i pipe:0"),
+        (b"\x1aE\xdf\xa3", "-codec_whitelist opus,vorbis -f matroska -i pipe:0"),
+        (b"RIFF\0\0\0\0WAVE", f"-codec_whitelist {PCM} -f wav -i pipe:0"),
+        (b"caff", f"-codec_whitelist aac,alac,adpcm_ima_qt,opus,{PCM} -f caf -fd 0 -i fd:"),
+        (
+            b"\0\0\0 ftyp",
+            "-codec_whitelist aac,alac,amrnb,amrwb,flac,mp3float,mp3,opus,"
+            f"{PCM} -f mov -fd 0 -i fd:",
+        ),
     ],
-    ids=repr,
+    ids=["ogg", "mp3", "amr", "aac", "flac", "matroska", "wav", "caf", "mov"],
 )
-def test_nothing_is_left_to_guess(tmp_path: Path, data: bytes, forced: str) -> None:
-    """Demuxer and decoders are those that the first bytes call for, protocols those we speak."""
+def test_demuxer_and_decoders_are_forced(tmp_path: Path, data: bytes, forced: str) -> None:
+    """Demuxer and decoders are those that the bytes call for, protocols those that are needed."""
     tell = wrapper(tmp_path, 'echo "$*" >&2; exit 1')
     with pytest.raises(AudioUnreadable) as caught:
         Ffmpeg(path=tell, longest_seconds=1).decode(data)
@@ -271,7 +287,7 @@ def test_decoding_gets_the_cpu_that_the_longest_recording_takes(tmp_path: Path) 
     spins = wrapper(tmp_path, "while :; do :; done")
     before = sum(os.times()[2:4])
     with pytest.raises(AudioUnreadable):
-        Ffmpeg(path=spins, longest_seconds=60).decode(b"ID3")
+        Ffmpeg(path=spins, longest_seconds=60).decode(b"#!AMR")
     assert sum(os.times()[2:4]) - before == pytest.approx(2, abs=0.5)
 
 
@@ -286,4 +302,4 @@ def test_no_ffmpeg_is_told_secrets(
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: tell)
     own = whose == "an operator's"
     with pytest.raises(AudioUnreadable, match=r": :/somewhere$" if own else r": :$"):
-        Ffmpeg(path=tell if own else "", longest_seconds=1).decode(b"ID3")
+        Ffmpeg(path=tell if own else "", longest_seconds=1).decode(b"#!AMR")
