@@ -22,7 +22,9 @@ COMMON = ["-nostdin", "-hide_banner", "-loglevel", "error"] + [
 ]
 # No pictures, subtitles, data or tags.
 ONLY_AUDIO = ["-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1"]
-MONO_16_KHZ = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
+# Times are counted anew from the samples: those of the recording may stand still, and ffmpeg would
+# never reach the length at which it is to stop.
+MONO_16_KHZ = ["-af", "asetpts=N/SR/TB", "-ac", "1", "-ar", str(SAMPLE_RATE)]
 OGG_OUTPUT = ["-f", "ogg", "pipe:1"]
 # A pipe cannot be rewound to fill in a Xing header, and a constant bit rate needs none.
 MP3_OUTPUT = [

@@ -13,8 +13,8 @@ import pytest
 from sandbox.bridge import Process
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
+from tests.unit.audio.hostile_media import mp4, note
 from tests.unit.audio.test_frames import ENDLESS
-from tests.unit.audio.test_hostile_media import mp4, note
 
 QUESTION = "How do I register an electronic invoice?"
 MEGABYTE = 1024 * 1024
