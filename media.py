@@ -271,7 +271,7 @@ class _OpusListener:
             chunk = self._head
             if len(chunk) < SNIFFED:
                 return
-            audio_format = detect_format(chunk)
+            audio_format = detect_format(chunk[:SNIFFED])
             if not audio_format or not audio_format.streams:
                 self.close()
                 return

@@ -35,7 +35,7 @@ from audio.ffmpeg_arguments import (
     refused_codecs,
 )
 from audio.ffmpeg_process import CPU_SECONDS, FfmpegProcess, FfmpegResult
-from audio.formats import MP3, AudioFormat, detect_format, find_recording
+from audio.formats import MP3, AudioFormat, FoundRecording, detect_format, find_recording
 from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from core.settings import operators_environment
 
@@ -96,13 +96,12 @@ class Ffmpeg:
         """
         found = find_recording(data)
         with self._cores:
-            if found is None:
-                raise _unsupported(self._name_format(data))
-            audio_format, start = found
-            recording = memoryview(data)[start:]
-            pcm = self._decode_stream(recording) if audio_format.streams else None
+            if found is None or self._is_something_else(data, found):
+                raise _unsupported(self._guess_format(data))
+            recording = memoryview(data)[found.start :]
+            pcm = self._decode_stream(recording) if found.audio_format.streams else None
             if pcm is None:
-                pcm = self._decode_all(recording, audio_format)
+                pcm = self._decode_all(recording, found.audio_format)
         if not pcm:
             raise AudioUnreadable("the recording holds no audio")
         return pcm
@@ -179,8 +178,13 @@ class Ffmpeg:
             raise _unsupported(", ".join([audio_format.demuxer, *codecs]))
         return _output(result)
 
-    def _name_format(self, data: bytes | bytearray) -> str:
-        """What ffmpeg calls a format that is not supported."""
+    def _is_something_else(self, data: bytes | bytearray, found: FoundRecording) -> bool:
+        """Whether ffmpeg knows the file as another format, in which ``found`` is a part."""
+        expected = ("unknown", found.audio_format.demuxer)
+        return found.behind_foreign_bytes and self._guess_format(data) not in expected
+
+    def _guess_format(self, data: bytes | bytearray) -> str:
+        """What ffmpeg calls the format of ``data``; "unknown" if it is not sure."""
         beginning = memoryview(data)[:_NAMED_BY_BYTES]
         with memory_file([beginning]) as (source,), self._start(NAME_FORMAT, source) as run:
             return guessed_format(run.result().stderr)

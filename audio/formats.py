@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from audio.mpeg_frames import begins_adts, begins_mpeg_audio, find_syncs
+from audio.mpeg_frames import begins_adts, begins_mpeg_audio, end_of_zeros, find_syncs
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,19 @@ class AudioFormat:
     decoders: str
     seeks: bool = False
     streams: bool = False
+
+
+@dataclass(frozen=True)
+class FoundRecording:
+    """A recording within a file: it begins ``start`` bytes behind the file's beginning.
+
+    ``behind_foreign_bytes`` if bytes stand in front of it that are neither a tag nor zeros. Then
+    the file may be something else that contains such a stream, such as a video.
+    """
+
+    audio_format: AudioFormat
+    start: int
+    behind_foreign_bytes: bool = False
 
 
 _PCM = (
@@ -61,17 +74,19 @@ _BY_FRAMES: tuple[tuple[AudioFormat, Callable[[bytes | bytearray, int], bool]], 
 def detect_format(data: bytes | bytearray) -> AudioFormat | None:
     """The format of the recording in ``data``, or ``None`` where it is none that is supported."""
     found = find_recording(data)
-    return found[0] if found else None
+    return found.audio_format if found else None
 
 
-def find_recording(data: bytes | bytearray) -> tuple[AudioFormat, int] | None:
-    """The format of the recording in ``data``, and the offset at which the recording begins.
+def find_recording(data: bytes | bytearray) -> FoundRecording | None:
+    """The recording in ``data``, or ``None`` where it has no format that is supported.
 
-    ID3 tags, zeros, and bytes of up to the length of a frame may stand in front of it.
+    ID3 tags, zeros, and foreign bytes up to the length of a frame may stand in front of it.
     """
     start = _end_of_tags(data)
     signed = _by_signature(data, start)
-    return (signed, start) if signed else _by_frames(data, start)
+    if signed:
+        return FoundRecording(signed, start)
+    return _by_frames(data, end_of_zeros(data, start))
 
 
 def _end_of_tags(data: bytes | bytearray) -> int:
@@ -101,9 +116,9 @@ def _by_signature(data: bytes | bytearray, at: int) -> AudioFormat | None:
     return next((each for magic, each in _SIGNATURES.items() if head.startswith(magic)), None)
 
 
-def _by_frames(data: bytes | bytearray, start: int) -> tuple[AudioFormat, int] | None:
+def _by_frames(data: bytes | bytearray, start: int) -> FoundRecording | None:
     for at in find_syncs(data, start):
         for audio_format, begins in _BY_FRAMES:
             if begins(data, at):
-                return audio_format, at
+                return FoundRecording(audio_format, at, behind_foreign_bytes=at > start)
     return None

@@ -31,10 +31,9 @@ def exceeds_duration(data: bytes | bytearray, seconds: float) -> bool:
     one that decides.
     """
     found = find_recording(data)
-    if found is None or found[0].demuxer not in _FRAMES:
+    if found is None or found.audio_format.demuxer not in _FRAMES:
         return False
-    audio_format, start = found
-    durations = _FRAMES[audio_format.demuxer](data, start)
+    durations = _FRAMES[found.audio_format.demuxer](data, found.start)
     return any(total > seconds for total in accumulate(durations))
 
 

@@ -64,11 +64,15 @@ def begins_mpeg_audio(data: bytes | bytearray, at: int) -> bool:
 
 
 def find_syncs(data: bytes | bytearray, start: int) -> Iterator[int]:
-    """Offsets near ``start`` where a frame may begin; zeros at ``start`` are skipped."""
+    """Offsets from ``start`` on, and not far behind it, where a frame may begin."""
+    end = start + _SEARCHED_BYTES + _SYNC_BYTES
+    return (found.start() for found in _SYNC.finditer(data, start, end))
+
+
+def end_of_zeros(data: bytes | bytearray, start: int) -> int:
+    """The offset of the first byte from ``start`` on that is not zero."""
     zeros = _ZEROS.match(data, start)
-    begin = zeros.end() if zeros else start
-    end = begin + _SEARCHED_BYTES + _SYNC_BYTES
-    return (found.start() for found in _SYNC.finditer(data, begin, end))
+    return zeros.end() if zeros else start
 
 
 def _is_row(

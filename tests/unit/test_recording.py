@@ -21,8 +21,10 @@ from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.codec import Codec
 from sandbox.speech.fixture import FixtureSpeech
-from sandbox.speech.tone import noise, silence, sine
+from sandbox.speech.tone import noise, pitches, silence, sine
 from sandbox.twilio.media import Ready
+from tests.unit.audio.recordings import HEARD, REFUSED
+from tests.unit.audio.recordings import Recording as Sample
 
 USER = "whatsapp:+14155550100"
 LONGEST = 10.0
@@ -126,14 +128,22 @@ def test_the_decoder_starts_before_the_cdn_is_asked(
     assert asked == [["media", "media"]]
 
 
-@pytest.mark.parametrize("kind", ["m4a", "aac", "mp3", "amr"])
-def test_other_recordings_are_converted_behind_their_download(
-    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted, kind: str
+@pytest.mark.parametrize("sample", HEARD, ids=lambda each: each.name)
+def test_any_supported_recording_is_loaded(
+    sandbox: Sandbox, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted, sample: Sample
 ) -> None:
-    note = codec.note(TONE, kind)
-    recording = voice_note_loader.load(recorded(sandbox, note))
-    assert ffmpeg.behind == 1
-    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+    """All but plain Ogg/Opus are decoded after their download."""
+    recording = voice_note_loader.load(recorded(sandbox, sample.make(TONE)))
+    assert ffmpeg.behind == (sample.name != "Ogg, Opus, plain")
+    assert pitches(recording.pcm) == [pytest.approx(440, abs=3)]
+
+
+@pytest.mark.parametrize("sample", REFUSED, ids=lambda each: each.name)
+def test_the_format_of_an_unsupported_recording_is_named(
+    sandbox: Sandbox, voice_note_loader: VoiceNoteLoader, sample: Sample
+) -> None:
+    with pytest.raises(AudioUnreadable, match=f"not supported: '{sample.logged}'"):
+        voice_note_loader.load(recorded(sandbox, sample.make(TONE)))
 
 
 def test_what_does_not_begin_as_ogg_is_not_heard_as_ogg(

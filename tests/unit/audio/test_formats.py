@@ -27,7 +27,7 @@ def test_what_has_a_signature_is_known_by_its_first_bytes(recording: Recording) 
     assert find_recording(data[: start + SNIFFED]) == find_recording(data)
     found = find_recording(data)
     assert found is not None
-    assert found[1] == start
+    assert found.start == start
 
 
 @pytest.mark.parametrize("frame", [adts(bytes(10)), MP3_FRAME], ids=["ADTS", "MP3"])
@@ -40,7 +40,7 @@ def test_what_has_a_signature_is_known_by_its_first_bytes(recording: Recording) 
 def test_a_stream_begins_with_its_first_frame(frame: bytes, prefix: bytes) -> None:
     found = find_recording(prefix + frame * 3)
     assert found is not None
-    assert found[1] == len(prefix)
+    assert found.start == len(prefix)
 
 
 @pytest.mark.parametrize("frame", [adts(bytes(10)), MP3_FRAME], ids=["ADTS", "MP3"])
@@ -54,7 +54,7 @@ def test_a_tag_that_claims_more_than_there_is_hides_nothing() -> None:
     tag[6:10] = b"\x7f" * 4
     found = find_recording(bytes(tag) + MP3_FRAME * 3)
     assert found is not None
-    assert found[1] == len(tag)
+    assert found.start == len(tag)
 
 
 @pytest.mark.parametrize(
