@@ -42,6 +42,11 @@ class Recording:
     logged: str = ""
 
     @property
+    def reason(self) -> str:
+        """Why it is heard or refused."""
+        return REASONS.get(f"{self.container}, {self.codec}") or REASONS[self.container]
+
+    @property
     def name(self) -> str:
         return f"{self.container}, {self.codec}, {self.beginning}"
 
@@ -181,6 +186,39 @@ def adts_payloads(stream: bytes) -> list[bytes]:
         at += size
     return frames
 
+
+# Why each codec in a container, or each other codec in it, is heard or refused.
+REASONS = {
+    "Ogg": "forwarded files",
+    "Ogg, Opus": "voice notes of WhatsApp, Telegram and Firefox",
+    "MP4": "forwarded files",
+    "MP4, AAC": "iPhones, Safari, most recorders of phones",
+    "MP4, ALAC": "iPhones' lossless recordings",
+    "MP4, ALAC, then AAC in a second track": "the first track is heard",
+    "MP4, Opus": "Chrome, recorders of Android phones",
+    "MP4, H.264, no sound": "a video",
+    "MP4, E-AC-3": "films only",
+    "3GP": "older Android phones",
+    "QuickTime": "macOS",
+    "ADTS": "WhatsApp's own list; files from radio streams and cutters",
+    "MP3": "forwarded files; cutters leave tags, zeros and halves of frames",
+    "AMR": "older phones",
+    "WAV": "recorders, call recordings",
+    "WAV, IMA ADPCM": "rare, and one more decoder within strangers' reach",
+    "WAV, MP3": "rare, and one more decoder within strangers' reach",
+    "CAF": "iMessage, recordings of iPhones",
+    "WebM": "Chrome and web recorders",
+    "Matroska": "the same container as WebM",
+    "Matroska, AAC": "videos only",
+    "FLAC": "forwarded files, recorders",
+    "AIFF": "no phone records it",
+    "AU": "no phone records it",
+    "ASF": "no phone has recorded it for ten years",
+    "AVI": "a video",
+    "MPEG-TS": "a video",
+    "picture": "no recording",
+    "text": "no recording",
+}
 
 _MP3 = "-c:a libmp3lame -b:a 48k -ar 44100 -write_xing 0 -id3v2_version 0 -f mp3"
 _AAC = "-c:a aac -b:a 32k -f adts"

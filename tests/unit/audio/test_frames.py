@@ -38,7 +38,7 @@ def test_a_recording_lasts_as_long_as_it_does(codec: Codec, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ogg", "m4a", "mp3"])
-def test_what_says_it_elsewhere_is_left_to_the_decoder(codec: Codec, kind: str) -> None:
+def test_other_formats_are_left_to_the_decoder(codec: Codec, kind: str) -> None:
     assert not exceeds_duration(codec.note(sine(440, SECONDS, margin=0), kind), SECONDS / 2)
 
 
@@ -85,7 +85,7 @@ ENDLESS: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
-def test_it_looks_no_further_than_the_answer(make: Callable[[int], bytes]) -> None:
+def test_no_frame_is_read_behind_the_one_that_decides(make: Callable[[int], bytes]) -> None:
     """However much there is."""
 
     def took(data: bytes) -> float:

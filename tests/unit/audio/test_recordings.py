@@ -8,6 +8,7 @@ from audio.ffmpeg import Ffmpeg, pcm_seconds, trim
 from core.errors import AudioTooLong, AudioUnreadable
 from sandbox.speech.tone import pitches, sine
 from tests.unit.audio.recordings import HEARD, REFUSED, Recording
+from tests.unit.audio.recordings_page import PAGE, page
 
 LONGEST = 5.0
 SECONDS = 2.0
@@ -45,3 +46,10 @@ def test_what_is_not_supported_is_named(ffmpeg: Ffmpeg, recording: Recording) ->
         ffmpeg.decode(recording.make(TONE))
     expected = f"recording in a format that is not supported: '{recording.logged}'"
     assert str(caught.value) == expected
+
+
+def test_the_page_is_written_from_the_recordings() -> None:
+    expected = page()
+    assert PAGE.read_text(encoding="utf-8") == expected, (
+        "python -m tests.unit.audio.recordings_page writes it anew"
+    )
