@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from audio.frames import exceeds_duration
 from sandbox.speech.codec import Codec
 from sandbox.speech.tone import sine
+from tests.unit.audio.recordings import FOREIGN_BYTES, id3_tag
 from tests.unit.ogg_pages import FRAME, packed, stream
 
 SECONDS = 3.0
@@ -69,6 +70,13 @@ def test_a_frame_of_aac_lasts_as_its_header_says(rate: int, blocks: int, seconds
 def test_aac_is_counted_up_to_what_is_none(end: bytes) -> None:
     frame = adts(b"12")
     assert not exceeds_duration(frame * 10 + end + frame * 1000, 1.0)
+
+
+@pytest.mark.parametrize("prefix", [FOREIGN_BYTES, bytes(1000), id3_tag()], ids=len)
+def test_frames_are_counted_from_where_the_recording_begins(prefix: bytes) -> None:
+    frame = adts(b"")
+    assert not exceeds_duration(prefix + frame * 100, 100.5 * 1024 / 44_100)
+    assert exceeds_duration(prefix + frame * 101, 100.5 * 1024 / 44_100)
 
 
 def test_ogg_may_have_a_page_for_each_packet() -> None:
