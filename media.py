@@ -1,4 +1,4 @@
-"""A voice note in: downloaded from Twilio and converted meanwhile, then judged and trimmed."""
+"""Loads a voice note: downloads it from Twilio, decodes it meanwhile, and trims it."""
 
 from __future__ import annotations
 
@@ -29,46 +29,46 @@ from http_clients.bodies import BodyTooLarge, read_chunks
 from http_clients.retries import parse_retry_after, retrying
 from http_clients.routes import Route
 
-# Twilio announces a recording before it is everywhere: 404 at first is normal.
+# Twilio announces a recording before all its servers have it: 404 at first is normal.
 RETRY_DELAYS = (0.5, 1.0, 2.0)
 REDIRECT_LIMIT = 4
 SIZE_LIMIT = 16 * 1024 * 1024
 READ_TIMEOUT = 10.0
-# Nobody on the way decodes an address more often.
+# No proxy or server decodes an address more often than this.
 DECODINGS = 4
-# All tries together; a peer that trickles must not hold the turn.
+# For all tries together, so that a slow server cannot delay the turn for longer.
 TOTAL_TIMEOUT = 30.0
 
 _REGIONAL_API = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com")
 
 
 class DownloadListener(Protocol):
-    """Hears a recording while it arrives."""
+    """Receives the bytes of a recording while it is downloaded."""
 
     def begin(self) -> None:
-        """The recording exists, and comes from its beginning; what came before is void."""
+        """A download starts, perhaps again: bytes of earlier tries are to be forgotten."""
 
     def write(self, chunk: bytes) -> None:
-        """The next bytes of it."""
+        """The next bytes of the recording."""
 
 
-class _Nobody:
+class _NullListener:
     def begin(self) -> None:
-        """Nobody listens."""
+        """Do nothing."""
 
     def write(self, chunk: bytes) -> None:
-        """Nobody listens."""
+        """Do nothing."""
 
 
-class _Anonymous(AuthBase):
-    """No credentials, not even those of a .netrc file."""
+class _NoCredentials(AuthBase):
+    """Sends no credentials, not even those of a .netrc file."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
 class MediaDownloader:
-    """Downloads recordings of one Twilio account; all waits are times ``patience``."""
+    """Downloads recordings of one Twilio account. ``patience`` multiplies all timeouts."""
 
     def __init__(
         self,
@@ -90,12 +90,12 @@ class MediaDownloader:
         self._patience = patience
 
     def routes(self) -> list[Route]:
-        """What is worth keeping open."""
+        """The connections to keep open: to Twilio's API and to its file stores."""
         stores = (f"{self._api.scheme}://{host}" for host in sorted(self._media_hosts))
         return [Route(self._session, each) for each in (self._api.geturl(), *stores)]
 
     def download(self, url: str, listener: DownloadListener | None = None) -> bytearray:
-        """The recording at ``MediaUrl0``, which ``listener`` gets while it arrives.
+        """The recording at ``MediaUrl0``; ``listener`` gets its bytes during the download.
 
         Tried at once, then after 0.5, 1 and 2 s on 404, 429, 5xx or a broken connection. Raises
         ``MediaForbidden`` for an address that is not this account's, ``MediaMissing`` or
@@ -104,7 +104,7 @@ class MediaDownloader:
         self._check_origin(url)
         tries = retrying(RETRY_DELAYS, factor=self._patience)
         with Deadline(clamp(TOTAL_TIMEOUT * self._patience)).applied():
-            return tries(self._fetch, url, listener or _Nobody())
+            return tries(self._fetch, url, listener or _NullListener())
 
     def _fetch(self, url: str, listener: DownloadListener) -> bytearray:
         auth: AuthBase | tuple[str, str] = self._credentials
@@ -115,9 +115,9 @@ class MediaDownloader:
                         listener.begin()
                     if not response.is_redirect:
                         return _body(response, self._timeout, listener)
-                    url = self._target(url, response.headers["Location"])
+                    url = self._redirect_target(url, response.headers["Location"])
                     _finish(response, self._timeout)
-                    auth = _Anonymous()
+                    auth = _NoCredentials()
         except (requests.RequestException, DeadlineExceeded) as error:
             if not remaining_time():
                 raise MediaError("the recording did not come in time") from error
@@ -140,7 +140,7 @@ class MediaDownloader:
         )
 
     def _check_origin(self, url: str) -> None:
-        """Credentials go to this account's recordings at Twilio's API only."""
+        """Refuse every address but this account's recordings: credentials are sent there."""
         parts = _parts(url)
         ours = (parts.scheme, parts.netloc) == (self._api.scheme, self._api.netloc)
         regional = (
@@ -151,10 +151,10 @@ class MediaDownloader:
         if not (ours or regional) or not self._path.fullmatch(parts.path):
             raise MediaForbidden("MediaUrl0 is not a recording of this Twilio account")
 
-    def _target(self, url: str, location: str) -> str:
-        """Redirects lead to Twilio's own stores only, by https wherever the API is https."""
+    def _redirect_target(self, url: str, location: str) -> str:
+        """Where ``location`` leads: to Twilio's own stores only, by https if the API is https."""
         parts = _parts(location, base=url)
-        # Of this host others have buckets too, however TWILIO_MEDIA_HOSTS writes its name.
+        # Others have buckets on this host too. TWILIO_MEDIA_HOSTS may write its name with a dot.
         s3 = (parts.hostname or "").rstrip(".") == "s3-external-1.amazonaws.com"
         if (
             parts.netloc not in self._media_hosts
@@ -170,13 +170,13 @@ def _parts(url: str, base: str = "") -> SplitResult:
     try:
         return urlsplit(urljoin(base, url))
     except ValueError:
-        raise MediaForbidden("the recording's address is none") from None
+        raise MediaForbidden("the recording's address is not a valid URL") from None
 
 
 def _has_dot_segments(path: str) -> bool:
-    """Whether it could lead elsewhere than it says: requests, a proxy or the host resolve them.
+    """Whether ``path`` has "." or "..", which requests, a proxy or the host may resolve.
 
-    What is still encoded after ``DECODINGS`` is taken for that too.
+    A path that is still encoded after ``DECODINGS`` counts as one that has them.
     """
     for _ in range(DECODINGS):
         path, encoded = unquote(path), path
@@ -206,7 +206,7 @@ def _body(response: requests.Response, timeout: float, listener: DownloadListene
 
 
 def _finish(response: requests.Response, timeout: float) -> None:
-    """Read a short body to its end, so that the connection can be used again."""
+    """Read a short body to its end, so that the connection can be reused."""
     with suppress(requests.RequestException):
         for _ in islice(read_chunks(response, timeout), 2):
             pass
@@ -214,9 +214,9 @@ def _finish(response: requests.Response, timeout: float) -> None:
 
 @dataclass(frozen=True)
 class Recording:
-    """``pcm`` as ``audio.trim`` returns it; times in seconds.
+    """``pcm`` as ``audio.ffmpeg.trim`` returns it; times in seconds.
 
-    ``convert_time`` is what converting took beyond the download.
+    ``convert_time`` is the time from the end of the download until the PCM was ready.
     """
 
     pcm: bytes
@@ -225,7 +225,7 @@ class Recording:
 
 
 class VoiceNoteLoader:
-    """Fetches the recordings that Twilio announces."""
+    """Downloads and decodes recordings, each to PCM that is ready to be transcribed."""
 
     def __init__(self, *, media: MediaDownloader, ffmpeg: Ffmpeg, longest_seconds: float) -> None:
         self._media = media
@@ -235,52 +235,54 @@ class VoiceNoteLoader:
     def load(self, url: str) -> Recording:
         """The recording at ``MediaUrl0``. Raises ``MediaError`` or ``AudioError``."""
         started = time.monotonic()
-        with closing(_Listener(self._ffmpeg)) as listener:
+        with closing(_OpusListener(self._ffmpeg)) as listener:
             data = self._media.download(url, listener)
             downloaded = time.monotonic()
-            # By the headers alone; ``trim`` judges what is played.
+            # By frame headers, before anything is decoded; ``trim`` measures the PCM.
             if exceeds_duration(data, self._longest + 1):
                 raise AudioTooLong
             pcm = listener.pcm()
         pcm = pcm or self._ffmpeg.decode(data)
+        # Up to 16 MB that are not needed while the PCM is trimmed.
         del data
         speech = trim(pcm, longest_seconds=self._longest)
         return Recording(speech, downloaded - started, time.monotonic() - downloaded)
 
 
-class _Listener:
-    """Decodes what arrives, if it is Ogg/Opus and there is a decoder; else does nothing."""
+class _OpusListener:
+    """Decodes a recording during its download, if it is Ogg/Opus and a decoder is free."""
 
     def __init__(self, ffmpeg: Ffmpeg) -> None:
         self._ffmpeg = ffmpeg
-        self._stream: StreamDecoder | None = None
+        self._decoder: StreamDecoder | None = None
         self._head = b""
 
     def begin(self) -> None:
-        """The decoder starts while the CDN is being asked."""
+        """Start the decoder now, so that it is ready when the CDN answers."""
         self.close()
         self._head = b""
-        self._stream = self._ffmpeg.open_stream()
+        self._decoder = self._ffmpeg.open_stream()
 
     def write(self, chunk: bytes) -> None:
-        if not self._stream:
+        if not self._decoder:
             return
         if len(self._head) < SNIFFED:
-            # Nothing is decoded as what it is not.
+            # The decoder takes Ogg/Opus only, so the format must be known first.
             self._head += chunk
             chunk = self._head
             if len(chunk) < SNIFFED:
                 return
-            container = detect_format(chunk)
-            if not container or not container.streams:
+            audio_format = detect_format(chunk[:SNIFFED])
+            if not audio_format or not audio_format.streams:
                 self.close()
                 return
-        self._stream.write(chunk)
+        self._decoder.write(chunk)
 
     def pcm(self) -> bytes | None:
-        return self._stream.pcm() if self._stream else None
+        """The whole recording, or ``None`` if it has to be decoded by ``Ffmpeg.decode``."""
+        return self._decoder.pcm() if self._decoder else None
 
     def close(self) -> None:
-        if self._stream:
-            self._stream.close()
-        self._stream = None
+        if self._decoder:
+            self._decoder.close()
+        self._decoder = None

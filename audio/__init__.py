@@ -1,1 +1,1 @@
-"""Sound: formats, ffmpeg and Ogg/Opus."""
+"""Audio files: their formats, ffmpeg, and Ogg/Opus."""

@@ -1,8 +1,8 @@
-"""ffmpeg reads strangers' recordings; the kernel lets it open nothing else.
+"""Confines ffmpeg, which reads strangers' recordings: the kernel lets it open nothing else.
 
-Landlock knows what is named: files, TCP ports, abstract sockets, signals to processes outside. It
-knows UDP from ABI 10 on and sockets in the file system from 9. What ffmpeg holds open anyway it can
-read and write: its recording and its output.
+Landlock restricts opening files, using TCP ports and abstract sockets, and signalling processes
+outside; from ABI 9 on also sockets in the file system, and from ABI 10 on UDP. It does not restrict
+descriptors that are open already: ffmpeg can read its recording and write its output.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# Where threads are green, these are the kernel's: gevent forks in the thread of its loop alone,
-# which must not be restricted.
+# The originals, also where gevent has replaced them: gevent would fork in the thread of its event
+# loop, and that thread must not be restricted.
 _spawn: Callable[..., int] = monkey.get_original("os", "posix_spawnp")
 _ThreadLocal: type[threading.local] = monkey.get_original("threading", "local")
 
-# Python ignores them, and a program that it starts would too.
+# Python ignores these signals, and programs that it starts would inherit that.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 
-# What a program is linked with, and what a script runs, for FFMPEG_PATH may name one. Not /usr as a
-# whole: services are deployed to folders of it.
-_SYSTEM = (
+# Libraries, and the programs that a script may run, because FFMPEG_PATH may be a script. Not all of
+# /usr, because services are deployed to folders in it.
+_SYSTEM_PATHS = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"),
     *("/bin", "/usr/bin", "/usr/local/bin"),
 )
@@ -43,15 +43,15 @@ _SYSTEM = (
 class Launcher:
     """Starts ``program`` so that it, and what it starts, can open nothing and connect to nothing.
 
-    What it inherits open stays of use. Landlock restricts a thread and what that thread starts,
-    for ever. So one thread is restricted and starts all of them: with other threads around, no
-    code of ours may run between fork and exec.
+    Inherited descriptors stay usable. Landlock restricts a thread, and every process which that
+    thread starts, for ever. So one restricted thread starts all processes: in a process with
+    threads, no Python code may run between fork and exec, where a child could restrict itself.
     """
 
     def __init__(self, program: str, *, libraries: Sequence[str] = ()) -> None:
-        """``libraries`` are folders of the program's own."""
-        self._readable = [program, *_SYSTEM, *libraries]
-        self._run = _in_a_thread_of_its_own()
+        """``libraries`` are further folders that the program loads libraries from."""
+        self._readable = [program, *_SYSTEM_PATHS, *libraries]
+        self._run = _single_kernel_thread()
         self._thread = _ThreadLocal()
         self._run(self._restrict_once)
 
@@ -63,17 +63,17 @@ class Launcher:
         inherited: Sequence[int] = (),
         environment: Mapping[str, str],
     ) -> int:
-        """The process number of a program in a session of its own.
+        """Start a program in a session of its own; returns its process ID.
 
-        ``standard`` are the descriptors that become its input, output and error, ``inherited``
-        those that it has besides, under the same numbers. Raises ``OSError``.
+        ``standard`` are the descriptors that become its standard input, output and error,
+        ``inherited`` further ones that it gets under the same numbers. Raises ``OSError``.
         """
-        # Copied onto itself a descriptor stays open.
+        # A descriptor that is duplicated onto itself stays open in the child.
         copies = [*zip(standard, range(3), strict=True), *((each, each) for each in inherited)]
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in copies]
 
         def start() -> int:
-            # A pool may put another thread in the place of its first.
+            # The pool may have replaced its thread by a new one.
             self._restrict_once()
             return _spawn(
                 command[0],
@@ -96,8 +96,8 @@ class Launcher:
             log.warning("ffmpeg is not confined: no Landlock here", error=str(error))
 
     def _restrict(self) -> None:
-        """Raises ``OSError`` where the kernel does not restrict anything."""
-        # A thread that is none to the kernel would restrict the whole service.
+        """Restrict this thread. Raises ``OSError`` if the kernel has no Landlock."""
+        # A green thread runs in the main thread, which would restrict the whole service.
         if threading.get_native_id() == os.getpid():
             raise RuntimeError("only a thread of its own may be confined")
         with Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL) as ruleset:
@@ -106,11 +106,11 @@ class Launcher:
             ruleset.restrict()
 
 
-def _in_a_thread_of_its_own() -> Callable[[Callable[[], T]], T]:
-    """What runs all that it is given in one thread of the kernel's, and waits for it."""
+def _single_kernel_thread() -> Callable[[Callable[[], T]], T]:
+    """A function that calls its argument in one kernel thread and returns the result."""
     if monkey.is_module_patched("threading"):
-        # landlockpy looks for the C library by a program, which gevent starts in this thread only;
-        # from then on gevent would wait for all children itself, and their status be lost.
+        # To find the C library landlockpy runs a program, which gevent can start in this thread
+        # only. From then on gevent would reap all children, and their exit status would be lost.
         with suppress(OSError):
             abi_version()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -1,4 +1,7 @@
-"""Audio bytes: converted, judged and joined, in memory; ffmpeg does what takes a codec."""
+"""Audio files: decoded to PCM, judged, trimmed, joined and encoded, all in memory.
+
+ffmpeg does everything that takes a codec.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,35 @@ import imageio_ffmpeg
 
 from audio import ogg
 from audio.confinement import Launcher
+from audio.ffmpeg_arguments import (
+    COMMON,
+    MONO_16_KHZ,
+    MP3_OUTPUT,
+    NAME_FORMAT,
+    OGG_OUTPUT,
+    OGG_PLAYLIST_INPUT,
+    ONLY_AUDIO,
+    OPUS_STREAM_INPUT,
+    SAMPLE_RATE,
+    SAMPLE_WIDTH,
+    file_input,
+    guessed_format,
+    opus_encoder,
+    pcm_output,
+    refused_codecs,
+)
 from audio.ffmpeg_process import CPU_SECONDS, FfmpegProcess, FfmpegResult
-from audio.formats import MP3, AudioFormat, detect_format
+from audio.formats import MP3, AudioFormat, FoundRecording, detect_format, find_recording
 from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from core.settings import operators_environment
 
 with warnings.catch_warnings():
-    # pydub misses an ffmpeg on the PATH; it is given PCM only and needs none.
+    # pydub warns if no ffmpeg is on the PATH; it is given PCM only and needs none.
     warnings.simplefilter("ignore", RuntimeWarning)
-    # From Python 3.12 on its escapes are complained of wherever it is compiled at the start.
+    # From Python 3.12 on, compiling pydub warns about its invalid escape sequences.
     warnings.simplefilter("ignore", SyntaxWarning)
     from pydub import AudioSegment
     from pydub.utils import audioop
-
-# ElevenLabs' low-latency form: headerless 16-bit little-endian, 16 kHz, mono
-# (docs/providers/elevenlabs.md, "Speech to text").
-SAMPLE_RATE = 16_000
-SAMPLE_WIDTH = 2
 
 # WhatsApp draws a play button up to this size, a download arrow beyond
 # (docs/providers/twilio.md, "Voice notes").
@@ -39,42 +54,32 @@ NOTE_LIMIT = 512 * 1024
 # A word needs more; ElevenLabs itself refuses less than 0.1 s.
 SHORTEST_SECONDS = 0.3
 SHORTEST_SOUND_MS = 100
-# Peaks of speech, whispered ones too, lie well above; a phone's own noise below.
+# Peaks of speech, also of whispered speech, lie well above; the noise of a phone lies below.
 SILENCE_PEAK_DBFS = -45.0
 SILENCE_EDGE_DBFS = -50.0
 EDGE_STEP_MS = 20
 KEPT_EDGE_MS = 150
 
-# Recordings that are decoded while they arrive, beside complete ones on each core: they hold their
-# place for as long as the network takes.
+# Recordings that are decoded while they are downloaded. They do not count against the cores,
+# because they last as long as the network takes.
 STREAMS_AT_ONCE = 2
-# What an encoded file may grow to: WhatsApp's own limit
+# The largest file that an encoder may write: WhatsApp's own limit
 # (docs/providers/twilio.md, "Recordings").
 LARGEST_FILE = 16 * 1024 * 1024
 LOWEST_BITRATE = 8_000
-# The CPU that decoding a second of sound may take: five minutes of 48 kHz stereo take 1.3 s, and
-# other machines may be four times slower. What cannot be decoded is bounded by this alone.
+# CPU seconds that decoding a second of sound may take: five minutes of 48 kHz stereo take 1.3 s,
+# and other machines may be four times slower. Nothing else bounds what cannot be decoded.
 DECODING_CPU = 4 * 1.3 / 300
-_ONLY_AUDIO = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1")
-MP3_BITRATE = 64_000
-_OGG = ("-f", "ogg", "pipe:1")
-# Demuxer, decoder and resampler in one thread that hands on a second of sound at a time; the
-# program's own pipeline wakes five threads for every 20 ms
-# (docs/decisions.md, "Ogg/Opus joined without re-encoding").
-_STREAMED = (
-    "amovie=pipe\\\\:0:format_name=ogg:stream_index=0:dec_threads=1"
-    ":format_opts=protocol_whitelist=pipe\\\\:codec_whitelist=opus"
-    f",aresample={SAMPLE_RATE},aformat=sample_fmts=s16:channel_layouts=mono"
-    f",asetnsamples={SAMPLE_RATE}:pad=0"
-)
+# ffmpeg recognises every format by less.
+_NAMED_BY_BYTES = 64 * 1024
 
 
 class Ffmpeg:
-    """ffmpeg as a subprocess: bytes in, bytes out, no files, no network, one per core."""
+    """Runs ffmpeg on bytes in memory: no files, no network, one run for each core at a time."""
 
     def __init__(self, *, path: str = "", longest_seconds: float) -> None:
         self._path = path or imageio_ffmpeg.get_ffmpeg_exe()
-        # Neither is told secrets; ours needs nothing.
+        # Neither program gets secrets. The one of the wheel needs no environment at all.
         self._environment = operators_environment() if path else dict[str, str]()
         libraries = self._environment.get("LD_LIBRARY_PATH", "").split(":")
         self._launcher = Launcher(self._path, libraries=libraries)
@@ -85,64 +90,62 @@ class Ffmpeg:
         self._streams = threading.BoundedSemaphore(STREAMS_AT_ONCE)
 
     def decode(self, data: bytes | bytearray) -> bytes:
-        """Any audio WhatsApp sends, as 16 kHz mono PCM, cut a second behind ``longest_seconds``.
+        """Any supported recording as 16 kHz mono PCM, cut one second after ``longest_seconds``.
 
-        Raises ``AudioUnreadable``.
+        Raises ``AudioUnreadable``, which names the format where it is not supported.
         """
-        container = detect_format(data)
-        if container is None:
-            raise AudioUnreadable("the recording is of no known audio format")
+        found = find_recording(data)
         with self._cores:
-            pcm = self._decode_stream(data) if container.streams else None
+            if found is None or self._is_something_else(data, found):
+                raise _unsupported(self._guess_format(data))
+            recording = memoryview(data)[found.start :]
+            pcm = self._decode_stream(recording) if found.audio_format.streams else None
             if pcm is None:
-                pcm = self._decode_all(data, container)
+                pcm = self._decode_all(recording, found.audio_format)
         if not pcm:
             raise AudioUnreadable("the recording holds no audio")
         return pcm
 
     def open_stream(self) -> StreamDecoder | None:
-        """A decoder to feed with Ogg/Opus as it comes in, where one can be had at once."""
+        """A decoder for Ogg/Opus that is still being downloaded; ``None`` if all are in use."""
         if not self._streams.acquire(blocking=False):
             return None
-        with ExitStack() as held:
-            held.callback(self._streams.release)
+        with ExitStack() as resources:
+            resources.callback(self._streams.release)
             try:
-                conversion = held.enter_context(self._streaming())
+                process = resources.enter_context(self._start_opus_decoder())
             except AudioError:
                 return None
-            return StreamDecoder(conversion, held.pop_all())
+            return StreamDecoder(process, resources.pop_all())
 
     def join(self, pieces: Sequence[bytes]) -> bytes:
         """Ogg/Opus pieces as one Ogg/Opus file, without re-encoding.
 
-        Laid end to end they would make a chained Ogg, which players misread
+        Their bytes one after the other would be a chained Ogg, which players misread
         (docs/providers/elevenlabs.md, "Ogg/Opus").
         """
         try:
             return ogg.join(pieces)
         except AudioUnreadable:
-            # ffmpeg is less strict, and forty times as dear.
-            return self._concatenated(pieces)
+            # ffmpeg is less strict, and takes forty times as much CPU.
+            return self._concatenate(pieces)
 
     def encode_note(self, data: bytes, bitrate: int = 32_000) -> bytes:
         """Any audio as the Ogg/Opus of a voice note, ``bitrate`` in bits per second."""
-        opus = ["-c:a", "libopus", "-b:a", str(bitrate), "-application", "voip"]
-        return self._encoded(data, [*opus, *_OGG])
+        return self._encode(data, opus_encoder(bitrate))
 
     def encode_mp3(self, note: bytes) -> bytes:
-        """A voice note as MP3, for phones and channels that refuse its own format."""
-        # A pipe cannot be rewound to fill in a Xing header; with a constant rate none is needed.
-        plain = ["-write_xing", "0", "-f", "mp3", "pipe:1"]
-        return self._encoded(note, ["-c:a", "libmp3lame", "-b:a", str(MP3_BITRATE), *plain])
+        """A voice note as MP3, for phones and channels that refuse Ogg/Opus."""
+        return self._encode(note, MP3_OUTPUT)
 
     def fit_note(self, note: bytes, limit: int = NOTE_LIMIT) -> bytes:
-        """The note itself, or the same in fewer bits where it is larger than ``limit``.
+        """The note itself, or a copy with a lower bit rate if it is larger than ``limit`` bytes.
 
-        Raises ``AudioTooLong`` where even the lowest useful bit rate is too much.
+        Raises ``AudioTooLong`` if even the lowest useful bit rate is too much.
         """
         if len(note) <= limit:
             return note
-        # Containers and variable rates take their share.
+        # The container and a variable bit rate need some of the space.
         bitrate = int(limit * 8 * 0.85 / max(opus_seconds(note), 1.0))
         if bitrate < LOWEST_BITRATE:
             raise AudioTooLong("the voice note is too long for WhatsApp at any bit rate")
@@ -151,48 +154,61 @@ class Ffmpeg:
             raise AudioTooLong("the voice note stays too large for WhatsApp")
         return smaller
 
-    def _encoded(self, data: bytes, codec: list[str]) -> bytes:
-        container = detect_format(data) or MP3
-        arguments = [*_input(container), *_ONLY_AUDIO, "-ac", "1", "-ar", str(ogg.RATE), *codec]
-        with self._cores, memory_file([data]) as (source,):
-            return _output(self._start(arguments, source))
+    def _encode(self, data: bytes, output: list[str]) -> bytes:
+        audio_format = detect_format(data) or MP3
+        mono = ["-ac", "1", "-ar", str(ogg.RATE)]
+        arguments = [*file_input(audio_format), *ONLY_AUDIO, *mono, *output]
+        with self._cores, memory_file([data]) as (source,), self._start(arguments, source) as run:
+            return _output(run.result())
 
-    def _decode_stream(self, data: bytes | bytearray) -> bytes | None:
-        """The faster way; ``None`` where ffmpeg complains, so that some sound may be missing."""
-        with memory_file([data]) as (source,), self._streaming(source) as run:
+    def _decode_stream(self, data: memoryview) -> bytes | None:
+        """The faster way. ``None`` if ffmpeg complains, because sound may be missing then."""
+        with memory_file([data]) as (source,), self._start_opus_decoder(source) as run:
             result = run.result()
         return result.output if _is_flawless(result) else None
 
-    def _decode_all(self, data: bytes | bytearray, container: AudioFormat) -> bytes:
+    def _decode_all(self, data: bytes | bytearray | memoryview, audio_format: AudioFormat) -> bytes:
         """The slower way, which skips what is broken and goes on behind it."""
-        shape = ["-ac", "1", "-ar", str(SAMPLE_RATE)]
-        arguments = [*_input(container), *_ONLY_AUDIO, *shape, *self._pcm()]
-        with memory_file([data]) as (source,):
-            return _output(self._start_decoding(arguments, source))
+        output = pcm_output(self._seconds)
+        arguments = [*file_input(audio_format), *ONLY_AUDIO, *MONO_16_KHZ, *output]
+        with memory_file([data]) as (source,), self._start_decoder(arguments, source) as run:
+            result = run.result()
+        codecs = refused_codecs(result.stderr)
+        if result.code != 0 and codecs:
+            raise _unsupported(", ".join([audio_format.demuxer, *codecs]))
+        return _output(result)
 
-    def _pcm(self) -> list[str]:
-        """Where PCM goes, and how much of it."""
-        return ["-t", str(self._seconds), "-f", "s16le", "pipe:1"]
+    def _is_something_else(self, data: bytes | bytearray, found: FoundRecording) -> bool:
+        """Whether ffmpeg knows the file as another format, in which ``found`` is a part."""
+        expected = ("unknown", found.audio_format.demuxer)
+        return found.behind_foreign_bytes and self._guess_format(data) not in expected
 
-    def _streaming(self, source: IO[bytes] | None = None) -> FfmpegProcess:
-        """Of ``source``, or of what it is fed."""
-        return self._start_decoding(
-            ["-f", "lavfi", "-i", _STREAMED, "-c", "copy", *self._pcm()], source
-        )
+    def _guess_format(self, data: bytes | bytearray) -> str:
+        """What ffmpeg calls the format of ``data``; "unknown" if it is not sure."""
+        beginning = memoryview(data)[:_NAMED_BY_BYTES]
+        with memory_file([beginning]) as (source,), self._start(NAME_FORMAT, source) as run:
+            return guessed_format(run.result().stderr)
 
-    def _concatenated(self, pieces: Sequence[bytes]) -> bytes:
+    def _concatenate(self, pieces: Sequence[bytes]) -> bytes:
         with self._cores, memory_file(pieces) as files:
             descriptors = [file.fileno() for file in files]
             playlist = "".join(f"file 'pipe:{number}'\n" for number in descriptors).encode()
-            source_format = ["-format_whitelist", "concat,ogg", "-f", "concat", "-safe", "0"]
-            arguments = [*source_format, "-i", "pipe:0", "-c", "copy", *_OGG]
-            with memory_file([playlist]) as (source,):
-                return _output(self._start(arguments, source, descriptors))
+            arguments = [*OGG_PLAYLIST_INPUT, "-c", "copy", *OGG_OUTPUT]
+            with (
+                memory_file([playlist]) as (source,),
+                self._start(arguments, source, descriptors) as run,
+            ):
+                return _output(run.result())
 
-    def _start_decoding(self, arguments: list[str], source: IO[bytes] | None) -> FfmpegProcess:
-        """Within what one recording takes."""
-        largest, cpu_seconds = self._largest_pcm, self._decoding_cpu
-        return self._start(arguments, source, largest=largest, cpu_seconds=cpu_seconds)
+    def _start_opus_decoder(self, source: IO[bytes] | None = None) -> FfmpegProcess:
+        """Decode ``source``, or what is written to the process if there is no ``source``."""
+        return self._start_decoder([*OPUS_STREAM_INPUT, *pcm_output(self._seconds)], source)
+
+    def _start_decoder(self, arguments: list[str], source: IO[bytes] | None) -> FfmpegProcess:
+        """Start ffmpeg with the limits of one recording."""
+        return self._start(
+            arguments, source, largest=self._largest_pcm, cpu_seconds=self._decoding_cpu
+        )
 
     def _start(
         self,
@@ -203,10 +219,8 @@ class Ffmpeg:
         largest: int = LARGEST_FILE,
         cpu_seconds: int = CPU_SECONDS,
     ) -> FfmpegProcess:
-        command = [self._path, "-nostdin", "-hide_banner", "-loglevel", "error"]
-        command += ["-protocol_whitelist", "pipe,fd", "-threads", "1", *arguments]
         return FfmpegProcess(
-            command,
+            [self._path, *COMMON, *arguments],
             source=source,
             descriptors=descriptors,
             largest=largest,
@@ -217,27 +231,27 @@ class Ffmpeg:
 
 
 class StreamDecoder:
-    """An Ogg/Opus recording that is decoded while it is fed; to be closed whatever happens."""
+    """Decodes an Ogg/Opus recording while it is downloaded. Must be closed in every case."""
 
-    def __init__(self, conversion: FfmpegProcess, held: ExitStack) -> None:
-        self._conversion = conversion
-        self._held = held
+    def __init__(self, process: FfmpegProcess, resources: ExitStack) -> None:
+        self._process = process
+        self._resources = resources
 
     def write(self, chunk: bytes) -> None:
-        """Hand over what came in; never waits."""
-        self._conversion.write(chunk)
+        """Pass on the next bytes of the recording; never waits."""
+        self._process.write(chunk)
 
     def pcm(self) -> bytes | None:
-        """As ``Ffmpeg.decode`` would return it, or ``None`` where that has to try."""
-        result = self._conversion.result()
+        """What ``Ffmpeg.decode`` returns, or ``None`` if only that can decode the recording."""
+        result = self._process.result()
         return result.output if _is_flawless(result) else None
 
     def close(self) -> None:
-        self._held.close()
+        self._resources.close()
 
 
 def trim(pcm: bytes, *, longest_seconds: float) -> bytes:
-    """Speech without the silence around it, judged before anyone is paid to transcribe it.
+    """Speech without the silence around it; refuses what is not worth paying to transcribe.
 
     ``pcm`` as ``Ffmpeg.decode`` returns it. Raises ``AudioTooLong``, ``AudioTooShort`` or
     ``AudioSilent``.
@@ -254,18 +268,19 @@ def trim(pcm: bytes, *, longest_seconds: float) -> bytes:
         raise AudioTooShort
     if whole.max_dBFS < SILENCE_PEAK_DBFS:
         raise AudioSilent
-    start = _leading_silence(whole)
-    end = _leading_silence(whole.reverse())
+    start = _leading_silence_ms(whole)
+    end = _leading_silence_ms(whole.reverse())
     if len(whole) - start - end < SHORTEST_SOUND_MS:
         raise AudioTooShort
     speech = whole[max(start - KEPT_EDGE_MS, 0) : len(whole) - max(end - KEPT_EDGE_MS, 0)]
     return bytes(speech.raw_data)
 
 
-def _leading_silence(sound: AudioSegment) -> int:
-    """Its milliseconds, as pydub's ``detect_leading_silence`` has them, which is ten times slower.
+def _leading_silence_ms(sound: AudioSegment) -> int:
+    """As pydub's ``detect_leading_silence``, but ten times faster.
 
-    That makes an object for each step, and holds the interpreter for 0.1 s in 5 minutes of silence.
+    pydub creates an object for each step, which holds the interpreter for 0.1 s in five minutes
+    of silence.
     """
     samples = memoryview(sound.raw_data)
     step = EDGE_STEP_MS * SAMPLE_RATE // 1000 * SAMPLE_WIDTH
@@ -277,7 +292,7 @@ def _leading_silence(sound: AudioSegment) -> int:
 
 
 def pcm_seconds(pcm: bytes) -> float:
-    """How long ``Ffmpeg.decode``'s PCM lasts."""
+    """How long PCM of ``Ffmpeg.decode`` lasts."""
     return len(pcm) / (SAMPLE_RATE * SAMPLE_WIDTH)
 
 
@@ -289,14 +304,11 @@ def opus_seconds(note: bytes) -> float:
     return int.from_bytes(note[page + 6 : page + 14], "little", signed=True) / ogg.RATE
 
 
-def _input(container: AudioFormat) -> list[str]:
-    source = ["-fd", "0", "-i", "fd:"] if container.seeks else ["-i", "pipe:0"]
-    return ["-codec_whitelist", container.decoders, "-f", container.demuxer, *source]
+def _unsupported(name: str) -> AudioUnreadable:
+    return AudioUnreadable(f"recording in a format that is not supported: '{name}'")
 
 
-def _output(conversion: FfmpegProcess) -> bytes:
-    with conversion:
-        result = conversion.result()
+def _output(result: FfmpegResult) -> bytes:
     if result.code != 0:
         last = result.stderr.splitlines()[-1:]
         raise AudioUnreadable(f"ffmpeg: {' '.join(last) or result.code}")
@@ -304,9 +316,9 @@ def _output(conversion: FfmpegProcess) -> bytes:
 
 
 def _is_flawless(result: FfmpegResult) -> bool:
-    """Whether it ran without complaints; otherwise some sound may be missing.
+    """Whether ffmpeg finished without complaints; otherwise some sound may be missing.
 
-    Raises ``AudioUnreadable`` where a limit ended it, which it would do again.
+    Raises ``AudioUnreadable`` if a limit ended ffmpeg, because it would end a second run too.
     """
     if result.code < 0:
         raise AudioUnreadable(f"ffmpeg was ended by signal {-result.code}")
@@ -314,8 +326,10 @@ def _is_flawless(result: FfmpegResult) -> bool:
 
 
 @contextmanager
-def memory_file(contents: Sequence[bytes | bytearray]) -> Iterator[list[IO[bytes]]]:
-    """Anonymous files in memory that a child process can read, even out of order."""
+def memory_file(
+    contents: Sequence[bytes | bytearray | memoryview],
+) -> Iterator[list[IO[bytes]]]:
+    """Anonymous files in memory, which a child process can read and seek in."""
     with ExitStack() as opened:
         files: list[IO[bytes]] = []
         for content in contents:

@@ -1,4 +1,4 @@
-"""One run of ffmpeg: a process with limits of its own, fed by a pipe or a file, heard in memory."""
+"""One run of ffmpeg: a process with limits, which reads a pipe or a file and writes to memory."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from typing import IO
 from audio.confinement import Launcher
 from core.errors import AudioError, AudioUnreadable
 
-# The most that 5 minutes of sound take is 4 s of CPU, to encode them. A run may write to 72 MB,
-# mostly stacks of its threads; more is an attack.
+# Five minutes of sound take up to 4 s of CPU, to encode them. An honest run has at most 72 MB of
+# memory that it writes to, mostly the stacks of its threads.
 CPU_SECONDS = 10
 DATA_BYTES = 256 * 1024 * 1024
 OPEN_FILES = 64
 TIMEOUT = 30.0
-_KEPT_COMPLAINT = 4096
-_EXIT_POLL = 0.0005
-# One that complains of every frame is let fill its pipe, rather than heard out word by word.
+_KEPT_STDERR_BYTES = 4096
+_EXIT_POLL_SECONDS = 0.0005
+# ffmpeg writes an error line for each broken frame. Waiting until the pipe is full takes less CPU
+# than reading every line by itself.
 _PIPE_BYTES = 64 * 1024
-_COMPLAINT_PAUSE = 0.01
+_STDERR_PAUSE_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
 class FfmpegResult:
-    """What came of a run; ``code`` is negative where a signal ended it."""
+    """What ffmpeg returned and wrote. ``code`` is negative if a signal ended ffmpeg."""
 
     code: int
     output: bytes
@@ -41,8 +42,9 @@ class FfmpegResult:
 class FfmpegProcess:
     """A running ffmpeg. As a context manager it leaves no process, descriptor or file behind.
 
-    It reads ``source``, or what it is fed. More than ``largest`` bytes of output, or of complaints,
-    end it, and so do more than ``cpu_seconds``. Raises ``AudioError`` where it cannot be run.
+    ffmpeg reads ``source`` or, if there is none, what is given to ``write``. It is ended once it
+    has written more than ``largest`` bytes, to either output, or used more than ``cpu_seconds``.
+    Raises ``AudioError`` if ffmpeg cannot be started.
     """
 
     def __init__(
@@ -59,17 +61,17 @@ class FfmpegProcess:
         self._largest = largest
         self._pending = bytearray()
         self._code: int | None = None
-        # Open for as long as there may be more to feed.
+        # Open as long as more input may come.
         self._stdin: IO[bytes] | None = None
-        with contextlib.ExitStack() as opened, contextlib.ExitStack() as theirs:
-            self._output = opened.enter_context(_in_memory())
+        with contextlib.ExitStack() as opened, contextlib.ExitStack() as child_ends:
+            self._output = opened.enter_context(_memory_file())
             self._stderr, stderr = _pipe()
             opened.enter_context(self._stderr)
-            theirs.enter_context(stderr)
+            child_ends.enter_context(stderr)
             if source is None:
                 source, self._stdin = _pipe()
                 opened.enter_context(self._stdin)
-                theirs.enter_context(source)
+                child_ends.enter_context(source)
                 os.set_blocking(self._stdin.fileno(), False)
             try:
                 self.pid = launcher.start(
@@ -95,26 +97,29 @@ class FfmpegProcess:
         self.close()
 
     def write(self, data: bytes) -> None:
-        """Hand over what came in, without waiting for ffmpeg to take it."""
+        """Pass on input, without waiting until ffmpeg reads it."""
         if self._stdin:
             self._pending += data
             self._push(self._stdin)
 
     def result(self) -> FfmpegResult:
-        """What it made of its input, once that is complete. Raises ``AudioUnreadable``."""
+        """Close the input, wait for ffmpeg's end and return what it wrote.
+
+        Raises ``AudioUnreadable`` if that takes too long, or too many errors are written.
+        """
         deadline = time.monotonic() + TIMEOUT
-        complaint = self._see_out(deadline)
+        errors = self._read_stderr(deadline)
         self._await_exit(deadline)
-        code = self._end()
+        code = self._kill()
         self._output.seek(0)
         return FfmpegResult(
-            code, self._output.read(self._largest), complaint.decode(errors="replace").strip()
+            code, self._output.read(self._largest), errors.decode(errors="replace").strip()
         )
 
     def close(self) -> None:
-        """End it, wherever it is."""
-        self._end()
-        self._hang_up()
+        """Kill ffmpeg if it still runs, and close all files."""
+        self._kill()
+        self._close_stdin()
         self._stderr.close()
         self._output.close()
 
@@ -127,49 +132,52 @@ class FfmpegProcess:
         except BlockingIOError:
             pass
         except BrokenPipeError:
-            # It has heard enough, or has failed; its result says which.
-            self._hang_up()
+            # ffmpeg needs no more input, or has failed; its result says which.
+            self._close_stdin()
 
-    def _hang_up(self) -> None:
+    def _close_stdin(self) -> None:
         if self._stdin:
             self._stdin.close()
         self._stdin = None
         self._pending.clear()
 
-    def _see_out(self, deadline: float) -> bytes:
-        """Feed the rest and wait for the end, at which its standard error closes."""
-        complaint, heard = b"", 0
-        while (ready := self._ready(deadline)) and heard <= self._largest:
+    def _read_stderr(self, deadline: float) -> bytes:
+        """The last of what ffmpeg wrote there until its end. Writes the rest of the input."""
+        errors, total_bytes = b"", 0
+        while (ready := self._ready(deadline)) and total_bytes <= self._largest:
             if self._stderr.fileno() in ready:
-                said = os.read(self._stderr.fileno(), _PIPE_BYTES)
-                if not said:
-                    return complaint
-                heard += len(said)
-                complaint = (complaint + said)[-_KEPT_COMPLAINT:]
-                if heard > _KEPT_COMPLAINT:
-                    time.sleep(_COMPLAINT_PAUSE)
+                chunk = os.read(self._stderr.fileno(), _PIPE_BYTES)
+                if not chunk:
+                    return errors
+                total_bytes += len(chunk)
+                errors = (errors + chunk)[-_KEPT_STDERR_BYTES:]
+                if total_bytes > _KEPT_STDERR_BYTES:
+                    time.sleep(_STDERR_PAUSE_SECONDS)
             if self._stdin:
                 self._push(self._stdin)
         raise AudioUnreadable(f"ffmpeg {'complains without end' if ready else 'took too long'}")
 
     def _ready(self, deadline: float) -> list[int]:
-        """Which of its ends can be read or written to; none where the time is up."""
+        """The descriptors that can be read or written now; none if the time is up."""
         poll = select.poll()
         poll.register(self._stderr, select.POLLIN)
         if not self._pending:
-            self._hang_up()
+            self._close_stdin()
         elif self._stdin:
             poll.register(self._stdin, select.POLLOUT)
         return [number for number, _ in poll.poll(max(deadline - time.monotonic(), 0) * 1000)]
 
     def _await_exit(self, deadline: float) -> None:
-        """It follows at once. The dead keep their number until they are buried, in ``_end``."""
+        """Wait without reaping, so that the PID cannot be reused before ``killpg``."""
         how = os.WEXITED | os.WNOWAIT | os.WNOHANG
         while not os.waitid(os.P_PID, self.pid, how) and time.monotonic() < deadline:
-            time.sleep(_EXIT_POLL)
+            time.sleep(_EXIT_POLL_SECONDS)
 
-    def _end(self) -> int:
-        """Kill what is left of its group; its exit status, unless that is why it ended."""
+    def _kill(self) -> int:
+        """Kill ffmpeg and what it started; returns ffmpeg's exit status.
+
+        A process that has ended already keeps the status it ended with.
+        """
         if self._code is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -178,18 +186,22 @@ class FfmpegProcess:
         return self._code
 
 
-def _in_memory() -> IO[bytes]:
+def _memory_file() -> IO[bytes]:
     return os.fdopen(os.memfd_create("audio"), "w+b", buffering=0)
 
 
 def _pipe() -> tuple[IO[bytes], IO[bytes]]:
-    """The end to read from, and the end to write to."""
+    """The reading and the writing end of a new pipe."""
     reader, writer = os.pipe()
     return os.fdopen(reader, "rb", buffering=0), os.fdopen(writer, "wb", buffering=0)
 
 
 def _limit(process: int, largest: int, cpu_seconds: int) -> None:
-    """What it may take; set from outside, for forking with threads around allows no own code."""
+    """Limit the resources of ``process``.
+
+    They are set from outside: in a process with threads, no Python code may run between fork and
+    exec.
+    """
     limits = {
         resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_DATA: DATA_BYTES,
@@ -198,6 +210,6 @@ def _limit(process: int, largest: int, cpu_seconds: int) -> None:
         resource.RLIMIT_CORE: 0,
     }
     for limit, most in limits.items():
-        # It may have ended, or be under a tighter limit that only root could lift.
+        # The process may have ended, or have a tighter limit, which only root could raise.
         with contextlib.suppress(OSError, ValueError):
             resource.prlimit(process, limit, (most, most))

@@ -1,7 +1,7 @@
-"""How long a recording lasts by the headers of its frames, seen before any is decoded.
+"""How long a recording lasts, by the headers of its frames and before any frame is decoded.
 
-A frame may be a single byte. ffmpeg stops when it has decoded enough, so frames that cannot be
-decoded cost it the most; three days of them fit in what is fetched.
+ffmpeg stops once it has decoded enough sound. Frames that cannot be decoded never make it stop, a
+frame may be a single byte, and 16 MB can hold three days of such frames: they are counted here.
 """
 
 from __future__ import annotations
@@ -9,66 +9,58 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate
 
-from audio.formats import detect_format
+from audio.formats import find_recording
+from audio.mpeg_frames import read_adts_frame
 
 # Bytes of a frame of each of the 16 types, its header included (RFC 4867 §5.3; 3GPP TS 26.101 and
-# 26.201); undefined types are a header alone to ffmpeg.
-_AMR = {
+# 26.201). ffmpeg takes an undefined type for a header alone.
+_AMR_FRAME_BYTES = {
     b"#!AMR\n": (13, 14, 16, 18, 20, 21, 27, 32, 6, *[1] * 7),
     b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, *[1] * 6),
 }
 _AMR_FRAME_SECONDS = 0.02
 
-# Samples a second by their number in the header, and of a block (ISO/IEC 14496-3 §1.6.3.4, §4.5.1).
-_AAC_RATES = (
-    *(96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000),
-    *(22_050, 16_000, 12_000, 11_025, 8_000, 7_350),
-)
-_AAC_BLOCK = 1024
-_AAC_HEADER = 7
-
-# Nobody records into shorter pages; most hold a second.
+# No recorder writes shorter pages; most write pages of a second.
 _OGG_PAGE_SECONDS = 0.01
 
 
 def exceeds_duration(data: bytes | bytearray, seconds: float) -> bool:
-    """Whether the frames last longer; ``False`` where that is not seen without decoding.
+    """Whether the frames last longer than ``seconds``.
 
-    Looks no further than that.
+    ``False`` for formats whose frames do not say how long they last. No frame is read behind the
+    one that decides.
     """
-    container = detect_format(data)
-    frames = _FRAMES.get(container.demuxer) if container else None
-    return frames is not None and any(total > seconds for total in accumulate(frames(data)))
+    found = find_recording(data)
+    if found is None or found.audio_format.demuxer not in _FRAMES:
+        return False
+    durations = _FRAMES[found.audio_format.demuxer](data, found.start)
+    return any(total > seconds for total in accumulate(durations))
 
 
-def _amr(data: bytes | bytearray) -> Iterator[float]:
+def _amr_durations(data: bytes | bytearray, start: int) -> Iterator[float]:
     """The seconds of each frame."""
-    for magic, sizes in _AMR.items():
-        if data.startswith(magic):
-            at = len(magic)
+    for magic, sizes in _AMR_FRAME_BYTES.items():
+        if data[start : start + len(magic)] == magic:
+            at = start + len(magic)
             while at < len(data):
                 yield _AMR_FRAME_SECONDS
                 at += sizes[data[at] >> 3 & 15]
 
 
-def _aac(data: bytes | bytearray) -> Iterator[float]:
-    """The same of ADTS, up to the first byte that is no frame's."""
-    at = 0
-    while at + _AAC_HEADER <= len(data) and data[at] == 0xFF and data[at + 1] & 0xF6 == 0xF0:
-        header = int.from_bytes(data[at : at + _AAC_HEADER], "big")
-        rate, size, blocks = header >> 34 & 15, header >> 13 & 0x1FFF, (header & 3) + 1
-        if rate >= len(_AAC_RATES) or size < _AAC_HEADER:
-            return
-        yield blocks * _AAC_BLOCK / _AAC_RATES[rate]
-        at += size
+def _adts_durations(data: bytes | bytearray, start: int) -> Iterator[float]:
+    """The seconds of each frame, up to the first byte that belongs to none."""
+    at = start
+    while frame := read_adts_frame(data, at):
+        yield frame.seconds
+        at += frame.size_bytes
 
 
-def _ogg(data: bytes | bytearray) -> Iterator[float]:
-    """At least so much of each page, empty and broken ones included."""
-    at = 0
+def _ogg_durations(data: bytes | bytearray, start: int) -> Iterator[float]:
+    """The least that each page lasts, empty and broken pages included."""
+    at = start
     while (at := data.find(b"OggS", at)) >= 0:
         yield _OGG_PAGE_SECONDS
         at += 4
 
 
-_FRAMES = {"amr": _amr, "aac": _aac, "ogg": _ogg}
+_FRAMES = {"amr": _amr_durations, "aac": _adts_durations, "ogg": _ogg_durations}

@@ -1,4 +1,4 @@
-"""Ogg/Opus files joined into one without touching the sound (RFC 3533, RFC 6716, RFC 7845)."""
+"""Joins Ogg/Opus files without re-encoding them (RFC 3533, RFC 6716, RFC 7845)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from core.errors import AudioUnreadable
 
-# Granule positions count samples at 48 kHz, whatever was recorded (RFC 7845 §4).
+# Granule positions count samples at 48 kHz, whatever the rate of the recording (RFC 7845 §4).
 RATE = 48_000
 CONTINUED, FIRST, LAST = 1, 2, 4
 NO_PACKET_ENDS = -1
@@ -19,7 +19,7 @@ _CHECKSUM = slice(22, 26)
 # Samples of a frame in each of the 32 configurations (RFC 6716 §3.1): SILK, hybrid, CELT.
 _FRAME = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4
 _LONGEST_PACKET = 5760
-# zlib takes the bits of a byte from the other end than Ogg.
+# Ogg and zlib compute the checksum in opposite bit orders, so each byte is reversed.
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -41,7 +41,7 @@ class _Page:
 
 @dataclass(frozen=True)
 class _Stream:
-    """``ends`` says of each page with sound how many samples the packets up to its end hold."""
+    """``ends`` has, for each page of ``sound``, the number of samples up to the end of the page."""
 
     head: _Page
     tags: _Page
@@ -50,16 +50,16 @@ class _Stream:
 
 
 def join(pieces: Sequence[bytes]) -> bytes:
-    """One stream with the packets of all ``pieces``, each of which may be several in a chain.
+    """One stream with the packets of all ``pieces``; a piece may be a chain of streams.
 
-    Only the ends of a stream can be trimmed: what later pieces would skip and earlier ones would
-    cut off, some milliseconds each, is played. Raises ``AudioUnreadable`` for all that is not
-    plain and intact Ogg/Opus of one kind.
+    Only the beginning and the end of a stream can be trimmed. So some milliseconds that later
+    pieces would skip and earlier pieces would cut off are played. Raises ``AudioUnreadable``
+    unless all pieces are plain and intact Ogg/Opus with the same channels, gain and mapping.
     """
     streams = [stream for piece in pieces for stream in _streams(piece)]
     if len(streams) == 1:
         return pieces[0]
-    # Version, channels, gain and mapping; not what is skipped and the rate before encoding.
+    # Version, channels, gain and mapping; not the pre-skip and the rate before encoding.
     if len({stream.head.body[8:10] + stream.head.body[16:] for stream in streams}) != 1:
         raise AudioUnreadable("the pieces differ in kind")
     serial = streams[0].head.serial
@@ -70,7 +70,7 @@ def join(pieces: Sequence[bytes]) -> bytes:
 
 
 def _joined(streams: Sequence[_Stream]) -> Iterator[_Page]:
-    """The pages of one stream, but for their serial and numbers."""
+    """The pages of the joined stream, still with their old serials and numbers."""
     yield streams[0].head
     yield streams[0].tags
     before = 0
@@ -95,7 +95,7 @@ def _streams(data: bytes) -> list[_Stream]:
             break
         links[-1].append(page)
     if not links:
-        raise AudioUnreadable("an Ogg without its beginning")
+        raise AudioUnreadable("an Ogg file without its first page")
     return [_stream(pages) for pages in links]
 
 
@@ -112,7 +112,7 @@ def _pages(data: bytes) -> Iterator[_Page]:
         page = bytearray(data[at : body + sum(lacing)])
         page[_CHECKSUM] = bytes(4)
         if (capture, version, checksum) != (b"OggS", 0, _checksum(page)):
-            raise AudioUnreadable("no intact Ogg page")
+            raise AudioUnreadable("a broken Ogg page")
         at += len(page)
         yield _Page(flags, granule, serial, number, lacing, data[body:at])
 
@@ -120,28 +120,31 @@ def _pages(data: bytes) -> Iterator[_Page]:
 def _stream(pages: list[_Page]) -> _Stream:
     head, tags, sound = pages[0], pages[1:2], pages[2:]
     if len({page.serial for page in pages}) != 1:
-        raise AudioUnreadable("an Ogg of several streams")
+        raise AudioUnreadable("an Ogg file of several streams")
     if [page.number for page in pages] != list(range(len(pages))):
         raise AudioUnreadable("Ogg pages are missing")
     if any(page.flags & LAST for page in pages[:-1]):
-        raise AudioUnreadable("an Ogg goes on behind its end")
+        raise AudioUnreadable("Ogg pages behind the last page")
     # Channel mapping family 0 is mono or stereo in one Opus stream (RFC 7845 §5.1.1).
     plain = len(head.body) == 19 and head.body[8] == 1 and head.body[18] == 0
     if not plain or not _is_packet(head, b"OpusHead"):
-        raise AudioUnreadable("no plain Opus")
+        raise AudioUnreadable("not mono or stereo Opus")
     if not sound or not _is_packet(tags[0], b"OpusTags"):
         raise AudioUnreadable("Opus without sound, or with a long comment")
     return _Stream(head, tags[0], sound, _ends(sound))
 
 
 def _is_packet(page: _Page, beginning: bytes) -> bool:
-    """Whether the page is exactly one packet, which begins so."""
+    """Whether the page holds exactly one packet, and the packet starts with ``beginning``."""
     whole = all(size == 255 for size in page.lacing[:-1]) and page.lacing[-1:] < b"\xff"
     return page.body.startswith(beginning) and whole and not page.flags & CONTINUED
 
 
 def _ends(pages: list[_Page]) -> list[int]:
-    """Counted from the packets; granule positions must say the same, but for the end's trimming."""
+    """The number of samples up to the end of each page, counted from the packets.
+
+    Granule positions must agree, except that the last page may trim the end.
+    """
     ends: list[int] = []
     total = 0
     packet = b""
@@ -151,7 +154,7 @@ def _ends(pages: list[_Page]) -> list[int]:
         at = 0
         before = total
         for size in page.lacing:
-            # Its first two bytes say how long it lasts.
+            # The first two bytes of a packet tell its duration.
             packet = packet or page.body[at : at + min(size, 2)]
             at += size
             if size < 255:
@@ -168,7 +171,7 @@ def _ends(pages: list[_Page]) -> list[int]:
 
 
 def _samples(packet: bytes) -> int:
-    """How long a packet lasts, by its first two bytes (RFC 6716 §3.2)."""
+    """The samples of a packet, by its first two bytes (RFC 6716 §3.2)."""
     if len(packet) < 1 + (packet[:1] > b"" and packet[0] & 3 == 3):
         raise AudioUnreadable("an empty Opus packet")
     code = packet[0] & 3
@@ -180,6 +183,6 @@ def _samples(packet: bytes) -> int:
 
 
 def _checksum(page: bytes | bytearray) -> int:
-    """CRC-32 of a page whose own is 0, begun with 0 (RFC 3533 §6)."""
+    """The page's CRC-32, computed with a checksum field of 0 and started with 0 (RFC 3533 §6)."""
     mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int(f"{mirrored:032b}"[::-1], 2)

@@ -13,7 +13,8 @@ from functools import partial
 
 import imageio_ffmpeg
 
-from audio.ffmpeg import SAMPLE_RATE, Ffmpeg, trim
+from audio.ffmpeg import Ffmpeg, trim
+from audio.ffmpeg_arguments import SAMPLE_RATE
 from audio.formats import OPUS
 from bench.table import Row, Table
 from sandbox.speech import Sound
@@ -38,7 +39,7 @@ def costs() -> Table:
     for count in (4, 7):
         label = f"joining {count} pieces of 4 s"
         rows[f"{label}, by pages"] = _least(partial(ffmpeg.join, pieces[:count]))
-        rows[f"{label}, by ffmpeg"] = _least(partial(ffmpeg._concatenated, pieces[:count]))
+        rows[f"{label}, by ffmpeg"] = _least(partial(ffmpeg._concatenate, pieces[:count]))
     rows["trimming 5 s with silence around"] = _least(partial(trim, spoken, longest_seconds=300))
     return Table("CPU time", ("here ms", "ffmpeg ms"), rows)
 

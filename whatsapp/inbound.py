@@ -49,7 +49,7 @@ def _kind(form: Mapping[str, str]) -> Kind:
     message_type = form.get("MessageType", "").lower()
     media_type = form.get("MediaContentType0", "").split(";")[0].strip().lower()
     if form.get("NumMedia", "0") not in ("", "0"):
-        return Kind.VOICE if media_type.startswith("audio/") else Kind.UNSUPPORTED
+        return Kind.VOICE if _is_recording(message_type, media_type) else Kind.UNSUPPORTED
     if form.get("Latitude") and form.get("Longitude"):
         return Kind.LOCATION
     # Reactions have no documented form; what carries nothing is answered with nothing
@@ -60,6 +60,18 @@ def _kind(form: Mapping[str, str]) -> Kind:
         return Kind.TEXT
     known = ("", "text", "interactive", "button", "contacts", "order", "sticker", "image")
     return Kind.UNSUPPORTED if message_type in known else Kind.SILENT
+
+
+def _is_recording(message_type: str, media_type: str) -> bool:
+    """Whether the file was sent as audio. Its bytes decide later whether it can be heard.
+
+    The media type may be wrong or missing in a message of type "audio", and Twilio does not
+    document that there is a message type at all.
+    """
+    if message_type in ("audio", "voice"):
+        return True
+    untyped = not message_type and media_type in ("", "application/octet-stream")
+    return untyped or media_type.startswith("audio/") or media_type == "application/ogg"
 
 
 def _words(form: Mapping[str, str]) -> str:

@@ -13,8 +13,17 @@ import pytest
 from sandbox.bridge import Process
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
+from tests.unit.audio.hostile_containers import (
+    caf_chunk,
+    caf_file,
+    endless_blocks,
+    packet_table,
+    wav,
+)
+from tests.unit.audio.hostile_media import box, mp4, note
+from tests.unit.audio.recordings import FOREIGN_BYTES
 from tests.unit.audio.test_frames import ENDLESS
-from tests.unit.audio.test_hostile_media import mp4, note
+from tests.unit.ogg_pages import SILENT_FRAMES
 
 QUESTION = "How do I register an electronic invoice?"
 MEGABYTE = 1024 * 1024
@@ -34,6 +43,27 @@ COSTLY: dict[str, tuple[str, Callable[[], bytes], str]] = {
         lambda: note("ogg") + ENDLESS["Ogg"](SIZE),
         TOO_LONG,
     ),
+    "WebM whose time stands still": (
+        "audio/webm",
+        lambda: endless_blocks(SILENT_FRAMES),
+        TOO_LONG,
+    ),
+    "WebM of packets that are none": ("audio/webm", lambda: endless_blocks(b"\xff"), UNREADABLE),
+    "CAF of packets that are none": (
+        "audio/x-caf",
+        lambda: caf_file(
+            packet_table(b"\1" * (SIZE // 2), packets=SIZE // 2),
+            caf_chunk(b"data", b"\xff" * (SIZE // 2)),
+        ),
+        UNREADABLE,
+    ),
+    "MP4 of empty boxes": ("audio/mp4", lambda: box(b"free") * (SIZE // 8), UNREADABLE),
+    "ADTS of empty frames behind foreign bytes": (
+        "audio/aac",
+        lambda: FOREIGN_BYTES + ENDLESS["AAC"](SIZE),
+        TOO_LONG,
+    ),
+    "WAV of days": ("audio/wav", lambda: wav(bytes(SIZE), rate=1, bits=8), TOO_LONG),
     "MP4 of empty frames of AMR": (
         "audio/mp4",
         lambda: mp4(samples=MEGABYTE, amr=b"\x7c"),

@@ -1,4 +1,4 @@
-"""Recordings converted while they come from the stand-in for Twilio and its CDN."""
+"""Recordings decoded while, or after, they are downloaded from the stand-in for Twilio."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ import media as media_module
 from audio.ffmpeg import STREAMS_AT_ONCE, Ffmpeg, trim
 from core.errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
 from media import MediaDownloader, VoiceNoteLoader
-from media import _Listener as Listening
+from media import _OpusListener as OpusListener
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.codec import Codec
 from sandbox.speech.fixture import FixtureSpeech
-from sandbox.speech.tone import noise, silence, sine
+from sandbox.speech.tone import noise, pitches, silence, sine
 from sandbox.twilio.media import Ready
+from tests.unit.audio.recordings import HEARD, REFUSED
+from tests.unit.audio.recordings import Recording as Sample
 
 USER = "whatsapp:+14155550100"
 LONGEST = 10.0
@@ -60,25 +62,25 @@ def media(sandbox: Sandbox) -> Iterator[MediaDownloader]:
         )
 
 
-class Counted(Ffmpeg):
-    """Counts recordings that were converted behind their download."""
+class CountingFfmpeg(Ffmpeg):
+    """Counts recordings that were decoded after their download."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(longest_seconds=LONGEST, **options)  # type: ignore[arg-type]
-        self.behind = 0
+        self.decoded_later = 0
 
     def decode(self, data: bytes | bytearray) -> bytes:
-        self.behind += 1
+        self.decoded_later += 1
         return super().decode(data)
 
 
 @pytest.fixture
-def ffmpeg() -> Counted:
-    return Counted()
+def ffmpeg() -> CountingFfmpeg:
+    return CountingFfmpeg()
 
 
 @pytest.fixture
-def voice_note_loader(media: MediaDownloader, ffmpeg: Counted) -> Iterator[VoiceNoteLoader]:
+def voice_note_loader(media: MediaDownloader, ffmpeg: CountingFfmpeg) -> Iterator[VoiceNoteLoader]:
     """Leaves no child and no place behind, whatever is heard."""
     children = set(psutil.Process().children())
     yield VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
@@ -99,12 +101,12 @@ def fail(sandbox: Sandbox, call: str, kind: str, times: int | None = 1) -> None:
 
 
 def test_a_voice_note_is_converted_by_the_end_of_its_download(
-    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: CountingFfmpeg
 ) -> None:
     """As it would be behind it, to the sample, and without converting again."""
     note = codec.note(TONE)
     recording = voice_note_loader.load(recorded(sandbox, note))
-    assert ffmpeg.behind == 0
+    assert ffmpeg.decoded_later == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
     assert recording.download_time > 0
     assert recording.convert_time > 0
@@ -126,90 +128,99 @@ def test_the_decoder_starts_before_the_cdn_is_asked(
     assert asked == [["media", "media"]]
 
 
-@pytest.mark.parametrize("kind", ["m4a", "aac", "mp3", "amr"])
-def test_other_recordings_are_converted_behind_their_download(
-    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted, kind: str
+@pytest.mark.parametrize("sample", HEARD, ids=lambda each: each.name)
+def test_any_supported_recording_is_loaded(
+    sandbox: Sandbox, voice_note_loader: VoiceNoteLoader, ffmpeg: CountingFfmpeg, sample: Sample
 ) -> None:
-    note = codec.note(TONE, kind)
-    recording = voice_note_loader.load(recorded(sandbox, note))
-    assert ffmpeg.behind == 1
-    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+    """All but plain Ogg/Opus are decoded after their download."""
+    recording = voice_note_loader.load(recorded(sandbox, sample.make(TONE)))
+    assert ffmpeg.decoded_later == (sample.name != "Ogg, Opus, plain")
+    assert pitches(recording.pcm) == [pytest.approx(440, abs=3)]
 
 
-def test_what_does_not_begin_as_ogg_is_not_heard_as_ogg(
-    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
+@pytest.mark.parametrize("sample", REFUSED, ids=lambda each: each.name)
+def test_the_format_of_an_unsupported_recording_is_named(
+    sandbox: Sandbox, voice_note_loader: VoiceNoteLoader, sample: Sample
 ) -> None:
-    """A decoder that listens would find the note that hides behind the MP3."""
+    with pytest.raises(AudioUnreadable, match=f"not supported: '{sample.logged}'"):
+        voice_note_loader.load(recorded(sandbox, sample.make(TONE)))
+
+
+def test_ogg_behind_another_format_is_not_decoded(
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: CountingFfmpeg
+) -> None:
+    """The streaming decoder would find the note that follows the MP3."""
     both = codec.note(TONE, "mp3") + codec.note(sine(880, 3.0))
     recording = voice_note_loader.load(recorded(sandbox, both))
-    assert ffmpeg.behind == 1
+    assert ffmpeg.decoded_later == 1
     assert recording.pcm == trim(ffmpeg.decode(both), longest_seconds=LONGEST)
 
 
-def test_a_recording_that_comes_byte_by_byte_is_converted_all_the_same(
-    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
+def test_a_recording_that_arrives_byte_by_byte_is_decoded_meanwhile(
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: CountingFfmpeg
 ) -> None:
     fail(sandbox, "media_cdn", "trickle")
     note = codec.note(sine(440, 0.5))
     recording = voice_note_loader.load(recorded(sandbox, note))
-    assert ffmpeg.behind == 0
+    assert ffmpeg.decoded_later == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
 
 
 @pytest.mark.parametrize("kind", ["cut", "reset", "vanish"])
 @pytest.mark.parametrize("call", ["media", "media_cdn"])
-def test_a_new_try_begins_anew(
+def test_a_repeated_download_is_decoded_from_its_beginning(
     sandbox: Sandbox,
     codec: Codec,
     voice_note_loader: VoiceNoteLoader,
-    ffmpeg: Counted,
+    ffmpeg: CountingFfmpeg,
     call: str,
     kind: str,
 ) -> None:
-    """What a try that broke off brought is not heard twice."""
+    """The bytes of a download that broke off are not decoded twice."""
     fail(sandbox, call, kind, times=2)
     note = codec.note(TONE)
     recording = voice_note_loader.load(recorded(sandbox, note, missing=1))
-    assert ffmpeg.behind == 0
+    assert ffmpeg.decoded_later == 0
     assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
 
 
-def test_a_try_that_breaks_off_at_once_is_forgotten(codec: Codec, ffmpeg: Counted) -> None:
-    """Before it could be told what it was going to be."""
+def test_a_download_that_breaks_off_before_its_format_is_known_is_forgotten(
+    codec: Codec, ffmpeg: CountingFfmpeg
+) -> None:
     note = codec.note(TONE)
-    with closing(Listening(ffmpeg)) as listening:
+    with closing(OpusListener(ffmpeg)) as listener:
         for part in (note[:10], note):
-            listening.begin()
-            listening.write(part)
-        assert listening.pcm() == ffmpeg.decode(note)
+            listener.begin()
+            listener.write(part)
+        assert listener.pcm() == ffmpeg.decode(note)
 
 
 def test_a_download_that_fails_leaves_nothing_running(
     sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader
 ) -> None:
-    """More often than there are places; the fixture looks what is left."""
+    """More often than there are streaming decoders; the fixture looks what is left."""
     fail(sandbox, "media_cdn", "cut", times=None)
     for _ in range(STREAMS_AT_ONCE + 1):
         with pytest.raises(MediaError):
             voice_note_loader.load(recorded(sandbox, codec.note(TONE)))
 
 
-def test_where_all_decoders_listen_it_is_converted_behind(
-    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
+def test_if_all_streaming_decoders_are_busy_it_is_decoded_later(
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: CountingFfmpeg
 ) -> None:
-    """Stalled downloads hold places of their own: complete recordings wait for none of them."""
+    """Complete recordings do not wait for stalled downloads."""
     stalled = [ffmpeg.open_stream() for _ in range(STREAMS_AT_ONCE)]
     assert ffmpeg.open_stream() is None
     recording = voice_note_loader.load(recorded(sandbox, codec.note(TONE)))
-    assert ffmpeg.behind == 1
+    assert ffmpeg.decoded_later == 1
     assert recording.pcm
     for stream in stalled:
         assert stream
         stream.close()
 
 
-def test_many_at_once_are_all_heard(
-    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
+def test_many_recordings_at_once_are_all_decoded(
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: CountingFfmpeg
 ) -> None:
     note = codec.note(TONE)
     urls = [recorded(sandbox, note) for _ in range(3 * STREAMS_AT_ONCE)]
@@ -228,27 +239,27 @@ def test_many_at_once_are_all_heard(
 def test_a_broken_decoder_breaks_no_download(
     sandbox: Sandbox, codec: Codec, media: MediaDownloader, tmp_path: Path
 ) -> None:
-    """One that cannot listen is asked again behind the download, and may fail there."""
+    """A decoder that cannot start is tried again after the download, and may fail there."""
     broken = tmp_path / "ffmpeg"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     for path in (str(broken), "/nowhere/ffmpeg"):
-        ffmpeg = Counted(path=path)
+        ffmpeg = CountingFfmpeg(path=path)
         voice_note_loader = VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
         with pytest.raises(BridgeError) as caught:
             voice_note_loader.load(recorded(sandbox, codec.note(TONE)))
         assert caught.value.phrase == "audio_unreadable"
-        assert ffmpeg.behind == 1
+        assert ffmpeg.decoded_later == 1
 
 
-def test_sound_that_is_broken_within_is_heard_around_the_break(
-    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: Counted
+def test_a_damaged_recording_is_decoded_around_the_damage(
+    sandbox: Sandbox, codec: Codec, voice_note_loader: VoiceNoteLoader, ffmpeg: CountingFfmpeg
 ) -> None:
-    """The decoder that listens may end at a break, so it is not believed."""
+    """The streaming decoder may stop at the damage, so its result is not used."""
     note = bytearray(codec.note(sine(440, 4.0)))
     note[len(note) // 2] ^= 0xFF
     recording = voice_note_loader.load(recorded(sandbox, bytes(note)))
-    assert ffmpeg.behind == 1
+    assert ffmpeg.decoded_later == 1
     assert len(recording.pcm) > 32_000
 
 
@@ -257,7 +268,7 @@ def test_sound_that_is_broken_within_is_heard_around_the_break(
     [(silence(2.0), AudioSilent), (noise(LONGEST + 5), AudioTooLong)],
     ids=["silent", "long"],
 )
-def test_it_is_judged_before_it_costs(
+def test_silent_and_long_recordings_are_refused(
     sandbox: Sandbox,
     codec: Codec,
     voice_note_loader: VoiceNoteLoader,
@@ -269,7 +280,7 @@ def test_it_is_judged_before_it_costs(
 
 
 @pytest.mark.parametrize("audio", [b"", b"O", b"OggS" + bytes(20), b"<html>" + bytes(100)])
-def test_what_is_no_audio_is_unreadable(
+def test_bytes_that_are_no_audio_are_unreadable(
     sandbox: Sandbox, voice_note_loader: VoiceNoteLoader, audio: bytes
 ) -> None:
     with pytest.raises(AudioUnreadable):

@@ -1,4 +1,4 @@
-"""Programs that may open nothing, beside threads that may."""
+"""Confined programs can open nothing, while the rest of the process can."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def output(launcher: Launcher, *command: str, source: IO[bytes] | None = None) -
 
 
 @needs_landlock
-def test_what_is_started_opens_nothing(file: Path) -> None:
+def test_a_confined_program_opens_nothing(file: Path) -> None:
     assert b"Permission denied" in output(Launcher("cat"), "cat", str(file))
 
 
 @needs_landlock
-def test_what_it_starts_opens_nothing_either(file: Path) -> None:
+def test_children_of_a_confined_program_open_nothing_either(file: Path) -> None:
     assert b"Permission denied" in output(Launcher("sh"), "sh", "-c", f"sh -c 'cat {file}; true'")
 
 
 @needs_landlock
-def test_the_rest_of_the_process_is_as_free_as_before(file: Path) -> None:
+def test_the_rest_of_the_process_is_not_restricted(file: Path) -> None:
     """Threads that there were, threads that begin later, and what they start."""
 
     def everything() -> bytes:
@@ -66,7 +66,7 @@ def test_the_rest_of_the_process_is_as_free_as_before(file: Path) -> None:
         assert later.submit(everything).result() == b"read"
 
 
-def test_what_it_inherits_open_it_can_use() -> None:
+def test_a_confined_program_can_use_inherited_descriptors() -> None:
     with memory_file([b"abc"]) as (source,):
         assert output(Launcher("cat"), "cat", source=source) == b"abc"
 
@@ -88,7 +88,7 @@ def test_a_program_finds_its_own_libraries(file: Path) -> None:
     assert output(launcher, "cat", str(file)) == b"read"
 
 
-def test_without_landlock_it_is_told_once_and_runs(
+def test_without_landlock_programs_run_and_one_warning_is_logged(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(**_: object) -> None:
@@ -103,8 +103,8 @@ def test_without_landlock_it_is_told_once_and_runs(
     assert "not confined" in logged[0]["event"]
 
 
-def test_a_thread_that_is_none_is_never_confined(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as a green one: all of the service would be."""
+def test_a_green_thread_is_never_restricted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel thread is the main one, so all of the service would be restricted."""
     monkeypatch.setattr(threading, "get_native_id", os.getpid)
     with pytest.raises(RuntimeError, match="thread"):
         Launcher("cat")

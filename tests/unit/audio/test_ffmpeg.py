@@ -21,15 +21,15 @@ from audio import ffmpeg_process as conversion
 from audio.ffmpeg import (
     EDGE_STEP_MS,
     NOTE_LIMIT,
-    SAMPLE_RATE,
     SHORTEST_SECONDS,
     SILENCE_EDGE_DBFS,
     Ffmpeg,
-    _leading_silence,
+    _leading_silence_ms,
     opus_seconds,
     pcm_seconds,
     trim,
 )
+from audio.ffmpeg_arguments import SAMPLE_RATE
 from audio.formats import MP3, detect_format
 from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from sandbox.speech import Sound
@@ -102,25 +102,6 @@ def test_what_phones_record_is_decoded(ffmpeg: Ffmpeg, codec: Codec, kind: str) 
 )
 def test_other_kinds_of_them_are_decoded(ffmpeg: Ffmpeg, options: tuple[str, ...]) -> None:
     assert is_the_tone(ffmpeg.decode(made(*options)))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("-f", "wav"),
-        ("-f", "matroska", "-c:a", "libopus"),
-        ("-f", "webm", "-c:a", "libopus"),
-        ("-f", "flac"),
-        ("-f", "ogg", "-c:a", "flac"),
-        ("-f", "mpegts", "-c:a", "aac"),
-    ],
-    ids=" ".join,
-)
-def test_what_whatsapp_does_not_send_is_not_let_in(
-    ffmpeg: Ffmpeg, options: tuple[str, ...]
-) -> None:
-    with pytest.raises(AudioUnreadable):
-        ffmpeg.decode(made(*options))
 
 
 def test_an_index_in_front_is_read_too(ffmpeg: Ffmpeg, codec: Codec, tmp_path: Path) -> None:
@@ -198,23 +179,17 @@ def test_hostile_bytes_are_unreadable(ffmpeg: Ffmpeg, hostile: bytes) -> None:
         (b"#!AMR-WB\n", "amr", False),
         (b"\0\0\0\x20ftypisom", "mov", True),
         (b"\0\0\0\x203ftyp3gp4"[:4] + b"ftyp3gp4", "mov", True),
-        (b"\xff\xf1P", "aac", False),
-        (b"\xff\xf9P", "aac", False),
-        (b"\xff\xfb\x90", "mp3", False),
-        (b"\xff\xf3\x90", "mp3", False),
-        (b"ID3\x04", "mp3", False),
+        (b"\0\0\0\x08wide", "mov", True),
+        (b"RIFF\0\0\0\0WAVEfmt ", "wav", False),
+        (b"caff\0\1", "caf", True),
+        (b"fLaC", "flac", False),
+        (b"\x1aE\xdf\xa3", "matroska", False),
     ],
 )
 def test_the_bytes_tell_the_container(data: bytes, demuxer: str, seeks: bool) -> None:
     found = detect_format(data)
     assert found is not None
     assert (found.demuxer, found.seeks) == (demuxer, seeks)
-
-
-@given(st.binary(max_size=64))
-def test_any_bytes_can_be_sniffed(data: bytes) -> None:
-    found = detect_format(data)
-    assert found is None or found.demuxer in {"ogg", "amr", "mov", "aac", "mp3"}
 
 
 @given(data=st.data())
@@ -277,7 +252,7 @@ def test_silence_is_measured_as_pydub_measures_it(loudness: list[int], rest: int
     sound = AudioSegment(data=pcm, sample_width=2, frame_rate=SAMPLE_RATE, channels=1)
     for way in (sound, sound.reverse()):
         measured = detect_leading_silence(way, SILENCE_EDGE_DBFS, EDGE_STEP_MS)
-        assert _leading_silence(way) == measured
+        assert _leading_silence_ms(way) == measured
 
 
 def test_silence_costs_little_to_measure() -> None:

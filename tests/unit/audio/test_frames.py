@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from audio.frames import exceeds_duration
 from sandbox.speech.codec import Codec
 from sandbox.speech.tone import sine
+from tests.unit.audio.recordings import FOREIGN_BYTES, id3_tag
 from tests.unit.ogg_pages import FRAME, packed, stream
 
 SECONDS = 3.0
@@ -38,7 +39,7 @@ def test_a_recording_lasts_as_long_as_it_does(codec: Codec, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ogg", "m4a", "mp3"])
-def test_what_says_it_elsewhere_is_left_to_the_decoder(codec: Codec, kind: str) -> None:
+def test_other_formats_are_left_to_the_decoder(codec: Codec, kind: str) -> None:
     assert not exceeds_duration(codec.note(sine(440, SECONDS, margin=0), kind), SECONDS / 2)
 
 
@@ -71,6 +72,13 @@ def test_aac_is_counted_up_to_what_is_none(end: bytes) -> None:
     assert not exceeds_duration(frame * 10 + end + frame * 1000, 1.0)
 
 
+@pytest.mark.parametrize("prefix", [FOREIGN_BYTES, bytes(1000), id3_tag()], ids=len)
+def test_frames_are_counted_from_where_the_recording_begins(prefix: bytes) -> None:
+    frame = adts(b"")
+    assert not exceeds_duration(prefix + frame * 100, 100.5 * 1024 / 44_100)
+    assert exceeds_duration(prefix + frame * 101, 100.5 * 1024 / 44_100)
+
+
 def test_ogg_may_have_a_page_for_each_packet() -> None:
     pages = packed(stream([[FRAME]] * 500))
     assert not exceeds_duration(pages, 10.0)
@@ -85,7 +93,7 @@ ENDLESS: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
-def test_it_looks_no_further_than_the_answer(make: Callable[[int], bytes]) -> None:
+def test_no_frame_is_read_behind_the_one_that_decides(make: Callable[[int], bytes]) -> None:
     """However much there is."""
 
     def took(data: bytes) -> float:

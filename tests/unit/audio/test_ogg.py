@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio import ogg
-from audio.ffmpeg import SAMPLE_RATE, SAMPLE_WIDTH, Ffmpeg, opus_seconds
+from audio.ffmpeg import Ffmpeg, opus_seconds
+from audio.ffmpeg_arguments import SAMPLE_RATE, SAMPLE_WIDTH
 from core.errors import AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
@@ -127,7 +128,7 @@ def _apart(one: bytes, other: bytes) -> int:
 
 def test_ffmpeg_joins_to_the_same_sound(codec: Codec, ffmpeg: Ffmpeg) -> None:
     pieces = spoken(codec, 0.7, 1.3, 0.4)
-    assert ffmpeg.decode(ogg.join(pieces)) == ffmpeg.decode(ffmpeg._concatenated(pieces))
+    assert ffmpeg.decode(ogg.join(pieces)) == ffmpeg.decode(ffmpeg._concatenate(pieces))
 
 
 def test_only_the_end_of_the_note_is_trimmed() -> None:

@@ -59,6 +59,22 @@ def test_audio_is_heard_whatever_twilio_calls_the_message(
 
 
 @pytest.mark.parametrize(
+    ("content_type", "message_type"),
+    [
+        ("", "audio"),
+        ("video/mp4", "audio"),
+        ("text/plain", "voice"),
+        ("application/ogg", "document"),
+        ("application/octet-stream", ""),
+        ("", ""),
+    ],
+)
+def test_a_recording_is_heard_whatever_its_media_type(content_type: str, message_type: str) -> None:
+    """What was sent as audio, or as nothing that is named, is judged by its bytes later."""
+    assert parse_message(media(content_type, message_type)).kind is Kind.VOICE
+
+
+@pytest.mark.parametrize(
     "sent",
     [
         FORMS.image(USER),
@@ -67,10 +83,11 @@ def test_audio_is_heard_whatever_twilio_calls_the_message(
         FORMS.sticker(USER),
         FORMS.video(USER, caption="Look"),
         FORMS.contact(USER),
-        media("", "audio"),
-        media("application/ogg", "audio"),
+        media("", "document"),
+        media("application/octet-stream", "document"),
         media("text/plain; audio/ogg", "document"),
-        form(NumMedia="2"),
+        media("video/mp4"),
+        form(NumMedia="2", MessageType="image"),
         form(MessageType="contacts"),
         form(MessageType="order"),
         form(MessageType="text"),
