@@ -15,7 +15,8 @@ from storage.database import Database
 from storage.outbound_messages import VOICE, OutboundMessage, OutboundMessages
 from storage.schema import voice_notes
 from storage.store import Store
-from tests.unit.conftest import START, Clock, begin
+from tests.unit.claiming import begin
+from tests.unit.conftest import START, Clock
 
 NOTE_LIFETIME = 3600.0
 

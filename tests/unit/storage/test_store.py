@@ -20,7 +20,8 @@ from storage.engine import FILE_NAME, open_sqlite
 from storage.schema import turns
 from storage.store import DONE, EMPTY, PRIVATE, PUBLIC, QUARANTINED, SID_SECONDS, Store
 from storage.turn_queue import TurnQueue
-from tests.unit.conftest import START, Clock, begin
+from tests.unit.claiming import begin
+from tests.unit.conftest import START, Clock
 
 
 @pytest.fixture

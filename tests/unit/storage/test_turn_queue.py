@@ -16,7 +16,7 @@ from storage.database import Database
 from storage.engine import open_postgres, open_sqlite
 from storage.store import Store
 from storage.turn_queue import CLAIM_SECONDS, TurnQueue
-from tests.unit.conftest import Clock, emptied
+from tests.unit.conftest import Clock, empty
 
 ANSWER = Answer("Hello", None)
 
@@ -41,7 +41,7 @@ def opened(
 @pytest.fixture
 def database(opened: Database) -> Database:
     """Of each kind and version, with no rows."""
-    return emptied(opened)
+    return empty(opened)
 
 
 @pytest.fixture
