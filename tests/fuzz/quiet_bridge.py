@@ -1,8 +1,7 @@
-"""The service whose turns end without a word: all of it but the providers."""
+"""The whole service, except that its turns call no provider and send no answer."""
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any
 
@@ -13,47 +12,39 @@ from core.models import Turn
 from core.settings import Settings
 from services.processes import WebServices, build_web
 from speech.synthesis import Reply
+from tests.unit.executors import ImmediateExecutor
 from turns.intake import Intake
 from turns.runner import TurnRunner
 
 
 class Silence:
-    """A conversation in which nothing is answered, and no session is needed."""
+    """A turn handler and pre-warmer that do nothing."""
 
     def answer(self, turn: Turn) -> None:
-        """Nothing to say."""
+        """Call no agent."""
 
     def deliver(self, turn: Turn, reply: Reply) -> None:
-        """Nothing to send."""
+        """Send nothing."""
 
     def apologise(self, turn: Turn, error: Exception) -> None:
-        """Nothing to regret."""
+        """Send nothing."""
 
     def was_sent(self, turn: Turn) -> bool:
-        """Never."""
+        """Return ``False``: nothing is ever sent."""
         return False
 
     def schedule(self, sender: str) -> None:
-        """Nothing to warm."""
-
-
-class AtOnce(Executor):
-    """Runs tasks before it returns."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
+        """Start no session."""
 
 
 def create_app() -> Flask:
-    """As ``app.create_app``, for the environment's settings."""
+    """Build the application of ``app.create_app`` with ``build_quiet`` in place of its services."""
     vars(app).update(build_web=build_quiet)
     return app.create_app()
 
 
 def build_quiet(settings: Settings) -> WebServices:
-    """The parts of a process alone, which writes messages down and finishes their turns."""
+    """Build the services of a single process that stores messages and finishes their turns."""
     parts: Any = build_web(settings)
     base, silence = parts.base, Silence()
     runner = TurnRunner(store=base.store, handler=silence, notices=base.notices, log_key="key")
@@ -65,6 +56,6 @@ def build_quiet(settings: Settings) -> WebServices:
     intake = Intake(
         store=base.store, quotas=base.quotas, limit=settings.INBOX_LIMIT, wake=run_turns
     )
-    base = replace(base, prewarmer=silence, background=AtOnce())
+    base = replace(base, prewarmer=silence, background=ImmediateExecutor())
     quiet: WebServices = replace(parts, base=base, intake=intake, worker=None)
     return quiet

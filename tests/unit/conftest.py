@@ -36,8 +36,6 @@ from whatsapp.client import WhatsApp
 START = 1_700_000_000.0
 # Nothing listens there; Twilio notices only after it has taken a message.
 PUBLIC_URL = "http://127.0.0.1:9"
-
-
 # The modules that date what they store.
 DATED = (store, outbound_messages, leases, answers, storage_speech, speech_cache, delivery_status)
 
@@ -73,9 +71,9 @@ def put_session(store: Store, sender: str, session: AgentSession) -> None:
     assert store.save_session(sender, session)
 
 
-def agent_of(settings: Settings, *, width: int = 4) -> Agentforce:
-    """An agent whose breakers never open."""
-    metrics = Metrics()
+def agent_of(settings: Settings, *, width: int = 4, metrics: Metrics | None = None) -> Agentforce:
+    """A client of Agentforce whose circuit breakers never open."""
+    metrics = metrics or Metrics()
     session = requests_session(settings, width=width)
     return Agentforce(
         session=session,
