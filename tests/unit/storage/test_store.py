@@ -1,4 +1,4 @@
-"""What outlives a thread and the process, and for how long; in both kinds of database."""
+"""Turns, sessions and preferences in both kinds of database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.unit.conftest import START, Clock
 
 @pytest.fixture
 def reopen(database: Database) -> Callable[[], Store]:
-    """A store as the next process sees it."""
+    """Builds the store of the next process on the same database."""
 
     def another() -> Store:
         database.close()
@@ -44,7 +44,7 @@ def message(sid: str, sender: str = "ana", received_at: float = START) -> Inboun
     return Inbound(sid=sid, sender=sender, kind=Kind.TEXT, text=sid, received_at=received_at)
 
 
-def admitted(store: Store, sid: str, sender: str = "ana") -> Turn:
+def admit(store: Store, sid: str, sender: str = "ana") -> Turn:
     turn = store.admit(message(sid, sender))
     assert turn
     return turn
@@ -85,8 +85,8 @@ def test_the_next_process_finds_a_message_as_it_was(
     assert claimed == Turn(turn.id, received, attempts=1, claim=claimed.claim)
 
 
-def test_a_start_is_counted_and_an_answer_kept(store: Store, database: Database) -> None:
-    turn = begin(database, admitted(store, "SM1"))
+def test_a_start_is_counted_and_an_answer_stored(store: Store, database: Database) -> None:
+    turn = begin(database, admit(store, "SM1"))
     answer = Answer("**Hallo** 👋", None, aloud="Hallo", waited=1.25)
     store.save_answer(turn, answer)
     database.close()
@@ -94,7 +94,9 @@ def test_a_start_is_counted_and_an_answer_kept(store: Store, database: Database)
     assert again == replace(turn, answer=answer, attempts=2, claim=again.claim)
 
 
-def test_there_is_room_for_so_many_unfinished_turns(store: Store, database: Database) -> None:
+def test_no_more_unfinished_turns_than_the_limit_are_admitted(
+    store: Store, database: Database
+) -> None:
     first = store.admit(message("SM1"), limit=2)
     assert first
     assert store.admit(message("SM2"), limit=2)
@@ -104,9 +106,9 @@ def test_there_is_room_for_so_many_unfinished_turns(store: Store, database: Data
     assert store.admit(message("SM3"), limit=2)
 
 
-def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store, database: Database) -> None:
-    """A process that was taken for dead comes back; another one has begun its turn."""
-    ours = begin(database, admitted(store, "SM1"))
+def test_a_process_that_lost_a_turn_cannot_change_it(store: Store, database: Database) -> None:
+    """A process that was taken for dead comes back after another one began its turn."""
+    ours = begin(database, admit(store, "SM1"))
     theirs = begin(database, ours)
     writing: list[Callable[[], object]] = [
         lambda: store.save_answer(ours, Answer("late", None)),
@@ -119,7 +121,7 @@ def test_who_has_lost_a_turn_writes_no_more_of_it(store: Store, database: Databa
     store.finish(theirs)
 
 
-def test_the_backlog_is_what_waits_and_since_when(
+def test_the_backlog_counts_turns_and_names_the_oldest_waiting_one(
     store: Store, database: Database, reopen: Callable[[], Store]
 ) -> None:
     assert store.backlog() == Backlog(0, 0, None)
@@ -137,8 +139,8 @@ def test_the_backlog_is_what_waits_and_since_when(
 
 
 @pytest.mark.parametrize("state", [DONE, QUARANTINED])
-def test_a_finished_turn_is_not_taken_up(store: Store, database: Database, state: str) -> None:
-    first, second = admitted(store, "SM1"), admitted(store, "SM2")
+def test_a_finished_turn_is_not_claimed(store: Store, database: Database, state: str) -> None:
+    first, second = admit(store, "SM1"), admit(store, "SM2")
     first = begin(database, first)
     store.finish(first, state)
     assert [turn.id for turn in TurnQueue(database=database, single_process=True).claim(5)] == [
@@ -148,7 +150,7 @@ def test_a_finished_turn_is_not_taken_up(store: Store, database: Database, state
     assert store.admit(message("SM1")) is None
 
 
-def test_sessions_are_kept_and_dropped_and_none_takes_the_place_of_another(
+def test_a_session_is_stored_until_it_is_dropped_and_never_overwritten(
     store: Store, reopen: Callable[[], Store]
 ) -> None:
     first, second = AgentSession("a", 1.5), AgentSession("b", 2.5)
@@ -166,7 +168,7 @@ def test_sessions_are_kept_and_dropped_and_none_takes_the_place_of_another(
     assert store.session("ben") == second
 
 
-def test_what_was_asked_in_a_session_is_never_taken_back(
+def test_a_private_session_never_becomes_public(
     database: Database, clock: Clock, reopen: Callable[[], Store]
 ) -> None:
     store = Store(database=database, keeps_privacy=True)
@@ -188,14 +190,16 @@ def test_a_session_is_dropped_by_one_of_many_threads(store: Store) -> None:
     assert sum(session is not None for session in dropped) == 1
 
 
-def test_sessions_idle_since_a_time(store: Store) -> None:
+def test_idle_sessions_are_those_unused_since_the_given_time(store: Store) -> None:
     for sender, used_at in (("ana", 1.0), ("ben", 2.0), ("cleo", 3.0)):
         store.save_session(sender, AgentSession(sender, used_at))
     assert store.idle_sessions(2.5) == ["ana", "ben"]
     assert store.idle_sessions(1.0) == []
 
 
-def test_preferences_are_remembered_side_by_side(store: Store, reopen: Callable[[], Store]) -> None:
+def test_each_preference_is_stored_without_changing_the_other(
+    store: Store, reopen: Callable[[], Store]
+) -> None:
     assert store.preferences("ana") == Preferences(voice=None, language=None)
     store.prefer_voice("ana", False)
     store.remember_language("ana", "ar")
@@ -206,8 +210,8 @@ def test_preferences_are_remembered_side_by_side(store: Store, reopen: Callable[
 
 
 def test_old_finished_turns_are_purged(store: Store, database: Database) -> None:
-    """What is unfinished, or young, stays; of the others nothing but their SIDs."""
-    done, background, _ = (admitted(store, sid) for sid in ("SM1", "SM2", "SM3"))
+    """Unfinished and recent turns stay; of the others only the SIDs do."""
+    done, background, _ = (admit(store, sid) for sid in ("SM1", "SM2", "SM3"))
     young = store.admit(message("SM4", received_at=START + 10))
     assert young
     store.finish(done)
@@ -224,9 +228,9 @@ def test_old_finished_turns_are_purged(store: Store, database: Database) -> None
     assert {row.text for row in known} == {"", "SM3", "SM4"}
 
 
-def test_a_sid_is_known_far_longer_than_its_text(store: Store) -> None:
-    """Whoever has a signed webhook can post it again, whenever."""
-    store.finish(admitted(store, "SM1"))
+def test_a_sid_is_stored_far_longer_than_the_text(store: Store) -> None:
+    """Anybody who has a signed webhook can post it again at any time."""
+    store.finish(admit(store, "SM1"))
     store.purge(before=START + 1)
     store.purge(before=START + SID_SECONDS)
     assert store.admit(message("SM1", received_at=START + SID_SECONDS)) is None
@@ -234,7 +238,7 @@ def test_a_sid_is_known_far_longer_than_its_text(store: Store) -> None:
     assert store.admit(message("SM1", received_at=START + SID_SECONDS + 1))
 
 
-def test_purging_forgets_preferences_nobody_used(store: Store, clock: Clock) -> None:
+def test_purging_deletes_unused_preferences(store: Store, clock: Clock) -> None:
     store.prefer_voice("ana", True)
     clock.now += 3601
     store.remember_language("ben", "en")
@@ -247,10 +251,10 @@ def test_purging_forgets_preferences_nobody_used(store: Store, clock: Clock) -> 
 
 
 def test_many_threads_write_and_read_at_once(store: Store) -> None:
-    """All share one connection; none waits for ever, and nothing is mixed up."""
+    """All threads share one connection without deadlocks or mixed-up results."""
 
     def work(number: int) -> bool:
-        turn = admitted(store, f"SM{number}", f"sender{number % 5}")
+        turn = admit(store, f"SM{number}", f"sender{number % 5}")
         store.save_session(f"sender{number}", AgentSession(f"s{number}", number))
         store.finish(turn)
         return store.session(f"sender{number}") == AgentSession(f"s{number}", number)
@@ -260,7 +264,7 @@ def test_many_threads_write_and_read_at_once(store: Store) -> None:
     assert store.count_unfinished(limit=1) == 0
 
 
-def test_a_locked_file_is_an_error_and_no_half_a_message(
+def test_a_locked_file_raises_and_stores_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.engine.BUSY_SECONDS", 0.05)
