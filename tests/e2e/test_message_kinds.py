@@ -25,7 +25,7 @@ UNSUPPORTED = "Sorry, I can only read text and listen to voice notes."
     ],
     ids=["image", "image with caption", "video", "document", "sticker", "contact"],
 )
-def test_what_the_agent_cannot_use_gets_one_polite_line(
+def test_an_unsupported_kind_of_message_gets_one_polite_line(
     deployment: Deployment, build: Callable[[InboundForms, str], Form]
 ) -> None:
     """Nothing is downloaded, transcribed or asked."""
@@ -55,7 +55,7 @@ def test_the_polite_line_is_in_the_language_the_sender_used_last(deployment: Dep
     ],
     ids=["button", "list"],
 )
-def test_a_choice_is_asked_in_its_words(
+def test_a_pressed_button_is_asked_by_its_label(
     deployment: Deployment, build: Callable[[InboundForms, str], Form], asked: str
 ) -> None:
     user = deployment.user()
@@ -75,7 +75,7 @@ def test_a_location_is_asked_as_text(deployment: Deployment) -> None:
     assert question.text.startswith("My location is Twilio Inc, 375 Beale St (37.7879277, ")
 
 
-def test_a_reaction_is_answered_with_nothing(deployment: Deployment) -> None:
+def test_a_reaction_gets_no_answer(deployment: Deployment) -> None:
     user = deployment.user()
     assert deployment.twilio.deliver(deployment.twilio.forms.reaction(user)).status == 200
     deployment.expect_no_more(user, 0)
@@ -104,7 +104,7 @@ def test_blank_text_gets_a_polite_line(deployment: Deployment) -> None:
     assert deployment.answers(user, 1)[0].body.startswith(UNSUPPORTED)
 
 
-def test_the_typing_indicator_is_shown_for_what_is_answered(deployment: Deployment) -> None:
+def test_the_typing_indicator_is_shown_while_a_message_is_answered(deployment: Deployment) -> None:
     user = deployment.user()
     delivery = deployment.twilio.say(user, "hello")
     deployment.answers(user, 1)

@@ -14,7 +14,6 @@ import requests
 from core.errors import SettingsError
 from sandbox.agentforce.events import StreamStyle
 from sandbox.bridge import ROOT, procfile_command
-from sandbox.faults import Fault
 from storage.engine import FILE_NAME, lock_state_dir
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
@@ -24,7 +23,7 @@ QUESTION = "How do I register an electronic invoice?"
 
 
 def refused_start(deployment: Deployment, kind: str, own: dict[str, str]) -> str:
-    """What a process says that cannot start with settings of its ``own``."""
+    """The standard error of a process that cannot start with its ``own`` settings."""
     done = subprocess.run(
         procfile_command(kind),
         cwd=ROOT,
@@ -77,7 +76,9 @@ def test_the_synchronous_endpoint_gives_the_same_answers(start_deployment: Start
     ],
     ids=["CRLF", "pieces", "split character", "joined", "no chunks"],
 )
-def test_the_stream_is_read_however_it_is_cut(deployment: Deployment, style: StreamStyle) -> None:
+def test_the_event_stream_is_read_in_chunks_of_any_size(
+    deployment: Deployment, style: StreamStyle
+) -> None:
     agent = deployment.sandbox.agentforce
     usual, agent.stream_style = agent.stream_style, style
     try:
@@ -101,9 +102,9 @@ def test_a_stream_without_its_end_is_an_error(deployment: Deployment) -> None:
         agent.stream_style = usual
 
 
-def test_a_late_answer_is_announced_once_and_still_sent(start_deployment: StartDeployment) -> None:
+def test_a_late_answer_is_preceded_by_one_notice(start_deployment: StartDeployment) -> None:
     with start_deployment(STILL_WORKING_AFTER="0.2") as deployment:
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1.0))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=1.0)
         user = deployment.user()
         deployment.twilio.say(user, QUESTION)
         notice, answer = deployment.answers(user, 2)
@@ -133,7 +134,7 @@ def test_voice_replies_to_nobody(start_deployment: StartDeployment) -> None:
         deployment.expect_no_more(user, 2)
 
 
-def test_a_session_that_idled_is_ended_and_renewed(start_deployment: StartDeployment) -> None:
+def test_an_idle_session_is_ended_and_renewed(start_deployment: StartDeployment) -> None:
     with start_deployment(AGENTFORCE_SESSION_IDLE="0.001") as deployment:
         user = deployment.user()
         deployment.twilio.say(user, "hello")
@@ -152,7 +153,7 @@ def test_a_session_that_idled_is_ended_and_renewed(start_deployment: StartDeploy
 
 def test_a_full_inbox_answers_the_sender_in_the_webhook(start_deployment: StartDeployment) -> None:
     with start_deployment(INBOX_LIMIT="1") as deployment:
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=2.0))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=2.0)
         busy, refused = deployment.user(), deployment.user()
         deployment.twilio.say(busy, QUESTION)
         delivery = deployment.twilio.say(refused, QUESTION)
@@ -181,15 +182,13 @@ def test_a_database_that_fails_is_unhealthy_and_refuses_the_sender_politely(
         assert (note.status_code, note.text) == (500, "500 INTERNAL SERVER ERROR\n")
 
 
-def test_two_services_do_not_share_a_state_dir(start_deployment: StartDeployment) -> None:
-    with start_deployment() as deployment:
-        folder = str(deployment.bridge.state_dir)
-        with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
-            lock_state_dir(folder, patience=0)
+def test_two_services_do_not_share_a_state_dir(deployment: Deployment) -> None:
+    with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
+        lock_state_dir(str(deployment.bridge.state_dir), patience=0)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/dashboard"])
-def test_the_metrics_token_guards_figures_and_dashboard(guarded: Deployment, path: str) -> None:
+def test_metrics_and_dashboard_need_the_token(guarded: Deployment, path: str) -> None:
     url = guarded.bridge.url + path
     refused = requests.get(url, timeout=10)
     assert (refused.status_code, refused.text) == (401, "401 UNAUTHORIZED\n")
@@ -199,7 +198,7 @@ def test_the_metrics_token_guards_figures_and_dashboard(guarded: Deployment, pat
     assert requests.get(url, auth=("any", "open-sesame"), timeout=10).status_code == 200
 
 
-def test_a_scraper_brings_the_token_too_but_health_needs_none(guarded: Deployment) -> None:
+def test_a_scraper_needs_the_token_and_health_does_not(guarded: Deployment) -> None:
     scraped = requests.get(
         f"{guarded.bridge.url}/metrics?format=prometheus", headers=BEARER, timeout=10
     )
@@ -208,8 +207,8 @@ def test_a_scraper_brings_the_token_too_but_health_needs_none(guarded: Deploymen
     assert requests.get(f"{guarded.bridge.url}/health", timeout=10).status_code == 200
 
 
-def test_the_password_is_asked_for_over_https_only(guarded: Deployment) -> None:
-    """Where the service is to be had by https; browsers are told to remember that."""
+def test_https_is_enforced_where_the_password_is_asked_for(guarded: Deployment) -> None:
+    """If the service has an https address, browsers are told to remember it."""
     answer = requests.get(
         f"{guarded.bridge.url}/dashboard",
         headers={"X-Forwarded-Proto": "http"},
@@ -236,7 +235,7 @@ def test_the_password_is_asked_for_over_https_only(guarded: Deployment) -> None:
     ],
     ids=["curl", "browser", "json", "text", "Prometheus"],
 )
-def test_the_metrics_come_in_the_form_that_is_asked_for(
+def test_metrics_come_as_json_or_prometheus_text(
     deployment: Deployment, accept: str, kind: str
 ) -> None:
     answer = requests.get(
@@ -271,7 +270,7 @@ def test_a_missing_setting_stops_the_start_with_one_sentence(kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["web", "worker"])
-def test_what_no_cloud_would_take_stops_the_start_with_one_sentence(
+def test_a_setting_that_providers_would_reject_stops_the_start_with_one_sentence(
     deployment: Deployment, kind: str, name: str, value: str, where: str
 ) -> None:
     own = {"PORT": "0", "UNSIGNED_LOCAL_WEBHOOKS": "false", name: value}
@@ -286,7 +285,7 @@ def test_what_no_cloud_would_take_stops_the_start_with_one_sentence(
 def test_a_bad_pattern_stops_the_start_with_one_sentence(
     deployment: Deployment, kind: str, tmp_path: Path
 ) -> None:
-    """Before anything else is touched: the worker's database does not exist."""
+    """Before it connects anywhere: the worker's database does not exist."""
     patterns = tmp_path / "public.txt"
     patterns.write_text("hello\nhow (do I", encoding="utf-8")
     own = {

@@ -25,7 +25,7 @@ def deployed(start_deployment: StartDeployment) -> Iterator[Deployment]:
 def post(
     deployment: Deployment, *arguments: str, piped: str | None = None, **changes: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run it with the settings of the bridge in its environment, unless they are piped."""
+    """Run the command with the service's settings in its environment, unless they are piped."""
     settings = {} if piped else {name: deployment.bridge.settings[name] for name in NAMES}
     return subprocess.run(
         [sys.executable, "-m", "cli.signed_message", *arguments],
@@ -67,7 +67,7 @@ def test_a_refusal_says_what_to_check(deployed: Deployment) -> None:
         (["--settings", "no-such-file"], "No such file"),
     ],
 )
-def test_what_is_wrong_is_said_in_words(
+def test_every_error_is_explained_in_one_sentence(
     deployed: Deployment, arguments: list[str], said: str
 ) -> None:
     elsewhere = deployed.sandbox.elevenlabs.url

@@ -114,7 +114,7 @@ def test_a_session_that_the_agent_ends_is_followed_by_a_new_one(deployment: Depl
         ("test session ended", "This conversation has ended."),
     ],
 )
-def test_odd_answers_end_in_one_useful_message(
+def test_unusual_answers_of_the_agent_give_one_useful_message(
     deployment: Deployment, question: str, answer: str
 ) -> None:
     user = deployment.user()
@@ -124,10 +124,10 @@ def test_odd_answers_end_in_one_useful_message(
     deployment.expect_no_more(user, 1)
 
 
-def test_messages_of_one_sender_are_answered_in_order_and_never_side_by_side(
+def test_messages_of_one_sender_are_answered_one_at_a_time_in_order(
     deployment: Deployment,
 ) -> None:
-    """The stand-in answers 423, and notes a violation, where two questions meet in a session."""
+    """The stand-in records a violation if two questions meet in a session."""
     user = deployment.user()
     questions = ["hello", "Goodbye", "What are the tax codes?", "thanks"]
     for question in questions:
@@ -136,7 +136,7 @@ def test_messages_of_one_sender_are_answered_in_order_and_never_side_by_side(
     assert [question.text for question in deployment.asked(user)] == questions
 
 
-def test_the_same_message_delivered_often_is_answered_once(deployment: Deployment) -> None:
+def test_a_message_delivered_many_times_is_answered_once(deployment: Deployment) -> None:
     user = deployment.user()
     form = deployment.twilio.forms.text(user, "hello")
     with concurrent.futures.ThreadPoolExecutor(25) as pool:
@@ -178,7 +178,7 @@ def test_new_conversation_ends_the_session_at_agentforce(deployment: Deployment)
     ],
     ids=["control characters", "scripts", "the longest that WhatsApp takes"],
 )
-def test_what_was_written_reaches_the_agent_clean(
+def test_a_text_reaches_the_agent_without_control_characters(
     deployment: Deployment, written: str, asked: str
 ) -> None:
     user = deployment.user()
