@@ -285,8 +285,8 @@ class Cell:
         return "newcomers" if self.step.name == "session" else "user"
 
     @property
-    def taken(self) -> bool:
-        """Whether Twilio has the message, though we were not told."""
+    def accepted_without_answer(self) -> bool:
+        """Whether Twilio has accepted the message although its answer did not arrive."""
         return self.fault in ("timeout", "reset", "trickle")
 
     @property
@@ -295,7 +295,7 @@ class Cell:
 
         The text of an answer is tried until it is taken, or until the provider says no.
         """
-        if self.step.name != "text" or self.taken:
+        if self.step.name != "text" or self.accepted_without_answer:
             return None
         if self.row.tries is NEVER:
             return 1

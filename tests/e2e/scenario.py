@@ -180,11 +180,11 @@ class Scenarios:
     def _wait_for_log(self, message: _Message, line: str) -> None:
         turn = f"turn={message.form['MessageSid']}"
 
-        def told() -> bool:
+        def is_logged() -> bool:
             lines = self._deployment.log().splitlines()
             return any(line in each and turn in each for each in lines)
 
-        wait_until(told, f"{message.said}: {line}", SECONDS, every=LOOK_SECONDS)
+        wait_until(is_logged, f"{message.said}: {line}", SECONDS, every=LOOK_SECONDS)
 
     def _got(self, message: _Message) -> list[Outbound]:
         return self._deployment.twilio.messages(message.user)[message.known :]

@@ -52,7 +52,9 @@ def test_workers_share_synthesised_audio(start_cluster: StartCluster) -> None:
     with start_cluster(webs=1, workers=2, **ROOMY) as (deployment, cluster):
         first = hear(deployment)
         spoken = deployment.synthesised()
-        wait_until(lambda: kept(cluster) == len(spoken), "that the pieces are shared")
+        wait_until(
+            lambda: count_shared_pieces(cluster) == len(spoken), "that the pieces are shared"
+        )
         speaker = next(worker for worker in cluster.workers if "TTS time" in worker.log())
         speaker.kill()
         assert hear(deployment) == first
@@ -60,7 +62,7 @@ def test_workers_share_synthesised_audio(start_cluster: StartCluster) -> None:
         deployment.check()
 
 
-def kept(cluster: Cluster) -> int:
+def count_shared_pieces(cluster: Cluster) -> int:
     """The number of pieces in the shared cache."""
     with psycopg.connect(cluster.database_url) as connection:
         row = connection.execute("SELECT count(*) FROM spoken_pieces").fetchone()

@@ -176,8 +176,8 @@ def test_the_smallest_database_plan_is_enough(
         users = [deployment.user() for _ in range(60)]
         most = 0
         with ThreadPoolExecutor(20) as pool:
-            said = [pool.submit(deployment.twilio.say, user, "hello") for user in users]
-            while not all(each.done() for each in said):
+            posts = [pool.submit(deployment.twilio.say, user, "hello") for user in users]
+            while not all(each.done() for each in posts):
                 most = max(most, server.connections(name))
         for user in users:
             deployment.answers(user, 1)

@@ -24,7 +24,7 @@ TRICKLE = 0.5
 
 
 @pytest.fixture(scope="module")
-def hurried(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
     """A service with one thread, so that the next turn shows whether it was freed."""
     with start_deployment(
         TURN_DEADLINE=str(DEADLINE), TURN_THREADS="1", BREAKER_FAILURES="0", KEEP_WARM="false"
@@ -36,9 +36,9 @@ def hurried(start_deployment: StartDeployment) -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def deployment(hurried: Deployment) -> Deployment:
-    hurried.begin()
-    return hurried
+def deployment(shared_deployment: Deployment) -> Deployment:
+    shared_deployment.begin()
+    return shared_deployment
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,9 @@ def check_effects(cell: Cell, outcome: Outcome) -> None:
     assert first.asked == 1 if answered else first.asked <= 1
     assert second.asked == 1
     lost = cell.step.name == "fetch"
-    assert first.notes == (2 if lost else int(cell.row.reads == IF_TAKEN and cell.taken))
+    assert first.notes == (
+        2 if lost else int(cell.row.reads == IF_TAKEN and cell.accepted_without_answer)
+    )
     assert second.notes == (2 if lost else int(outcome.aloud))
 
 
@@ -190,8 +192,8 @@ def check_tries(cell: Cell, outcome: Outcome) -> None:
 def check_time(cell: Cell, outcome: Outcome) -> None:
     """Raise if the turn ended before its pauses were over, or much later than the table says."""
     tries, patience = cell.row.tries, PATIENCE[cell.scope]
-    told = min(float(RETRY_AFTER), LONGEST_WAIT * patience) if tries.pause else 0.0
-    pauses = sum(max(delay * patience, told) for delay in tries.delays)
+    retry_after_seconds = min(float(RETRY_AFTER), LONGEST_WAIT * patience) if tries.pause else 0.0
+    pauses = sum(max(delay * patience, retry_after_seconds) for delay in tries.delays)
     assert outcome.first.seconds >= max(pauses, tries.patience * patience)
     assert outcome.first.seconds <= cell.row.seconds * patience + SLACK
 

@@ -100,8 +100,8 @@ def test_errors_of_providers_that_quote_the_request_do_not_leak(
     if call == "token":
         deployment.sandbox.agentforce.forget_tokens()
     user = deployment.user()
-    told = f"{QUESTION} {user} {' '.join(deployment.bridge.settings.values())}"
-    deployment.add_fault(service, call, "status", status=status, body=body(told))
+    quoted = f"{QUESTION} {user} {' '.join(deployment.bridge.settings.values())}"
+    deployment.add_fault(service, call, "status", status=status, body=body(quoted))
     delivery = deployment.twilio.speak(user, deployment.note(QUESTION))
     wait_until(lambda: not deployment.sandbox.faults.listed(), "the fault")
     wait_until(lambda: _idle(deployment), "the end of the turn")

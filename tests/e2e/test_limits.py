@@ -35,9 +35,9 @@ def test_a_sender_over_the_limit_is_told_once(deployment: Deployment) -> None:
     deliveries = [deployment.twilio.say(user, "hello") for _ in range(PER_MINUTE + 3)]
     assert [delivery.status for delivery in deliveries] == [200] * (PER_MINUTE + 3)
     assert [delivery.body for delivery in deliveries].count(EMPTY) == PER_MINUTE + 2
-    said = bodies(deployment, user, PER_MINUTE + 1)
-    assert sum(body.startswith("Hello!") for body in said) == PER_MINUTE
-    assert sum(body.startswith(SLOW_DOWN) for body in said) == 1
+    texts = bodies(deployment, user, PER_MINUTE + 1)
+    assert sum(body.startswith("Hello!") for body in texts) == PER_MINUTE
+    assert sum(body.startswith(SLOW_DOWN) for body in texts) == 1
     assert deployment.counter("messages_limited") == before + 3
     assert user.removeprefix("whatsapp:") not in deployment.log()
     # Others are served meanwhile, and have quotas of their own.
@@ -50,9 +50,9 @@ def test_the_limit_holds_for_simultaneous_messages(deployment: Deployment) -> No
     user = deployment.user()
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: deployment.twilio.say(user, "hello"), range(16)))
-    said = bodies(deployment, user, PER_MINUTE + 1)
-    assert sum(body.startswith("Hello!") for body in said) == PER_MINUTE
-    assert sum(body.startswith(SLOW_DOWN) for body in said) == 1
+    texts = bodies(deployment, user, PER_MINUTE + 1)
+    assert sum(body.startswith("Hello!") for body in texts) == PER_MINUTE
+    assert sum(body.startswith(SLOW_DOWN) for body in texts) == 1
 
 
 def test_a_repeated_message_counts_once_and_is_not_refused(deployment: Deployment) -> None:
@@ -69,8 +69,8 @@ def test_the_refusal_is_in_the_language_of_the_message(deployment: Deployment) -
     user = deployment.user()
     for _ in range(PER_MINUTE + 1):
         deployment.twilio.say(user, "مرحبا")
-    said = bodies(deployment, user, PER_MINUTE + 1)
-    assert any(body.startswith("عذرًا، هذه رسائل كثيرة") for body in said)
+    texts = bodies(deployment, user, PER_MINUTE + 1)
+    assert any(body.startswith("عذرًا، هذه رسائل كثيرة") for body in texts)
 
 
 def test_a_forged_message_does_not_count_against_its_sender(deployment: Deployment) -> None:
@@ -100,9 +100,9 @@ def test_the_daily_limit_survives_a_restart(
         deployment.bridge.start()
         deployment.twilio.say(user, "hello")
         deployment.twilio.say(user, "hello")
-        said = bodies(deployment, user, PER_DAY + 1)
-        assert sum(body.startswith("Hello!") for body in said) == PER_DAY
-        assert sum(body.startswith(NO_MORE) for body in said) == 1
+        texts = bodies(deployment, user, PER_DAY + 1)
+        assert sum(body.startswith("Hello!") for body in texts) == PER_DAY
+        assert sum(body.startswith(NO_MORE) for body in texts) == 1
 
 
 def test_all_senders_together_have_a_limit(start_deployment: StartDeployment) -> None:
@@ -137,6 +137,6 @@ def test_the_limit_holds_over_several_web_processes(start_cluster: StartCluster)
         # Each goes to the next web.
         for _ in range(PER_MINUTE + 4):
             deployment.twilio.say(user, "hello")
-        said = bodies(deployment, user, PER_MINUTE + 1)
-        assert sum(body.startswith("Hello!") for body in said) == PER_MINUTE
-        assert sum(body.startswith(SLOW_DOWN) for body in said) == 1
+        texts = bodies(deployment, user, PER_MINUTE + 1)
+        assert sum(body.startswith("Hello!") for body in texts) == PER_MINUTE
+        assert sum(body.startswith(SLOW_DOWN) for body in texts) == 1

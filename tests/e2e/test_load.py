@@ -91,9 +91,9 @@ class Load:
             return self._recorder.wait_for(lambda: len(self._twilio.messages()) >= wanted, PATIENCE)
 
         with ThreadPoolExecutor(10) as pool:
-            said = [pool.submit(self._write, user, numbers) for user in self._users]
+            posts = [pool.submit(self._write, user, numbers) for user in self._users]
             yield some_are_answered
-        for each in said:
+        for each in posts:
             each.result()
 
     def _write(self, user: str, numbers: Iterable[int]) -> None:

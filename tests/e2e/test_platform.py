@@ -123,7 +123,7 @@ def test_limits_that_cannot_fit_stop_the_start_with_one_sentence(
     bridge = Bridge(log_file=tmp_path / "log", settings=settings, command=command)
     with pytest.raises(BridgeDied) as raised:
         bridge.start()
-    said = [line for line in str(raised.value).splitlines() if "Cannot start" in line]
-    assert len(said) == 1
-    assert told in said[0]
+    errors = [line for line in str(raised.value).splitlines() if "Cannot start" in line]
+    assert len(errors) == 1
+    assert told in errors[0]
     assert "Traceback" not in str(raised.value)

@@ -22,7 +22,7 @@ BEARER = {"Authorization": "Bearer open-sesame"}
 QUESTION = "How do I register an electronic invoice?"
 
 
-def refused_start(deployment: Deployment, kind: str, own: dict[str, str]) -> str:
+def start_in_vain(deployment: Deployment, kind: str, own: dict[str, str]) -> str:
     """The standard error of a process that cannot start with its ``own`` settings."""
     done = subprocess.run(
         procfile_command(kind),
@@ -40,7 +40,7 @@ def refused_start(deployment: Deployment, kind: str, own: dict[str, str]) -> str
 
 
 @pytest.fixture(scope="module")
-def guarded(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def deployment_with_token(start_deployment: StartDeployment) -> Iterator[Deployment]:
     with start_deployment(
         METRICS_TOKEN="open-sesame",
         PUBLIC_URL="https://bot.example.com",
@@ -188,8 +188,8 @@ def test_two_services_do_not_share_a_state_dir(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/dashboard"])
-def test_metrics_and_dashboard_need_the_token(guarded: Deployment, path: str) -> None:
-    url = guarded.bridge.url + path
+def test_metrics_and_dashboard_need_the_token(deployment_with_token: Deployment, path: str) -> None:
+    url = deployment_with_token.bridge.url + path
     refused = requests.get(url, timeout=10)
     assert (refused.status_code, refused.text) == (401, "401 UNAUTHORIZED\n")
     assert refused.headers["WWW-Authenticate"].startswith('Basic realm="')
@@ -198,19 +198,21 @@ def test_metrics_and_dashboard_need_the_token(guarded: Deployment, path: str) ->
     assert requests.get(url, auth=("any", "open-sesame"), timeout=10).status_code == 200
 
 
-def test_a_scraper_needs_the_token_and_health_does_not(guarded: Deployment) -> None:
+def test_a_scraper_needs_the_token_and_health_does_not(deployment_with_token: Deployment) -> None:
     scraped = requests.get(
-        f"{guarded.bridge.url}/metrics?format=prometheus", headers=BEARER, timeout=10
+        f"{deployment_with_token.bridge.url}/metrics?format=prometheus", headers=BEARER, timeout=10
     )
     assert scraped.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert "bridge_total_seconds_bucket" in scraped.text
-    assert requests.get(f"{guarded.bridge.url}/health", timeout=10).status_code == 200
+    assert requests.get(f"{deployment_with_token.bridge.url}/health", timeout=10).status_code == 200
 
 
-def test_https_is_enforced_where_the_password_is_asked_for(guarded: Deployment) -> None:
+def test_https_is_enforced_where_the_password_is_asked_for(
+    deployment_with_token: Deployment,
+) -> None:
     """If the service has an https address, browsers are told to remember it."""
     answer = requests.get(
-        f"{guarded.bridge.url}/dashboard",
+        f"{deployment_with_token.bridge.url}/dashboard",
         headers={"X-Forwarded-Proto": "http"},
         allow_redirects=False,
         timeout=10,
@@ -274,11 +276,11 @@ def test_a_setting_that_providers_would_reject_stops_the_start_with_one_sentence
     deployment: Deployment, kind: str, name: str, value: str, where: str
 ) -> None:
     own = {"PORT": "0", "UNSIGNED_LOCAL_WEBHOOKS": "false", name: value}
-    said = refused_start(deployment, kind, own)
-    (told,) = [line for line in said.splitlines() if "Cannot start" in line]
+    error = start_in_vain(deployment, kind, own)
+    (told,) = [line for line in error.splitlines() if "Cannot start" in line]
     assert f"{name} must " in told
     assert where in told
-    assert "Traceback" not in said
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize("kind", ["web", "worker"])
@@ -294,9 +296,9 @@ def test_a_bad_pattern_stops_the_start_with_one_sentence(
         "ANSWER_CACHE_PATTERNS": str(patterns),
         "DATABASE_URL": "postgres://127.0.0.1:9/none" if kind == "worker" else "",
     }
-    said = refused_start(deployment, kind, own)
-    assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in said
-    assert "Traceback" not in said
+    error = start_in_vain(deployment, kind, own)
+    assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in error
+    assert "Traceback" not in error
 
 
 def test_a_worker_without_a_shared_database_says_what_to_do(deployment: Deployment) -> None:

@@ -77,16 +77,18 @@ def test_a_thousand_trickling_requests_delay_no_message(deployment: Deployment) 
 
 
 @pytest.fixture(scope="module")
-def impatient(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def deployment_with_short_waits(start_deployment: StartDeployment) -> Iterator[Deployment]:
     """A service that waits only 3 s on idle connections and for the head of a request."""
     with start_deployment(GUNICORN_CMD_ARGS="--keep-alive 3") as deployment:
         yield deployment
 
 
-def test_unfinished_requests_are_closed_after_a_while(impatient: Deployment) -> None:
+def test_unfinished_requests_are_closed_after_a_while(
+    deployment_with_short_waits: Deployment,
+) -> None:
     with ExitStack() as stack:
         opened = [
-            stack.enter_context(clients(impatient, beginning, 1))[0]
+            stack.enter_context(clients(deployment_with_short_waits, beginning, 1))[0]
             for beginning in BEGINNINGS.values()
         ]
         for client in opened:
@@ -98,9 +100,11 @@ def test_unfinished_requests_are_closed_after_a_while(impatient: Deployment) -> 
 
 
 @pytest.mark.parametrize("beginning", [b"", HEAD + b"Content-Length: 9000\r\n\r\n"])
-def test_a_trickle_does_not_extend_the_time_limit(impatient: Deployment, beginning: bytes) -> None:
+def test_a_trickle_does_not_extend_the_time_limit(
+    deployment_with_short_waits: Deployment, beginning: bytes
+) -> None:
     """Each byte comes in time, the whole request does not."""
-    with clients(impatient, beginning, 1) as (client,):
+    with clients(deployment_with_short_waits, beginning, 1) as (client,):
         client.settimeout(0.1)
         with pytest.raises((ConnectionError, EOFError)):
             for byte in (HEAD * 100)[: int(PATIENCE / 0.1)]:

@@ -24,7 +24,7 @@ def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]
         yield deployment
 
 
-def signed(deployment: Deployment, target: str, form: dict[str, str]) -> tuple[str, str]:
+def signature_header(deployment: Deployment, target: str, form: dict[str, str]) -> tuple[str, str]:
     """The signature header of a form that Twilio posts to ``target``."""
     ((name, value),) = deployment.signature(f"{deployment.bridge.url}{target}", form).items()
     return name, value
@@ -77,7 +77,7 @@ def test_no_header_spoils_a_good_request(deployment: Deployment, header: tuple[s
 def test_a_signed_callback_is_not_taken_for_a_message(deployment: Deployment, prefix: str) -> None:
     """The signature covers the address that was posted to, not the one that a header names."""
     form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
-    headers = [HOST, signed(deployment, prefix, form), ("SCRIPT_NAME", prefix)]
+    headers = [HOST, signature_header(deployment, prefix, form), ("SCRIPT_NAME", prefix)]
     before = count_messages_received(deployment)
     assert status(deployment.bridge.port, form_request(prefix, headers, form)) in (204, 400)
     assert count_messages_received(deployment) == before
@@ -96,7 +96,7 @@ def test_a_signature_counts_only_under_its_own_header_name(
     deployment: Deployment, name: str
 ) -> None:
     form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
-    _, signature = signed(deployment, "/", form)
+    _, signature = signature_header(deployment, "/", form)
     assert status(deployment.bridge.port, form_request("/", [HOST, (name, signature)], form)) == 403
 
 
@@ -118,7 +118,7 @@ def test_a_webhook_in_another_form_of_address_is_refused(
 ) -> None:
     """Even with a signature that is valid for ``/``."""
     form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
-    headers = [HOST, signed(deployment, "/", form)]
+    headers = [HOST, signature_header(deployment, "/", form)]
     assert status(deployment.bridge.port, form_request(target, headers, form)) in (403, 404)
 
 

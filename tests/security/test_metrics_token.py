@@ -16,7 +16,7 @@ DEPLOYED = {"PUBLIC_URL": "https://bot.example.com", "UNSIGNED_LOCAL_WEBHOOKS": 
 
 
 @pytest.fixture(scope="module")
-def unguarded(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def deployment_without_token(start_deployment: StartDeployment) -> Iterator[Deployment]:
     with start_deployment(**DEPLOYED) as deployment:
         yield deployment
 
@@ -35,10 +35,10 @@ def unguarded(start_deployment: StartDeployment) -> Iterator[Deployment]:
     ids=["nothing", "empty token", "any token", "empty password", "Prometheus", "local name"],
 )
 def test_a_public_address_without_a_token_shows_nothing(
-    unguarded: Deployment, path: str, headers: dict[str, str]
+    deployment_without_token: Deployment, path: str, headers: dict[str, str]
 ) -> None:
     """Not even to a local client, because a router may be one."""
-    answer = requests.get(unguarded.bridge.url + path, headers=headers, timeout=10)
+    answer = requests.get(deployment_without_token.bridge.url + path, headers=headers, timeout=10)
     assert answer.status_code == 403
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert answer.text.startswith("Set METRICS_TOKEN to ")
@@ -46,13 +46,13 @@ def test_a_public_address_without_a_token_shows_nothing(
     assert answer.text.count("\n") == 1
 
 
-def test_the_start_logs_that_they_are_closed(unguarded: Deployment) -> None:
-    assert unguarded.log().count(WARNING) == 1
+def test_the_start_logs_that_they_are_closed(deployment_without_token: Deployment) -> None:
+    assert deployment_without_token.log().count(WARNING) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
-def test_liveness_and_health_stay_open(unguarded: Deployment, path: str) -> None:
-    assert requests.get(unguarded.bridge.url + path, timeout=10).status_code == 200
+def test_liveness_and_health_stay_open(deployment_without_token: Deployment, path: str) -> None:
+    assert requests.get(deployment_without_token.bridge.url + path, timeout=10).status_code == 200
 
 
 def test_the_token_opens_metrics_and_dashboard(start_deployment: StartDeployment) -> None:

@@ -16,11 +16,11 @@ FAKE_SID = "SM" + "f" * 32
 VICTIM = "whatsapp:+19995550100"
 
 
-def signed(deployment: Deployment, form: Mapping[str, str | list[str]]) -> dict[str, str]:
+def signature_of(deployment: Deployment, form: Mapping[str, str | list[str]]) -> dict[str, str]:
     return deployment.signature(f"{deployment.bridge.url}/", form)
 
 
-def joined(fields: list[tuple[str, str]]) -> str:
+def join_fields(fields: list[tuple[str, str]]) -> str:
     return "".join(name + value for name, value in sorted(fields))
 
 
@@ -34,11 +34,11 @@ def test_a_message_is_not_taken_again_under_a_longer_sid(deployment: Deployment)
     user = deployment.user()
     form = dict(deployment.twilio.forms.text(user, "hello"))
     deployment.twilio._messages.receive(form)
-    signature = signed(deployment, form)
+    signature = signature_of(deployment, form)
     assert post(deployment, list(form.items()), signature) == 200
     kind = form.pop("MessageType")
     form["MessageSid"] += f"MessageType{kind}"
-    assert joined(list(form.items())).count("MessageTypetext")
+    assert join_fields(list(form.items())).count("MessageTypetext")
     assert post(deployment, list(form.items()), signature) == 403
     deployment.expect_no_more(user, 1)
 
@@ -48,7 +48,7 @@ def test_a_text_does_not_become_the_message_of_somebody_else(deployment: Deploym
     user = deployment.user()
     evil = f"From{VICTIM}MessageSid{FAKE_SID}ProfileName"
     form = dict(deployment.twilio.forms.text(user, f"Cancel my order{evil}"))
-    signature = signed(deployment, form)
+    signature = signature_of(deployment, form)
     true = sorted((name, value) for name, value in form.items() if name > "Body")
     before = [(name, value) for name, value in form.items() if name < "Body"]
     forged = [
@@ -56,9 +56,9 @@ def test_a_text_does_not_become_the_message_of_somebody_else(deployment: Deploym
         ("Body", "Cancel my order"),
         ("From", VICTIM),
         ("MessageSid", FAKE_SID),
-        ("ProfileName", joined(true)),
+        ("ProfileName", join_fields(true)),
     ]
-    assert joined(forged) == joined(list(form.items()))
+    assert join_fields(forged) == join_fields(list(form.items()))
     assert post(deployment, forged, signature) == 403
     assert not deployment.twilio.messages(VICTIM)
     # Which of the two Twilio signed, nobody can tell.
@@ -71,13 +71,13 @@ def test_a_text_does_not_change_the_sender_of_its_own_message(deployment: Deploy
     user = deployment.user()
     form = dict(deployment.twilio.forms.text(user, f"helloFrom{VICTIM}Fromage"))
     deployment.twilio._messages.receive(form)
-    signature = signed(deployment, form)
+    signature = signature_of(deployment, form)
     assert post(deployment, list(form.items()), signature) == 200
     deployment.answers(user, 1)
     swallowed = sorted(
         (name, form.pop(name)) for name in list(form) if "Body" < name < "MessageSid"
     )
-    form |= {"Body": "hello", "From": VICTIM, "Fromage": joined(swallowed)}
+    form |= {"Body": "hello", "From": VICTIM, "Fromage": join_fields(swallowed)}
     assert post(deployment, list(form.items()), signature) == 200
     deployment.expect_no_more(user, 1)
     assert not deployment.twilio.messages(VICTIM)
@@ -87,5 +87,5 @@ def test_a_repeated_field_is_refused(deployment: Deployment) -> None:
     """Readers of a form may differ in which of two values they take."""
     form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
     twice = [*form.items(), ("From", VICTIM)]
-    signature = signed(deployment, form | {"From": [form["From"], VICTIM]})
+    signature = signature_of(deployment, form | {"From": [form["From"], VICTIM]})
     assert post(deployment, twice, signature) == 403

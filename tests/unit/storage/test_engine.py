@@ -71,10 +71,10 @@ def test_a_database_that_cannot_be_reached_stops_the_start_with_one_sentence(
 ) -> None:
     with pytest.raises(SettingsError) as raised:
         open_postgres(address, connections=1, patience=0)
-    said = str(raised.value)
-    assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", said)
-    assert reason in said
-    assert "very-secret" not in said
+    error = str(raised.value)
+    assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", error)
+    assert reason in error
+    assert "very-secret" not in error
 
 
 def test_a_database_that_is_missing_is_named(server: Postgres) -> None:
@@ -218,10 +218,10 @@ def test_an_unusable_folder_stops_the_start_with_one_sentence(
     folder = str(unusable(tmp_path))
     with pytest.raises(SettingsError) as raised:
         open_sqlite(folder)
-    said = str(raised.value)
-    assert said.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
-    assert re.fullmatch(r"[^\n]{1,300}\.", said)
-    assert reason in said
+    error = str(raised.value)
+    assert error.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
+    assert re.fullmatch(r"[^\n]{1,300}\.", error)
+    assert reason in error
 
 
 def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:

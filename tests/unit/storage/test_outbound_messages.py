@@ -163,7 +163,7 @@ def test_expired_voice_notes_are_deleted(
 ) -> None:
     outbound_messages.save_voice_note(b"old")
     clock.now += NOTE_LIFETIME + 1
-    kept = outbound_messages.save_voice_note(b"new")
+    newer = outbound_messages.save_voice_note(b"new")
     outbound_messages.purge()
     with database.engine.connect() as connection:
-        assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [kept]
+        assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [newer]

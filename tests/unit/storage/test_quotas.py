@@ -59,8 +59,8 @@ def test_each_sender_has_a_quota_of_their_own(database: Database) -> None:
 
 def test_a_shared_quota_counts_all_senders(database: Database) -> None:
     admission = Admission(database, Quota(3, MINUTE, "busy", shared=True))
-    taken = [admission.admit(f"SM{number}", number, f"sender{number}") for number in range(4)]
-    assert taken == [True, True, True, False]
+    accepted = [admission.admit(f"SM{number}", number, f"sender{number}") for number in range(4)]
+    assert accepted == [True, True, True, False]
     assert admission.admit("SM5", 60, "sender0")
 
 

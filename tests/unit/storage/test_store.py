@@ -211,11 +211,11 @@ def test_each_preference_is_stored_without_changing_the_other(
 
 def test_old_finished_turns_are_purged(store: Store, database: Database) -> None:
     """Unfinished and recent turns stay; of the others only the SIDs do."""
-    done, background, _ = (admit(store, sid) for sid in ("SM1", "SM2", "SM3"))
+    done, quarantined, _ = (admit(store, sid) for sid in ("SM1", "SM2", "SM3"))
     young = store.admit(message("SM4", received_at=START + 10))
     assert young
     store.finish(done)
-    store.finish(background, QUARANTINED)
+    store.finish(quarantined, QUARANTINED)
     store.finish(young)
     assert store.purge(before=START) == 0
     assert store.purge(before=START + 1) == 2

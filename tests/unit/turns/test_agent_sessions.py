@@ -33,18 +33,18 @@ ANA = "whatsapp:+14155550001"
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[Sandbox]:
+def shared_sandbox() -> Iterator[Sandbox]:
     with Sandbox(speech=FixtureSpeech()) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def provider(started: Sandbox) -> Iterator[Sandbox]:
-    started.faults.clear()
-    started.recorder.clear()
-    started.agentforce.forget_tokens()
-    yield started
-    assert not started.recorder.violations
+def provider(shared_sandbox: Sandbox) -> Iterator[Sandbox]:
+    shared_sandbox.faults.clear()
+    shared_sandbox.recorder.clear()
+    shared_sandbox.agentforce.forget_tokens()
+    yield shared_sandbox
+    assert not shared_sandbox.recorder.violations
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from turns import public_questions
 from turns.public_questions import PublicQuestions, normalised
 
 
-def read(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuestions:
+def read_questions(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuestions:
     file = tmp_path / "public.txt"
     file.write_bytes(lines if isinstance(lines, bytes) else lines.encode())
     given = CREDENTIALS | {
@@ -76,7 +76,7 @@ def test_punctuation_and_blanks_only_separate_words(text: str) -> None:
 
 
 def test_each_line_of_the_file_is_a_pattern_for_the_whole_question(tmp_path: Path) -> None:
-    public = read(
+    public = read_questions(
         tmp_path, "# About invoices\n\n  How do I (register|cancel)( an invoice)?  \nكيف أسجل\n"
     )
     for words in ("how do i register", "how do i cancel an invoice", "كيف أسجل"):
@@ -86,7 +86,7 @@ def test_each_line_of_the_file_is_a_pattern_for_the_whole_question(tmp_path: Pat
 
 
 def test_the_first_question_is_public_only_if_the_setting_says_so(tmp_path: Path) -> None:
-    public = read(tmp_path, "hello", ANSWER_CACHE_FIRST="true")
+    public = read_questions(tmp_path, "hello", ANSWER_CACHE_FIRST="true")
     assert public.include("what about my invoice", first=True)
     assert not public.include("what about my invoice", first=False)
     assert public.include("hello", first=False)
@@ -97,7 +97,7 @@ def test_a_pattern_that_takes_too_long_does_not_match(
 ) -> None:
     """The log names the pattern, but not the question, which is private."""
     monkeypatch.setattr(public_questions, "MATCH_SECONDS", 0.01)
-    public = read(tmp_path, "(a|aa)+c")
+    public = read_questions(tmp_path, "(a|aa)+c")
     with capture_logs() as lines:
         assert not public.include("a" * 200 + "cc", first=False)
     assert [line["pattern"] for line in lines] == ["(a|aa)+c"]
@@ -116,21 +116,21 @@ def test_a_bad_file_stops_the_start_with_one_sentence_that_names_the_line(
     tmp_path: Path, lines: bytes | str, reason: str
 ) -> None:
     with pytest.raises(SettingsError) as raised:
-        read(tmp_path, lines)
-    said = str(raised.value)
-    assert said.startswith("Cannot start: ANSWER_CACHE_PATTERNS: ")
-    assert reason in said
-    assert said.endswith(".")
-    assert "\n" not in said
+        read_questions(tmp_path, lines)
+    error = str(raised.value)
+    assert error.startswith("Cannot start: ANSWER_CACHE_PATTERNS: ")
+    assert reason in error
+    assert error.endswith(".")
+    assert "\n" not in error
 
 
 def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"ANSWER_CACHE_PATTERNS: '/.*No such file"):
-        read(tmp_path, ANSWER_CACHE_PATTERNS=str(tmp_path / "none"))
+        read_questions(tmp_path, ANSWER_CACHE_PATTERNS=str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("lines", ["", "# nothing\n"])
 def test_a_cache_without_public_questions_stops_the_start(tmp_path: Path, lines: str) -> None:
     with pytest.raises(SettingsError, match="ANSWER_CACHE_SECONDS is set, but no question"):
-        read(tmp_path, lines)
-    read(tmp_path, lines, ANSWER_CACHE_SECONDS="0")
+        read_questions(tmp_path, lines)
+    read_questions(tmp_path, lines, ANSWER_CACHE_SECONDS="0")

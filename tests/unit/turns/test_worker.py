@@ -307,10 +307,12 @@ def test_the_limit_holds_for_simultaneous_messages(make_process: MakeProcess, tu
     release = threading.Event()
     turns.held = {f"SM{number}": release for number in range(40)}
     with ThreadPoolExecutor(20) as callers:
-        taken = list(callers.map(lambda n: process.accept(message(f"s{n}", f"SM{n}")), range(40)))
+        acceptances = list(
+            callers.map(lambda n: process.accept(message(f"s{n}", f"SM{n}")), range(40))
+        )
     release.set()
-    assert taken.count(Acceptance.NEW) == 3
-    assert taken.count(Acceptance.FULL) == 37
+    assert acceptances.count(Acceptance.NEW) == 3
+    assert acceptances.count(Acceptance.FULL) == 37
     assert process.close(PATIENCE)
 
 
@@ -441,12 +443,12 @@ def test_accepting_may_race_with_closing(
         return process.accept(message(f"s{number % 7}", f"SM{number:03}"))
 
     with ThreadPoolExecutor(8) as callers:
-        taken = callers.map(accept, range(300))
+        acceptances = callers.map(accept, range(300))
         while len(turns.order) < 30:
             time.sleep(0)
         assert process.close(PATIENCE)
         ran = len(turns.order)
-    assert set(taken) == {Acceptance.NEW}
+    assert set(acceptances) == {Acceptance.NEW}
     assert len(turns.order) == ran < 300
     make_process(limit=10_000)
     wait_until_idle(store)
@@ -491,8 +493,8 @@ def test_a_sender_who_waited_too_long_is_asked_to_write_again(
     leave_turn(database, message("ben", "SM2", age=STALE_SECONDS + 1), attempts=attempts)
     make_process()
     wait_until_idle(store)
-    told = {turn.message.sid: turn.answer for turn in turns.turns}
-    assert told == {"SM1": None, "SM2": Answer(PHRASES.translate("resend", "ar"), "ar")}
+    answers = {turn.message.sid: turn.answer for turn in turns.turns}
+    assert answers == {"SM1": None, "SM2": Answer(PHRASES.translate("resend", "ar"), "ar")}
 
 
 def test_a_turn_that_killed_the_process_too_often_gets_an_apology(
@@ -503,8 +505,8 @@ def test_a_turn_that_killed_the_process_too_often_gets_an_apology(
     leave_turn(database, message("ben", "SM2"), attempts=ATTEMPTS)
     make_process()
     wait_until_idle(store)
-    told = {turn.message.sid: turn.answer for turn in turns.turns}
-    assert told == {"SM1": None, "SM2": Answer(PHRASES.translate("failed", "ar"), "ar")}
+    answers = {turn.message.sid: turn.answer for turn in turns.turns}
+    assert answers == {"SM1": None, "SM2": Answer(PHRASES.translate("failed", "ar"), "ar")}
 
 
 def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
@@ -635,8 +637,8 @@ def test_a_question_that_stops_cut_off_is_asked_twice_and_then_gets_an_apology(
     release.set()
     make_process()
     wait_until_idle(store)
-    told = [turn.answer for turn in turns.turns]
-    assert told == [None, None, Answer(PHRASES.translate("failed", None), None)]
+    answers = [turn.answer for turn in turns.turns]
+    assert answers == [None, None, Answer(PHRASES.translate("failed", None), None)]
 
 
 def test_a_turn_that_fails_again_and_again_is_set_aside(
