@@ -60,6 +60,13 @@ class Deployment:
         self.speech.tones.add(pitch, heard)
         return self.codec.note(sine(pitch, 1.5), kind), NOTES[kind][0]
 
+    def ask(self, text: str, user: str | None = None) -> Outbound:
+        """Post a text, by default of a new user, and wait for the first message that answers it."""
+        user = user or self.user()
+        known = len(self.twilio.messages(user))
+        self.twilio.say(user, text)
+        return self.answers(user, known + 1)[known]
+
     def answers(self, user: str, count: int, timeout: float = 30.0) -> list[Outbound]:
         """Wait for ``count`` messages to ``user`` and return these."""
         return self.twilio.wait_for_messages(user, count, timeout)[:count]

@@ -124,9 +124,7 @@ def test_messages_of_a_sender_keep_their_order_over_all_processes(deployment: De
 def test_every_web_process_reports_metrics_and_health_of_the_cluster(
     deployment: Deployment, cluster: Cluster
 ) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, "hello")
-    deployment.answers(user, 1)
+    deployment.ask("hello")
 
     def answered(web: Bridge) -> tuple[int, int]:
         metrics = requests.get(f"{web.url}/metrics", timeout=10).json()
@@ -214,8 +212,7 @@ def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) ->
         for worker in cluster.workers:
             if worker is not asking:
                 worker.kill()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 3)
+        deployment.ask("hello", user)
 
 
 def test_a_worker_that_is_stopped_finishes_what_it_runs(start_cluster: StartCluster) -> None:

@@ -223,8 +223,7 @@ def test_a_database_that_is_replaced_by_an_empty_one(
     """Each process logs one sentence, ends, and works after its next start."""
     with start_cluster(webs=1, workers=1) as (deployment, cluster):
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
+        deployment.ask("hello", user)
         server.database(urlsplit(cluster.database_url).path.strip("/"))
         (worker,) = cluster.workers
         wait_until(worker.has_ended, "the end of the worker")
@@ -237,8 +236,7 @@ def test_a_database_that_is_replaced_by_an_empty_one(
                 return False
 
         wait_until(is_served, "that the web process is back")
-        deployment.twilio.say(user, "thanks")
-        deployment.answers(user, 2)
+        deployment.ask("thanks", user)
         # The web process may not have looked before the worker made the tables anew.
         assert 1 <= cluster.log().count("has lost its tables") <= 2
         assert "Traceback" not in cluster.log()

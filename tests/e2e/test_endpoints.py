@@ -157,8 +157,7 @@ def test_the_dashboard_loads_nothing_from_elsewhere_and_runs_only_its_script(
     deployment: Deployment,
 ) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "hello")
-    deployment.answers(user, 1)
+    deployment.ask("hello", user)
     answer = requests.get(f"{deployment.bridge.url}/dashboard", timeout=10)
     policy = answer.headers["Content-Security-Policy"]
     (nonce,) = set(re.findall(r"'nonce-([\w-]+)'", policy))

@@ -96,8 +96,7 @@ def test_a_model_above_the_plan_is_logged_as_such_and_changes_no_format(
     with start_deployment(VOICE_REPLIES="always") as deployment:
         user = deployment.user()
         deployment.add_fault("elevenlabs", "speak", status=403, body=refusal)
-        deployment.twilio.say(user, "thanks")
-        deployment.answers(user, 1)
+        deployment.ask("thanks", user)
         deployment.twilio.say(user, "thanks")
         deployment.twilio.wait_for_voice(user)
         assert {piece.output_format for piece in deployment.synthesised()} == {"opus_48000_32"}
@@ -109,11 +108,9 @@ def test_a_session_that_agentforce_forgot_is_renewed_and_the_question_asked_agai
     deployment: Deployment, words: str
 ) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "hello")
-    deployment.answers(user, 1)
+    deployment.ask("hello", user)
     deployment.sandbox.agentforce.forget_sessions(words)
-    deployment.twilio.say(user, QUESTION)
-    assert deployment.answers(user, 2)[1].body.startswith(ANSWER)
+    assert deployment.ask(QUESTION, user).body.startswith(ANSWER)
 
 
 def test_a_token_that_was_revoked_is_replaced_by_one_thread(deployment: Deployment) -> None:
@@ -138,9 +135,7 @@ def test_an_agent_without_a_user_of_its_own_is_served(deployment: Deployment) ->
     """
     deployment.sandbox.agentforce.employee_agent = True
     try:
-        user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        assert deployment.answers(user, 1)[0].body.startswith("Hello!")
+        assert deployment.ask("hello").body.startswith("Hello!")
     finally:
         deployment.sandbox.agentforce.employee_agent = False
 

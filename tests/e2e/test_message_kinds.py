@@ -41,8 +41,7 @@ def test_an_unsupported_kind_of_message_gets_one_polite_line(
 
 def test_the_polite_line_is_in_the_language_the_sender_used_last(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "شكرا")
-    deployment.answers(user, 1)
+    deployment.ask("شكرا", user)
     deployment.twilio.deliver(deployment.twilio.forms.image(user))
     assert deployment.answers(user, 2)[1].body.startswith("عذرًا، يمكنني قراءة النصوص")
 
@@ -93,15 +92,12 @@ def test_a_sender_without_a_phone_number_is_answered(deployment: Deployment) -> 
 
 def test_text_in_any_script_reaches_the_agent_clean(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "\ufeffthanks\u202e \x07🚀\r\n你好")
-    deployment.answers(user, 1)
+    deployment.ask("\ufeffthanks\u202e \x07🚀\r\n你好", user)
     assert [question.text for question in deployment.asked(user)] == ["thanks 🚀\n你好"]
 
 
 def test_blank_text_gets_a_polite_line(deployment: Deployment) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, " \n ")
-    assert deployment.answers(user, 1)[0].body.startswith(UNSUPPORTED)
+    assert deployment.ask(" \n ").body.startswith(UNSUPPORTED)
 
 
 def test_the_typing_indicator_is_shown_while_a_message_is_answered(deployment: Deployment) -> None:

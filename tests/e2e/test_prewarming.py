@@ -25,8 +25,7 @@ def test_a_new_sender_is_answered_in_a_spare_session(
         (spare,) = wait_for_sessions(deployment, 1)
         deployment.add_fault("agentforce", "session", "hang", seconds=60, times=None)
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
+        deployment.ask("hello", user)
         assert [question.session_id for question in deployment.asked(user)] == [spare]
         assert wait_for_sessions(deployment, 1) == [spare]
         assert deployment.counter("sessions_spare_used") == 1
@@ -38,8 +37,7 @@ def test_a_spare_session_is_replaced_for_the_next_one(start_deployment: StartDep
         for number in range(1, 4):
             newest = wait_for_sessions(deployment, number)[-1]
             user = deployment.user()
-            deployment.twilio.say(user, "hello")
-            deployment.answers(user, 1)
+            deployment.ask("hello", user)
             assert deployment.asked(user)[-1].session_id == newest
         deployment.check()
 
@@ -51,8 +49,7 @@ def test_a_spare_session_that_agentforce_forgot_costs_no_answer(
         (spare,) = wait_for_sessions(deployment, 1)
         deployment.sandbox.agentforce.forget_sessions()
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        assert deployment.answers(user, 1)[0].body.startswith("Hello!")
+        assert deployment.ask("hello", user).body.startswith("Hello!")
         assert deployment.asked(user)[-1].session_id != spare
         deployment.expect_no_more(user, 1)
         deployment.check()
@@ -72,8 +69,7 @@ def test_only_processes_that_run_turns_keep_spare_sessions(
     with start_cluster(webs=1, workers=1, **ONE_SPARE) as (deployment, _):
         (spare,) = wait_for_sessions(deployment, 1)
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
+        deployment.ask("hello", user)
         assert [question.session_id for question in deployment.asked(user)] == [spare]
         # It is replaced; nobody else has kept one.
         assert len(wait_for_sessions(deployment, 2)) == 2
@@ -83,9 +79,7 @@ def test_nothing_is_prewarmed_if_keep_warm_is_off(
     start_deployment: StartDeployment,
 ) -> None:
     with start_deployment(KEEP_WARM="false", **ONE_SPARE) as deployment:
-        user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
+        deployment.ask("hello")
         calls = [call.name for call in deployment.calls("agentforce")]
         assert calls == ["token", "session", "ask"]
         assert deployment.sandbox.agentforce.connections <= 2

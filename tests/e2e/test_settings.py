@@ -82,9 +82,7 @@ def test_the_event_stream_is_read_in_chunks_of_any_size(
     agent = deployment.sandbox.agentforce
     usual, agent.stream_style = agent.stream_style, style
     try:
-        user = deployment.user()
-        deployment.twilio.say(user, "كيف أسجل فاتورة إلكترونية؟")
-        (answer,) = deployment.answers(user, 1)
+        answer = deployment.ask("كيف أسجل فاتورة إلكترونية؟")
         assert answer.body.startswith("لتسجيل فاتورة إلكترونية")
         assert answer.body.count("سجّل الدخول") == 1
     finally:
@@ -95,9 +93,7 @@ def test_a_stream_without_its_end_is_an_error(deployment: Deployment) -> None:
     agent = deployment.sandbox.agentforce
     usual, agent.stream_style = agent.stream_style, StreamStyle(end_of_turn=False)
     try:
-        user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't get an answer")
+        assert deployment.ask("hello").body.startswith("Sorry, I couldn't get an answer")
     finally:
         agent.stream_style = usual
 
@@ -127,8 +123,7 @@ def test_voice_replies_to_all_with_the_transcript(start_deployment: StartDeploym
 def test_voice_replies_to_nobody(start_deployment: StartDeployment) -> None:
     with start_deployment(VOICE_REPLIES="never") as deployment:
         user = deployment.user()
-        deployment.twilio.say(user, "voice on")
-        assert "switched off here" in deployment.answers(user, 1)[0].body
+        assert "switched off here" in deployment.ask("voice on", user).body
         deployment.twilio.speak(user, deployment.note(QUESTION))
         deployment.answers(user, 2)
         deployment.expect_no_more(user, 2)
@@ -137,10 +132,8 @@ def test_voice_replies_to_nobody(start_deployment: StartDeployment) -> None:
 def test_an_idle_session_is_ended_and_renewed(start_deployment: StartDeployment) -> None:
     with start_deployment(AGENTFORCE_SESSION_IDLE="0.001") as deployment:
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
-        deployment.twilio.say(user, "thanks")
-        deployment.answers(user, 2)
+        deployment.ask("hello", user)
+        deployment.ask("thanks", user)
         first, second = (question.session_id for question in deployment.asked(user))
         assert first != second
         # It is ended beside the turn; so is one that idled before it could be asked in.

@@ -116,8 +116,7 @@ def test_bytes_that_are_no_audio_get_a_polite_line(deployment: Deployment) -> No
 
 def test_voice_can_be_switched_on_and_off_by_writing(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "Voice on")
-    assert "voice notes from now on" in deployment.answers(user, 1)[0].body
+    assert "voice notes from now on" in deployment.ask("Voice on", user).body
     deployment.twilio.say(user, "thanks")
     deployment.twilio.wait_for_voice(user)
     deployment.twilio.say(user, "voice off.")
@@ -128,9 +127,7 @@ def test_voice_can_be_switched_on_and_off_by_writing(deployment: Deployment) -> 
 
 
 def test_voice_can_be_switched_on_in_arabic(deployment: Deployment) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, "تشغيل الصوت")
-    assert "سأجيبك برسائل صوتية" in deployment.answers(user, 1)[0].body
+    assert "سأجيبك برسائل صوتية" in deployment.ask("تشغيل الصوت").body
 
 
 def test_a_voice_turn_has_its_log_lines_and_metrics(deployment: Deployment) -> None:

@@ -54,9 +54,7 @@ def test_a_text_that_a_killed_process_left_is_purged_after_the_restart(
     with start_deployment(
         helpdesk_file=ECHO_AGENT, command=planted(FREQUENT_CLEANUP), **SHORT_RETENTION
     ) as deployment:
-        user = deployment.user()
-        deployment.twilio.say(user, TEXT)
-        deployment.answers(user, 1)
+        deployment.ask(TEXT)
         deployment.bridge.kill()
         assert files_contain_text(deployment)
         deployment.bridge.start()
@@ -75,9 +73,7 @@ def test_an_existing_folder_is_closed_to_other_users(
         for file in folder.iterdir():
             file.chmod(0o644)
         deployment.bridge.start()
-        user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
+        deployment.ask("hello")
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
         assert {FILE_NAME, f"{FILE_NAME}-wal", "lock"} <= modes.keys()

@@ -64,5 +64,4 @@ def test_a_worker_ends_and_the_third_one_apologises(start_cluster: StartCluster)
             worker.start()
         assert deployment.answers(user, 1, timeout=60)[0].body.startswith(SORRY)
         assert worker.log().count("Timeout (0:00:03)!") == 2
-        deployment.twilio.say(user, "And now?")
-        assert deployment.answers(user, 2)[1].body == "You said And now?."
+        assert deployment.ask("And now?", user).body == "You said And now?."
