@@ -24,7 +24,7 @@ def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]
 
 @pytest.fixture
 def deployment(shared_deployment: Deployment) -> Deployment:
-    """The shared service, without the check of Twilio's rules: Twilio did not get these messages."""
+    """The shared service, without the check of rules: Twilio did not get these messages."""
     shared_deployment.begin()
     return shared_deployment
 
