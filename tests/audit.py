@@ -1,7 +1,7 @@
-"""Known vulnerabilities of what is installed, and secrets in the files: ``python -m tests.audit``.
+"""Known vulnerabilities of requirements, and secrets in files: ``python -m tests.audit``.
 
-pip-audit asks PyPI's advisories; where they cannot be had, one line says so and that is all.
-detect-secrets knows what only looks like a secret from ``.secrets.baseline``;
+pip-audit reads PyPI's advisories; if it cannot reach them, one line says so and nothing fails.
+detect-secrets ignores what ``.secrets.baseline`` lists as no secret;
 ``detect-secrets scan --no-verify --baseline .secrets.baseline`` renews it.
 """
 
@@ -28,8 +28,8 @@ def main() -> None:
 
 
 def vulnerabilities() -> list[str]:
-    """A line for each that is known; says where it could not be found out."""
-    # One file at a time: beside one with hashes pip-audit takes none without.
+    """A line for each known vulnerability; prints which packages could not be looked up."""
+    # One file at a time, because pip-audit does not mix files with and without hashes.
     return list(dict.fromkeys(line for name in REQUIREMENTS for line in _vulnerable(name)))
 
 
@@ -50,7 +50,7 @@ def _vulnerable(name: str) -> list[str]:
 
 
 def _reason(asked: subprocess.CompletedProcess[str]) -> str:
-    """Why pip-audit told nothing; what is not for want of a network is for us to mend."""
+    """Why pip-audit found nothing: its last error, if it printed one."""
     errors = re.findall(r"^ERROR:pip_audit\S*:(.*)$", asked.stderr, re.MULTILINE)
     return errors[-1] if errors else "no advisories to be had"
 
@@ -64,7 +64,7 @@ def _told(package: dict[str, Any]) -> list[str]:
 
 
 def secrets() -> list[str]:
-    """A line for each that the baseline does not know, in whatever file and line it stands."""
+    """A line for each secret that the baseline does not list, in any file."""
     known = {secret for _, secret in _found(json.loads((ROOT / BASELINE).read_text("utf-8")))}
     scan = _run("detect_secrets", ["scan", "--all-files", "--no-verify", *_files()])
     if scan.returncode:
@@ -74,7 +74,7 @@ def secrets() -> list[str]:
 
 
 def _found(scan: dict[str, Any]) -> dict[tuple[str, str], str]:
-    """Where and what, by file and hash."""
+    """Place and type of each secret, by file and hash."""
     return {
         (name, secret["hashed_secret"]): f"{name}:{secret['line_number']}: {secret['type']}"
         for name, found in scan["results"].items()
@@ -83,7 +83,7 @@ def _found(scan: dict[str, Any]) -> dict[tuple[str, str], str]:
 
 
 def _files() -> list[str]:
-    """What is, or would be, committed; of a copy without its history, all."""
+    """The files that git tracks or would add; outside a repository, all files."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
-from operator import attrgetter
 from typing import TypeVar
 
 import pytest
 import structlog
+from _pytest.mark.structures import ParameterSet
 from hypothesis import HealthCheck, settings
 
 from sandbox.bridge import Process
@@ -17,9 +17,9 @@ from tests.leaks import static_leaks
 
 T = TypeVar("T")
 
-# No test fails because its machine is slow: the first text of a run alone takes seconds where
-# Hypothesis has yet to build its table of characters. What is left out here is as Hypothesis
-# chooses, so that under CI examples are not random.
+# No test may fail because its machine is slow: the first text of a run alone takes seconds if
+# Hypothesis still has to build its table of characters. Other options keep their defaults, which
+# make examples deterministic under CI.
 settings.register_profile(
     "any-machine",
     deadline=None,
@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def leaking() -> Iterator[list[str]]:
-    """What the bridges that ended so far have let out; whoever looks at it empties it."""
+    """Leaks found in the logs of the services that have ended; each test that checks clears it."""
     found: list[str] = []
 
     def scanning(end: Callable[[Process], T]) -> Callable[[Process], T]:
@@ -65,7 +65,7 @@ def _nothing_leaks(leaking: list[str]) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _logs_are_plain() -> None:
-    """structlog by itself draws tracebacks where it finds rich, which takes most of some tests."""
+    """Keep structlog from formatting tracebacks with rich, which would dominate some tests."""
     if not structlog.is_configured():
         structlog.configure(
             processors=[
@@ -80,7 +80,7 @@ def _logs_are_plain() -> None:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Programs], Postgres]]:
-    """The run's own PostgreSQL server of each version; it is started when first asked for."""
+    """Starts this run's PostgreSQL server of a version when it is first asked for."""
     with ExitStack() as stack:
 
         @cache
@@ -92,19 +92,29 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Prog
 
 @pytest.fixture(scope="session")
 def server(servers: Callable[[Programs], Postgres]) -> Postgres:
-    """A PostgreSQL server of the run's own."""
+    """This run's PostgreSQL server."""
     return servers(bundled_server())
 
 
 @pytest.fixture(scope="session")
 def oldest_server(servers: Callable[[Programs], Postgres]) -> Postgres:
-    """The run's own PostgreSQL server of the oldest version that this machine has."""
+    """This run's PostgreSQL server of the oldest version that this machine has."""
     return servers(installed_servers()[-1])
 
 
-@pytest.fixture(scope="session", params=installed_servers(), ids=attrgetter("name"))
+def _older_is_slow(programs: Programs) -> ParameterSet:
+    """Starting a server of each version takes seconds in each process of the run."""
+    marks = () if programs == bundled_server() else pytest.mark.slow
+    return pytest.param(programs, marks=marks, id=programs.name)
+
+
+# The PostgreSQL versions that this machine has, newest first; the older ones are for slow tests.
+SERVERS = [_older_is_slow(programs) for programs in installed_servers()]
+
+
+@pytest.fixture(scope="session", params=SERVERS)
 def each_server(
     request: pytest.FixtureRequest, servers: Callable[[Programs], Postgres]
 ) -> Postgres:
-    """The run's own PostgreSQL server of each version that this machine has, one after another."""
+    """This run's PostgreSQL server, for each version that this machine has."""
     return servers(request.param)

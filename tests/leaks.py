@@ -1,4 +1,4 @@
-"""Finding what must not be seen in what the bridge writes: logs, figures, pages, errors."""
+"""Finds private texts, numbers and secrets in what the service writes: logs, metrics, pages."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from urllib.parse import quote, urlsplit
 
 from sandbox import CREDENTIALS, Sandbox
 
-# So many words in a row that somebody said are a quotation.
+# So many words of a private text in a row are a quotation.
 QUOTED_WORDS = 5
-# Shorter ones, like "hello" or "voice on", are words of the log too.
+# Shorter texts, like "hello" or "voice on", occur in the log by themselves.
 SHORTEST = 8
-# As much of a line as is shown.
+# The part of a line that a report quotes.
 LONGEST = 300
 
 SECRET_SETTINGS = re.compile(r"TOKEN$|SECRET$|KEY$")
-# What is forbidden whoever said it.
+# What must never be written, wherever it comes from.
 FORBIDDEN = re.compile(
     r"whatsapp:\s?\S+"
     r"|\+\d{8,15}"
@@ -34,7 +34,7 @@ WORD = re.compile(r"\w+")
 
 
 class Known:
-    """Secrets and numbers, found as they are, and texts, found by any few words of them."""
+    """Secrets, found literally, and texts, found by any QUOTED_WORDS words in a row."""
 
     def __init__(self, *, secrets: Iterable[str] = (), texts: Iterable[str] = ()) -> None:
         self._secrets = {form for secret in secrets if secret for form in (secret, quote(secret))}
@@ -44,7 +44,7 @@ class Known:
                 self._quotations[run[0]].add(run)
 
     def leaks_in(self, written: str) -> list[str]:
-        """What was found, the first of each line, with that line."""
+        """The first leak of each line, quoted with the line."""
         return [
             f"{found!r} in {line[:LONGEST]!r}"
             for line in written.splitlines()
@@ -64,7 +64,7 @@ class Known:
 
 
 def secrets_of(settings: dict[str, str]) -> set[str]:
-    """Every secret of the settings, also as clients send it."""
+    """Every secret of the settings, also in the encoding of HTTP Basic authentication."""
     secrets = {value for name, value in settings.items() if SECRET_SETTINGS.search(name)}
     account = f"{settings.get('TWILIO_ACCOUNT_SID')}:{settings.get('TWILIO_AUTH_TOKEN')}"
     password = urlsplit(settings.get("DATABASE_URL", "")).password
@@ -72,7 +72,7 @@ def secrets_of(settings: dict[str, str]) -> set[str]:
 
 
 def known_to(sandbox: Sandbox, settings: dict[str, str]) -> Known:
-    """All that the providers, their users and the operator know of what happened."""
+    """The secrets, numbers and texts that the stand-ins and the settings hold."""
     messages = sandbox.twilio._messages.newest_first()
     addresses = {message.sender for message in messages} | {message.to for message in messages}
     files = {message.media_url or "" for message in sandbox.twilio.messages()}
@@ -89,7 +89,7 @@ def known_to(sandbox: Sandbox, settings: dict[str, str]) -> Known:
 
 
 def static_leaks(written: str) -> list[str]:
-    """What is forbidden whoever said it, or a secret of the sandbox."""
+    """Leaks that can be found without knowing what was said."""
     return _SANDBOX.leaks_in(written)
 
 

@@ -19,12 +19,12 @@ from tests.e2e.deployment import Deployment
 StartDeployment = Callable[..., AbstractContextManager[Deployment]]
 StartCluster = Callable[..., AbstractContextManager[tuple[Deployment, Cluster]]]
 
-# An agent that quotes what it is told.
+# An agent whose answer quotes the question.
 ECHO_AGENT = Path(__file__).with_name("echo_agent.toml")
 
-# What waits for a restart, or for a worker's silence to be noticed, is no test of that line.
+# For tests that wait for a restart or a takeover, during which no “still working” line is wanted.
 PATIENT = {"STILL_WORKING_AFTER": "300"}
-# Tests count session starts, and make them fail.
+# Tests count the session starts of turns and make them fail.
 NO_SPARE = {"AGENTFORCE_SPARE_SESSIONS": "0"}
 
 _names = (f"cluster{number}" for number in itertools.count(1))
@@ -32,7 +32,7 @@ _names = (f"cluster{number}" for number in itertools.count(1))
 
 @pytest.fixture(scope="session")
 def start_deployment(tmp_path_factory: pytest.TempPathFactory) -> StartDeployment:
-    """Starts a sandbox and a bridge with settings of the test's own."""
+    """Starts a sandbox and a service with the given settings."""
 
     @contextmanager
     def start(
@@ -55,7 +55,7 @@ def start_deployment(tmp_path_factory: pytest.TempPathFactory) -> StartDeploymen
                 yield deployment
                 deployment.check_leaks(log_file.read_text(encoding="utf-8"))
             finally:
-                # A clean stop waits for kept-alive connections; one test sees it through.
+                # A clean stop would wait for connections that are kept alive.
                 bridge.kill()
 
     return start
@@ -63,15 +63,16 @@ def start_deployment(tmp_path_factory: pytest.TempPathFactory) -> StartDeploymen
 
 @pytest.fixture(scope="session")
 def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
-    # Tests make speaking fail, so none is to find what another one had spoken. All that they make
-    # libraries log is looked through at the end.
+    """The service that tests share; a module that needs other settings overrides this fixture."""
+    # Without the cache, tests that make speech synthesis fail do not find the audio of others. With
+    # debug logs, everything that libraries log is searched for leaks at the end.
     with start_deployment(SPEECH_CACHE_BYTES="0", LOG_LEVEL="DEBUG") as deployment:
         yield deployment
 
 
 @pytest.fixture
 def deployment(shared_deployment: Deployment) -> Iterator[Deployment]:
-    """A bridge with default settings but this; the test fails where a contract was broken."""
+    """The shared service; the test fails if a rule of a provider was broken meanwhile."""
     shared_deployment.begin()
     yield shared_deployment
     shared_deployment.check()
@@ -79,7 +80,7 @@ def deployment(shared_deployment: Deployment) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="session")
 def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> StartCluster:
-    """Starts a sandbox and a bridge of several processes on a database of their own."""
+    """Starts a sandbox and a service of several processes on a database of its own."""
 
     @contextmanager
     def start(
@@ -88,7 +89,8 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
         workers: int = 2,
         helpdesk_file: Path | None = None,
         worker_command: Sequence[str] | None = None,
-        ways: Mapping[int, DatabaseProxy] | None = None,
+        web_command: Sequence[str] | None = None,
+        proxies: Mapping[int, DatabaseProxy] | None = None,
         postgres: Postgres = server,
         **settings: str,
     ) -> Iterator[tuple[Deployment, Cluster]]:
@@ -99,11 +101,12 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             database_url=postgres.database(name),
             webs=webs,
             workers=workers,
+            web_command=web_command,
             worker_command=worker_command,
-            ways={place: way.url(name) for place, way in (ways or {}).items()},
+            ways={place: proxy.url(name) for place, proxy in (proxies or {}).items()},
         )
         with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
-            # Every process fetches a token of its own, and so does what is started in its place.
+            # Every process fetches a token of its own, and so does each that replaces it.
             sandbox.agentforce.token_clients = 100
             sandbox.connect(cluster.url)
             cluster.settings = sandbox.environment(cluster.url) | PATIENT | NO_SPARE | settings

@@ -1,8 +1,9 @@
-"""A running bridge, the providers around it, and what tests ask of both."""
+"""A running service with the stand-ins of its providers, and what tests do with both."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,23 +13,26 @@ import requests
 from sandbox import Sandbox
 from sandbox.agentforce.standin import Question
 from sandbox.bridge import Bridge
+from sandbox.call_recorder import Call
 from sandbox.elevenlabs.standin import Spoken
+from sandbox.faults import Fault, Kind
 from sandbox.speech import Heard
 from sandbox.speech.codec import NOTES, Codec
 from sandbox.speech.fixture import FixtureSpeech
 from sandbox.speech.tone import sine
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
+from sandbox.twilio.webhook import sign
 from tests.leaks import known_to
 
 PAGES = ("/metrics", "/metrics?format=prometheus", "/health", "/dashboard", "/nothing")
 
 
 class Deployment:
-    """One sandbox with one bridge; every test uses users of its own."""
+    """One sandbox with one running service; every test uses users of its own."""
 
     _numbers = itertools.count(14155550000)
-    # The stand-in tells tones apart that are 5 Hz apart, below those of spoken answers.
+    # The stand-in recognises a note by its pitch, in steps of 5 Hz below those of spoken answers.
     _pitches = itertools.cycle(range(200, 950, 5))
 
     def __init__(self, *, sandbox: Sandbox, speech: FixtureSpeech, bridge: Bridge) -> None:
@@ -42,45 +46,71 @@ class Deployment:
         return self.sandbox.twilio
 
     def user(self) -> str:
-        """A WhatsApp user nobody has met yet."""
+        """The address of a WhatsApp user who has not written before."""
         return f"whatsapp:+{next(self._numbers)}"
 
     def note(self, said: str | Heard, language: str = "eng") -> bytes:
-        """A voice note (Ogg/Opus) in which ``said`` is heard."""
+        """A voice note (Ogg/Opus) that is transcribed as ``said``."""
         return self.recording(said, "ogg", language)[0]
 
     def recording(self, said: str | Heard, kind: str, language: str = "eng") -> tuple[bytes, str]:
-        """The same in any format of ``NOTES``, with its content type."""
+        """A voice note in a format of ``NOTES``, and its content type."""
         heard = said if isinstance(said, Heard) else Heard(said, language)
         pitch = next(self._pitches)
         self.speech.tones.add(pitch, heard)
         return self.codec.note(sine(pitch, 1.5), kind), NOTES[kind][0]
 
+    def ask(self, text: str, user: str | None = None) -> Outbound:
+        """Post a text, by default of a new user, and wait for the first message that answers it."""
+        user = user or self.user()
+        known = len(self.twilio.messages(user))
+        self.twilio.say(user, text)
+        return self.answers(user, known + 1)[known]
+
     def answers(self, user: str, count: int, timeout: float = 30.0) -> list[Outbound]:
-        """The first ``count`` messages to ``user``, once they are there."""
+        """Wait for ``count`` messages to ``user`` and return these."""
         return self.twilio.wait_for_messages(user, count, timeout)[:count]
 
     def expect_no_more(self, user: str, count: int) -> None:
-        """Raise if ``user`` got more than ``count`` messages for what was said so far.
+        """Raise if ``user`` gets more than ``count`` messages for what they wrote so far.
 
-        Turns of one sender run one after the other, so what answers another question proves
-        that nothing else is to come.
+        Turns of one sender run one after the other, so the answer to one more message proves
+        that the earlier ones get no further answers.
         """
         self.twilio.say(user, "thanks")
         *_, last = self.answers(user, count + 1)
         assert last.body.startswith("You're welcome"), f"{last.body!r} is one message too many"
 
     def asked(self, user: str) -> list[Question]:
-        """What the agent was asked since the test began; a test has one user at a time."""
+        """The questions that the agent got since the test began, from all users."""
         return self.sandbox.agentforce.questions[self._asked_before :]
 
-    def spoken_since(self) -> list[Spoken]:
-        """What was spoken since the test began."""
+    def synthesised(self) -> list[Spoken]:
+        """The pieces of text that ElevenLabs spoke since the test began."""
         return self.sandbox.elevenlabs.spoken[self._spoken_before :]
 
     def hear(self, voice: Outbound) -> str:
-        """The words of a voice note that arrived."""
+        """The words of a voice note that Twilio fetched."""
         return self.speech.hear(self.codec.decode(voice.audio or b"")).text
+
+    def add_fault(self, service: str, call: str, kind: Kind = "status", **options: Any) -> Fault:
+        """Let a provider fail; the options are those of ``Fault``."""
+        fault = Fault(service, call, kind, **options)
+        self.sandbox.faults.add(fault)
+        return fault
+
+    def calls(self, service: str | None = None, call: str | None = None) -> list[Call]:
+        """The calls that a provider got since the test began."""
+        return self.sandbox.recorder.calls(service, call)
+
+    def wait_for_call(self, service: str, call: str) -> Call:
+        """Wait until a provider has got such a call, and return the newest one."""
+        return self.sandbox.recorder.wait_for(lambda: self.calls(service, call))[-1]
+
+    def signature(self, address: str, form: Mapping[str, Any]) -> dict[str, str]:
+        """The header with Twilio's signature of a form that is posted to ``address``."""
+        token = self.bridge.settings["TWILIO_AUTH_TOKEN"]
+        return {"X-Twilio-Signature": sign(address, form, token)}
 
     def metrics(self) -> dict[str, Any]:
         return dict(requests.get(f"{self.bridge.url}/metrics", timeout=10).json())
@@ -92,11 +122,11 @@ class Deployment:
         return self.bridge.log()
 
     def check_leaks(self, log: str) -> None:
-        """Raise where somebody who may not know it could read what was said, a number, a secret."""
+        """Raise if the log or a page shows a text, a number or a secret."""
         known = known_to(self.sandbox, self.bridge.settings)
         found = known.leaks_in(log)
         password = ("operator", self.bridge.settings.get("METRICS_TOKEN", ""))
-        # A test may have ended the bridge.
+        # A test may have ended the service.
         with suppress(requests.ConnectionError):
             for page in PAGES:
                 answer = requests.get(self.bridge.url + page, auth=password, timeout=10)
@@ -104,14 +134,14 @@ class Deployment:
         assert not found, "\n".join(found[:10])
 
     def begin(self) -> None:
-        """Forget what earlier tests left behind."""
+        """Drop the faults and recorded calls of earlier tests."""
         self.sandbox.faults.clear()
         self.sandbox.recorder.clear()
         self._asked_before = len(self.sandbox.agentforce.questions)
         self._spoken_before = len(self.sandbox.elevenlabs.spoken)
 
     def check(self) -> None:
-        """Raise where the bridge broke a contract since the test began."""
+        """Raise if the service broke a rule of a provider since the test began."""
         violations = self.sandbox.recorder.violations
         if violations:
-            raise AssertionError(f"contracts were broken: {violations}")
+            raise AssertionError(f"rules of providers were broken: {violations}")

@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 @contextmanager
 def limited_command(kind: str) -> Iterator[Sequence[str]]:
-    """The Procfile's command, in a group of its own; without limits where none can be made."""
+    """The Procfile's command within a dyno's limits, or without if no control group can be made."""
     name = f"test-dyno-{os.getpid()}-{next(_numbers)}"
     groups = []
     limits = {

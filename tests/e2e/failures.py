@@ -124,7 +124,7 @@ class Step:
 
 
 def row(faults: str, tries: Tries, reads: str, each: float = 0.0, end: str = "") -> Row:
-    """``faults`` by their names, with commas."""
+    """Build a row; ``faults`` are names separated by commas."""
     return Row(tuple(faults.split(", ")), tries, reads, each, end)
 
 
@@ -269,7 +269,7 @@ Scope = Literal["user", "newcomers", "everybody"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault in one step. Its ``scope`` is whom it strikes."""
+    """One fault in one step; ``scope`` says which users it affects."""
 
     step: Step
     fault: str
@@ -286,8 +286,8 @@ class Cell:
         return "newcomers" if self.step.name == "session" else "user"
 
     @property
-    def taken(self) -> bool:
-        """Whether Twilio has the message, though we were not told."""
+    def accepted_without_answer(self) -> bool:
+        """Whether Twilio has accepted the message although its answer did not arrive."""
         return self.fault in ("timeout", "reset", "trickle")
 
     @property
@@ -296,7 +296,7 @@ class Cell:
 
         The text of an answer is tried until it is taken, or until the provider says no.
         """
-        if self.step.name != "text" or self.taken:
+        if self.step.name != "text" or self.accepted_without_answer:
             return None
         if self.row.tries is NEVER:
             return 1
@@ -304,13 +304,13 @@ class Cell:
 
 
 def cells() -> Iterator[Cell]:
-    """Those that make sense."""
+    """All combinations of step and fault that the table describes."""
     for step in STEPS:
         for each in step.rows:
             yield from (Cell(step, fault, each) for fault in each.faults)
 
 
 def missing(step: Step) -> set[str]:
-    """The faults of which nothing is said."""
+    """The faults that the table does not describe for this step."""
     said = set(chain.from_iterable(each.faults for each in step.rows))
     return set() if ANY in said else set(FAULTS) - said - set(step.senseless)

@@ -1,4 +1,4 @@
-"""Breaking one call the way a cell of the failure table says."""
+"""Injects the fault of a cell of the failure table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sandbox.faults import Fault, Faults
 from tests.e2e.failures import ANY, Cell
 from tests.e2e.fault_proxy import FaultProxy, Way
 
-# Longer than any test waits; slower than any body may come.
+# Longer than any test waits. TRICKLE is the pause between bytes, longer than a client allows.
 FOR_EVER = 300.0
 TRICKLE = 0.05
 RETRY_AFTER = 1
@@ -45,7 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "429 wait": {"status": 429, "headers": {"Retry-After": str(RETRY_AFTER)}},
     ANY: {"kind": "undelivered", "code": 63019},
 }
-# The commonest refusals with these statuses are told in a way that means something else.
+# With their usual bodies these statuses would mean another failure.
 PLAIN = '{"status": 500, "error": "InternalServerError", "message": "Unexpected error"}'
 BODIES = {
     ("token", "500"): PLAIN,
@@ -57,14 +57,14 @@ BODIES = {
 
 
 class FaultInjection(Protocol):
-    """Something that is broken until it is mended."""
+    """A fault that is in effect until ``mend``."""
 
     def mend(self) -> list[float] | None:
-        """When it struck (monotonic seconds); ``None`` where nobody knows."""
+        """End the fault and return when it occurred (monotonic seconds), or ``None`` if unknown."""
 
 
 class Broken:
-    """A call that the stand-ins let fail."""
+    """A call that a stand-in makes fail."""
 
     def __init__(self, faults: Faults, fault: Fault) -> None:
         self._faults = faults
@@ -76,7 +76,7 @@ class Broken:
 
 
 class Shut:
-    """A host that cannot be reached."""
+    """A host that a proxy makes unreachable."""
 
     def __init__(self, fault_proxy: FaultProxy, fault: str) -> None:
         self._fault_proxy = fault_proxy
@@ -89,7 +89,7 @@ class Shut:
 
 
 def fault_of(cell: Cell, about: str, *, times: int | None) -> Fault:
-    """The fault of a cell, for the calls about that."""
+    """The fault of a cell, limited to calls that contain ``about``."""
     service, call = CALLS.get(cell.step.name) or _media(cell.fault)
     status = {"status": int(cell.fault)} if cell.fault.isdecimal() else {}
     fault = Fault(service, call, times=times, about=about, **(KINDS.get(cell.fault) or status))

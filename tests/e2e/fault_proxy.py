@@ -1,4 +1,4 @@
-"""A stand-in's door on the open net: it speaks TLS, and can be shut."""
+"""A TLS proxy in front of a stand-in that can be made unreachable in several ways."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class FaultProxy:
 
     ``way``, to be set at any time: ``open``; ``refused``, where nobody listens; ``tls``, where the
     certificate is of an authority that nobody trusts; ``stalled``, where no handshake is answered.
-    A change breaks the connections there are. ``turned_away`` are the moments at which somebody
-    came to one of the latter two (monotonic seconds).
+    A change closes all connections. ``turned_away`` holds when (monotonic seconds) clients
+    connected during ``tls`` or ``stalled``.
     """
 
     def __init__(self, *, authority: trustme.CA, target: int) -> None:
@@ -35,7 +35,7 @@ class FaultProxy:
         self._ends: set[socket.socket] = set()
         self._way: Way = "open"
         self.turned_away: list[float] = []
-        # Bound for good, as only a port is that one asks for: nobody else gets it meanwhile.
+        # The port stays bound while ``refused``, so that no other process can get it.
         port = free_port()
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -100,7 +100,7 @@ class FaultProxy:
 
 
 def _ignore(client: socket.socket) -> None:
-    """Until they leave."""
+    """Read until the client closes the connection."""
     while client.recv(65536):
         pass
 

@@ -1,4 +1,4 @@
-"""A start that is killed behind one of its statements, as a process of its own."""
+"""Opens the database in a process that is killed after a given statement."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sqlalchemy import Engine, event
 
 from storage.engine import open_postgres, open_sqlite
 
-# Children of a process that has everything loaded start within milliseconds.
+# Forks of a server process that has imported everything start within milliseconds.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["tests.e2e.killed_start"])
 
 
 def killed_start(address: str, statements: int) -> bool:
-    """Open the database and die behind so many statements; ``False`` if there are no more.
+    """Open the database and kill the process after ``statements``; ``False`` if it took fewer.
 
-    ``address`` is a folder, or that of a database in PostgreSQL. Whoever starts first loads
-    everything, which takes seconds.
+    ``address`` is the folder of a SQLite file or the URL of a PostgreSQL database. The first call
+    takes seconds, because it starts the fork server.
     """
     process = _processes.Process(target=_start, args=(address, statements))
     process.start()
@@ -33,18 +33,18 @@ def killed_start(address: str, statements: int) -> bool:
 
 
 def _start(address: str, statements: int) -> None:
-    die = _fuse(statements)
+    die = _die_after(statements)
     if address.startswith("postgresql:"):
         event.listen(Engine, "before_cursor_execute", lambda *_: die())
         event.listen(Engine, "commit", lambda *_: die())
         open_postgres(address, connections=1)
     else:
-        # Its own transactions and settings included.
+        # The driver's trace includes transactions and pragmas.
         _trace(die)
         open_sqlite(address)
 
 
-def _fuse(statements: int) -> Callable[[], None]:
+def _die_after(statements: int) -> Callable[[], None]:
     numbers = count()
 
     def die() -> None:

@@ -1,4 +1,4 @@
-"""One cell of the failure table, tried out with a user of its own."""
+"""Runs one cell of the failure table with a user of its own."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from tests.sandbox.waiting import wait_until
 SPOKEN = ("media", "transcribe")
 ALOUD = ("speak", "voice", "fetch")
 SECONDS = 60.0
-# Logs get long, and many look into them.
+# Many threads search a log that gets long.
 LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question and what came of it.
+    """A question and its effects.
 
-    ``texts`` are what was read, ``notes`` how many voice notes Twilio took, ``asked`` how often the
-    agent heard it; ``struck`` is when the fault did; ``seconds`` from the message to the end.
+    ``texts`` are the messages to the user, ``notes`` the number of voice notes that Twilio took,
+    ``asked`` how often the agent got the question, ``struck`` when the fault occurred, ``seconds``
+    the time from the message to its last effect.
     """
 
     said: str
@@ -52,9 +53,9 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a question while something was broken, and of one after it.
+    """A question during a fault, and one after it.
 
-    ``repeated``: the latter met the fault once more. ``aloud``: it was to be answered by voice.
+    If ``repeated``, the second question met the fault once; if ``aloud``, it was answered by voice.
     """
 
     first: Exchange
@@ -65,7 +66,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Message:
-    """What a user says; ``about`` is what the fault knows it by, ``known`` what they got before."""
+    """A message. The fault applies to calls with ``about``; ``known`` counts earlier answers."""
 
     user: str
     said: str
@@ -75,17 +76,17 @@ class _Message:
 
 
 class Scenarios:
-    """Tries cells out in one world, whose hosts have these ``gates``."""
+    """Tries cells out in one deployment whose providers are behind these ``proxies``."""
 
     _numbers = itertools.count(1)
 
-    def __init__(self, *, deployment: Deployment, gates: Mapping[Host, FaultProxy]) -> None:
+    def __init__(self, *, deployment: Deployment, proxies: Mapping[Host, FaultProxy]) -> None:
         self._deployment = deployment
         self._sandbox = deployment.sandbox
-        self._gates = gates
+        self._proxies = proxies
 
     def run(self, cell: Cell) -> Outcome:
-        """Ask while the fault lasts; then again, while it strikes once, if that is repeated."""
+        """Ask during the fault and after it; a fault that is retried occurs once more."""
         user, case = self._deployment.user(), f"case{next(self._numbers):03}"
         self._prepare(cell, user)
         first = self._first(cell, user, f"{case} first")
@@ -146,7 +147,7 @@ class Scenarios:
 
     def _broken(self, cell: Cell, message: _Message, *, times: int | None) -> FaultInjection:
         if cell.fault in UNREACHABLE:
-            return Shut(self._gates[HOSTS[cell.step.name]], cell.fault)
+            return Shut(self._proxies[HOSTS[cell.step.name]], cell.fault)
         return Broken(self._sandbox.faults, fault_of(cell, message.about, times=times))
 
     def _shut_behind_the_text(self, cell: Cell, message: _Message) -> FaultInjection:
@@ -159,7 +160,7 @@ class Scenarios:
         return broken
 
     def _wait_for_end(self, cell: Cell, message: _Message) -> None:
-        """Until the fault has shown all it can do."""
+        """Wait until the turn has ended as the cell says."""
         if cell.step.name == "fetch":
             wait_until(lambda: self._lost(message) == 2, message.said, SECONDS)
         elif cell.row.reads in (TEXT, IF_TAKEN):
@@ -179,11 +180,11 @@ class Scenarios:
     def _wait_for_log(self, message: _Message, line: str) -> None:
         turn = f"turn={message.form['MessageSid']}"
 
-        def told() -> bool:
+        def is_logged() -> bool:
             lines = self._deployment.log().splitlines()
             return any(line in each and turn in each for each in lines)
 
-        wait_until(told, f"{message.said}: {line}", SECONDS, every=LOOK_SECONDS)
+        wait_until(is_logged, f"{message.said}: {line}", SECONDS, every=LOOK_SECONDS)
 
     def _got(self, message: _Message) -> list[Outbound]:
         return self._deployment.twilio.messages(message.user)[message.known :]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from sandbox.faults import Fault
 from tests.e2e.conftest import StartCluster, StartDeployment
 from tests.e2e.deployment import Deployment
 from tests.sandbox.waiting import wait_until
@@ -21,16 +20,9 @@ OPEN = {"BREAKER_FAILURES": str(FAILURES), "PROVIDER_TIMEOUT_FACTOR": "0.1"}
 
 
 @pytest.fixture(scope="module")
-def own_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
     with start_deployment(**OPEN) as deployment:
         yield deployment
-
-
-@pytest.fixture
-def deployment(own_deployment: Deployment) -> Iterator[Deployment]:
-    own_deployment.begin()
-    yield own_deployment
-    own_deployment.check()
 
 
 def ask(deployment: Deployment) -> str:
@@ -40,7 +32,7 @@ def ask(deployment: Deployment) -> str:
 
 
 def asked(deployment: Deployment) -> int:
-    return len(deployment.sandbox.recorder.calls("agentforce", "ask"))
+    return len(deployment.calls("agentforce", "ask"))
 
 
 def down(address: str) -> list[str]:
@@ -49,8 +41,8 @@ def down(address: str) -> list[str]:
     return list(answer.json()["clouds_down"])
 
 
-def test_users_are_told_at_once_until_a_probe_finds_the_agent_back(deployment: Deployment) -> None:
-    deployment.sandbox.faults.add(Fault("agentforce", "ask", status=503, times=None))
+def test_an_open_breaker_fails_at_once_until_a_probe_succeeds(deployment: Deployment) -> None:
+    deployment.add_fault("agentforce", "ask", status=503, times=None)
     before = deployment.counter("breakers_opened"), deployment.counter("calls_not_made")
     for _ in range(FAILURES):
         assert ask(deployment).startswith(AGENT)
@@ -67,8 +59,10 @@ def test_users_are_told_at_once_until_a_probe_finds_the_agent_back(deployment: D
     assert deployment.log().count("Provider is back") == 1
 
 
-def test_voice_notes_that_fail_do_not_keep_anybody_from_being_heard(deployment: Deployment) -> None:
-    deployment.sandbox.faults.add(Fault("elevenlabs", "speak", status=503, times=None))
+def test_an_open_breaker_of_speech_synthesis_leaves_transcription_alone(
+    deployment: Deployment,
+) -> None:
+    deployment.add_fault("elevenlabs", "speak", status=503, times=None)
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     wait_until(lambda: "ElevenLabs speaking" in down(deployment.bridge.url), "failures")
@@ -78,8 +72,10 @@ def test_voice_notes_that_fail_do_not_keep_anybody_from_being_heard(deployment: 
     assert second.body.startswith(ANSWER)
 
 
-def test_what_is_down_for_workers_is_seen_at_the_webs(start_cluster: StartCluster) -> None:
+def test_health_of_web_processes_lists_providers_that_are_down_for_workers(
+    start_cluster: StartCluster,
+) -> None:
     with start_cluster(webs=1, workers=1, BREAKER_FAILURES="1") as (deployment, cluster):
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", status=503, times=None))
+        deployment.add_fault("agentforce", "ask", status=503, times=None)
         assert ask(deployment).startswith(AGENT)
         wait_until(lambda: down(cluster.url) == ["Agentforce answers"], "a report")

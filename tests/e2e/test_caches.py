@@ -1,4 +1,4 @@
-"""What is not paid for twice."""
+"""Speech synthesis and answers that are reused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOMY = {"ELEVENLABS_CONCURRENCY": str(ROOM)}
 
 
 def hear(deployment: Deployment) -> str:
-    """What somebody new hears in answer to the question."""
+    """The voice note that a new user gets for the question, as text."""
     deployment.sandbox.elevenlabs.account.concurrency = ROOM
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
@@ -30,16 +30,16 @@ def hear(deployment: Deployment) -> str:
 
 
 @pytest.mark.parametrize(("size", "times"), [(None, 1), ("0", 2)], ids=["default", "off"])
-def test_each_piece_of_an_answer_is_spoken_once(
+def test_each_piece_of_an_answer_is_synthesised_once(
     start_deployment: StartDeployment, size: str | None, times: int
 ) -> None:
-    """Unless that is switched off; both hear the whole answer."""
+    """Unless the cache is off; both users hear the whole answer."""
     settings = {"SPEECH_CACHE_BYTES": size} if size else {}
     with start_deployment(**ROOMY, **settings) as deployment:
         first = hear(deployment)
         assert first.startswith(ANSWER)
         assert hear(deployment) == first
-        spoken = [each.text for each in deployment.spoken_since()]
+        spoken = [each.text for each in deployment.synthesised()]
         assert set(Counter(spoken).values()) == {times}
         assert deployment.counter("speech_characters") == sum(map(len, spoken))
         pieces = len(set(spoken))
@@ -48,48 +48,52 @@ def test_each_piece_of_an_answer_is_spoken_once(
         deployment.check()
 
 
-def test_what_one_worker_spoke_another_does_not_pay_for(start_cluster: StartCluster) -> None:
+def test_workers_share_synthesised_audio(start_cluster: StartCluster) -> None:
     with start_cluster(webs=1, workers=2, **ROOMY) as (deployment, cluster):
         first = hear(deployment)
-        spoken = deployment.spoken_since()
-        wait_until(lambda: kept(cluster) == len(spoken), "that the pieces are shared")
+        spoken = deployment.synthesised()
+        wait_until(
+            lambda: count_shared_pieces(cluster) == len(spoken), "that the pieces are shared"
+        )
         speaker = next(worker for worker in cluster.workers if "TTS time" in worker.log())
         speaker.kill()
         assert hear(deployment) == first
-        assert deployment.spoken_since() == spoken
+        assert deployment.synthesised() == spoken
         deployment.check()
 
 
-def kept(cluster: Cluster) -> int:
-    """How many pieces the workers share."""
+def count_shared_pieces(cluster: Cluster) -> int:
+    """The number of pieces in the shared cache."""
     with psycopg.connect(cluster.database_url) as connection:
         row = connection.execute("SELECT count(*) FROM spoken_pieces").fetchone()
     return int(row[0]) if row else 0
 
 
-def test_the_agent_is_asked_each_time_by_default(deployment: Deployment) -> None:
+def test_answers_are_not_cached_by_default(deployment: Deployment) -> None:
     bodies = []
     for _ in range(2):
         user = deployment.user()
         deployment.twilio.say(user, CODES)
         bodies.append(deployment.answers(user, 1)[0].body)
     assert bodies[0] == bodies[1]
-    assert len(deployment.sandbox.recorder.calls("agentforce", "ask")) == 2
+    assert len(deployment.calls("agentforce", "ask")) == 2
     assert (deployment.counter("answer_cache_hits"), deployment.counter("answer_cache_misses")) == (
         0,
         0,
     )
 
 
-def test_a_public_question_is_asked_once(start_deployment: StartDeployment, tmp_path: Path) -> None:
-    """However it is put, in one language, and by people who have said nothing else before."""
+def test_a_public_question_is_answered_from_the_cache(
+    start_deployment: StartDeployment, tmp_path: Path
+) -> None:
+    """In any spelling of one language, for senders who asked nothing personal before."""
     patterns = tmp_path / "public.txt"
     patterns.write_text("# What anybody may know\nwhat are the tax codes\n", encoding="utf-8")
     cache = {"ANSWER_CACHE_SECONDS": "600", "ANSWER_CACHE_PATTERNS": str(patterns)}
     with start_deployment(**cache) as deployment:
 
         def asked() -> int:
-            return len(deployment.sandbox.recorder.calls("agentforce", "ask"))
+            return len(deployment.calls("agentforce", "ask"))
 
         writes, writes_too, speaks, spanish, personal = (deployment.user() for _ in range(5))
         deployment.twilio.say(writes, CODES)

@@ -12,20 +12,31 @@ import requests
 
 from sandbox.bridge import Bridge, Process
 from sandbox.cluster import Cluster
-from sandbox.faults import Fault
 from sandbox.postgres import Postgres
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.webhook import post
 from tests.e2e.conftest import StartCluster
 from tests.e2e.deployment import Deployment
 from tests.sandbox.waiting import wait_until
+from tests.security.planted import planted
 
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
 # Longer than any test takes: what hangs is still hanging when the process dies.
 FOR_EVER = 60.0
-# What the smallest plan allows for one web and two workers (docs/scaling.md).
+# The connections of the smallest plan, for one web process and two workers (docs/scaling.md).
 SMALLEST_PLAN = 20
+
+# Takes a silent worker for dead after 5 s instead of 12.
+SHORT_CLAIMS = """
+from storage import claims, turn_queue
+from turns import heartbeat
+
+turn_queue.CLAIM_SECONDS, claims.SURE_SECONDS = 5.0, 3.0
+heartbeat.INTERVAL_SECONDS = 0.5
+"""
+# Health counts a worker as gone after 3 s without a heartbeat instead of 15.
+SHORT_SILENCE = "from turns import health; health.SILENCE_SECONDS = 3.0"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +68,9 @@ def test_text_and_voice_are_answered(deployment: Deployment) -> None:
     deployment.expect_no_more(user, 2)
 
 
-def test_any_web_serves_any_voice_note(deployment: Deployment, cluster: Cluster) -> None:
+def test_every_web_process_serves_every_voice_note(
+    deployment: Deployment, cluster: Cluster
+) -> None:
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     voice = deployment.twilio.wait_for_voice(user)
@@ -67,13 +80,13 @@ def test_any_web_serves_any_voice_note(deployment: Deployment, cluster: Cluster)
         assert requests.get(web.url + path, timeout=10).content == voice.audio
 
 
-def test_a_voice_note_that_twilio_cannot_use_is_sent_once_more(
+def test_a_voice_note_that_twilio_cannot_use_is_sent_again_as_mp3(
     deployment: Deployment, cluster: Cluster
 ) -> None:
     """Either web gets the callbacks; a worker sends the MP3, which either web serves."""
     user = deployment.user()
-    deployment.sandbox.faults.add(Fault("twilio", "callback", "twice", times=None))
-    deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
+    deployment.add_fault("twilio", "callback", "twice", times=None)
+    deployment.add_fault("twilio", "voice", "undelivered", code=63019)
     deployment.twilio.speak(user, deployment.note(QUESTION))
     voice = deployment.twilio.wait_for_voice(user)
     assert (voice.audio_type, voice.media_url is None) == ("audio/mpeg", False)
@@ -83,7 +96,9 @@ def test_a_voice_note_that_twilio_cannot_use_is_sent_once_more(
     deployment.expect_no_more(user, 3)
 
 
-def test_a_message_that_both_webs_get_is_one_turn(deployment: Deployment, cluster: Cluster) -> None:
+def test_a_message_delivered_to_both_web_processes_is_answered_once(
+    deployment: Deployment, cluster: Cluster
+) -> None:
     user = deployment.user()
     form = deployment.twilio.forms.text(user, "hello")
     signed = deployment.twilio.signer.headers(f"{cluster.url}/", form)
@@ -98,7 +113,7 @@ def test_a_message_that_both_webs_get_is_one_turn(deployment: Deployment, cluste
 
 
 def test_messages_of_a_sender_keep_their_order_over_all_processes(deployment: Deployment) -> None:
-    """The next one starts as soon as the lock is free, not when a worker looks again."""
+    """The next turn starts as soon as the lock is free, not when a worker polls again."""
     user = deployment.user()
     for text in ("hello", "What are the tax codes?", "thanks") * 4:
         assert deployment.twilio.say(user, text).status == 200
@@ -106,10 +121,10 @@ def test_messages_of_a_sender_keep_their_order_over_all_processes(deployment: De
     assert bodies == ["Hello!", "Most l", "You're"] * 4
 
 
-def test_metrics_and_health_of_any_web_are_of_all(deployment: Deployment, cluster: Cluster) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, "hello")
-    deployment.answers(user, 1)
+def test_every_web_process_reports_metrics_and_health_of_the_cluster(
+    deployment: Deployment, cluster: Cluster
+) -> None:
+    deployment.ask("hello")
 
     def answered(web: Bridge) -> tuple[int, int]:
         metrics = requests.get(f"{web.url}/metrics", timeout=10).json()
@@ -128,22 +143,20 @@ def test_metrics_and_health_of_any_web_are_of_all(deployment: Deployment, cluste
 
 
 def test_a_session_is_started_once_for_each_sender(deployment: Deployment) -> None:
-    """However long it takes."""
-    deployment.sandbox.faults.add(Fault("agentforce", "session", "hang", seconds=0.5, times=None))
+    """Even if the start takes long."""
+    deployment.add_fault("agentforce", "session", "hang", seconds=0.5, times=None)
     users = [deployment.user() for _ in range(10)]
     for user in users:
         deployment.twilio.say(user, "hello")
     for user in users:
         deployment.answers(user, 1)
-    assert len(deployment.sandbox.recorder.calls("agentforce", "session")) == len(users)
+    assert len(deployment.calls("agentforce", "session")) == len(users)
 
 
-def test_a_backlog_starts_no_sessions_ahead(start_cluster: StartCluster) -> None:
-    """Where all threads of a worker run turns, Agentforce's places are theirs."""
+def test_no_sessions_are_prewarmed_during_a_backlog(start_cluster: StartCluster) -> None:
+    """While all threads run turns, Agentforce's concurrent requests are left to these."""
     with start_cluster(webs=1, workers=1, TURN_THREADS="2") as (deployment, _):
-        deployment.sandbox.faults.add(
-            Fault("agentforce", "ask", "hang", seconds=FOR_EVER, times=None)
-        )
+        deployment.add_fault("agentforce", "ask", "hang", seconds=FOR_EVER, times=None)
         users = [deployment.user() for _ in range(12)]
         for user in users:
             assert deployment.twilio.say(user, "hello").status == 200
@@ -155,24 +168,24 @@ def test_a_backlog_starts_no_sessions_ahead(start_cluster: StartCluster) -> None
 def test_the_smallest_database_plan_is_enough(
     start_cluster: StartCluster, server: Postgres
 ) -> None:
-    """Under load one web and two workers open fewer connections than it has."""
+    """One web process and two workers stay below its number of connections under load."""
     with start_cluster(webs=1, workers=2) as (deployment, cluster):
         name = urlsplit(cluster.database_url).path.strip("/")
         users = [deployment.user() for _ in range(60)]
         most = 0
         with ThreadPoolExecutor(20) as pool:
-            said = [pool.submit(deployment.twilio.say, user, "hello") for user in users]
-            while not all(each.done() for each in said):
+            posts = [pool.submit(deployment.twilio.say, user, "hello") for user in users]
+            while not all(each.done() for each in posts):
                 most = max(most, server.connections(name))
         for user in users:
             deployment.answers(user, 1)
         assert 0 < max(most, server.connections(name)) < SMALLEST_PLAN
 
 
-def test_what_a_killed_worker_ran_is_answered_by_another_once(start_cluster: StartCluster) -> None:
-    with start_cluster() as (deployment, cluster):
+def test_another_worker_answers_once_what_a_killed_worker_ran(start_cluster: StartCluster) -> None:
+    with start_cluster(worker_command=planted(SHORT_CLAIMS, "worker")) as (deployment, cluster):
         user = deployment.user()
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FOR_EVER))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=FOR_EVER)
         deployment.twilio.speak(user, deployment.note(QUESTION))
         deployment.twilio.say(user, "thanks")
         asking = worker_that_calls(deployment, cluster, "agentforce", "ask")
@@ -184,10 +197,10 @@ def test_what_a_killed_worker_ran_is_answered_by_another_once(start_cluster: Sta
 
 
 def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) -> None:
-    """Another takes over; when it wakes up it is not believed, and goes on with what is its own."""
-    with start_cluster() as (deployment, cluster):
+    """Another worker takes over its turn; after it wakes up it serves new turns as before."""
+    with start_cluster(worker_command=planted(SHORT_CLAIMS, "worker")) as (deployment, cluster):
         user = deployment.user()
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=3)
         deployment.twilio.say(user, "hello")
         asking = worker_that_calls(deployment, cluster, "agentforce", "ask")
         asking.pause()
@@ -199,19 +212,16 @@ def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) ->
         for worker in cluster.workers:
             if worker is not asking:
                 worker.kill()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 3)
+        deployment.ask("hello", user)
 
 
 def test_a_worker_that_is_stopped_finishes_what_it_runs(start_cluster: StartCluster) -> None:
     with start_cluster(webs=1, workers=1) as (deployment, cluster):
         user = deployment.user()
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=1)
         deployment.twilio.say(user, "hello")
         deployment.twilio.say(user, "thanks")
-        deployment.sandbox.recorder.wait_for(
-            lambda: deployment.sandbox.recorder.calls("agentforce", "ask")
-        )
+        deployment.wait_for_call("agentforce", "ask")
         (worker,) = cluster.workers
         assert worker.stop() == 0
         assert [message.body[:6] for message in texts(deployment, user)] == ["Hello!"]
@@ -222,7 +232,10 @@ def test_a_worker_that_is_stopped_finishes_what_it_runs(start_cluster: StartClus
 
 
 def test_without_a_worker_messages_wait_and_health_says_so(start_cluster: StartCluster) -> None:
-    with start_cluster(webs=1, workers=1) as (deployment, cluster):
+    with start_cluster(webs=1, workers=1, web_command=planted(SHORT_SILENCE)) as (
+        deployment,
+        cluster,
+    ):
         (worker,) = cluster.workers
         worker.kill()
         user = deployment.user()
@@ -243,12 +256,10 @@ def test_a_database_that_restarts_loses_nothing(
 ) -> None:
     with start_cluster() as (deployment, _):
         users = [deployment.user() for _ in range(5)]
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1, times=None))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=1, times=None)
         for user in users:
             deployment.twilio.say(user, "hello")
-        deployment.sandbox.recorder.wait_for(
-            lambda: deployment.sandbox.recorder.calls("agentforce", "ask")
-        )
+        deployment.wait_for_call("agentforce", "ask")
         server.restart()
         deployment.sandbox.faults.clear()
         for user in users:
@@ -257,10 +268,9 @@ def test_a_database_that_restarts_loses_nothing(
 
 
 def worker_that_calls(deployment: Deployment, cluster: Cluster, service: str, call: str) -> Process:
-    """The worker in whose turn that call is being made, once it is."""
-    recorder = deployment.sandbox.recorder
-    calls = recorder.wait_for(lambda: recorder.calls(service, call))
-    return next(worker for worker in cluster.workers if worker.calls_from(calls[-1].port))
+    """Wait for a call to a provider, and return the worker that made it."""
+    port = deployment.wait_for_call(service, call).port
+    return next(worker for worker in cluster.workers if worker.calls_from(port))
 
 
 def texts(deployment: Deployment, user: str) -> list[Outbound]:

@@ -1,4 +1,4 @@
-"""Whatever hangs or trickles: the user reads one line in time, and the threads are free again."""
+"""A provider that hangs or trickles: the user gets one line in time, and threads are freed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.faults import CallKind, Fault
+from sandbox.faults import CallKind
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
 
@@ -24,8 +24,8 @@ TRICKLE = 0.5
 
 
 @pytest.fixture(scope="module")
-def hurried(start_deployment: StartDeployment) -> Iterator[Deployment]:
-    """One turn at a time, so that a thread that is not free is missed by the next one."""
+def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    """A service with one thread, so that the next turn shows whether it was freed."""
     with start_deployment(
         TURN_DEADLINE=str(DEADLINE), TURN_THREADS="1", BREAKER_FAILURES="0", KEEP_WARM="false"
     ) as deployment:
@@ -36,9 +36,9 @@ def hurried(start_deployment: StartDeployment) -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def deployment(hurried: Deployment) -> Deployment:
-    hurried.begin()
-    return hurried
+def deployment(shared_deployment: Deployment) -> Deployment:
+    shared_deployment.begin()
+    return shared_deployment
 
 
 @pytest.mark.parametrize(
@@ -52,27 +52,27 @@ def deployment(hurried: Deployment) -> Deployment:
         ("agentforce", "session", "trickle", AGENT),
     ],
 )
-def test_what_never_ends_is_told_in_time(
+def test_a_call_that_never_ends_is_reported_at_the_deadline(
     deployment: Deployment, service: str, call: str, kind: CallKind, told: str
 ) -> None:
     user, other = deployment.user(), deployment.user()
     seconds = FOR_EVER if kind == "hang" else TRICKLE
-    deployment.sandbox.faults.add(Fault(service, call, kind, seconds=seconds, times=None))
+    deployment.add_fault(service, call, kind, seconds=seconds, times=None)
     started = time.monotonic()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     assert deployment.answers(user, 1)[0].body.startswith(told)
     assert time.monotonic() - started < DEADLINE + 10
-    assert len(deployment.sandbox.recorder.calls("agentforce", "ask")) <= 1
+    assert len(deployment.calls("agentforce", "ask")) <= 1
     deployment.sandbox.faults.clear()
     deployment.twilio.say(other, "hello")
     assert deployment.answers(other, 1)[0].body.startswith("Hello!")
     assert len(deployment.twilio.messages(user)) == 1
 
 
-def test_a_turn_does_not_wait_for_what_knows_no_deadline(
+def test_a_turn_does_not_wait_for_a_converter_beyond_its_deadline(
     start_deployment: StartDeployment, tmp_path: Path
 ) -> None:
-    """Such as a converter that hangs, which has a limit of its own."""
+    """The converter has a time limit of its own, which is longer."""
     converter = tmp_path / "ffmpeg"
     converter.write_text("#!/bin/sh\nexec sleep 30\n")
     converter.chmod(0o755)
@@ -86,28 +86,29 @@ def test_a_turn_does_not_wait_for_what_knows_no_deadline(
 
 
 @pytest.mark.parametrize("kind", ["hang", "trickle"])
-def test_speech_that_never_ends_leaves_the_text_alone(
+def test_speech_synthesis_that_never_ends_costs_only_the_voice_note(
     deployment: Deployment, kind: CallKind
 ) -> None:
     user = deployment.user()
     before = deployment.counter("voice_notes_failed")
     seconds = FOR_EVER if kind == "hang" else TRICKLE
-    deployment.sandbox.faults.add(Fault("elevenlabs", "speak", kind, seconds=seconds, times=None))
+    deployment.add_fault("elevenlabs", "speak", kind, seconds=seconds, times=None)
     deployment.twilio.speak(user, deployment.note(QUESTION))
     assert deployment.answers(user, 1)[0].body.startswith(ANSWER)
     deployment.expect_no_more(user, 1)
     assert deployment.counter("voice_notes_failed") == before + 1
 
 
-def test_a_voice_note_has_time_of_its_own_however_late_the_answer_is(
+@pytest.mark.slow
+def test_a_voice_note_has_a_deadline_of_its_own(
     start_deployment: StartDeployment,
 ) -> None:
-    """Answer and note take more than half of the time each; both have all of it."""
+    """Answer and voice note each take more than half of the deadline."""
     with start_deployment(
         TURN_DEADLINE="10", VOICE_REPLIES="always", STILL_WORKING_AFTER="60"
     ) as deployment:
         user = deployment.user()
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=6.0))
-        deployment.sandbox.faults.add(Fault("elevenlabs", "speak", "hang", seconds=6.0, times=None))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=6.0)
+        deployment.add_fault("elevenlabs", "speak", "hang", seconds=6.0, times=None)
         deployment.twilio.say(user, "hello")
         deployment.twilio.wait_for_voice(user, timeout=30.0)

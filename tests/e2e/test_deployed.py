@@ -1,10 +1,9 @@
-"""The service as it is deployed: real host names, TLS, a proxy, and a private authority."""
+"""The service with the providers' real host names, over TLS, a proxy and a private authority."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,7 +26,7 @@ OPEN = {
     "api.elevenlabs.io": 2 * CONNECTIONS,
 }
 
-# Settings that would lead the service elsewhere than a deployment's defaults.
+# Settings that a live deployment leaves at their defaults.
 SANDBOX_ONLY = (
     "TWILIO_API_URL",
     "TWILIO_MEDIA_HOSTS",
@@ -37,12 +36,12 @@ SANDBOX_ONLY = (
 )
 
 
-@pytest.fixture(params=["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.fixture(scope="module", params=["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
 def deployed(
-    request: pytest.FixtureRequest, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Deployment, TlsProxy]]:
-    """A bridge with the settings of a live deployment, trusting an authority by either variable."""
-    speech = FixtureSpeech()
+    """A service with the settings of a live deployment; either variable names the authority."""
+    speech, folder = FixtureSpeech(), tmp_path_factory.mktemp("deployed")
     with Sandbox(speech=speech) as sandbox:
         hosts = {
             "api.twilio.com": sandbox.twilio.port,
@@ -55,8 +54,8 @@ def deployed(
         sandbox.twilio.cdn.public_url = "https://mms.twiliocdn.com"
         # My Domain and API are one host here, named by the token answer.
         sandbox.agentforce.public_url = "https://acme.my.salesforce.com"
-        with TlsProxy(hosts=hosts, folder=tmp_path) as proxy:
-            bridge = Bridge(log_file=tmp_path / "log")
+        with TlsProxy(hosts=hosts, folder=folder) as proxy:
+            bridge = Bridge(log_file=folder / "log")
             settings = sandbox.environment(bridge.url)
             for name in SANDBOX_ONLY:
                 del settings[name]
@@ -73,10 +72,7 @@ def deployed(
 
 
 def test_a_voice_turn_through_the_real_names(deployed: tuple[Deployment, TlsProxy]) -> None:
-    """Every client goes through the proxy and trusts the authority; the answer is spoken.
-
-    Nobody waits for a handshake: all connections were opened after the start.
-    """
+    """Every client uses the proxy and the authority, on connections opened at the start."""
     deployment, proxy = deployed
     wait_until(lambda: deployment.log().count("Host reached") == len(OPEN), "all connections")
     user = deployment.user()

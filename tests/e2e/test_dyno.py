@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sandbox.faults import Fault
 from tests.e2e.conftest import PATIENT, StartCluster, StartDeployment
 from tests.e2e.dyno import BUILDPACK, limited_command
 from tests.sandbox.waiting import wait_until
@@ -27,8 +26,7 @@ def test_two_hundred_voice_turns_at_once(start_deployment: StartDeployment) -> N
             command=command, SPEECH_CACHE_BYTES="0", **PATIENT, **BUILDPACK
         ) as deployment,
     ):
-        agent = Fault("agentforce", "ask", "hang", seconds=AGENT_SECONDS, times=None)
-        deployment.sandbox.faults.add(agent)
+        deployment.add_fault("agentforce", "ask", "hang", seconds=AGENT_SECONDS, times=None)
         users = [deployment.user() for _ in range(200)]
         note = deployment.note("Thanks")
         asked = deployment.sandbox.recorder
@@ -59,9 +57,7 @@ def test_a_worker_with_150_turns_at_once(start_cluster: StartCluster) -> None:
         ),
     ):
         (worker,) = cluster.workers
-        deployment.sandbox.faults.add(
-            Fault("agentforce", "ask", "hang", seconds=AGENT_SECONDS, times=None)
-        )
+        deployment.add_fault("agentforce", "ask", "hang", seconds=AGENT_SECONDS, times=None)
         users = [deployment.user() for _ in range(150)]
         with ThreadPoolExecutor(32) as pool:
             list(pool.map(lambda user: deployment.twilio.say(user, "Thanks"), users))

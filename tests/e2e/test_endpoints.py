@@ -8,7 +8,6 @@ import re
 import pytest
 import requests
 
-from sandbox.twilio.webhook import sign
 from tests.e2e.deployment import Deployment
 
 
@@ -18,9 +17,7 @@ def test_get_says_that_the_service_is_alive(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_health_is_for_everybody_and_only_of_this_moment(
-    deployment: Deployment, method: str
-) -> None:
+def test_health_needs_no_token_and_is_not_cached(deployment: Deployment, method: str) -> None:
     answer = requests.request(method, f"{deployment.bridge.url}/health", timeout=10)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
     assert answer.headers["Cache-Control"] == "no-store"
@@ -45,16 +42,16 @@ def test_a_forged_signature_is_refused_before_anything_happens(deployment: Deplo
     )
     assert answer.status_code == 403
     assert answer.content == b""
-    assert not deployment.sandbox.recorder.calls()
+    assert not deployment.calls()
 
 
-def test_a_router_sends_what_is_forged_and_what_is_not_on_one_connection(
+def test_a_forged_request_does_not_affect_others_on_its_connection(
     deployment: Deployment,
 ) -> None:
     user = deployment.user()
     form = deployment.twilio.forms.text(user, "hello")
     deployment.twilio._messages.receive(form)
-    good = sign(f"{deployment.bridge.url}/", form, deployment.bridge.settings["TWILIO_AUTH_TOKEN"])
+    (good,) = deployment.signature(f"{deployment.bridge.url}/", form).values()
     ports = set()
     with requests.Session() as session:
         for signature, status in (("forged", 403), (good, 200), ("forged", 403), ("", 403)):
@@ -81,14 +78,12 @@ def test_an_unsigned_request_from_elsewhere_is_refused(deployment: Deployment) -
     assert answer.status_code == 403
 
 
-def test_a_query_is_part_of_what_is_signed(deployment: Deployment) -> None:
+def test_the_signature_covers_the_query(deployment: Deployment) -> None:
     """Percent signs stay as they came: Flask's own decoded address would not verify."""
     user = deployment.user()
     form = deployment.twilio.forms.text(user, "hello")
     address = f"{deployment.bridge.url}/?tenant=a%2Fb&name=%C3%A9"
-    signature = sign(address, form, deployment.bridge.settings["TWILIO_AUTH_TOKEN"])
-    other = address.replace("a%2Fb", "c")
-    headers = {"X-Twilio-Signature": signature}
+    other, headers = address.replace("a%2Fb", "c"), deployment.signature(address, form)
     assert requests.post(other, data=form, headers=headers, timeout=10).status_code == 403
     assert deployment.twilio.deliver(form, url=address).status == 200
     deployment.answers(user, 1)
@@ -136,7 +131,7 @@ JSON = {"Content-Type": "application/json"}
         ("POST", "/", JSON, "415 UNSUPPORTED MEDIA TYPE"),
     ],
 )
-def test_every_answer_is_guarded_and_every_refusal_short(
+def test_every_response_has_security_headers_and_every_refusal_is_short(
     deployment: Deployment, method: str, path: str, headers: dict[str, str], status: str
 ) -> None:
     url = deployment.bridge.url + path
@@ -158,10 +153,11 @@ def test_every_answer_is_guarded_and_every_refusal_short(
         assert answer.headers["Allow"]
 
 
-def test_the_dashboard_brings_all_it_needs_and_runs_nothing_else(deployment: Deployment) -> None:
+def test_the_dashboard_loads_nothing_from_elsewhere_and_runs_only_its_script(
+    deployment: Deployment,
+) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "hello")
-    deployment.answers(user, 1)
+    deployment.ask("hello", user)
     answer = requests.get(f"{deployment.bridge.url}/dashboard", timeout=10)
     policy = answer.headers["Content-Security-Policy"]
     (nonce,) = set(re.findall(r"'nonce-([\w-]+)'", policy))
@@ -183,13 +179,11 @@ def test_credentials_are_sent_to_twilio_only(deployment: Deployment) -> None:
     form["MediaUrl0"] = f"{deployment.sandbox.elevenlabs.url}/steal"
     deployment.twilio.deliver(form)
     assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't fetch")
-    assert not deployment.sandbox.recorder.calls("elevenlabs")
+    assert not deployment.calls("elevenlabs")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_voice_note_that_is_gone_or_was_never_there_is_404(
-    deployment: Deployment, method: str
-) -> None:
+def test_an_unknown_voice_note_is_404(deployment: Deployment, method: str) -> None:
     answer = requests.request(method, f"{deployment.bridge.url}/media/{'0' * 32}.ogg", timeout=10)
     assert answer.status_code == 404
 

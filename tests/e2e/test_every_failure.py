@@ -1,4 +1,4 @@
-"""Each cell of docs/failures.md: one message, no repeated effect, and the next one is answered."""
+"""Each cell of docs/failures.md: one message, no repeated effect, and the next is answered."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ _BUILDING = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What came of each cell, and which rules of the providers were broken."""
+class Results:
+    """The outcome of each cell, and which rules of the providers were broken."""
 
     outcomes: Mapping[Cell, Future[Outcome]]
     violations: list[Violation]
 
 
 @contextmanager
-def started(scope: Scope, folder: Path) -> Iterator[tuple[Deployment, dict[Host, FaultProxy]]]:
-    """A bridge in a hurry; where hosts are to be unreachable, it sees them behind gates."""
+def start(scope: Scope, folder: Path) -> Iterator[tuple[Deployment, dict[Host, FaultProxy]]]:
+    """A service with short timeouts; its providers are behind proxies where hosts must fail."""
     speech = FixtureSpeech()
     folder.mkdir()
     with ExitStack() as stack:
@@ -61,20 +61,20 @@ def started(scope: Scope, folder: Path) -> Iterator[tuple[Deployment, dict[Host,
         sandbox.elevenlabs.account.concurrency = 100
         # Who is in a hurry may give up on a token and fetch another.
         sandbox.agentforce.token_clients = 1000
-        gates = gates_of(sandbox, folder, stack) if scope == "everybody" else {}
+        proxies = start_proxies(sandbox, folder, stack) if scope == "everybody" else {}
         bridge = Bridge(log_file=folder / "log")
         sandbox.connect(bridge.url)
-        bridge.settings = sandbox.environment(bridge.url) | hurried(PATIENCE[scope])
-        if gates:
-            bridge.settings |= addresses(gates, sandbox, folder)
+        bridge.settings = sandbox.environment(bridge.url) | shorten_timeouts(PATIENCE[scope])
+        if proxies:
+            bridge.settings |= addresses(proxies, sandbox, folder)
         bridge.start()
         stack.callback(bridge.kill)
         deployment = Deployment(sandbox=sandbox, speech=speech, bridge=bridge)
         deployment.begin()
-        yield deployment, gates
+        yield deployment, proxies
 
 
-def hurried(patience: float) -> dict[str, str]:
+def shorten_timeouts(patience: float) -> dict[str, str]:
     return {
         "PROVIDER_TIMEOUT_FACTOR": str(patience),
         "TURN_DEADLINE": str(TURN_SECONDS * patience + BUSY_SECONDS),
@@ -88,8 +88,8 @@ def hurried(patience: float) -> dict[str, str]:
     }
 
 
-def gates_of(sandbox: Sandbox, folder: Path, stack: ExitStack) -> dict[Host, FaultProxy]:
-    """A gate before each host, which the stand-ins know; whom to trust is ``ca.pem``."""
+def start_proxies(sandbox: Sandbox, folder: Path, stack: ExitStack) -> dict[Host, FaultProxy]:
+    """Put a proxy before each host; ``ca.pem`` in the folder is the authority to trust."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     ports: dict[Host, int] = {
@@ -99,34 +99,34 @@ def gates_of(sandbox: Sandbox, folder: Path, stack: ExitStack) -> dict[Host, Fau
         "cdn": sandbox.twilio.cdn.port,
         "elevenlabs": sandbox.elevenlabs.port,
     }
-    gates = {
+    proxies = {
         host: stack.enter_context(FaultProxy(authority=authority, target=port))
         for host, port in ports.items()
     }
-    sandbox.agentforce.public_url = gates["login"].url
-    sandbox.twilio.public_url = gates["twilio"].url
-    sandbox.twilio.cdn.public_url = gates["cdn"].url
-    return gates
+    sandbox.agentforce.public_url = proxies["login"].url
+    sandbox.twilio.public_url = proxies["twilio"].url
+    sandbox.twilio.cdn.public_url = proxies["cdn"].url
+    return proxies
 
 
-def addresses(gates: Mapping[Host, FaultProxy], sandbox: Sandbox, folder: Path) -> dict[str, str]:
+def addresses(proxies: Mapping[Host, FaultProxy], sandbox: Sandbox, folder: Path) -> dict[str, str]:
     return {
         "REQUESTS_CA_BUNDLE": str(folder / "ca.pem"),
-        "AGENTFORCE_API_URL": gates["agent"].url,
-        "ELEVENLABS_API_URL": gates["elevenlabs"].url,
-        "TWILIO_MEDIA_HOSTS": gates["cdn"].host,
+        "AGENTFORCE_API_URL": proxies["agent"].url,
+        "ELEVENLABS_API_URL": proxies["elevenlabs"].url,
+        "TWILIO_MEDIA_HOSTS": proxies["cdn"].host,
         # The typing indicator, which may fail, needs none.
         "TWILIO_MESSAGING_URL": f"http://127.0.0.1:{sandbox.twilio.port}",
     }
 
 
-def tried_out(scope: Scope, chosen: list[Cell], folder: Path) -> Tried:
-    """All cells of the scope that are chosen."""
+def try_cells(scope: Scope, chosen: list[Cell], folder: Path) -> Results:
+    """Run all chosen cells of a scope."""
     these = [cell for cell in chosen if cell.scope == scope]
     if not these:
-        return Tried({}, [])
-    with started(scope, folder) as (deployment, gates):
-        scenarios = Scenarios(deployment=deployment, gates=gates)
+        return Results({}, [])
+    with start(scope, folder) as (deployment, proxies):
+        scenarios = Scenarios(deployment=deployment, proxies=proxies)
         outcomes: dict[Cell, Future[Outcome]] = {}
         # A limit that one turn met makes the others of the process wait in line.
         for limited in (False, True):
@@ -134,19 +134,19 @@ def tried_out(scope: Scope, chosen: list[Cell], folder: Path) -> Tried:
             now.sort(key=lambda cell: -cell.row.seconds)
             with ThreadPoolExecutor(AT_ONCE[scope]) as pool:
                 outcomes |= {cell: pool.submit(scenarios.run, cell) for cell in now}
-        return Tried(outcomes, deployment.sandbox.recorder.violations)
+        return Results(outcomes, deployment.sandbox.recorder.violations)
 
 
 def test_every_failure_ends_as_the_table_says(
     tmp_path: Path, pytestconfig: pytest.Config, subtests: pytest.Subtests
 ) -> None:
-    """``--cells`` chooses some. They wait more than they work, so all scopes go at once."""
+    """``--cells`` chooses some. The scopes run concurrently, as they mostly wait."""
     wanted = re.compile(pytestconfig.getoption("cells"))
     chosen = [cell for cell in cells() if wanted.search(cell.id)]
     with ThreadPoolExecutor(len(PATIENCE)) as pool:
-        tried = list(pool.map(lambda scope: tried_out(scope, chosen, tmp_path / scope), PATIENCE))
-    assert sum(len(each.outcomes) for each in tried) == len(chosen) > 0
-    for each in tried:
+        results = list(pool.map(lambda scope: try_cells(scope, chosen, tmp_path / scope), PATIENCE))
+    assert sum(len(each.outcomes) for each in results) == len(chosen) > 0
+    for each in results:
         for cell, outcome in each.outcomes.items():
             with subtests.test(cell.id):
                 check(cell, outcome.result())
@@ -161,7 +161,7 @@ def check(cell: Cell, outcome: Outcome) -> None:
 
 
 def check_messages(cell: Cell, outcome: Outcome) -> None:
-    """One each time."""
+    """Raise unless each question got exactly one message."""
     first, second = outcome.first, outcome.second
     answered = cell.row.reads in (ANSWER, TEXT, IF_TAKEN)
     assert first.texts == [first.answer if answered else sentence(cell.row.reads)]
@@ -169,33 +169,35 @@ def check_messages(cell: Cell, outcome: Outcome) -> None:
 
 
 def check_effects(cell: Cell, outcome: Outcome) -> None:
-    """No question is heard twice, no voice note sent twice."""
+    """Raise if a question was asked twice or a voice note sent twice."""
     first, second = outcome.first, outcome.second
     answered = cell.row.reads in (ANSWER, TEXT, IF_TAKEN)
     assert first.asked == 1 if answered else first.asked <= 1
     assert second.asked == 1
     lost = cell.step.name == "fetch"
-    assert first.notes == (2 if lost else int(cell.row.reads == IF_TAKEN and cell.taken))
+    assert first.notes == (
+        2 if lost else int(cell.row.reads == IF_TAKEN and cell.accepted_without_answer)
+    )
     assert second.notes == (2 if lost else int(outcome.aloud))
 
 
 def check_tries(cell: Cell, outcome: Outcome) -> None:
-    """No more than there should be; that there were so many is seen by the time they took."""
+    """Raise if there were too many tries; ``check_time`` shows whether there were enough."""
     struck = outcome.first.struck
     assert struck is None or len(struck) in expected_tries(cell)
 
 
 def check_time(cell: Cell, outcome: Outcome) -> None:
-    """Neither given up before all pauses were over, nor much later than the table says."""
+    """Raise if the turn ended before its pauses were over, or much later than the table says."""
     tries, patience = cell.row.tries, PATIENCE[cell.scope]
-    told = min(float(RETRY_AFTER), LONGEST_WAIT * patience) if tries.pause else 0.0
-    pauses = sum(max(delay * patience, told) for delay in tries.delays)
+    retry_after_seconds = min(float(RETRY_AFTER), LONGEST_WAIT * patience) if tries.pause else 0.0
+    pauses = sum(max(delay * patience, retry_after_seconds) for delay in tries.delays)
     assert outcome.first.seconds >= max(pauses, tries.patience * patience)
     assert outcome.first.seconds <= cell.row.seconds * patience + SLACK
 
 
 def expected_tries(cell: Cell) -> Collection[int]:
-    """How many are seen: on a busy machine some end before their request is there."""
+    """The possible numbers of tries: on a busy machine some time out before they are sent."""
     tries = cell.row.tries
     if cell.strikes:
         return {cell.strikes} if cell.fault not in ("tls", "stalled") else range(1, MANY)

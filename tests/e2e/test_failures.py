@@ -1,4 +1,4 @@
-"""Failures that docs/failures.md leaves out: of other kinds, and what they leave behind."""
+"""Failures that are not in the tables of docs/failures.md, and their after-effects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sandbox.faults import Fault, Kind
+from sandbox.faults import Kind
 from sandbox.latency import LatencyProfile
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
@@ -27,14 +27,14 @@ AGENT = "Sorry, I couldn't get an answer."
         ("twilio", "send", "reset"),
     ],
 )
-def test_a_failure_that_passes_is_not_noticed(
+def test_a_single_failure_is_retried_without_the_user_noticing(
     deployment: Deployment, service: str, call: str, kind: Kind
 ) -> None:
-    """The answer comes once, by text and by voice."""
+    """The answer comes once by text and once by voice."""
     if call == "token":
         deployment.sandbox.agentforce.forget_tokens()
     user = deployment.user()
-    deployment.sandbox.faults.add(Fault(service, call, kind))
+    deployment.add_fault(service, call, kind)
     deployment.twilio.speak(user, deployment.note(QUESTION))
     deployment.twilio.wait_for_voice(user)
     text, _voice = deployment.answers(user, 2)
@@ -53,25 +53,25 @@ def test_a_failure_that_passes_is_not_noticed(
         ("elevenlabs", "transcribe", "status", 422, LISTEN),
     ],
 )
-def test_a_failure_that_lasts_is_told_once_and_asked_no_second_time(
+def test_a_lasting_failure_is_reported_once_and_the_question_not_repeated(
     deployment: Deployment, service: str, call: str, kind: Kind, status: int, told: str
 ) -> None:
-    """What may have had an effect is not repeated; the next question is answered."""
+    """A request that may have had an effect is not repeated; the next question is answered."""
     user = deployment.user()
-    deployment.sandbox.faults.add(Fault(service, call, kind, status=status or 500, times=None))
+    deployment.add_fault(service, call, kind, status=status or 500, times=None)
     deployment.twilio.speak(user, deployment.note(QUESTION))
     assert deployment.answers(user, 1)[0].body.startswith(told)
-    assert len(deployment.sandbox.recorder.calls("agentforce", "ask")) <= 1
+    assert len(deployment.calls("agentforce", "ask")) <= 1
     deployment.sandbox.faults.clear()
     deployment.expect_no_more(user, 1)
 
 
-def test_speech_that_fails_leaves_the_text_alone(deployment: Deployment) -> None:
-    """Nothing is said of it to the user; it is counted."""
+def test_failed_speech_synthesis_costs_only_the_voice_note(deployment: Deployment) -> None:
+    """The user is told nothing; the failure is counted."""
     user = deployment.user()
     before = deployment.counter("voice_notes_failed")
     # Neither Opus nor MP3.
-    deployment.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, times=None))
+    deployment.add_fault("elevenlabs", "speak", status=403, times=None)
     deployment.twilio.speak(user, deployment.note(QUESTION))
     assert deployment.answers(user, 1)[0].body.startswith(ANSWER)
     deployment.expect_no_more(user, 1)
@@ -89,18 +89,17 @@ def test_a_plan_without_opus_still_gets_a_voice_note(deployment: Deployment) -> 
         account.plan = plan
 
 
-def test_a_model_above_the_plan_is_told_as_such_and_changes_no_format(
+def test_a_model_above_the_plan_is_logged_as_such_and_changes_no_format(
     start_deployment: StartDeployment,
 ) -> None:
     refusal = '{"detail": {"code": "subscription_required", "status": "only_for_creator+"}}'
     with start_deployment(VOICE_REPLIES="always") as deployment:
         user = deployment.user()
-        deployment.sandbox.faults.add(Fault("elevenlabs", "speak", status=403, body=refusal))
-        deployment.twilio.say(user, "thanks")
-        deployment.answers(user, 1)
+        deployment.add_fault("elevenlabs", "speak", status=403, body=refusal)
+        deployment.ask("thanks", user)
         deployment.twilio.say(user, "thanks")
         deployment.twilio.wait_for_voice(user)
-        assert {piece.output_format for piece in deployment.spoken_since()} == {"opus_48000_32"}
+        assert {piece.output_format for piece in deployment.synthesised()} == {"opus_48000_32"}
         assert "HTTP 403 subscription_required only_for_creator+" in deployment.log()
 
 
@@ -109,11 +108,9 @@ def test_a_session_that_agentforce_forgot_is_renewed_and_the_question_asked_agai
     deployment: Deployment, words: str
 ) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "hello")
-    deployment.answers(user, 1)
+    deployment.ask("hello", user)
     deployment.sandbox.agentforce.forget_sessions(words)
-    deployment.twilio.say(user, QUESTION)
-    assert deployment.answers(user, 2)[1].body.startswith(ANSWER)
+    assert deployment.ask(QUESTION, user).body.startswith(ANSWER)
 
 
 def test_a_token_that_was_revoked_is_replaced_by_one_thread(deployment: Deployment) -> None:
@@ -128,7 +125,7 @@ def test_a_token_that_was_revoked_is_replaced_by_one_thread(deployment: Deployme
         deployment.twilio.say(user, "thanks")
     for user in users:
         deployment.answers(user, 2)
-    assert len(deployment.sandbox.recorder.calls("agentforce", "token")) == 1
+    assert len(deployment.calls("agentforce", "token")) == 1
 
 
 def test_an_agent_without_a_user_of_its_own_is_served(deployment: Deployment) -> None:
@@ -138,17 +135,15 @@ def test_an_agent_without_a_user_of_its_own_is_served(deployment: Deployment) ->
     """
     deployment.sandbox.agentforce.employee_agent = True
     try:
-        user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        assert deployment.answers(user, 1)[0].body.startswith("Hello!")
+        assert deployment.ask("hello").body.startswith("Hello!")
     finally:
         deployment.sandbox.agentforce.employee_agent = False
 
 
-def test_clouds_that_take_few_at_once_answer_a_burst_later(
+def test_a_burst_is_answered_by_providers_with_few_concurrent_requests(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everybody gets text and voice, and hardly more calls are made than that takes."""
+    """Every user gets text and voice, with few refused calls."""
     sandbox = deployment.sandbox
     for provider in (sandbox.twilio, sandbox.agentforce, sandbox.elevenlabs):
         monkeypatch.setattr(
@@ -171,12 +166,14 @@ def test_clouds_that_take_few_at_once_answer_a_burst_later(
     assert len(refused) <= 2 * len(users)
 
 
-def test_another_senders_words_are_not_taken_for_a_lost_answer(deployment: Deployment) -> None:
-    """Another program of the account writes to the same user, in the same words."""
+def test_the_same_text_from_another_number_does_not_count_as_our_answer(
+    deployment: Deployment,
+) -> None:
+    """Another program of the account may write the same text to the same user."""
     user = deployment.user()
     deployment.twilio.say(user, "thanks")
     (known,) = deployment.answers(user, 1)
-    deployment.sandbox.faults.add(Fault("twilio", "send", "reset"))
+    deployment.add_fault("twilio", "send", "reset")
     deployment.twilio.send_as("whatsapp:+14155238887", user, known.body)
     deployment.twilio.say(user, "thanks")
     ours = [message for message in deployment.answers(user, 3) if message.sender == known.sender]
@@ -202,7 +199,7 @@ PreferenceTable.save_language = refusing
 """
 
 
-def test_what_was_heard_is_not_paid_for_again_while_nothing_can_be_written(
+def test_a_transcript_is_not_paid_for_again_while_the_database_is_read_only(
     start_deployment: StartDeployment,
 ) -> None:
     with start_deployment(command=planted(READ_ONLY)) as deployment:
@@ -211,5 +208,5 @@ def test_what_was_heard_is_not_paid_for_again_while_nothing_can_be_written(
         deployment.answers(user, 2)
         assert deployment.log().count("Turn held up") == 3
         for service, call in (("twilio", "media"), ("elevenlabs", "transcribe")):
-            assert len(deployment.sandbox.recorder.calls(service, call)) == 1
+            assert len(deployment.calls(service, call)) == 1
         assert len(deployment.asked(user)) == 1

@@ -25,7 +25,7 @@ def arrivals() -> Iterator[Arrivals]:
 
 @pytest.fixture
 def deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
-    """Its users are those whom others count from, too."""
+    """A service of its own, because the measurement writes as many users."""
     with start_deployment() as deployment:
         yield deployment
 
@@ -33,7 +33,7 @@ def deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
 def test_signed_texts_are_taken_and_forged_ones_refused(
     deployment: Deployment, arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How fast is for a quiet machine to say."""
+    """The rates themselves need a quiet machine and are not checked."""
     monkeypatch.setattr(flood, "FORGED_RATE", 200)
     refused = deployment.counter("signatures_rejected")
     found = slowdown(
@@ -51,7 +51,7 @@ def test_signed_texts_are_taken_and_forged_ones_refused(
 def test_signed_texts_are_timed_beside_costly_requests(
     deployment: Deployment, arrivals: Arrivals
 ) -> None:
-    """Of which the service here can refuse all at once."""
+    """The service of this test can refuse all of these at once."""
     site = Site(deployment.sandbox, deployment.bridge.url, [deployment.bridge])
     times = flood.beside_costly(site, arrivals, hostile.ODD_LENGTHS, 0.5)
     assert 0 < times[0] <= times[1] <= times[2] < float("inf")

@@ -23,8 +23,8 @@ from sandbox.postgres import Postgres
 from storage.engine import open_postgres
 from storage.quotas import Quotas
 from storage.turns import TurnTable
-from tests.e2e.killed_start import killed_start as kill_start
-from tests.e2e.worker_process import CLAIM_SECONDS, live
+from tests.e2e.killed_start import killed_start
+from tests.e2e.worker_process import CLAIM_SECONDS, run_worker
 from text.phrases import Phrases
 from turns.intake import Acceptance, Intake
 from turns.runner import MAX_ATTEMPTS
@@ -40,22 +40,22 @@ CREATE TABLE notes (id serial PRIMARY KEY, name uuid UNIQUE, process int, sender
                     what text);
 """
 
-# Children of a process that has everything loaded start within milliseconds.
+# Forks of a server process that has imported everything start within milliseconds.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["tests.e2e.worker_process"])
 
 
 class History:
-    """Does what the test made up: a web process that lives, and workers that do not."""
+    """Carries out the steps of a test: a web process that lives, and workers that may not."""
 
     def __init__(self, server: Postgres, statements: int) -> None:
         """The very first start is killed behind so many statements, if it takes more."""
         self._server = server
         self.url = server.database("history")
-        kill_start(self.url, statements)
+        killed_start(self.url, statements)
         self._database = open_postgres(self.url, connections=4)
         self.store = TurnTable(database=self._database)
-        self._inbox = Intake(
+        self._intake = Intake(
             turns=self.store,
             quotas=Quotas(database=self._database, quotas=()),
             limit=1000,
@@ -70,10 +70,10 @@ class History:
         getattr(self, what)(number)
 
     def message(self, number: int) -> None:
-        """Message ``number``, perhaps for the second time."""
+        """Post message ``number``, perhaps for the second time."""
         sid = f"SM{number}"
         received = Inbound(sid=sid, sender="abc"[number % 3], kind=Kind.TEXT, text=sid)
-        acceptance = self._inbox.accept(received)
+        acceptance = self._intake.accept(received)
         if acceptance is Acceptance.FULL:
             # The database has just hung up on us; Twilio's user would write again.
             return
@@ -91,7 +91,7 @@ class History:
         self._end(number, signal.SIGTERM)
 
     def cut_off(self, number: int) -> None:
-        """What a worker and the database say to each other gets lost, until it is found out."""
+        """Cut the connections between a worker and the database for some seconds."""
         if self._workers:
             self._workers[number % len(self._workers)].cut_off(number * CLAIM_SECONDS / 2)
 
@@ -100,14 +100,14 @@ class History:
             self._workers[number % len(self._workers)].pause(number * CLAIM_SECONDS / 2)
 
     def hang_up(self, _: int) -> None:
-        """The database server restarts, as far as its clients can tell."""
+        """Close all database connections, as a restart of the server does."""
         self._server.kill_connections("history")
 
     def wait(self, number: int) -> None:
         time.sleep(number / 100)
 
     def finish(self) -> None:
-        """A last worker, which nothing harms, finds an end for everything."""
+        """Let a last worker, which nothing disturbs, finish all turns."""
         self.start(0)
         deadline = time.monotonic() + PATIENCE
         while left := self.store.count_unfinished(limit=100):
@@ -129,19 +129,19 @@ class History:
 
 
 class Worker:
-    """A worker with a way of its own to the database."""
+    """A worker process that reaches the database through a proxy of its own."""
 
     def __init__(self, server: Postgres, url: str) -> None:
         self._proxy = DatabaseProxy(server.socket)
         self._proxy.start()
         self._process = processes.Process(
-            target=live, args=(self._proxy.url("history"), url), daemon=True
+            target=run_worker, args=(self._proxy.url("history"), url), daemon=True
         )
         self._process.start()
         self._mended = threading.Thread()
 
     def cut_off(self, seconds: float) -> None:
-        """Until the connections turn out to be dead."""
+        """Lose all data for some seconds, then close the connections."""
         self._later(seconds, self._proxy.cut, self._mend)
 
     def pause(self, seconds: float) -> None:
@@ -157,7 +157,7 @@ class Worker:
         self._proxy.stop()
 
     def _later(self, seconds: float, now: Callable[[], None], then: Callable[[], None]) -> None:
-        """Do the one, and the other so many seconds later, unless something is under way."""
+        """Call ``now``, and ``then`` some seconds later, unless an earlier disturbance lasts."""
         if not self._mended.is_alive():
             now()
             self._mended = threading.Timer(seconds, then)
@@ -189,27 +189,27 @@ STEPS = st.one_of(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_whatever_dies_whenever(
-    server: Postgres, steps: list[tuple[str, int]], killed_start: int
+def test_workers_that_die_or_lose_the_database_at_any_time(
+    server: Postgres, steps: list[tuple[str, int]], statements: int
 ) -> None:
-    past = History(server, killed_start)
+    history = History(server, statements)
     try:
-        past.start(0)
+        history.start(0)
         for what, number in steps:
-            past.do(what, number)
-        past.finish()
-        check(past)
+            history.do(what, number)
+        history.finish()
+        check(history)
     finally:
-        past.close()
+        history.close()
 
 
-def check(past: History) -> None:
-    """The promises."""
-    turns = past.rows("SELECT message_sid, sender, state, attempts FROM turns ORDER BY id")
-    assert {sid for sid, *_ in turns} >= past.acknowledged
+def check(history: History) -> None:
+    """Raise unless every message was answered as often and in the order that is promised."""
+    turns = history.rows("SELECT message_sid, sender, state, attempts FROM turns ORDER BY id")
+    assert {sid for sid, *_ in turns} >= history.acknowledged
     assert {state for _, _, state, _ in turns} <= {"done", "set aside"}
     answered: defaultdict[str, list[str]] = defaultdict(list)
-    for sender, body in past.rows("SELECT recipient, body FROM outbox ORDER BY id"):
+    for sender, body in history.rows("SELECT recipient, body FROM outbox ORDER BY id"):
         answered[sender].append(body)
     for sender, group in groupby(sorted(turns, key=lambda turn: turn[1]), lambda turn: turn[1]):
         expected = [
@@ -217,7 +217,7 @@ def check(past: History) -> None:
         ]
         assert len(answered[sender]) == len(expected), sender
         assert all(map(set.__contains__, expected, answered[sender])), sender
-    asked = past.rows("SELECT sender, sid FROM notes WHERE what = 'asked' ORDER BY id")
+    asked = history.rows("SELECT sender, sid FROM notes WHERE what = 'asked' ORDER BY id")
     order = {sid: number for number, (sid, *_) in enumerate(turns)}
     assert_in_order(asked, order)
     assert max(Counter(asked).values(), default=0) <= MAX_ATTEMPTS
@@ -225,7 +225,7 @@ def check(past: History) -> None:
 
 
 def assert_in_order(asked: list[tuple[str, str]], order: dict[str, int]) -> None:
-    """Nobody asks for a sender what was to come later, or earlier: one question at a time."""
+    """Raise if a question of a sender was asked before an earlier one or after a later one."""
     last: dict[str, int] = {}
     for sender, sid in asked:
         assert order[sid] >= last.get(sender, 0), f"{sid} comes after its time"

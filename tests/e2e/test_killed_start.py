@@ -12,18 +12,18 @@ import pytest
 
 from core.models import Inbound, Kind
 from sandbox.postgres import Postgres
-from storage import engine as opening
+from storage import engine as storage_engine
 from storage.engine import open_postgres, open_sqlite
 from storage.turn_queue import TurnQueue
 from storage.turns import TurnTable
 from tests.e2e.killed_start import killed_start
 
-# At least those that make the tables.
+# A first start takes at least this many, which create the tables.
 STATEMENTS = 30
 MESSAGE = Inbound(sid="SM1", sender="ana", kind=Kind.TEXT)
 
 
-def test_a_first_start_on_a_file(tmp_path: Path) -> None:
+def test_a_first_start_on_sqlite_may_be_killed_at_any_statement(tmp_path: Path) -> None:
     for number in count():
         folder = tmp_path / str(number)
         killed = killed_start(str(folder), number)
@@ -35,8 +35,8 @@ def test_a_first_start_on_a_file(tmp_path: Path) -> None:
     assert number > STATEMENTS
 
 
-def test_starts_on_a_file_that_are_killed_one_after_the_other(tmp_path: Path) -> None:
-    """Each a little later."""
+def test_repeatedly_killed_starts_on_sqlite_finish_at_last(tmp_path: Path) -> None:
+    """Each is killed one statement later than the one before."""
     for number in count():
         if not killed_start(str(tmp_path), number):
             break
@@ -45,17 +45,17 @@ def test_starts_on_a_file_that_are_killed_one_after_the_other(tmp_path: Path) ->
     database.close()
 
 
-def test_a_start_that_brings_an_older_file_to_the_current_schema(
+def test_a_migration_of_an_older_file_may_be_killed_at_any_statement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it holds is still there: a turn that ran when the former release was stopped."""
+    """The file keeps a turn that ran when the former release was stopped."""
     older = tmp_path / "older"
-    shutil.copytree(opening.MIGRATIONS, tmp_path / "migrations")
+    shutil.copytree(storage_engine.MIGRATIONS, tmp_path / "migrations")
     (tmp_path / "migrations" / "versions" / "0005_claims.py").unlink()
     with monkeypatch.context() as former:
-        former.setattr(opening, "MIGRATIONS", tmp_path / "migrations")
+        former.setattr(storage_engine, "MIGRATIONS", tmp_path / "migrations")
         open_sqlite(str(older)).close()
-    with closing(sqlite3.connect(older / opening.FILE_NAME)) as file, file:
+    with closing(sqlite3.connect(older / storage_engine.FILE_NAME)) as file, file:
         file.execute(
             "INSERT INTO turns (message_sid, sender, kind, text, media_url, received_at, state,"
             " attempts, claim) VALUES ('SM1', 'ana', 'text', '', '', 1, 'running', 1, 'former')"
@@ -74,7 +74,7 @@ def test_a_start_that_brings_an_older_file_to_the_current_schema(
     assert number > 5
 
 
-def test_a_first_start_on_a_server(each_server: Postgres) -> None:
+def test_a_first_start_on_postgresql_may_be_killed_at_any_statement(each_server: Postgres) -> None:
     for number in count(step=7):
         url = each_server.database("killed")
         killed = killed_start(url, number)

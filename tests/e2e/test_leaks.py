@@ -1,6 +1,6 @@
 """What was said, to whom, and every secret stay out of logs, figures and answers.
 
-Every other world is looked through at its end as well; here all goes wrong on purpose.
+The log of every other deployment is searched at its end as well; here failures are made on purpose.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.faults import Fault
 from storage.engine import FILE_NAME
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
@@ -27,22 +26,22 @@ QUESTION = "My daughter Layla Mansour lives at twelve Elm Street, what do we owe
 
 
 @pytest.fixture(scope="module")
-def debug_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
     settings = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json", "METRICS_TOKEN": "open-sesame"}
     with start_deployment(BREAKER_FAILURES="0", SPEECH_CACHE_BYTES="0", **settings) as deployment:
         yield deployment
 
 
 @pytest.fixture
-def deployment(debug_deployment: Deployment) -> Iterator[Deployment]:
-    debug_deployment.begin()
-    yield debug_deployment
-    debug_deployment.check_leaks(debug_deployment.log())
+def deployment(shared_deployment: Deployment) -> Iterator[Deployment]:
+    shared_deployment.begin()
+    yield shared_deployment
+    shared_deployment.check_leaks(shared_deployment.log())
 
 
 @contextmanager
 def broken(deployment: Deployment, table: str) -> Iterator[None]:
-    """The bridge's database without that table."""
+    """Hide a table of the service's database meanwhile."""
     database = deployment.bridge.state_dir / FILE_NAME
     for before, after in ((table, "elsewhere"), ("elsewhere", table)):
         with closing(sqlite3.connect(database)) as connection:
@@ -51,7 +50,7 @@ def broken(deployment: Deployment, table: str) -> Iterator[None]:
             yield
 
 
-def test_turns_of_each_kind(deployment: Deployment) -> None:
+def test_turns_of_each_kind_do_not_leak(deployment: Deployment) -> None:
     user, forms = deployment.user(), deployment.twilio.forms
     deployment.twilio.speak(user, deployment.note(QUESTION))
     deployment.twilio.wait_for_voice(user)
@@ -95,22 +94,21 @@ def elevenlabs(told: str) -> str:
         ("elevenlabs", "speak", elevenlabs),
     ],
 )
-def test_errors_of_clouds_that_repeat_what_they_were_told(
+def test_errors_of_providers_that_quote_the_request_do_not_leak(
     deployment: Deployment, service: str, call: str, body: Callable[[str], str], status: int
 ) -> None:
     if call == "token":
         deployment.sandbox.agentforce.forget_tokens()
     user = deployment.user()
-    told = f"{QUESTION} {user} {' '.join(deployment.bridge.settings.values())}"
-    fault = Fault(service, call, "status", status=status, body=body(told))
-    deployment.sandbox.faults.add(fault)
+    quoted = f"{QUESTION} {user} {' '.join(deployment.bridge.settings.values())}"
+    deployment.add_fault(service, call, "status", status=status, body=body(quoted))
     delivery = deployment.twilio.speak(user, deployment.note(QUESTION))
     wait_until(lambda: not deployment.sandbox.faults.listed(), "the fault")
     wait_until(lambda: _idle(deployment), "the end of the turn")
     assert f'"turn": "{delivery.sid}"' in deployment.log()
 
 
-def test_a_database_that_fails(deployment: Deployment) -> None:
+def test_database_errors_do_not_leak(deployment: Deployment) -> None:
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     voice = deployment.twilio.wait_for_voice(user)
@@ -135,8 +133,8 @@ def test_a_database_that_fails(deployment: Deployment) -> None:
         "POST / HTTP/1.1\r\nContent-Length: {secret}",
     ],
 )
-def test_requests_that_are_none(deployment: Deployment, request_line: str) -> None:
-    """The server refuses them before the service sees them, and logs that."""
+def test_malformed_requests_do_not_leak(deployment: Deployment, request_line: str) -> None:
+    """The web server refuses these before the service sees them, and logs it."""
     secret = deployment.bridge.settings["TWILIO_AUTH_TOKEN"]
     with socket.create_connection(("127.0.0.1", deployment.bridge.port), timeout=10) as client:
         client.sendall(f"{request_line.format(secret=secret)}\r\n\r\n".encode())

@@ -39,7 +39,7 @@ ar = "لا أعرف."
 
 @pytest.fixture(scope="session")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A help desk that repeats the number it is told."""
+    """A help desk that repeats the number of the question."""
     file = tmp_path_factory.mktemp("helpdesk") / "numbers.toml"
     scripted = "".join(
         f'[[scripted]]\nquestion = "number {number}"\n'
@@ -51,7 +51,7 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Load:
-    """Users who write numbers, in order, each until it is acknowledged."""
+    """Users who write numbers in order, and repeat each until it is acknowledged."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._twilio = deployment.twilio
@@ -82,7 +82,7 @@ class Load:
 
     @contextmanager
     def _writing(self, numbers: Iterable[int]) -> Iterator[Callable[[], object]]:
-        """Let all users write the numbers meanwhile; gives what waits for some answers."""
+        """Let all users write the numbers; yields a function that waits for some answers."""
         self._said += numbers
         answered_before = len(self._twilio.messages())
         wanted = answered_before + USERS // 3
@@ -91,9 +91,9 @@ class Load:
             return self._recorder.wait_for(lambda: len(self._twilio.messages()) >= wanted, PATIENCE)
 
         with ThreadPoolExecutor(10) as pool:
-            said = [pool.submit(self._write, user, numbers) for user in self._users]
+            posts = [pool.submit(self._write, user, numbers) for user in self._users]
             yield some_are_answered
-        for each in said:
+        for each in posts:
             each.result()
 
     def _write(self, user: str, numbers: Iterable[int]) -> None:

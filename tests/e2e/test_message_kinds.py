@@ -25,7 +25,7 @@ UNSUPPORTED = "Sorry, I can only read text and listen to voice notes."
     ],
     ids=["image", "image with caption", "video", "document", "sticker", "contact"],
 )
-def test_what_the_agent_cannot_use_gets_one_polite_line(
+def test_an_unsupported_kind_of_message_gets_one_polite_line(
     deployment: Deployment, build: Callable[[InboundForms, str], Form]
 ) -> None:
     """Nothing is downloaded, transcribed or asked."""
@@ -41,8 +41,7 @@ def test_what_the_agent_cannot_use_gets_one_polite_line(
 
 def test_the_polite_line_is_in_the_language_the_sender_used_last(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "شكرا")
-    deployment.answers(user, 1)
+    deployment.ask("شكرا", user)
     deployment.twilio.deliver(deployment.twilio.forms.image(user))
     assert deployment.answers(user, 2)[1].body.startswith("عذرًا، يمكنني قراءة النصوص")
 
@@ -55,7 +54,7 @@ def test_the_polite_line_is_in_the_language_the_sender_used_last(deployment: Dep
     ],
     ids=["button", "list"],
 )
-def test_a_choice_is_asked_in_its_words(
+def test_a_pressed_button_is_asked_by_its_label(
     deployment: Deployment, build: Callable[[InboundForms, str], Form], asked: str
 ) -> None:
     user = deployment.user()
@@ -75,7 +74,7 @@ def test_a_location_is_asked_as_text(deployment: Deployment) -> None:
     assert question.text.startswith("My location is Twilio Inc, 375 Beale St (37.7879277, ")
 
 
-def test_a_reaction_is_answered_with_nothing(deployment: Deployment) -> None:
+def test_a_reaction_gets_no_answer(deployment: Deployment) -> None:
     user = deployment.user()
     assert deployment.twilio.deliver(deployment.twilio.forms.reaction(user)).status == 200
     deployment.expect_no_more(user, 0)
@@ -93,18 +92,15 @@ def test_a_sender_without_a_phone_number_is_answered(deployment: Deployment) -> 
 
 def test_text_in_any_script_reaches_the_agent_clean(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "\ufeffthanks\u202e \x07🚀\r\n你好")
-    deployment.answers(user, 1)
+    deployment.ask("\ufeffthanks\u202e \x07🚀\r\n你好", user)
     assert [question.text for question in deployment.asked(user)] == ["thanks 🚀\n你好"]
 
 
 def test_blank_text_gets_a_polite_line(deployment: Deployment) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, " \n ")
-    assert deployment.answers(user, 1)[0].body.startswith(UNSUPPORTED)
+    assert deployment.ask(" \n ").body.startswith(UNSUPPORTED)
 
 
-def test_the_typing_indicator_is_shown_for_what_is_answered(deployment: Deployment) -> None:
+def test_the_typing_indicator_is_shown_while_a_message_is_answered(deployment: Deployment) -> None:
     user = deployment.user()
     delivery = deployment.twilio.say(user, "hello")
     deployment.answers(user, 1)

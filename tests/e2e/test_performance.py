@@ -19,7 +19,7 @@ ROW = re.compile(r"^  (\S.*?) {2,}([\d.,]+)", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page whose own words are to stay."""
+    """A copy of the page, whose text outside the marks must stay."""
     folder = tmp_path_factory.mktemp("docs")
     page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
     (folder / "performance.md").write_text(page, encoding="utf-8")
@@ -28,7 +28,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(out: Path) -> str:
-    """What it prints."""
+    """The output of the command."""
     command = [sys.executable, "-m", "bench.performance", "--tiny", "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -53,7 +53,7 @@ def test_it_prints_every_figure_in_80_columns(printed: str) -> None:
     assert max(map(len, printed.splitlines())) <= 80
 
 
-def test_nobody_is_faster_than_the_limit(printed: str) -> None:
+def test_no_ratio_beats_the_theoretical_limit(printed: str) -> None:
     ratios = re.findall(r"text ÷ limit +([\d.]+) +([\d.]+) +1.00", printed)
     assert len(ratios) == 3
     assert all(float(ratio) >= 1 for pair in ratios for ratio in pair)

@@ -1,4 +1,4 @@
-"""What platforms do to a process: their environment, their limits, their ways to stop it."""
+"""The environment, the limits and the signals that a platform gives to a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from sandbox.bridge import ROOT, Bridge, BridgeDied, procfile_command
-from sandbox.faults import Fault
 from storage.engine import FILE_NAME
 from tests.e2e.conftest import PATIENT, StartDeployment
 from tests.e2e.deployment import Deployment
@@ -25,18 +24,15 @@ from tests.sandbox.waiting import wait_until
 STOP_SECONDS = 29.0
 
 
-def wait_for_question(deployment: Deployment) -> None:
-    recorder = deployment.sandbox.recorder
-    recorder.wait_for(lambda: recorder.calls("agentforce", "ask"))
-
-
 def turns(deployment: Deployment) -> list[tuple[str, int]]:
-    """State and attempts of each."""
+    """State and attempts of each turn."""
     with sqlite3.connect(deployment.bridge.state_dir / FILE_NAME) as connection:
         return connection.execute("SELECT state, attempts FROM turns").fetchall()
 
 
-def test_one_process_serves_whatever_the_buildpack_sets(start_deployment: StartDeployment) -> None:
+def test_one_process_serves_despite_web_concurrency_of_the_buildpack(
+    start_deployment: StartDeployment,
+) -> None:
     with start_deployment(**BUILDPACK) as deployment:
         assert len(psutil.Process(deployment.bridge.pid).children()) == 1
         assert deployment.log().count("WEB_CONCURRENCY is ignored") == 1
@@ -46,8 +42,10 @@ def test_one_process_serves_whatever_the_buildpack_sets(start_deployment: StartD
         assert "/media/" not in deployment.log()
 
 
-def test_an_idle_connection_outlives_the_routers(deployment: Deployment, tmp_path: Path) -> None:
-    """Heroku's closes it after 90 s."""
+def test_idle_connections_are_kept_longer_than_by_herokus_router(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """Heroku's router closes idle connections after 90 s."""
     settings = {**deployment.bridge.settings, "STATE_DIR": str(tmp_path), "PORT": "8000"}
     shown = subprocess.run(
         [*procfile_command("web"), "--print-config"],
@@ -66,10 +64,10 @@ def test_an_idle_connection_outlives_the_routers(deployment: Deployment, tmp_pat
 def test_a_second_sigterm_to_everybody_changes_nothing(start_deployment: StartDeployment) -> None:
     """The running turn is finished, and its sender answered."""
     with start_deployment(**PATIENT) as deployment:
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=3.0))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=3.0)
         user = deployment.user()
         deployment.twilio.say(user, "Thanks")
-        wait_for_question(deployment)
+        deployment.wait_for_call("agentforce", "ask")
         group = os.getpgid(deployment.bridge.pid)
         os.killpg(group, signal.SIGTERM)
         os.killpg(group, signal.SIGTERM)
@@ -78,15 +76,16 @@ def test_a_second_sigterm_to_everybody_changes_nothing(start_deployment: StartDe
         assert turns(deployment) == [("done", 1)]
 
 
-def test_what_a_stop_cuts_off_is_told_and_begun_anew(
+@pytest.mark.slow
+def test_a_turn_that_a_stop_cuts_off_is_logged_and_begun_anew(
     start_deployment: StartDeployment,
 ) -> None:
-    """However often it is told to stop, within the time that a platform gives it."""
+    """The process ends within the time that a platform allows, however often it gets SIGTERM."""
     with start_deployment(**PATIENT) as deployment:
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=40.0))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=40.0)
         user = deployment.user()
         deployment.twilio.say(user, "Thanks")
-        wait_for_question(deployment)
+        deployment.wait_for_call("agentforce", "ask")
         began = time.monotonic()
         group = os.getpgid(deployment.bridge.pid)
         for _ in range(3):
@@ -124,7 +123,7 @@ def test_limits_that_cannot_fit_stop_the_start_with_one_sentence(
     bridge = Bridge(log_file=tmp_path / "log", settings=settings, command=command)
     with pytest.raises(BridgeDied) as raised:
         bridge.start()
-    said = [line for line in str(raised.value).splitlines() if "Cannot start" in line]
-    assert len(said) == 1
-    assert told in said[0]
+    errors = [line for line in str(raised.value).splitlines() if "Cannot start" in line]
+    assert len(errors) == 1
+    assert told in errors[0]
     assert "Traceback" not in str(raised.value)

@@ -1,8 +1,7 @@
-"""What is ready before a message comes: connections, the token, a session."""
+"""Connections, tokens and sessions that are ready before a message comes."""
 
 from __future__ import annotations
 
-from sandbox.faults import Fault
 from tests.e2e.conftest import StartCluster, StartDeployment
 from tests.e2e.deployment import Deployment
 from tests.sandbox.waiting import wait_until
@@ -11,24 +10,22 @@ ONE_SPARE = {"AGENTFORCE_SPARE_SESSIONS": "1"}
 
 
 def wait_for_sessions(deployment: Deployment, number: int) -> list[str]:
-    """The ids of all sessions ever started, the oldest first, once so many were kept as spare."""
+    """Wait for ``number`` spare sessions; returns the ids of all sessions so far, oldest first."""
     wait_until(
         lambda: deployment.counter("sessions_spare_kept") >= number, f"{number} spare sessions"
     )
     return [session.session_id for session in deployment.sandbox.agentforce.sessions]
 
 
-def test_whoever_writes_first_is_answered_in_a_session_that_was_there(
+def test_a_new_sender_is_answered_in_a_spare_session(
     start_deployment: StartDeployment,
 ) -> None:
-    """However long a start takes: no other is finished before the answer."""
+    """No other session can start before the answer."""
     with start_deployment(**ONE_SPARE) as deployment:
         (spare,) = wait_for_sessions(deployment, 1)
-        hang = Fault("agentforce", "session", "hang", seconds=60, times=None)
-        deployment.sandbox.faults.add(hang)
+        deployment.add_fault("agentforce", "session", "hang", seconds=60, times=None)
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
+        deployment.ask("hello", user)
         assert [question.session_id for question in deployment.asked(user)] == [spare]
         assert wait_for_sessions(deployment, 1) == [spare]
         assert deployment.counter("sessions_spare_used") == 1
@@ -40,8 +37,7 @@ def test_a_spare_session_is_replaced_for_the_next_one(start_deployment: StartDep
         for number in range(1, 4):
             newest = wait_for_sessions(deployment, number)[-1]
             user = deployment.user()
-            deployment.twilio.say(user, "hello")
-            deployment.answers(user, 1)
+            deployment.ask("hello", user)
             assert deployment.asked(user)[-1].session_id == newest
         deployment.check()
 
@@ -53,8 +49,7 @@ def test_a_spare_session_that_agentforce_forgot_costs_no_answer(
         (spare,) = wait_for_sessions(deployment, 1)
         deployment.sandbox.agentforce.forget_sessions()
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        assert deployment.answers(user, 1)[0].body.startswith("Hello!")
+        assert deployment.ask("hello", user).body.startswith("Hello!")
         assert deployment.asked(user)[-1].session_id != spare
         deployment.expect_no_more(user, 1)
         deployment.check()
@@ -68,32 +63,29 @@ def test_a_spare_session_is_ended_at_a_clean_stop(start_deployment: StartDeploym
         assert ended == [(spare, "Other")]
 
 
-def test_of_several_processes_those_keep_one_that_run_turns(
+def test_only_processes_that_run_turns_keep_spare_sessions(
     start_cluster: StartCluster,
 ) -> None:
     with start_cluster(webs=1, workers=1, **ONE_SPARE) as (deployment, _):
         (spare,) = wait_for_sessions(deployment, 1)
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
+        deployment.ask("hello", user)
         assert [question.session_id for question in deployment.asked(user)] == [spare]
         # It is replaced; nobody else has kept one.
         assert len(wait_for_sessions(deployment, 2)) == 2
 
 
-def test_nothing_is_done_ahead_where_that_is_switched_off(
+def test_nothing_is_prewarmed_if_keep_warm_is_off(
     start_deployment: StartDeployment,
 ) -> None:
     with start_deployment(KEEP_WARM="false", **ONE_SPARE) as deployment:
-        user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
-        calls = [call.name for call in deployment.sandbox.recorder.calls("agentforce")]
+        deployment.ask("hello")
+        calls = [call.name for call in deployment.calls("agentforce")]
         assert calls == ["token", "session", "ask"]
         assert deployment.sandbox.agentforce.connections <= 2
 
 
-def test_answers_that_stream_leave_their_connection_open_for_the_next(
+def test_the_connection_of_a_streamed_answer_is_reused(
     start_deployment: StartDeployment,
 ) -> None:
     with start_deployment(KEEP_WARM="false") as deployment:
@@ -110,8 +102,7 @@ def test_no_session_is_started_ahead_while_all_threads_run_turns(
     start_deployment: StartDeployment,
 ) -> None:
     with start_deployment(TURN_THREADS="1", AGENTFORCE_SPARE_SESSIONS="0") as deployment:
-        hang = Fault("agentforce", "ask", "hang", seconds=60, times=None)
-        deployment.sandbox.faults.add(hang)
+        hang = deployment.add_fault("agentforce", "ask", "hang", seconds=60, times=None)
         users = [deployment.user() for _ in range(3)]
         for user in users:
             deployment.twilio.say(user, "hello")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def rows(part: str) -> dict[str, list[str]]:
-    """What ``python -m bench.scaling`` prints, by the label of the row."""
+    """The rows that ``python -m bench.scaling`` prints, by label."""
     command = [sys.executable, "-m", "bench.scaling", "--quick", "--only", part]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     title, columns, *lines = printed.strip().splitlines()
@@ -25,7 +25,7 @@ def rows(part: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(("part", "expected"), [("fetching", 2)])
-def test_it_prints_a_number_for_everything(part: str, expected: int) -> None:
+def test_every_row_has_its_numbers(part: str, expected: int) -> None:
     printed = rows(part)
     assert len(printed) == expected
     for numbers in printed.values():

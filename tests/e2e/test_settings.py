@@ -14,7 +14,6 @@ import requests
 from core.errors import SettingsError
 from sandbox.agentforce.events import StreamStyle
 from sandbox.bridge import ROOT, procfile_command
-from sandbox.faults import Fault
 from storage.engine import FILE_NAME, lock_state_dir
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
@@ -23,8 +22,8 @@ BEARER = {"Authorization": "Bearer open-sesame"}
 QUESTION = "How do I register an electronic invoice?"
 
 
-def refused_start(deployment: Deployment, kind: str, own: dict[str, str]) -> str:
-    """What a process says that cannot start with settings of its ``own``."""
+def start_in_vain(deployment: Deployment, kind: str, own: dict[str, str]) -> str:
+    """The standard error of a process that cannot start with its ``own`` settings."""
     done = subprocess.run(
         procfile_command(kind),
         cwd=ROOT,
@@ -41,7 +40,7 @@ def refused_start(deployment: Deployment, kind: str, own: dict[str, str]) -> str
 
 
 @pytest.fixture(scope="module")
-def guarded(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def deployment_with_token(start_deployment: StartDeployment) -> Iterator[Deployment]:
     with start_deployment(
         METRICS_TOKEN="open-sesame",
         PUBLIC_URL="https://bot.example.com",
@@ -77,13 +76,13 @@ def test_the_synchronous_endpoint_gives_the_same_answers(start_deployment: Start
     ],
     ids=["CRLF", "pieces", "split character", "joined", "no chunks"],
 )
-def test_the_stream_is_read_however_it_is_cut(deployment: Deployment, style: StreamStyle) -> None:
+def test_the_event_stream_is_read_in_chunks_of_any_size(
+    deployment: Deployment, style: StreamStyle
+) -> None:
     agent = deployment.sandbox.agentforce
     usual, agent.stream_style = agent.stream_style, style
     try:
-        user = deployment.user()
-        deployment.twilio.say(user, "كيف أسجل فاتورة إلكترونية؟")
-        (answer,) = deployment.answers(user, 1)
+        answer = deployment.ask("كيف أسجل فاتورة إلكترونية؟")
         assert answer.body.startswith("لتسجيل فاتورة إلكترونية")
         assert answer.body.count("سجّل الدخول") == 1
     finally:
@@ -94,16 +93,14 @@ def test_a_stream_without_its_end_is_an_error(deployment: Deployment) -> None:
     agent = deployment.sandbox.agentforce
     usual, agent.stream_style = agent.stream_style, StreamStyle(end_of_turn=False)
     try:
-        user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't get an answer")
+        assert deployment.ask("hello").body.startswith("Sorry, I couldn't get an answer")
     finally:
         agent.stream_style = usual
 
 
-def test_a_late_answer_is_announced_once_and_still_sent(start_deployment: StartDeployment) -> None:
+def test_a_late_answer_is_preceded_by_one_notice(start_deployment: StartDeployment) -> None:
     with start_deployment(STILL_WORKING_AFTER="0.2") as deployment:
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=1.0))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=1.0)
         user = deployment.user()
         deployment.twilio.say(user, QUESTION)
         notice, answer = deployment.answers(user, 2)
@@ -126,20 +123,17 @@ def test_voice_replies_to_all_with_the_transcript(start_deployment: StartDeploym
 def test_voice_replies_to_nobody(start_deployment: StartDeployment) -> None:
     with start_deployment(VOICE_REPLIES="never") as deployment:
         user = deployment.user()
-        deployment.twilio.say(user, "voice on")
-        assert "switched off here" in deployment.answers(user, 1)[0].body
+        assert "switched off here" in deployment.ask("voice on", user).body
         deployment.twilio.speak(user, deployment.note(QUESTION))
         deployment.answers(user, 2)
         deployment.expect_no_more(user, 2)
 
 
-def test_a_session_that_idled_is_ended_and_renewed(start_deployment: StartDeployment) -> None:
+def test_an_idle_session_is_ended_and_renewed(start_deployment: StartDeployment) -> None:
     with start_deployment(AGENTFORCE_SESSION_IDLE="0.001") as deployment:
         user = deployment.user()
-        deployment.twilio.say(user, "hello")
-        deployment.answers(user, 1)
-        deployment.twilio.say(user, "thanks")
-        deployment.answers(user, 2)
+        deployment.ask("hello", user)
+        deployment.ask("thanks", user)
         first, second = (question.session_id for question in deployment.asked(user))
         assert first != second
         # It is ended beside the turn; so is one that idled before it could be asked in.
@@ -152,7 +146,7 @@ def test_a_session_that_idled_is_ended_and_renewed(start_deployment: StartDeploy
 
 def test_a_full_inbox_answers_the_sender_in_the_webhook(start_deployment: StartDeployment) -> None:
     with start_deployment(INBOX_LIMIT="1") as deployment:
-        deployment.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=2.0))
+        deployment.add_fault("agentforce", "ask", "hang", seconds=2.0)
         busy, refused = deployment.user(), deployment.user()
         deployment.twilio.say(busy, QUESTION)
         delivery = deployment.twilio.say(refused, QUESTION)
@@ -181,16 +175,14 @@ def test_a_database_that_fails_is_unhealthy_and_refuses_the_sender_politely(
         assert (note.status_code, note.text) == (500, "500 INTERNAL SERVER ERROR\n")
 
 
-def test_two_services_do_not_share_a_state_dir(start_deployment: StartDeployment) -> None:
-    with start_deployment() as deployment:
-        folder = str(deployment.bridge.state_dir)
-        with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
-            lock_state_dir(folder, wait_seconds=0)
+def test_two_services_do_not_share_a_state_dir(deployment: Deployment) -> None:
+    with pytest.raises(SettingsError, match="another process uses STATE_DIR"):
+        lock_state_dir(str(deployment.bridge.state_dir), wait_seconds=0)
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/dashboard"])
-def test_the_metrics_token_guards_figures_and_dashboard(guarded: Deployment, path: str) -> None:
-    url = guarded.bridge.url + path
+def test_metrics_and_dashboard_need_the_token(deployment_with_token: Deployment, path: str) -> None:
+    url = deployment_with_token.bridge.url + path
     refused = requests.get(url, timeout=10)
     assert (refused.status_code, refused.text) == (401, "401 UNAUTHORIZED\n")
     assert refused.headers["WWW-Authenticate"].startswith('Basic realm="')
@@ -199,19 +191,21 @@ def test_the_metrics_token_guards_figures_and_dashboard(guarded: Deployment, pat
     assert requests.get(url, auth=("any", "open-sesame"), timeout=10).status_code == 200
 
 
-def test_a_scraper_brings_the_token_too_but_health_needs_none(guarded: Deployment) -> None:
+def test_a_scraper_needs_the_token_and_health_does_not(deployment_with_token: Deployment) -> None:
     scraped = requests.get(
-        f"{guarded.bridge.url}/metrics?format=prometheus", headers=BEARER, timeout=10
+        f"{deployment_with_token.bridge.url}/metrics?format=prometheus", headers=BEARER, timeout=10
     )
     assert scraped.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert "bridge_total_seconds_bucket" in scraped.text
-    assert requests.get(f"{guarded.bridge.url}/health", timeout=10).status_code == 200
+    assert requests.get(f"{deployment_with_token.bridge.url}/health", timeout=10).status_code == 200
 
 
-def test_the_password_is_asked_for_over_https_only(guarded: Deployment) -> None:
-    """Where the service is to be had by https; browsers are told to remember that."""
+def test_https_is_enforced_where_the_password_is_asked_for(
+    deployment_with_token: Deployment,
+) -> None:
+    """If the service has an https address, browsers are told to remember it."""
     answer = requests.get(
-        f"{guarded.bridge.url}/dashboard",
+        f"{deployment_with_token.bridge.url}/dashboard",
         headers={"X-Forwarded-Proto": "http"},
         allow_redirects=False,
         timeout=10,
@@ -236,7 +230,7 @@ def test_the_password_is_asked_for_over_https_only(guarded: Deployment) -> None:
     ],
     ids=["curl", "browser", "json", "text", "Prometheus"],
 )
-def test_the_metrics_come_in_the_form_that_is_asked_for(
+def test_metrics_come_as_json_or_prometheus_text(
     deployment: Deployment, accept: str, kind: str
 ) -> None:
     answer = requests.get(
@@ -271,22 +265,22 @@ def test_a_missing_setting_stops_the_start_with_one_sentence(kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["web", "worker"])
-def test_what_no_cloud_would_take_stops_the_start_with_one_sentence(
+def test_a_setting_that_providers_would_reject_stops_the_start_with_one_sentence(
     deployment: Deployment, kind: str, name: str, value: str, where: str
 ) -> None:
     own = {"PORT": "0", "UNSIGNED_LOCAL_WEBHOOKS": "false", name: value}
-    said = refused_start(deployment, kind, own)
-    (told,) = [line for line in said.splitlines() if "Cannot start" in line]
+    error = start_in_vain(deployment, kind, own)
+    (told,) = [line for line in error.splitlines() if "Cannot start" in line]
     assert f"{name} must " in told
     assert where in told
-    assert "Traceback" not in said
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize("kind", ["web", "worker"])
 def test_a_bad_pattern_stops_the_start_with_one_sentence(
     deployment: Deployment, kind: str, tmp_path: Path
 ) -> None:
-    """Before anything else is touched: the worker's database does not exist."""
+    """Before it connects anywhere: the worker's database does not exist."""
     patterns = tmp_path / "public.txt"
     patterns.write_text("hello\nhow (do I", encoding="utf-8")
     own = {
@@ -295,9 +289,9 @@ def test_a_bad_pattern_stops_the_start_with_one_sentence(
         "ANSWER_CACHE_PATTERNS": str(patterns),
         "DATABASE_URL": "postgres://127.0.0.1:9/none" if kind == "worker" else "",
     }
-    said = refused_start(deployment, kind, own)
-    assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in said
-    assert "Traceback" not in said
+    error = start_in_vain(deployment, kind, own)
+    assert f"Cannot start: ANSWER_CACHE_PATTERNS: line 2 of '{patterns}'" in error
+    assert "Traceback" not in error
 
 
 def test_a_worker_without_a_shared_database_says_what_to_do(deployment: Deployment) -> None:

@@ -33,7 +33,7 @@ PATIENCE = 60.0
 
 @contextmanager
 def clients(deployment: Deployment, beginning: bytes, number: int) -> Iterator[list[socket.socket]]:
-    """So many connections on which nothing follows."""
+    """Open connections that send ``beginning`` and nothing more."""
     with ExitStack() as stack:
         opened = []
         for _ in range(number):
@@ -46,8 +46,10 @@ def clients(deployment: Deployment, beginning: bytes, number: int) -> Iterator[l
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS.keys())
-def test_messages_are_taken_meanwhile(deployment: Deployment, beginning: bytes) -> None:
-    """In the 15 s that Twilio waits: the world checks that."""
+def test_messages_are_accepted_beside_many_unfinished_requests(
+    deployment: Deployment, beginning: bytes
+) -> None:
+    """Within the 15 s that Twilio waits, which the stand-in enforces."""
     user = deployment.user()
     with clients(deployment, beginning, MANY):
         for text in ("hello", "thanks"):
@@ -55,8 +57,8 @@ def test_messages_are_taken_meanwhile(deployment: Deployment, beginning: bytes) 
         assert deployment.answers(user, 2)[1].body.startswith("You're welcome")
 
 
-def test_a_thousand_that_trickle_hold_nobody_up(deployment: Deployment) -> None:
-    """A byte a second each, and some that send nothing."""
+def test_a_thousand_trickling_requests_delay_no_message(deployment: Deployment) -> None:
+    """Some send a byte now and then, some nothing."""
     body = HEAD + b"Content-Length: 9000\r\n\r\n"
     with (
         clients(deployment, b"", 40),
@@ -75,16 +77,18 @@ def test_a_thousand_that_trickle_hold_nobody_up(deployment: Deployment) -> None:
 
 
 @pytest.fixture(scope="module")
-def impatient(start_deployment: StartDeployment) -> Iterator[Deployment]:
-    """It keeps idle connections, and waits for the head of a request, for a moment only."""
+def deployment_with_short_waits(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    """A service that waits only 3 s on idle connections and for the head of a request."""
     with start_deployment(GUNICORN_CMD_ARGS="--keep-alive 3") as deployment:
         yield deployment
 
 
-def test_whoever_takes_too_long_is_hung_up_on(impatient: Deployment) -> None:
+def test_unfinished_requests_are_closed_after_a_while(
+    deployment_with_short_waits: Deployment,
+) -> None:
     with ExitStack() as stack:
         opened = [
-            stack.enter_context(clients(impatient, beginning, 1))[0]
+            stack.enter_context(clients(deployment_with_short_waits, beginning, 1))[0]
             for beginning in BEGINNINGS.values()
         ]
         for client in opened:
@@ -96,9 +100,11 @@ def test_whoever_takes_too_long_is_hung_up_on(impatient: Deployment) -> None:
 
 
 @pytest.mark.parametrize("beginning", [b"", HEAD + b"Content-Length: 9000\r\n\r\n"])
-def test_a_trickle_gains_no_time(impatient: Deployment, beginning: bytes) -> None:
-    """Each byte is in time, the whole is not."""
-    with clients(impatient, beginning, 1) as (client,):
+def test_a_trickle_does_not_extend_the_time_limit(
+    deployment_with_short_waits: Deployment, beginning: bytes
+) -> None:
+    """Each byte comes in time, the whole request does not."""
+    with clients(deployment_with_short_waits, beginning, 1) as (client,):
         client.settimeout(0.1)
         with pytest.raises((ConnectionError, EOFError)):
             for byte in (HEAD * 100)[: int(PATIENCE / 0.1)]:
@@ -108,8 +114,8 @@ def test_a_trickle_gains_no_time(impatient: Deployment, beginning: bytes) -> Non
                         raise EOFError
 
 
-def test_what_was_sent_behind_a_request_is_another_one(deployment: Deployment) -> None:
-    """Each is answered, in order, whatever the first packet held of the second."""
+def test_pipelined_requests_are_answered_in_order(deployment: Deployment) -> None:
+    """Even if the first packet holds a part of the second request."""
     request = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
     answer = b""
     with clients(deployment, request + request[:5], 1) as (client,):
@@ -128,7 +134,7 @@ def test_a_body_of_unknown_length_is_refused(deployment: Deployment) -> None:
     assert answer.status_code == 411
 
 
-def test_the_largest_body_that_is_taken_comes_in_many_pieces(deployment: Deployment) -> None:
+def test_a_body_of_the_largest_size_is_read_whole(deployment: Deployment) -> None:
     answer = requests.post(deployment.bridge.url, data={"Body": "x" * 60_000}, timeout=10)
     assert answer.status_code in (400, 403)
 

@@ -1,4 +1,4 @@
-"""What becomes of messages that Twilio took, as it calls back."""
+"""Status callbacks: counted, and followed by second attempts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.faults import Fault
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.sid import new_sid
-from sandbox.twilio.webhook import sign
 from storage.engine import FILE_NAME
 from tests.e2e.conftest import PATIENT, StartDeployment
 from tests.e2e.deployment import Deployment
@@ -26,22 +24,15 @@ STATES = ("delivered", "read", "undelivered", "failed")
 
 
 @pytest.fixture(scope="module")
-def read_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
+    """A service whose users read everything they get."""
     with start_deployment() as deployment:
         deployment.twilio.delivery_simulator.read_receipts = True
         yield deployment
 
 
-@pytest.fixture
-def deployment(read_deployment: Deployment) -> Iterator[Deployment]:
-    """A bridge whose users read all they get, and which has got all callbacks so far."""
-    read_deployment.begin()
-    yield read_deployment
-    read_deployment.check()
-
-
 class Counts:
-    """What was counted since a test began; every test waits for all that it caused."""
+    """The counters since a test began; every test waits for all that it caused."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -72,17 +63,16 @@ def failures(deployment: Deployment, code: int) -> int:
     return int(deployment.metrics()["delivery_errors"].get(str(code), 0))
 
 
-def signed(deployment: Deployment, address: str, form: dict[str, str]) -> int:
-    """The status that a callback to ``address`` is answered with."""
-    signature = sign(address, form, deployment.bridge.settings["TWILIO_AUTH_TOKEN"])
-    return posted(address, form, **{"X-Twilio-Signature": signature})
+def post_signed(deployment: Deployment, address: str, form: dict[str, str]) -> int:
+    """Post a signed callback to ``address``; returns the HTTP status."""
+    return post(address, form, **deployment.signature(address, form))
 
 
-def posted(address: str, form: dict[str, str], **headers: str) -> int:
+def post(address: str, form: dict[str, str], **headers: str) -> int:
     return requests.post(address, data=form, headers=headers, timeout=10).status_code
 
 
-def a_status(deployment: Deployment, **fields: str) -> dict[str, str]:
+def make_status(deployment: Deployment, **fields: str) -> dict[str, str]:
     account = deployment.bridge.settings["TWILIO_ACCOUNT_SID"]
     status = {"MessageSid": new_sid("SM"), "MessageStatus": "read", "AccountSid": account}
     return status | fields
@@ -94,7 +84,7 @@ def execute(deployment: Deployment, statement: str) -> None:
         file.execute(statement)
 
 
-def test_what_arrived_and_was_read_is_counted(deployment: Deployment, counts: Counts) -> None:
+def test_delivered_and_read_messages_are_counted(deployment: Deployment, counts: Counts) -> None:
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     deployment.twilio.wait_for_voice(user)
@@ -104,12 +94,12 @@ def test_what_arrived_and_was_read_is_counted(deployment: Deployment, counts: Co
 
 
 @pytest.mark.parametrize("manner", ["twice", "reversed", "early"])
-def test_callbacks_in_any_manner_count_once(
+def test_repeated_reordered_and_early_callbacks_count_once(
     deployment: Deployment, counts: Counts, manner: Any
 ) -> None:
-    """Early ones come before the bridge knows what the message is called at Twilio."""
+    """Early ones come before the service knows the SID of the message."""
     user = deployment.user()
-    deployment.sandbox.faults.add(Fault("twilio", "callback", manner, times=None))
+    deployment.add_fault("twilio", "callback", manner, times=None)
     deployment.twilio.speak(user, deployment.note(QUESTION))
     deployment.twilio.wait_for_voice(user)
     counts.wait_for(delivered=2, read=2)
@@ -117,10 +107,10 @@ def test_callbacks_in_any_manner_count_once(
     counts.wait_for(delivered=3, read=3)
 
 
-def test_forged_callbacks_count_for_nothing(deployment: Deployment, counts: Counts) -> None:
+def test_forged_callbacks_are_not_counted(deployment: Deployment, counts: Counts) -> None:
     user = deployment.user()
     before = deployment.counter("signatures_rejected")
-    deployment.sandbox.faults.add(Fault("twilio", "callback", "unsigned"))
+    deployment.add_fault("twilio", "callback", "unsigned")
     deployment.twilio.say(user, "hello")
     wait_until(lambda: deployment.counter("signatures_rejected") == before + 3, "three refusals")
     counts.wait_for()
@@ -132,7 +122,7 @@ def test_a_voice_note_that_twilio_cannot_use_is_sent_once_more_as_mp3(
 ) -> None:
     user = deployment.user()
     known, resent = failures(deployment, code), deployment.counter("voice_notes_resent")
-    deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=code))
+    deployment.add_fault("twilio", "voice", "undelivered", code=code)
     deployment.twilio.speak(user, deployment.note(QUESTION))
     voice = deployment.twilio.wait_for_voice(user)
     assert (voice.audio_type, voice.error_code) == ("audio/mpeg", None)
@@ -146,22 +136,22 @@ def test_a_voice_note_that_twilio_cannot_use_is_sent_once_more_as_mp3(
     assert as_ogg.status_code == 404
 
 
-def test_an_mp3_that_fails_too_is_the_last_attempt(deployment: Deployment, counts: Counts) -> None:
-    """What is due first is sent first, so what a later turn sent again proves the end of this."""
+def test_a_voice_note_is_sent_again_only_once(deployment: Deployment, counts: Counts) -> None:
+    """Second attempts are made in order, so that of a later turn proves that this one has ended."""
     user = deployment.user()
     for failing in (1, 2):
-        deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019, times=2))
+        deployment.add_fault("twilio", "voice", "undelivered", code=63019, times=2)
         deployment.twilio.speak(user, deployment.note(QUESTION))
         counts.wait_for(delivered=failing, read=failing, undelivered=2 * failing)
     assert len(voices(deployment, user)) == 4
 
 
-def test_a_text_outside_the_window_is_told_to_the_operator_only(
+def test_a_text_outside_the_24_hour_window_is_logged_and_not_repeated(
     deployment: Deployment, counts: Counts
 ) -> None:
     user = deployment.user()
     known = failures(deployment, 63016)
-    deployment.sandbox.faults.add(Fault("twilio", "text", "undelivered", code=63016))
+    deployment.add_fault("twilio", "text", "undelivered", code=63016)
     deployment.twilio.say(user, "hello")
     counts.wait_for(undelivered=1)
     assert failures(deployment, 63016) == known + 1
@@ -171,27 +161,27 @@ def test_a_text_outside_the_window_is_told_to_the_operator_only(
     counts.wait_for(undelivered=1, delivered=1, read=1)
 
 
-def test_a_process_that_dies_while_it_sends_again_does_not_do_so_twice(
+def test_a_process_that_dies_during_a_second_attempt_makes_no_third(
     start_deployment: StartDeployment,
 ) -> None:
-    """What another turn sent again after the restart proves that nothing was due before it."""
+    """The second attempt of another turn after the restart proves that this turn makes none."""
     with start_deployment(**PATIENT) as deployment:
         user, sends = deployment.user(), deployment.sandbox.recorder
-        deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
-        deployment.sandbox.faults.add(Fault("twilio", "send", "hang", seconds=FOR_EVER, after=2))
+        deployment.add_fault("twilio", "voice", "undelivered", code=63019)
+        deployment.add_fault("twilio", "send", "hang", seconds=FOR_EVER, after=2)
         deployment.twilio.speak(user, deployment.note(QUESTION))
         sends.wait_for(lambda: sends.calls("twilio", "send")[2:])
         deployment.bridge.kill()
         deployment.sandbox.agentforce.forget_tokens()
         deployment.bridge.start()
         other = deployment.user()
-        deployment.sandbox.faults.add(Fault("twilio", "voice", "undelivered", code=63019))
+        deployment.add_fault("twilio", "voice", "undelivered", code=63019)
         deployment.twilio.speak(other, deployment.note(QUESTION))
         assert deployment.twilio.wait_for_voice(other).audio_type == "audio/mpeg"
         assert len(voices(deployment, user)) == 1
 
 
-def test_a_callback_that_meets_a_failing_database_counts_later(
+def test_a_callback_is_counted_once_the_database_works_again(
     deployment: Deployment, counts: Counts
 ) -> None:
     user = deployment.user()
@@ -202,22 +192,22 @@ def test_a_callback_that_meets_a_failing_database_counts_later(
     deployment.twilio.delivery_simulator.read_receipts = True
     execute(deployment, "ALTER TABLE sendings RENAME TO elsewhere")
     assert text.callback
-    assert signed(deployment, text.callback, a_status(deployment, MessageSid=text.sid)) == 204
+    assert (
+        post_signed(deployment, text.callback, make_status(deployment, MessageSid=text.sid)) == 204
+    )
     counts.wait_for(delivered=1)
     execute(deployment, "ALTER TABLE elsewhere RENAME TO sendings")
     counts.wait_for(delivered=1, read=1)
 
 
 def test_a_status_needs_a_signature_for_its_address(deployment: Deployment, counts: Counts) -> None:
-    form, address = a_status(deployment), f"{deployment.bridge.url}/status"
-    assert signed(deployment, address, form) == 204
-    assert signed(deployment, f"{address}?sending=nobody%20knows", form) == 204
-    assert signed(deployment, address, form | {"AccountSid": f"AC{'0' * 32}"}) == 403
-    token = deployment.bridge.settings["TWILIO_AUTH_TOKEN"]
+    form, address = make_status(deployment), f"{deployment.bridge.url}/status"
+    assert post_signed(deployment, address, form) == 204
+    assert post_signed(deployment, f"{address}?sending=nobody%20knows", form) == 204
+    assert post_signed(deployment, address, form | {"AccountSid": f"AC{'0' * 32}"}) == 403
     for elsewhere in (f"{deployment.bridge.url}/", f"{address}?sending=another"):
-        signature = sign(elsewhere, form, token)
-        assert posted(address, form, **{"X-Twilio-Signature": signature}) == 403
-    assert posted(address, form, **{"X-Forwarded-For": "203.0.113.9"}) == 403
+        assert post(address, form, **deployment.signature(elsewhere, form)) == 403
+    assert post(address, form, **{"X-Forwarded-For": "203.0.113.9"}) == 403
     counts.wait_for()
 
 
@@ -230,11 +220,13 @@ def test_a_status_needs_a_signature_for_its_address(deployment: Deployment, coun
         ({"Body": "x" * 300_000}, 413),
     ],
 )
-def test_what_is_no_status_is_a_clear_error(
+def test_a_malformed_callback_is_a_clear_error(
     deployment: Deployment, counts: Counts, change: dict[str, str], answer: int
 ) -> None:
     assert (
-        signed(deployment, f"{deployment.bridge.url}/status", a_status(deployment, **change))
+        post_signed(
+            deployment, f"{deployment.bridge.url}/status", make_status(deployment, **change)
+        )
         == answer
     )
     counts.wait_for()

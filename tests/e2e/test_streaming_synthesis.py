@@ -1,4 +1,4 @@
-"""Voice notes that are spoken while the agent still writes."""
+"""Speech synthesis that begins while the agent still writes."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ messages = [
 
 
 @pytest.fixture(scope="module")
-def slow_deployment(
+def shared_deployment(
     start_deployment: StartDeployment, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """The agent writes for half a second, at the end of a turn that takes longer."""
+    """A service whose agent writes its answer during half a second."""
     helpdesk = tmp_path_factory.mktemp("helpdesk") / "helpdesk.toml"
     helpdesk.write_text(HELPDESK)
     with start_deployment(
@@ -59,16 +59,9 @@ def slow_deployment(
         yield deployment
 
 
-@pytest.fixture
-def deployment(slow_deployment: Deployment) -> Iterator[Deployment]:
-    slow_deployment.begin()
-    yield slow_deployment
-    slow_deployment.check()
-
-
 @contextmanager
 def unfinished(deployment: Deployment) -> Iterator[None]:
-    """The agent does not end its turn, nor take anything back."""
+    """Keep the agent from ending its turn and from retracting its draft."""
     deployment.sandbox.agentforce.may_end.clear()
     try:
         yield
@@ -77,25 +70,25 @@ def unfinished(deployment: Deployment) -> Iterator[None]:
 
 
 def test_speech_begins_before_the_agent_has_ended(deployment: Deployment) -> None:
-    """But nothing is sent before."""
+    """Nothing is sent before the agent has ended."""
     user = deployment.user()
     with unfinished(deployment):
         deployment.twilio.speak(user, deployment.note("Where is my parcel?"))
-        wait_until(lambda: len(deployment.spoken_since()) > 0, "the first piece to be spoken")
+        wait_until(lambda: len(deployment.synthesised()) > 0, "the first piece to be spoken")
         assert not deployment.twilio.messages(user)
     voice = deployment.twilio.wait_for_voice(user)
-    assert len(deployment.sandbox.recorder.calls("agentforce", "ask")) == 1
+    assert len(deployment.calls("agentforce", "ask")) == 1
     assert deployment.hear(voice) == ANSWER
-    assert {piece.text in ANSWER for piece in deployment.spoken_since()} == {True}
+    assert {piece.text in ANSWER for piece in deployment.synthesised()} == {True}
     assert deployment.counter("speech_characters_discarded") == 0
 
 
-def test_each_piece_is_spoken_knowing_what_is_around_it(deployment: Deployment) -> None:
-    """Where the agent has written it yet: what follows the last piece of a moment is unknown."""
+def test_each_piece_is_synthesised_with_its_context(deployment: Deployment) -> None:
+    """Text that follows is given as far as the agent has already written it."""
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note("Where is my parcel?"))
     deployment.twilio.wait_for_voice(user)
-    pieces = sorted(deployment.spoken_since(), key=lambda piece: ANSWER.index(piece.text))
+    pieces = sorted(deployment.synthesised(), key=lambda piece: ANSWER.index(piece.text))
     assert len(pieces) > 3
     for before, piece in pairwise(pieces):
         assert piece.previous_text == before.text
@@ -103,17 +96,17 @@ def test_each_piece_is_spoken_knowing_what_is_around_it(deployment: Deployment) 
         assert ANSWER[ANSWER.index(piece.text) :].startswith(before.next_text)
 
 
-def test_what_the_agent_takes_back_is_never_heard(deployment: Deployment) -> None:
-    """What was spoken of it is paid for and counted."""
+def test_a_retracted_draft_is_never_sent_as_voice(deployment: Deployment) -> None:
+    """The pieces of it that were synthesised are counted as discarded."""
     user = deployment.user()
     before = deployment.counter("speech_characters_discarded")
     with unfinished(deployment):
         deployment.twilio.speak(user, deployment.note("Where did you lose it?"))
-        wait_until(lambda: len(deployment.spoken_since()) > 0, "a piece of the draft to be spoken")
+        wait_until(lambda: len(deployment.synthesised()) > 0, "a piece of the draft to be spoken")
     voice = deployment.twilio.wait_for_voice(user)
     assert [message.body for message in deployment.answers(user, 2)] == [ANSWER, ""]
     assert deployment.hear(voice) == ANSWER
-    in_vain = [piece for piece in deployment.spoken_since() if piece.text in DRAFT]
+    in_vain = [piece for piece in deployment.synthesised() if piece.text in DRAFT]
     assert in_vain
     paid = sum(piece.characters for piece in in_vain)
     assert deployment.counter("speech_characters_discarded") - before == paid

@@ -24,9 +24,7 @@ def test_a_question_gets_the_agents_answer_as_text(deployment: Deployment) -> No
 
 
 def test_a_question_in_arabic_is_answered_in_arabic(deployment: Deployment) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, "كيف أسجل فاتورة إلكترونية؟")
-    (answer,) = deployment.answers(user, 1)
+    answer = deployment.ask("كيف أسجل فاتورة إلكترونية؟")
     assert ARABIC.search(answer.body)
 
 
@@ -46,9 +44,7 @@ def test_a_long_answer_comes_in_parts_that_read_as_one(deployment: Deployment) -
 
 
 def test_several_messages_of_the_agent_are_one_answer(deployment: Deployment) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, "Which documents do I need before I start?")
-    (answer,) = deployment.answers(user, 1)
+    answer = deployment.ask("Which documents do I need before I start?")
     assert answer.body.startswith("Before you register")
     assert "\n\nFirst, " in answer.body
     assert "\n\nThird, " in answer.body
@@ -56,17 +52,14 @@ def test_several_messages_of_the_agent_are_one_answer(deployment: Deployment) ->
 
 def test_a_person_taking_over_is_announced_and_counted(deployment: Deployment) -> None:
     before = deployment.counter("escalations")
-    user = deployment.user()
-    deployment.twilio.say(user, "I want to talk to a human")
-    (answer,) = deployment.answers(user, 1)
+    answer = deployment.ask("I want to talk to a human")
     assert "handing you over to a person" in answer.body
     assert deployment.counter("escalations") == before + 1
 
 
 def test_a_confirmation_is_answered_in_the_same_session(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "Please cancel my invoice")
-    deployment.answers(user, 1)
+    deployment.ask("Please cancel my invoice", user)
     deployment.twilio.say(user, "yes")
     answers = deployment.answers(user, 2)
     assert "Shall I do that?" in answers[0].body
@@ -76,25 +69,20 @@ def test_a_confirmation_is_answered_in_the_same_session(deployment: Deployment) 
 
 def test_an_inquiry_is_answered_with_what_the_user_says_next(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "Check the status of my invoice")
-    deployment.answers(user, 1)
+    deployment.ask("Check the status of my invoice", user)
     deployment.twilio.say(user, "2041")
     assert "“2041”" in deployment.answers(user, 2)[1].body
 
 
 def test_a_failed_action_is_told_in_our_words(deployment: Deployment) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, "Download an export report")
-    (answer,) = deployment.answers(user, 1)
+    answer = deployment.ask("Download an export report")
     assert answer.body == "Sorry, I couldn't finish that. Please try again in a moment."
 
 
 def test_a_session_that_the_agent_ends_is_followed_by_a_new_one(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "Goodbye")
-    assert "This conversation has ended" in deployment.answers(user, 1)[0].body
-    deployment.twilio.say(user, "hello")
-    deployment.answers(user, 2)
+    assert "This conversation has ended" in deployment.ask("Goodbye", user).body
+    deployment.ask("hello", user)
     assert len({question.session_id for question in deployment.asked(user)}) == 2
 
 
@@ -114,7 +102,7 @@ def test_a_session_that_the_agent_ends_is_followed_by_a_new_one(deployment: Depl
         ("test session ended", "This conversation has ended."),
     ],
 )
-def test_odd_answers_end_in_one_useful_message(
+def test_unusual_answers_of_the_agent_give_one_useful_message(
     deployment: Deployment, question: str, answer: str
 ) -> None:
     user = deployment.user()
@@ -124,10 +112,10 @@ def test_odd_answers_end_in_one_useful_message(
     deployment.expect_no_more(user, 1)
 
 
-def test_messages_of_one_sender_are_answered_in_order_and_never_side_by_side(
+def test_messages_of_one_sender_are_answered_one_at_a_time_in_order(
     deployment: Deployment,
 ) -> None:
-    """The stand-in answers 423, and notes a violation, where two questions meet in a session."""
+    """The stand-in records a violation if two questions meet in a session."""
     user = deployment.user()
     questions = ["hello", "Goodbye", "What are the tax codes?", "thanks"]
     for question in questions:
@@ -136,7 +124,7 @@ def test_messages_of_one_sender_are_answered_in_order_and_never_side_by_side(
     assert [question.text for question in deployment.asked(user)] == questions
 
 
-def test_the_same_message_delivered_often_is_answered_once(deployment: Deployment) -> None:
+def test_a_message_delivered_many_times_is_answered_once(deployment: Deployment) -> None:
     user = deployment.user()
     form = deployment.twilio.forms.text(user, "hello")
     with concurrent.futures.ThreadPoolExecutor(25) as pool:
@@ -158,12 +146,9 @@ def test_the_documented_curl_is_answered(deployment: Deployment) -> None:
 
 def test_new_conversation_ends_the_session_at_agentforce(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "hello")
-    deployment.answers(user, 1)
-    deployment.twilio.say(user, "New conversation!")
-    assert deployment.answers(user, 2)[1].body.startswith("Let's start afresh")
-    deployment.twilio.say(user, "thanks")
-    deployment.answers(user, 3)
+    deployment.ask("hello", user)
+    assert deployment.ask("New conversation!", user).body.startswith("Let's start afresh")
+    deployment.ask("thanks", user)
     first, second = (question.session_id for question in deployment.asked(user))
     assert first != second
     assert any(ended.session_id == first for ended in deployment.sandbox.agentforce.ended)
@@ -178,7 +163,7 @@ def test_new_conversation_ends_the_session_at_agentforce(deployment: Deployment)
     ],
     ids=["control characters", "scripts", "the longest that WhatsApp takes"],
 )
-def test_what_was_written_reaches_the_agent_clean(
+def test_a_text_reaches_the_agent_without_control_characters(
     deployment: Deployment, written: str, asked: str
 ) -> None:
     user = deployment.user()

@@ -13,8 +13,8 @@ QUESTION = "How do I register an electronic invoice?"
 ARABIC_QUESTION = "كيف أسجل فاتورة إلكترونية؟"
 
 
-def test_whoever_speaks_reads_and_hears_the_answer(deployment: Deployment) -> None:
-    """The voice note is Ogg/Opus that the stand-in fetched and can hear again."""
+def test_a_voice_note_is_answered_by_text_and_voice_note(deployment: Deployment) -> None:
+    """The voice note is Ogg/Opus that the stand-in has fetched and can transcribe."""
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     voice = deployment.twilio.wait_for_voice(user)
@@ -25,15 +25,15 @@ def test_whoever_speaks_reads_and_hears_the_answer(deployment: Deployment) -> No
     assert deployment.hear(voice) == " ".join(text.body.split())
 
 
-def test_an_arabic_note_is_answered_in_arabic_and_spoken_as_arabic(deployment: Deployment) -> None:
+def test_an_arabic_voice_note_is_answered_in_arabic_text_and_speech(deployment: Deployment) -> None:
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(ARABIC_QUESTION, "ara"))
     deployment.twilio.wait_for_voice(user)
     assert "سجّل الدخول" in deployment.answers(user, 2)[0].body
-    assert {spoken.language_code for spoken in deployment.spoken_since()} == {"ar"}
+    assert {spoken.language_code for spoken in deployment.synthesised()} == {"ar"}
 
 
-def test_what_was_heard_reaches_the_agent_clean(deployment: Deployment) -> None:
+def test_a_transcript_reaches_the_agent_without_control_characters(deployment: Deployment) -> None:
     user = deployment.user()
     heard = "How do I register\x07 an \u202eelectronic\u202c invoice?\x00"
     deployment.twilio.speak(user, deployment.note(heard))
@@ -42,7 +42,7 @@ def test_what_was_heard_reaches_the_agent_clean(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ogg", "m4a", "aac", "mp3", "amr"])
-def test_every_audio_format_of_whatsapp_is_heard(deployment: Deployment, kind: str) -> None:
+def test_every_audio_format_of_whatsapp_is_transcribed(deployment: Deployment, kind: str) -> None:
     user = deployment.user()
     note, content_type = deployment.recording(QUESTION, kind)
     deployment.twilio.speak(user, note, content_type=content_type)
@@ -57,7 +57,7 @@ def test_a_recording_that_is_not_there_yet_is_fetched_later(deployment: Deployme
 
 
 def test_a_long_answer_is_spoken_without_its_markup(deployment: Deployment) -> None:
-    """No tables, code, addresses or marks; the stand-in notes a violation for each."""
+    """No tables, code, addresses or marks; the stand-in records a violation for each."""
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note("Please send me the complete guide in detail"))
     voice = deployment.twilio.wait_for_voice(user, timeout=60)
@@ -88,18 +88,18 @@ def test_a_note_without_words_asks_to_repeat(
     deployment.expect_no_more(user, 1)
 
 
-def test_silence_is_not_paid_for(deployment: Deployment) -> None:
+def test_silence_is_not_transcribed(deployment: Deployment) -> None:
     user = deployment.user()
     deployment.twilio.speak(user, deployment.codec.note(silence(3)))
     deployment.answers(user, 1)
-    assert deployment.sandbox.recorder.calls("elevenlabs", "transcribe") == []
+    assert deployment.calls("elevenlabs", "transcribe") == []
 
 
-def test_a_note_longer_than_the_limit_is_not_paid_for(deployment: Deployment) -> None:
+def test_a_note_longer_than_the_limit_is_not_transcribed(deployment: Deployment) -> None:
     user = deployment.user()
     deployment.twilio.speak(user, deployment.codec.note(sine(300, 301)))
     assert "too long" in deployment.answers(user, 1)[0].body
-    assert deployment.sandbox.recorder.calls("elevenlabs", "transcribe") == []
+    assert deployment.calls("elevenlabs", "transcribe") == []
 
 
 def test_an_uncertain_transcript_asks_to_repeat(deployment: Deployment) -> None:
@@ -116,8 +116,7 @@ def test_bytes_that_are_no_audio_get_a_polite_line(deployment: Deployment) -> No
 
 def test_voice_can_be_switched_on_and_off_by_writing(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.say(user, "Voice on")
-    assert "voice notes from now on" in deployment.answers(user, 1)[0].body
+    assert "voice notes from now on" in deployment.ask("Voice on", user).body
     deployment.twilio.say(user, "thanks")
     deployment.twilio.wait_for_voice(user)
     deployment.twilio.say(user, "voice off.")
@@ -128,13 +127,11 @@ def test_voice_can_be_switched_on_and_off_by_writing(deployment: Deployment) -> 
 
 
 def test_voice_can_be_switched_on_in_arabic(deployment: Deployment) -> None:
-    user = deployment.user()
-    deployment.twilio.say(user, "تشغيل الصوت")
-    assert "سأجيبك برسائل صوتية" in deployment.answers(user, 1)[0].body
+    assert "سأجيبك برسائل صوتية" in deployment.ask("تشغيل الصوت").body
 
 
-def test_what_the_operator_reads_after_a_voice_turn(deployment: Deployment) -> None:
-    """The log lines and metrics of docs/upgrading.md, with nothing private in either."""
+def test_a_voice_turn_has_its_log_lines_and_metrics(deployment: Deployment) -> None:
+    """The predecessor's log lines and metrics, with nothing private in either."""
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     deployment.twilio.wait_for_voice(user)

@@ -1,4 +1,4 @@
-"""A worker process as short as it can be: the real queue, runner, store and delivery."""
+"""A minimal worker process: the real queue, runner, store and delivery, and a simple agent."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from core.errors import SendBusy, SendUncertain
 from core.models import Answer, Turn
 from metrics import Metrics
 from speech.synthesis import Reply
-from storage import claims as claims_module
-from storage import engine as opening
+from storage import claims as storage_claims
+from storage import engine as storage_engine
 from storage import turn_queue
 from storage.claims import Claims
 from storage.engine import connect_postgres, open_postgres
@@ -29,8 +29,8 @@ from storage.turn_queue import TurnQueue
 from storage.turns import TurnTable
 from text.phrases import Phrases
 from turns import heartbeat
-from turns import runner as runner_module
-from turns import worker as turn_worker
+from turns import runner as turns_runner
+from turns import worker as turns_worker
 from turns.heartbeat import Heartbeat
 from turns.listener import Listener
 from turns.notices import Notices
@@ -39,14 +39,14 @@ from turns.worker import TurnWorker
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
 
-# Long enough for a busy machine not to take the living for dead.
+# Long enough that a worker on a busy machine is not taken for dead.
 CLAIM_SECONDS = 3.0
 
 
 class Outbox:
-    """Twilio, as far as it takes texts and lists them; it outlives every process.
+    """A Twilio that takes texts and lists them, in a database table that outlives every process.
 
-    Every fifth call fails: it is refused, or breaks off before or after the text was taken.
+    One call in five fails: it is refused, or breaks off before or after the text was taken.
     """
 
     def __init__(self, url: str) -> None:
@@ -80,7 +80,7 @@ class Outbox:
 
 
 class Echo:
-    """Answers with the MessageSid, after a moment, and notes who is being answered when."""
+    """Answers with the MessageSid after a moment, and records each question and answer."""
 
     def __init__(self, url: str, claims: Claims, delivery: Delivery) -> None:
         self._url = url
@@ -105,7 +105,7 @@ class Echo:
         return self._delivery.text_sent(turn)
 
     def _note(self, turn: Turn, what: str) -> None:
-        """Once, also where the server hangs up on the note itself, perhaps after taking it."""
+        """Insert a note exactly once, even if the server closes the connection meanwhile."""
         row = [uuid.uuid4(), os.getpid(), turn.message.sender, turn.message.sid, what]
         again = Retrying(retry=retry_if_exception_type(psycopg.OperationalError))
         again(self._insert, row)
@@ -119,14 +119,14 @@ class Echo:
             )
 
 
-def live(url: str, outside: str) -> None:
-    """Run turns of the database at ``url`` until SIGTERM, or for as long as it is let.
+def run_worker(url: str, outside: str) -> None:
+    """Run turns of the database at ``url`` until SIGTERM.
 
-    The world outside is kept in the same database, at an address that nobody cuts off.
+    ``outside`` is an address of the same database that no test cuts off, for outbox and notes.
     """
-    _hurry()
+    _shorten_times()
     stopped = threading.Event()
-    # In a thread of its own, for the handler interrupts this one.
+    # The handler interrupts the main thread, which may hold the event's lock.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stopped.set).start())
     database = open_postgres(url, connections=4)
     urgent = connect_postgres(url, connections=2, ping=False)
@@ -153,16 +153,16 @@ def live(url: str, outside: str) -> None:
         part.start()
     stopped.wait()
     worker.close(10)
-    # As worker.py does: nobody waits for threads that were cut off.
+    # Like worker.py, do not wait for threads that are still busy.
     os._exit(0)
 
 
-def _hurry() -> None:
+def _shorten_times() -> None:
     turn_queue.CLAIM_SECONDS = CLAIM_SECONDS
-    claims_module.SURE_SECONDS = CLAIM_SECONDS / 2
-    claims_module.LOOK_SECONDS = 0.05
+    storage_claims.SURE_SECONDS = CLAIM_SECONDS / 2
+    storage_claims.LOOK_SECONDS = 0.05
     heartbeat.INTERVAL_SECONDS = 0.1
-    turn_worker.POLL_SECONDS = 0.2
-    turn_worker.RETRY_SECONDS = 0.1
-    opening.CALL_SECONDS = 1.0
-    runner_module.RETRY_SECONDS = 0.05
+    turns_worker.POLL_SECONDS = 0.2
+    turns_worker.RETRY_SECONDS = 0.1
+    storage_engine.CALL_SECONDS = 1.0
+    turns_runner.RETRY_SECONDS = 0.05

@@ -28,13 +28,13 @@ COMMAND = [
     for part in procfile_command("web")
 ]
 HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
-# Hypothesis remembers what it has tried; so it begins anew now and then.
+# Hypothesis remembers every example, so each round is a run of its own.
 ROUND = 1000
 MOST_GROWTH = 1.05
 
 
 class Failed(Exception):
-    """What the server did wrong."""
+    """The server did something wrong; the message says what."""
 
 
 class Fuzzer:
@@ -47,7 +47,7 @@ class Fuzzer:
         self._read = 0
 
     def round(self, number: int) -> None:
-        """Post as many as a round has. Raises ``Failed``."""
+        """Post the bodies of one round. Raises ``Failed``."""
         texts: set[str] = set()
 
         @seed(number)
@@ -67,7 +67,7 @@ class Fuzzer:
             texts.update(said(body))
 
         post()
-        self._look_for(texts)
+        self._search_log(texts)
 
     def _post(self, address: str, body: bytes) -> int:
         try:
@@ -79,8 +79,8 @@ class Fuzzer:
             raise Failed(f"{type(error).__name__} for {body[:500]!r} at {address}") from error
         return answer.status
 
-    def _look_for(self, texts: set[str]) -> None:
-        """Raises ``Failed`` where the log of this round holds something of them."""
+    def _search_log(self, texts: set[str]) -> None:
+        """Raise ``Failed`` if the log of this round quotes one of the texts."""
         logged = self._bridge.log()[self._read :]
         self._read += len(logged)
         found = static_leaks(logged) + Known(texts=texts).leaks_in(logged)
@@ -89,7 +89,7 @@ class Fuzzer:
 
 
 def environment(bridge: Bridge) -> dict[str, str]:
-    """Providers that nobody calls; senders who write as often as they like."""
+    """Settings with provider addresses that are never called."""
     return CREDENTIALS | {
         "SALESFORCE_INSTANCE_URL": "http://127.0.0.1:9",
         "PUBLIC_URL": bridge.url,
@@ -100,7 +100,7 @@ def environment(bridge: Bridge) -> dict[str, str]:
 
 
 def _fill_pools(bridge: Bridge) -> None:
-    """Let all of the server's threads have had large bodies, before growth is looked for."""
+    """Post large bodies until every thread has had some, before memory is measured."""
     body = f"Body={'%D9%84' * 20_000}"
     with ThreadPoolExecutor(100) as pool:
         for _ in range(1000):
@@ -108,7 +108,7 @@ def _fill_pools(bridge: Bridge) -> None:
 
 
 def fuzz(count: int, folder: Path) -> None:
-    """Raises ``Failed``."""
+    """Post so many bodies to a new server. Raises ``Failed``."""
     bridge = Bridge(log_file=folder / "log", command=COMMAND)
     bridge.settings = environment(bridge)
     rounds, began = max(count // ROUND, 10), time.monotonic()

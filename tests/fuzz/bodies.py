@@ -1,4 +1,4 @@
-"""Bodies that strangers, or a Twilio of next year, might post."""
+"""Random bodies, as strangers or a future version of Twilio might post them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMES = (
     "Latitude Longitude Label Address ButtonText ButtonPayload ListTitle ProfileName WaId "
     "MessageStatus ErrorCode sending"
 ).split()
-# What has broken readers of text before.
+# Texts that often break parsers.
 SPECIAL = [
     *("", " ", "\x00", "\x1b[2J", "\u202egnp.exe", "\u2066", "\ufeff", "\ufffe", "\U0010ffff"),
     *("مرحبا", "नमस्ते", "你好", "שלום", "🏳️‍🌈", "Z̷͎͝a̴̡lgo", "a\r\nb", "%s%n", "{0}", "${x}"),
@@ -26,11 +26,11 @@ VALUES = st.one_of(
     SHORT,
     SHORT,
     st.text(min_size=1, max_size=8).map(lambda text: text * 300),
-    # 64 KB of it, at most.
+    # At most 64 KB.
     st.sampled_from("aé你🚀 \u0300").map(lambda sign: sign * (65536 // len(sign.encode()))),
 )
 OWN = ("MessageSid", "From", "Body")
-# Most of a message, so that many are taken.
+# Forms that are nearly complete, so that many are accepted.
 LIKELY = st.fixed_dictionaries(
     {
         "MessageSid": st.from_regex(r"SM[0-9a-f]{32}", fullmatch=True),
@@ -46,7 +46,7 @@ FORMS = st.one_of(
 
 
 def said(body: bytes) -> list[str]:
-    """What nobody may find elsewhere: the texts, but words of the log."""
+    """The texts that must not show up in the log; words of the log itself are left out."""
     fields = parse_qsl(body.decode(errors="replace"), errors="werkzeug.url_quote")
     return [
         value
@@ -56,9 +56,9 @@ def said(body: bytes) -> list[str]:
 
 
 def bodies() -> SearchStrategy[bytes]:
-    """Forms as they are posted, some broken on the way, and bytes that are none."""
+    """Encoded forms, some of them damaged, and bytes that are no form at all."""
     whole = FORMS.map(lambda form: urlencode(form).encode())
-    # Bytes that are no UTF-8, percent signs that lead nowhere.
+    # Bytes that are not UTF-8, and incomplete percent escapes.
     raw = st.lists(st.tuples(st.sampled_from(NAMES), st.binary(max_size=30)), max_size=6).map(
         lambda pairs: "&".join(
             f"{name}={quote_from_bytes(value)}" for name, value in pairs
@@ -69,6 +69,6 @@ def bodies() -> SearchStrategy[bytes]:
 
 
 def addresses() -> SearchStrategy[str]:
-    """Where they are posted."""
+    """The paths that bodies are posted to."""
     status = st.text(max_size=12).map(lambda name: f"/status?sending={quote(name)}")
     return st.one_of(st.just("/"), st.just("/"), st.just("/"), status)

@@ -1,4 +1,4 @@
-"""What parsers are meant to read, for a fuzzer to begin with."""
+"""Valid inputs of the parsers, from which a fuzzer starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services with a fault planted in them, or with less patience than they have."""
+"""Commands of processes that run code of a test first: injected faults, shorter times."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _RUN = {
 
 
 def planted(code: str, kind: str = "web") -> list[str]:
-    """The command of a process of this kind that runs ``code`` first."""
+    """The command of a process of this kind that runs ``code`` before the service's own."""
     run, *arguments = _RUN[kind]
-    # Before anything is imported that waits, as worker.py does it.
+    # Like worker.py, patch before anything that blocks is imported.
     patched = "from gevent import monkey; monkey.patch_all()\n" if kind == "worker" else ""
-    # As Python leaves it to a program: its name comes first.
+    # After the pop, sys.argv begins with the program's name, as Python leaves it.
     whole = f"{patched}import runpy, sys\n{code}\nsys.argv.pop(0)\n{run}"
     return [sys.executable, "-c", whole, *arguments]

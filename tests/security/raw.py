@@ -14,20 +14,20 @@ TIMEOUT_SECONDS = 10.0
 def request(
     line: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"", before: bytes = b""
 ) -> bytes:
-    """A request whose connection ends with it; the headers are sent as they are given."""
+    """A request with ``Connection: close``; the headers are sent as given."""
     lines = [line, *(f"{name}: {value}" for name, value in headers), "Connection: close", "", ""]
     return before + "\r\n".join(lines).encode() + body
 
 
 def form_request(target: str, headers: Iterable[tuple[str, str]], form: dict[str, str]) -> bytes:
-    """A form posted to ``target``."""
+    """A request that posts a form to ``target``."""
     body = urlencode(form).encode()
     length = ("Content-Length", str(len(body)))
     return request(f"POST {target} HTTP/1.1", [FORM, length, *headers], body)
 
 
 def answer(port: int, sent: bytes, client_address: str = "127.0.0.1") -> bytes:
-    """What the service answers until it hangs up."""
+    """Send a request and return all bytes until the service closes the connection."""
     received = b""
     with socket.create_connection(
         ("127.0.0.1", port), TIMEOUT_SECONDS, source_address=(client_address, 0)
@@ -40,6 +40,6 @@ def answer(port: int, sent: bytes, client_address: str = "127.0.0.1") -> bytes:
 
 
 def status(port: int, sent: bytes, client_address: str = "127.0.0.1") -> int:
-    """The status of the answer; 0 where there is none."""
+    """The HTTP status of the answer; 0 if there is none."""
     first = answer(port, sent, client_address).partition(b"\r\n")[0].split(b" ")
     return int(first[1]) if len(first) > 1 else 0

@@ -46,7 +46,7 @@ MALFORMED = (
     ],
     ids=["as Heroku sets it", "debug", "syslog", "statsd", "file"],
 )
-def test_no_line_is_of_a_request(
+def test_no_log_line_describes_a_request(
     start_deployment: StartDeployment, arguments: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "access.log"
@@ -64,7 +64,7 @@ def test_no_line_is_of_a_request(
 
 
 def _visit(deployment: Deployment) -> str:
-    """A voice turn, and everything else that is to be had; returns the voice note's token."""
+    """Take a voice turn and fetch every page; returns the voice note's token."""
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note("Thanks"))
     address = deployment.twilio.wait_for_voice(user).media_url
@@ -77,7 +77,7 @@ def _visit(deployment: Deployment) -> str:
 
 
 def _fail(deployment: Deployment) -> None:
-    """A request that ends in an error of ours."""
+    """Make a request fail with a 500."""
     with sqlite3.connect(deployment.bridge.state_dir / FILE_NAME) as file:
         file.executescript("DROP TABLE voice_notes")
     sent = request(f"GET /media/{GONE}.ogg?{QUERY} HTTP/1.1", HEADERS)

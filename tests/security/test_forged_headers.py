@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.twilio.webhook import sign
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
 from tests.security.raw import answer, form_request, request, status
@@ -18,24 +17,17 @@ HOST = ("Host", "bot.example.com")
 
 
 @pytest.fixture(scope="module")
-def started(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
     with start_deployment(
         FORWARDED_ALLOW_IPS="*", UNSIGNED_LOCAL_WEBHOOKS="false", METRICS_TOKEN="open-sesame"
     ) as deployment:
         yield deployment
 
 
-@pytest.fixture
-def heroku(started: Deployment) -> Iterator[Deployment]:
-    started.begin()
-    yield started
-    started.check()
-
-
-def signed(deployment: Deployment, target: str, form: dict[str, str]) -> tuple[str, str]:
+def signature_header(deployment: Deployment, target: str, form: dict[str, str]) -> tuple[str, str]:
     """The signature header of a form that Twilio posts to ``target``."""
-    token = deployment.bridge.settings["TWILIO_AUTH_TOKEN"]
-    return "X-Twilio-Signature", sign(f"{deployment.bridge.url}{target}", form, token)
+    ((name, value),) = deployment.signature(f"{deployment.bridge.url}{target}", form).items()
+    return name, value
 
 
 @pytest.mark.parametrize(
@@ -52,10 +44,10 @@ def signed(deployment: Deployment, target: str, form: dict[str, str]) -> tuple[s
         ("/nothing", ("REQUEST_URI", "/health")),
     ],
 )
-def test_no_header_changes_what_is_asked_for(
-    heroku: Deployment, path: str, header: tuple[str, str]
+def test_no_header_changes_the_requested_path(
+    deployment: Deployment, path: str, header: tuple[str, str]
 ) -> None:
-    assert status(heroku.bridge.port, request(f"GET {path} HTTP/1.1", [HOST, header])) == 404
+    assert status(deployment.bridge.port, request(f"GET {path} HTTP/1.1", [HOST, header])) == 404
 
 
 @pytest.mark.parametrize(
@@ -73,26 +65,26 @@ def test_no_header_changes_what_is_asked_for(
         ("Forwarded", "for=127.0.0.1;host=evil.example.com;proto=http"),
     ],
 )
-def test_no_header_spoils_a_good_request(heroku: Deployment, header: tuple[str, str]) -> None:
-    """``X-Forwarded-Proto`` is the router's own; what contradicts it came from the client."""
+def test_no_header_spoils_a_good_request(deployment: Deployment, header: tuple[str, str]) -> None:
+    """``X-Forwarded-Proto`` is the router's; headers that contradict it came from the client."""
     headers = [HOST, ("X-Forwarded-Proto", "https"), header]
-    assert status(heroku.bridge.port, request("GET /health HTTP/1.1", headers)) == 200
+    assert status(deployment.bridge.port, request("GET /health HTTP/1.1", headers)) == 200
 
 
 @pytest.mark.parametrize(
     "prefix", ["/status", "/%73tatus"], ids=["as it is routed", "percent signs"]
 )
-def test_a_signed_callback_is_not_taken_for_a_message(heroku: Deployment, prefix: str) -> None:
-    """The signature is of the address that was posted to, not of what a header makes of it."""
-    form = dict(heroku.twilio.forms.text(heroku.user(), "hello"))
-    headers = [HOST, signed(heroku, prefix, form), ("SCRIPT_NAME", prefix)]
-    before = heroku_messages(heroku)
-    assert status(heroku.bridge.port, form_request(prefix, headers, form)) in (204, 400)
-    assert heroku_messages(heroku) == before
+def test_a_signed_callback_is_not_taken_for_a_message(deployment: Deployment, prefix: str) -> None:
+    """The signature covers the address that was posted to, not the one that a header names."""
+    form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
+    headers = [HOST, signature_header(deployment, prefix, form), ("SCRIPT_NAME", prefix)]
+    before = count_messages_received(deployment)
+    assert status(deployment.bridge.port, form_request(prefix, headers, form)) in (204, 400)
+    assert count_messages_received(deployment) == before
 
 
-def heroku_messages(deployment: Deployment) -> int:
-    """How many messages were taken so far."""
+def count_messages_received(deployment: Deployment) -> int:
+    """The number of messages that were accepted so far."""
     token = {"Authorization": "Bearer open-sesame"}
     sent = request("GET /metrics HTTP/1.1", [HOST, *token.items()])
     page = answer(deployment.bridge.port, sent)
@@ -100,35 +92,39 @@ def heroku_messages(deployment: Deployment) -> int:
 
 
 @pytest.mark.parametrize("name", ["X_Twilio_Signature", "X-Twilio_Signature", "x_twilio_signature"])
-def test_a_signature_counts_under_its_own_name_only(heroku: Deployment, name: str) -> None:
-    form = dict(heroku.twilio.forms.text(heroku.user(), "hello"))
-    _, signature = signed(heroku, "/", form)
-    assert status(heroku.bridge.port, form_request("/", [HOST, (name, signature)], form)) == 403
+def test_a_signature_counts_only_under_its_own_header_name(
+    deployment: Deployment, name: str
+) -> None:
+    form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
+    _, signature = signature_header(deployment, "/", form)
+    assert status(deployment.bridge.port, form_request("/", [HOST, (name, signature)], form)) == 403
 
 
 @pytest.mark.parametrize("name", ["REMOTE_ADDR", "X-Real-IP", "X-Forwarded-For", "X_Forwarded_For"])
-def test_nobody_gets_in_by_naming_this_machine(heroku: Deployment, name: str) -> None:
-    form = dict(heroku.twilio.forms.text(heroku.user(), "hello"))
+def test_claiming_to_be_this_machine_opens_nothing(deployment: Deployment, name: str) -> None:
+    form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
     headers = [HOST, (name, "127.0.0.1")]
-    assert status(heroku.bridge.port, form_request("/", headers, form)) == 403
+    assert status(deployment.bridge.port, form_request("/", headers, form)) == 403
     sent = request("GET /metrics HTTP/1.1", [HOST, (name, "127.0.0.1")])
-    assert status(heroku.bridge.port, sent) == 401
+    assert status(deployment.bridge.port, sent) == 401
 
 
 @pytest.mark.parametrize(
     "target",
     ["http://evil.example.com/", "https://bot.example.com/", "//", "//evil.example.com/", "/./"],
 )
-def test_a_webhook_in_another_form_of_address_is_refused(heroku: Deployment, target: str) -> None:
-    """Also where the signature is the right one of ``/``."""
-    form = dict(heroku.twilio.forms.text(heroku.user(), "hello"))
-    headers = [HOST, signed(heroku, "/", form)]
-    assert status(heroku.bridge.port, form_request(target, headers, form)) in (403, 404)
+def test_a_webhook_in_another_form_of_address_is_refused(
+    deployment: Deployment, target: str
+) -> None:
+    """Even with a signature that is valid for ``/``."""
+    form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
+    headers = [HOST, signature_header(deployment, "/", form)]
+    assert status(deployment.bridge.port, form_request(target, headers, form)) in (403, 404)
 
 
 @pytest.mark.parametrize("path", ["//health", "//evil.example.com/health", "/./health", "/health/"])
-def test_an_address_has_one_form(heroku: Deployment, path: str) -> None:
-    assert status(heroku.bridge.port, request(f"GET {path} HTTP/1.1", [HOST])) == 404
+def test_other_spellings_of_a_path_are_404(deployment: Deployment, path: str) -> None:
+    assert status(deployment.bridge.port, request(f"GET {path} HTTP/1.1", [HOST])) == 404
 
 
 @pytest.mark.parametrize(
@@ -136,12 +132,12 @@ def test_an_address_has_one_form(heroku: Deployment, path: str) -> None:
     [("Host", "evil.example.com"), ("X-Forwarded-Host", "evil.example.com")],
     ids=["Host", "X-Forwarded-Host"],
 )
-def test_redirects_lead_to_us_whatever_host_is_named(
-    heroku: Deployment, header: tuple[str, str]
+def test_responses_never_name_a_forged_host(
+    deployment: Deployment, header: tuple[str, str]
 ) -> None:
     headers = [("X-Forwarded-Proto", "http"), *([] if header[0] == "Host" else [HOST]), header]
     for target in ("/dashboard", "http://evil.example.com/dashboard", "/dashboard/"):
-        page = answer(heroku.bridge.port, request(f"GET {target} HTTP/1.1", headers))
+        page = answer(deployment.bridge.port, request(f"GET {target} HTTP/1.1", headers))
         assert b"evil" not in page
 
 
@@ -153,6 +149,6 @@ def test_redirects_lead_to_us_whatever_host_is_named(
     ],
     ids=["version 1", "version 2"],
 )
-def test_nobody_is_a_proxy_by_saying_so(heroku: Deployment, preamble: bytes) -> None:
+def test_a_proxy_protocol_preamble_is_refused(deployment: Deployment, preamble: bytes) -> None:
     sent = request("GET /health HTTP/1.1", [HOST], before=preamble)
-    assert status(heroku.bridge.port, sent) in (0, 400)
+    assert status(deployment.bridge.port, sent) in (0, 400)

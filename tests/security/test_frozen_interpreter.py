@@ -1,6 +1,6 @@
 """A text on which the interpreter stands still ends the process, and is not tried for ever.
 
-No such text is known any more, so the services that are tried here are given one.
+No such text is known any more, so the services of this test freeze on a planted one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 FREEZE = "freeze, please"
 SORRY = "Sorry, something went wrong"
 
-# An expression takes for ever where an answer is made ready, and a few seconds show that.
+# A regular expression never ends on such an answer; the watchdog notices after 3 s.
 FROZEN = f"""
 import re
 from core import watchdog
@@ -35,7 +35,7 @@ answers.to_whatsapp = freezing
 
 
 def test_a_web_process_ends_and_the_third_one_apologises(start_deployment: StartDeployment) -> None:
-    """Everybody else is answered meanwhile, or soon after."""
+    """Other senders are answered meanwhile or soon after."""
     with start_deployment(
         helpdesk_file=ECHO_AGENT, command=planted(FROZEN), **PATIENT
     ) as deployment:
@@ -50,7 +50,7 @@ def test_a_web_process_ends_and_the_third_one_apologises(start_deployment: Start
         assert deployment.answers(user, 2)[1].body == "You said And now?."
 
 
-def test_so_does_a_worker(start_cluster: StartCluster) -> None:
+def test_a_worker_ends_and_the_third_one_apologises(start_cluster: StartCluster) -> None:
     command = planted(FROZEN, "worker")
     with start_cluster(webs=1, workers=1, helpdesk_file=ECHO_AGENT, worker_command=command) as (
         deployment,
@@ -64,5 +64,4 @@ def test_so_does_a_worker(start_cluster: StartCluster) -> None:
             worker.start()
         assert deployment.answers(user, 1, timeout=60)[0].body.startswith(SORRY)
         assert worker.log().count("Timeout (0:00:03)!") == 2
-        deployment.twilio.say(user, "And now?")
-        assert deployment.answers(user, 2)[1].body == "You said And now?."
+        assert deployment.ask("And now?", user).body == "You said And now?."

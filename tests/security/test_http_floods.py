@@ -31,7 +31,7 @@ SEND_SECONDS = 5.0
 
 @contextmanager
 def flood(port: int, requests: Requests) -> Iterator[None]:
-    """Each on a connection of its own, which stays open, at a steady rate."""
+    """Send hostile requests at a steady rate, each on a connection that stays open."""
     over = threading.Event()
 
     def send(number: int) -> None:
@@ -53,7 +53,7 @@ def flood(port: int, requests: Requests) -> Iterator[None]:
 
 
 def deliver_genuine(deployment: Deployment, users: Sequence[str]) -> list[Delivery]:
-    """A signed text of each, at a steady rate, whatever becomes of those before."""
+    """Post a signed text of each user at a steady rate, without waiting for earlier answers."""
     latency = threading.Event()
 
     def deliver(number: int) -> Delivery:

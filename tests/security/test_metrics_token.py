@@ -1,4 +1,4 @@
-"""Figures of a service at a public address that nobody guards."""
+"""Metrics and dashboard of a service at a public address, with and without a token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEPLOYED = {"PUBLIC_URL": "https://bot.example.com", "UNSIGNED_LOCAL_WEBHOOKS": 
 
 
 @pytest.fixture(scope="module")
-def unguarded(start_deployment: StartDeployment) -> Iterator[Deployment]:
+def deployment_without_token(start_deployment: StartDeployment) -> Iterator[Deployment]:
     with start_deployment(**DEPLOYED) as deployment:
         yield deployment
 
@@ -35,10 +35,10 @@ def unguarded(start_deployment: StartDeployment) -> Iterator[Deployment]:
     ids=["nothing", "empty token", "any token", "empty password", "Prometheus", "local name"],
 )
 def test_a_public_address_without_a_token_shows_nothing(
-    unguarded: Deployment, path: str, headers: dict[str, str]
+    deployment_without_token: Deployment, path: str, headers: dict[str, str]
 ) -> None:
-    """Not even to this machine, from which a router's requests come too."""
-    answer = requests.get(unguarded.bridge.url + path, headers=headers, timeout=10)
+    """Not even to a local client, because a router may be one."""
+    answer = requests.get(deployment_without_token.bridge.url + path, headers=headers, timeout=10)
     assert answer.status_code == 403
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert answer.text.startswith("Set METRICS_TOKEN to ")
@@ -46,16 +46,16 @@ def test_a_public_address_without_a_token_shows_nothing(
     assert answer.text.count("\n") == 1
 
 
-def test_the_start_says_so(unguarded: Deployment) -> None:
-    assert unguarded.log().count(WARNING) == 1
+def test_the_start_logs_that_they_are_closed(deployment_without_token: Deployment) -> None:
+    assert deployment_without_token.log().count(WARNING) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])
-def test_who_watches_the_service_still_may(unguarded: Deployment, path: str) -> None:
-    assert requests.get(unguarded.bridge.url + path, timeout=10).status_code == 200
+def test_liveness_and_health_stay_open(deployment_without_token: Deployment, path: str) -> None:
+    assert requests.get(deployment_without_token.bridge.url + path, timeout=10).status_code == 200
 
 
-def test_a_token_opens_them(start_deployment: StartDeployment) -> None:
+def test_the_token_opens_metrics_and_dashboard(start_deployment: StartDeployment) -> None:
     with start_deployment(METRICS_TOKEN="open-sesame", **DEPLOYED) as deployment:
         for path in PAGES:
             url = deployment.bridge.url + path
@@ -66,7 +66,9 @@ def test_a_token_opens_them(start_deployment: StartDeployment) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
-def test_on_this_machine_they_are_open(start_deployment: StartDeployment, host: str) -> None:
+def test_metrics_and_dashboard_are_open_at_a_local_address(
+    start_deployment: StartDeployment, host: str
+) -> None:
     with start_deployment(PUBLIC_URL=f"http://{host}:8000") as deployment:
         for path in PAGES:
             assert requests.get(deployment.bridge.url + path, timeout=10).status_code == 200

@@ -1,26 +1,26 @@
-"""One genuine signature, and other fields that fit it.
+"""One genuine signature reused for other fields.
 
-Twilio signs names and values joined without anything in between. Whoever learns the signature of a
-message whose text they chose can put the borders between the fields elsewhere.
+Twilio signs names and values joined without separators. An attacker who learns the signature of a
+message whose text they chose can move the borders between the fields.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import requests
 
-from sandbox.twilio.webhook import sign
 from tests.e2e.deployment import Deployment
 
 FAKE_SID = "SM" + "f" * 32
 VICTIM = "whatsapp:+19995550100"
 
 
-def signed(deployment: Deployment, form: dict[str, str]) -> dict[str, str]:
-    token = deployment.bridge.settings["TWILIO_AUTH_TOKEN"]
-    return {"X-Twilio-Signature": sign(f"{deployment.bridge.url}/", form, token)}
+def signature_of(deployment: Deployment, form: Mapping[str, str | list[str]]) -> dict[str, str]:
+    return deployment.signature(f"{deployment.bridge.url}/", form)
 
 
-def joined(fields: list[tuple[str, str]]) -> str:
+def join_fields(fields: list[tuple[str, str]]) -> str:
     return "".join(name + value for name, value in sorted(fields))
 
 
@@ -34,21 +34,21 @@ def test_a_message_is_not_taken_again_under_a_longer_sid(deployment: Deployment)
     user = deployment.user()
     form = dict(deployment.twilio.forms.text(user, "hello"))
     deployment.twilio._messages.receive(form)
-    signature = signed(deployment, form)
+    signature = signature_of(deployment, form)
     assert post(deployment, list(form.items()), signature) == 200
     kind = form.pop("MessageType")
     form["MessageSid"] += f"MessageType{kind}"
-    assert joined(list(form.items())).count("MessageTypetext")
+    assert join_fields(list(form.items())).count("MessageTypetext")
     assert post(deployment, list(form.items()), signature) == 403
     deployment.expect_no_more(user, 1)
 
 
 def test_a_text_does_not_become_the_message_of_somebody_else(deployment: Deployment) -> None:
-    """Behind its first word the attacker's text goes on with fields, and swallows the true ones."""
+    """The attacker's text contains forged fields, and its last one swallows the true fields."""
     user = deployment.user()
     evil = f"From{VICTIM}MessageSid{FAKE_SID}ProfileName"
     form = dict(deployment.twilio.forms.text(user, f"Cancel my order{evil}"))
-    signature = signed(deployment, form)
+    signature = signature_of(deployment, form)
     true = sorted((name, value) for name, value in form.items() if name > "Body")
     before = [(name, value) for name, value in form.items() if name < "Body"]
     forged = [
@@ -56,38 +56,36 @@ def test_a_text_does_not_become_the_message_of_somebody_else(deployment: Deploym
         ("Body", "Cancel my order"),
         ("From", VICTIM),
         ("MessageSid", FAKE_SID),
-        ("ProfileName", joined(true)),
+        ("ProfileName", join_fields(true)),
     ]
-    assert joined(forged) == joined(list(form.items()))
+    assert join_fields(forged) == join_fields(list(form.items()))
     assert post(deployment, forged, signature) == 403
     assert not deployment.twilio.messages(VICTIM)
     # Which of the two Twilio signed, nobody can tell.
     assert post(deployment, list(form.items()), signature) == 403
-    assert not deployment.sandbox.recorder.calls("agentforce", "ask")
+    assert not deployment.calls("agentforce", "ask")
 
 
-def test_nor_does_it_with_the_sid_that_twilio_gave_it(deployment: Deployment) -> None:
-    """That is the same message again, whoever it says it is from."""
+def test_a_text_does_not_change_the_sender_of_its_own_message(deployment: Deployment) -> None:
+    """With the SID that Twilio gave it, it is a repetition of the same message."""
     user = deployment.user()
     form = dict(deployment.twilio.forms.text(user, f"helloFrom{VICTIM}Fromage"))
     deployment.twilio._messages.receive(form)
-    signature = signed(deployment, form)
+    signature = signature_of(deployment, form)
     assert post(deployment, list(form.items()), signature) == 200
     deployment.answers(user, 1)
     swallowed = sorted(
         (name, form.pop(name)) for name in list(form) if "Body" < name < "MessageSid"
     )
-    form |= {"Body": "hello", "From": VICTIM, "Fromage": joined(swallowed)}
+    form |= {"Body": "hello", "From": VICTIM, "Fromage": join_fields(swallowed)}
     assert post(deployment, list(form.items()), signature) == 200
     deployment.expect_no_more(user, 1)
     assert not deployment.twilio.messages(VICTIM)
 
 
-def test_a_field_that_is_there_twice_is_refused(deployment: Deployment) -> None:
-    """Which of the two counts is a matter of whoever reads them."""
+def test_a_repeated_field_is_refused(deployment: Deployment) -> None:
+    """Readers of a form may differ in which of two values they take."""
     form = dict(deployment.twilio.forms.text(deployment.user(), "hello"))
     twice = [*form.items(), ("From", VICTIM)]
-    token = deployment.bridge.settings["TWILIO_AUTH_TOKEN"]
-    once = form | {"From": [form["From"], VICTIM]}
-    signature = {"X-Twilio-Signature": sign(f"{deployment.bridge.url}/", once, token)}
+    signature = signature_of(deployment, form | {"From": [form["From"], VICTIM]})
     assert post(deployment, twice, signature) == 403

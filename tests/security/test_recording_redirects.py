@@ -1,22 +1,21 @@
-"""A redirect of a recording to what is not Twilio's, past the check of its address."""
+"""Redirects of a recording to hosts and paths that are not Twilio's."""
 
 from __future__ import annotations
 
 import pytest
 
-from sandbox.faults import Fault
 from tests.e2e.deployment import Deployment
 
 
 def check_not_followed(deployment: Deployment, location: str) -> None:
-    """The CDN is not asked at all; the sender is told that the recording was not to be had."""
-    deployment.sandbox.faults.add(
-        Fault("twilio", "media", "status", status=307, headers={"Location": location}, body="")
+    """Raise unless the CDN gets no request and the sender reads that the recording is missing."""
+    deployment.add_fault(
+        "twilio", "media", "status", status=307, headers={"Location": location}, body=""
     )
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note("Thanks"))
     assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't fetch")
-    assert "media_cdn" not in [call.name for call in deployment.sandbox.recorder.calls("twilio")]
+    assert "media_cdn" not in [call.name for call in deployment.calls("twilio")]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
-"""Whatever goes wrong in a turn, of whatever class, its sender hears of it and nobody else does."""
+"""An unforeseen exception costs one answer: its sender is told, the next message is answered."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 from tests.security.planted import planted
 
-# In what is done for the answer, beside it, to send it, and in the webhook behind the writing down.
+# A function that makes the answer, one that sends it, and one that the webhook calls in between.
 PLACES = {
     "conversation": "turns.questions.QuestionReader.read",
     "delivery": "whatsapp.delivery.Delivery.send_text",
@@ -15,33 +19,55 @@ PLACES = {
 }
 ERRORS = ('RuntimeError("can\'t start new thread")', "MemoryError()", "OSError(24, 'files')")
 
+# A function of PLACES raises once the error that a test has written to the file of its name.
 PLANTED = """
-import importlib
-module, of, name = {place!r}.rsplit(".", 2)
-owner = getattr(importlib.import_module(module), of)
-intact = getattr(owner, name)
-left = [{error}]
+import importlib, pathlib
 
-def failing(*arguments, **options):
-    if left:
-        raise left.pop()
-    return intact(*arguments, **options)
+def fail_once(place, original):
+    file = pathlib.Path({folder!r}, place)
 
-setattr(owner, name, failing)
+    def call(*arguments, **options):
+        if file.exists():
+            error = eval(file.read_text())
+            file.unlink()
+            raise error
+        return original(*arguments, **options)
+
+    return call
+
+for place in {places!r}:
+    module, owner, name = place.rsplit(".", 2)
+    owner = getattr(importlib.import_module(module), owner)
+    setattr(owner, name, fail_once(place, getattr(owner, name)))
 """
+
+
+@pytest.fixture(scope="module")
+def error_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("errors")
+
+
+@pytest.fixture(scope="module")
+def shared_deployment(
+    start_deployment: StartDeployment, error_folder: Path
+) -> Iterator[Deployment]:
+    code = PLANTED.format(places=list(PLACES.values()), folder=str(error_folder))
+    with start_deployment(command=planted(code)) as deployment:
+        yield deployment
 
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 def test_the_sender_is_told_and_the_next_message_is_answered(
-    start_deployment: StartDeployment, place: str, error: str
+    deployment: Deployment, error_folder: Path, place: str, error: str
 ) -> None:
-    with start_deployment(command=planted(PLANTED.format(place=place, error=error))) as deployment:
-        user = deployment.user()
-        assert deployment.twilio.say(user, "hello").status == 200
-        (answer,) = deployment.answers(user, 1)
-        if "Prewarmer" not in place:
-            assert answer.body.startswith("Sorry, something went wrong")
-            assert deployment.counter("turns_failed") == 1
-            assert "❌ Turn failed" in deployment.log()
-        deployment.expect_no_more(user, 1)
+    user, failed = deployment.user(), deployment.counter("turns_failed")
+    (error_folder / place).write_text(error)
+    assert deployment.twilio.say(user, "hello").status == 200
+    (answer,) = deployment.answers(user, 1)
+    assert not (error_folder / place).exists()
+    if "Prewarmer" not in place:
+        assert answer.body.startswith("Sorry, something went wrong")
+        assert deployment.counter("turns_failed") == failed + 1
+        assert "❌ Turn failed" in deployment.log()
+    deployment.expect_no_more(user, 1)

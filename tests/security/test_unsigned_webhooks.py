@@ -1,4 +1,4 @@
-"""A deployment that would let in webhooks which nobody signed."""
+"""A deployment that would accept unsigned webhooks does not start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.conftest import StartDeployment
 def test_unsigned_webhooks_and_a_public_address_stop_the_start(
     start_deployment: StartDeployment, address: str
 ) -> None:
-    """With one sentence that names the setting."""
+    """The process logs one sentence that names the setting."""
     with (
         pytest.raises(
             BridgeDied, match=r"Cannot start: UNSIGNED_LOCAL_WEBHOOKS is for .*\."
@@ -25,7 +25,7 @@ def test_unsigned_webhooks_and_a_public_address_stop_the_start(
     assert "Traceback" not in str(died.value)
 
 
-def test_heroku_telling_the_address_is_enough_to_stop_it(start_deployment: StartDeployment) -> None:
+def test_an_address_from_heroku_stops_the_start_too(start_deployment: StartDeployment) -> None:
     with (
         pytest.raises(BridgeDied, match="UNSIGNED_LOCAL_WEBHOOKS"),
         start_deployment(

@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from sqlalchemy import Float, bindparam
 
 from agentforce import Agentforce
-from core.models import AgentSession, Turn
+from core.models import AgentSession
 from core.settings import Settings, load_settings
 from http_clients.circuit_breakers import CircuitBreakers
 from http_clients.oauth_token import AccessToken
@@ -22,30 +22,39 @@ from sandbox.latency import INSTANT
 from sandbox.postgres import Postgres
 from sandbox.twilio.standin import TwilioStandIn
 from speech import cache as speech_cache
-from storage import agent_sessions, leases, outbound_messages, preferences
-from storage import answers as kept_answers
-from storage import speech as spoken_pieces
+from storage import agent_sessions, answers, leases, outbound_messages, preferences
+from storage import speech as storage_speech
 from storage.agent_sessions import AgentSessionTable
-from storage.claims import Claims
 from storage.database import Database
 from storage.engine import open_postgres, open_sqlite
 from storage.leases import InMemoryLeases
 from storage.preferences import PreferenceTable
 from storage.schema import metadata
-from storage.turn_queue import TurnQueue
+from tests.unit.delivery_process import USER, DeliveryProcess
 from text.phrases import Phrases
 from turns.notices import Notices
-from whatsapp import client as whatsapp_module
+from whatsapp import client as whatsapp_client
+from whatsapp import delivery_status
 from whatsapp.client import WhatsApp
 
 START = 1_700_000_000.0
-# Nobody is there; Twilio finds that out only after it took a message.
+# Nothing listens there; Twilio notices only after it has taken a message.
 PUBLIC_URL = "http://127.0.0.1:9"
-USER = "whatsapp:+14155550100"
+# The modules that date what they store.
+DATED = (
+    agent_sessions,
+    preferences,
+    outbound_messages,
+    leases,
+    answers,
+    storage_speech,
+    speech_cache,
+    delivery_status,
+)
 
 
 class Clock:
-    """Seconds since the epoch, as a test wants them."""
+    """Seconds since the epoch; the time stands still until a test sets ``now``."""
 
     def __init__(self) -> None:
         self.now = START
@@ -53,34 +62,30 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    def install(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+        """Let these modules read this clock, both as the time of day and as the monotonic time."""
+        for module in modules:
+            monkeypatch.setattr(module, "time", SimpleNamespace(time=self, monotonic=self))
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What all that keeps something takes for the time."""
+    """The clock of everything that is stored, in Python and in SQL."""
     clock = Clock()
-    for module in (
-        agent_sessions,
-        preferences,
-        outbound_messages,
-        leases,
-        kept_answers,
-        spoken_pieces,
-        speech_cache,
-    ):
-        monkeypatch.setattr(module, "time", SimpleNamespace(time=clock))
+    clock.install(monkeypatch, *DATED)
     now = bindparam(None, callable_=clock, type_=Float, unique=True)
     monkeypatch.setattr(Database, "now", now)
     return clock
 
 
 def put_session(table: AgentSessionTable, sender: str, session: AgentSession) -> None:
-    """Replace the sender's session, if there is one."""
+    """Make ``session`` the sender's, in place of any other."""
     table.delete(sender)
     assert table.insert(sender, session)
 
 
 def notices_of(database: Database, phrases: Phrases) -> Notices:
-    """Notices of a process that is alone."""
+    """The notices of a single process."""
     return Notices(
         phrases=phrases,
         preferences=PreferenceTable(database=database),
@@ -89,9 +94,9 @@ def notices_of(database: Database, phrases: Phrases) -> Notices:
     )
 
 
-def agent_of(settings: Settings, *, width: int = 4) -> Agentforce:
-    """An agent whose breakers never open."""
-    metrics = Metrics()
+def agent_of(settings: Settings, *, width: int = 4, metrics: Metrics | None = None) -> Agentforce:
+    """A client of Agentforce whose circuit breakers never open."""
+    metrics = metrics or Metrics()
     session = requests_session(settings, width=width)
     return Agentforce(
         session=session,
@@ -101,21 +106,6 @@ def agent_of(settings: Settings, *, width: int = 4) -> Agentforce:
         breakers=CircuitBreakers(failures=0, seconds=30, metrics=metrics),
         background=ThreadPoolExecutor(1),
     )
-
-
-class Unclaimed(Claims):
-    """Those of a process that may do anything."""
-
-    def __init__(self) -> None: ...
-
-    def confirm(self, turn: Turn) -> None: ...
-
-
-def begin(database: Database, turn: Turn) -> Turn:
-    """The turn as whoever begins it now has it; who held it so far has lost it."""
-    queue = TurnQueue(database=database, single_process=True)
-    queue.release_all()
-    return next(claimed for claimed in queue.claim(1000) if claimed.id == turn.id)
 
 
 @pytest.fixture(scope="session")
@@ -130,11 +120,11 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     """An empty database."""
     if request.param == "sqlite":
         return open_sqlite(str(tmp_path))
-    return emptied(request.getfixturevalue("postgres"))
+    return empty(request.getfixturevalue("postgres"))
 
 
-def emptied(database: Database) -> Database:
-    """Without a row."""
+def empty(database: Database) -> Database:
+    """The database with all rows deleted."""
     with database.engine.begin() as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
@@ -148,13 +138,13 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def faults() -> Faults:
-    """What Twilio suffers from."""
+    """The faults of the Twilio stand-in."""
     return Faults()
 
 
 @pytest.fixture
 def twilio(faults: Faults) -> Iterator[TwilioStandIn]:
-    """Just Twilio, to whose number ``USER`` has written."""
+    """The Twilio stand-in alone; ``USER`` has written to its number."""
     standin = TwilioStandIn(
         recorder=CallRecorder(),
         faults=faults,
@@ -170,7 +160,7 @@ def twilio(faults: Faults) -> Iterator[TwilioStandIn]:
 
 @pytest.fixture
 def whatsapp(twilio: TwilioStandIn, metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> WhatsApp:
-    monkeypatch.setattr(whatsapp_module, "LISTING_DELAY", 0.0)
+    monkeypatch.setattr(whatsapp_client, "LISTING_DELAY", 0.0)
     addresses = {
         "TWILIO_API_URL": twilio.url,
         "SALESFORCE_INSTANCE_URL": twilio.url,
@@ -179,3 +169,22 @@ def whatsapp(twilio: TwilioStandIn, metrics: Metrics, monkeypatch: pytest.Monkey
     for name, value in (CREDENTIALS | addresses).items():
         monkeypatch.setenv(name, value)
     return WhatsApp(settings=load_settings(), metrics=metrics, width=4, typing_width=1)
+
+
+@pytest.fixture
+def process(
+    database: Database,
+    metrics: Metrics,
+    clock: Clock,
+    twilio: TwilioStandIn,
+    faults: Faults,
+    whatsapp: WhatsApp,
+) -> DeliveryProcess:
+    return DeliveryProcess(
+        database=database,
+        metrics=metrics,
+        clock=clock,
+        twilio=twilio,
+        faults=faults,
+        whatsapp=whatsapp,
+    )

@@ -15,7 +15,7 @@ from tests.unit.conftest import Clock
 
 @pytest.fixture
 def reopen(database: Database) -> Callable[[], AgentSessionTable]:
-    """The table as another process sees it after a restart."""
+    """Builds the table of the next process on the same database."""
 
     def another() -> AgentSessionTable:
         database.close()
@@ -29,7 +29,7 @@ def table(clock: Clock, reopen: Callable[[], AgentSessionTable]) -> AgentSession
     return reopen()
 
 
-def test_sessions_are_kept_and_dropped_and_none_takes_the_place_of_another(
+def test_a_session_is_stored_until_it_is_dropped_and_never_overwritten(
     table: AgentSessionTable, reopen: Callable[[], AgentSessionTable]
 ) -> None:
     first, second = AgentSession("a", 1.5), AgentSession("b", 2.5)
@@ -47,7 +47,7 @@ def test_sessions_are_kept_and_dropped_and_none_takes_the_place_of_another(
     assert table.find("ben") == second
 
 
-def test_what_was_asked_in_a_session_is_never_taken_back(
+def test_a_private_session_never_becomes_public(
     database: Database, clock: Clock, reopen: Callable[[], AgentSessionTable]
 ) -> None:
     table = AgentSessionTable(database=database, tracks_privacy=True)
@@ -74,7 +74,7 @@ def test_a_session_is_dropped_by_one_of_many_threads(table: AgentSessionTable) -
     assert sum(session is not None for session in dropped) == 1
 
 
-def test_sessions_idle_since_a_time(table: AgentSessionTable) -> None:
+def test_find_idle_are_those_unused_since_the_given_time(table: AgentSessionTable) -> None:
     for sender, used_at in (("ana", 1.0), ("ben", 2.0), ("cleo", 3.0)):
         table.insert(sender, AgentSession(sender, used_at))
     assert table.find_idle(2.5) == ["ana", "ben"]

@@ -1,9 +1,8 @@
-"""What a process may still do that cannot know whether others have taken its turns."""
+"""What a process may do with its turns while it cannot reach the database."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -12,7 +11,7 @@ from structlog.testing import capture_logs
 from core.deadline import Deadline
 from core.errors import DeadlineExceeded, TurnSuperseded
 from core.models import Inbound, Kind, Turn
-from storage import claims as claims_module
+from storage import claims as storage_claims
 from storage.claims import SURE_SECONDS, Claims
 from storage.database import Database, StorageError
 from storage.turn_queue import CLAIM_SECONDS, TurnQueue
@@ -20,26 +19,26 @@ from storage.turns import TurnTable
 from tests.unit.conftest import Clock
 
 
-class Unreliable(TurnQueue):
-    """Cannot be reached while it is ``away``."""
+class UnreliableQueue(TurnQueue):
+    """A queue whose claims cannot be renewed while it is ``unreachable``."""
 
-    away = False
+    unreachable = False
 
     def renew(self, claims: object) -> set[int]:
-        if self.away:
+        if self.unreachable:
             raise OperationalError("UPDATE", {}, Exception("no route"))
         return super().renew(claims)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def queue(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Unreliable:
-    monkeypatch.setattr(claims_module, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(claims_module, "LOOK_SECONDS", 0.001)
-    return Unreliable(database=database, single_process=False)
+def queue(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> UnreliableQueue:
+    clock.install(monkeypatch, storage_claims)
+    monkeypatch.setattr(storage_claims, "LOOK_SECONDS", 0.001)
+    return UnreliableQueue(database=database, single_process=False)
 
 
 @pytest.fixture
-def claims(queue: Unreliable) -> Claims:
+def claims(queue: UnreliableQueue) -> Claims:
     return Claims(queue=queue, renewals=queue)
 
 
@@ -50,7 +49,7 @@ def turn(database: Database, claims: Claims) -> Turn:
     return turn
 
 
-def test_a_turn_is_surely_ours_while_it_is_renewed(
+def test_a_turn_can_be_confirmed_while_its_claim_is_renewed(
     claims: Claims, turn: Turn, clock: Clock
 ) -> None:
     for _ in range(5):
@@ -59,10 +58,10 @@ def test_a_turn_is_surely_ours_while_it_is_renewed(
         claims.renew()
 
 
-def test_who_is_cut_off_waits_until_the_turn_is_surely_ours_again(
-    claims: Claims, queue: Unreliable, turn: Turn, clock: Clock
+def test_confirming_waits_until_the_database_is_reachable_again(
+    claims: Claims, queue: UnreliableQueue, turn: Turn, clock: Clock
 ) -> None:
-    queue.away = True
+    queue.unreachable = True
     clock.now += SURE_SECONDS
     with capture_logs() as lines:
         for _ in range(3):
@@ -73,13 +72,13 @@ def test_who_is_cut_off_waits_until_the_turn_is_surely_ours_again(
         confirmed = pool.submit(claims.confirm, turn)
         with pytest.raises(TimeoutError):
             confirmed.result(0.05)
-        queue.away = False
+        queue.unreachable = False
         claims.renew()
         confirmed.result(5)
 
 
-def test_who_is_cut_off_learns_that_another_has_the_turn(
-    claims: Claims, queue: Unreliable, turn: Turn, clock: Clock
+def test_confirming_fails_if_another_process_took_the_turn_meanwhile(
+    claims: Claims, queue: UnreliableQueue, turn: Turn, clock: Clock
 ) -> None:
     clock.now += CLAIM_SECONDS + 1
     (theirs,) = queue.claim(5)
@@ -92,16 +91,16 @@ def test_who_is_cut_off_learns_that_another_has_the_turn(
     assert queue.renew({str(theirs.claim)}) == {theirs.id}
 
 
-def test_who_comes_back_first_goes_on_with_what_is_its_own(
+def test_a_process_that_returns_before_anybody_took_its_turns_keeps_them(
     claims: Claims, turn: Turn, clock: Clock
 ) -> None:
-    """It does not take its own turn for one of somebody who is gone."""
+    """It does not take its own turns for those of a dead process."""
     clock.now += CLAIM_SECONDS * 2
     assert claims.claim_turns(5) == []
     claims.confirm(turn)
 
 
-def test_nobody_waits_longer_than_a_deadline_allows(
+def test_confirming_waits_no_longer_than_the_deadline(
     claims: Claims, turn: Turn, clock: Clock
 ) -> None:
     clock.now += SURE_SECONDS
@@ -109,8 +108,8 @@ def test_nobody_waits_longer_than_a_deadline_allows(
         claims.confirm(turn)
 
 
-def test_a_turn_that_was_dropped_is_ours_no_more(claims: Claims, turn: Turn) -> None:
-    """As one of which the answer was given up, while a thread still works on it."""
+def test_a_forgotten_turn_cannot_be_confirmed(claims: Claims, turn: Turn) -> None:
+    """As after the turn was given up while a thread still works on it."""
     claims.forget(turn)
     with pytest.raises(TurnSuperseded):
         claims.confirm(turn)
@@ -119,8 +118,8 @@ def test_a_turn_that_was_dropped_is_ours_no_more(claims: Claims, turn: Turn) -> 
 
 
 @pytest.mark.parametrize(("asked", "attempts"), [(False, 1), (True, 2)])
-def test_giving_all_back_counts_the_question_that_was_asked(
-    claims: Claims, queue: Unreliable, turn: Turn, asked: bool, attempts: int
+def test_release_all_counts_attempts_only_of_turns_that_asked_the_agent(
+    claims: Claims, queue: UnreliableQueue, turn: Turn, asked: bool, attempts: int
 ) -> None:
     if asked:
         claims.mark_asked(turn)
@@ -129,7 +128,7 @@ def test_giving_all_back_counts_the_question_that_was_asked(
     assert [each.attempts for each in queue.claim(5)] == [attempts]
 
 
-def test_a_process_that_is_alone_is_always_sure(database: Database, clock: Clock) -> None:
+def test_a_single_process_never_loses_its_claims(database: Database, clock: Clock) -> None:
     TurnTable(database=database).insert(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
     queue = TurnQueue(database=database, single_process=True)
     claims = Claims(queue=queue, renewals=queue)

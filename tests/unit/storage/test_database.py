@@ -1,4 +1,4 @@
-"""Work of many threads on one connection."""
+"""Transactions of many threads on one SQLite connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def adding(name: str) -> Callable[[Connection], int]:
+def insert_row(name: str) -> Callable[[Connection], int]:
     row = insert(preferences).values(sender=name, used_at=1.0)
     return lambda connection: connection.execute(row).rowcount
 
@@ -34,36 +34,40 @@ def names(database: Database) -> list[str]:
     return [row.sender for row in database.rows(NAMES)]
 
 
-def test_many_threads_share_it(database: Database) -> None:
+def test_many_threads_share_the_database(database: Database) -> None:
     wanted = [f"{number:03}" for number in range(200)]
     with ThreadPoolExecutor(20) as pool:
-        done = list(pool.map(lambda name: database.run(adding(name)), wanted))
+        done = list(pool.map(lambda name: database.run(insert_row(name)), wanted))
     assert done == [1] * len(wanted)
     assert sorted(names(database)) == wanted
 
 
-def test_what_fails_leaves_nothing_and_harms_nobody(database: Database) -> None:
-    database.run(adding("ana"))
+def test_a_failed_transaction_is_rolled_back_and_later_ones_work(database: Database) -> None:
+    database.run(insert_row("ana"))
     with pytest.raises(IntegrityError):
-        database.run(lambda connection: adding("ben")(connection) + adding("ana")(connection))
-    database.run(adding("eve"))
+        database.run(
+            lambda connection: insert_row("ben")(connection) + insert_row("ana")(connection)
+        )
+    database.run(insert_row("eve"))
     assert names(database) == ["ana", "eve"]
 
 
-def test_closing_waits_for_what_is_under_way_and_is_no_end(database: Database) -> None:
-    """A webhook may come while a process stops."""
+def test_close_waits_for_running_transactions_and_the_database_reopens_when_used(
+    database: Database,
+) -> None:
+    """A webhook may come while the process stops."""
     begun, released = threading.Event(), threading.Event()
 
     def add_slowly(connection: Connection) -> int:
         begun.set()
         assert released.wait(10)
-        return adding("ana")(connection)
+        return insert_row("ana")(connection)
 
     with ThreadPoolExecutor(3) as pool:
         slow = pool.submit(database.run, add_slowly)
         assert begun.wait(10)
         closing = pool.submit(database.close)
-        later = pool.submit(database.run, adding("ben"))
+        later = pool.submit(database.run, insert_row("ben"))
         released.set()
         assert slow.result() == later.result() == 1
         closing.result()

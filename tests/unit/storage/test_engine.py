@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from core.errors import SettingsError
 from core.models import Inbound, Kind
 from sandbox.postgres import Postgres
-from storage import engine as opening
+from storage import engine as storage_engine
 from storage.database import Database, StorageError
 from storage.engine import FILE_NAME, lock_state_dir, open_postgres, open_sqlite
 from storage.schema import metadata, outbound_messages, preferences
@@ -45,12 +45,12 @@ def differences(database: Database) -> list[object]:
         )
 
 
-def test_the_migrations_lead_to_the_schema(tmp_path: Path) -> None:
+def test_the_migrations_produce_the_schema(tmp_path: Path) -> None:
     assert differences(open_sqlite(str(tmp_path))) == []
 
 
-def test_the_migrations_lead_to_the_schema_in_postgresql(each_server: Postgres) -> None:
-    """Whichever of several processes that start together is the first."""
+def test_the_migrations_produce_the_schema_in_postgresql(each_server: Postgres) -> None:
+    """Even if several processes start at the same time."""
     url = each_server.database("schema")
     with ThreadPoolExecutor(4) as pool:
         databases = list(pool.map(lambda _: open_postgres(url, connections=1), range(4)))
@@ -71,10 +71,10 @@ def test_a_database_that_cannot_be_reached_stops_the_start_with_one_sentence(
 ) -> None:
     with pytest.raises(SettingsError) as raised:
         open_postgres(address, connections=1, wait_seconds=0)
-    said = str(raised.value)
-    assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", said)
-    assert reason in said
-    assert "very-secret" not in said
+    error = str(raised.value)
+    assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", error)
+    assert reason in error
+    assert "very-secret" not in error
 
 
 def test_a_database_that_is_missing_is_named(server: Postgres) -> None:
@@ -94,13 +94,13 @@ def test_a_server_that_is_about_to_start_is_waited_for(
             opening.result().close()
 
 
-def test_the_migrations_lead_to_the_same_constraints(tmp_path: Path) -> None:
-    """Autogenerate does not compare those that have no name."""
-    drawn = create_engine("sqlite://")
-    metadata.create_all(drawn)
+def test_the_migrations_produce_the_constraints_of_the_schema(tmp_path: Path) -> None:
+    """Alembic's autogenerate does not compare constraints without a name."""
+    created = create_engine("sqlite://")
+    metadata.create_all(created)
     migrated = open_sqlite(str(tmp_path))
     for table in metadata.tables:
-        assert constraints(drawn, table) == constraints(migrated.engine, table)
+        assert constraints(created, table) == constraints(migrated.engine, table)
 
 
 def constraints(engine: Engine, table: str) -> tuple[object, ...]:
@@ -117,14 +117,14 @@ def conditions(index: ReflectedIndex) -> dict[str, str]:
     return {name: str(text) for name, text in index.get("dialect_options", {}).items()}
 
 
-def test_a_missing_folder_is_made_for_the_service_alone(tmp_path: Path) -> None:
+def test_a_missing_folder_is_created_for_the_service_alone(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "100% new"
     open_sqlite(str(folder))
     assert (folder / FILE_NAME).is_file()
     assert folder.stat().st_mode & 0o077 == 0
 
 
-def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+def test_rows_survive_reopening(tmp_path: Path) -> None:
     first = open_sqlite(str(tmp_path))
     add_language(first, "ana", "en")
     first.close()
@@ -132,22 +132,22 @@ def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
 
 
 def test_a_file_may_be_opened_twice(tmp_path: Path) -> None:
-    """As while one process hands over to the next."""
+    """As while one process is being replaced by the next."""
     first, second = open_sqlite(str(tmp_path)), open_sqlite(str(tmp_path))
     add_language(first, "ana", "en")
     add_language(second, "ben", "ar")
     assert languages(first) == languages(second) == ["en", "ar"]
 
 
-def test_what_was_committed_survives_a_killed_process(tmp_path: Path) -> None:
-    """The files as they lie there, with the write-ahead log nobody folded in."""
+def test_committed_rows_survive_a_killed_process(tmp_path: Path) -> None:
+    """The copied files include a write-ahead log that was not checkpointed."""
     database = open_sqlite(str(tmp_path / "live"))
     add_language(database, "ana", "en")
     shutil.copytree(tmp_path / "live", tmp_path / "found")
     assert languages(open_sqlite(str(tmp_path / "found"))) == ["en"]
 
 
-def test_every_connection_has_the_log_and_checks_references(tmp_path: Path) -> None:
+def test_every_connection_has_a_write_ahead_log_and_checks_foreign_keys(tmp_path: Path) -> None:
     database = open_sqlite(str(tmp_path))
     for _ in range(2):
         with database.engine.connect() as connection:
@@ -160,11 +160,11 @@ def test_every_connection_has_the_log_and_checks_references(tmp_path: Path) -> N
         connection.execute(insert(outbound_messages).values(turn_id=1, part="voice", begun_at=1.0))
 
 
-def test_the_migrations_may_lie_in_a_folder_with_a_percent_sign(
+def test_the_migrations_work_in_a_folder_with_a_percent_sign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(opening.MIGRATIONS, tmp_path / "50%(x)s")
-    monkeypatch.setattr(opening, "MIGRATIONS", tmp_path / "50%(x)s")
+    shutil.copytree(storage_engine.MIGRATIONS, tmp_path / "50%(x)s")
+    monkeypatch.setattr(storage_engine, "MIGRATIONS", tmp_path / "50%(x)s")
     assert languages(open_sqlite(str(tmp_path / "state"))) == []
 
 
@@ -218,10 +218,10 @@ def test_an_unusable_folder_stops_the_start_with_one_sentence(
     folder = str(unusable(tmp_path))
     with pytest.raises(SettingsError) as raised:
         open_sqlite(folder)
-    said = str(raised.value)
-    assert said.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
-    assert re.fullmatch(r"[^\n]{1,300}\.", said)
-    assert reason in said
+    error = str(raised.value)
+    assert error.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
+    assert re.fullmatch(r"[^\n]{1,300}\.", error)
+    assert reason in error
 
 
 def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
@@ -232,8 +232,8 @@ def test_a_folder_is_for_one_process_at_a_time(tmp_path: Path) -> None:
     lock_state_dir(str(tmp_path), wait_seconds=0).close()
 
 
-def test_an_error_does_not_quote_what_was_said(tmp_path: Path) -> None:
-    """The log holds it, with the statement but without its values."""
+def test_an_error_does_not_quote_the_message(tmp_path: Path) -> None:
+    """The message goes to the log, with the statement but without its values."""
     store = TurnTable(database=open_sqlite(str(tmp_path)))
     with store._database.engine.begin() as connection:
         connection.execute(text("DROP TABLE turns"))

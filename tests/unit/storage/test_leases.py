@@ -1,4 +1,4 @@
-"""What one at a time may do, of several processes or of the threads of one."""
+"""Leases that one holder has at a time, among several processes or the threads of one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from storage.database import Database
 from storage.leases import LEASE_SECONDS, DatabaseLeases, InMemoryLeases, Leases
 from tests.unit.conftest import Clock
 
-Two = tuple[Leases, Leases]
+TwoHolders = tuple[Leases, Leases]
 
 
 @pytest.fixture(params=["own", "shared"])
-def two(request: pytest.FixtureRequest, database: Database) -> Two:
-    """What two who might do the same know of each other."""
+def two(request: pytest.FixtureRequest, database: Database) -> TwoHolders:
+    """Two holders of leases: two threads of one process, or two processes."""
     if request.param == "own":
         own = InMemoryLeases()
         return own, own
     return DatabaseLeases(database=database), DatabaseLeases(database=database)
 
 
-def test_a_lease_is_for_one_until_it_ends(two: Two, clock: Clock) -> None:
+def test_a_lease_has_one_holder_until_it_ends(two: TwoHolders, clock: Clock) -> None:
     ours, theirs = two
     assert ours.acquire("tidy", 10)
     assert not theirs.acquire("tidy", 10)
@@ -32,7 +32,7 @@ def test_a_lease_is_for_one_until_it_ends(two: Two, clock: Clock) -> None:
     assert not ours.acquire("tidy", 10)
 
 
-def test_what_one_at_a_time_may_do_is_free_when_it_is_done(two: Two) -> None:
+def test_a_held_lease_is_released_at_the_end_of_the_block(two: TwoHolders) -> None:
     ours, theirs = two
     with ours.hold("tidy") as held:
         assert held
@@ -42,7 +42,7 @@ def test_what_one_at_a_time_may_do_is_free_when_it_is_done(two: Two) -> None:
         assert held
 
 
-def test_what_is_held_is_ours_for_as_long_as_it_is_renewed(two: Two, clock: Clock) -> None:
+def test_a_lease_lasts_for_as_long_as_it_is_renewed(two: TwoHolders, clock: Clock) -> None:
     ours, theirs = two
     with ours.hold("tidy") as held:
         assert held
@@ -53,10 +53,8 @@ def test_what_is_held_is_ours_for_as_long_as_it_is_renewed(two: Two, clock: Cloc
             assert not also
 
 
-def test_who_let_a_lease_end_takes_nothing_from_whoever_has_it_then(
-    database: Database, clock: Clock
-) -> None:
-    """Neither by renewing it nor by giving it back."""
+def test_a_former_holder_does_not_affect_the_present_one(database: Database, clock: Clock) -> None:
+    """Neither by renewing it nor by releasing it."""
     ours, theirs, others = (DatabaseLeases(database=database) for _ in range(3))
     with ours.hold("tidy"):
         clock.now += LEASE_SECONDS + 1
@@ -70,13 +68,13 @@ def test_who_let_a_lease_end_takes_nothing_from_whoever_has_it_then(
         assert not held
 
 
-def test_one_of_many_gets_it(two: Two) -> None:
+def test_one_of_many_threads_gets_the_lease(two: TwoHolders) -> None:
     ours, _ = two
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(lambda _: ours.acquire("tidy", 10), range(100))) == 1
 
 
-def test_purging_leaves_those_that_last(two: Two, clock: Clock) -> None:
+def test_purging_deletes_only_expired_leases(two: TwoHolders, clock: Clock) -> None:
     ours, theirs = two
     assert ours.acquire("short", 1)
     assert ours.acquire("long", 100)

@@ -1,4 +1,4 @@
-"""What is noted of what is sent, and the voice notes; in both kinds of database."""
+"""Records of sent messages and their voice notes, in both kinds of database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from storage.database import Database
 from storage.outbound_messages import VOICE, OutboundMessage, OutboundMessages
 from storage.schema import voice_notes
 from storage.turns import TurnTable
-from tests.unit.conftest import START, Clock, begin
+from tests.unit.claiming import begin
+from tests.unit.conftest import START, Clock
 
 NOTE_LIFETIME = 3600.0
 
@@ -27,7 +28,7 @@ def store(database: Database, clock: Clock) -> TurnTable:
 
 @pytest.fixture
 def reopen(database: Database) -> Callable[[], OutboundMessages]:
-    """As the next process sees it."""
+    """Builds the object of the next process on the same database."""
 
     def another() -> OutboundMessages:
         database.close()
@@ -41,20 +42,20 @@ def outbound_messages(clock: Clock, reopen: Callable[[], OutboundMessages]) -> O
     return reopen()
 
 
-def admitted(store: TurnTable, sid: str, received_at: float = START) -> Turn:
+def admit(store: TurnTable, sid: str, received_at: float = START) -> Turn:
     message = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, received_at=received_at)
     turn = store.insert(message)
     assert turn
     return turn
 
 
-def test_a_sending_is_noted_before_and_after(
+def test_a_part_is_recorded_before_and_after_it_is_sent(
     store: TurnTable,
     outbound_messages: OutboundMessages,
     reopen: Callable[[], OutboundMessages],
     clock: Clock,
 ) -> None:
-    turn, other = admitted(store, "SM1"), admitted(store, "SM2")
+    turn, other = admit(store, "SM1"), admit(store, "SM2")
     assert outbound_messages.find(turn, "text 1") is None
     begun = outbound_messages.begin(turn, "text 1")
     assert begun.is_new
@@ -79,11 +80,11 @@ def test_a_sending_is_noted_before_and_after(
     assert outbound_messages.has_sid("SM-out")
 
 
-def test_who_has_lost_a_turn_sends_no_more_of_it(
+def test_a_process_that_lost_a_turn_begins_no_part_of_it(
     store: TurnTable, database: Database, outbound_messages: OutboundMessages
 ) -> None:
-    """Nor repeats what it had begun."""
-    ours = begin(database, admitted(store, "SM1"))
+    """Nor does it repeat the parts that it had begun."""
+    ours = begin(database, admit(store, "SM1"))
     assert outbound_messages.begin(ours, "text 1").is_new
     theirs = begin(database, ours)
     for part in ("text 1", "text 2"):
@@ -93,21 +94,21 @@ def test_who_has_lost_a_turn_sends_no_more_of_it(
     assert outbound_messages.begin(theirs, "text 2").is_new
 
 
-def test_a_part_that_threads_begin_at_once_is_new_to_one(
+def test_a_part_that_threads_begin_at_the_same_time_is_new_to_one(
     store: TurnTable, database: Database, outbound_messages: OutboundMessages
 ) -> None:
-    turn = begin(database, admitted(store, "SM1"))
+    turn = begin(database, admit(store, "SM1"))
     with ThreadPoolExecutor(8) as pool:
         begun = list(pool.map(lambda _: outbound_messages.begin(turn, "text 1"), range(40)))
     assert sum(each.is_new for each in begun) == 1
     assert len({each.callback for each in begun}) == 1
 
 
-def test_a_voice_note_is_kept_with_its_sending(
+def test_a_voice_note_is_stored_with_its_part(
     store: TurnTable, database: Database, outbound_messages: OutboundMessages, clock: Clock
 ) -> None:
-    """Once more where it is made anew, which takes the place of the first."""
-    turn = begin(database, admitted(store, "SM1"))
+    """Audio that is synthesised anew replaces the first, whose address stays valid."""
+    turn = begin(database, admit(store, "SM1"))
     first = outbound_messages.begin(turn, VOICE, audio=b"first")
     second = outbound_messages.begin(turn, VOICE, audio=b"second")
     assert first.voice_note_token and second.voice_note_token
@@ -145,11 +146,11 @@ def test_tokens_cannot_be_guessed_and_fit_an_address(outbound_messages: Outbound
     assert all(len(token) >= 32 and token.isalnum() for token in tokens)
 
 
-def test_old_turns_take_along_what_was_noted_of_them(
+def test_purging_a_turn_deletes_the_records_of_its_parts(
     store: TurnTable, outbound_messages: OutboundMessages
 ) -> None:
     for sid, received_at in (("SM1", START), ("SM2", START + 10)):
-        turn = admitted(store, sid, received_at)
+        turn = admit(store, sid, received_at)
         outbound_messages.begin(turn, "text 1")
         outbound_messages.finish(turn, "text 1", f"out {sid}")
         store.finish(turn)
@@ -157,12 +158,12 @@ def test_old_turns_take_along_what_was_noted_of_them(
     assert [outbound_messages.has_sid(f"out {sid}") for sid in ("SM1", "SM2")] == [False, True]
 
 
-def test_expired_notes_are_forgotten(
+def test_expired_voice_notes_are_deleted(
     outbound_messages: OutboundMessages, database: Database, clock: Clock
 ) -> None:
     outbound_messages.save_voice_note(b"old")
     clock.now += NOTE_LIFETIME + 1
-    kept = outbound_messages.save_voice_note(b"new")
+    newer = outbound_messages.save_voice_note(b"new")
     outbound_messages.purge()
     with database.engine.connect() as connection:
-        assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [kept]
+        assert list(connection.execute(select(voice_notes.c.token)).scalars()) == [newer]

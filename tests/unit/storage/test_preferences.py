@@ -14,7 +14,7 @@ from tests.unit.conftest import START, Clock
 
 @pytest.fixture
 def reopen(database: Database) -> Callable[[], PreferenceTable]:
-    """The table as another process sees it after a restart."""
+    """Builds the table of the next process on the same database."""
 
     def another() -> PreferenceTable:
         database.close()
@@ -28,7 +28,7 @@ def table(clock: Clock, reopen: Callable[[], PreferenceTable]) -> PreferenceTabl
     return reopen()
 
 
-def test_preferences_are_remembered_side_by_side(
+def test_each_preference_is_stored_without_changing_the_other(
     table: PreferenceTable, reopen: Callable[[], PreferenceTable]
 ) -> None:
     assert table.find("ana") == Preferences(voice=None, language=None)
@@ -40,7 +40,7 @@ def test_preferences_are_remembered_side_by_side(
     assert table.find("ben") == Preferences()
 
 
-def test_purging_forgets_preferences_nobody_used(table: PreferenceTable, clock: Clock) -> None:
+def test_purging_deletes_unused_preferences(table: PreferenceTable, clock: Clock) -> None:
     table.save_voice("ana", True)
     clock.now += 3601
     table.save_language("ben", "en")

@@ -1,4 +1,4 @@
-"""Who holds a turn, whatever becomes of who held it before; in both kinds of database."""
+"""Claims of turns by processes that work, die or lose the database; in all kinds of database."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import pytest
 from core.errors import TurnSuperseded
 from core.models import Answer, Backlog, Inbound, Kind, Turn
 from sandbox.postgres import Postgres
-from sandbox.postgres_programs import Programs, installed_servers
+from sandbox.postgres_programs import Programs
 from storage.database import Database
 from storage.engine import open_postgres, open_sqlite
 from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 from storage.turns import TurnTable
-from tests.unit.conftest import Clock, emptied
+from tests.conftest import SERVERS
+from tests.unit.conftest import Clock, empty
 
 ANSWER = Answer("Hello", None)
 
 
-KINDS = [None, *installed_servers()]
-
-
-@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name if kind else "sqlite")
+@pytest.fixture(scope="module", params=[pytest.param(None, id="sqlite"), *SERVERS])
 def opened(
     request: pytest.FixtureRequest,
     servers: Callable[[Programs], Postgres],
@@ -40,8 +38,8 @@ def opened(
 
 @pytest.fixture
 def database(opened: Database) -> Database:
-    """Of each kind and version, with no rows."""
-    return emptied(opened)
+    """An empty database of each kind and version."""
+    return empty(opened)
 
 
 @pytest.fixture
@@ -51,12 +49,12 @@ def store(database: Database, clock: Clock) -> TurnTable:
 
 @pytest.fixture
 def queue(database: Database, clock: Clock) -> TurnQueue:
-    """That of one of several processes."""
+    """The queue of one of several processes."""
     return TurnQueue(database=database, single_process=False)
 
 
-def put(store: TurnTable, *senders: str) -> list[Turn]:
-    """A message of each of them, in that order."""
+def admit(store: TurnTable, *senders: str) -> list[Turn]:
+    """Admit a message of each sender, in that order."""
     made = []
     for number, sender in enumerate(senders):
         turn = store.insert(Inbound(sid=f"SM{number}", sender=sender, kind=Kind.TEXT))
@@ -72,7 +70,7 @@ def ids(turns: list[Turn]) -> list[int]:
 def test_the_oldest_of_each_sender_is_claimed_and_its_start_counted(
     store: TurnTable, queue: TurnQueue
 ) -> None:
-    ana, _, ben, _, zoe = put(store, "ana", "ana", "ben", "ben", "zoe")
+    ana, _, ben, _, zoe = admit(store, "ana", "ana", "ben", "ben", "zoe")
     first, second = queue.claim(2)
     assert ids([first, second]) == ids([ana, ben])
     assert first == replace(ana, attempts=1, claim=first.claim)
@@ -84,14 +82,16 @@ def test_the_oldest_of_each_sender_is_claimed_and_its_start_counted(
 def test_the_next_of_a_sender_is_free_once_the_one_before_is_done(
     store: TurnTable, queue: TurnQueue
 ) -> None:
-    _, second = put(store, "ana", "ana")
+    _, second = admit(store, "ana", "ana")
     (first,) = queue.claim(5)
     store.finish(first)
     assert ids(queue.claim(5)) == [second.id]
 
 
-def test_of_many_that_claim_at_once_each_turn_has_one(store: TurnTable, queue: TurnQueue) -> None:
-    made = put(store, *(f"sender {number % 20}" for number in range(40)))
+def test_threads_that_claim_at_the_same_time_get_different_turns(
+    store: TurnTable, queue: TurnQueue
+) -> None:
+    made = admit(store, *(f"sender {number % 20}" for number in range(40)))
     with ThreadPoolExecutor(8) as pool:
         claimed = [
             turn for turns in pool.map(lambda _: queue.claim(3), range(30)) for turn in turns
@@ -99,8 +99,8 @@ def test_of_many_that_claim_at_once_each_turn_has_one(store: TurnTable, queue: T
     assert sorted(ids(claimed)) == ids(made[:20])
 
 
-def test_what_is_renewed_stays_ours(store: TurnTable, queue: TurnQueue, clock: Clock) -> None:
-    put(store, "ana")
+def test_a_renewed_claim_lasts(store: TurnTable, queue: TurnQueue, clock: Clock) -> None:
+    admit(store, "ana")
     (turn,) = queue.claim(1)
     for _ in range(3):
         clock.now += CLAIM_SECONDS - 1
@@ -108,11 +108,11 @@ def test_what_is_renewed_stays_ours(store: TurnTable, queue: TurnQueue, clock: C
     assert queue.claim(1) == []
 
 
-def test_who_does_not_renew_loses_the_turn_and_changes_it_no_more(
+def test_a_process_that_does_not_renew_loses_the_turn(
     store: TurnTable, queue: TurnQueue, clock: Clock
 ) -> None:
-    """Whatever a process that was taken for gone still does, its successor is not touched."""
-    put(store, "ana", "ana")
+    """Whatever the former owner still does, the turn of the new one is not changed."""
+    admit(store, "ana", "ana")
     (ours,) = queue.claim(5)
     clock.now += CLAIM_SECONDS + 1
     (theirs,) = queue.claim(5)
@@ -128,10 +128,10 @@ def test_who_does_not_renew_loses_the_turn_and_changes_it_no_more(
     store.finish(theirs)
 
 
-def test_a_claim_that_nobody_took_is_renewed_however_late(
+def test_an_expired_claim_that_nobody_took_can_still_be_renewed(
     store: TurnTable, queue: TurnQueue, clock: Clock
 ) -> None:
-    put(store, "ana")
+    admit(store, "ana")
     (turn,) = queue.claim(1)
     clock.now += CLAIM_SECONDS * 9
     assert queue.renew({str(turn.claim)}) == {turn.id}
@@ -141,24 +141,24 @@ def test_a_claim_that_nobody_took_is_renewed_however_late(
 @pytest.mark.parametrize(
     ("asked", "answered", "counted"), [(False, False, 0), (True, False, 1), (True, True, 0)]
 )
-def test_a_turn_that_is_given_back_counts_as_begun_if_the_agent_was_asked_in_vain(
+def test_a_released_turn_counts_an_attempt_if_its_question_got_no_answer(
     store: TurnTable, queue: TurnQueue, asked: bool, answered: bool, counted: int
 ) -> None:
-    put(store, "ana")
+    admit(store, "ana")
     (turn,) = queue.claim(1)
     if answered:
         store.save_answer(turn, ANSWER)
-    # The second time says nothing new.
+    # Releasing twice has no further effect.
     for _ in range(2):
         queue.release([turn], asked=[turn.id] if asked else [])
     (again,) = queue.claim(1)
     assert again.attempts == counted + 1
 
 
-def test_what_a_process_that_is_alone_claims_is_its_own_until_it_dies(
+def test_claims_of_a_single_process_do_not_expire(
     database: Database, store: TurnTable, clock: Clock
 ) -> None:
-    put(store, "ana", "ben")
+    admit(store, "ana", "ben")
     queue = TurnQueue(database=database, single_process=True)
     (turn,) = queue.claim(1)
     clock.now += CLAIM_SECONDS * 9
@@ -171,8 +171,8 @@ def test_what_a_process_that_is_alone_claims_is_its_own_until_it_dies(
 def test_a_sender_has_one_turn_at_a_time_though_an_older_message_shows_up_late(
     database: Database, store: TurnTable, queue: TurnQueue
 ) -> None:
-    """An id is given before what has it is committed; and nothing but the table decides."""
-    late, ours = put(store, "ana", "ana")
+    """Ids are assigned before their rows are committed, so rows may show up out of order."""
+    late, ours = admit(store, "ana", "ana")
     (first,) = queue.claim(1)
     store.finish(first)
     (second,) = queue.claim(1)

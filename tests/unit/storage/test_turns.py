@@ -14,24 +14,19 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from core.errors import TurnSuperseded
-from core.models import (
-    Answer,
-    Backlog,
-    Inbound,
-    Kind,
-    Turn,
-)
+from core.models import Answer, Backlog, Inbound, Kind, Turn
 from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
 from storage.schema import turns
 from storage.turn_queue import TurnQueue
 from storage.turns import DONE, QUARANTINED, SID_SECONDS, TurnTable
-from tests.unit.conftest import START, Clock, begin
+from tests.unit.claiming import begin
+from tests.unit.conftest import START, Clock
 
 
 @pytest.fixture
 def reopen(database: Database) -> Callable[[], TurnTable]:
-    """A table as the next process sees it."""
+    """Builds the table of the next process on the same database."""
 
     def another() -> TurnTable:
         database.close()
@@ -49,7 +44,7 @@ def message(sid: str, sender: str = "ana", received_at: float = START) -> Inboun
     return Inbound(sid=sid, sender=sender, kind=Kind.TEXT, text=sid, received_at=received_at)
 
 
-def admitted(table: TurnTable, sid: str, sender: str = "ana") -> Turn:
+def insert(table: TurnTable, sid: str, sender: str = "ana") -> Turn:
     turn = table.insert(message(sid, sender))
     assert turn
     return turn
@@ -90,8 +85,8 @@ def test_the_next_process_finds_a_message_as_it_was(
     assert claimed == Turn(turn.id, received, attempts=1, claim=claimed.claim)
 
 
-def test_a_start_is_counted_and_an_answer_kept(table: TurnTable, database: Database) -> None:
-    turn = begin(database, admitted(table, "SM1"))
+def test_a_start_is_counted_and_an_answer_stored(table: TurnTable, database: Database) -> None:
+    turn = begin(database, insert(table, "SM1"))
     answer = Answer("**Hallo** 👋", None, aloud="Hallo", waited=1.25)
     table.save_answer(turn, answer)
     database.close()
@@ -99,7 +94,9 @@ def test_a_start_is_counted_and_an_answer_kept(table: TurnTable, database: Datab
     assert again == replace(turn, answer=answer, attempts=2, claim=again.claim)
 
 
-def test_there_is_room_for_so_many_unfinished_turns(table: TurnTable, database: Database) -> None:
+def test_no_more_unfinished_turns_than_the_limit_are_admitted(
+    table: TurnTable, database: Database
+) -> None:
     first = table.insert(message("SM1"), limit=2)
     assert first
     assert table.insert(message("SM2"), limit=2)
@@ -109,9 +106,9 @@ def test_there_is_room_for_so_many_unfinished_turns(table: TurnTable, database: 
     assert table.insert(message("SM3"), limit=2)
 
 
-def test_who_has_lost_a_turn_writes_no_more_of_it(table: TurnTable, database: Database) -> None:
-    """A process that was taken for dead comes back; another one has begun its turn."""
-    ours = begin(database, admitted(table, "SM1"))
+def test_a_process_that_lost_a_turn_cannot_change_it(table: TurnTable, database: Database) -> None:
+    """A process that was taken for dead comes back after another one began its turn."""
+    ours = begin(database, insert(table, "SM1"))
     theirs = begin(database, ours)
     writing: list[Callable[[], object]] = [
         lambda: table.save_answer(ours, Answer("late", None)),
@@ -124,7 +121,7 @@ def test_who_has_lost_a_turn_writes_no_more_of_it(table: TurnTable, database: Da
     table.finish(theirs)
 
 
-def test_the_backlog_is_what_waits_and_since_when(
+def test_the_backlog_counts_turns_and_names_the_oldest_waiting_one(
     table: TurnTable, database: Database, reopen: Callable[[], TurnTable]
 ) -> None:
     assert table.backlog() == Backlog(0, 0, None)
@@ -142,8 +139,8 @@ def test_the_backlog_is_what_waits_and_since_when(
 
 
 @pytest.mark.parametrize("state", [DONE, QUARANTINED])
-def test_a_finished_turn_is_not_taken_up(table: TurnTable, database: Database, state: str) -> None:
-    first, second = admitted(table, "SM1"), admitted(table, "SM2")
+def test_a_finished_turn_is_not_claimed(table: TurnTable, database: Database, state: str) -> None:
+    first, second = insert(table, "SM1"), insert(table, "SM2")
     first = begin(database, first)
     table.finish(first, state)
     assert [turn.id for turn in TurnQueue(database=database, single_process=True).claim(5)] == [
@@ -154,12 +151,12 @@ def test_a_finished_turn_is_not_taken_up(table: TurnTable, database: Database, s
 
 
 def test_old_finished_turns_are_purged(table: TurnTable, database: Database) -> None:
-    """What is unfinished, or young, stays; of the others nothing but their SIDs."""
-    done, background, _ = (admitted(table, sid) for sid in ("SM1", "SM2", "SM3"))
+    """Unfinished and recent turns stay; of the others only the SIDs do."""
+    done, quarantined, _ = (insert(table, sid) for sid in ("SM1", "SM2", "SM3"))
     young = table.insert(message("SM4", received_at=START + 10))
     assert young
     table.finish(done)
-    table.finish(background, QUARANTINED)
+    table.finish(quarantined, QUARANTINED)
     table.finish(young)
     assert table.purge(before=START) == 0
     assert table.purge(before=START + 1) == 2
@@ -172,9 +169,9 @@ def test_old_finished_turns_are_purged(table: TurnTable, database: Database) -> 
     assert {row.text for row in known} == {"", "SM3", "SM4"}
 
 
-def test_a_sid_is_known_far_longer_than_its_text(table: TurnTable) -> None:
-    """Whoever has a signed webhook can post it again, whenever."""
-    table.finish(admitted(table, "SM1"))
+def test_a_sid_is_stored_far_longer_than_the_text(table: TurnTable) -> None:
+    """Anybody who has a signed webhook can post it again at any time."""
+    table.finish(insert(table, "SM1"))
     table.purge(before=START + 1)
     table.purge(before=START + SID_SECONDS)
     assert table.insert(message("SM1", received_at=START + SID_SECONDS)) is None
@@ -183,10 +180,10 @@ def test_a_sid_is_known_far_longer_than_its_text(table: TurnTable) -> None:
 
 
 def test_many_threads_write_and_read_at_once(table: TurnTable) -> None:
-    """All share one connection; none waits for ever, and nothing is mixed up."""
+    """All threads share one connection without deadlocks or mixed-up results."""
 
     def work(number: int) -> bool:
-        turn = admitted(table, f"SM{number}", f"sender{number % 5}")
+        turn = insert(table, f"SM{number}", f"sender{number % 5}")
         table.finish(turn)
         return table.contains(f"SM{number}")
 
@@ -195,7 +192,7 @@ def test_many_threads_write_and_read_at_once(table: TurnTable) -> None:
     assert table.count_unfinished(limit=1) == 0
 
 
-def test_a_locked_file_is_an_error_and_no_half_a_message(
+def test_a_locked_file_raises_and_stores_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.engine.BUSY_SECONDS", 0.05)

@@ -1,13 +1,11 @@
-"""Which session a sender gets, and what that costs the database; against the stand-in."""
+"""Which Agentforce session a sender gets, and at what cost; against the stand-in of Agentforce."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -17,9 +15,6 @@ from agentforce import Agentforce, SessionGone
 from core.errors import AgentMisconfigured, AgentUnavailable
 from core.models import AgentSession, SessionPrivacy
 from core.settings import Settings
-from http_clients.circuit_breakers import CircuitBreakers
-from http_clients.oauth_token import AccessToken
-from http_clients.sessions import requests_session
 from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
@@ -28,7 +23,8 @@ from storage.agent_sessions import AgentSessionTable
 from storage.database import Database
 from storage.engine import open_sqlite
 from storage.leases import DatabaseLeases
-from tests.unit.conftest import put_session
+from tests.unit.conftest import PUBLIC_URL, agent_of, put_session
+from tests.unit.executors import ManualExecutor
 from turns.agent_sessions import AgentSessions
 from turns.session_pool import SessionPool
 
@@ -37,18 +33,18 @@ ANA = "whatsapp:+14155550001"
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[Sandbox]:
+def shared_sandbox() -> Iterator[Sandbox]:
     with Sandbox(speech=FixtureSpeech()) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def provider(started: Sandbox) -> Iterator[Sandbox]:
-    started.faults.clear()
-    started.recorder.clear()
-    started.agentforce.forget_tokens()
-    yield started
-    assert not started.recorder.violations
+def provider(shared_sandbox: Sandbox) -> Iterator[Sandbox]:
+    shared_sandbox.faults.clear()
+    shared_sandbox.recorder.clear()
+    shared_sandbox.agentforce.forget_tokens()
+    yield shared_sandbox
+    assert not shared_sandbox.recorder.violations
 
 
 @pytest.fixture
@@ -62,65 +58,39 @@ def table(database: Database) -> AgentSessionTable:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
 def agent(provider: Sandbox, metrics: Metrics) -> Agentforce:
-    settings = Settings(**provider.environment("http://127.0.0.1:9"))  # type: ignore[arg-type]
-    session = requests_session(settings, width=4)
-    token = AccessToken(session=session, settings=settings, metrics=metrics)
-    return Agentforce(
-        session=session,
-        token=token,
-        metrics=metrics,
-        settings=settings,
-        breakers=CircuitBreakers(failures=0, seconds=30, metrics=metrics),
-        background=ThreadPoolExecutor(1),
-    )
+    settings = Settings(**provider.environment(PUBLIC_URL))  # type: ignore[arg-type]
+    return agent_of(settings, metrics=metrics)
 
 
-class Spares(SessionPool):
-    """Those that a test puts there."""
+class FilledPool(SessionPool):
+    """A pool of the sessions that a test puts into it."""
 
     def __init__(self) -> None:
-        self.kept: list[AgentSession] = []
+        self.sessions: list[AgentSession] = []
 
     def take(self) -> AgentSession | None:
-        return self.kept.pop() if self.kept else None
-
-
-class Beside(ThreadPoolExecutor):
-    """Does what it is given when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        self.later: list[Any] = []
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.later.append(lambda: fn(*args, **kwargs))
-        return Future()
+        return self.sessions.pop() if self.sessions else None
 
 
 @pytest.fixture
-def session_pool() -> Spares:
-    return Spares()
+def session_pool() -> FilledPool:
+    return FilledPool()
 
 
 @pytest.fixture
-def beside() -> Beside:
-    return Beside()
+def background() -> ManualExecutor:
+    return ManualExecutor()
 
 
 @pytest.fixture
 def sessions(
     agent: Agentforce,
-    session_pool: Spares,
+    session_pool: FilledPool,
     table: AgentSessionTable,
     database: Database,
     metrics: Metrics,
-    beside: Beside,
+    background: ManualExecutor,
 ) -> AgentSessions:
     return AgentSessions(
         agent=agent,
@@ -128,43 +98,49 @@ def sessions(
         table=table,
         leases=DatabaseLeases(database=database),
         metrics=metrics,
-        background=beside,
+        background=background,
         idle=IDLE,
     )
 
 
 @pytest.fixture
 def statements(database: Database) -> list[str]:
-    """What the database was told, by its first word."""
-    told: list[str] = []
+    """The first word of each statement that the database gets."""
+    verbs: list[str] = []
     event.listen(
         database.engine,
         "before_cursor_execute",
-        lambda _c, _x, sql, *_: told.append(sql.split()[0]),
+        lambda _c, _x, sql, *_: verbs.append(sql.split()[0]),
     )
-    return told
+    return verbs
 
 
-def starts(provider: Sandbox) -> int:
+def count_starts(provider: Sandbox) -> int:
     return len(provider.recorder.calls("agentforce", "session"))
 
 
 def hello(sessions: AgentSessions, sender: str = ANA) -> AgentSession:
-    """One turn; returns the session that it began in."""
+    """Run one turn and return the session that it began in."""
     session = sessions.prewarm(sender)
     assert sessions.ask(sender, session, "hello").text.startswith("Hello!")
     return session
 
 
 def age(table: AgentSessionTable, seconds: float) -> AgentSession:
-    """Let ana's session be unused for so long."""
+    """Make Ana's session unused for so many seconds."""
     known = table.find(ANA)
     assert known
     put_session(table, ANA, AgentSession(known.id, time.time() - seconds))
     return known
 
 
-def test_a_turn_whose_session_lives_reads_once(
+def check_just_used(table: AgentSessionTable) -> None:
+    session = table.find(ANA)
+    assert session
+    assert time.time() - session.used_at < 60
+
+
+def test_a_turn_in_a_live_session_reads_the_database_once(
     sessions: AgentSessions, statements: list[str]
 ) -> None:
     first = hello(sessions)
@@ -173,40 +149,36 @@ def test_a_turn_whose_session_lives_reads_once(
     assert statements == ["SELECT"]
 
 
-def test_a_turn_keeps_its_session_from_idling(
+def test_a_turn_marks_its_session_as_used_at_its_start_and_at_its_answer(
     sessions: AgentSessions, table: AgentSessionTable
 ) -> None:
-    """From its first line on, for hearing may take long, and again from the answer on."""
+    """Transcribing before the question may take long, and so may the answer."""
     hello(sessions)
     age(table, IDLE - 5)
     found = sessions.prewarm(ANA)
-    noted = table.find(ANA)
-    assert noted
-    assert time.time() - noted.used_at < 60
+    check_just_used(table)
     age(table, 100)
     sessions.ask(ANA, replace(found, used_at=found.used_at - 100), "hello")
-    noted = table.find(ANA)
-    assert noted
-    assert time.time() - noted.used_at < 60
+    check_just_used(table)
 
 
-def test_a_session_of_a_process_that_noted_questions_is_personal_before_one_is_asked(
+def test_a_session_used_without_recording_questions_counts_as_private(
     sessions: AgentSessions, database: Database
 ) -> None:
-    """Or what nobody notes here would pass for public there."""
-    noting = AgentSessionTable(database=database, tracks_privacy=True)
+    """Otherwise a process that records them would take the unrecorded ones for public."""
+    recording = AgentSessionTable(database=database, tracks_privacy=True)
     session = hello(sessions)
-    put_session(noting, ANA, AgentSession(session.id, time.time()))
-    assert noting.privacy(ANA) == SessionPrivacy.EMPTY
+    put_session(recording, ANA, AgentSession(session.id, time.time()))
+    assert recording.privacy(ANA) == SessionPrivacy.EMPTY
     sessions.prewarm(ANA)
-    assert noting.privacy(ANA) == SessionPrivacy.PRIVATE
+    assert recording.privacy(ANA) == SessionPrivacy.PRIVATE
 
 
-def test_a_session_that_idled_is_replaced_and_ended_beside(
+def test_an_idle_session_is_replaced_and_ended_in_the_background(
     provider: Sandbox,
     sessions: AgentSessions,
     table: AgentSessionTable,
-    beside: Beside,
+    background: ManualExecutor,
     metrics: Metrics,
 ) -> None:
     hello(sessions)
@@ -214,8 +186,7 @@ def test_a_session_that_idled_is_replaced_and_ended_beside(
     new = hello(sessions)
     assert new.id != old.id
     assert old.id not in [ended.session_id for ended in provider.agentforce.ended]
-    (end,) = beside.later
-    end()
+    assert background.run_all() == 1
     assert (provider.agentforce.ended[-1].session_id, provider.agentforce.ended[-1].reason) == (
         old.id,
         "Expiration",
@@ -223,42 +194,42 @@ def test_a_session_that_idled_is_replaced_and_ended_beside(
     assert metrics.snapshot().counters["sessions_renewed"] == 1
 
 
-def test_a_spare_session_is_taken_by_whoever_has_none_or_an_idle_one(
+def test_a_sender_without_a_live_session_gets_one_of_the_pool(
     provider: Sandbox,
     agent: Agentforce,
     sessions: AgentSessions,
-    session_pool: Spares,
+    session_pool: FilledPool,
     table: AgentSessionTable,
 ) -> None:
     first, second = agent.start(), agent.start()
-    session_pool.kept = [second, first]
+    session_pool.sessions = [second, first]
     provider.recorder.clear()
     assert hello(sessions).id == first.id
     age(table, IDLE + 1)
     assert hello(sessions).id == second.id
-    assert starts(provider) == 0
+    assert count_starts(provider) == 0
 
 
-def test_a_spare_session_that_is_gone_is_replaced_by_one_that_is_surely_new(
+def test_a_pooled_session_that_agentforce_forgot_is_replaced_by_a_new_one(
     provider: Sandbox,
     agent: Agentforce,
     sessions: AgentSessions,
-    session_pool: Spares,
+    session_pool: FilledPool,
     table: AgentSessionTable,
 ) -> None:
-    session_pool.kept = [agent.start(), agent.start()]
+    session_pool.sessions = [agent.start(), agent.start()]
     provider.agentforce.forget_sessions()
     hello(sessions)
     known = table.find(ANA)
     assert known
     assert provider.agentforce.questions[-1].session_id == known.id
-    assert starts(provider) == 3
+    assert count_starts(provider) == 3
 
 
-def test_a_session_that_was_renewed_elsewhere_meanwhile_stays(
+def test_a_session_that_another_process_renewed_is_kept(
     agent: Agentforce, sessions: AgentSessions, table: AgentSessionTable, provider: Sandbox
 ) -> None:
-    """After an answer in the old one, and after Agentforce has forgotten the old one."""
+    """Both after an answer in the old one and after Agentforce has forgotten the old one."""
     old, new = sessions.prewarm(ANA), agent.start()
     put_session(table, ANA, new)
     sessions.ask(ANA, old, "hello")
@@ -267,18 +238,18 @@ def test_a_session_that_was_renewed_elsewhere_meanwhile_stays(
     provider.recorder.clear()
     sessions.ask(ANA, AgentSession("00000000-0000-0000-0000-000000000000", 0.0), "hello")
     assert provider.agentforce.questions[-1].session_id == new.id
-    assert starts(provider) == 0
+    assert count_starts(provider) == 0
 
 
-def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_other(
+def test_a_session_that_another_process_saved_first_wins_and_ours_is_ended(
     agent: Agentforce,
     sessions: AgentSessions,
     table: AgentSessionTable,
     provider: Sandbox,
-    beside: Beside,
+    background: ManualExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Another process took over while this one started it, and the question is asked there."""
+    """Another process took the turn over while this one was starting a session."""
     theirs, start = agent.start(), agent.start
 
     def start_slowly(*, patient: bool = True) -> AgentSession:
@@ -288,8 +259,7 @@ def test_a_session_that_comes_too_late_is_ended_and_not_put_in_place_of_the_othe
 
     monkeypatch.setattr(agent, "start", start_slowly)
     assert sessions.prewarm(ANA).id == theirs.id
-    (end,) = beside.later
-    end()
+    assert background.run_all() == 1
     (ended,) = provider.agentforce.ended[-1:]
     assert ended.session_id != theirs.id
     assert table.find(ANA) == theirs
@@ -303,7 +273,7 @@ def test_a_session_that_the_agent_ended_is_not_used_again(
     assert table.find(ANA) is None
 
 
-def test_the_next_may_try_again_where_a_session_cannot_be_started(
+def test_a_failed_session_start_does_not_block_the_next_turn(
     provider: Sandbox, sessions: AgentSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentforce.RETRY_DELAYS", ())
@@ -313,7 +283,7 @@ def test_the_next_may_try_again_where_a_session_cannot_be_started(
     hello(sessions)
 
 
-def test_expiring_spares_a_session_that_was_used_since(
+def test_expire_ends_only_a_session_unused_since_the_given_time(
     provider: Sandbox, sessions: AgentSessions, table: AgentSessionTable
 ) -> None:
     session = hello(sessions)
@@ -324,7 +294,7 @@ def test_expiring_spares_a_session_that_was_used_since(
     assert provider.agentforce.ended[-1].session_id == session.id
 
 
-def test_the_connection_of_an_ended_session_is_used_again(
+def test_ending_a_session_leaves_its_connection_open_for_reuse(
     provider: Sandbox, agent: Agentforce
 ) -> None:
     agent.end(agent.start(), "Other")
@@ -335,7 +305,7 @@ def test_the_connection_of_an_ended_session_is_used_again(
     assert provider.agentforce.connections == before
 
 
-# What a session that Agentforce does not know may be answered with.
+# Bodies with which Agentforce may answer 404 for a session it does not know.
 GONE = {
     "reference": '{"status": 404, "error": "NotFoundError", "message": "Session not found"}',
     "other words": '{"status": 404, "error": "ResourceNotFound", "message": "No conversation"}',
@@ -352,7 +322,7 @@ def gone(body: str, *, call: str = "ask", times: int = 1, status: int = 404) -> 
 
 
 @pytest.mark.parametrize("body", GONE.values(), ids=GONE.keys())
-def test_a_session_is_gone_in_whatever_words_its_404_comes(
+def test_a_404_of_any_wording_renews_the_session(
     provider: Sandbox,
     sessions: AgentSessions,
     table: AgentSessionTable,
@@ -365,17 +335,19 @@ def test_a_session_is_gone_in_whatever_words_its_404_comes(
     known = table.find(ANA)
     assert known
     assert known.id != first.id
-    assert starts(provider) == 2
+    assert count_starts(provider) == 2
     assert len(provider.recorder.calls("agentforce", "ask")) == 2
     assert metrics.snapshot().counters["sessions_renewed"] == 1
 
 
 @pytest.mark.parametrize("body", [*GONE.values(), ""], ids=[*GONE.keys(), "410 without a body"])
-def test_a_410_is_taken_like_a_404(provider: Sandbox, sessions: AgentSessions, body: str) -> None:
+def test_a_410_renews_the_session_like_a_404(
+    provider: Sandbox, sessions: AgentSessions, body: str
+) -> None:
     session = sessions.prewarm(ANA)
     provider.faults.add(gone(body, status=410))
     assert sessions.ask(ANA, session, "hello").text.startswith("Hello!")
-    assert starts(provider) == 2
+    assert count_starts(provider) == 2
 
 
 def test_a_new_session_that_is_gone_too_fails_the_turn(
@@ -385,35 +357,35 @@ def test_a_new_session_that_is_gone_too_fails_the_turn(
     provider.faults.add(gone(GONE["other words"], times=9))
     with pytest.raises(SessionGone):
         sessions.ask(ANA, session, "hello")
-    assert starts(provider) == 2
+    assert count_starts(provider) == 2
     assert len(provider.recorder.calls("agentforce", "ask")) == 2
 
 
 @pytest.mark.parametrize("status", [404, 410])
 @pytest.mark.parametrize("body", [INACTIVE, *GONE.values()], ids=["inactive agent", *GONE.keys()])
-def test_a_session_that_cannot_start_is_a_matter_of_the_set_up(
+def test_a_session_start_that_gets_404_or_410_means_a_wrong_configuration(
     provider: Sandbox, sessions: AgentSessions, body: str, status: int
 ) -> None:
-    """Whatever the question before it was answered with."""
+    """Whatever the answer to the question before it was."""
     session = sessions.prewarm(ANA)
     provider.faults.add(gone(body))
     provider.faults.add(gone(body, call="session", times=9, status=status))
     with pytest.raises(AgentMisconfigured, match=f"HTTP {status}") as caught:
         sessions.ask(ANA, session, "hello")
     assert ("No valid version available" in str(caught.value)) == (body == INACTIVE)
-    assert starts(provider) == 2
+    assert count_starts(provider) == 2
 
 
-def test_a_404_without_a_body_is_a_matter_of_the_token(
+def test_a_404_without_a_body_refreshes_the_token(
     provider: Sandbox, sessions: AgentSessions, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a session as at its start (docs/providers/agentforce.md, "Refused tokens")."""
-    # The token is good, so that the next one is fetched beside it.
+    """docs/providers/agentforce.md, "Refused tokens"."""
+    # The stand-in's token stays valid, so a second one must be allowed.
     monkeypatch.setattr(provider.agentforce, "token_clients", 2)
     session = sessions.prewarm(ANA)
     provider.faults.add(gone(""))
     assert sessions.ask(ANA, session, "hello").text.startswith("Hello!")
-    assert starts(provider) == 1
+    assert count_starts(provider) == 1
     assert metrics.snapshot().counters["tokens_fetched"] == 2
 
 

@@ -1,4 +1,4 @@
-"""Which questions are answered without the agent, and in which sessions none ever is."""
+"""Which questions are answered from the cache, and which sessions never use it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from turns.answer_cache import AnswerCache
 from turns.public_questions import PublicQuestions
 
 HOUR = 3600.0
-OPENING = "When are you open?"
-OWNED = "Where is my parcel 4711?"
+OPENING_HOURS = "When are you open?"
+PERSONAL = "Where is my parcel 4711?"
 
 
-class Deployment:
-    """Senders, an agent that numbers its replies, and the cache between them."""
+class NumberedAgent:
+    """An agent that numbers its replies, behind a cache of public answers.
+
+    ``meanwhile`` is called with the sender while the agent answers.
+    """
 
     def __init__(self, database: Database) -> None:
         self.sessions = AgentSessionTable(database=database, tracks_privacy=True)
@@ -33,12 +36,12 @@ class Deployment:
         self.asked: list[str] = []
         self.reply = AgentReply("Reply {}")
         self.meanwhile: Callable[[str], None] = lambda sender: None
-        self.cache = self.another()
+        self.cache = self.build_cache()
 
-    def another(
+    def build_cache(
         self, *, first: bool = False, agent_id: str = "0Xx", enabled: bool = True
     ) -> AnswerCache:
-        """A cache of another process on the same database."""
+        """The cache of another process on the same database."""
         patterns = [regex.compile("when are you open|hello")]
         return AnswerCache(
             sessions=self.sessions,
@@ -49,14 +52,14 @@ class Deployment:
             enabled=enabled,
         )
 
-    def begin(self, *senders: str) -> None:
-        """A session each, in place of the one they had."""
+    def begin_sessions(self, *senders: str) -> None:
+        """Give each sender a new session in place of their old one."""
         for sender in senders:
             session = self.sessions.find(sender)
             name = f"{session.id}+" if session else sender
             put_session(self.sessions, sender, AgentSession(name, START))
 
-    def ask(self, sender: str, question: str = OPENING, language: str | None = "en") -> str:
+    def ask(self, sender: str, question: str = OPENING_HOURS, language: str | None = "en") -> str:
         return self.cache.ask(
             sender, question, language, lambda: self._agent(sender, question)
         ).text
@@ -72,100 +75,100 @@ class Deployment:
             self.reply.asks,
         )
 
-    def counted(self) -> tuple[int, int]:
+    def hits_and_misses(self) -> tuple[int, int]:
         counters = self.metrics.snapshot().counters
         return counters["answer_cache_hits"], counters["answer_cache_misses"]
 
 
 @pytest.fixture
-def deployment(database: Database, clock: Clock) -> Deployment:
-    deployment = Deployment(database)
-    deployment.begin("ana", "ben", "cleo")
-    return deployment
+def agent(database: Database, clock: Clock) -> NumberedAgent:
+    agent = NumberedAgent(database)
+    agent.begin_sessions("ana", "ben", "cleo")
+    return agent
 
 
-def test_whoever_asks_the_same_gets_the_same_without_the_agent(
-    deployment: Deployment, clock: Clock
+def test_a_repeated_public_question_is_answered_from_the_cache(
+    agent: NumberedAgent, clock: Clock
 ) -> None:
-    assert deployment.ask("ana") == "Reply 1"
+    assert agent.ask("ana") == "Reply 1"
     clock.now += 90
-    assert deployment.ask("ben", "when are you OPEN") == "Reply 1"
+    assert agent.ask("ben", "when are you OPEN") == "Reply 1"
     clock.now += 10
-    assert deployment.ask("ana") == "Reply 1"
-    assert deployment.asked == ["ana"]
-    assert deployment.counted() == (2, 1)
-    age = deployment.metrics.snapshot().stages["answer_cache_age"]
+    assert agent.ask("ana") == "Reply 1"
+    assert agent.asked == ["ana"]
+    assert agent.hits_and_misses() == (2, 1)
+    age = agent.metrics.snapshot().stages["answer_cache_age"]
     assert (age.count, age.smallest, age.largest) == (2, 90.0, 100.0)
 
 
-def test_switched_off_the_agent_is_asked_each_time(deployment: Deployment) -> None:
-    deployment.cache = deployment.another(enabled=False)
-    assert [deployment.ask("ana"), deployment.ask("ben")] == ["Reply 1", "Reply 2"]
-    deployment.cache = deployment.another()
-    assert deployment.ask("cleo") == "Reply 3"
+def test_a_disabled_cache_asks_the_agent_each_time(agent: NumberedAgent) -> None:
+    agent.cache = agent.build_cache(enabled=False)
+    assert [agent.ask("ana"), agent.ask("ben")] == ["Reply 1", "Reply 2"]
+    agent.cache = agent.build_cache()
+    assert agent.ask("cleo") == "Reply 3"
 
 
-def test_another_language_or_agent_is_another_answer(deployment: Deployment) -> None:
-    assert [deployment.ask("ana", language=code) for code in ("en", "ar", None, "ar")] == [
+def test_each_language_and_agent_has_its_own_answer(agent: NumberedAgent) -> None:
+    assert [agent.ask("ana", language=code) for code in ("en", "ar", None, "ar")] == [
         "Reply 1",
         "Reply 2",
         "Reply 3",
         "Reply 2",
     ]
-    deployment.cache = deployment.another(agent_id="0Xy")
-    assert deployment.ask("ben") == "Reply 4"
+    agent.cache = agent.build_cache(agent_id="0Xy")
+    assert agent.ask("ben") == "Reply 4"
 
 
-def test_after_its_time_it_is_asked_again(deployment: Deployment, clock: Clock) -> None:
-    deployment.ask("ana")
+def test_an_expired_answer_is_asked_for_again(agent: NumberedAgent, clock: Clock) -> None:
+    agent.ask("ana")
     clock.now += HOUR - 1
-    assert deployment.ask("ben") == "Reply 1"
+    assert agent.ask("ben") == "Reply 1"
     clock.now += 2
-    assert deployment.ask("ben") == "Reply 2"
+    assert agent.ask("ben") == "Reply 2"
     clock.now += HOUR - 1
-    assert deployment.ask("cleo") == "Reply 2"
+    assert agent.ask("cleo") == "Reply 2"
 
 
-def test_a_session_that_said_something_personal_never_takes_part(deployment: Deployment) -> None:
-    """Not even with what is public, until a new session begins."""
-    deployment.ask("ana", OWNED)
-    assert deployment.ask("ana") == "Reply 2"
-    assert deployment.ask("ben") == "Reply 3"
-    assert deployment.ask("ana") == "Reply 4"
-    assert deployment.counted() == (0, 1)
-    deployment.begin("ana")
-    assert deployment.ask("ana") == "Reply 3"
+def test_a_session_with_a_personal_question_never_uses_the_cache(agent: NumberedAgent) -> None:
+    """Not even for public questions, until a new session begins."""
+    agent.ask("ana", PERSONAL)
+    assert agent.ask("ana") == "Reply 2"
+    assert agent.ask("ben") == "Reply 3"
+    assert agent.ask("ana") == "Reply 4"
+    assert agent.hits_and_misses() == (0, 1)
+    agent.begin_sessions("ana")
+    assert agent.ask("ana") == "Reply 3"
 
 
-def test_a_session_that_is_used_further_stays_personal(deployment: Deployment) -> None:
-    deployment.ask("ana", OWNED)
-    deployment.sessions.mark_used("ana", AgentSession("ana", START))
-    deployment.ask("ben")
-    assert deployment.ask("ana") == "Reply 3"
+def test_using_a_session_further_leaves_it_personal(agent: NumberedAgent) -> None:
+    agent.ask("ana", PERSONAL)
+    agent.sessions.mark_used("ana", AgentSession("ana", START))
+    agent.ask("ben")
+    assert agent.ask("ana") == "Reply 3"
 
 
-def test_what_is_not_declared_public_is_never_kept(deployment: Deployment) -> None:
-    assert [deployment.ask(sender, OWNED) for sender in ("ana", "ben")] == ["Reply 1", "Reply 2"]
+def test_a_question_that_is_not_declared_public_is_never_cached(agent: NumberedAgent) -> None:
+    assert [agent.ask(sender, PERSONAL) for sender in ("ana", "ben")] == ["Reply 1", "Reply 2"]
 
 
-def test_the_first_question_of_a_session_may_be_public(deployment: Deployment) -> None:
-    """Also where it is answered without the agent, who knows nothing of it."""
-    deployment.cache = deployment.another(first=True)
-    assert deployment.ask("ana", "How are you?") == "Reply 1"
-    assert deployment.ask("ben", "How are you?") == "Reply 1"
+def test_the_first_question_of_a_session_may_be_public(agent: NumberedAgent) -> None:
+    """It counts as asked even if the cache answered it and the agent never saw it."""
+    agent.cache = agent.build_cache(first=True)
+    assert agent.ask("ana", "How are you?") == "Reply 1"
+    assert agent.ask("ben", "How are you?") == "Reply 1"
     for sender in ("ana", "ben"):
-        assert deployment.sessions.privacy(sender) == SessionPrivacy.PUBLIC
-        deployment.ask(sender, OWNED)
-        assert deployment.sessions.privacy(sender) == SessionPrivacy.PRIVATE
-    assert deployment.asked == ["ana", "ana", "ben"]
+        assert agent.sessions.privacy(sender) == SessionPrivacy.PUBLIC
+        agent.ask(sender, PERSONAL)
+        assert agent.sessions.privacy(sender) == SessionPrivacy.PRIVATE
+    assert agent.asked == ["ana", "ana", "ben"]
 
 
-def test_a_first_question_is_not_first_again_after_a_public_one(deployment: Deployment) -> None:
-    deployment.cache = deployment.another(first=True)
-    deployment.ask("ana", "hello")
-    deployment.ask("ana", "How are you?")
-    assert deployment.sessions.privacy("ana") == SessionPrivacy.PRIVATE
-    assert deployment.ask("ben", "How are you?") == "Reply 3"
+def test_a_public_question_uses_up_being_the_first(agent: NumberedAgent) -> None:
+    agent.cache = agent.build_cache(first=True)
+    agent.ask("ana", "hello")
+    agent.ask("ana", "How are you?")
+    assert agent.sessions.privacy("ana") == SessionPrivacy.PRIVATE
+    assert agent.ask("ben", "How are you?") == "Reply 3"
 
 
 @pytest.mark.parametrize(
@@ -178,88 +181,89 @@ def test_a_first_question_is_not_first_again_after_a_public_one(deployment: Depl
         AgentReply("Which branch?", asks=True),
     ],
 )
-def test_only_ordinary_replies_are_kept(deployment: Deployment, reply: AgentReply) -> None:
-    deployment.reply = reply
-    deployment.ask("ana")
-    deployment.reply = AgentReply("Reply {}")
-    assert deployment.ask("ben") == "Reply 2"
-    assert deployment.ask("cleo") == "Reply 2"
+def test_only_ordinary_replies_are_cached(agent: NumberedAgent, reply: AgentReply) -> None:
+    agent.reply = reply
+    agent.ask("ana")
+    agent.reply = AgentReply("Reply {}")
+    assert agent.ask("ben") == "Reply 2"
+    assert agent.ask("cleo") == "Reply 2"
 
 
 @pytest.mark.parametrize(
-    ("question", "noted"), [(OWNED, SessionPrivacy.PRIVATE), (OPENING, SessionPrivacy.PUBLIC)]
+    ("question", "privacy"),
+    [(PERSONAL, SessionPrivacy.PRIVATE), (OPENING_HOURS, SessionPrivacy.PUBLIC)],
 )
-def test_what_is_asked_is_noted_before(
-    deployment: Deployment, question: str, noted: SessionPrivacy
+def test_a_question_is_recorded_before_the_agent_is_asked(
+    agent: NumberedAgent, question: str, privacy: SessionPrivacy
 ) -> None:
-    """A process that dies while it asks has left nothing unsaid; nor has an agent that fails."""
+    """So the record is complete if the process dies or the agent fails meanwhile."""
 
     def fail(sender: str) -> None:
-        assert deployment.sessions.privacy(sender) == noted
+        assert agent.sessions.privacy(sender) == privacy
         raise AgentFailed
 
-    deployment.meanwhile = fail
+    agent.meanwhile = fail
     with pytest.raises(AgentFailed):
-        deployment.ask("ana", question)
-    assert deployment.sessions.privacy("ana") == noted
-    deployment.meanwhile = lambda sender: None
-    assert deployment.ask("ben") == "Reply 2"
+        agent.ask("ana", question)
+    assert agent.sessions.privacy("ana") == privacy
+    agent.meanwhile = lambda sender: None
+    assert agent.ask("ben") == "Reply 2"
 
 
-def test_a_session_that_was_forgotten_makes_its_successor_personal(deployment: Deployment) -> None:
-    """Agentforce says so when it is asked; the question is then put in another one."""
+def test_the_successor_of_a_forgotten_personal_session_is_personal(agent: NumberedAgent) -> None:
+    """Agentforce reports that it forgot the session; the question is then asked in a new one."""
 
     def replace(sender: str) -> None:
-        deployment.sessions.delete(sender)
-        deployment.begin(sender)
+        agent.sessions.delete(sender)
+        agent.begin_sessions(sender)
 
-    deployment.meanwhile = replace
-    deployment.ask("ana", OWNED)
-    deployment.meanwhile = lambda sender: None
-    assert deployment.sessions.privacy("ana") == SessionPrivacy.PRIVATE
-    deployment.ask("ana")
-    assert deployment.ask("ben") == "Reply 3"
-
-
-def test_without_a_session_nothing_is_known_of(deployment: Deployment) -> None:
-    deployment.ask("ana")
-    assert deployment.ask("dora") == "Reply 2"
+    agent.meanwhile = replace
+    agent.ask("ana", PERSONAL)
+    agent.meanwhile = lambda sender: None
+    assert agent.sessions.privacy("ana") == SessionPrivacy.PRIVATE
+    agent.ask("ana")
+    assert agent.ask("ben") == "Reply 3"
 
 
-def test_a_database_that_fails_after_the_agent_was_asked_does_no_harm(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+def test_a_sender_without_a_session_is_not_answered_from_the_cache(agent: NumberedAgent) -> None:
+    agent.ask("ana")
+    assert agent.ask("dora") == "Reply 2"
+
+
+def test_the_agents_answer_is_returned_even_if_it_cannot_be_cached(
+    agent: NumberedAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OperationalError("UPDATE", {}, Exception("away"))
 
     def break_down(_: str) -> None:
-        monkeypatch.setattr(deployment.sessions, "raise_privacy", fail)
-        monkeypatch.setattr(deployment.answers, "save", fail)
+        monkeypatch.setattr(agent.sessions, "raise_privacy", fail)
+        monkeypatch.setattr(agent.answers, "save", fail)
 
-    deployment.meanwhile = break_down
-    assert deployment.ask("ana") == "Reply 1"
+    agent.meanwhile = break_down
+    assert agent.ask("ana") == "Reply 1"
     with pytest.raises(StorageError):
-        deployment.ask("ben")
-    assert deployment.asked == ["ana"]
+        agent.ask("ben")
+    assert agent.asked == ["ana"]
 
 
-def test_sessions_count_as_personal_where_nobody_notes_what_is_asked(
-    deployment: Deployment, database: Database
+def test_sessions_count_as_personal_where_questions_are_not_recorded(
+    agent: NumberedAgent, database: Database
 ) -> None:
-    """The cache was switched on meanwhile; or an old process asked in a new one's session."""
-    careless = AgentSessionTable(database=database)
-    careless.insert("eve", AgentSession("eve", START))
-    assert (deployment.sessions.privacy("eve"), deployment.sessions.privacy("ana")) == (
+    """As before the cache was enabled, or in an old process beside a new one."""
+    unrecorded = AgentSessionTable(database=database)
+    unrecorded.insert("eve", AgentSession("eve", START))
+    assert (agent.sessions.privacy("eve"), agent.sessions.privacy("ana")) == (
         SessionPrivacy.PRIVATE,
         SessionPrivacy.EMPTY,
     )
-    deployment.sessions.mark_used("ana", AgentSession("ana", START))
-    assert deployment.sessions.privacy("ana") == SessionPrivacy.EMPTY
-    careless.mark_used("ana", AgentSession("ana", START))
-    assert deployment.sessions.privacy("ana") == SessionPrivacy.PRIVATE
+    agent.sessions.mark_used("ana", AgentSession("ana", START))
+    assert agent.sessions.privacy("ana") == SessionPrivacy.EMPTY
+    unrecorded.mark_used("ana", AgentSession("ana", START))
+    assert agent.sessions.privacy("ana") == SessionPrivacy.PRIVATE
 
 
-def test_no_more_answers_are_kept_than_their_bound(database: Database, clock: Clock) -> None:
+def test_the_oldest_answers_beyond_the_limit_are_purged(database: Database, clock: Clock) -> None:
     answers = AnswerTable(database=database, lifetime=HOUR, most=2)
     for key in "abca":
         clock.now += 1
@@ -270,7 +274,7 @@ def test_no_more_answers_are_kept_than_their_bound(database: Database, clock: Cl
 
 
 @pytest.mark.parametrize(("lifetime", "before"), [(10.0, START - 1), (HOUR, START + 10)])
-def test_answers_go_when_their_time_or_that_of_all_is_over(
+def test_answers_are_purged_after_their_lifetime_or_the_retention(
     database: Database, clock: Clock, lifetime: float, before: float
 ) -> None:
     answers = AnswerTable(database=database, lifetime=lifetime)

@@ -1,4 +1,4 @@
-"""What goes after a while, and what must not."""
+"""What is deleted or ended after its time, and what must not be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from core.models import AgentSession, Inbound, Kind
-from storage import answers as kept_answers
+from storage import answers
 from storage.agent_sessions import AgentSessionTable
 from storage.answers import AnswerTable
 from storage.database import Database
@@ -24,8 +24,8 @@ from storage.schema import turns
 from storage.speech import AudioSegment, AudioTable
 from storage.turns import TurnTable
 from tests.unit.conftest import put_session
-from turns import cleanup as housekeeping
-from turns import health as health_module
+from turns import cleanup as turns_cleanup
+from turns import health as turns_health
 from turns.agent_sessions import AgentSessions
 from turns.cleanup import ENDED_AT_ONCE, GRACE, Cleanup
 from turns.health import Health
@@ -35,7 +35,7 @@ IDLE = 1800.0
 
 
 class Sessions(AgentSessions):
-    """Ends sessions as the real ones do, but for the call."""
+    """Drops sessions like the real class, and notes which, but does not call Agentforce."""
 
     def __init__(self, table: AgentSessionTable) -> None:
         self.table = table
@@ -82,7 +82,7 @@ def sessions(session_table: AgentSessionTable) -> Sessions:
 
 @pytest.fixture
 def workers() -> list[str]:
-    """Those that live."""
+    """The worker processes that are alive."""
     return ["worker"]
 
 
@@ -116,10 +116,10 @@ def use_session(table: AgentSessionTable, sender: str, *, ago: float) -> None:
     put_session(table, sender, AgentSession(f"{sender} {ago}", time.time() - ago))
 
 
-def test_the_log_says_that_nobody_runs_turns(
+def test_waiting_turns_without_a_live_worker_are_logged_as_an_error(
     store: TurnTable, cleanup: Cleanup, workers: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health_module, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(turns_health, "FRESH_SECONDS", 0.0)
     store.insert(Inbound(sid="SM1", sender="ana", kind=Kind.TEXT, text="", received_at=0.0))
     with capture_logs() as lines:
         cleanup.run_once()
@@ -131,13 +131,13 @@ def test_the_log_says_that_nobody_runs_turns(
     assert line["waiting"] == 1
 
 
-def remembered(database: Database) -> set[str]:
-    """The SIDs of the messages of which more than that is known."""
+def sids_with_content(database: Database) -> set[str]:
+    """The SIDs of the messages whose sender and text are still stored."""
     known = database.rows(select(turns.c.message_sid).where(turns.c.sender != ""))
     return {row.message_sid for row in known}
 
 
-def test_of_several_processes_one_tidies_up(
+def test_one_process_at_a_time_cleans_up(
     database: Database, store: TurnTable, leases: Leases, cleanup: Cleanup
 ) -> None:
     turn = store.insert(Inbound(sid="old", sender="ana", kind=Kind.TEXT, received_at=0.0))
@@ -145,12 +145,12 @@ def test_of_several_processes_one_tidies_up(
     store.finish(turn)
     with leases.hold("housekeeping"):
         cleanup.run_once()
-        assert remembered(database) == {"old"}
+        assert sids_with_content(database) == {"old"}
     cleanup.run_once()
-    assert remembered(database) == set()
+    assert sids_with_content(database) == set()
 
 
-def test_finished_turns_go_when_their_time_is_over(
+def test_finished_turns_are_deleted_after_the_retention(
     database: Database, store: TurnTable, cleanup: Cleanup
 ) -> None:
     for sid, age in (("old", DAY + 60), ("young", DAY - 60), ("open", DAY * 9)):
@@ -162,22 +162,22 @@ def test_finished_turns_go_when_their_time_is_over(
         if sid != "open":
             store.finish(turn)
     cleanup.run_once()
-    assert remembered(database) == {"young", "open"}
+    assert sids_with_content(database) == {"young", "open"}
 
 
-def test_what_is_kept_to_be_given_again_goes_with_the_turns(
+def test_cached_audio_and_answers_are_deleted_after_the_retention(
     caches: tuple[AudioTable, AnswerTable],
     cleanup: Cleanup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pieces, answers = caches
-    pieces.save("old", AudioSegment(b"....", time.time() - DAY - 60))
-    pieces.save("young", AudioSegment(b"....", time.time() - DAY + 60))
-    answers.save("young", "an answer")
+    audio_table, answer_table = caches
+    audio_table.save("old", AudioSegment(b"....", time.time() - DAY - 60))
+    audio_table.save("young", AudioSegment(b"....", time.time() - DAY + 60))
+    answer_table.save("young", "an answer")
     with monkeypatch.context() as earlier:
-        earlier.setattr(kept_answers, "time", SimpleNamespace(time=lambda: time.time() - DAY - 60))
-        answers.save("old", "an answer")
-    assert answers.find("old")
+        earlier.setattr(answers, "time", SimpleNamespace(time=lambda: time.time() - DAY - 60))
+        answer_table.save("old", "an answer")
+    assert answer_table.find("old")
     cleanup.run_once()
     for cache in caches:
         assert [bool(cache.find(key)) for key in ("old", "young")] == [False, True]
@@ -186,7 +186,7 @@ def test_what_is_kept_to_be_given_again_goes_with_the_turns(
 def test_idle_sessions_are_ended(
     store: TurnTable, session_table: AgentSessionTable, sessions: Sessions, cleanup: Cleanup
 ) -> None:
-    """Not as soon as they count as idle: a turn may have come just in time and be asking."""
+    """Only after a grace period: a turn may have taken the session just in time."""
     use_session(session_table, "ana", ago=IDLE + GRACE + 5)
     use_session(session_table, "ben", ago=IDLE + GRACE - 5)
     use_session(session_table, "cleo", ago=0)
@@ -197,14 +197,14 @@ def test_idle_sessions_are_ended(
     assert session_table.find("cleo")
 
 
-def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
+def test_a_session_that_is_used_while_others_are_ended_is_kept(
     session_table: AgentSessionTable,
     sessions: Sessions,
     cleanup: Cleanup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ending takes up to ten seconds for each; the list of idle ones grows old."""
-    monkeypatch.setattr(housekeeping, "ENDED_AT_ONCE", 1)
+    """Each end may take ten seconds, so the list of idle sessions becomes outdated."""
+    monkeypatch.setattr(turns_cleanup, "ENDED_AT_ONCE", 1)
     for sender in ("ana", "ben", "cleo"):
         use_session(session_table, sender, ago=DAY)
 
@@ -218,12 +218,12 @@ def test_whoever_comes_back_while_others_are_ended_keeps_the_new_session(
     assert session_table.find("ben") is not None
 
 
-def test_idle_sessions_are_ended_side_by_side(
+def test_idle_sessions_are_ended_concurrently(
     session_table: AgentSessionTable, sessions: Sessions, cleanup: Cleanup
 ) -> None:
     for number in range(ENDED_AT_ONCE * 2):
         use_session(session_table, f"user {number}", ago=DAY)
-    # Broken, and with it the thread that waits, unless so many end a session at once.
+    # The barrier breaks unless so many sessions are being ended at the same time.
     together = threading.Barrier(ENDED_AT_ONCE, timeout=10)
 
     def meet() -> None:
@@ -235,17 +235,17 @@ def test_idle_sessions_are_ended_side_by_side(
     assert not together.broken
 
 
-def test_nobody_else_tidies_up_while_ending_sessions_takes_long(
+def test_the_lease_is_held_while_sessions_are_being_ended(
     session_table: AgentSessionTable, leases: Leases, sessions: Sessions, cleanup: Cleanup
 ) -> None:
     use_session(session_table, "ana", ago=DAY)
     ours: list[bool] = []
 
-    def try_to_tidy_up() -> None:
+    def try_to_hold_the_lease() -> None:
         with leases.hold("housekeeping") as held:
             ours.append(held)
 
-    sessions.meanwhile = try_to_tidy_up
+    sessions.meanwhile = try_to_hold_the_lease
     cleanup.run_once()
     assert ours == [False]
 
@@ -268,14 +268,14 @@ def test_a_session_that_cannot_be_ended_is_logged_and_tried_again(
     assert sessions.ended == [f"ana {DAY}"]
 
 
-def test_a_failure_is_not_the_end_of_housekeeping(
+def test_a_failed_cleanup_is_repeated_at_the_next_interval(
     store: TurnTable,
     session_table: AgentSessionTable,
     sessions: Sessions,
     cleanup: Cleanup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
+    monkeypatch.setattr(turns_cleanup, "INTERVAL", 0.01)
     tidied = threading.Semaphore(0)
     purge = store.purge
 
@@ -294,13 +294,13 @@ def test_a_failure_is_not_the_end_of_housekeeping(
     cleanup.stop()
 
 
-def test_a_stopped_housekeeper_does_nothing_more(
+def test_a_stopped_cleanup_does_nothing(
     session_table: AgentSessionTable,
     sessions: Sessions,
     cleanup: Cleanup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(housekeeping, "INTERVAL", 0.01)
+    monkeypatch.setattr(turns_cleanup, "INTERVAL", 0.01)
     cleanup.stop()
     cleanup.start()
     use_session(session_table, "ana", ago=DAY)

@@ -1,4 +1,4 @@
-"""Random histories of processes that share a file and die at any step: what is promised holds."""
+"""Random histories of processes that share a database file and die at any step."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ FAILED = PHRASES.translate("failed", None)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def haste() -> Iterator[None]:
-    """What failed is tried again at once."""
+def short_retries() -> Iterator[None]:
+    """Failed turns are tried again at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "RETRY_SECONDS", 0.001)
         yield
@@ -50,8 +50,8 @@ class Died(BaseException):
     """Raised at every step of a process that is dead."""
 
 
-class Deployment:
-    """The file, and what the senders saw; outlives every process."""
+class Record:
+    """The database file and what the senders saw; it outlives every process."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -63,11 +63,11 @@ class Deployment:
         self.order: defaultdict[str, list[str]] = defaultdict(list)
         self.running: Counter[str] = Counter()
         self.broken: list[str] = []
-        # Makes the file.
+        # Create the file.
         open_sqlite(folder).close()
 
     def rows(self, columns: str, where: str = "1") -> list[tuple[Any, ...]]:
-        """What is on disk, seen from outside."""
+        """Rows of the turns table, read from outside the process."""
         with closing(sqlite3.connect(Path(self.folder, FILE_NAME), timeout=PATIENCE)) as file:
             return file.execute(f"SELECT {columns} FROM turns WHERE {where} ORDER BY id").fetchall()
 
@@ -76,7 +76,7 @@ class Deployment:
             self.starts[turn.message.sid] += starts
 
     def enter(self, turn: Turn) -> None:
-        """A turn begins; nobody may have finished it, and nothing older may be open."""
+        """Note that a turn begins, and whether it may: it must be its sender's oldest open one."""
         sid, sender = turn.message.sid, turn.message.sender
         open_ = self.rows("message_sid", f"sender = '{sender}' AND state IN ('waiting', 'running')")
         with self.lock:
@@ -89,7 +89,7 @@ class Deployment:
                 self.broken.append(f"{sid} given up at the wrong start: {self.starts[sid]}")
 
     def end(self, turn: Turn) -> None:
-        """The sender has the answer, or our apology; nobody has written that down yet."""
+        """Note that the sender got the answer or the apology, which is not stored yet."""
         with self.lock:
             sid = turn.message.sid
             self.ends[sid] += 1
@@ -104,21 +104,21 @@ class Deployment:
             self.running[turn.message.sender] -= 1
 
 
-class Counting(TurnQueue):
-    """Tells the world of starts, and of those that are taken back."""
+class CountingQueue(TurnQueue):
+    """Notes in the record each start that is counted and each that is taken back."""
 
-    def __init__(self, deployment: Deployment, database: Database) -> None:
+    def __init__(self, record: Record, database: Database) -> None:
         super().__init__(database=database, single_process=True)
-        self._deployment = deployment
+        self._record = record
         self.begun: set[str] = set()
 
     def claim(self, most: int) -> list[Turn]:
         claimed: list[Turn] = []
-        # Nobody waits for the thread that claims.
+        # No test waits for the thread that claims.
         with suppress(Died):
             claimed = super().claim(most)
         for turn in claimed:
-            self._deployment.count(turn, 1)
+            self._record.count(turn, 1)
             self.begun.add(turn.message.sid)
         return claimed
 
@@ -128,30 +128,30 @@ class Counting(TurnQueue):
         before = [self._attempts(turn) for turn in left]
         super().release(left, asked=asked, broken=broken)
         for turn, attempts in zip(left, before, strict=True):
-            self._deployment.count(turn, self._attempts(turn) - attempts)
+            self._record.count(turn, self._attempts(turn) - attempts)
 
     def _attempts(self, turn: Turn) -> int:
-        ((attempts,),) = self._deployment.rows("attempts", f"id = {turn.id}")
+        ((attempts,),) = self._record.rows("attempts", f"id = {turn.id}")
         return int(attempts)
 
 
 class Process:
-    """One life of the service; ``fuse`` is how many steps it has left, ``None`` for ever."""
+    """One process of the service; it dies after ``fuse`` steps, or never if that is ``None``."""
 
-    def __init__(self, deployment: Deployment, threads: int, fuse: int | None) -> None:
+    def __init__(self, record: Record, threads: int, fuse: int | None) -> None:
         self.dead = False
-        self._deployment = deployment
+        self._record = record
         self._fuse = fuse
         self._failures = 0
         self._lock = threading.Lock()
         self._may_run = threading.Event()
         self._may_run.set()
-        self._database = open_sqlite(deployment.folder)
-        # Whatever reaches the file is a step: a statement, and the commit that makes it last.
+        self._database = open_sqlite(record.folder)
+        # Every statement and every commit is a step.
         sql_event.listen(self._database.engine, "before_cursor_execute", lambda *_: self._step())
         sql_event.listen(self._database.engine, "commit", lambda *_: self._step())
         self.store = TurnTable(database=self._database)
-        self.queue = Counting(deployment, self._database)
+        self.queue = CountingQueue(record, self._database)
         notices = notices_of(self._database, PHRASES)
         self._worker = TurnWorker(
             claims=Claims(queue=self.queue, renewals=self.queue),
@@ -171,25 +171,25 @@ class Process:
         self._worker.start()
 
     def hold(self) -> None:
-        """The providers are slow: turns begin and do not end."""
+        """Make providers slow: turns begin and do not end."""
         self._may_run.clear()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self._may_run.set()
 
-    def burn(self, steps: int) -> None:
+    def die_after(self, steps: int) -> None:
         with self._lock:
             self._fuse = steps
 
     def kill(self) -> None:
-        """From here on, no thread of this process changes anything."""
+        """End the process: none of its threads changes anything from now on."""
         with self._lock:
             self.dead = True
-        self.let_go()
+        self.release()
         with suppress(Died):
             self._worker.close(PATIENCE)
         self._database.close()
-        self._deployment.running.clear()
+        self._record.running.clear()
 
     def _step(self) -> None:
         with self._lock:
@@ -201,7 +201,7 @@ class Process:
                 raise Died
 
     def fail(self, times: int) -> None:
-        """The providers break down: that many calls fail, whoever makes them."""
+        """Make the next calls of a provider fail."""
         with self._lock:
             self._failures = times
 
@@ -216,31 +216,31 @@ class Process:
         self._run(turn)
 
     def apologise(self, turn: Turn, error: Exception) -> None:
-        """Death is what goes wrong here; it takes the apology along."""
+        """The process died, so it cannot apologise either."""
         raise error
 
     def was_sent(self, turn: Turn) -> bool:
-        """No answer is written down here before its turn is given up."""
+        """Return ``False``: no answer is stored here before its turn is given up."""
         return False
 
     def _run(self, turn: Turn) -> None:
-        self._deployment.enter(turn)
+        self._record.enter(turn)
         try:
             self._may_run.wait(PATIENCE)
             self._step()
-            self._deployment.end(turn)
+            self._record.end(turn)
             self._step()
         finally:
-            self._deployment.leave(turn)
+            self._record.leave(turn)
 
 
 class History:
-    """Does what the test made up, starting another process whenever one died."""
+    """Carries out the steps of a test, and starts another process whenever one died."""
 
     def __init__(self, folder: str, threads: int) -> None:
-        self.deployment = Deployment(folder)
+        self.record = Record(folder)
         self._threads = threads
-        self._process = self._started(None)
+        self._process = self._start(None)
 
     def do(self, what: str, number: int) -> None:
         try:
@@ -249,25 +249,25 @@ class History:
             getattr(self, what)(number)
         except Died:
             self._process.kill()
-            self._process = self._started(number)
+            self._process = self._start(number)
 
     def message(self, number: int) -> None:
-        """Message ``number``, perhaps for the second time."""
+        """Post message ``number``, perhaps for the second time."""
         sid = f"SM{number}"
-        known = (sid,) in self.deployment.rows("message_sid")
+        known = (sid,) in self.record.rows("message_sid")
         received = Inbound(sid=sid, sender="abc"[number % 3], kind=Kind.TEXT, text=sid)
         acceptance = self._process.accept(received)
         assert acceptance is (Acceptance.DUPLICATE if known else Acceptance.NEW)
-        self.deployment.acknowledged.add(sid)
+        self.record.acknowledged.add(sid)
 
     def hold(self, _: int) -> None:
         self._process.hold()
 
-    def let_go(self, _: int) -> None:
-        self._process.let_go()
+    def release(self, _: int) -> None:
+        self._process.release()
 
-    def burn(self, number: int) -> None:
-        self._process.burn(number)
+    def die_after(self, number: int) -> None:
+        self._process.die_after(number)
 
     def fail(self, number: int) -> None:
         self._process.fail(number)
@@ -276,59 +276,61 @@ class History:
         raise Died
 
     def stop(self, _: int) -> None:
-        """SIGTERM; what runs is let finish, what waits must not be counted as begun."""
-        self._process.let_go()
+        """Stop cleanly: running turns finish, and waiting ones must not be counted as begun."""
+        self._process.release()
         if self._process.close(PATIENCE):
-            # What a former process was running may be waiting here.
-            running = {sid for (sid,) in self.deployment.rows("message_sid", "state = 'running'")}
+            # A turn that a former process ran may be waiting in this one.
+            running = {sid for (sid,) in self.record.rows("message_sid", "state = 'running'")}
             assert self._process.dead or not running & self._process.queue.begun
         raise Died
 
     def finish(self) -> None:
-        """A last process, which nothing harms, finds an end for everything."""
+        """Let a last process, which does not die, finish all turns."""
         self._process.kill()
-        self._process = self._started(None)
+        self._process = self._start(None)
         deadline = time.monotonic() + PATIENCE
         while self._process.store.count_unfinished(limit=1):
-            assert time.monotonic() < deadline, self.deployment.rows("message_sid, state, attempts")
+            assert time.monotonic() < deadline, self.record.rows("message_sid, state, attempts")
             time.sleep(0.001)
         assert self._process.close(PATIENCE)
         self._process.kill()
 
-    def _started(self, fuse: int | None) -> Process:
-        """The next process that gets as far as serving; ones that die while starting are many."""
-        process = Process(self.deployment, self._threads, fuse)
+    def _start(self, fuse: int | None) -> Process:
+        """Start processes until one survives its start."""
+        process = Process(self.record, self._threads, fuse)
         try:
             process.start()
         except Died:
             process.kill()
-            return self._started(None)
+            return self._start(None)
         return process
 
 
 STEPS = st.one_of(
     st.tuples(st.just("message"), st.integers(0, 20)),
-    st.tuples(st.just("burn"), st.integers(0, 25)),
+    st.tuples(st.just("die_after"), st.integers(0, 25)),
     st.tuples(st.just("fail"), st.integers(1, 5)),
-    st.tuples(st.sampled_from(["crash", "stop", "hold", "let_go"]), st.integers(0, 40)),
+    st.tuples(st.sampled_from(["crash", "stop", "hold", "release"]), st.integers(0, 40)),
 )
 
 
 @given(st.lists(STEPS, min_size=5, max_size=40), st.integers(1, 4))
 @settings(max_examples=60, deadline=None)
-def test_whatever_dies_whenever(history: list[tuple[str, int]], threads: int) -> None:
+def test_processes_that_die_at_any_step(history: list[tuple[str, int]], threads: int) -> None:
     with TemporaryDirectory() as folder:
         past = History(folder, threads)
         for what, number in history:
             past.do(what, number)
         past.finish()
-        check(past.deployment)
+        check(past.record)
 
 
 @given(st.lists(st.integers(0, 5), min_size=4, max_size=8), st.integers(0, 14))
 @settings(max_examples=30, deadline=None)
-def test_turns_that_kill_again_and_again(messages: list[int], steps: int) -> None:
-    """Every process dies a few steps after its start, so that turns are given up."""
+def test_turns_whose_process_dies_again_and_again_are_given_up(
+    messages: list[int], steps: int
+) -> None:
+    """Every process dies a few steps after its start."""
     with TemporaryDirectory() as folder:
         past = History(folder, 2)
         past.do("hold", 0)
@@ -337,27 +339,27 @@ def test_turns_that_kill_again_and_again(messages: list[int], steps: int) -> Non
         for _ in range(MAX_ATTEMPTS + 2):
             past.do("crash", steps + 4)
         past.finish()
-        check(past.deployment)
+        check(past.record)
 
 
-def check(deployment: Deployment) -> None:
-    """The promises."""
-    assert deployment.broken == []
-    rows = deployment.rows("message_sid, sender, state, attempts")
-    assert deployment.acknowledged <= {sid for sid, *_ in rows}
+def check(record: Record) -> None:
+    """Raise unless every message was answered as often and in the order that is promised."""
+    assert record.broken == []
+    rows = record.rows("message_sid, sender, state, attempts")
+    assert record.acknowledged <= {sid for sid, *_ in rows}
     ended = {sid for sid, _, state, _ in rows if state == "done"}
-    background = {sid for sid, _, state, _ in rows if state == "set aside"}
-    assert ended | background == {sid for sid, *_ in rows}
-    # A start is counted once it happens, and only then.
-    assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(+deployment.starts)
-    # Whatever is done reached the sender; whoever is set aside was told, or died in being told.
-    assert ended <= set(deployment.ends)
-    assert all(deployment.starts[sid] > MAX_ATTEMPTS + 1 for sid in background)
-    # What had reached the sender may be run again only by a process that could not know of it.
-    for sid, times in deployment.ends.items():
-        assert times <= min(deployment.starts[sid], MAX_ATTEMPTS + 1)
-    for sender, order in deployment.order.items():
-        by_arrival = [sid for sid, of, *_ in rows if of == sender and sid in deployment.ends]
+    set_aside = {sid for sid, _, state, _ in rows if state == "set aside"}
+    assert ended | set_aside == {sid for sid, *_ in rows}
+    # The attempts in the database are the starts that happened.
+    assert {sid: attempts for sid, _, _, attempts in rows if attempts} == dict(+record.starts)
+    # A done turn reached its sender. One is set aside only after attempts to apologise died too.
+    assert ended <= set(record.ends)
+    assert all(record.starts[sid] > MAX_ATTEMPTS + 1 for sid in set_aside)
+    # A sender gets no more answers than there were starts.
+    for sid, times in record.ends.items():
+        assert times <= min(record.starts[sid], MAX_ATTEMPTS + 1)
+    for sender, order in record.order.items():
+        by_arrival = [sid for sid, of, *_ in rows if of == sender and sid in record.ends]
         assert list(dict.fromkeys(order)) == by_arrival
-    event(f"told: {bool(deployment.told)}, set aside: {bool(background)}")
-    event(f"crashed in a turn: {any(n > 1 for n in deployment.starts.values())}")
+    event(f"told: {bool(record.told)}, set aside: {bool(set_aside)}")
+    event(f"crashed in a turn: {any(n > 1 for n in record.starts.values())}")

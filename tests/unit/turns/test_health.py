@@ -1,24 +1,21 @@
-"""When the service calls itself healthy."""
+"""When the service reports itself healthy, and what the report contains."""
 
 from __future__ import annotations
 
-from time import monotonic
-from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
 
 from core.models import Backlog
 from storage.database import StorageError
+from tests.unit.conftest import START, Clock
 from turns import health
 from turns.health import Health, HealthReport
 
-NOW = 1_700_000_000.0
-
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "time", SimpleNamespace(time=lambda: NOW, monotonic=monotonic))
+def stopped_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock.install(monkeypatch, health)
 
 
 def check(
@@ -29,18 +26,18 @@ def check(
     workers: int = 1,
     down: list[str] | None = None,
 ) -> HealthReport:
-    oldest = None if waited is None else NOW - waited
+    oldest = None if waited is None else START - waited
     backlog = Backlog(waiting, running, oldest)
     return Health(backlog=lambda: backlog, workers=lambda: workers, down=lambda: down or []).check()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_turns_of_workers_that_all_died_are_not_answered(workers: int) -> None:
+def test_running_turns_without_a_live_worker_are_unhealthy(workers: int) -> None:
     assert check(running=1, workers=workers).healthy == (workers > 0)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 7])
-def test_nothing_waits(workers: int) -> None:
+def test_an_empty_backlog_is_healthy_without_workers_too(workers: int) -> None:
     assert check(workers=workers).to_json() == {
         "healthy": True,
         "database": True,
@@ -52,7 +49,7 @@ def test_nothing_waits(workers: int) -> None:
     }
 
 
-def test_a_backlog_that_is_worked_off_is_healthy_but_visible() -> None:
+def test_a_backlog_with_a_live_worker_is_healthy_and_reported() -> None:
     assert check(waiting=900, waited=120.0).to_json() == {
         "healthy": True,
         "database": True,
@@ -67,17 +64,20 @@ def test_a_backlog_that_is_worked_off_is_healthy_but_visible() -> None:
 @pytest.mark.parametrize(
     ("waited", "healthy"), [(0.1, True), (4.9, True), (5.0, False), (60.0, False)]
 )
-def test_turns_wait_and_no_worker_lives(waited: float, healthy: bool) -> None:
+def test_waiting_turns_without_a_worker_are_unhealthy_after_five_seconds(
+    waited: float, healthy: bool
+) -> None:
     report = check(waiting=1, waited=waited, workers=0)
     assert (report.healthy, report.waiting, report.workers) == (healthy, 1, 0)
     assert report.oldest_waiting == pytest.approx(waited)
 
 
-def test_a_clock_that_is_ahead_makes_nothing_negative() -> None:
+def test_a_message_from_the_future_has_waited_zero_seconds() -> None:
     assert check(waiting=1, waited=-2.0, workers=0) == HealthReport(database=True, waiting=1)
 
 
-def test_a_cloud_that_is_down_is_said_once_and_nothing_that_a_restart_would_mend() -> None:
+def test_a_provider_that_is_down_is_listed_once_and_leaves_the_service_healthy() -> None:
+    # A restart would not help, so the platform must not cause one.
     report = check(down=["Agentforce answers", "Agentforce answers"])
     assert report.healthy
     assert report.to_json()["clouds_down"] == ["Agentforce answers"]

@@ -1,4 +1,4 @@
-"""What accepting a message takes of the database, and what it survives."""
+"""What accepting a message costs the database, and which failures it survives."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from storage.quotas import MINUTE, Quota, Quotas
 from storage.turns import TurnTable
 from turns.intake import Acceptance, Intake
 
-NAME = "inbox"
+NAME = "intake"
 
 
 @pytest.fixture
 def urgent(server: Postgres) -> Iterator[Database]:
-    """Connections as a web process beside workers has them for messages."""
+    """The connections that a web process beside workers uses for messages."""
     url = server.database(NAME)
     open_postgres(url, connections=1).close()
     database = connect_postgres(url, connections=2, ping=False)
@@ -30,7 +30,7 @@ def urgent(server: Postgres) -> Iterator[Database]:
 
 
 @pytest.fixture
-def inbox(urgent: Database) -> Intake:
+def intake(urgent: Database) -> Intake:
     quotas = Quotas(database=urgent, quotas=[Quota(2, MINUTE, "limit_minute")])
     store = TurnTable(database=urgent, admission=quotas.admission_condition())
     return Intake(turns=store, quotas=quotas, limit=4, wake=lambda: None)
@@ -40,27 +40,29 @@ def message(sid: str, sender: str) -> Inbound:
     return Inbound(sid=sid, sender=sender, kind=Kind.TEXT)
 
 
-def test_a_message_is_accepted_in_one_statement(inbox: Intake, urgent: Database) -> None:
-    """Twilio waits 15 s for it, however slow the database is."""
-    told: list[str] = []
-    event.listen(urgent.engine, "before_cursor_execute", lambda _c, _x, sql, *_: told.append(sql))
-    assert inbox.accept(message("SM1", "ana")) is Acceptance.NEW
-    assert len(told) == 1
+def test_a_message_is_accepted_in_one_statement(intake: Intake, urgent: Database) -> None:
+    """Twilio waits 15 s, however slow the database is."""
+    statements: list[str] = []
+    event.listen(
+        urgent.engine, "before_cursor_execute", lambda _c, _x, sql, *_: statements.append(sql)
+    )
+    assert intake.accept(message("SM1", "ana")) is Acceptance.NEW
+    assert len(statements) == 1
 
 
-def test_what_is_not_accepted_is_told_apart(inbox: Intake) -> None:
+def test_each_reason_not_to_accept_a_message_is_reported(intake: Intake) -> None:
     for sid in ("SM1", "SM2"):
-        assert inbox.accept(message(sid, "ana")) is Acceptance.NEW
-    assert inbox.accept(message("SM1", "ana")) is Acceptance.DUPLICATE
-    assert inbox.accept(message("SM3", "ana")) is Acceptance.LIMITED
+        assert intake.accept(message(sid, "ana")) is Acceptance.NEW
+    assert intake.accept(message("SM1", "ana")) is Acceptance.DUPLICATE
+    assert intake.accept(message("SM3", "ana")) is Acceptance.LIMITED
     for sid in ("SM4", "SM5"):
-        assert inbox.accept(message(sid, "ben")) is Acceptance.NEW
-    assert inbox.accept(message("SM6", "zoe")) is Acceptance.FULL
+        assert intake.accept(message(sid, "ben")) is Acceptance.NEW
+    assert intake.accept(message("SM6", "zoe")) is Acceptance.FULL
 
 
-def test_connections_that_the_server_hung_up_meanwhile_refuse_no_message(
-    inbox: Intake, server: Postgres
+def test_messages_are_accepted_after_the_server_closed_the_connections(
+    intake: Intake, server: Postgres
 ) -> None:
     assert server.kill_connections(NAME) == 2
-    assert inbox.accept(message("SM1", "ana")) is Acceptance.NEW
-    assert inbox.accept(message("SM2", "ana")) is Acceptance.NEW
+    assert intake.accept(message("SM1", "ana")) is Acceptance.NEW
+    assert intake.accept(message("SM2", "ana")) is Acceptance.NEW

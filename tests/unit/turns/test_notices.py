@@ -1,4 +1,4 @@
-"""Senders who are not served are told so once, by whichever process."""
+"""Senders who are not served get one line about it, whichever process sends that."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from text.phrases import Phrases
 from turns.notices import Notices
 
 LONGEST = 3600.0
-Make = Callable[[], Notices]
+MakeNotices = Callable[[], Notices]
 
 
 @pytest.fixture
-def make(database: Database, clock: Clock) -> Make:
-    """Builds the notices of one process."""
+def make_notices(database: Database, clock: Clock) -> MakeNotices:
+    """Builds the notices of one more process on the same database."""
 
-    def made() -> Notices:
+    def make() -> Notices:
         return Notices(
             phrases=Phrases(),
             preferences=PreferenceTable(database=database),
@@ -30,15 +30,17 @@ def make(database: Database, clock: Clock) -> Make:
             longest=LONGEST,
         )
 
-    return made
+    return make
 
 
 def message(text: str = "hello", sender: str = "ana") -> Inbound:
     return Inbound(sid="SM1", sender=sender, kind=Kind.TEXT, text=text)
 
 
-def test_it_is_said_once_in_a_while(make: Make, clock: Clock) -> None:
-    one, other = make(), make()
+def test_a_line_is_sent_once_per_period_over_all_processes(
+    make_notices: MakeNotices, clock: Clock
+) -> None:
+    one, other = make_notices(), make_notices()
     assert (one.refusal_once(message(), "limit_minute", 60) or "").startswith("Sorry, that's a lot")
     assert one.refusal_once(message(), "limit_minute", 60) is None
     assert other.refusal_once(message(), "limit_minute", 60) is None
@@ -46,34 +48,38 @@ def test_it_is_said_once_in_a_while(make: Make, clock: Clock) -> None:
     assert other.refusal_once(message(), "limit_minute", 60)
 
 
-def test_each_sender_is_told_each_thing(make: Make) -> None:
-    refusals = make()
+def test_every_sender_gets_every_kind_of_line(make_notices: MakeNotices) -> None:
+    refusals = make_notices()
     refusals.refusal_once(message(), "limit_minute", 60)
     assert refusals.refusal_once(message(sender="ben"), "limit_minute", 60)
     assert refusals.refusal_once(message(), "limit_day", 60)
 
 
-def test_nobody_is_remembered_longer_than_anything_is(make: Make, clock: Clock) -> None:
-    refusals = make()
+def test_no_line_is_suppressed_longer_than_the_maximum(
+    make_notices: MakeNotices, clock: Clock
+) -> None:
+    refusals = make_notices()
     refusals.refusal_once(message(), "limit_day", 86400)
     clock.now += LONGEST + 1
     assert refusals.refusal_once(message(), "limit_day", 86400)
 
 
-def test_it_is_said_in_the_senders_language(make: Make, database: Database) -> None:
-    """That of the message, or of the last one where a voice note does not show it."""
-    refusals = make()
+def test_the_line_is_in_the_senders_language(make_notices: MakeNotices, database: Database) -> None:
+    """That of the text, or of the sender's last message if this one is a voice note."""
+    refusals = make_notices()
     arabic = Phrases().translate("not_allowed", "ar")
     assert refusals.refusal_once(message("مرحبا", "ana"), "not_allowed", 60) == arabic
     PreferenceTable(database=database).save_language("ben", "ar")
     assert refusals.refusal_once(message("", "ben"), "not_allowed", 60) == arabic
 
 
-def test_a_database_that_fails_makes_it_silent(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rather than say it each time."""
+def test_no_line_is_sent_while_the_database_fails(
+    make_notices: MakeNotices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise every message would get one."""
 
     def fail(*_: object) -> bool:
         raise StorageError
 
     monkeypatch.setattr(DatabaseLeases, "acquire", fail)
-    assert make().refusal_once(message(), "limit_minute", 60) is None
+    assert make_notices().refusal_once(message(), "limit_minute", 60) is None

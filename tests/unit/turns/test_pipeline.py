@@ -21,7 +21,8 @@ from storage.agent_sessions import AgentSessionTable
 from storage.database import Database, StorageError
 from storage.engine import open_sqlite
 from storage.preferences import PreferenceTable
-from tests.unit.conftest import Unclaimed, notices_of
+from tests.unit.claiming import Unclaimed
+from tests.unit.conftest import notices_of
 from text.phrases import Phrases
 from turns.agent_sessions import AgentSessions
 from turns.answers import AnswerWriter

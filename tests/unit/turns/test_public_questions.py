@@ -1,4 +1,4 @@
-"""Which questions are public, and how they are made comparable."""
+"""Which questions are public, and how their wording is normalised for comparison."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 from core.errors import SettingsError
 from core.settings import Settings
 from sandbox import CREDENTIALS
-from turns import public_questions as module
-from turns.public_questions import PublicQuestions, normalised, public_questions
+from turns import public_questions
+from turns.public_questions import PublicQuestions, normalised
 
 
-def read(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuestions:
+def read_questions(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuestions:
     file = tmp_path / "public.txt"
     file.write_bytes(lines if isinstance(lines, bytes) else lines.encode())
     given = CREDENTIALS | {
@@ -25,7 +25,7 @@ def read(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuest
         "ANSWER_CACHE_SECONDS": "60",
         "ANSWER_CACHE_PATTERNS": str(file),
     }
-    return public_questions(Settings(**(given | changes)))  # type: ignore[arg-type]
+    return public_questions.public_questions(Settings(**(given | changes)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def read(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuest
         "How\u00a0do I register",
     ],
 )
-def test_the_same_question_however_it_is_set_off(asked: str) -> None:
+def test_case_blanks_and_punctuation_do_not_matter(asked: str) -> None:
     assert normalised(asked) == "how do i register"
 
 
@@ -60,23 +60,23 @@ def test_the_same_question_however_it_is_set_off(asked: str) -> None:
         ("naïve", "naive"),
     ],
 )
-def test_what_means_something_else_stays_apart(one: str, other: str) -> None:
+def test_questions_of_different_meaning_stay_different(one: str, other: str) -> None:
     assert normalised(one) != normalised(other)
 
 
 @given(st.text())
-def test_what_is_normalised_is_so(text: str) -> None:
+def test_normalising_twice_changes_nothing(text: str) -> None:
     once = normalised(text)
     assert normalised(once) == once == " ".join(once.split())
 
 
 @given(st.text(alphabet="ab?! .,\n\t\u200f", max_size=20))
-def test_marks_and_blanks_only_part_words(text: str) -> None:
+def test_punctuation_and_blanks_only_separate_words(text: str) -> None:
     assert set(normalised(text)) <= set("ab ")
 
 
 def test_each_line_of_the_file_is_a_pattern_for_the_whole_question(tmp_path: Path) -> None:
-    public = read(
+    public = read_questions(
         tmp_path, "# About invoices\n\n  How do I (register|cancel)( an invoice)?  \nكيف أسجل\n"
     )
     for words in ("how do i register", "how do i cancel an invoice", "كيف أسجل"):
@@ -85,19 +85,19 @@ def test_each_line_of_the_file_is_a_pattern_for_the_whole_question(tmp_path: Pat
         assert not public.include(words, first=True)
 
 
-def test_the_first_question_is_public_only_where_that_is_said(tmp_path: Path) -> None:
-    public = read(tmp_path, "hello", ANSWER_CACHE_FIRST="true")
+def test_the_first_question_is_public_only_if_the_setting_says_so(tmp_path: Path) -> None:
+    public = read_questions(tmp_path, "hello", ANSWER_CACHE_FIRST="true")
     assert public.include("what about my invoice", first=True)
     assert not public.include("what about my invoice", first=False)
     assert public.include("hello", first=False)
 
 
-def test_a_pattern_that_takes_for_ever_is_no_match(
+def test_a_pattern_that_takes_too_long_does_not_match(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The question is a stranger's; nothing of it is logged."""
-    monkeypatch.setattr(module, "MATCH_SECONDS", 0.01)
-    public = read(tmp_path, "(a|aa)+c")
+    """The log names the pattern, but not the question, which is private."""
+    monkeypatch.setattr(public_questions, "MATCH_SECONDS", 0.01)
+    public = read_questions(tmp_path, "(a|aa)+c")
     with capture_logs() as lines:
         assert not public.include("a" * 200 + "cc", first=False)
     assert [line["pattern"] for line in lines] == ["(a|aa)+c"]
@@ -116,21 +116,21 @@ def test_a_bad_file_stops_the_start_with_one_sentence_that_names_the_line(
     tmp_path: Path, lines: bytes | str, reason: str
 ) -> None:
     with pytest.raises(SettingsError) as raised:
-        read(tmp_path, lines)
-    said = str(raised.value)
-    assert said.startswith("Cannot start: ANSWER_CACHE_PATTERNS: ")
-    assert reason in said
-    assert said.endswith(".")
-    assert "\n" not in said
+        read_questions(tmp_path, lines)
+    error = str(raised.value)
+    assert error.startswith("Cannot start: ANSWER_CACHE_PATTERNS: ")
+    assert reason in error
+    assert error.endswith(".")
+    assert "\n" not in error
 
 
 def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"ANSWER_CACHE_PATTERNS: '/.*No such file"):
-        read(tmp_path, ANSWER_CACHE_PATTERNS=str(tmp_path / "none"))
+        read_questions(tmp_path, ANSWER_CACHE_PATTERNS=str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("lines", ["", "# nothing\n"])
 def test_a_cache_without_public_questions_stops_the_start(tmp_path: Path, lines: str) -> None:
     with pytest.raises(SettingsError, match="ANSWER_CACHE_SECONDS is set, but no question"):
-        read(tmp_path, lines)
-    read(tmp_path, lines, ANSWER_CACHE_SECONDS="0")
+        read_questions(tmp_path, lines)
+    read_questions(tmp_path, lines, ANSWER_CACHE_SECONDS="0")

@@ -1,10 +1,9 @@
-"""Sessions kept ready: how many, how old, and what becomes of them."""
+"""The pool of spare sessions: how many it holds, how old they get, and how they end."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,7 +12,8 @@ from agentforce import Agentforce, EndReason
 from core.errors import AgentUnavailable
 from core.models import AgentSession
 from metrics import Metrics
-from turns import session_pool as spare_sessions
+from tests.unit.conftest import Clock
+from turns import session_pool as turns_session_pool
 from turns.session_pool import SessionPool
 
 PATIENCE = 10.0
@@ -21,16 +21,16 @@ LIFETIME = 1500.0
 
 
 class Agent(Agentforce):
-    """Starts and ends sessions, or fails to, and can be waited for."""
+    """Starts and ends sessions or fails to, and lets a test wait for that."""
 
-    def __init__(self, now: list[float]) -> None:
-        self._now = now
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.changed = threading.Condition()
         self.begun = 0
         self.started: list[str] = []
         self.ended: list[tuple[str, EndReason]] = []
         self.failures = 0
-        # All starts but the first ``free`` ones wait for this.
+        # Every start beyond the first ``free`` ones waits for this event.
         self.may_start = threading.Event()
         self.may_start.set()
         self.free = 0
@@ -48,7 +48,7 @@ class Agent(Agentforce):
                 raise AgentUnavailable
             self.started.append(f"spare {len(self.started)}")
             self.changed.notify_all()
-            return AgentSession(self.started[-1], self._now[0])
+            return AgentSession(self.started[-1], self._clock.now)
 
     def end(self, session: AgentSession, reason: EndReason) -> None:
         with self.changed:
@@ -61,27 +61,21 @@ class Agent(Agentforce):
 
 
 @pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [1000.0]
-    monkeypatch.setattr(spare_sessions, "time", SimpleNamespace(time=lambda: now[0]))
-    return now
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock.install(monkeypatch, turns_session_pool)
+    return clock
 
 
 @pytest.fixture
-def agent(now: list[float]) -> Agent:
-    return Agent(now)
+def agent(clock: Clock) -> Agent:
+    return Agent(clock)
+
+
+MakePool = Callable[[int], SessionPool]
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-Make = Callable[[int], SessionPool]
-
-
-@pytest.fixture
-def make(agent: Agent, metrics: Metrics) -> Iterator[Make]:
+def make_pool(agent: Agent, metrics: Metrics) -> Iterator[MakePool]:
     made: list[SessionPool] = []
 
     def make(number: int) -> SessionPool:
@@ -93,8 +87,8 @@ def make(agent: Agent, metrics: Metrics) -> Iterator[Make]:
         session_pool.stop()
 
 
-def taken(session_pool: SessionPool, agent: Agent) -> str:
-    """The id of the next one, once there is one."""
+def take_next(session_pool: SessionPool, agent: Agent) -> str:
+    """Take a session once the pool has one, and return its id."""
     found: list[AgentSession] = []
 
     def take() -> bool:
@@ -102,69 +96,76 @@ def taken(session_pool: SessionPool, agent: Agent) -> str:
             found.append(session)
         return bool(found)
 
-    # What was started is at hand a moment later.
+    # A started session is in the pool a moment later.
     while not take():
         agent.wait_for(lambda: bool(agent.started))
     return found[0].id
 
 
-def test_each_that_is_taken_is_replaced_at_once(make: Make, agent: Agent, metrics: Metrics) -> None:
-    session_pool = make(2)
+def test_a_taken_session_is_replaced_at_once(
+    make_pool: MakePool, agent: Agent, metrics: Metrics
+) -> None:
+    session_pool = make_pool(2)
     session_pool.start()
     agent.wait_for(lambda: len(agent.started) == 2)
-    assert [taken(session_pool, agent), taken(session_pool, agent)] == ["spare 0", "spare 1"]
+    assert [take_next(session_pool, agent), take_next(session_pool, agent)] == [
+        "spare 0",
+        "spare 1",
+    ]
     agent.wait_for(lambda: len(agent.started) == 4)
-    assert taken(session_pool, agent) == "spare 2"
+    assert take_next(session_pool, agent) == "spare 2"
     assert metrics.snapshot().counters["sessions_spare_used"] == 3
     assert not agent.ended
 
 
-def test_taking_never_waits(make: Make, agent: Agent) -> None:
+def test_taking_never_waits(make_pool: MakePool, agent: Agent) -> None:
     agent.may_start.clear()
-    session_pool = make(1)
+    session_pool = make_pool(1)
     session_pool.start()
     agent.wait_for(lambda: agent.begun == 1)
     assert session_pool.take() is None
     agent.may_start.set()
-    assert taken(session_pool, agent) == "spare 0"
+    assert take_next(session_pool, agent) == "spare 0"
 
 
-def test_one_that_nobody_took_in_time_is_ended_and_replaced(
-    make: Make, agent: Agent, now: list[float], monkeypatch: pytest.MonkeyPatch
+def test_a_session_that_nobody_took_in_time_is_ended_and_replaced(
+    make_pool: MakePool, agent: Agent, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spare_sessions, "LOOK_SECONDS", 0.001)
-    session_pool = make(1)
+    monkeypatch.setattr(turns_session_pool, "LOOK_SECONDS", 0.001)
+    session_pool = make_pool(1)
     session_pool.start()
     agent.wait_for(lambda: len(agent.started) == 1)
-    now[0] += LIFETIME - 1
-    assert taken(session_pool, agent) == "spare 0"
+    clock.now += LIFETIME - 1
+    assert take_next(session_pool, agent) == "spare 0"
     agent.wait_for(lambda: len(agent.started) == 2)
-    now[0] += LIFETIME
+    clock.now += LIFETIME
     agent.wait_for(lambda: agent.ended == [("spare 1", "Expiration")])
-    assert taken(session_pool, agent) == "spare 2"
+    assert take_next(session_pool, agent) == "spare 2"
 
 
-def test_one_that_got_too_old_is_not_given_away(make: Make, agent: Agent, now: list[float]) -> None:
+def test_a_session_that_is_too_old_is_not_handed_out(
+    make_pool: MakePool, agent: Agent, clock: Clock
+) -> None:
     agent.free = 1
     agent.may_start.clear()
-    session_pool = make(2)
+    session_pool = make_pool(2)
     session_pool.start()
-    # The first one is at hand by now.
+    # The second start has begun, so the first session is in the pool.
     agent.wait_for(lambda: agent.begun == 2)
-    now[0] += LIFETIME
+    clock.now += LIFETIME
     assert session_pool.take() is None
-    now[0] -= 1
+    clock.now -= 1
     assert session_pool.take()
     agent.may_start.set()
 
 
-def test_those_that_are_left_are_ended_at_a_stop(make: Make, agent: Agent) -> None:
-    """Also one that was being started then."""
-    session_pool = make(2)
+def test_stop_ends_the_sessions_that_are_left(make_pool: MakePool, agent: Agent) -> None:
+    """Also one that was still starting then."""
+    session_pool = make_pool(2)
     session_pool.start()
     agent.wait_for(lambda: len(agent.started) == 2)
     agent.may_start.clear()
-    taken(session_pool, agent)
+    take_next(session_pool, agent)
     agent.wait_for(lambda: agent.begun == 3)
     session_pool.stop()
     assert session_pool.take() is None
@@ -173,9 +174,9 @@ def test_those_that_are_left_are_ended_at_a_stop(make: Make, agent: Agent) -> No
     assert agent.ended == [("spare 1", "Other"), ("spare 2", "Other")]
 
 
-def test_a_stop_waits_for_so_long_only(make: Make, agent: Agent) -> None:
+def test_join_waits_no_longer_than_its_timeout(make_pool: MakePool, agent: Agent) -> None:
     agent.may_start.clear()
-    session_pool = make(1)
+    session_pool = make_pool(1)
     session_pool.start()
     agent.wait_for(lambda: agent.begun == 1)
     session_pool.stop()
@@ -184,20 +185,20 @@ def test_a_stop_waits_for_so_long_only(make: Make, agent: Agent) -> None:
     agent.may_start.set()
 
 
-def test_a_start_that_fails_is_logged_and_tried_again(
-    make: Make, agent: Agent, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_start_is_logged_and_repeated(
+    make_pool: MakePool, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spare_sessions, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(turns_session_pool, "LOOK_SECONDS", 0.001)
     agent.failures = 2
-    session_pool = make(1)
+    session_pool = make_pool(1)
     with capture_logs() as lines:
         session_pool.start()
-        assert taken(session_pool, agent) == "spare 0"
+        assert take_next(session_pool, agent) == "spare 0"
     assert [line["log_level"] for line in lines] == ["warning"] * 2
 
 
-def test_none_are_started_where_none_are_wanted(make: Make, agent: Agent) -> None:
-    session_pool = make(0)
+def test_a_pool_of_size_zero_starts_nothing(make_pool: MakePool, agent: Agent) -> None:
+    session_pool = make_pool(0)
     session_pool.start()
     assert session_pool.take() is None
     session_pool.stop()

@@ -1,4 +1,4 @@
-"""Each sender's messages in order, one at a time, once; on real threads and real files."""
+"""Each sender's turns run in order, one at a time and once; on real threads and files."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from storage.quotas import Quotas
 from storage.schema import turns as rows
 from storage.turn_queue import TurnQueue
 from storage.turns import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, TurnTable
+from tests.sandbox.waiting import wait_until
 from tests.unit.conftest import notices_of
 from text.phrases import Phrases
 from turns.intake import Acceptance, Intake
@@ -48,7 +49,7 @@ def message(sender: str, sid: str, *, age: float = 0.0) -> Inbound:
 
 
 class Turns:
-    """Runs messages and notes what happened; those in ``held`` wait until let go."""
+    """Handles turns and records what happened; those in ``held`` wait for their event."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -98,7 +99,7 @@ class Turns:
 
 
 class Process:
-    """What accepts messages and runs their turns, as in a process that is alone."""
+    """The parts of a single process that accept messages and run their turns."""
 
     def __init__(
         self, database: Database, talk: TurnHandler, *, threads: int = 4, limit: int = 100
@@ -143,7 +144,7 @@ def store(database: Database) -> TurnTable:
 
 @pytest.fixture
 def make_process(database: Database, turns: Turns) -> Iterator[MakeProcess]:
-    """A process as each that follows the other, on the same file."""
+    """Starts one process after another on the same file."""
     made: list[Process] = []
 
     def make(*, limit: int = 100, threads: int = 4) -> Process:
@@ -162,27 +163,25 @@ def process(make_process: MakeProcess) -> Process:
 
 @contextmanager
 def temporary_database() -> Iterator[Database]:
-    """For tests with many examples, which share their fixtures."""
+    """A database for one example of a property test, whose examples share fixtures."""
     with TemporaryDirectory() as folder:
         database = open_sqlite(folder)
         yield database
         database.close()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def wait_until_idle(store: TurnTable) -> None:
-    """All that is on disk is finished."""
-    wait_for(lambda: store.count_unfinished(limit=1) == 0)
+    """Wait until no turn is unfinished."""
+    wait_until(
+        lambda: store.count_unfinished(limit=1) == 0,
+        "all turns to be finished",
+        PATIENCE,
+        every=0.001,
+    )
 
 
-def allow(database: Database, *, pages: int) -> None:
-    """How large the file may grow; SQLite then says that the disk is full."""
+def limit_file(database: Database, *, pages: int) -> None:
+    """Limit the file to so many pages; SQLite reports a full disk beyond."""
     limit = f"PRAGMA max_page_count={pages}"
     event.listen(database.engine, "connect", lambda connection, _: connection.execute(limit))
     database.close()
@@ -193,10 +192,10 @@ def states(file: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT message_sid, state FROM turns"))
 
 
-def left(
+def leave_turn(
     database: Database, received: Inbound, *, attempts: int, answer: Answer | None = None
 ) -> None:
-    """Leave a turn behind as a process does that dies in it."""
+    """TurnTable a turn as a process leaves it that dies in it."""
     turn = TurnTable(database=database).insert(received)
     assert turn
     values = {"attempts": attempts, "answer": answer and asdict(answer)}
@@ -205,7 +204,7 @@ def left(
 
 
 def unfinished(database: Database) -> dict[str, int]:
-    """How often what is not done was begun, by SID in order."""
+    """The attempts of unfinished turns by SID, in order."""
     wanted = select(rows).where(rows.c.state.in_(UNFINISHED)).order_by(rows.c.id)
     return {row.message_sid: row.attempts for row in database.rows(wanted)}
 
@@ -227,30 +226,30 @@ def test_messages_of_a_sender_run_in_order(
 def test_a_sender_does_not_wait_for_another(
     process: Process, turns: Turns, store: TurnTable
 ) -> None:
-    """Even if more messages wait behind the slow one than there are threads."""
-    let_go = turns.hold("slow")
+    """Even if more messages wait behind a slow turn than there are threads."""
+    release = turns.hold("slow")
     process.accept(message("ana", "slow"))
     for number in range(20):
         process.accept(message("ana", f"behind{number}"))
     process.accept(message("ben", "quick"))
     assert turns.started["quick"].wait(PATIENCE)
     assert turns.done["ana"] == []
-    let_go.set()
+    release.set()
     wait_until_idle(store)
     assert len(turns.done["ana"]) == 21
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=25))
 @settings(max_examples=25, deadline=None)
-def test_with_one_thread_who_came_first_is_first(senders: list[str]) -> None:
+def test_one_thread_runs_turns_in_order_of_arrival(senders: list[str]) -> None:
     turns = Turns()
-    let_go = turns.hold("first")
+    release = turns.hold("first")
     with temporary_database() as database:
         process = Process(database, turns, threads=1).start()
         process.accept(message("zoe", "first"))
         for number, sender in enumerate(senders):
             process.accept(message(sender, f"SM{number}"))
-        let_go.set()
+        release.set()
         wait_until_idle(process.store)
         assert process.close(PATIENCE)
     assert turns.order == ["first", *(f"SM{number}" for number in range(len(senders)))]
@@ -259,19 +258,19 @@ def test_with_one_thread_who_came_first_is_first(senders: list[str]) -> None:
 def test_a_duplicate_is_not_run_while_waiting_running_or_done(
     process: Process, turns: Turns, store: TurnTable
 ) -> None:
-    let_go = turns.hold("SM1")
+    release = turns.hold("SM1")
     assert process.accept(message("ana", "SM1")) is Acceptance.NEW
     assert process.accept(message("ana", "SM2")) is Acceptance.NEW
     assert process.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
     assert process.accept(message("ben", "SM2")) is Acceptance.DUPLICATE
-    let_go.set()
+    release.set()
     wait_until_idle(store)
     assert process.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
     assert process.close(PATIENCE)
     assert turns.done == {"ana": ["SM1", "SM2"]}
 
 
-def test_of_simultaneous_duplicates_one_is_new(
+def test_one_of_simultaneous_duplicates_is_new(
     process: Process, turns: Turns, store: TurnTable
 ) -> None:
     together = threading.Barrier(20)
@@ -288,19 +287,19 @@ def test_of_simultaneous_duplicates_one_is_new(
     assert turns.done == {"ana": ["SM1"]}
 
 
-def test_what_was_refused_for_lack_of_room_may_come_again(
+def test_a_message_refused_for_lack_of_room_may_come_again(
     make_process: MakeProcess, turns: Turns, store: TurnTable
 ) -> None:
-    """Who was accepted is not told to come back, even then."""
+    """A repetition of an accepted message counts as a duplicate even then."""
     process = make_process(limit=2)
-    let_go = turns.hold("SM1")
+    release = turns.hold("SM1")
     assert process.accept(message("ana", "SM1")) is Acceptance.NEW
     assert process.accept(message("ana", "SM2")) is Acceptance.NEW
     assert process.accept(message("ben", "SM3")) is Acceptance.FULL
     assert process.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
     assert process.accept(message("ana", "SM2")) is Acceptance.DUPLICATE
     last = turns.hold("SM2")
-    let_go.set()
+    release.set()
     assert turns.started["SM2"].wait(PATIENCE)
     assert process.accept(message("ben", "SM3")) is Acceptance.NEW
     last.set()
@@ -308,22 +307,24 @@ def test_what_was_refused_for_lack_of_room_may_come_again(
     assert turns.done == {"ana": ["SM1", "SM2"], "ben": ["SM3"]}
 
 
-def test_the_limit_holds_for_many_at_once(make_process: MakeProcess, turns: Turns) -> None:
+def test_the_limit_holds_for_simultaneous_messages(make_process: MakeProcess, turns: Turns) -> None:
     process = make_process(limit=3)
-    let_go = threading.Event()
-    turns.held = {f"SM{number}": let_go for number in range(40)}
+    release = threading.Event()
+    turns.held = {f"SM{number}": release for number in range(40)}
     with ThreadPoolExecutor(20) as callers:
-        taken = list(callers.map(lambda n: process.accept(message(f"s{n}", f"SM{n}")), range(40)))
-    let_go.set()
-    assert taken.count(Acceptance.NEW) == 3
-    assert taken.count(Acceptance.FULL) == 37
+        acceptances = list(
+            callers.map(lambda n: process.accept(message(f"s{n}", f"SM{n}")), range(40))
+        )
+    release.set()
+    assert acceptances.count(Acceptance.NEW) == 3
+    assert acceptances.count(Acceptance.FULL) == 37
     assert process.close(PATIENCE)
 
 
 def test_a_turn_that_raises_does_not_stop_the_sender(
     process: Process, turns: Turns, store: TurnTable
 ) -> None:
-    """Its sender hears of it, whatever it was that went wrong."""
+    """Its sender gets an apology for any exception."""
     turns.failing = {"SM1", "SM2"}
     last = turns.hold("SM3")
     for sid in ("SM1", "SM2", "SM3"):
@@ -336,27 +337,27 @@ def test_a_turn_that_raises_does_not_stop_the_sender(
     assert turns.apologies == ["SM1", "SM2"]
 
 
-def test_a_full_disk_refuses_the_message_and_nothing_else(
+def test_a_full_disk_refuses_the_message(
     database: Database, store: TurnTable, make_process: MakeProcess, turns: Turns
 ) -> None:
     """Its sender is asked to come back; the message may come again."""
     process = make_process(limit=1)
-    allow(database, pages=1)
+    limit_file(database, pages=1)
     for sid in ("SM1", "SM2"):
         large = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="x" * 100_000)
         assert process.accept(large) is Acceptance.FULL
     assert process.close(0)
-    allow(database, pages=100_000)
+    limit_file(database, pages=100_000)
     process = make_process(limit=1)
     assert process.accept(message("ana", "SM1")) is Acceptance.NEW
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM1"]}
 
 
-def test_a_turn_that_the_database_fails_is_tried_again_before_the_next(
+def test_a_turn_whose_end_cannot_be_stored_is_retried_before_the_next(
     process: Process, turns: Turns, store: TurnTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It holds up its own sender, so that the order is kept, and nobody else."""
+    """Only later turns of the same sender wait for it."""
     monkeypatch.setattr("turns.runner.RETRY_SECONDS", 0.01)
     finish, mended = process.store.finish, threading.Event()
 
@@ -374,7 +375,7 @@ def test_a_turn_that_the_database_fails_is_tried_again_before_the_next(
     assert turns.done == {"ana": ["SM1", "SM2"], "ben": ["SM3"]}
 
 
-def test_a_turn_that_the_database_fails_is_left_when_the_process_stops(
+def test_a_turn_whose_end_cannot_be_stored_is_left_when_the_process_stops(
     process: Process, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = threading.Event()
@@ -393,11 +394,11 @@ def test_a_turn_that_the_database_fails_is_left_when_the_process_stops(
 # Closing
 
 
-def test_a_process_that_stops_finishes_what_runs_and_leaves_the_rest(
+def test_a_stopping_process_finishes_running_turns_and_leaves_the_rest(
     process: Process, make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
-    """What comes meanwhile is written down too, and the next process runs all in order."""
-    let_go = turns.hold("SM1")
+    """Messages that come meanwhile are stored too, and the next process runs all in order."""
+    release = turns.hold("SM1")
     process.accept(message("ana", "SM1"))
     process.accept(message("ana", "SM2"))
     assert turns.started["SM1"].wait(PATIENCE)
@@ -405,7 +406,7 @@ def test_a_process_that_stops_finishes_what_runs_and_leaves_the_rest(
     assert process.accept(message("ana", "SM3")) is Acceptance.NEW
     assert process.accept(message("ben", "SM4")) is Acceptance.NEW
     assert process.accept(message("ben", "SM4")) is Acceptance.DUPLICATE
-    let_go.set()
+    release.set()
     assert process.close(PATIENCE)
     assert process.accept(message("ana", "SM5")) is Acceptance.NEW
     assert turns.order == ["SM1"]
@@ -421,13 +422,13 @@ def test_a_turn_that_waits_for_a_thread_is_not_begun_after_closing(
     make_process: MakeProcess, turns: Turns, database: Database
 ) -> None:
     process = make_process(threads=1)
-    let_go = turns.hold("SM1")
+    release = turns.hold("SM1")
     process.accept(message("ana", "SM1"))
     process.accept(message("ben", "SM2"))
     assert turns.started["SM1"].wait(PATIENCE)
     with ThreadPoolExecutor(1) as pool:
         closing = pool.submit(process.close, PATIENCE)
-        let_go.set()
+        release.set()
         assert closing.result()
     assert turns.order == ["SM1"]
     assert unfinished(database) == {"SM2": 0}
@@ -447,12 +448,12 @@ def test_accepting_may_race_with_closing(
         return process.accept(message(f"s{number % 7}", f"SM{number:03}"))
 
     with ThreadPoolExecutor(8) as callers:
-        taken = callers.map(accept, range(300))
+        acceptances = callers.map(accept, range(300))
         while len(turns.order) < 30:
             time.sleep(0)
         assert process.close(PATIENCE)
         ran = len(turns.order)
-    assert set(taken) == {Acceptance.NEW}
+    assert set(acceptances) == {Acceptance.NEW}
     assert len(turns.order) == ran < 300
     make_process(limit=10_000)
     wait_until_idle(store)
@@ -462,74 +463,74 @@ def test_accepting_may_race_with_closing(
 # Recovering
 
 
-def test_what_a_process_left_runs_before_what_comes(
+def test_turns_left_by_a_process_run_before_new_ones(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
-    left(database, message("ana", "SM1"), attempts=1)
-    left(database, message("ben", "SM2"), attempts=1)
-    left(database, message("ana", "SM3"), attempts=0)
-    let_go = turns.hold("SM1")
+    leave_turn(database, message("ana", "SM1"), attempts=1)
+    leave_turn(database, message("ben", "SM2"), attempts=1)
+    leave_turn(database, message("ana", "SM3"), attempts=0)
+    release = turns.hold("SM1")
     process = make_process()
     assert process.accept(message("ana", "SM1")) is Acceptance.DUPLICATE
     assert process.accept(message("ana", "SM4")) is Acceptance.NEW
-    let_go.set()
+    release.set()
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM1", "SM3", "SM4"], "ben": ["SM2"]}
 
 
-def test_an_answer_that_was_kept_is_not_asked_for_again(
+def test_a_stored_answer_is_not_asked_for_again(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
-    """However late it is: parts of it may have arrived."""
+    """Even if it is late, because parts of it may have arrived."""
     answer = Answer("Hello", "en", aloud="Hello", waited=1.5)
-    left(database, message("ana", "SM1", age=STALE_SECONDS * 2), attempts=1, answer=answer)
+    leave_turn(database, message("ana", "SM1", age=STALE_SECONDS * 2), attempts=1, answer=answer)
     make_process()
     wait_until_idle(store)
     assert [turn.answer for turn in turns.turns] == [answer]
 
 
 @pytest.mark.parametrize("attempts", range(MAX_ATTEMPTS))
-def test_whoever_waited_too_long_is_asked_to_write_again(
+def test_a_sender_who_waited_too_long_is_asked_to_write_again(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable, attempts: int
 ) -> None:
     PreferenceTable(database=database).save_language("ben", "ar")
-    left(database, message("ana", "SM1", age=STALE_SECONDS - 60), attempts=attempts)
-    left(database, message("ben", "SM2", age=STALE_SECONDS + 1), attempts=attempts)
+    leave_turn(database, message("ana", "SM1", age=STALE_SECONDS - 60), attempts=attempts)
+    leave_turn(database, message("ben", "SM2", age=STALE_SECONDS + 1), attempts=attempts)
     make_process()
     wait_until_idle(store)
-    told = {turn.message.sid: turn.answer for turn in turns.turns}
-    assert told == {"SM1": None, "SM2": Answer(PHRASES.translate("resend", "ar"), "ar")}
+    answers = {turn.message.sid: turn.answer for turn in turns.turns}
+    assert answers == {"SM1": None, "SM2": Answer(PHRASES.translate("resend", "ar"), "ar")}
 
 
-def test_a_turn_that_killed_the_process_too_often_is_replaced_by_a_word(
+def test_a_turn_that_killed_the_process_too_often_gets_an_apology(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     PreferenceTable(database=database).save_language("ben", "ar")
-    left(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS - 1)
-    left(database, message("ben", "SM2"), attempts=MAX_ATTEMPTS)
+    leave_turn(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS - 1)
+    leave_turn(database, message("ben", "SM2"), attempts=MAX_ATTEMPTS)
     make_process()
     wait_until_idle(store)
-    told = {turn.message.sid: turn.answer for turn in turns.turns}
-    assert told == {"SM1": None, "SM2": Answer(PHRASES.translate("failed", "ar"), "ar")}
+    answers = {turn.message.sid: turn.answer for turn in turns.turns}
+    assert answers == {"SM1": None, "SM2": Answer(PHRASES.translate("failed", "ar"), "ar")}
 
 
 def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
-    """Where its text was sent, the sender must not read that something went wrong."""
+    """A sender who got the text must not get an apology as well."""
     answer = Answer("Hello", "en", aloud="Hello", waited=1.5)
-    left(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS, answer=answer)
+    leave_turn(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS, answer=answer)
     turns.sent.add("SM1")
     make_process()
     wait_until_idle(store)
     assert [turn.answer for turn in turns.turns] == [Answer("Hello", "en", waited=1.5)]
 
 
-def test_an_answer_of_which_nothing_could_be_sent_is_replaced_by_a_word(
+def test_an_answer_that_could_not_be_sent_at_all_is_replaced_by_an_apology(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
-    """Sending it may be what kills."""
-    left(
+    """Sending the answer may be what kills the process."""
+    leave_turn(
         database,
         message("ana", "SM1"),
         attempts=MAX_ATTEMPTS,
@@ -542,13 +543,13 @@ def test_an_answer_of_which_nothing_could_be_sent_is_replaced_by_a_word(
     ]
 
 
-def test_a_turn_that_kills_even_then_is_set_aside(
+def test_a_turn_whose_apology_kills_too_is_set_aside(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable, tmp_path: Path
 ) -> None:
-    """Its sender's next message is answered."""
+    """The next message of its sender is answered."""
     answer = Answer(PHRASES.translate("failed", None), None)
-    left(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS + 1, answer=answer)
-    left(database, message("ana", "SM2"), attempts=0)
+    leave_turn(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS + 1, answer=answer)
+    leave_turn(database, message("ana", "SM2"), attempts=0)
     make_process()
     wait_until_idle(store)
     assert turns.order == ["SM2"]
@@ -564,7 +565,7 @@ def test_a_turn_that_kills_even_then_is_set_aside(
     st.integers(5, 100),
 )
 @settings(max_examples=40, deadline=None)
-def test_any_history_keeps_the_promises(
+def test_any_history_runs_each_message_once_and_in_order(
     history: list[tuple[str, int, bool]], threads: int, limit: int
 ) -> None:
     """Accepted once means run once, in the sender's order, never two at a time."""
@@ -583,13 +584,13 @@ def test_any_history_keeps_the_promises(
             assert (acceptance is Acceptance.DUPLICATE) == (sid in seen)
             if acceptance is not Acceptance.FULL:
                 seen.add(sid)
-        wait_for(lambda: len(turns.order) == len(seen))
+        wait_until(lambda: len(turns.order) == len(seen), "all turns to run", PATIENCE, every=0.001)
         assert process.close(PATIENCE)
     assert turns.done == expected
     assert turns.at_once <= 1
 
 
-def test_many_threads_hand_in_at_once(
+def test_many_threads_accept_messages_at_the_same_time(
     make_process: MakeProcess, turns: Turns, store: TurnTable
 ) -> None:
     process = make_process(limit=10_000)
@@ -607,33 +608,33 @@ def test_many_threads_hand_in_at_once(
     assert len(list(itertools.chain(*turns.done.values()))) == 800
 
 
-def test_of_several_stale_messages_one_is_asked_for_again(
+def test_only_the_last_of_several_stale_messages_is_asked_for_again(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
     for sid in ("SM1", "SM2"):
-        left(database, message("ana", sid, age=STALE_SECONDS + 1), attempts=0)
+        leave_turn(database, message("ana", sid, age=STALE_SECONDS + 1), attempts=0)
     make_process()
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM2"]}
 
 
-def test_a_turn_that_a_stop_cuts_off_has_not_killed_the_process(
+def test_a_turn_that_a_stop_cuts_off_counts_no_attempt(
     process: Process, turns: Turns, database: Database
 ) -> None:
-    let_go = turns.hold("SM1")
+    release = turns.hold("SM1")
     process.accept(message("ana", "SM1"))
     assert turns.started["SM1"].wait(PATIENCE)
     assert not process.close(0)
     assert unfinished(database) == {"SM1": 0}
-    let_go.set()
+    release.set()
 
 
-def test_a_question_that_stops_cut_off_is_asked_twice_and_then_somebody_is_told(
+def test_a_question_that_stops_cut_off_is_asked_twice_and_then_gets_an_apology(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
 ) -> None:
-    """The agent takes longer than any stop allows."""
+    """The agent takes longer than a stop waits for it."""
     store.insert(message("ana", "SM1"))
-    let_go = turns.hold("SM1")
+    release = turns.hold("SM1")
     for number in (1, 2):
         process = make_process()
         assert turns.started["SM1"].wait(PATIENCE)
@@ -641,21 +642,21 @@ def test_a_question_that_stops_cut_off_is_asked_twice_and_then_somebody_is_told(
         assert not process.close(0)
         assert unfinished(database) == {"SM1": number}
         turns.started.clear()
-    let_go.set()
+    release.set()
     make_process()
     wait_until_idle(store)
-    told = [turn.answer for turn in turns.turns]
-    assert told == [None, None, Answer(PHRASES.translate("failed", None), None)]
+    answers = [turn.answer for turn in turns.turns]
+    assert answers == [None, None, Answer(PHRASES.translate("failed", None), None)]
 
 
-def test_a_turn_that_breaks_off_again_and_again_is_set_aside(
+def test_a_turn_that_fails_again_and_again_is_set_aside(
     make_process: MakeProcess,
     turns: Turns,
     store: TurnTable,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its sender's next message is answered, and it does not break off for ever."""
+    """The next message of its sender is answered."""
     monkeypatch.setattr("turns.worker.RETRY_SECONDS", 0.001)
     turns.failing = {"SM1"}
     monkeypatch.setattr(turns, "apologise", lambda turn, error: turns(turn))

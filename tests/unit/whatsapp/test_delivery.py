@@ -1,199 +1,95 @@
-"""What a turn sends, once each; over restarts, and whatever Twilio leaves unsaid."""
+"""Each part of an answer is sent once, over restarts, and whatever Twilio leaves unsaid."""
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from core.errors import SendRefused, SendUncertain
-from core.models import Inbound, Kind, Turn
-from metrics import Metrics
-from sandbox.faults import Fault, Faults
+from sandbox.faults import Fault
 from sandbox.twilio.messages import resource
-from sandbox.twilio.standin import TwilioStandIn
+from storage.database import Database
 from storage.engine import open_sqlite
 from storage.outbound_messages import VOICE, OutboundMessages
-from storage.turns import TurnTable
-from tests.unit.conftest import PUBLIC_URL, USER, Unclaimed
+from tests.unit.conftest import PUBLIC_URL
+from tests.unit.delivery_process import USER, DeliveryProcess
 from text.splitting import MESSAGE_LIMIT
-from whatsapp.client import LISTED, WhatsApp
-from whatsapp.delivery import Delivery
+from whatsapp.client import LISTED
 
 PARTS = ["a" * MESSAGE_LIMIT, "b" * MESSAGE_LIMIT, "c"]
 LONG = "\n\n".join(PARTS)
+# Another number of the same Twilio account.
+OTHER_NUMBER = "whatsapp:+14155238887"
 
 
-class Died(BaseException):
-    """The process is killed."""
-
-
-@dataclass(frozen=True)
-class Life:
-    """What one process has."""
-
-    store: TurnTable
-    outbound_messages: OutboundMessages
-    delivery: Delivery
+class Killed(BaseException):
+    """Ends a process in the middle of a call."""
 
 
 @pytest.fixture
-def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[], Life]:
-    """What the next process has; all share a file."""
-
-    def start() -> Life:
-        database = open_sqlite(str(tmp_path))
-        outbound_messages = OutboundMessages(database=database, note_lifetime=60)
-        delivery = Delivery(
-            claims=Unclaimed(),
-            whatsapp=whatsapp,
-            outbound_messages=outbound_messages,
-            metrics=metrics,
-        )
-        return Life(TurnTable(database=database), outbound_messages, delivery)
-
-    return start
+def database(tmp_path: Path) -> Database:
+    return open_sqlite(str(tmp_path))
 
 
-@pytest.fixture
-def life(restart: Callable[[], Life]) -> Life:
-    return restart()
+def test_a_long_text_is_sent_and_recorded_in_parts(process: DeliveryProcess) -> None:
+    process.delivery.send_text(process.turn, LONG)
+    assert process.sent_texts() == PARTS
+    recorded = [process.find(f"text {number}").sid for number in (1, 2, 3)]
+    assert recorded == [message.sid for message in process.twilio.messages()]
+    assert process.counter("texts_sent") == 3
 
 
-@pytest.fixture
-def store(life: Life) -> TurnTable:
-    return life.store
-
-
-@pytest.fixture
-def outbound_messages(life: Life) -> OutboundMessages:
-    return life.outbound_messages
-
-
-@pytest.fixture
-def delivery(life: Life) -> Delivery:
-    return life.delivery
-
-
-@pytest.fixture
-def new_turn(store: TurnTable) -> Callable[[], Turn]:
-    """Another message of the same user."""
-    numbers = itertools.count()
-
-    def make() -> Turn:
-        turn = store.insert(Inbound(sid=f"SM{next(numbers)}", sender=USER, kind=Kind.TEXT))
-        assert turn
-        return turn
-
-    return make
-
-
-@pytest.fixture
-def turn(new_turn: Callable[[], Turn]) -> Turn:
-    return new_turn()
-
-
-def texts(twilio: TwilioStandIn) -> list[str]:
-    return [message.body for message in twilio.messages() if not message.media_url]
-
-
-def counted(metrics: Metrics, counter: str) -> int:
-    counters = metrics.snapshot().report(metrics.uptime())["counters"]
-    assert isinstance(counters, dict)
-    number = counters[counter]
-    assert isinstance(number, int)
-    return number
-
-
-def test_a_long_text_goes_out_in_parts_that_are_noted(
-    delivery: Delivery,
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    twilio: TwilioStandIn,
-    metrics: Metrics,
-) -> None:
-    delivery.send_text(turn, LONG)
-    assert texts(twilio) == PARTS
-    noted = [outbound_messages.find(turn, f"text {number}") for number in (1, 2, 3)]
-    assert [sending and sending.sid for sending in noted] == [m.sid for m in twilio.messages()]
-    assert counted(metrics, "texts_sent") == 3
-
-
-def test_what_was_sent_is_not_sent_again(
-    restart: Callable[[], Life],
-    turn: Turn,
-    twilio: TwilioStandIn,
-    metrics: Metrics,
-) -> None:
+def test_a_restarted_process_does_not_repeat_what_was_sent(process: DeliveryProcess) -> None:
     for _ in range(3):
-        delivery = restart().delivery
-        delivery.send_text(turn, LONG)
-        delivery.send_line(turn, "notice", "One moment")
-    assert texts(twilio) == [*PARTS, "One moment"]
-    assert counted(metrics, "texts_sent") == 3
-    assert twilio.recorder.calls("twilio", "list") == []
+        process.restart()
+        process.delivery.send_text(process.turn, LONG)
+        process.delivery.send_line(process.turn, "notice", "One moment")
+    assert process.sent_texts() == [*PARTS, "One moment"]
+    assert process.counter("texts_sent") == 3
+    assert process.twilio.recorder.calls("twilio", "list") == []
 
 
-def test_a_restart_goes_on_with_the_part_that_is_missing(
-    restart: Callable[[], Life],
-    turn: Turn,
-    twilio: TwilioStandIn,
-    faults: Faults,
-    metrics: Metrics,
-) -> None:
-    faults.add(Fault("twilio", "send", status=400, after=1))
+def test_a_restarted_process_sends_the_missing_parts(process: DeliveryProcess) -> None:
+    process.faults.add(Fault("twilio", "send", status=400, after=1))
     with pytest.raises(SendRefused):
-        restart().delivery.send_text(turn, LONG)
-    assert texts(twilio) == PARTS[:1]
-    restart().delivery.send_text(turn, LONG)
-    assert texts(twilio) == PARTS
-    assert counted(metrics, "texts_sent") == 3
+        process.delivery.send_text(process.turn, LONG)
+    assert process.sent_texts() == PARTS[:1]
+    process.restart()
+    process.delivery.send_text(process.turn, LONG)
+    assert process.sent_texts() == PARTS
+    assert process.counter("texts_sent") == 3
 
 
-def test_a_part_is_noted_before_it_is_sent(
-    restart: Callable[[], Life],
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    whatsapp: WhatsApp,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_part_is_recorded_before_it_is_sent(
+    process: DeliveryProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object, **__: object) -> str:
-        raise Died
+        raise Killed
 
-    monkeypatch.setattr(whatsapp, "send_text", die)
-    monkeypatch.setattr(whatsapp, "send_voice", die)
-    with pytest.raises(Died):
-        restart().delivery.send_text(turn, "Hello")
-    with pytest.raises(Died):
-        restart().delivery.send_voice(turn, b"note")
+    monkeypatch.setattr(process.whatsapp, "send_text", die)
+    monkeypatch.setattr(process.whatsapp, "send_voice", die)
+    with pytest.raises(Killed):
+        process.delivery.send_text(process.turn, "Hello")
+    process.restart()
+    with pytest.raises(Killed):
+        process.delivery.send_voice(process.turn, b"note")
     for part in ("text 1", VOICE):
-        sending = outbound_messages.find(turn, part)
-        assert sending
-        assert sending.sid is None
+        assert process.find(part).sid is None
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_text_whose_end_nobody_knows_is_looked_up(
-    delivery: Delivery,
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    whatsapp: WhatsApp,
-    twilio: TwilioStandIn,
-    taken: bool,
+def test_a_text_that_may_have_been_sent_is_looked_up_in_twilios_list(
+    process: DeliveryProcess, taken: bool
 ) -> None:
-    """The process died between noting the part and hearing from Twilio."""
-    outbound_messages.begin(turn, "text 1")
+    """The process died after it recorded the part and before Twilio answered."""
+    process.outbound_messages.begin(process.turn, "text 1")
     if taken:
-        whatsapp.send_text(turn.message.sender, "Hello", callback="")
-    delivery.send_text(turn, "Hello")
-    assert texts(twilio) == ["Hello"]
-    sending = outbound_messages.find(turn, "text 1")
-    assert sending
-    assert sending.sid == twilio.messages()[0].sid
+        process.whatsapp.send_text(process.turn.message.sender, "Hello", callback="")
+    process.delivery.send_text(process.turn, "Hello")
+    assert process.sent_texts() == ["Hello"]
+    assert process.find("text 1").sid == process.twilio.messages()[0].sid
 
 
 @pytest.mark.parametrize(
@@ -206,94 +102,63 @@ def test_a_text_whose_end_nobody_knows_is_looked_up(
     ],
     ids=lambda fault: fault.kind,
 )
-def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
-    delivery: Delivery,
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    twilio: TwilioStandIn,
-    faults: Faults,
-    fault: Fault,
+def test_a_text_is_neither_lost_nor_repeated_where_twilios_answer_is_lost(
+    process: DeliveryProcess, fault: Fault
 ) -> None:
-    faults.add(fault)
-    delivery.send_text(turn, "Hello")
-    assert texts(twilio) == ["Hello"]
-    sending = outbound_messages.find(turn, "text 1")
-    assert sending
-    assert sending.sid == twilio.messages()[0].sid
+    process.faults.add(fault)
+    process.delivery.send_text(process.turn, "Hello")
+    assert process.sent_texts() == ["Hello"]
+    assert process.find("text 1").sid == process.twilio.messages()[0].sid
 
 
-def test_the_same_words_sent_just_before_are_not_taken_for_it(
-    delivery: Delivery,
-    new_turn: Callable[[], Turn],
-    outbound_messages: OutboundMessages,
-    twilio: TwilioStandIn,
-    faults: Faults,
-) -> None:
-    """Two questions in one second may get the same apology; each needs its own."""
-    delivery.send_text(new_turn(), "Sorry")
-    second, third = new_turn(), new_turn()
-    faults.add(Fault("twilio", "send", status=500))
-    delivery.send_text(second, "Sorry")
-    assert texts(twilio) == ["Sorry"] * 2
-    outbound_messages.begin(third, "text 1")
-    delivery.send_text(third, "Sorry")
-    assert texts(twilio) == ["Sorry"] * 3
+def test_the_same_text_of_an_earlier_turn_does_not_count_as_sent(process: DeliveryProcess) -> None:
+    """Two questions within a second may each need the same apology."""
+    process.delivery.send_text(process.new_turn(), "Sorry")
+    second, third = process.new_turn(), process.new_turn()
+    process.faults.add(Fault("twilio", "send", status=500))
+    process.delivery.send_text(second, "Sorry")
+    assert process.sent_texts() == ["Sorry"] * 2
+    process.outbound_messages.begin(third, "text 1")
+    process.delivery.send_text(third, "Sorry")
+    assert process.sent_texts() == ["Sorry"] * 3
 
 
-def test_a_callback_says_that_a_text_was_taken(
-    delivery: Delivery,
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    whatsapp: WhatsApp,
-    twilio: TwilioStandIn,
-    faults: Faults,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_callback_proves_that_a_text_was_sent(
+    process: DeliveryProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twilio's answer is lost, and its list does not show the message yet."""
 
     def called_back(*_: object, **__: object) -> None:
-        outbound_messages.finish(turn, "text 1", twilio.messages()[0].sid)
+        process.outbound_messages.finish(process.turn, "text 1", process.twilio.messages()[0].sid)
 
-    monkeypatch.setattr(whatsapp, "find_text", called_back)
-    faults.add(Fault("twilio", "send", "vanish"))
-    delivery.send_text(turn, "Hello")
-    assert texts(twilio) == ["Hello"]
+    monkeypatch.setattr(process.whatsapp, "find_text", called_back)
+    process.faults.add(Fault("twilio", "send", "vanish"))
+    process.delivery.send_text(process.turn, "Hello")
+    assert process.sent_texts() == ["Hello"]
 
 
-def test_every_send_asks_for_callbacks_of_its_own(
-    delivery: Delivery, turn: Turn, outbound_messages: OutboundMessages, twilio: TwilioStandIn
-) -> None:
-    delivery.send_text(turn, LONG)
-    delivery.send_voice(turn, b"note")
-    noted = [outbound_messages.find(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
-    assert [message.callback for message in twilio.messages()] == [
-        f"{PUBLIC_URL}/status?sending={sending and sending.callback}" for sending in noted
+def test_every_part_has_a_callback_address_of_its_own(process: DeliveryProcess) -> None:
+    process.delivery.send_text(process.turn, LONG)
+    process.delivery.send_voice(process.turn, b"note")
+    recorded = [process.find(part) for part in ("text 1", "text 2", "text 3", VOICE)]
+    assert [message.callback for message in process.twilio.messages()] == [
+        f"{PUBLIC_URL}/status?sending={sending.callback}" for sending in recorded
     ]
 
 
-def test_twilio_that_stays_silent_is_an_error_and_the_next_attempt_sends(
-    delivery: Delivery,
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    twilio: TwilioStandIn,
-    faults: Faults,
+def test_a_text_that_twilio_never_confirms_is_an_error_and_sent_by_the_next_attempt(
+    process: DeliveryProcess,
 ) -> None:
-    faults.add(Fault("twilio", "send", status=500, times=2))
+    process.faults.add(Fault("twilio", "send", status=500, times=2))
     with pytest.raises(SendUncertain):
-        delivery.send_text(turn, "Hello")
-    sending = outbound_messages.find(turn, "text 1")
-    assert sending
-    assert sending.sid is None
-    delivery.send_text(turn, "Hello")
-    assert texts(twilio) == ["Hello"]
+        process.delivery.send_text(process.turn, "Hello")
+    assert process.find("text 1").sid is None
+    process.delivery.send_text(process.turn, "Hello")
+    assert process.sent_texts() == ["Hello"]
 
 
-def test_a_disk_that_fails_after_the_send_repeats_nothing(
-    delivery: Delivery,
-    turn: Turn,
-    twilio: TwilioStandIn,
-    restart: Callable[[], Life],
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_text_is_not_repeated_where_its_sid_could_not_be_stored(
+    process: DeliveryProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk")
@@ -301,99 +166,79 @@ def test_a_disk_that_fails_after_the_send_repeats_nothing(
     with monkeypatch.context() as broken:
         broken.setattr(OutboundMessages, "finish", fail)
         with pytest.raises(OSError, match="disk"):
-            delivery.send_text(turn, "Hello")
-    restart().delivery.send_text(turn, "Hello")
-    assert texts(twilio) == ["Hello"]
+            process.delivery.send_text(process.turn, "Hello")
+    process.restart()
+    process.delivery.send_text(process.turn, "Hello")
+    assert process.sent_texts() == ["Hello"]
 
 
-def test_a_voice_note_is_known_to_be_sent(
-    restart: Callable[[], Life],
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    twilio: TwilioStandIn,
-) -> None:
-    delivery = restart().delivery
-    assert not delivery.voice_sent(turn)
-    delivery.send_voice(turn, b"note")
-    assert restart().delivery.voice_sent(turn)
-    (message,) = twilio.messages()
+def test_a_restarted_process_knows_that_the_voice_note_was_sent(process: DeliveryProcess) -> None:
+    process.restart()
+    assert not process.delivery.voice_sent(process.turn)
+    process.delivery.send_voice(process.turn, b"note")
+    process.restart()
+    assert process.delivery.voice_sent(process.turn)
+    (message,) = process.twilio.messages()
     assert message.media_url
     address, _, file = message.media_url.rpartition("/")
     assert address == f"{PUBLIC_URL}/media"
-    assert outbound_messages.voice_note(file.removesuffix(".ogg")) == b"note"
-    assert twilio.recorder.calls("twilio", "list") == []
+    assert process.outbound_messages.voice_note(file.removesuffix(".ogg")) == b"note"
+    assert process.twilio.recorder.calls("twilio", "list") == []
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_voice_note_whose_end_nobody_knows_is_looked_up(
-    delivery: Delivery,
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    whatsapp: WhatsApp,
-    taken: bool,
+def test_a_voice_note_that_may_have_been_sent_is_looked_up_in_twilios_list(
+    process: DeliveryProcess, taken: bool
 ) -> None:
-    """The text that goes before it is not it."""
-    delivery.send_text(turn, "Hello")
-    outbound_messages.begin(turn, VOICE)
-    to = turn.message.sender
-    sid = whatsapp.send_voice(to, "note.ogg", callback="") if taken else None
-    assert delivery.voice_sent(turn) is taken
-    sending = outbound_messages.find(turn, VOICE)
-    assert sending
-    assert sending.sid == sid
+    """The text before it is not taken for the voice note."""
+    process.delivery.send_text(process.turn, "Hello")
+    process.outbound_messages.begin(process.turn, VOICE)
+    to = process.turn.message.sender
+    sid = process.whatsapp.send_voice(to, "note.ogg", callback="") if taken else None
+    assert process.delivery.voice_sent(process.turn) is taken
+    assert process.find(VOICE).sid == sid
 
 
-def test_the_voice_note_before_is_not_taken_for_it(
-    delivery: Delivery, new_turn: Callable[[], Turn], outbound_messages: OutboundMessages
+def test_the_voice_note_of_an_earlier_turn_does_not_count_as_sent(process: DeliveryProcess) -> None:
+    first, second = process.new_turn(), process.new_turn()
+    process.delivery.send_voice(first, b"first")
+    process.outbound_messages.begin(second, VOICE)
+    assert not process.delivery.voice_sent(second)
+    process.delivery.send_voice(second, b"second")
+    assert process.delivery.voice_sent(second)
+
+
+def test_messages_from_another_number_of_the_account_do_not_count_as_sent(
+    process: DeliveryProcess,
 ) -> None:
-    first, second = new_turn(), new_turn()
-    delivery.send_voice(first, b"first")
-    outbound_messages.begin(second, VOICE)
-    assert not delivery.voice_sent(second)
-    delivery.send_voice(second, b"second")
-    assert delivery.voice_sent(second)
+    """A campaign may have sent the same text, or a recording, to the same user."""
+    process.twilio.send_as(OTHER_NUMBER, USER, "Hello")
+    process.twilio.send_as(OTHER_NUMBER, USER, media_url=f"{PUBLIC_URL}/note.ogg")
+    process.faults.add(Fault("twilio", "send", "reset"))
+    process.delivery.send_text(process.turn, "Hello")
+    ours = [message.sender for message in process.twilio.messages() if message.body == "Hello"]
+    assert ours == [OTHER_NUMBER, process.twilio.sender]
+    process.outbound_messages.begin(process.turn, VOICE)
+    assert not process.delivery.voice_sent(process.turn)
 
 
-OTHER = "whatsapp:+14155238887"
-
-
-def test_what_another_sender_of_the_account_sent_is_not_taken_for_ours(
-    delivery: Delivery,
-    turn: Turn,
-    outbound_messages: OutboundMessages,
-    twilio: TwilioStandIn,
-    faults: Faults,
-) -> None:
-    """Such as one for campaigns, which wrote the same words to the same user, or spoke."""
-    twilio.send_as(OTHER, USER, "Hello")
-    twilio.send_as(OTHER, USER, media_url=f"{PUBLIC_URL}/note.ogg")
-    faults.add(Fault("twilio", "send", "reset"))
-    delivery.send_text(turn, "Hello")
-    ours = [message.sender for message in twilio.messages() if message.body == "Hello"]
-    assert ours == [OTHER, twilio.sender]
-    outbound_messages.begin(turn, VOICE)
-    assert not delivery.voice_sent(turn)
-
-
-def test_many_messages_of_another_sender_do_not_hide_ours(
-    delivery: Delivery, turn: Turn, twilio: TwilioStandIn, faults: Faults, whatsapp: WhatsApp
-) -> None:
-    """The list is looked through for a few messages only."""
-    whatsapp.send_text(USER, "Hello", callback="")
+def test_many_messages_from_another_number_do_not_hide_ours(process: DeliveryProcess) -> None:
+    """Only the newest messages of Twilio's list are read."""
+    process.whatsapp.send_text(USER, "Hello", callback="")
     for number in range(LISTED):
-        twilio.send_as(OTHER, USER, f"Offer {number}")
-    faults.add(Fault("twilio", "send", "reset"))
-    delivery.send_text(turn, "Hello")
-    assert texts(twilio).count("Hello") == 1
+        process.twilio.send_as(OTHER_NUMBER, USER, f"Offer {number}")
+    process.faults.add(Fault("twilio", "send", "reset"))
+    process.delivery.send_text(process.turn, "Hello")
+    assert process.sent_texts().count("Hello") == 1
 
 
-def test_an_answer_to_a_webhook_is_not_taken_for_a_text_that_was_sent(
-    delivery: Delivery, turn: Turn, twilio: TwilioStandIn, faults: Faults
+def test_a_reply_by_twiml_does_not_count_as_sent(
+    process: DeliveryProcess,
 ) -> None:
-    twilio.answer_by_twiml(USER, "Hello")
-    faults.add(Fault("twilio", "send", "reset"))
-    delivery.send_text(turn, "Hello")
-    assert texts(twilio) == ["Hello"] * 2
+    process.twilio.answer_by_twiml(USER, "Hello")
+    process.faults.add(Fault("twilio", "send", "reset"))
+    process.delivery.send_text(process.turn, "Hello")
+    assert process.sent_texts() == ["Hello"] * 2
 
 
 @pytest.mark.parametrize(
@@ -406,12 +251,12 @@ def test_an_answer_to_a_webhook_is_not_taken_for_a_text_that_was_sent(
         (None, False),
     ],
 )
-def test_a_listed_message_is_ours_by_its_sender(
-    whatsapp: WhatsApp, twilio: TwilioStandIn, faults: Faults, sender: str | None, ours: bool
+def test_a_listed_message_is_ours_if_its_sender_has_our_number(
+    process: DeliveryProcess, sender: str | None, ours: bool
 ) -> None:
-    """Whatever Twilio made of the sender that was asked for; the number counts."""
-    message = twilio.send_as(twilio.sender, USER, "Hello")
-    shown = resource(message, twilio.account_sid) | {"from": sender}
+    """Twilio may list the sender with or without the channel."""
+    message = process.twilio.send_as(process.twilio.sender, USER, "Hello")
+    shown = resource(message, process.twilio.account_sid) | {"from": sender}
     listed = {"messages": [shown], "page": 0, "page_size": 1, "next_page_uri": None}
-    faults.add(Fault("twilio", "list", status=200, body=json.dumps(listed)))
-    assert whatsapp.find_text(USER, "Hello", since=0.0) == (message.sid if ours else None)
+    process.faults.add(Fault("twilio", "list", status=200, body=json.dumps(listed)))
+    assert process.whatsapp.find_text(USER, "Hello", since=0.0) == (message.sid if ours else None)

@@ -1,69 +1,31 @@
-"""What became of what was sent: merged, counted, and claimed for a second try."""
+"""Status callbacks are merged and counted, and undelivered messages claimed for a second try."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from core.models import Inbound, Kind, Turn
 from metrics import Metrics
-from storage.database import Database
-from storage.outbound_messages import VOICE, OutboundMessage, OutboundMessages
-from storage.turns import STALE_SECONDS, TurnTable
+from storage.outbound_messages import VOICE
+from storage.turns import STALE_SECONDS
 from tests.sandbox.waiting import wait_until
-from tests.unit.conftest import START, USER, Clock, begin
-from whatsapp import delivery_status as receipts_module
-from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, DeliveryStatuses, Undelivered
+from tests.unit.delivery_process import USER, DeliveryProcess
+from whatsapp import delivery_status
+from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, Undelivered
 from whatsapp.status_callbacks import State, Status
 
-# Were each to wait for its next attempt, this would take longer than the test does.
+# So many that the test would time out if each waited for its own next attempt.
 LATE_LIMIT = 50
 
-Tell = Callable[..., None]
 
-
-@pytest.fixture
-def delivery_statuses(
-    database: Database, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> DeliveryStatuses:
-    monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
-    monkeypatch.setattr(receipts_module, "LATE_LIMIT", LATE_LIMIT)
-    return DeliveryStatuses(database=database, metrics=metrics, log_key="key")
-
-
-@pytest.fixture
-def store(database: Database, clock: Clock) -> TurnTable:
-    return TurnTable(database=database)
-
-
-@pytest.fixture
-def outbound_messages(database: Database, clock: Clock) -> OutboundMessages:
-    return OutboundMessages(database=database, note_lifetime=3600)
-
-
-@pytest.fixture
-def turn(store: TurnTable, database: Database) -> Turn:
-    turn = store.insert(Inbound(sid="SM1", sender=USER, kind=Kind.TEXT, received_at=START))
-    assert turn
-    return begin(database, turn)
-
-
-@pytest.fixture
-def tell(delivery_statuses: DeliveryStatuses) -> Tell:
-    """Twilio calls back about a sending."""
-
-    def take(sending: OutboundMessage, *states: State, code: int | None = None) -> None:
-        for state in states:
-            delivery_statuses.record(Status(sending.callback, "SM-out", state, code))
-
-    return take
+@pytest.fixture(autouse=True)
+def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery_status, "LATE_LIMIT", LATE_LIMIT)
 
 
 def counted(metrics: Metrics) -> dict[str, int]:
@@ -72,169 +34,142 @@ def counted(metrics: Metrics) -> dict[str, int]:
     return {name: counters[f"messages_{name}"] for name in names if counters[f"messages_{name}"]}
 
 
-def test_a_callback_that_comes_before_our_answer_counts(
-    outbound_messages: OutboundMessages, turn: Turn, tell: Tell, metrics: Metrics
-) -> None:
-    """It also says which message it was, in case the answer never comes."""
-    begun = outbound_messages.begin(turn, "text 1")
-    tell(begun, State.DELIVERED)
-    known = outbound_messages.find(turn, "text 1")
+def test_a_callback_that_comes_before_twilios_answer_counts(process: DeliveryProcess) -> None:
+    """The callback also tells the message's SID, in case Twilio's answer never comes."""
+    begun = process.outbound_messages.begin(process.turn, "text 1")
+    process.report(begun, State.DELIVERED)
+    known = process.outbound_messages.find(process.turn, "text 1")
     assert known
     assert known.sid == "SM-out"
-    tell(begun, State.SENT, State.DELIVERED, State.READ, State.READ)
-    assert counted(metrics) == {"delivered": 1, "read": 1}
+    process.report(begun, State.SENT, State.DELIVERED, State.READ, State.READ)
+    assert counted(process.metrics) == {"delivered": 1, "read": 1}
 
 
-def test_callbacks_at_the_same_moment_count_once(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    metrics: Metrics,
-) -> None:
+def test_simultaneous_callbacks_about_one_message_count_once(process: DeliveryProcess) -> None:
     for number in range(20):
-        begun = outbound_messages.begin(turn, f"text {number}")
+        begun = process.outbound_messages.begin(process.turn, f"text {number}")
         status = Status(begun.callback, "SM-out", State.READ, None)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(delivery_statuses.record, [status] * 4))
-    assert counted(metrics) == {"delivered": 20, "read": 20}
+            list(pool.map(process.delivery_statuses.record, [status] * 4))
+    assert counted(process.metrics) == {"delivered": 20, "read": 20}
 
 
-def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
-    outbound_messages: OutboundMessages, turn: Turn, tell: Tell, metrics: Metrics
+def test_a_failure_is_counted_by_its_code_and_logged_without_the_number(
+    process: DeliveryProcess,
 ) -> None:
-    begun = outbound_messages.begin(turn, "text 1")
+    begun = process.outbound_messages.begin(process.turn, "text 1")
     with capture_logs(processors=[merge_contextvars]) as lines:
-        tell(begun, *[State.UNDELIVERED] * 3, State.FAILED, code=63016)
-    assert counted(metrics) == {"undelivered": 1}
-    assert metrics.snapshot().delivery_errors == {"63016": 1}
+        process.report(begun, *[State.UNDELIVERED] * 3, State.FAILED, code=63016)
+    assert counted(process.metrics) == {"undelivered": 1}
+    assert process.metrics.snapshot().delivery_errors == {"63016": 1}
     (line,) = lines
     assert re.match(r"Not delivered \(63016\): .*24 h", line["event"])
     assert (line["part"], line["turn"]) == ("text 1", "SM1")
     assert USER.removeprefix("whatsapp:+") not in str(line)
 
 
-def test_a_status_of_nobody_knows_what_changes_nothing(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    metrics: Metrics,
-) -> None:
-    """A message of another app, or of a database that is gone."""
-    outbound_messages.begin(turn, "text 1")
-    delivery_statuses.record(Status("f" * 32, "SM-out", State.FAILED, 63019))
-    delivery_statuses.record(Status("", "SM-out", State.READ, None))
-    assert counted(metrics) == {}
-    assert delivery_statuses.claim_undelivered() is None
+def test_a_status_of_an_unknown_message_changes_nothing(process: DeliveryProcess) -> None:
+    """It may belong to another app, or to a database that was replaced."""
+    process.outbound_messages.begin(process.turn, "text 1")
+    process.delivery_statuses.record(Status("f" * 32, "SM-out", State.FAILED, 63019))
+    process.delivery_statuses.record(Status("", "SM-out", State.READ, None))
+    assert counted(process.metrics) == {}
+    assert process.delivery_statuses.claim_undelivered() is None
 
 
-def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    metrics: Metrics,
-    monkeypatch: pytest.MonkeyPatch,
+def test_callbacks_wait_in_memory_while_the_database_fails_up_to_a_limit(
+    process: DeliveryProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once it is back they are written without further waiting."""
-    begun = [outbound_messages.begin(turn, f"text {number}") for number in range(LATE_LIMIT + 1)]
+    """They are written as soon as the database works again."""
+    begun = [
+        process.outbound_messages.begin(process.turn, f"text {number}")
+        for number in range(LATE_LIMIT + 1)
+    ]
     statuses = [Status(each.callback, "SM-out", State.READ, None) for each in begun]
 
     def fail(_: object) -> None:
         raise OperationalError("", None, Exception("away"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(delivery_statuses, "_write", fail)
-        assert [delivery_statuses.record(status) for status in statuses] == [True] * LATE_LIMIT + [
-            False
-        ]
-        assert counted(metrics) == {}
-    wait_until(lambda: counted(metrics).get("read") == LATE_LIMIT, "all that waited")
-    assert delivery_statuses.record(statuses[-1])
-    wait_until(lambda: counted(metrics)["read"] == LATE_LIMIT + 1, "the one that found no place")
+        broken.setattr(process.delivery_statuses, "_write", fail)
+        assert [process.delivery_statuses.record(status) for status in statuses] == [
+            True
+        ] * LATE_LIMIT + [False]
+        assert counted(process.metrics) == {}
+    wait_until(lambda: counted(process.metrics).get("read") == LATE_LIMIT, "all that waited")
+    assert process.delivery_statuses.record(statuses[-1])
+    wait_until(
+        lambda: counted(process.metrics)["read"] == LATE_LIMIT + 1, "the one that found no place"
+    )
 
 
 @pytest.mark.parametrize("code", [63019, 63021])
-def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    tell: Tell,
-    clock: Clock,
-    code: int,
-) -> None:
-    begun = outbound_messages.begin(turn, VOICE, audio=b"OggS")
-    tell(begun, *[State.UNDELIVERED] * 2, code=code)
+def test_an_unplayable_voice_note_is_claimed_once(process: DeliveryProcess, code: int) -> None:
+    begun = process.outbound_messages.begin(process.turn, VOICE, audio=b"OggS")
+    process.report(begun, *[State.UNDELIVERED] * 2, code=code)
     with ThreadPoolExecutor(8) as pool:
-        claims = list(pool.map(lambda _: delivery_statuses.claim_undelivered(), range(8)))
+        claims = list(pool.map(lambda _: process.delivery_statuses.claim_undelivered(), range(8)))
     (lost,) = filter(None, claims)
     assert (lost.part, lost.code, lost.voice_note_token) == (VOICE, code, begun.voice_note_token)
     assert lost.turn.message.sender == USER
-    assert delivery_statuses.begin_resend(lost)
-    # What is sent in its place has callbacks of its own, and is the last attempt.
-    again = outbound_messages.find(turn, lost.resend_part)
+    assert process.delivery_statuses.begin_resend(lost)
+    # The second attempt has a callback address of its own, and is the last.
+    again = process.outbound_messages.find(process.turn, lost.resend_part)
     assert again
     assert again.callback == lost.callback != begun.callback
-    tell(again, State.UNDELIVERED, code=code)
-    clock.now += CLAIM_SECONDS
-    assert delivery_statuses.claim_undelivered() is None
+    process.report(again, State.UNDELIVERED, code=code)
+    process.clock.now += CLAIM_SECONDS
+    assert process.delivery_statuses.claim_undelivered() is None
 
 
-def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    tell: Tell,
-    clock: Clock,
-) -> None:
-    """By whichever process; the first, if it was only slow, is too late then."""
-    tell(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
-    slow = delivery_statuses.claim_undelivered()
+def test_a_claim_that_was_not_begun_expires_after_a_minute(process: DeliveryProcess) -> None:
+    """Any process may claim it then, and the first one can no longer begin."""
+    process.report(
+        process.outbound_messages.begin(process.turn, VOICE, audio=b"OggS"),
+        State.UNDELIVERED,
+        code=63019,
+    )
+    slow = process.delivery_statuses.claim_undelivered()
     assert slow
-    assert delivery_statuses.claim_undelivered() is None
-    clock.now += CLAIM_SECONDS
-    lost = delivery_statuses.claim_undelivered()
+    assert process.delivery_statuses.claim_undelivered() is None
+    process.clock.now += CLAIM_SECONDS
+    lost = process.delivery_statuses.claim_undelivered()
     assert lost
-    delivery_statuses.drop(slow)
-    assert not delivery_statuses.begin_resend(slow)
-    assert delivery_statuses.begin_resend(lost)
-    assert not delivery_statuses.begin_resend(lost)
+    process.delivery_statuses.drop(slow)
+    assert not process.delivery_statuses.begin_resend(slow)
+    assert process.delivery_statuses.begin_resend(lost)
+    assert not process.delivery_statuses.begin_resend(lost)
 
 
-def test_what_was_begun_in_vain_can_be_given_back(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    tell: Tell,
-    clock: Clock,
-) -> None:
-    """Unless a callback says that it was sent."""
-    tell(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
+def test_a_second_attempt_that_was_not_sent_can_be_postponed(process: DeliveryProcess) -> None:
+    """It cannot once a callback has said that it was sent after all."""
+    process.report(
+        process.outbound_messages.begin(process.turn, VOICE, audio=b"OggS"),
+        State.UNDELIVERED,
+        code=63019,
+    )
     for sent in (False, True):
-        lost = delivery_statuses.claim_undelivered()
+        lost = process.delivery_statuses.claim_undelivered()
         assert lost
-        assert delivery_statuses.begin_resend(lost)
-        again = outbound_messages.find(turn, lost.resend_part)
+        assert process.delivery_statuses.begin_resend(lost)
+        again = process.outbound_messages.find(process.turn, lost.resend_part)
         assert again
         if sent:
-            tell(again, State.QUEUED)
-        delivery_statuses.postpone(lost)
-        assert (outbound_messages.find(turn, lost.resend_part) is not None) is sent
-        clock.now += CLAIM_SECONDS
-    assert delivery_statuses.claim_undelivered() is None
+            process.report(again, State.QUEUED)
+        process.delivery_statuses.postpone(lost)
+        assert (process.outbound_messages.find(process.turn, lost.resend_part) is not None) is sent
+        process.clock.now += CLAIM_SECONDS
+    assert process.delivery_statuses.claim_undelivered() is None
 
 
 @pytest.mark.parametrize("part", ["text 2", VOICE])
-def test_what_met_a_limit_is_claimed_a_minute_later(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    tell: Tell,
-    clock: Clock,
-    part: str,
+def test_a_part_that_met_a_rate_limit_is_claimed_a_minute_later(
+    process: DeliveryProcess, part: str
 ) -> None:
-    tell(outbound_messages.begin(turn, part), State.FAILED, code=63018)
-    assert delivery_statuses.claim_undelivered() is None
-    clock.now += LIMIT_SECONDS
-    lost = delivery_statuses.claim_undelivered()
+    process.report(process.outbound_messages.begin(process.turn, part), State.FAILED, code=63018)
+    assert process.delivery_statuses.claim_undelivered() is None
+    process.clock.now += LIMIT_SECONDS
+    lost = process.delivery_statuses.claim_undelivered()
     assert isinstance(lost, Undelivered)
     assert lost.part == part
 
@@ -243,28 +178,18 @@ def test_what_met_a_limit_is_claimed_a_minute_later(
     ("part", "code"),
     [("text 1", 63016), ("text 1", 63019), ("notice", 63018), ("apology", 63018), (VOICE, 63024)],
 )
-def test_what_would_not_help_is_not_sent_again(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    tell: Tell,
-    clock: Clock,
-    part: str,
-    code: int,
+def test_parts_that_a_second_attempt_would_not_help_are_not_claimed(
+    process: DeliveryProcess, code: int, part: str
 ) -> None:
-    tell(outbound_messages.begin(turn, part), State.UNDELIVERED, code=code)
-    clock.now += LIMIT_SECONDS
-    assert delivery_statuses.claim_undelivered() is None
+    process.report(
+        process.outbound_messages.begin(process.turn, part), State.UNDELIVERED, code=code
+    )
+    process.clock.now += LIMIT_SECONDS
+    assert process.delivery_statuses.claim_undelivered() is None
 
 
-def test_nothing_of_a_turn_long_ago_is_sent_again(
-    delivery_statuses: DeliveryStatuses,
-    outbound_messages: OutboundMessages,
-    turn: Turn,
-    tell: Tell,
-    clock: Clock,
-) -> None:
-    begun = outbound_messages.begin(turn, VOICE, audio=b"OggS")
-    clock.now += STALE_SECONDS
-    tell(begun, State.UNDELIVERED, code=63019)
-    assert delivery_statuses.claim_undelivered() is None
+def test_no_part_of_an_old_turn_is_claimed(process: DeliveryProcess) -> None:
+    begun = process.outbound_messages.begin(process.turn, VOICE, audio=b"OggS")
+    process.clock.now += STALE_SECONDS
+    process.report(begun, State.UNDELIVERED, code=63019)
+    assert process.delivery_statuses.claim_undelivered() is None

@@ -1,4 +1,4 @@
-"""Twilio's form, read into a message (docs/providers/twilio.md, "Message types")."""
+"""Parsing Twilio's form into a message (docs/providers/twilio.md, "Message types")."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_voice_note() -> None:
     + ["audio/aac", "audio/amr", "audio/3gpp"],
 )
 @pytest.mark.parametrize("message_type", ["audio", "voice", "document", ""])
-def test_audio_is_heard_whatever_twilio_calls_the_message(
+def test_audio_is_a_voice_note_whatever_its_message_type(
     content_type: str, message_type: str
 ) -> None:
     assert parse_message(media(content_type, message_type)).kind is Kind.VOICE
@@ -97,8 +97,8 @@ def test_a_recording_is_heard_whatever_its_media_type(content_type: str, message
     ],
     ids=lambda sent: f"{sent.get('MessageType')}-{sent.get('MediaContentType0')}-{sent['Body']!r}",
 )
-def test_what_is_neither_text_nor_audio_gets_a_polite_answer(sent: Form) -> None:
-    """A caption is no question on its own, and a document's ``Body`` is its file name."""
+def test_a_message_without_text_or_audio_is_unsupported(sent: Form) -> None:
+    """A caption alone is no question, and the ``Body`` of a document is its file name."""
     assert parse_message(sent).kind is Kind.UNSUPPORTED
 
 
@@ -113,11 +113,11 @@ def test_what_is_neither_text_nor_audio_gets_a_polite_answer(sent: Form) -> None
         form(MessageType="location"),
     ],
 )
-def test_reactions_and_unknown_empty_types_get_no_answer(sent: Form) -> None:
+def test_reactions_and_unknown_empty_types_are_silent(sent: Form) -> None:
     assert parse_message(sent).kind is Kind.SILENT
 
 
-def test_an_unknown_type_that_carries_words_is_read() -> None:
+def test_an_unknown_type_with_a_body_is_a_text() -> None:
     read = parse_message(form(MessageType="ephemeral_text", Body="Hi"))
     assert (read.kind, read.text) == (Kind.TEXT, "Hi")
 
@@ -137,12 +137,12 @@ def test_an_unknown_type_that_carries_words_is_read() -> None:
         (form(Body="voice on"), "voice on"),
     ],
 )
-def test_pressed_buttons_and_rows_are_read_as_text(sent: Form, text: str) -> None:
+def test_buttons_list_rows_and_old_webhooks_are_texts(sent: Form, text: str) -> None:
     read = parse_message(sent)
     assert (read.kind, read.text) == (Kind.TEXT, text)
 
 
-def test_a_count_that_is_left_out_means_no_media() -> None:
+def test_a_missing_media_count_means_no_media() -> None:
     assert parse_message({"MessageSid": SM, "From": USER, "Body": "Hi"}).kind is Kind.TEXT
 
 
@@ -183,23 +183,23 @@ def test_a_location_is_its_name_and_coordinates(sent: Form, place: str) -> None:
         "x" * ADDRESS_LIMIT,
     ],
 )
-def test_the_sender_is_kept_as_it_came(sender: str) -> None:
+def test_the_sender_is_not_changed(sender: str) -> None:
     assert parse_message(FORMS.text(sender, "Hi")).sender == sender
 
 
 @pytest.mark.parametrize("number", ["15551234567", "5215512345678", "1"])
-def test_a_plus_that_curl_did_not_encode_is_put_back(number: str) -> None:
-    """``curl -d`` sends the plus as it is, and forms read it as a blank."""
+def test_a_plus_that_curl_did_not_encode_is_restored(number: str) -> None:
+    """``curl -d`` sends the plus unencoded, and form parsers decode it as a blank."""
     assert parse_message(form(From=f"whatsapp: {number}")).sender == f"whatsapp:+{number}"
 
 
 @pytest.mark.parametrize("sid", [SM, MM])
-def test_a_message_is_known_by_its_sid(sid: str) -> None:
+def test_the_sid_is_parsed(sid: str) -> None:
     assert parse_message(form(MessageSid=sid)).sid == sid
 
 
 @pytest.mark.parametrize("sid", ["test123", "a", "A-b_9", "x" * 64])
-def test_any_modest_sid_will_do_for_curl_and_for_nobody_else(sid: str) -> None:
+def test_other_forms_of_sid_are_accepted_from_curl_only(sid: str) -> None:
     assert parse_message(form(MessageSid=sid), by_curl=True).sid == sid
     with pytest.raises(MalformedRequest):
         parse_message(form(MessageSid=sid))
@@ -217,12 +217,12 @@ def test_a_hostile_sid_is_refused(sid: str) -> None:
 
 
 @pytest.mark.parametrize("sender", ["", "x" * (ADDRESS_LIMIT + 1), "whatsapp:+1\0"])
-def test_a_message_of_nobody_is_refused(sender: str) -> None:
+def test_a_missing_or_oversized_sender_is_refused(sender: str) -> None:
     with pytest.raises(MalformedRequest):
         parse_message(form(From=sender))
 
 
-def test_the_time_of_arrival_is_noted() -> None:
+def test_the_time_of_arrival_is_recorded() -> None:
     earlier, later = parse_message(form()), parse_message(form())
     assert earlier.received_at <= later.received_at
 
@@ -238,8 +238,8 @@ VALUES = st.one_of(
 
 
 @given(st.dictionaries(FIELDS, VALUES))
-def test_any_form_is_read_or_malformed(fields: Form) -> None:
-    """Nothing but ``MalformedRequest`` ever comes out, and never an unclean text."""
+def test_any_form_is_parsed_or_malformed(fields: Form) -> None:
+    """No form raises anything but ``MalformedRequest`` or leaves control characters in the text."""
     try:
         read = parse_message(fields)
     except MalformedRequest:
@@ -247,5 +247,5 @@ def test_any_form_is_read_or_malformed(fields: Form) -> None:
     assert read.sender in (fields["From"], fields["From"].replace(": ", ":+", 1))
     assert (read.text != "") or read.kind is not Kind.TEXT
     assert not set(read.text) & set("\x00\x07\x1b\r\u202e")
-    # No database takes one.
+    # PostgreSQL stores no NUL.
     assert "\0" not in read.sender + read.media_url

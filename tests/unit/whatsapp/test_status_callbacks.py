@@ -1,4 +1,4 @@
-"""Status callbacks: read, and added up in whatever order they come."""
+"""Status callbacks are parsed, and combined in whatever order they come."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FORM = {"MessageSid": SID, "MessageStatus": "sent"}
 CALLBACKS = st.lists(st.sampled_from(State))
 
 
-def added_up(states: list[State]) -> tuple[State | None, list[State]]:
-    """What is known in the end, and all that was news on the way."""
+def add_up(states: list[State]) -> tuple[State | None, list[State]]:
+    """The state that is known in the end, and all states that were new on the way."""
     known: State | None = None
-    told = []
+    all_new = []
     for state in states:
-        news = state.new_states_after(known)
-        told += news
-        known = news[-1] if news else known
-    return known, told
+        new = state.new_states_after(known)
+        all_new += new
+        known = new[-1] if new else known
+    return known, all_new
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def added_up(states: list[State]) -> tuple[State | None, list[State]]:
         ({}, {"ErrorCode": "9" * 7}, Status("", SID, State.SENT, None)),
     ],
 )
-def test_a_callback_is_read(
+def test_a_callback_is_parsed(
     query: dict[str, str], change: dict[str, str], expected: Status
 ) -> None:
     assert parse_status(query, FORM | change) == expected
@@ -50,17 +50,17 @@ def test_a_callback_is_read(
 @pytest.mark.parametrize(
     "change", [{"MessageSid": ""}, {"MessageSid": "../"}, {"MessageStatus": ""}]
 )
-def test_what_is_no_callback_is_refused(change: dict[str, str]) -> None:
+def test_a_malformed_callback_is_refused(change: dict[str, str]) -> None:
     with pytest.raises(MalformedRequest):
         parse_status({}, FORM | change)
 
 
-def test_a_message_that_was_read_was_delivered_too() -> None:
+def test_a_read_message_counts_as_delivered_too() -> None:
     assert State.READ.new_states_after(State.SENT) == [State.DELIVERED, State.READ]
     assert State.DELIVERED.new_states_after(State.READ) == []
 
 
-def test_what_is_lost_stays_lost() -> None:
+def test_an_undelivered_message_stays_undelivered() -> None:
     assert State.UNDELIVERED.new_states_after(State.SENT) == [State.UNDELIVERED]
     for later in State:
         assert later.new_states_after(State.UNDELIVERED) == []
@@ -70,9 +70,9 @@ def test_what_is_lost_stays_lost() -> None:
 def test_order_and_repetition_change_nothing(states: list[State], chance: object) -> None:
     again = [*states, *states]
     chance.shuffle(again)  # type: ignore[attr-defined]
-    known, told = added_up(states)
-    shuffled, _ = added_up(again)
-    assert len(told) == len(set(told))
+    known, new = add_up(states)
+    shuffled, _ = add_up(again)
+    assert len(new) == len(set(new))
     assert (known and known.is_failure) == (shuffled and shuffled.is_failure)
     if not (known and known.is_failure):
-        assert (known, told) == added_up(again)
+        assert (known, new) == add_up(again)
