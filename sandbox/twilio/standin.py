@@ -61,7 +61,7 @@ class TwilioStandIn(TwilioRest):
         target = url or self.webhook_url
         if not signed:
             return deliver(target, form, signed={}, timeout=timeout)[0]
-        self._messages.receive({k: v for k, v in form.items() if isinstance(v, str)})
+        self.register_inbound(form)
         headers = self.signer.headers(url or self.public_webhook_url or target, form)
         delivery, verdict = deliver(target, form, signed=headers, timeout=timeout)
         for error in verdict.errors:
@@ -69,6 +69,10 @@ class TwilioStandIn(TwilioRest):
         for text in verdict.texts:
             self.answer_by_twiml(str(form["From"]), text)
         return delivery
+
+    def register_inbound(self, form: Fields) -> None:
+        """Know an inbound message that is posted by something else than :meth:`deliver`."""
+        self._messages.receive({k: v for k, v in form.items() if isinstance(v, str)})
 
     def send_as(
         self, sender: str, to: str, body: str = "", *, media_url: str | None = None

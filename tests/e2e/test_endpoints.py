@@ -53,7 +53,7 @@ def test_a_router_sends_what_is_forged_and_what_is_not_on_one_connection(
 ) -> None:
     user = deployment.user()
     form = deployment.twilio.forms.text(user, "hello")
-    deployment.twilio._messages.receive(form)
+    deployment.twilio.register_inbound(form)
     good = sign(f"{deployment.bridge.url}/", form, deployment.bridge.settings["TWILIO_AUTH_TOKEN"])
     ports = set()
     with requests.Session() as session:
