@@ -89,7 +89,7 @@ class LoginStandIn(StandIn):
 
     def _refused(self, refusal: Refusal) -> Response:
         if refusal.breach is not None:
-            self.violate(g.call.name, refusal.breach)
+            self.record_violation(g.call.name, refusal.breach)
         return refusal.response()
 
     def _token(self) -> Response:
@@ -97,7 +97,7 @@ class LoginStandIn(StandIn):
         # A fault may keep the token from the client, who is then right to ask again.
         delivered = g.fault is None
         if delivered and self._tokens.in_use() >= self.token_clients:
-            self.violate("token", "a token was fetched while a valid one exists")
+            self.record_violation("token", "a token was fetched while a valid one exists")
         answer = {
             "signature": "c3RhbmQtaW4=",
             "scope": "sfap_api chatbot_api api",
@@ -123,7 +123,7 @@ class LoginStandIn(StandIn):
     def _check_login(self) -> None:
         """Raises the token's errors; parameters may stand in the query too, which is a breach."""
         if request.args:
-            self.violate("token", "credentials in the query string")
+            self.record_violation("token", "credentials in the query string")
         given = request.values
         if given.get("grant_type") != "client_credentials":
             raise LoginRefusal(

@@ -125,7 +125,9 @@ class AgentforceStandIn(LoginStandIn):
 
     def _add_routes(self) -> None:
         session = f"{API}/sessions/<session_id>"
-        turn = functools.partial(self.call, "ask", paced=False, hangs=False, methods=["POST"])
+        turn = functools.partial(
+            self.call, "ask", adds_latency=False, hangs=False, methods=["POST"]
+        )
         self.call("session", f"{API}/agents/<agent_id>/sessions", methods=["POST"])(self._start)
         turn(f"{session}/messages")(self._ask)
         turn(f"{session}/messages/stream")(self._ask_streamed)
@@ -174,7 +176,7 @@ class AgentforceStandIn(LoginStandIn):
         return errors.agent_failed(str(error)).response()
 
     def _no_such_page(self, error: Exception) -> Response:
-        self.violate("none", f"no such call: {request.method} {request.path}")
+        self.record_violation("none", f"no such call: {request.method} {request.path}")
         return Response(_NOT_FOUND_PAGE, 404, mimetype="text/html")
 
     def _start(self, agent_id: str) -> Response:
@@ -192,7 +194,7 @@ class AgentforceStandIn(LoginStandIn):
             text_chunks=body.wants_text_chunks,
             variables={variable.name: variable.value for variable in body.variables or []},
         )
-        self.recorder.touch()
+        self.recorder.notify()
         answer = jsonify(
             sessionId=session.session_id,
             _links=self._links(session.session_id),
@@ -214,7 +216,7 @@ class AgentforceStandIn(LoginStandIn):
 
     def _ask_streamed(self, session_id: str) -> Response:
         if "text/event-stream" not in request.headers.get("Accept", ""):
-            self.violate("ask", "Accept is not text/event-stream")
+            self.record_violation("ask", "Accept is not text/event-stream")
         turn = self._admit(session_id, streamed=True)
         style = self.stream_style
         answer = Response(written(self._played(turn, style), style), mimetype="text/event-stream")
@@ -239,7 +241,7 @@ class AgentforceStandIn(LoginStandIn):
             self._sessions.finish(session_id, sequence_id)
             raise
         # A streamed answer is given after its view has returned.
-        return _Turn(session, sequence_id, messages, told=g.fault is None, held=g.held.pop_all())
+        return _Turn(session, sequence_id, messages, told=g.fault is None, held=g.cleanup.pop_all())
 
     def _refuse_events_here(self, streamed: bool) -> None:
         """The message of such a request is consumed all the same."""
@@ -249,16 +251,16 @@ class AgentforceStandIn(LoginStandIn):
 
     def _note(self, session: Session, sequence_id: int, text: str, streamed: bool) -> None:
         if not text.strip():
-            self.violate("ask", "the agent was asked nothing")
+            self.record_violation("ask", "the agent was asked nothing")
         key, at = session.external_session_key, time.monotonic()
         self._questions.append(Question(session.session_id, key, sequence_id, text, at, streamed))
-        self.recorder.touch()
+        self.recorder.notify()
 
     def _hold(self) -> None:
         """Wait out a hang with the session locked; what takes too long ends in a 500."""
         hang = g.fault.seconds if g.fault is not None and g.fault.kind == "hang" else 0.0
         if hang:
-            self.faults.hold(g.fault, min(hang, self.call_seconds))
+            self.faults.wait(g.fault, min(hang, self.call_seconds))
         if hang + self.latency.ask > self.call_seconds:
             raise errors.timed_out()
 
@@ -285,7 +287,7 @@ class AgentforceStandIn(LoginStandIn):
         if reason is not None:
             self._helpdesk.forget(session_id)
             self._sessions.ended_by_agent(session_id, reason, told=turn.told)
-        self.recorder.touch()
+        self.recorder.notify()
 
     def _end(self, session_id: str) -> Response:
         self.authorise()
@@ -294,7 +296,7 @@ class AgentforceStandIn(LoginStandIn):
             raise errors.bad_request(f"x-session-end-reason is missing or unknown: {reason}")
         self._sessions.end(session_id, reason)
         self._helpdesk.forget(session_id)
-        self.recorder.touch()
+        self.recorder.notify()
         return jsonify(messages=[farewell()], _links=self._links(session_id))
 
     def _feedback(self, session_id: str) -> Response:

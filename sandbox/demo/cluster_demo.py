@@ -124,7 +124,9 @@ class ClusterDemo(SingleDemo):
             calls = recorder.wait_for(lambda: recorder.calls("agentforce", "ask"), PATIENCE_SECONDS)
         except TimeoutError:
             return None
-        asking = (worker for worker in self._cluster.workers if worker.calls_from(calls[-1].port))
+        asking = (
+            worker for worker in self._cluster.workers if worker.has_connection_from(calls[-1].port)
+        )
         return next(asking, None)
 
     def _counted(self) -> list[Finding]:

@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers
 
 from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.catalogue import GROUPS, Plan, allows
-from sandbox.slots import Full, Slots
+from sandbox.slots import NoSlotFree, Slots
 
 TRANSCRIPTION_GROUP = "scribe"
 
@@ -35,7 +35,7 @@ class Account:
         self._api_key = api_key
         self._lock = threading.Lock()
         self._slots = {
-            group: Slots(limit=concurrency, patience=queue)
+            group: Slots(limit=concurrency, timeout=queue)
             for group in {TRANSCRIPTION_GROUP, *GROUPS}
         }
 
@@ -75,8 +75,8 @@ class Account:
         """Take a place until ``stack`` is closed."""
         slots = self._slots[group]
         try:
-            stack.enter_context(slots.held())
-        except Full:
+            stack.enter_context(slots.acquire())
+        except NoSlotFree:
             raise errors.concurrent_limit_exceeded(slots.limit) from None
 
     def headers(self, group: str) -> dict[str, str]:
@@ -89,7 +89,7 @@ class Account:
             "request-id": uuid.uuid4().hex,
             "x-trace-id": uuid.uuid4().hex,
             "x-region": "europe-west4",
-            "current-concurrent-requests": str(slots.taken),
+            "current-concurrent-requests": str(slots.in_use),
             "maximum-concurrent-requests": str(slots.limit),
-            "workspace-concurrent-requests": str(slots.taken),
+            "workspace-concurrent-requests": str(slots.in_use),
         }

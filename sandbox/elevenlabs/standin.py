@@ -115,7 +115,7 @@ class ElevenLabsStandIn(StandIn):
         return errors.by_status(status).response()
 
     def _route(self) -> None:
-        post: dict[str, Any] = {"methods": ["POST"], "paced": False}
+        post: dict[str, Any] = {"methods": ["POST"], "adds_latency": False}
         speech = "/v1/text-to-speech/<voice_id>"
         self.call("transcribe", "/v1/speech-to-text", **post)(self._transcribe)
         self.call("speak", speech, **post)(self._speak_whole)
@@ -130,13 +130,13 @@ class ElevenLabsStandIn(StandIn):
 
     def _note_breaches(self, rules: list[str]) -> None:
         for rule in rules:
-            self.violate(g.call.name, rule)
+            self.record_violation(g.call.name, rule)
 
     def _transcribe(self) -> Response:
         fields = _form()
         file = request.files.get("file")
         g.call.detail.update(fields=request.form.to_dict(flat=False), file=file and file.filename)
-        self.recorder.touch()
+        self.recorder.notify()
         if request.headers.get("Transfer-Encoding") == "chunked":
             self._note_breaches(["the upload is chunked: it needs a Content-Length"])
         validated(TranscribeQuery, request.args.to_dict(), where="query")
@@ -165,7 +165,7 @@ class ElevenLabsStandIn(StandIn):
             raise errors.bad_audio("audio_too_short", "The audio is shorter than 100 ms.")
         heard = self._speech.hear(pcm)
         self.transcriptions.append(Transcription(fields, seconds, heard))
-        self.recorder.touch()
+        self.recorder.notify()
         answer = jsonify(transcript(heard, form, seconds, two_letters=self.two_letter_language))
         answer.headers.update(self.account.headers(TRANSCRIPTION_GROUP))
         return answer
@@ -218,7 +218,7 @@ class ElevenLabsStandIn(StandIn):
             found = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error"}
             raise errors.schema([{**found, "input": {}}], "the body is not JSON")
         g.call.detail.update(body=body, query=request.args.to_dict())
-        self.recorder.touch()
+        self.recorder.notify()
         return body
 
     def _admitted(
@@ -266,7 +266,7 @@ class ElevenLabsStandIn(StandIn):
                 streamed=streamed,
             )
         )
-        self.recorder.touch()
+        self.recorder.notify()
         return self._codec.encode(sound, output_format)
 
     def _models(self) -> Response:

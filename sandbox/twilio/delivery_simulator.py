@@ -109,14 +109,14 @@ class DeliverySimulator:
         if fault is not None:
             return fault.code
         if not is_template and not self._messages.window_is_open(message.to):
-            self._violate("send", "outside the 24 h window of the user's last message")
+            self._record_violation("send", "outside the 24 h window of the user's last message")
             return WINDOW_CLOSED
         if message.media_url is not None:
             try:
                 self._fetch(message.sid, message.media_url)
             except MediaRefused as refusal:
                 if refusal.rule:
-                    self._violate("fetch", refusal.rule)
+                    self._record_violation("fetch", refusal.rule)
                 return refusal.code
         return None
 
@@ -127,7 +127,7 @@ class DeliverySimulator:
         audio, kind = answer.content, answer.headers.get("Content-Type", "")
         _check_answers(head, answer)
         for rule in _flaws(url, audio, kind):
-            self._violate("fetch", rule)
+            self._record_violation("fetch", rule)
         self._messages.change(sid, audio=audio, audio_type=kind)
 
     def _tell(self, message: Outbound, *, signed: bool) -> None:
@@ -143,12 +143,16 @@ class DeliverySimulator:
         try:
             answer = post(message.callback, fields, signed=headers, via=self._line)
         except requests.Timeout:
-            self._violate("callback", "11205 the status callback was not answered within 15 s")
+            self._record_violation(
+                "callback", "11205 the status callback was not answered within 15 s"
+            )
         except requests.RequestException:
             return
         else:
             if signed and not answer.ok:
-                self._violate("callback", f"11200 the callback answered {answer.status_code}")
+                self._record_violation(
+                    "callback", f"11200 the callback answered {answer.status_code}"
+                )
 
     def _callback_fields(self, message: Outbound) -> dict[str, str]:
         fields = {
@@ -171,8 +175,8 @@ class DeliverySimulator:
             fields["ErrorCode"] = str(message.error_code)
         return fields
 
-    def _violate(self, call: str, rule: str) -> None:
-        self._recorder.violate("twilio", call, rule)
+    def _record_violation(self, call: str, rule: str) -> None:
+        self._recorder.record_violation("twilio", call, rule)
 
 
 def _ask(session: requests.Session, method: str, url: str) -> requests.Response:

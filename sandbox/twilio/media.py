@@ -135,10 +135,10 @@ class TwilioCdn(StandIn):
 
     def _serve(self, account: str, name: str) -> Response:
         if "Authorization" in request.headers:
-            self.violate("media_cdn", "credentials were sent to the CDN host")
+            self.record_violation("media_cdn", "credentials were sent to the CDN host")
             return self.error(400)
         if not self._is_signed(f"/{account}/{name}"):
-            self.violate("media_cdn", "the CDN address was changed or has expired")
+            self.record_violation("media_cdn", "the CDN address was changed or has expired")
             return self.error(403)
         media = self._store.get(f"ME{name}")
         if media is None:

@@ -66,13 +66,13 @@ class Messages:
     def accept(self, message: Outbound) -> None:
         with self._lock:
             self._outbound[message.sid] = message
-        self._recorder.touch()
+        self._recorder.notify()
 
     def change(self, sid: str, **changes: Any) -> Outbound:
         """Set fields of an outbound message and return it as it is then."""
         with self._lock:
             message = self._outbound[sid] = replace(self._outbound[sid], **changes)
-        self._recorder.touch()
+        self._recorder.notify()
         return message
 
     def receive(self, form: Mapping[str, str]) -> None:

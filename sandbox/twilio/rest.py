@@ -12,7 +12,7 @@ from flask import Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from sandbox.call_recorder import CallRecorder
-from sandbox.faults import CARRIED, Faults
+from sandbox.faults import DELIVERY_KINDS, Faults
 from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
 from sandbox.twilio.delivery_simulator import DeliverySimulator
@@ -79,7 +79,7 @@ class TwilioRest(StandIn):
             signer=self.signer,
         )
         self._add_routes()
-        self.calls |= CARRIED.keys()
+        self.calls |= DELIVERY_KINDS.keys()
 
     def start(self) -> None:
         self.cdn.start()
@@ -115,7 +115,7 @@ class TwilioRest(StandIn):
             given = request.authorization
             pair = (given.username, given.password) if given and given.type == "basic" else None
             if not own or pair != (self.account_sid, self._auth_token):
-                self.violate(name, "missing or wrong credentials")
+                self.record_violation(name, "missing or wrong credentials")
                 return self.error(401)
             return view(**arguments)
 
@@ -123,13 +123,15 @@ class TwilioRest(StandIn):
 
     def _send(self) -> Response:
         if request.mimetype != "application/x-www-form-urlencoded":
-            self.violate("send", f"the request is {request.mimetype or 'untyped'}, not a form")
+            self.record_violation(
+                "send", f"the request is {request.mimetype or 'untyped'}, not a form"
+            )
         for rule in blemishes(request.form):
-            self.violate("send", rule)
+            self.record_violation("send", rule)
         try:
             send = read_send(request.form, sender=self.sender)
         except Refused as refusal:
-            self.violate("send", str(refusal))
+            self.record_violation("send", str(refusal))
             return self._error(400, refusal.code, refusal.message)
         message = self._accept(
             send.to,
@@ -224,10 +226,10 @@ class TwilioRest(StandIn):
         given = request.form.to_dict() if version == "v2" else request.get_json(silent=True)
         problem = self._typing_problem(given, TYPING_CHANNEL[version])
         if problem or not isinstance(given, dict):
-            self.violate("typing", problem)
+            self.record_violation("typing", problem)
             return self._error(400, CODES[400], problem)
         self.typed.append(given["messageId"])
-        self.recorder.touch()
+        self.recorder.notify()
         return self._json({"success": True})
 
     def _typing_problem(self, given: Any, channel: str) -> str:
@@ -241,7 +243,7 @@ class TwilioRest(StandIn):
         return "" if self._messages.is_inbound(sid) else f"{sid} is not an inbound message"
 
     def _not_found(self, _: NotFound) -> Response:
-        self.violate("unknown", f"no such resource: {request.method} {request.path}")
+        self.record_violation("unknown", f"no such resource: {request.method} {request.path}")
         return self.error(404)
 
     def _error(self, status: int, code: int, message: str) -> Response:

@@ -65,7 +65,7 @@ class TwilioStandIn(TwilioRest):
         headers = self.signer.headers(url or self.public_webhook_url or target, form)
         delivery, verdict = deliver(target, form, signed=headers, timeout=timeout)
         for error in verdict.errors:
-            self.violate("webhook", error)
+            self.record_violation("webhook", error)
         for text in verdict.texts:
             self.answer_by_twiml(str(form["From"]), text)
         return delivery

@@ -100,7 +100,7 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             webs=webs,
             workers=workers,
             worker_command=worker_command,
-            ways={place: way.url(name) for place, way in (ways or {}).items()},
+            database_urls={place: way.url(name) for place, way in (ways or {}).items()},
         )
         with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
             # Every process fetches a token of its own, and so does what is started in its place.

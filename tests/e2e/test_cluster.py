@@ -260,7 +260,7 @@ def worker_that_calls(deployment: Deployment, cluster: Cluster, service: str, ca
     """The worker in whose turn that call is being made, once it is."""
     recorder = deployment.sandbox.recorder
     calls = recorder.wait_for(lambda: recorder.calls(service, call))
-    return next(worker for worker in cluster.workers if worker.calls_from(calls[-1].port))
+    return next(worker for worker in cluster.workers if worker.has_connection_from(calls[-1].port))
 
 
 def texts(deployment: Deployment, user: str) -> list[Outbound]:

@@ -105,7 +105,7 @@ def test_errors_of_clouds_that_repeat_what_they_were_told(
     fault = Fault(service, call, "status", status=status, body=body(told))
     deployment.sandbox.faults.add(fault)
     delivery = deployment.twilio.speak(user, deployment.note(QUESTION))
-    wait_until(lambda: not deployment.sandbox.faults.listed(), "the fault")
+    wait_until(lambda: not deployment.sandbox.faults.active(), "the fault")
     wait_until(lambda: _idle(deployment), "the end of the turn")
     assert f'"turn": "{delivery.sid}"' in deployment.log()
 

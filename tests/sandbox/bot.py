@@ -59,7 +59,7 @@ class Bot:
     def _status(self) -> tuple[str, int]:
         self.headers.append(dict(request.headers))
         self.callbacks.append(request.form.to_dict())
-        self._recorder.touch()
+        self._recorder.notify()
         return "", self.callback_status
 
     def _media(self, name: str) -> Response:

@@ -481,7 +481,7 @@ def test_beyond_so_many_at_once_there_is_429(start: Start, way: str) -> None:
     """For questions and new sessions; a place is free before its caller knows the answer."""
     provider = start()
     session, other = provider.session(), provider.session()
-    provider.standin.at_once = 1
+    provider.standin.concurrency = 1
     provider.fail("ask", kind="hang", seconds=0.5)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(lambda: getattr(provider, way)(session).content)

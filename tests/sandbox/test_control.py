@@ -82,11 +82,11 @@ def test_faults_are_set_and_cleared(sandbox: Sandbox) -> None:
     """A fault posted as JSON is armed, listed, and gone after a DELETE."""
     fault = {"service": "agentforce", "call": "ask", "kind": "hang", "seconds": 3, "times": None}
     assert ask(sandbox, "POST", "/faults", json=fault).status_code == 201
-    armed = sandbox.faults.listed()
+    armed = sandbox.faults.active()
     assert armed == [Fault("agentforce", "ask", "hang", seconds=3, times=None)]
     assert ask(sandbox, "GET", "/faults").json()[0]["call"] == "ask"
     assert ask(sandbox, "DELETE", "/faults").status_code == 204
-    assert sandbox.faults.listed() == []
+    assert sandbox.faults.active() == []
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_wrong_faults_are_explained(sandbox: Sandbox, fault: Any, sentence: str)
     answer = ask(sandbox, "POST", "/faults", json=fault)
     assert answer.status_code == 400
     assert sentence in answer.json()["error"]
-    assert sandbox.faults.listed() == []
+    assert sandbox.faults.active() == []
 
 
 def test_a_user_can_write_and_speak(sandbox: Sandbox, bot: Bot) -> None:

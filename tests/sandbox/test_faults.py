@@ -187,7 +187,7 @@ def test_what_waits_goes_on_once_the_fault_is_off(
     faults.add(fault)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(requests.post, f"{echo.url}/ask", timeout=30)
-        wait_until(lambda: not faults.listed(), "the call")
+        wait_until(lambda: not faults.active(), "the call")
         faults.remove(fault)
         assert isinstance(answer.exception(20), requests.ConnectionError) == fails
 

@@ -670,7 +670,7 @@ def test_wrong_typing_calls_are_refused(
 def test_beyond_so_many_at_once_there_is_20429(twilio: TwilioStandIn, faults: Faults) -> None:
     """What is refused was never taken."""
     twilio.open_window(USER)
-    twilio.at_once = 1
+    twilio.concurrency = 1
     faults.add(Fault("twilio", "send", "hang", seconds=0.5))
     with ThreadPoolExecutor() as pool:
         first = pool.submit(send, twilio, Body="first")
