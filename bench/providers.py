@@ -11,8 +11,8 @@ from pathlib import Path
 from sandbox import Sandbox
 from sandbox.agentforce.helpdesk import Helpdesk
 from sandbox.latency import LatencyProfile
-from sandbox.speech import Heard, Sound
-from sandbox.speech.fixture import FixtureSpeech, tone_of
+from sandbox.speech import Sound, Transcript
+from sandbox.speech.fixture import FixtureSpeech, tone_for_text
 from speech.synthesis import LONGEST_SENTENCE
 from text.splitting import split_sentences
 
@@ -37,18 +37,18 @@ class UniqueQuestions:
     def __init__(self) -> None:
         self._numbers = itertools.count(10_000)
 
-    def hear(self, pcm: bytes) -> Heard:
-        return Heard(f"case {next(self._numbers)}")
+    def transcribe(self, pcm: bytes) -> Transcript:
+        return Transcript(f"case {next(self._numbers)}")
 
-    def say(self, text: str, language: str | None) -> Sound:
-        return tone_of(text, ANSWER_TONE_HZ)
+    def synthesize(self, text: str, language: str | None) -> Sound:
+        return tone_for_text(text, ANSWER_TONE_HZ)
 
 
 @contextmanager
 def instant_providers() -> Iterator[Sandbox]:
     """Stand-ins without latency, with the sandbox's own help desk."""
     speech = FixtureSpeech()
-    speech.tones.add(QUESTION_TONE_HZ, Heard(QUESTION, "eng"))
+    speech.tones.add(QUESTION_TONE_HZ, Transcript(QUESTION, "eng"))
     with Sandbox(speech=speech) as sandbox:
         yield _without_limits(sandbox)
 
@@ -64,7 +64,7 @@ def configurable_providers() -> Iterator[Sandbox]:
 
 def last_sentence_length() -> int:
     """The number of characters in the last sentence of each answer."""
-    (message,) = Helpdesk(ANSWERS).answer("", UniqueQuestions().hear(b"").text)
+    (message,) = Helpdesk(ANSWERS).answer("", UniqueQuestions().transcribe(b"").text)
     return len(split_sentences(message["message"], LONGEST_SENTENCE)[-1])
 
 

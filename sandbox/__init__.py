@@ -123,6 +123,6 @@ class Sandbox(Service):
         }
 
     def connect(self, bridge_url: str, *, public_url: str | None = None) -> None:
-        """Let Twilio post webhooks to ``bridge_url``, signed for ``public_url`` if that is given."""
+        """Let Twilio post webhooks to ``bridge_url``, signed for ``public_url`` if given."""
         self.twilio.webhook_url = f"{bridge_url.rstrip('/')}/"
         self.twilio.public_webhook_url = public_url and f"{public_url.rstrip('/')}/"

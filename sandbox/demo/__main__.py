@@ -132,8 +132,8 @@ def _demo_of(
 
 def _warm(speech: LocalSpeech, codec: Codec) -> None:
     """Let everything be loaded that is loaded late, so that the turn's times are its own."""
-    ready = speech.say("The demonstration is ready.", "en")
-    speech.hear(codec.decode(codec.encode(ready, "opus_48000_32")))
+    ready = speech.synthesize("The demonstration is ready.", "en")
+    speech.transcribe(codec.decode(codec.encode(ready, "opus_48000_32")))
 
 
 def _stay(sandbox: Sandbox, screen: Screen, demo: SingleDemo) -> None:

@@ -30,7 +30,7 @@ class RoundTrip:
 def check_round_trip(audio: bytes, expected: str, *, speech: Speech, codec: Codec) -> RoundTrip:
     """Transcribe ``audio`` and compare it with ``expected`` word by word, in order."""
     try:
-        heard = speech.hear(codec.decode(audio)).text
+        heard = speech.transcribe(codec.decode(audio)).text
     except Undecodable:
         heard = ""
     return RoundTrip(heard, Levenshtein.normalized_similarity(words(expected), words(heard)))

@@ -193,7 +193,7 @@ class SingleDemo:
         with self._screen.step("Listening to it"):
             again = check_round_trip(audio, spoken, speech=self._speech, codec=self._codec)
         percent = f"match {again.match:.0%}"
-        self._screen.labelled("Heard again as", f"{again.text}  {percent}")
+        self._screen.labelled("Transcript again as", f"{again.text}  {percent}")
         if again.understood:
             return True
         return self._complain(

@@ -94,7 +94,7 @@ class Exchange:
             self._await_voice(turn, patience, meanwhile)
         turn.texts = [message for message in self._answers() if not message.media_url]
         heard = self._sandbox.elevenlabs.transcriptions[self._transcriptions :]
-        turn.heard = " ".join(each.heard.text for each in heard[:1])
+        turn.heard = " ".join(each.transcript.text for each in heard[:1])
         turn.calls = [call for call in self._sandbox.recorder.calls() if call.at >= turn.sent]
 
     def _await_voice(self, turn: Turn, patience: float, meanwhile: Callable[[], None]) -> None:

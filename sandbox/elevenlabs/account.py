@@ -1,4 +1,4 @@
-"""One ElevenLabs customer: key, plan, credits, requests in flight.
+"""One ElevenLabs account: its key, plan, credits and concurrent requests.
 
 docs/providers/elevenlabs.md, "Limits".
 """
@@ -19,11 +19,11 @@ TRANSCRIPTION_GROUP = "scribe"
 
 
 class Account:
-    """What the service knows of its customer.
+    """An account with its limits.
 
-    ``plan``, ``credits`` and ``concurrency`` may be set at any time. ``credits`` None is without
-    end. Each concurrency group has ``concurrency`` places of its own; a request above that
-    waits up to ``queue`` seconds and is refused then.
+    ``plan``, ``credits`` and ``concurrency`` may be set at any time. With ``credits`` None they are
+    unlimited. Each concurrency group serves ``concurrency`` requests at the same time; another
+    request waits up to ``queue`` seconds and is then refused.
     """
 
     def __init__(
@@ -44,11 +44,12 @@ class Account:
         return self._slots[TRANSCRIPTION_GROUP].limit
 
     @concurrency.setter
-    def concurrency(self, places: int) -> None:
+    def concurrency(self, requests: int) -> None:
         for slots in self._slots.values():
-            slots.limit = places
+            slots.limit = requests
 
     def authenticate(self, headers: Headers) -> None:
+        """Raises ``Refusal`` without a valid API key."""
         key = headers.get("xi-api-key")
         if key is None and "Authorization" in headers:
             raise errors.invalid_authorization_header()
@@ -57,22 +58,26 @@ class Account:
         if key != self._api_key:
             raise errors.invalid_api_key()
 
-    def allow(self, output_format: str) -> None:
+    def check_output_format(self, output_format: str) -> None:
+        """Raises ``Refusal`` if the plan does not include the format."""
         if not allows(self.plan, output_format):
             raise errors.output_format_not_allowed(output_format)
 
-    def afford(self, cost: int) -> None:
-        """Refuse what costs more credits than are left; nothing is free to who has none."""
+    def check_credits(self, cost: int) -> None:
+        """Raises ``Refusal`` if too few credits are left; without credits nothing is allowed."""
         if self.credits is not None and self.credits < max(cost, 1):
             raise errors.quota_exceeded(self._quota, self.credits, cost)
 
-    def pay(self, cost: int) -> None:
+    def charge(self, cost: int) -> None:
         with self._lock:
             if self.credits is not None:
                 self.credits -= cost
 
-    def hold(self, stack: ExitStack, group: str) -> None:
-        """Take a place until ``stack`` is closed."""
+    def acquire_slot(self, stack: ExitStack, group: str) -> None:
+        """Occupy a slot of the concurrency group until ``stack`` is closed.
+
+        Raises ``Refusal``.
+        """
         slots = self._slots[group]
         try:
             stack.enter_context(slots.acquire())
@@ -82,7 +87,7 @@ class Account:
     def headers(self, group: str) -> dict[str, str]:
         """The headers of a success (docs/providers/elevenlabs.md, "Response headers").
 
-        That transcripts have them too is inferred.
+        That responses with transcripts have them too is an assumption.
         """
         slots = self._slots[group]
         return {

@@ -12,8 +12,8 @@ import requests
 from sandbox import Sandbox
 from sandbox.agentforce.standin import Question
 from sandbox.bridge import Bridge
-from sandbox.elevenlabs.standin import Spoken
-from sandbox.speech import Heard
+from sandbox.elevenlabs.standin import Synthesis
+from sandbox.speech import Transcript
 from sandbox.speech.codec import NOTES, Codec
 from sandbox.speech.fixture import FixtureSpeech
 from sandbox.speech.tone import sine
@@ -45,13 +45,15 @@ class Deployment:
         """A WhatsApp user nobody has met yet."""
         return f"whatsapp:+{next(self._numbers)}"
 
-    def note(self, said: str | Heard, language: str = "eng") -> bytes:
+    def note(self, said: str | Transcript, language: str = "eng") -> bytes:
         """A voice note (Ogg/Opus) in which ``said`` is heard."""
         return self.recording(said, "ogg", language)[0]
 
-    def recording(self, said: str | Heard, kind: str, language: str = "eng") -> tuple[bytes, str]:
+    def recording(
+        self, said: str | Transcript, kind: str, language: str = "eng"
+    ) -> tuple[bytes, str]:
         """The same in any format of ``NOTES``, with its content type."""
-        heard = said if isinstance(said, Heard) else Heard(said, language)
+        heard = said if isinstance(said, Transcript) else Transcript(said, language)
         pitch = next(self._pitches)
         self.speech.tones.add(pitch, heard)
         return self.codec.note(sine(pitch, 1.5), kind), NOTES[kind][0]
@@ -74,13 +76,13 @@ class Deployment:
         """What the agent was asked since the test began; a test has one user at a time."""
         return self.sandbox.agentforce.questions[self._asked_before :]
 
-    def spoken_since(self) -> list[Spoken]:
+    def spoken_since(self) -> list[Synthesis]:
         """What was spoken since the test began."""
-        return self.sandbox.elevenlabs.spoken[self._spoken_before :]
+        return self.sandbox.elevenlabs.syntheses[self._spoken_before :]
 
     def hear(self, voice: Outbound) -> str:
         """The words of a voice note that arrived."""
-        return self.speech.hear(self.codec.decode(voice.audio or b"")).text
+        return self.speech.transcribe(self.codec.decode(voice.audio or b"")).text
 
     def metrics(self) -> dict[str, Any]:
         return dict(requests.get(f"{self.bridge.url}/metrics", timeout=10).json())
@@ -108,7 +110,7 @@ class Deployment:
         self.sandbox.faults.clear()
         self.sandbox.recorder.clear()
         self._asked_before = len(self.sandbox.agentforce.questions)
-        self._spoken_before = len(self.sandbox.elevenlabs.spoken)
+        self._spoken_before = len(self.sandbox.elevenlabs.syntheses)
 
     def check(self) -> None:
         """Raise where the bridge broke a contract since the test began."""

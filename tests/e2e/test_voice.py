@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.speech import Heard
+from sandbox.speech import Transcript
 from sandbox.speech.tone import noise, silence, sine
 from sandbox.twilio.media import Ready
 from tests.e2e.deployment import Deployment
@@ -104,7 +104,7 @@ def test_a_note_longer_than_the_limit_is_not_paid_for(deployment: Deployment) ->
 
 def test_an_uncertain_transcript_asks_to_repeat(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.speak(user, deployment.note(Heard("mumble", "eng", probability=0.3)))
+    deployment.twilio.speak(user, deployment.note(Transcript("mumble", "eng", probability=0.3)))
     assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't hear")
 
 

@@ -25,7 +25,7 @@ from sandbox.demo.round_trip import check_round_trip
 from sandbox.demo.screen import Screen
 from sandbox.demo.timeline import PLAIN_BLOCKS, Stage, drawn, stages_of, told
 from sandbox.demo.turn import Turn
-from sandbox.speech import Heard, Sound, models
+from sandbox.speech import Sound, Transcript, models
 from sandbox.speech.codec import Codec
 from sandbox.twilio.messages import Outbound
 from tests.sandbox.waiting import wait_until, wait_until_ended
@@ -74,7 +74,7 @@ def test_the_spoken_answer_comes_back_and_is_understood(tmp_path: Path) -> None:
         r"Voice answer:\s+\S+/answer-1\.ogg\s+\(2\d\.\d\s+s,\s+\d+\s+KB\)", done.stdout
     )
     assert (tmp_path / "answer-1.ogg").read_bytes().startswith(b"OggS")
-    assert "Heard again as: To register an electronic invoice" in done.stdout
+    assert "Transcript again as: To register an electronic invoice" in done.stdout
     lines = [line for line in done.stdout.splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 60
     assert "\x1b" not in done.stdout
@@ -117,7 +117,7 @@ def test_a_killed_worker_is_told_of_and_its_turn_answered_once(tmp_path: Path) -
         "/metrics of web 2: 1 received, 1 answered, 1 as text, 1 as voice",
     ):
         assert f"\n{finding}" in done.stdout
-    assert "Heard again as: To register an electronic invoice" in done.stdout
+    assert "Transcript again as: To register an electronic invoice" in done.stdout
 
 
 @pytest.fixture
@@ -353,12 +353,12 @@ class _Deaf:
     """Hears the same in everything."""
 
     def __init__(self, text: str) -> None:
-        self._heard = Heard(text)
+        self._heard = Transcript(text)
 
-    def hear(self, pcm: bytes) -> Heard:
+    def transcribe(self, pcm: bytes) -> Transcript:
         return self._heard
 
-    def say(self, text: str, language: str | None) -> Sound:
+    def synthesize(self, text: str, language: str | None) -> Sound:
         raise NotImplementedError
 
 

@@ -19,7 +19,7 @@ from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.standin import ElevenLabsStandIn
 from sandbox.faults import Fault, Faults
 from sandbox.latency import INSTANT, LatencyProfile
-from sandbox.speech import Heard, tone
+from sandbox.speech import Transcript, tone
 from sandbox.speech.codec import NOTES, Codec
 from sandbox.speech.fixture import FixtureSpeech
 
@@ -38,7 +38,7 @@ class Provider:
 
     def __init__(self, *, latency: LatencyProfile = INSTANT, **options: Any) -> None:
         self.recorder, self.faults, self.speech = CallRecorder(), Faults(), FixtureSpeech()
-        self.speech.tones.add(440, Heard(QUESTION))
+        self.speech.tones.add(440, Transcript(QUESTION))
         self.standin = ElevenLabsStandIn(
             recorder=self.recorder,
             faults=self.faults,
@@ -135,10 +135,10 @@ def test_the_sdk_speaks_without_a_breach(provider: Provider) -> None:
         previous_text="Hello.",
     )
     audio = b"".join(chunks)
-    spoken = provider.standin.spoken[0]
+    spoken = provider.standin.syntheses[0]
     assert audio.startswith(b"OggS") and b"OpusHead" in audio[:64]
     assert (spoken.text, spoken.previous_text, spoken.characters) == (TEXT, "Hello.", len(TEXT))
-    assert provider.speech.hear(Codec(ffmpeg=FFMPEG).decode(audio)).text == TEXT
+    assert provider.speech.transcribe(Codec(ffmpeg=FFMPEG).decode(audio)).text == TEXT
     assert provider.rules == []
 
 
@@ -153,7 +153,7 @@ def test_parallel_notes_keep_their_transcripts(provider: Provider) -> None:
     """What is heard depends on the note, not on the order of arrival."""
     tones = range(300, 380, 8)
     for frequency in tones:
-        provider.speech.tones.add(frequency, Heard(f"question {frequency}"))
+        provider.speech.tones.add(frequency, Transcript(f"question {frequency}"))
     with ThreadPoolExecutor(len(tones)) as pool:
         answers = pool.map(
             lambda frequency: provider.transcribe(tone.sine(frequency, 1.0)).json(), tones
@@ -184,7 +184,7 @@ def test_words_have_times_unless_told(provider: Provider) -> None:
 
 def test_languages_have_three_letters_or_two(provider: Provider) -> None:
     """The form of ``language_code`` can be switched."""
-    provider.speech.tones.add(500, Heard("أين الطلب؟", "ara"))
+    provider.speech.tones.add(500, Transcript("أين الطلب؟", "ara"))
     assert provider.transcribe(tone.sine(500, 1.0)).json()["language_code"] == "ara"
     provider.standin.two_letter_language = True
     assert provider.transcribe(tone.sine(500, 1.0)).json()["language_code"] == "ar"

@@ -10,9 +10,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from sandbox.speech import Heard, Sound, models, tone
+from sandbox.speech import Sound, Transcript, models, tone
 from sandbox.speech.codec import NOTES, Codec, Undecodable
-from sandbox.speech.fixture import FixtureSpeech, ToneTexts
+from sandbox.speech.fixture import FixtureSpeech, ToneRegistry
 from sandbox.speech.local import LocalSpeech
 from sandbox.speech.piper import PiperFailed, PiperProcess
 
@@ -34,18 +34,18 @@ def test_a_hum_is_recognised_in_every_kind_of_note(
     codec: Codec, speech: FixtureSpeech, kind: str
 ) -> None:
     """The pitch survives every codec a phone may use."""
-    speech.tones.add(440, Heard("first"))
-    speech.tones.add(452, Heard("أين الطلب؟", "ara"))
+    speech.tones.add(440, Transcript("first"))
+    speech.tones.add(452, Transcript("أين الطلب؟", "ara"))
     note = codec.note(tone.sine(452, 2.0), kind)
-    assert speech.hear(codec.decode(note)) == Heard("أين الطلب؟", "ara")
+    assert speech.transcribe(codec.decode(note)) == Transcript("أين الطلب؟", "ara")
 
 
 def test_a_wrong_sample_rate_is_not_understood(speech: FixtureSpeech) -> None:
     """PCM of 8 kHz that is taken for 16 kHz sounds an octave higher."""
-    speech.tones.add(440, Heard("hello"))
-    assert speech.hear(tone.sine(440, 2.0)).text == "hello"
+    speech.tones.add(440, Transcript("hello"))
+    assert speech.transcribe(tone.sine(440, 2.0)).text == "hello"
     eight_thousand = memoryview(tone.sine(440, 2.0)).cast("h")[::2].tobytes()
-    assert speech.hear(eight_thousand).text == ""
+    assert speech.transcribe(eight_thousand).text == ""
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_a_wrong_sample_rate_is_not_understood(speech: FixtureSpeech) -> None:
 )
 def test_nothing_is_heard_where_no_known_hum_is(speech: FixtureSpeech, pcm: bytes) -> None:
     """Silence, noise and strange tones have an empty transcript."""
-    speech.tones.add(440, Heard("hello"))
-    assert speech.hear(pcm).text == ""
+    speech.tones.add(440, Transcript("hello"))
+    assert speech.transcribe(pcm).text == ""
 
 
 def test_only_what_swings_evenly_has_a_pitch() -> None:
@@ -70,8 +70,8 @@ def test_what_was_said_is_heard_again(
     codec: Codec, speech: FixtureSpeech, output_format: str
 ) -> None:
     """A spoken text comes back from its audio, with its language."""
-    sound = speech.say("مرحبا، كيف يمكنني مساعدتك؟", "ar")
-    heard = speech.hear(codec.decode(codec.encode(sound, output_format)))
+    sound = speech.synthesize("مرحبا، كيف يمكنني مساعدتك؟", "ar")
+    heard = speech.transcribe(codec.decode(codec.encode(sound, output_format)))
     assert (heard.text, heard.language) == ("مرحبا، كيف يمكنني مساعدتك؟", "ara")
 
 
@@ -80,22 +80,22 @@ def test_pieces_are_heard_in_the_order_they_were_joined(
 ) -> None:
     """One note of several answers tells which came first."""
     texts = [f"This is sentence number {number}." for number in range(8)]
-    joined = b"".join(speech.say(text, "en").pcm for text in texts)
-    assert speech.hear(codec.decode(codec.note(joined))).text == " ".join(texts)
+    joined = b"".join(speech.synthesize(text, "en").pcm for text in texts)
+    assert speech.transcribe(codec.decode(codec.note(joined))).text == " ".join(texts)
 
 
 def test_speaking_takes_sixty_milliseconds_a_character(speech: FixtureSpeech) -> None:
     """The length of the sound follows from the text."""
-    assert speech.say("x" * 100, "en").seconds == pytest.approx(6.0)
+    assert speech.synthesize("x" * 100, "en").seconds == pytest.approx(6.0)
 
 
 def test_more_texts_than_tones_let_the_oldest_go() -> None:
     """Hums never run out, and the newest texts always have one of their own."""
-    known = ToneTexts()
-    texts = [f"text {number}" for number in range(2 * len(ToneTexts.SPOKEN))]
-    tones = {text: known.spoken(Heard(text)) for text in texts}
-    newest = texts[len(ToneTexts.SPOKEN) :]
-    assert [known.meaning(tones[text]) for text in newest] == [Heard(text) for text in newest]
+    known = ToneRegistry()
+    texts = [f"text {number}" for number in range(2 * len(ToneRegistry.ANSWER_TONES_HZ))]
+    tones = {text: known.assign(Transcript(text)) for text in texts}
+    newest = texts[len(ToneRegistry.ANSWER_TONES_HZ) :]
+    assert [known.find(tones[text]) for text in newest] == [Transcript(text) for text in newest]
 
 
 @pytest.mark.parametrize(
@@ -166,41 +166,41 @@ def test_whisper_hears_the_recordings(
     local: LocalSpeech, codec: Codec, recording: str, words: str
 ) -> None:
     """The recorded questions are understood word for word."""
-    assert local.hear(codec.decode((RECORDINGS / recording).read_bytes())).text == words
+    assert local.transcribe(codec.decode((RECORDINGS / recording).read_bytes())).text == words
 
 
 def test_whisper_hears_what_piper_says(local: LocalSpeech, codec: Codec) -> None:
     """Real speech survives the way through a voice note, several lines included."""
-    sound = local.say("Open the billing page.\nThen choose new invoice.", "en")
-    heard = local.hear(codec.decode(codec.encode(sound, "opus_48000_32")))
+    sound = local.synthesize("Open the billing page.\nThen choose new invoice.", "en")
+    heard = local.transcribe(codec.decode(codec.encode(sound, "opus_48000_32")))
     assert heard.text.lower().startswith("open the billing page")
 
 
 @pytest.mark.parametrize("pcm", [tone.silence(2.0), tone.noise(2.0)], ids=["silence", "noise"])
 def test_whisper_makes_up_nothing(local: LocalSpeech, pcm: bytes) -> None:
     """Where no one speaks there is no text."""
-    assert local.hear(pcm).text == ""
+    assert local.transcribe(pcm).text == ""
 
 
 def test_what_cannot_be_spoken_still_has_a_sound(local: LocalSpeech) -> None:
     """Arabic is hummed, a text without words is silent, and Piper lives on."""
-    assert local.say("مرحبا كيف حالك", None).seconds == pytest.approx(14 * 0.06, abs=0.01)
-    assert local.say("…", "en").seconds > 0
-    assert local.say("Still here.", "en").seconds > 0.3
+    assert local.synthesize("مرحبا كيف حالك", None).seconds == pytest.approx(14 * 0.06, abs=0.01)
+    assert local.synthesize("…", "en").seconds > 0
+    assert local.synthesize("Still here.", "en").seconds > 0.3
 
 
 def test_a_piper_that_cannot_start_says_why(tmp_path: Path) -> None:
     """The last words of the child are in the error."""
     piper = PiperProcess(voice=tmp_path / "missing.onnx")
     with pytest.raises(PiperFailed, match=r"missing\.onnx|No module named"):
-        piper.say("Hello.")
+        piper.synthesize("Hello.")
     piper.close()
 
 
 def test_missing_models_are_named() -> None:
     """The error says which package is missing and what to run."""
     with pytest.raises(models.ModelsMissing, match=r"no-such-package .*make setup"):
-        models._located("no-such-package", "model.bin")
+        models._find("no-such-package", "model.bin")
 
 
 def _probe(file: Path) -> str:
