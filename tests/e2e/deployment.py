@@ -10,7 +10,7 @@ import imageio_ffmpeg
 import requests
 
 from sandbox import Sandbox
-from sandbox.agentforce.standin import Question
+from sandbox.agentforce.turn import Question
 from sandbox.bridge import Bridge
 from sandbox.elevenlabs.standin import Synthesis
 from sandbox.speech import Transcript

@@ -91,7 +91,7 @@ def test_a_message_that_both_webs_get_is_one_turn(deployment: Deployment, cluste
     with ThreadPoolExecutor(50) as pool:
         first = pool.submit(deployment.twilio.deliver, form)
         # Signed for the public address, posted to each web itself.
-        others = list(pool.map(lambda web: post(f"{web.url}/", form, signed=signed), webs))
+        others = list(pool.map(lambda web: post(f"{web.url}/", form, signature=signed), webs))
     assert [first.result().status, *(other.status_code for other in others)] == [200] * 50
     deployment.answers(user, 1)
     deployment.expect_no_more(user, 1)

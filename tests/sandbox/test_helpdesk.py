@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk, HelpdeskError, read
-from sandbox.agentforce.wording import normalised, resembles, words
+from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk, HelpdeskError, load_answers
+from sandbox.agentforce.wording import normalise, similarity, words
 
 FILE = """
 yes = ["yes", "go ahead"]
@@ -68,8 +68,8 @@ def said(desk: Helpdesk, text: str, session: str = "s") -> list[str]:
 def identity(desk: Helpdesk, question: str) -> str:
     """The entry whose first message ``question`` gets, as "id language"; "" for none."""
     first = desk.answer("identity", question)[0]
-    for entry in read(DEFAULT_FILE).entry:
-        if entry.messages[0].for_the_wire(question) == first:
+    for entry in load_answers(DEFAULT_FILE).entry:
+        if entry.messages[0].as_json(question) == first:
             return f"{entry.id} {entry.language}"
     return ""
 
@@ -265,14 +265,14 @@ def test_a_missing_or_undecodable_file_is_refused(file: Path) -> None:
 
 def test_words_are_compared_without_their_trimmings() -> None:
     """Case, punctuation, vowel signs, hamza, tatweel and the article do not matter."""
-    assert normalised("  E-Invoice, please! ") == "e invoice please"
-    assert normalised("أُسَجِّلُ فـاتورة") == normalised("اسجل فاتوره")
+    assert normalise("  E-Invoice, please! ") == "e invoice please"
+    assert normalise("أُسَجِّلُ فـاتورة") == normalise("اسجل فاتوره")
     assert words("الفاتورة والفاتورة بالفاتورة للفاتورة") == ["فاتوره"] * 4
 
 
 def test_short_words_must_be_the_same() -> None:
     """One letter makes another word of them; long words may differ a little."""
-    assert resembles("sign", "sign") == 1
-    assert resembles("tax", "fax") == 0
-    assert 0.8 <= resembles("invoice", "invoices") < 1
-    assert resembles("invoice", "office") == 0
+    assert similarity("sign", "sign") == 1
+    assert similarity("tax", "fax") == 0
+    assert 0.8 <= similarity("invoice", "invoices") < 1
+    assert similarity("invoice", "office") == 0

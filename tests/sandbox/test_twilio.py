@@ -21,7 +21,7 @@ from sandbox.faults import Fault, Faults
 from sandbox.latency import INSTANT
 from sandbox.speech.codec import Codec
 from sandbox.speech.tone import sine
-from sandbox.twilio.delivery_simulator import VOICE_NOTE_LIMIT
+from sandbox.twilio.delivery_simulator import VOICE_NOTE_LIMIT_BYTES
 from sandbox.twilio.media import Ready
 from sandbox.twilio.standin import TwilioStandIn
 from sandbox.twilio.webhook import Fields, sign
@@ -577,7 +577,7 @@ def test_imperfect_voice_notes_are_delivered_but_noted(twilio: TwilioStandIn, bo
     """A note without play button, under a name that can be guessed, arrives; both are noted."""
     twilio.say(USER, "hi")
     large = recording(seconds=18, rate="256k")
-    assert len(large) > VOICE_NOTE_LIMIT
+    assert len(large) > VOICE_NOTE_LIMIT_BYTES
     send(twilio, Body="caption", MediaUrl=bot.publish(large, name="1.ogg"))
     assert twilio.wait_for_voice(USER, 5).body == ""
     assert rules(twilio.recorder) == [
