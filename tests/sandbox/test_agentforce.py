@@ -1,4 +1,4 @@
-"""The Agentforce stand-in, as its HTTP callers meet it."""
+"""The Agentforce stand-in, called by HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ API = "/einstein/ai-agent/v1"
 
 
 class Provider:
-    """A started stand-in and short ways to call it."""
+    """A running stand-in, with shortcuts for its calls."""
 
     def __init__(
         self, *, latency: LatencyProfile = INSTANT, helpdesk: Helpdesk | None = None
@@ -117,7 +117,7 @@ Start = Callable[..., Provider]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts stand-ins with the options it is given; stops them all in the end."""
+    """A function that starts a stand-in with options; all are stopped at the end."""
     with ExitStack() as providers:
 
         def started(**options: Any) -> Provider:
@@ -160,7 +160,7 @@ def test_a_token_is_a_jwt_with_exp_and_names_the_api_host(provider: Provider) ->
         ({"grant_type": "password"}, "unsupported_grant_type"),
     ],
 )
-def test_a_wrong_login_is_refused_in_the_form_of_oauth(
+def test_a_wrong_login_is_refused_in_oauths_format(
     provider: Provider, fields: dict[str, str], error: str
 ) -> None:
     """Each wrong parameter has its own error code, with status 400."""
@@ -186,8 +186,8 @@ def test_a_misconfigured_app_gets_invalid_grant(
     }
 
 
-def test_an_app_without_jwt_gets_an_opaque_token_that_opens_nothing(provider: Provider) -> None:
-    """The token looks fine, api_instance_url is absent, and calls give an empty 404."""
+def test_an_app_without_jwt_gets_an_opaque_token_that_the_api_refuses(provider: Provider) -> None:
+    """There is no api_instance_url, and calls get an empty 404."""
     provider.standin.misconfiguration = Misconfiguration.NO_JWT
     answer = provider.log_in().json()
     assert "api_instance_url" not in answer
@@ -197,7 +197,7 @@ def test_an_app_without_jwt_gets_an_opaque_token_that_opens_nothing(provider: Pr
 
 
 def test_a_token_per_message_is_a_violation(provider: Provider) -> None:
-    """A second fetch while a token is still good is written down, but answered."""
+    """A second token while the first is valid is issued, but is a violation."""
     provider.log_in()
     assert provider.rules == []
     assert provider.log_in().status_code == 200
@@ -205,7 +205,7 @@ def test_a_token_per_message_is_a_violation(provider: Provider) -> None:
 
 
 def test_two_processes_may_each_hold_a_token(provider: Provider) -> None:
-    """token_clients allows for as many tokens as there are processes."""
+    """token_clients is the number of tokens that may be in use."""
     provider.standin.token_clients = 2
     provider.log_in()
     provider.log_in()
@@ -213,7 +213,7 @@ def test_two_processes_may_each_hold_a_token(provider: Provider) -> None:
 
 
 def test_a_new_token_after_a_401_or_a_lost_answer_is_no_violation(provider: Provider) -> None:
-    """Whoever was refused, or never got the token, has to fetch another."""
+    """A client that was refused, or did not get the token, has to fetch another."""
     provider.fail("token", kind="vanish")
     with pytest.raises(requests.ConnectionError):
         provider.log_in()
@@ -227,14 +227,14 @@ def test_a_new_token_after_a_401_or_a_lost_answer_is_no_violation(provider: Prov
 
 
 def test_a_token_near_its_end_may_be_renewed(provider: Provider) -> None:
-    """A token that has no more than a minute to live is no reason not to fetch another."""
+    """In its last minute a token may be replaced."""
     provider.standin.token_lifetime = 60
     provider.log_in()
     provider.log_in()
     assert provider.rules == []
 
 
-# The bearer
+# The bearer token
 
 
 def test_without_a_bearer_the_gateway_answers_an_empty_404(provider: Provider) -> None:
@@ -246,7 +246,7 @@ def test_without_a_bearer_the_gateway_answers_an_empty_404(provider: Provider) -
 
 
 def test_an_expired_or_forgotten_token_gets_401(provider: Provider) -> None:
-    """Both are JWTs the gateway lets through and the API refuses in its error form."""
+    """Both are JWTs, so the gateway accepts them and the API refuses them."""
     provider.standin.token_lifetime = -1
     provider.fetch_token()
     expired = provider.start()
@@ -262,7 +262,7 @@ def test_an_expired_or_forgotten_token_gets_401(provider: Provider) -> None:
 
 
 def test_a_user_without_permission_gets_403(provider: Provider) -> None:
-    """The token is good but may not be used for the agent."""
+    """The token is valid, but its user may not use the agent."""
     provider.standin.misconfiguration = Misconfiguration.FORBIDDEN
     assert provider.start().json()["error"] == "ForbiddenError"
 
@@ -271,7 +271,7 @@ def test_a_user_without_permission_gets_403(provider: Provider) -> None:
 
 
 def test_a_session_starts_with_a_greeting_and_links(provider: Provider) -> None:
-    """200, a time-ordered UUID, an Inform that takes no feedback, and both message links."""
+    """200, a time-ordered UUID, an Inform without feedback id, and both message links."""
     answer = provider.start()
     body = answer.json()
     assert answer.status_code == 200
@@ -283,14 +283,14 @@ def test_a_session_starts_with_a_greeting_and_links(provider: Provider) -> None:
     assert body["_links"]["messagesStream"]["href"].endswith("/messages/stream")
 
 
-def test_the_greeting_speaks_the_language_of_the_end_user(provider: Provider) -> None:
+def test_the_greeting_is_in_the_language_of_the_end_user(provider: Provider) -> None:
     """$Context.EndUserLanguage is set at the start."""
     variable = {"name": "$Context.EndUserLanguage", "type": "Text", "value": "ar"}
     greeting = provider.start(variables=[variable]).json()["messages"][0]["message"]
     assert greeting.startswith("مرحبًا")
 
 
-def test_every_start_makes_a_session(provider: Provider) -> None:
+def test_every_start_creates_a_session(provider: Provider) -> None:
     """externalSessionKey is for tracing: the same key twice gives two sessions."""
     first, second = provider.session(), provider.session()
     assert first != second
@@ -319,10 +319,10 @@ def test_every_start_makes_a_session(provider: Provider) -> None:
         ({"agent_id": "Help_Desk"}, 400, "BadRequestError"),
     ],
 )
-def test_a_wrong_start_is_refused_and_written_down(
+def test_a_wrong_start_is_refused_and_a_violation(
     provider: Provider, changes: dict[str, Any], status: int, error: str
 ) -> None:
-    """Each mistake of the client gets the status and error class that were seen for it."""
+    """Each mistake has the status and error class that the real service gives it."""
     refused = provider.start(**changes)
     assert (refused.status_code, refused.json()["error"]) == (status, error)
     assert len(provider.rules) == 1
@@ -331,7 +331,7 @@ def test_a_wrong_start_is_refused_and_written_down(
 def test_an_endpoint_may_end_in_a_slash_and_an_id_may_have_15_characters(
     provider: Provider,
 ) -> None:
-    """Neither makes a difference to the real service."""
+    """The real service accepts both too."""
     endpoint = {"endpoint": f"{provider.standin.url}/"}
     assert provider.start(agent_id=AGENT[:15], instanceConfig=endpoint).status_code == 200
 
@@ -343,8 +343,8 @@ def test_a_body_that_is_not_declared_as_json_gives_500(provider: Provider) -> No
     assert provider.rules == ["Content-Type is not application/json"]
 
 
-def test_an_unknown_agent_is_a_mistake_of_the_settings(provider: Provider) -> None:
-    """A well-formed id that names no agent gives 500 and is no violation."""
+def test_an_unknown_agent_is_no_violation(provider: Provider) -> None:
+    """A well-formed id of no agent gives 500; it is a mistake in the settings."""
     refused = provider.start(agent_id="0XxOTHER0000001AAA")
     assert (refused.status_code, refused.json()["error"]) == (500, "HttpServerErrorException")
     assert provider.rules == []
@@ -368,7 +368,7 @@ def test_an_employee_agent_refuses_to_bypass_the_user(provider: Provider) -> Non
     assert provider.rules == []
 
 
-# Messages, whole
+# Synchronous messages
 
 
 def test_an_answer_is_an_inform_with_its_ids(provider: Provider) -> None:
@@ -383,8 +383,8 @@ def test_an_answer_is_an_inform_with_its_ids(provider: Provider) -> None:
     assert answer.json()["_links"]["messages"]["href"].endswith("/messages")
 
 
-def test_questions_are_kept_for_the_tests(provider: Provider) -> None:
-    """What was asked, by whom, on which session and how."""
+def test_questions_are_recorded(provider: Provider) -> None:
+    """With their text, session, sender and kind of call."""
     session = provider.session()
     provider.ask(session, number=5)
     provider.events(session, ARABIC, 6)
@@ -409,7 +409,7 @@ def test_questions_are_kept_for_the_tests(provider: Provider) -> None:
 def test_a_malformed_message_is_refused(
     provider: Provider, message: dict[str, Any], complaint: str
 ) -> None:
-    """400 names the property at fault; the agent is not asked."""
+    """The 400 names the wrong property, and the agent is not asked."""
     body = {"message": message, "sequenceId": 1}
     refused = provider.ask(provider.session(), json=body)
     assert refused.status_code == 400
@@ -418,8 +418,8 @@ def test_a_malformed_message_is_refused(
     assert provider.standin.questions == []
 
 
-def test_a_sequence_must_rise(provider: Provider) -> None:
-    """Gaps and strings of digits are fine, the same number or a lower one is a violation."""
+def test_sequence_numbers_must_rise(provider: Provider) -> None:
+    """Gaps and strings of digits are allowed; an equal or lower number is a violation."""
     session = provider.session()
     answers = [provider.ask(session, number=number) for number in (1, 5, 5, 2)]
     assert [answer.status_code for answer in answers] == [200, 200, 400, 400]
@@ -428,16 +428,16 @@ def test_a_sequence_must_rise(provider: Provider) -> None:
     assert provider.ask(session, json={"message": message}).status_code == 200
 
 
-def test_accepting_events_on_the_synchronous_call_consumes_the_message(provider: Provider) -> None:
-    """500, and the sequence number counts as used."""
+def test_accept_event_stream_on_the_synchronous_call_gives_500(provider: Provider) -> None:
+    """The sequence number counts as used."""
     session = provider.session()
     assert provider.ask(session, headers={"Accept": "text/event-stream"}).status_code == 500
     assert provider.ask(session).status_code == 400
     assert provider.ask(session, number=2).status_code == 200
 
 
-def test_a_session_that_never_was_is_not_found(provider: Provider) -> None:
-    """404 in the error form, with the internal path."""
+def test_an_unknown_session_is_not_found(provider: Provider) -> None:
+    """The 404 has the API's format, with the internal path."""
     unknown = str(uuid.uuid4())
     refused = provider.ask(unknown)
     body = refused.json()
@@ -449,8 +449,8 @@ def test_a_session_that_never_was_is_not_found(provider: Provider) -> None:
     assert provider.rules == []
 
 
-def test_sessions_age_out(provider: Provider) -> None:
-    """Forgotten and idle sessions are not found, which no client can foresee."""
+def test_sessions_expire(provider: Provider) -> None:
+    """Expired sessions are not found, which is no violation."""
     forgotten = provider.session()
     provider.standin.forget_sessions()
     idle = provider.session()
@@ -460,8 +460,8 @@ def test_sessions_age_out(provider: Provider) -> None:
     assert provider.rules == []
 
 
-def test_a_second_message_while_one_runs_is_locked_out(start: Start) -> None:
-    """423 and a violation; the first message is answered and a third one after it too."""
+def test_a_second_message_during_a_turn_is_refused(start: Start) -> None:
+    """It gets 423 and is a violation; the first message is answered, and so is a third one."""
     provider = start(latency=LatencyProfile(ask=0.5))
     session = provider.session()
     with ThreadPoolExecutor() as pool:
@@ -477,8 +477,8 @@ def test_a_second_message_while_one_runs_is_locked_out(start: Start) -> None:
 
 
 @pytest.mark.parametrize("way", ["ask", "stream"])
-def test_beyond_so_many_at_once_there_is_429(start: Start, way: str) -> None:
-    """For questions and new sessions; a place is free before its caller knows the answer."""
+def test_calls_above_the_concurrency_limit_get_429(start: Start, way: str) -> None:
+    """For questions and new sessions; a slot is free before the client has the answer."""
     provider = start()
     session, other = provider.session(), provider.session()
     provider.standin.concurrency = 1
@@ -497,8 +497,8 @@ def test_beyond_so_many_at_once_there_is_429(start: Start, way: str) -> None:
     assert provider.rules == []
 
 
-def test_a_message_after_one_that_hangs_is_no_violation(provider: Provider) -> None:
-    """A client that gave up waiting gets 423 until the agent is done."""
+def test_a_message_after_a_hanging_one_is_no_violation(provider: Provider) -> None:
+    """A client whose call timed out gets 423 until the agent has finished."""
     session = provider.session()
     provider.fail("ask", kind="hang", seconds=0.4)
     with pytest.raises(requests.ReadTimeout):
@@ -549,14 +549,14 @@ def test_an_empty_question_is_a_violation(provider: Provider) -> None:
 def test_the_messages_of_an_answer_come_in_order(
     provider: Provider, question: str, expected: list[str]
 ) -> None:
-    """Each has an id; what belongs to streams only is left out."""
+    """Each has an id; messages that only streams have are left out."""
     messages = provider.ask(provider.session(), question).json()["messages"]
     assert types(messages) == expected
     assert all(uuid.UUID(message["id"]) for message in messages)
 
 
 def test_messages_have_the_fields_of_their_type(provider: Provider) -> None:
-    """As recorded: collect with data, confirm, code and errors, targets."""
+    """The fields are those of recorded messages."""
     session = provider.session()
     questions = ["What is the status of my invoice?", "Cancel my invoice", "Export a report"]
     answers = [provider.ask(session, text, number) for number, text in enumerate(questions)]
@@ -571,7 +571,7 @@ def test_messages_have_the_fields_of_their_type(provider: Provider) -> None:
 
 
 def test_the_agent_can_end_the_session(provider: Provider) -> None:
-    """After SessionEnded the session is not found; to ask it again is a violation."""
+    """After SessionEnded the session is not found, and another question is a violation."""
     session = provider.session()
     ended = provider.ask(session, "Goodbye").json()["messages"][1]
     assert ended["reason"] == "Action"
@@ -581,7 +581,7 @@ def test_the_agent_can_end_the_session(provider: Provider) -> None:
 
 
 def test_a_broken_helpdesk_file_gives_500(start: Start, tmp_path: Path) -> None:
-    """The message names the line, so that whoever edits the file sees it."""
+    """The message names the line, for the person who edits the file."""
     file = tmp_path / "helpdesk.toml"
     file.write_bytes(DEFAULT_FILE.read_bytes())
     provider = start(helpdesk=Helpdesk(file))
@@ -594,7 +594,7 @@ def test_a_broken_helpdesk_file_gives_500(start: Start, tmp_path: Path) -> None:
     assert provider.ask(session, number=2).status_code == 200
 
 
-# Messages, streamed
+# Streamed messages
 
 
 def test_a_stream_is_progress_chunks_inform_and_end(provider: Provider) -> None:
@@ -623,7 +623,7 @@ def test_lines_come_in_the_recorded_order(provider: Provider) -> None:
 
 
 def test_without_chunk_types_there_are_no_chunks(provider: Provider) -> None:
-    """Only a session that asked for text chunks gets them."""
+    """Only sessions that were started with text chunks get them."""
     session = provider.session(streamingCapabilities=None)
     names = [name for name, _, _ in provider.events(session)]
     assert names == ["PROGRESS_INDICATOR", "INFORM", "END_OF_TURN"]
@@ -648,7 +648,7 @@ STYLES = [
 
 @pytest.mark.parametrize("style", STYLES, ids=str)
 def test_a_style_changes_the_framing_only(provider: Provider, style: StreamStyle) -> None:
-    """Whoever reads streams by the book gets the same text in any style."""
+    """A parser that follows the standard reads the same text in any style."""
     provider.standin.stream_style = style
     events = provider.events(provider.session(), ARABIC)
     assert events[0][0] == "PROGRESS_INDICATOR"
@@ -657,7 +657,7 @@ def test_a_style_changes_the_framing_only(provider: Provider, style: StreamStyle
     assert provider.rules == []
 
 
-def test_the_styles_are_seen_on_the_wire(provider: Provider) -> None:
+def test_the_styles_change_the_network_writes(provider: Provider) -> None:
     """CRLF, half characters, several events in a chunk, no chunks, no end, no blank line."""
     session = provider.session()
 
@@ -677,8 +677,8 @@ def test_the_styles_are_seen_on_the_wire(provider: Provider) -> None:
     assert b": keep-alive" in b"".join(chunks(8, comments=True))
 
 
-def test_a_turn_takes_its_pace_once_and_spreads_it(start: Start) -> None:
-    """Progress comes early, text from 60 % on, the end when the time is over."""
+def test_a_turn_takes_its_latency_once(start: Start) -> None:
+    """Progress comes early, text after 60 % of the time, and the end after all of it."""
     provider = start(latency=LatencyProfile(ask=1.0))
     session = provider.session()
     started = time.monotonic()
@@ -693,7 +693,7 @@ def test_a_turn_takes_its_pace_once_and_spreads_it(start: Start) -> None:
 
 
 def test_the_next_message_may_follow_the_end_of_a_turn_at_once(provider: Provider) -> None:
-    """Whoever has read END_OF_TURN finds the session free."""
+    """The session is unlocked before END_OF_TURN is sent."""
     session = provider.session()
     for number in range(1, 30):
         for line in provider.stream(session, "hello", number).iter_lines(chunk_size=1):
@@ -703,7 +703,7 @@ def test_the_next_message_may_follow_the_end_of_a_turn_at_once(provider: Provide
 
 
 def test_a_cut_stream_ends_before_the_end_of_the_turn(provider: Provider) -> None:
-    """About half of it arrives, and the session is free again."""
+    """About half of it arrives, and the session is unlocked."""
     session = provider.session()
     provider.fail("ask", kind="cut")
     chunks = provider.stream(session).iter_content(None)
@@ -717,8 +717,10 @@ def test_a_cut_stream_ends_before_the_end_of_the_turn(provider: Provider) -> Non
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_vanished_answer_was_asked_all_the_same(provider: Provider, streamed: bool) -> None:
-    """The connection breaks after the work; the sequence number is used up."""
+def test_a_question_whose_answer_was_lost_has_reached_the_agent(
+    provider: Provider, streamed: bool
+) -> None:
+    """The connection breaks after the work, and the sequence number is used."""
     session = provider.session()
     provider.fail("ask", kind="vanish")
     with pytest.raises(requests.ConnectionError):
@@ -728,7 +730,7 @@ def test_a_vanished_answer_was_asked_all_the_same(provider: Provider, streamed: 
     assert provider.ask(session, number=2).status_code == 200
 
 
-def test_a_caller_who_hangs_up_frees_the_session(start: Start) -> None:
+def test_a_disconnected_client_unlocks_the_session(start: Start) -> None:
     """The stream stops at the next event that cannot be sent."""
     provider = start(latency=LatencyProfile(ask=0.3))
     session = provider.session()
@@ -754,7 +756,7 @@ def test_a_caller_who_hangs_up_frees_the_session(start: Start) -> None:
         ("test inform without message", ["INFORM", "END_OF_TURN"]),
     ],
 )
-def test_each_kind_of_answer_has_its_events(
+def test_the_events_of_each_kind_of_answer(
     provider: Provider, question: str, expected: list[str]
 ) -> None:
     """After SESSION_ENDED and ERROR no END_OF_TURN follows."""
@@ -794,17 +796,17 @@ def test_an_event_may_have_another_envelope(provider: Provider) -> None:
 
 
 def test_errors_before_the_stream_are_json(provider: Provider) -> None:
-    """A stream that cannot begin is an ordinary refusal."""
+    """They are the same as those of the synchronous call."""
     refused = provider.stream(str(uuid.uuid4()))
     assert refused.status_code == 404
     assert refused.json()["error"] == "NotFoundException"
 
 
-# The end, and what goes wrong
+# Ends and errors
 
 
 def test_a_session_is_ended_with_a_reason(provider: Provider) -> None:
-    """The answer's reason is from another enum; a second DELETE finds nothing."""
+    """The answer has another reason, and a second DELETE gives 404."""
     session = provider.session()
     answer = provider.end(session, "Expiration")
     assert answer.status_code == 200
@@ -818,7 +820,7 @@ def test_a_session_is_ended_with_a_reason(provider: Provider) -> None:
 
 @pytest.mark.parametrize("reason", [None, "Bored"])
 def test_an_end_without_a_known_reason_is_refused(provider: Provider, reason: str | None) -> None:
-    """400 and a violation; the session lives on."""
+    """It gets 400 and is a violation; the session continues."""
     session = provider.session()
     assert provider.end(session, reason).status_code == 400
     assert len(provider.rules) == 1
@@ -826,14 +828,14 @@ def test_an_end_without_a_known_reason_is_refused(provider: Provider, reason: st
 
 
 def test_asking_an_ended_session_is_a_violation(provider: Provider) -> None:
-    """The client itself ended it."""
+    """The client has ended it itself."""
     session = provider.session()
     provider.end(session)
     assert provider.ask(session).status_code == 404
     assert provider.rules == ["a request to a session that ended: UserRequest"]
 
 
-def test_feedback_knows_two_ratings(provider: Provider) -> None:
+def test_feedback_accepts_two_ratings(provider: Provider) -> None:
     """GOOD and BAD give 202 with an empty body, anything else 400."""
     path = f"sessions/{provider.session()}/feedback"
     good = provider.call("POST", path, json={"feedbackId": "f", "feedback": "GOOD"})
@@ -843,8 +845,8 @@ def test_feedback_knows_two_ratings(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 410, 422, 423, 429, 500, 502, 503])
-def test_scripted_errors_have_the_form_of_the_api(provider: Provider, status: int) -> None:
-    """A fault of kind status speaks as the service would, and nothing was asked."""
+def test_injected_errors_have_the_format_of_the_api(provider: Provider, status: int) -> None:
+    """The agent is not asked."""
     session = provider.session()
     provider.fail("ask", status=status)
     refused = provider.ask(session)
@@ -855,8 +857,8 @@ def test_scripted_errors_have_the_form_of_the_api(provider: Provider, status: in
 
 
 @pytest.mark.parametrize("status", [401, 429, 503])
-def test_scripted_login_errors_have_the_form_of_oauth(provider: Provider, status: int) -> None:
-    """error and error_description, and nothing else."""
+def test_injected_login_errors_have_oauths_format(provider: Provider, status: int) -> None:
+    """They have error and error_description only."""
     provider.fail("token", status=status)
     refused = provider.log_in()
     assert refused.status_code == status
@@ -864,7 +866,7 @@ def test_scripted_login_errors_have_the_form_of_oauth(provider: Provider, status
 
 
 def test_an_unknown_path_is_an_html_page_and_a_violation(provider: Provider) -> None:
-    """As My Domain answers paths it does not have."""
+    """Like the answer of My Domain."""
     answer = provider.call("GET", "sessions/history")
     assert answer.status_code == 404
     assert "URL No Longer Exists" in answer.text

@@ -1,4 +1,4 @@
-"""The Twilio stand-in, through the doors its users use: HTTP, and Twilio's own SDK."""
+"""The Twilio stand-in, called by HTTP and by Twilio's own SDK."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SENDER = "whatsapp:+14155238886"
 
 
 def recording(*, seconds: float = 1.0, channels: int = 1, rate: str = "24k") -> bytes:
-    """Ogg/Opus noise, which resists compression."""
+    """Ogg/Opus noise, which cannot be compressed well."""
     source = f"anoisesrc=duration={seconds}:sample_rate=48000"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source]
     command += ["-ac", str(channels), "-c:a", "libopus", "-b:a", rate, "-f", "ogg", "-"]
@@ -201,21 +201,21 @@ def test_a_user_who_hides_the_number_has_none(twilio: TwilioStandIn, bot: Bot) -
 def test_wrong_answers_of_the_webhook_are_violations(
     twilio: TwilioStandIn, bot: Bot, answer: Response, error: str
 ) -> None:
-    """What Twilio would log about an answer is written down."""
+    """Errors that Twilio would log are recorded as violations."""
     bot.answer = answer
     twilio.say(USER, "hi")
     assert [rule.startswith(error) for rule in rules(twilio.recorder)] == [True]
 
 
 def test_a_late_answer_is_a_violation(twilio: TwilioStandIn, bot: Bot) -> None:
-    """An answer that does not come in time is given up, and written down."""
+    """The webhook times out, and the violation is recorded."""
     bot.may_answer.clear()
     assert twilio.deliver(twilio.forms.text(USER, "hi"), timeout=0.2).status == 0
     bot.may_answer.set()
     assert rules(twilio.recorder) == ["11205 total timeout triggered: no answer within 0.2 s"]
 
 
-def test_a_bot_that_is_down_breaks_no_contract(twilio: TwilioStandIn, bot: Bot) -> None:
+def test_a_bot_that_is_down_is_no_violation(twilio: TwilioStandIn, bot: Bot) -> None:
     """A refused connection gives status 0 and no violation."""
     bot.stop()
     assert twilio.say(USER, "hi").status == 0
@@ -234,8 +234,8 @@ def test_twiml_messages_are_sent(twilio: TwilioStandIn, bot: Bot) -> None:
     ]
 
 
-def test_unsigned_deliveries_are_not_twilios(twilio: TwilioStandIn, bot: Bot) -> None:
-    """An unsigned post has no signature, opens no window, and a refusal of it is right."""
+def test_unsigned_messages_are_not_treated_as_twilios(twilio: TwilioStandIn, bot: Bot) -> None:
+    """An unsigned post has no signature and opens no window, and its refusal is no violation."""
     bot.answer = Response(status=403)
     form = twilio.forms.text(USER, "hi")
     assert twilio.deliver(form, signed=False).status == 403
@@ -256,7 +256,7 @@ def media(twilio: TwilioStandIn, bot: Bot, audio: bytes = b"OggS", **options: An
 def test_a_recording_is_fetched_over_two_hosts(
     twilio: TwilioStandIn, bot: Bot, note: bytes
 ) -> None:
-    """With credentials the API leads to another host, which serves the file to anyone."""
+    """With credentials the API redirects to another host, which needs no credentials."""
     url = media(twilio, bot, note)
     hop = requests.get(url, auth=(ACCOUNT, TOKEN), allow_redirects=False, timeout=5)
     assert hop.status_code == 307
@@ -267,7 +267,7 @@ def test_a_recording_is_fetched_over_two_hosts(
 
 
 @pytest.mark.parametrize("auth", [None, (ACCOUNT, "wrong"), ("SK1", TOKEN)])
-def test_recordings_want_credentials(
+def test_recordings_need_credentials(
     twilio: TwilioStandIn, bot: Bot, auth: tuple[str, str] | None
 ) -> None:
     """Without the account's credentials there is no recording, only Twilio's 20003."""
@@ -277,7 +277,7 @@ def test_recordings_want_credentials(
 
 
 def test_the_cdn_refuses_credentials(twilio: TwilioStandIn, bot: Bot) -> None:
-    """Credentials that follow the redirect are refused and written down."""
+    """Credentials that are sent after the redirect are refused, and a violation."""
     url = media(twilio, bot)
     hop = requests.get(url, auth=(ACCOUNT, TOKEN), allow_redirects=False, timeout=5)
     leak = requests.get(hop.headers["Location"], auth=(ACCOUNT, TOKEN), timeout=5)
@@ -285,8 +285,8 @@ def test_the_cdn_refuses_credentials(twilio: TwilioStandIn, bot: Bot) -> None:
     assert rules(twilio.recorder) == ["credentials were sent to the CDN host"]
 
 
-def test_cdn_addresses_expire_and_cannot_be_made_up(twilio: TwilioStandIn, bot: Bot) -> None:
-    """A CDN address works only as signed, and for a while."""
+def test_cdn_urls_expire_and_cannot_be_forged(twilio: TwilioStandIn, bot: Bot) -> None:
+    """A CDN URL works only with its signature, and for a limited time."""
     url = media(twilio, bot)
     twilio.cdn.signed_seconds = -1
     assert requests.get(url, auth=(ACCOUNT, TOKEN), timeout=5).status_code == 403
@@ -296,8 +296,8 @@ def test_cdn_addresses_expire_and_cannot_be_made_up(twilio: TwilioStandIn, bot: 
     assert requests.get(changed, timeout=5).status_code == 403
 
 
-def test_a_recording_may_not_be_there_yet(twilio: TwilioStandIn, bot: Bot) -> None:
-    """The first calls for a recording answer 404 if the note says so."""
+def test_a_recording_may_not_be_ready_yet(twilio: TwilioStandIn, bot: Bot) -> None:
+    """The first requests for it get 404, as the voice note says."""
     url = media(twilio, bot, not_ready=Ready(calls=2))
     status = [requests.get(url, auth=(ACCOUNT, TOKEN), timeout=5).status_code for _ in range(3)]
     assert status == [404, 404, 200]
@@ -306,7 +306,7 @@ def test_a_recording_may_not_be_there_yet(twilio: TwilioStandIn, bot: Bot) -> No
 
 
 def test_a_recording_can_be_deleted(twilio: TwilioStandIn, bot: Bot, client: Any) -> None:
-    """Media are listed, and gone once deleted."""
+    """Media are listed until they are deleted."""
     url = media(twilio, bot)
     sid = bot.received[-1]["MessageSid"]
     found = client.messages(sid).media.list()
@@ -359,7 +359,7 @@ def test_a_text_is_accepted_and_delivered(twilio: TwilioStandIn, client: Any) ->
 def test_wrong_messages_are_refused(
     twilio: TwilioStandIn, fields: dict[str, Any], code: int
 ) -> None:
-    """What Twilio refuses is refused with its code in its form, and written down."""
+    """The error has Twilio's code and format, and is recorded as a violation."""
     answer = send(twilio, **fields)
     error = answer.json()
     assert (answer.status_code, error["code"], error["status"]) == (400, code, 400)
@@ -368,7 +368,7 @@ def test_wrong_messages_are_refused(
     assert twilio.messages() == []
 
 
-def test_the_longest_text_is_taken(twilio: TwilioStandIn) -> None:
+def test_the_longest_text_is_accepted(twilio: TwilioStandIn) -> None:
     """Exactly 1600 characters are not too many."""
     twilio.say(USER, "hi")
     assert send(twilio, Body="x" * 1600).status_code == 201
@@ -396,18 +396,19 @@ def test_wrong_credentials_are_an_sdk_error(twilio: TwilioStandIn) -> None:
         ({"Body": "a", "body": "b"}, "unknown parameter body"),
     ],
 )
-def test_ugly_texts_are_violations(
+def test_texts_with_display_problems_are_violations(
     twilio: TwilioStandIn, fields: dict[str, str], rule: str
 ) -> None:
-    """A text that a user could not read well is taken, but written down."""
+    """A text that users could not read well is accepted, but is a violation."""
     twilio.say(USER, "hi")
     assert send(twilio, **fields).status_code == 201
     assert rules(twilio.recorder) == [rule]
 
 
 @pytest.mark.parametrize("body", ["2 ** 3", "`**x**`", "```\n# a\n| b |\n```", "1 | 2", "#1 ~ 2"])
-def test_code_and_arithmetic_are_no_markdown(twilio: TwilioStandIn, body: str) -> None:
-    """What only looks like Markdown is left in peace."""
+def test_code_and_arithmetic_are_not_mistaken_for_markdown(
+    twilio: TwilioStandIn, body: str
+) -> None:
     twilio.say(USER, "hi")
     assert send(twilio, Body=body).status_code == 201
     assert twilio.recorder.violations == []
@@ -427,16 +428,19 @@ def test_outside_the_window_nothing_is_delivered(twilio: TwilioStandIn, bot: Bot
     assert rules(twilio.recorder) == ["outside the 24 h window of the user's last message"]
 
 
-def test_faults_come_in_twilios_words(twilio: TwilioStandIn, client: Any, faults: Faults) -> None:
-    """A 429 fault is the one that Twilio documents."""
+def test_injected_errors_have_twilios_format(
+    twilio: TwilioStandIn, client: Any, faults: Faults
+) -> None:
+    """A 429 has the code that Twilio documents."""
     faults.add(Fault("twilio", "send", status=429))
     with pytest.raises(TwilioRestException) as raised:
         client.messages.create(to=USER, from_=SENDER, body="x")
     assert (raised.value.status, raised.value.code) == (429, 20429)
 
 
-def test_a_vanished_answer_leaves_the_message(twilio: TwilioStandIn, faults: Faults) -> None:
-    """A message whose answer was lost is delivered all the same."""
+def test_a_message_whose_answer_was_lost_is_delivered(
+    twilio: TwilioStandIn, faults: Faults
+) -> None:
     twilio.say(USER, "hi")
     faults.add(Fault("twilio", "send", "vanish"))
     with pytest.raises(requests.ConnectionError):
@@ -450,7 +454,7 @@ def test_a_vanished_answer_leaves_the_message(twilio: TwilioStandIn, faults: Fau
 def test_a_voice_note_is_fetched_and_delivered(
     twilio: TwilioStandIn, bot: Bot, note: bytes
 ) -> None:
-    """The recording is fetched by HEAD and GET, kept, and signed callbacks tell its way."""
+    """The recording is fetched by HEAD and GET, and signed callbacks report each status."""
     twilio.say(USER, "hi")
     callback = f"{bot.url}/status"
     created = send(twilio, MediaUrl=bot.publish(note), StatusCallback=callback).json()
@@ -466,7 +470,7 @@ def test_a_voice_note_is_fetched_and_delivered(
 
 
 def test_an_mp3_is_delivered_too(twilio: TwilioStandIn, bot: Bot, note: bytes) -> None:
-    """WhatsApp takes it, as a file; nothing else passes for one."""
+    """WhatsApp accepts MP3 as a file; other content with this type is refused."""
     twilio.say(USER, "hi")
     mp3 = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe()).note(sine(440, 1.0), "mp3")
     send(twilio, MediaUrl=bot.publish(mp3, "audio/mpeg"))
@@ -478,10 +482,10 @@ def test_an_mp3_is_delivered_too(twilio: TwilioStandIn, bot: Bot, note: bytes) -
 
 
 @pytest.mark.parametrize("call", ["text", "voice"])
-def test_a_message_can_be_made_to_fail(
+def test_delivery_can_be_made_to_fail(
     twilio: TwilioStandIn, bot: Bot, note: bytes, faults: Faults, call: str
 ) -> None:
-    """As Twilio would say it: taken, and later undelivered; the other kind arrives."""
+    """The message is accepted and later undelivered; messages of the other kind are delivered."""
     twilio.say(USER, "hi")
     faults.add(Fault("twilio", call, "undelivered", code=63024))
     sids = {
@@ -501,10 +505,10 @@ def test_a_message_can_be_made_to_fail(
         ("unsigned", ["sent", "delivered"]),
     ],
 )
-def test_callbacks_come_as_twilio_may_send_them(
+def test_callbacks_can_be_repeated_reordered_or_forged(
     twilio: TwilioStandIn, bot: Bot, faults: Faults, manner: Any, told: list[str]
 ) -> None:
-    """It promises neither order nor that each comes once; a stranger may send them too."""
+    """Twilio guarantees neither their order nor that each comes only once."""
     twilio.say(USER, "hi")
     faults.add(Fault("twilio", "callback", manner))
     callback = f"{bot.url}/status?sending=1"
@@ -539,10 +543,10 @@ Spoil = Callable[[bytes], bytes]
         (lambda note: recording(channels=2), "2 channels instead of one"),
     ],
 )
-def test_what_is_no_voice_note_is_not_delivered(
+def test_invalid_voice_notes_are_not_delivered(
     twilio: TwilioStandIn, bot: Bot, note: bytes, spoil: Spoil, rule: str
 ) -> None:
-    """A recording that a phone could not play ends as undelivered with 63019."""
+    """A recording that a phone could not play is undelivered, with code 63019."""
     twilio.say(USER, "hi")
     sid = send(twilio, MediaUrl=bot.publish(spoil(note))).json()["sid"]
     message = ended(twilio, sid, "undelivered")
@@ -562,7 +566,7 @@ def test_a_recording_needs_the_right_type(
 
 
 def test_a_recording_that_is_gone_is_undelivered(twilio: TwilioStandIn, bot: Bot) -> None:
-    """A MediaUrl that answers 404 is a violation; one out of reach is only undelivered."""
+    """A 404 is a violation as well; an unreachable bot is not."""
     twilio.say(USER, "hi")
     sid = send(twilio, MediaUrl=f"{bot.url}/media/gone.ogg").json()["sid"]
     assert ended(twilio, sid, "undelivered").error_code == 63019
@@ -573,8 +577,10 @@ def test_a_recording_that_is_gone_is_undelivered(twilio: TwilioStandIn, bot: Bot
     assert len(twilio.recorder.violations) == 1
 
 
-def test_imperfect_voice_notes_are_delivered_but_noted(twilio: TwilioStandIn, bot: Bot) -> None:
-    """A note without play button, under a name that can be guessed, arrives; both are noted."""
+def test_imperfect_voice_notes_are_delivered_with_violations(
+    twilio: TwilioStandIn, bot: Bot
+) -> None:
+    """The note is too large for a play button, and its URL can be guessed."""
     twilio.say(USER, "hi")
     large = recording(seconds=18, rate="256k")
     assert len(large) > VOICE_NOTE_LIMIT_BYTES
@@ -588,7 +594,7 @@ def test_imperfect_voice_notes_are_delivered_but_noted(twilio: TwilioStandIn, bo
 
 
 def test_a_refused_callback_is_a_violation(twilio: TwilioStandIn, bot: Bot) -> None:
-    """A status callback wants a 2xx."""
+    """A status callback must be answered with 2xx."""
     twilio.say(USER, "hi")
     bot.callback_status = 500
     send(twilio, Body="x", StatusCallback=f"{bot.url}/status")
@@ -600,7 +606,7 @@ def test_a_refused_callback_is_a_violation(twilio: TwilioStandIn, bot: Bot) -> N
 
 
 def test_messages_are_listed_newest_first(twilio: TwilioStandIn, client: Any) -> None:
-    """The list holds both directions, filtered by address and time, page by page."""
+    """The list has both directions, filters by address and time, and pages."""
     for text in ("one", "two", "three"):
         twilio.say(USER, text)
     send(twilio, Body="answer")
@@ -633,7 +639,7 @@ def typing(twilio: TwilioStandIn, version: str, **body: Any) -> requests.Respons
 
 
 def test_typing_is_shown_for_an_inbound_message(twilio: TwilioStandIn, client: Any) -> None:
-    """Both versions of the indicator take the SID of a message that a user sent."""
+    """Both versions of the API accept the SID of a message that a user sent."""
     sid = twilio.say(USER, "hi").sid
     assert client.messaging.v2.typing_indicator.create(channel="whatsapp", message_id=sid).success
     body = {"channel": "WHATSAPP", "messageId": sid}
@@ -657,7 +663,7 @@ def test_typing_is_shown_for_an_inbound_message(twilio: TwilioStandIn, client: A
 def test_wrong_typing_calls_are_refused(
     twilio: TwilioStandIn, version: str, body: dict[str, dict[str, str]]
 ) -> None:
-    """A wrong channel, form or message is refused and written down."""
+    """A wrong channel, format or message is refused, and a violation."""
     sid = twilio.say(USER, "hi").sid
     filled = {
         way: {name: value.replace("{sid}", sid) for name, value in fields.items()}
@@ -667,8 +673,8 @@ def test_wrong_typing_calls_are_refused(
     assert (len(twilio.recorder.violations), twilio.typed) == (1, [])
 
 
-def test_beyond_so_many_at_once_there_is_20429(twilio: TwilioStandIn, faults: Faults) -> None:
-    """What is refused was never taken."""
+def test_calls_above_the_concurrency_limit_get_20429(twilio: TwilioStandIn, faults: Faults) -> None:
+    """A refused message is not accepted."""
     twilio.open_window(USER)
     twilio.concurrency = 1
     faults.add(Fault("twilio", "send", "hang", seconds=0.5))
