@@ -116,14 +116,14 @@ def test_a_user_can_write_and_speak(sandbox: Sandbox, bot: Bot) -> None:
     """Texts and recordings posted to the control server reach the webhook as WhatsApp messages."""
     said = ask(sandbox, "POST", "/say", json={"from": "+14155550100", "text": "hi"})
     assert said.json()["status"] == 200
-    spoken = ask(
+    delivery = ask(
         sandbox,
         "POST",
         "/speak?from=+14155550100",
         data=b"OggS",
         headers={"Content-Type": "audio/ogg"},
     )
-    assert spoken.json()["sid"] == bot.received[1]["MessageSid"]
+    assert delivery.json()["sid"] == bot.received[1]["MessageSid"]
     assert [(one["From"], one["MessageType"]) for one in bot.received] == [
         (USER, "text"),
         (USER, "audio"),

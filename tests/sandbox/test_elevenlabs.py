@@ -135,9 +135,13 @@ def test_the_sdk_synthesizes_without_a_violation(provider: Provider) -> None:
         previous_text="Hello.",
     )
     audio = b"".join(chunks)
-    spoken = provider.standin.syntheses[0]
+    synthesis = provider.standin.syntheses[0]
     assert audio.startswith(b"OggS") and b"OpusHead" in audio[:64]
-    assert (spoken.text, spoken.previous_text, spoken.characters) == (TEXT, "Hello.", len(TEXT))
+    assert (synthesis.text, synthesis.previous_text, synthesis.characters) == (
+        TEXT,
+        "Hello.",
+        len(TEXT),
+    )
     assert provider.speech.transcribe(Codec(ffmpeg=FFMPEG).decode(audio)).text == TEXT
     assert provider.rules == []
 

@@ -71,8 +71,8 @@ def test_a_synthesized_text_is_its_own_transcript(
 ) -> None:
     """With its language, in all formats."""
     sound = speech.synthesize("مرحبا، كيف يمكنني مساعدتك؟", "ar")
-    heard = speech.transcribe(codec.decode(codec.encode(sound, output_format)))
-    assert (heard.text, heard.language) == ("مرحبا، كيف يمكنني مساعدتك؟", "ara")
+    transcript = speech.transcribe(codec.decode(codec.encode(sound, output_format)))
+    assert (transcript.text, transcript.language) == ("مرحبا، كيف يمكنني مساعدتك؟", "ara")
 
 
 def test_joined_pieces_are_transcribed_in_their_order(codec: Codec, speech: FixtureSpeech) -> None:
@@ -169,8 +169,8 @@ def test_whisper_transcribes_the_recordings(
 def test_whisper_transcribes_pipers_speech(local: LocalSpeech, codec: Codec) -> None:
     """After encoding as a voice note, and with several lines."""
     sound = local.synthesize("Open the billing page.\nThen choose new invoice.", "en")
-    heard = local.transcribe(codec.decode(codec.encode(sound, "opus_48000_32")))
-    assert heard.text.lower().startswith("open the billing page")
+    transcript = local.transcribe(codec.decode(codec.encode(sound, "opus_48000_32")))
+    assert transcript.text.lower().startswith("open the billing page")
 
 
 @pytest.mark.parametrize("pcm", [tone.silence(2.0), tone.noise(2.0)], ids=["silence", "noise"])

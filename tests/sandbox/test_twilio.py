@@ -498,7 +498,7 @@ def test_delivery_can_be_made_to_fail(
 
 
 @pytest.mark.parametrize(
-    ("manner", "told"),
+    ("kind", "statuses"),
     [
         ("twice", ["sent", "sent", "delivered", "delivered"]),
         ("reversed", ["delivered", "sent"]),
@@ -506,18 +506,18 @@ def test_delivery_can_be_made_to_fail(
     ],
 )
 def test_callbacks_can_be_repeated_reordered_or_forged(
-    twilio: TwilioStandIn, bot: Bot, faults: Faults, manner: Any, told: list[str]
+    twilio: TwilioStandIn, bot: Bot, faults: Faults, kind: Any, statuses: list[str]
 ) -> None:
     """Twilio guarantees neither their order nor that each comes only once."""
     twilio.say(USER, "hi")
-    faults.add(Fault("twilio", "callback", manner))
+    faults.add(Fault("twilio", "callback", kind))
     callback = f"{bot.url}/status?sending=1"
     send(twilio, Body="x", StatusCallback=callback)
-    twilio.recorder.wait_for(lambda: len(bot.callbacks) == len(told), 5)
-    assert [one["MessageStatus"] for one in bot.callbacks] == told
+    twilio.recorder.wait_for(lambda: len(bot.callbacks) == len(statuses), 5)
+    assert [one["MessageStatus"] for one in bot.callbacks] == statuses
     signature = bot.headers[-1]["X-Twilio-Signature"]
     genuine = RequestValidator(TOKEN).validate(callback, bot.callbacks[-1], signature)
-    assert genuine is (manner != "unsigned")
+    assert genuine is (kind != "unsigned")
 
 
 def test_callbacks_can_come_before_the_send_is_answered(

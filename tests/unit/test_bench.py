@@ -115,7 +115,7 @@ def test_a_short_measurement_of_acknowledgements_has_no_target() -> None:
     assert rows(replace(RESULTS, acknowledgements={80: short}))["80/s: p99"].target is None
 
 
-def test_a_bot_that_answers_nobody_has_the_time_never() -> None:
+def test_a_bot_without_answers_has_the_time_never() -> None:
     silent = replace(BOT, voice=[replace(burst(), wrong=1)])
     found = rows(replace(RESULTS, sequential=silent))
     assert found["voice turn: text"].cells()[1] == "never"
