@@ -74,7 +74,7 @@ def test_a_voice_note_gets_a_voice_answer_that_can_be_understood(tmp_path: Path)
         r"Voice answer:\s+\S+/answer-1\.ogg\s+\(2\d\.\d\s+s,\s+\d+\s+KB\)", done.stdout
     )
     assert (tmp_path / "answer-1.ogg").read_bytes().startswith(b"OggS")
-    assert "Transcript again as: To register an electronic invoice" in done.stdout
+    assert "Transcript: To register an electronic invoice" in done.stdout
     lines = [line for line in done.stdout.splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 60
     assert "\x1b" not in done.stdout
@@ -117,7 +117,7 @@ def test_the_turn_of_a_killed_worker_is_answered_once(tmp_path: Path) -> None:
         "/metrics of web 2: 1 received, 1 answered, 1 as text, 1 as voice",
     ):
         assert f"\n{check}" in done.stdout
-    assert "Transcript again as: To register an electronic invoice" in done.stdout
+    assert "Transcript: To register an electronic invoice" in done.stdout
 
 
 @pytest.fixture
