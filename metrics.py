@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-# Timings, in seconds. The first five are those of the predecessor. All are reported from the start,
+# Timings, in seconds. The first five are the oldest. All are reported from the start,
 # with count 0.
 STAGES = (
     "download_time",
@@ -114,7 +114,7 @@ class Histogram:
         return self.largest
 
     def summary(self) -> dict[str, float]:
-        """Count, average, minimum and maximum, as the predecessor reported, and percentiles."""
+        """Count, average, minimum, maximum and percentiles."""
         return {
             "count": self.count,
             "avg": self.total / self.count if self.count else 0.0,

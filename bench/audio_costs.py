@@ -1,7 +1,7 @@
-"""What the audio of a voice turn costs: ``python -m bench.audio_costs``, half a minute.
+"""CPU time of the audio work in a voice turn: ``python -m bench.audio_costs``, half a minute.
 
-CPU time, user and system, of this process and of ffmpeg: the least of several runs, because
-machines are shared. Beside each is the way it could be done as well.
+It is the user and system time of this process and of ffmpeg. The minimum of several runs counts,
+because other programs may use the machine. Each task is measured with its alternatives.
 """
 
 from __future__ import annotations
@@ -21,39 +21,40 @@ from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
 from sandbox.speech.tone import noise, silence
 
-PIECE = "opus_48000_32"
-TIMES = 20
-FEW_TIMES = 3
+PIECE_FORMAT = "opus_48000_32"
+RUNS = 20
+# For long recordings.
+FEW_RUNS = 3
 
 
-def costs() -> Table:
+def measure_audio_costs() -> Table:
     ffmpeg = Ffmpeg(longest_seconds=300)
     codec = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
-    pieces = [codec.encode(Sound(noise(4.0), SAMPLE_RATE), PIECE) for _ in range(7)]
-    spoken = silence(2.0) + noise(1.0) + silence(2.0)
-    rows = {"starting ffmpeg": _least(_started)}
-    for seconds, times in ((5, TIMES), (7, TIMES), (300, FEW_TIMES)):
+    pieces = [codec.encode(Sound(noise(4.0), SAMPLE_RATE), PIECE_FORMAT) for _ in range(7)]
+    padded = silence(2.0) + noise(1.0) + silence(2.0)
+    rows = {"starting ffmpeg": _minimum(_start_ffmpeg)}
+    for seconds, runs in ((5, RUNS), (7, RUNS), (300, FEW_RUNS)):
         note = codec.note(noise(float(seconds)))
         for name, decode in DECODERS.items():
-            rows[f"decoding {seconds} s, {name}"] = _least(partial(decode, ffmpeg, note), times)
+            rows[f"decoding {seconds} s, {name}"] = _minimum(partial(decode, ffmpeg, note), runs)
     for count in (4, 7):
         label = f"joining {count} pieces of 4 s"
-        rows[f"{label}, by pages"] = _least(partial(ffmpeg.join, pieces[:count]))
-        rows[f"{label}, by ffmpeg"] = _least(partial(ffmpeg._concatenate, pieces[:count]))
-    rows["trimming 5 s with silence around"] = _least(partial(trim, spoken, longest_seconds=300))
+        rows[f"{label}, by pages"] = _minimum(partial(ffmpeg.join, pieces[:count]))
+        rows[f"{label}, by ffmpeg"] = _minimum(partial(ffmpeg._concatenate, pieces[:count]))
+    rows["trimming 5 s with silence around"] = _minimum(partial(trim, padded, longest_seconds=300))
     return Table("CPU time", ("here ms", "ffmpeg ms"), rows)
 
 
-def _started() -> None:
+def _start_ffmpeg() -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-version"]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
-def _whole(ffmpeg: Ffmpeg, note: bytes) -> None:
+def _decode(ffmpeg: Ffmpeg, note: bytes) -> None:
     ffmpeg.decode(note)
 
 
-def _while_it_arrives(ffmpeg: Ffmpeg, note: bytes) -> None:
+def _decode_stream(ffmpeg: Ffmpeg, note: bytes) -> None:
     stream = ffmpeg.open_stream()
     assert stream
     for at in range(0, len(note), 16_384):
@@ -62,34 +63,34 @@ def _while_it_arrives(ffmpeg: Ffmpeg, note: bytes) -> None:
     stream.close()
 
 
-def _by_pipeline(ffmpeg: Ffmpeg, note: bytes) -> None:
+def _decode_by_pipeline(ffmpeg: Ffmpeg, note: bytes) -> None:
     assert ffmpeg._decode_all(note, OPUS)
 
 
 DECODERS: dict[str, Callable[[Ffmpeg, bytes], None]] = {
-    "on one thread": _whole,
-    "on one thread while it arrives": _while_it_arrives,
-    "by ffmpeg's pipeline": _by_pipeline,
+    "on one thread": _decode,
+    "on one thread while it arrives": _decode_stream,
+    "by ffmpeg's pipeline": _decode_by_pipeline,
 }
 
 
-def _least(work: Callable[[], object], times: int = TIMES) -> Row:
-    runs = [_cost(work) for _ in range(times)]
-    return min(here for here, _ in runs), min(there for _, there in runs)
+def _minimum(work: Callable[[], object], runs: int = RUNS) -> Row:
+    costs = [_measure(work) for _ in range(runs)]
+    return min(own for own, _ in costs), min(children for _, children in costs)
 
 
-def _cost(work: Callable[[], object]) -> Row:
-    before = _spent()
+def _measure(work: Callable[[], object]) -> Row:
+    before = _cpu_milliseconds()
     work()
-    here, there = (after - then for after, then in zip(_spent(), before, strict=True))
-    return here, there
+    own, children = (after - then for after, then in zip(_cpu_milliseconds(), before, strict=True))
+    return own, children
 
 
-def _spent() -> Row:
-    """Milliseconds, of this process and of the children that ended."""
+def _cpu_milliseconds() -> Row:
+    """Of this process, and of its children that have ended."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return tuple((usage.ru_utime + usage.ru_stime) * 1000 for usage in usages)
 
 
 if __name__ == "__main__":
-    print(costs())
+    print(measure_audio_costs())

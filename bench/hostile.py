@@ -1,6 +1,6 @@
-"""Requests that cost a server far more than whoever sends them; none is signed.
+"""Unsigned requests that cost a server far more than their sender.
 
-Also what tests/security/test_http_floods.py sends.
+tests/security/test_http_floods.py sends them too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from itertools import islice, product
 Requests = Sequence[bytes]
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
-# What the service takes of a body, and somewhat less than gunicorn and we take of a head.
+# The largest body that the service accepts.
 BODY_BYTES = 256 * 1024
+# A little less than the longest header that gunicorn and the service accept.
 RUN_BYTES = 15_900
 CHUNKED = "Transfer-Encoding: chunked"
 
-# As many different fields as a body holds.
+# As many different field names as fit into a body.
 _NAMES = [
     f"{''.join(name)}&".encode()
     for name in islice(product(string.ascii_letters, repeat=3), BODY_BYTES // 4)
@@ -25,21 +26,21 @@ _NAMES = [
 
 
 def post(*lines: str, body: bytes = b"") -> bytes:
-    """A form posted to the webhook, with these header lines and no others but the usual."""
+    """A form posted to the webhook with the usual header lines and these."""
     head = ["POST / HTTP/1.1", "Host: bot.example.com", FORM, *lines, "", ""]
     return "\r\n".join(head).encode("latin-1") + body
 
 
-def _sized(body: bytes) -> bytes:
+def _with_length(body: bytes) -> bytes:
     return post(f"Content-Length: {len(body)}", "X-Twilio-Signature: a guess", body=body)
 
 
 def _with_run(before: str, unit: str, after: str) -> bytes:
-    """A header line with a long run of ``unit`` in it."""
+    """A request with a header line that repeats ``unit`` many times."""
     return post(f"{before}{unit * (RUN_BYTES // len(unit))}{after}", "Content-Length: 0")
 
 
-# Lengths of a body that never comes, or not so.
+# The announced body never arrives, or has another length.
 PADDED_LENGTHS: Requests = (
     post("Content-Length: 0000000005"),
     post(f"Content-Length: {'0' * 200}5"),
@@ -85,19 +86,19 @@ OTHER_RUNS: Requests = (
     _with_run("", "a:\r\n", "a:"),
     _with_run("", "a\r\n", "a"),
 )
-COSTLY_BODIES: Requests = (
-    _sized(b"a&" * (BODY_BYTES // 2)),
-    _sized(b"".join(_NAMES)),
-    _sized(b"a=" + b"%" * (BODY_BYTES - 2)),
-    _sized(b"a=" + b"%ff" * (BODY_BYTES // 3 - 1)),
-    _sized(b"%ff&" * (BODY_BYTES // 4)),
+EXPENSIVE_BODIES: Requests = (
+    _with_length(b"a&" * (BODY_BYTES // 2)),
+    _with_length(b"".join(_NAMES)),
+    _with_length(b"a=" + b"%" * (BODY_BYTES - 2)),
+    _with_length(b"a=" + b"%ff" * (BODY_BYTES // 3 - 1)),
+    _with_length(b"%ff&" * (BODY_BYTES // 4)),
 )
 OTHER_BODIES: Requests = (
-    _sized(b"&" * BODY_BYTES),
-    _sized(b"a=" + b"\xff" * (BODY_BYTES - 2)),
-    _sized(b"a=" + b"a" * (BODY_BYTES - 2)),
-    _sized(b"a" * (BODY_BYTES + 1)),
-    # As large, and of as many fields, as what is looked at before a thread takes it.
-    _sized(b"a=" + b"%ff" * (64 * 1024 // 3 - 1)),
-    _sized((b"%ff" * 216 + b"&") * 99),
+    _with_length(b"&" * BODY_BYTES),
+    _with_length(b"a=" + b"\xff" * (BODY_BYTES - 2)),
+    _with_length(b"a=" + b"a" * (BODY_BYTES - 2)),
+    _with_length(b"a" * (BODY_BYTES + 1)),
+    # The largest body, with the most fields, that is parsed before a thread takes the request.
+    _with_length(b"a=" + b"%ff" * (64 * 1024 // 3 - 1)),
+    _with_length((b"%ff" * 216 + b"&") * 99),
 )

@@ -1,8 +1,8 @@
-"""The numbers of docs/performance.md: ``python -m bench.performance``.
+"""The benchmark behind docs/performance.md: ``python -m bench.performance``.
 
-The bridge, the same providers called one after the other, and what is possible at best; all with
-providers as slow as real ones. ``--quick`` measures less, ``--tiny`` only shows that it works.
-Nothing is kept without ``--out``.
+It measures the bridge and a sequential bot, and calculates the theoretical limit, all with
+realistic provider latencies. ``--quick`` measures less, ``--tiny`` only shows that it works.
+Results are written to files only with ``--out``.
 """
 
 from __future__ import annotations
@@ -18,65 +18,66 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bench.acceptance import P99_SECONDS
-from bench.arrivals import Answers, Arrivals
-from bench.bursts import Burst, Thrower
-from bench.findings import Bot, Findings
-from bench.limit import Limit
-from bench.providers import last_sentence, paced_providers, set_latency
-from bench.report import printed
+from bench.acknowledgement import P99_SECONDS
+from bench.burst import Burst, BurstRunner
+from bench.critical_path import CriticalPath
+from bench.load_generator import LoadGenerator, ResponseTimes
+from bench.providers import configurable_providers, last_sentence_length, set_latency
+from bench.report import as_text
+from bench.results import BotResults, Results
 from bench.sequential import COMMAND
-from bench.site import one_process
+from bench.target import single_process
 from sandbox.latency import REALISTIC, LatencyProfile
 
-# The agent of the acknowledgements: so slow that turns pile up.
+# The agent's latency while acknowledgements are measured: so slow that turns pile up.
 SLOW_ASK_SECONDS = 5.0
-# A load average above this is not that of an idle machine.
-BUSY = 0.5
+# A higher load average means that other programs use the machine.
+MAX_LOAD_AVERAGE = 0.5
 
 
 @dataclass(frozen=True)
-class Extent:
-    """How much is measured; ``bursts`` are sizes.
+class Plan:
+    """How much to measure.
 
-    ``rates`` are webhooks a second, each for so many seconds; ``further`` ones are tried up to the
-    first that is too high.
+    ``bursts`` and ``sequential_bursts`` are numbers of turns at once, each measured ``repeats``
+    times. ``rates`` are webhooks per second with the seconds to keep each up; ``optional_rates``
+    are tried in turn, up to the first that is too high.
     """
 
-    singles: int
-    sequential_singles: int
-    texts: int
+    voice_turns: int
+    sequential_turns: int
+    text_turns: int
     bursts: Sequence[int]
     sequential_bursts: Sequence[int]
     repeats: int
     rates: dict[int, float]
-    further: dict[int, float]
+    optional_rates: dict[int, float]
     latency: LatencyProfile = REALISTIC
 
 
-FULL = Extent(
-    singles=7,
-    sequential_singles=3,
-    texts=5,
+FULL = Plan(
+    voice_turns=7,
+    sequential_turns=3,
+    text_turns=5,
     bursts=(10, 50, 200),
     sequential_bursts=(10, 50, 200),
     repeats=3,
     rates={40: 60.0, 80: 60.0, 160: 15.0},
-    further={240: 15.0, 320: 15.0},
+    optional_rates={240: 15.0, 320: 15.0},
 )
-QUICK = Extent(
-    singles=2,
-    sequential_singles=1,
-    texts=1,
+QUICK = Plan(
+    voice_turns=2,
+    sequential_turns=1,
+    text_turns=1,
     bursts=(10, 50),
     sequential_bursts=(),
     repeats=1,
     rates={80: 2.0},
-    further={},
+    optional_rates={},
 )
 TINY = replace(
     QUICK,
-    singles=1,
+    voice_turns=1,
     bursts=(2,),
     sequential_bursts=(2,),
     rates={20: 0.5},
@@ -84,92 +85,101 @@ TINY = replace(
 )
 
 
-class Bench:
-    """Measures one thing after the other and says so on stderr."""
+class Benchmark:
+    """Runs all measurements of a plan, and reports its progress on stderr."""
 
-    def __init__(self, *, extent: Extent, folder: Path, arrivals: Arrivals) -> None:
-        self._extent = extent
+    def __init__(self, *, plan: Plan, folder: Path, load_generator: LoadGenerator) -> None:
+        self._plan = plan
         self._folder = folder
-        self._arrivals = arrivals
+        self._load_generator = load_generator
         self._began = time.monotonic()
 
-    def measure(self) -> Findings:
-        extent, load = self._extent, os.getloadavg()[0]
-        if load > BUSY:
-            self._say(f"others use this machine (load average {load:.1f}): times will be too long")
-        limit = Limit(extent.latency, last_sentence())
-        with self._started("bridge") as thrower:
-            bridge = self._bot(thrower, extent.singles, extent.bursts)
-        with self._started("providers one after the other", COMMAND) as thrower:
-            sequential = self._bot(thrower, extent.sequential_singles, extent.sequential_bursts)
-        return Findings(limit, bridge, sequential, dict(self._acknowledgements()), load)
+    def run(self) -> Results:
+        plan, load_average = self._plan, os.getloadavg()[0]
+        if load_average > MAX_LOAD_AVERAGE:
+            self._log(
+                f"other programs use this machine (load average {load_average:.1f}): times will be"
+                " too long"
+            )
+        critical_path = CriticalPath(plan.latency, last_sentence_length())
+        with self._start_bot("bridge") as runner:
+            bridge = self._measure_bot(runner, plan.voice_turns, plan.bursts)
+        with self._start_bot("providers one after the other", COMMAND) as runner:
+            sequential = self._measure_bot(runner, plan.sequential_turns, plan.sequential_bursts)
+        acknowledgements = dict(self._measure_acknowledgements())
+        return Results(critical_path, bridge, sequential, acknowledgements, load_average)
 
     @contextmanager
-    def _started(
-        self, name: str, command: Sequence[str] | None = None, **slower: float
-    ) -> Iterator[Thrower]:
-        self._say(name)
-        with one_process(self._folder, providers=paced_providers, command=command) as site:
-            thrower = Thrower(site, self._arrivals)
-            # Its first turn fetches a token, learns ElevenLabs' plan and opens connections.
-            thrower.voice_notes(1)
-            set_latency(site.sandbox, replace(self._extent.latency, **slower))
-            yield thrower
+    def _start_bot(
+        self, name: str, command: Sequence[str] | None = None, **latency: float
+    ) -> Iterator[BurstRunner]:
+        """Start a bot; ``latency`` replaces single values of the plan's latency profile."""
+        self._log(name)
+        with single_process(
+            self._folder, providers=configurable_providers, command=command
+        ) as target:
+            runner = BurstRunner(target, self._load_generator)
+            # The first turn fetches a token, learns ElevenLabs' plan and opens connections.
+            runner.voice_notes(1)
+            set_latency(target.sandbox, replace(self._plan.latency, **latency))
+            yield runner
 
-    def _bot(self, thrower: Thrower, singles: int, sizes: Sequence[int]) -> Bot:
-        repeats = self._extent.repeats
-        return Bot(
-            voice=self._repeated("one voice turn", partial(thrower.voice_notes, 1), singles),
-            text=self._repeated("one text turn", partial(thrower.texts, 1), self._extent.texts),
+    def _measure_bot(
+        self, runner: BurstRunner, voice_turns: int, sizes: Sequence[int]
+    ) -> BotResults:
+        repeats = self._plan.repeats
+        return BotResults(
+            voice=self._repeat("one voice turn", partial(runner.voice_notes, 1), voice_turns),
+            text=self._repeat("one text turn", partial(runner.texts, 1), self._plan.text_turns),
             bursts={
-                size: self._repeated(
-                    f"{size} voice turns at once", partial(thrower.voice_notes, size), repeats
+                size: self._repeat(
+                    f"{size} voice turns at once", partial(runner.voice_notes, size), repeats
                 )
                 for size in sizes
             },
         )
 
-    def _repeated(self, name: str, measure: Callable[[], Burst], times: int) -> list[Burst]:
-        self._say(f"  {name}, {times} times" if times > 1 else f"  {name}")
+    def _repeat(self, name: str, measure: Callable[[], Burst], times: int) -> list[Burst]:
+        self._log(f"  {name}, {times} times" if times > 1 else f"  {name}")
         return [measure() for _ in range(times)]
 
-    def _acknowledgements(self) -> Iterator[tuple[int, Answers]]:
-        held = True
-        for rate, seconds in (self._extent.rates | self._extent.further).items():
-            if held or rate in self._extent.rates:
-                answers = self._acknowledged(rate, seconds)
-                held = answers.percentile(99) <= P99_SECONDS
-                yield rate, answers
+    def _measure_acknowledgements(self) -> Iterator[tuple[int, ResponseTimes]]:
+        sustained = True
+        for rate, seconds in (self._plan.rates | self._plan.optional_rates).items():
+            if sustained or rate in self._plan.rates:
+                times = self._measure_rate(rate, seconds)
+                sustained = times.percentile(99) <= P99_SECONDS
+                yield rate, times
 
-    def _acknowledged(self, rate: int, seconds: float) -> Answers:
-        """By a bridge of its own, so that no turns are left from another rate."""
-        with self._started(f"{rate} webhooks a second", ask=SLOW_ASK_SECONDS) as thrower:
-            return thrower.texts_at(rate, seconds)
+    def _measure_rate(self, rate: int, seconds: float) -> ResponseTimes:
+        """Measure with a new bridge, so that no turns of an earlier rate are left."""
+        with self._start_bot(f"{rate} webhooks a second", ask=SLOW_ASK_SECONDS) as runner:
+            return runner.texts_at(rate, seconds)
 
-    def _say(self, step: str) -> None:
+    def _log(self, step: str) -> None:
         print(f"{time.monotonic() - self._began:4.0f} s  {step}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.performance", description=__doc__)
     less = parser.add_mutually_exclusive_group()
-    less.add_argument("--quick", action="store_true", help="less of everything, in under a minute")
+    less.add_argument("--quick", action="store_true", help="measure less, in under a minute")
     less.add_argument("--tiny", action="store_true", help="only see whether it works")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="write performance.md and its pictures there"
+        "--out", type=Path, metavar="FOLDER", help="write performance.md and its charts there"
     )
-    given = parser.parse_args()
-    extent = QUICK if given.quick else TINY if given.tiny else FULL
-    arrivals = Arrivals()
+    arguments = parser.parse_args()
+    plan = QUICK if arguments.quick else TINY if arguments.tiny else FULL
+    load_generator = LoadGenerator()
     with tempfile.TemporaryDirectory() as name:
-        found = Bench(extent=extent, folder=Path(name), arrivals=arrivals).measure()
-    arrivals.close()
-    print(printed(found))
-    if given.out:
-        # Only those who write pictures need what draws them.
-        from bench.document import write  # noqa: PLC0415
+        results = Benchmark(plan=plan, folder=Path(name), load_generator=load_generator).run()
+    load_generator.close()
+    print(as_text(results))
+    if arguments.out:
+        # matplotlib is needed only to write the charts.
+        from bench.performance_page import write_page  # noqa: PLC0415
 
-        write(found, given.out)
+        write_page(results, arguments.out)
 
 
 if __name__ == "__main__":

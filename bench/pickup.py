@@ -1,4 +1,4 @@
-"""How long a turn waits for a worker that has nothing else to do."""
+"""Pick-up latency: how long a turn waits for an idle worker."""
 
 from __future__ import annotations
 
@@ -6,57 +6,60 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import quantiles
 
-from bench.arrivals import Arrivals
-from bench.site import Site, many_processes, one_process, wait_until
+from bench.load_generator import LoadGenerator
 from bench.table import Row, Table
+from bench.target import Target, single_process, wait_until, web_and_workers
 from sandbox.faults import Fault
 from sandbox.postgres import Postgres
 
-# How long the first of two questions takes, so that the second surely waits for it.
+# The agent takes this long for the first of two questions, so that the second has to wait for it.
 FIRST_SECONDS = 0.2
 
 
-def pickup(messages: int, folder: Path, server: Postgres, arrivals: Arrivals) -> Table:
-    """One message at a time to an idle bridge, then ``messages`` pairs of one sender."""
+def measure_pickup(
+    messages: int, folder: Path, server: Postgres, load_generator: LoadGenerator
+) -> Table:
+    """Post single messages to an idle bridge, then ``messages`` pairs of the same sender."""
     rows: dict[str, Row] = {}
-    with one_process(folder) as site:
-        rows |= _waits("SQLite", site, messages, arrivals)
-    with many_processes(folder, server, workers=2) as site:
-        rows |= _waits("PostgreSQL", site, messages, arrivals)
+    with single_process(folder) as target:
+        rows |= _rows("SQLite", target, messages, load_generator)
+    with web_and_workers(folder, server, workers=2) as target:
+        rows |= _rows("PostgreSQL", target, messages, load_generator)
     return Table("Pick-up", ("p50 ms", "p95 ms"), rows)
 
 
-def _waits(label: str, site: Site, messages: int, arrivals: Arrivals) -> dict[str, Row]:
-    for text in site.texts(messages):
-        arrivals.post(site.url, [text], 1).result()
-        site.wait_until_done()
-    # Workers report every two seconds.
-    wait_until(lambda: site.figures()["queue_time"]["count"] >= messages)
-    queue_time = site.figures()["queue_time"]
+def _rows(
+    label: str, target: Target, messages: int, load_generator: LoadGenerator
+) -> dict[str, Row]:
+    for text in target.texts(messages):
+        load_generator.post(target.url, [text], 1).result()
+        target.wait_until_idle()
+    # Workers publish their metrics every two seconds.
+    wait_until(lambda: target.metrics()["queue_time"]["count"] >= messages)
+    queue_time = target.metrics()["queue_time"]
+    gaps = [_gap_seconds(target, user) for user in target.users[:messages]]
     return {
         f"{label}: webhook until the turn begins": (
             queue_time["p50"] * 1000,
             queue_time["p95"] * 1000,
         ),
-        f"{label}: first answer until the next question": _percentiles(_gaps(site, messages)),
+        f"{label}: first answer until the next question": _percentiles(gaps),
     }
 
 
-def _gaps(site: Site, pairs: int) -> list[float]:
-    return [_gap(site, user) for user in site.users[:pairs]]
-
-
-def _gap(site: Site, user: str) -> float:
-    """Seconds from a sender's first answer at Twilio until the agent is asked the second."""
-    twilio, recorder = site.sandbox.twilio, site.sandbox.recorder
-    asked, answered = len(recorder.calls("agentforce", "ask")), len(twilio.messages(user))
-    site.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FIRST_SECONDS))
+def _gap_seconds(target: Target, user: str) -> float:
+    """From when Twilio accepts a sender's first answer until the agent gets the second question."""
+    twilio, recorder = target.sandbox.twilio, target.sandbox.recorder
+    questions, answers = len(recorder.calls("agentforce", "ask")), len(twilio.messages(user))
+    target.sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=FIRST_SECONDS))
     for _ in range(2):
         twilio.say(user, "hello")
-    first = twilio.wait_for_messages(user, answered + 2)[answered]
-    return recorder.calls("agentforce", "ask")[asked + 1].at - first.at
+    first_answer = twilio.wait_for_messages(user, answers + 2)[answers]
+    second_question = recorder.calls("agentforce", "ask")[questions + 1]
+    return second_question.at - first_answer.at
 
 
 def _percentiles(seconds: Sequence[float]) -> Row:
+    """p50 and p95 in milliseconds."""
     cuts = quantiles(seconds, n=20, method="inclusive")
     return cuts[9] * 1000, cuts[18] * 1000

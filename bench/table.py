@@ -1,4 +1,4 @@
-"""Numbers in rows and columns."""
+"""A table of numbers that can be printed, and medians of several such tables."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ Row = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows by their label; ``columns`` name the numbers of a row, with their units."""
+    """Rows by their label; ``columns`` are the headings of a row's numbers, with units."""
 
     title: str
     columns: Sequence[str]
     rows: Mapping[str, Row]
 
     def __str__(self) -> str:
-        wide = max(len(label) for label in ("", *self.rows))
-        lines = [self.title, " | ".join(["".ljust(wide), *self.columns])]
+        width = max(len(label) for label in ("", *self.rows))
+        lines = [self.title, " | ".join(["".ljust(width), *self.columns])]
         for label, row in self.rows.items():
             cells = map(_cell, row, self.columns)
-            lines.append(" | ".join([label.ljust(wide), *cells]))
+            lines.append(" | ".join([label.ljust(width), *cells]))
         return "\n".join(lines)
 
 
 def median_of(tables: Sequence[Table]) -> Table:
-    """The median of each number; a row that some tables lack is made of those that have it."""
+    """The median of each number, over the tables that have its row."""
     first = tables[0]
     labels = dict.fromkeys(label for table in tables for label in table.rows)
     rows = {

@@ -1,4 +1,4 @@
-"""Twilio, Agentforce and ElevenLabs on this computer: the embedded default."""
+"""Stand-ins for Twilio, Agentforce and ElevenLabs that run on this computer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import imageio_ffmpeg
 from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk
 from sandbox.agentforce.standin import AgentforceStandIn
 from sandbox.call_recorder import CallRecorder
-from sandbox.control import Control
+from sandbox.control import ControlServer
 from sandbox.elevenlabs.standin import ElevenLabsStandIn
 from sandbox.faults import Faults
 from sandbox.latency import INSTANT, LatencyProfile
@@ -22,10 +22,10 @@ from sandbox.twilio.standin import TwilioStandIn
 
 __all__ = ["CREDENTIALS", "PORTS", "Sandbox"]
 
-# Where `python -m sandbox` listens, in a row.
+# The consecutive ports on which `python -m sandbox` listens.
 PORTS = {"control": 5100, "twilio": 5101, "cdn": 5102, "agentforce": 5103, "elevenlabs": 5104}
 
-# Credentials that open nothing but the stand-ins; they have the form of real ones.
+# Credentials in the form of real ones, which only the stand-ins accept.
 CREDENTIALS = {
     "TWILIO_ACCOUNT_SID": f"AC{'5a' * 16}",
     "TWILIO_AUTH_TOKEN": "sandbox-auth-token",
@@ -39,11 +39,11 @@ CREDENTIALS = {
 
 
 class Sandbox(Service):
-    """The three providers and a control server, with one call recorder and one set of faults.
+    """The three providers and a control server, which share a call recorder and a set of faults.
 
-    ``ports`` are as in ``PORTS``; what it leaves out gets a free one. ``ffmpeg`` is the path of the
-    program, by default the one of the wheel imageio-ffmpeg. Use it as a context manager, or
-    ``start`` and ``stop`` it.
+    ``ports`` has the keys of ``PORTS``; a server without an entry gets a free port. ``ffmpeg`` is
+    the path of the program, by default that of the wheel imageio-ffmpeg. Use it as a context
+    manager, or call ``start`` and ``stop``.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Sandbox(Service):
         helpdesk_file: Path | None = None,
         ffmpeg: str | None = None,
     ) -> None:
-        chosen = dict.fromkeys(PORTS, 0) | dict(ports or {})
+        all_ports = dict.fromkeys(PORTS, 0) | dict(ports or {})
         self.recorder = CallRecorder()
         self.faults = Faults()
         shared: dict[str, Any] = {
@@ -65,15 +65,15 @@ class Sandbox(Service):
         }
         self.twilio = TwilioStandIn(
             **shared,
-            port=chosen["twilio"],
-            cdn_port=chosen["cdn"],
+            port=all_ports["twilio"],
+            cdn_port=all_ports["cdn"],
             account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
             auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],
             sender=CREDENTIALS["TWILIO_WHATSAPP_FROM"],
         )
         self.agentforce = AgentforceStandIn(
             **shared,
-            port=chosen["agentforce"],
+            port=all_ports["agentforce"],
             consumer_key=CREDENTIALS["SALESFORCE_CONSUMER_KEY"],
             consumer_secret=CREDENTIALS["SALESFORCE_CONSUMER_SECRET"],
             agent_id=CREDENTIALS["AGENTFORCE_AGENT_ID"],
@@ -81,34 +81,34 @@ class Sandbox(Service):
         )
         self.elevenlabs = ElevenLabsStandIn(
             **shared,
-            port=chosen["elevenlabs"],
+            port=all_ports["elevenlabs"],
             api_key=CREDENTIALS["ELEVENLABS_API_KEY"],
             voice_id=CREDENTIALS["ELEVENLABS_VOICE_ID"],
             speech=speech,
             ffmpeg=ffmpeg or imageio_ffmpeg.get_ffmpeg_exe(),
         )
-        self.control = Control(
+        self.control = ControlServer(
             recorder=self.recorder,
             faults=self.faults,
             twilio=self.twilio,
             providers=(self.twilio, self.agentforce, self.elevenlabs),
-            port=chosen["control"],
+            port=all_ports["control"],
         )
-        self._parts = (self.twilio, self.agentforce, self.elevenlabs, self.control)
+        self._servers = (self.twilio, self.agentforce, self.elevenlabs, self.control)
 
     def start(self) -> None:
-        """Raises ``SystemExit`` with a message on stderr when a port is taken."""
-        for part in self._parts:
-            part.start()
+        """Raises ``SystemExit`` with a message on stderr if a port is in use."""
+        for server in self._servers:
+            server.start()
 
     def stop(self) -> None:
-        for part in reversed(self._parts):
-            part.stop()
+        for server in reversed(self._servers):
+            server.stop()
 
     def environment(self, public_url: str) -> dict[str, str]:
-        """The ordinary settings that make a bridge at ``public_url`` use this sandbox.
+        """The environment variables that make a bridge at ``public_url`` use this sandbox.
 
-        Only a bridge that is reached by plain http on this machine takes unsigned webhooks.
+        They allow unsigned webhooks only if ``public_url`` is plain http on this machine.
         """
         address = urlsplit(public_url)
         unsigned = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost")
@@ -123,6 +123,6 @@ class Sandbox(Service):
         }
 
     def connect(self, bridge_url: str, *, public_url: str | None = None) -> None:
-        """Tell Twilio where the bridge is; it signs for ``public_url`` where that differs."""
+        """Let Twilio post webhooks to ``bridge_url``, signed for ``public_url`` if given."""
         self.twilio.webhook_url = f"{bridge_url.rstrip('/')}/"
         self.twilio.public_webhook_url = public_url and f"{public_url.rstrip('/')}/"

@@ -1,4 +1,4 @@
-"""``python -m sandbox``: the stand-ins on fixed ports until Ctrl-C."""
+"""``python -m sandbox``: run the stand-ins on fixed ports until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def _run(arguments: argparse.Namespace) -> None:
         Sandbox(
             latency=LATENCY_PROFILES[arguments.latency],
             speech=speech,
-            ports={name: arguments.port + place for place, name in enumerate(PORTS)},
+            ports={name: arguments.port + offset for offset, name in enumerate(PORTS)},
             ffmpeg=os.environ.get("FFMPEG_PATH"),
         ) as sandbox,
     ):
         sandbox.connect(arguments.bridge)
-        ended = _told_to_end()
+        stopped = _stop_on_signals()
         for name, value in sandbox.environment(arguments.bridge).items():
             print(f"{name}={value}", flush=True)
         print(f"Control: {sandbox.control.url}. Ctrl-C stops.", file=sys.stderr)
-        ended.wait()
+        stopped.wait()
 
 
 def _arguments() -> argparse.Namespace:
@@ -49,10 +49,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--latency", choices=sorted(LATENCY_PROFILES), default="instant")
     parser.add_argument("--speech", choices=["real", "fixtures"], default="real")
     parser.add_argument(
-        "--bridge", metavar="URL", default="http://127.0.0.1:5000", help="where the bridge listens"
+        "--bridge", metavar="URL", default="http://127.0.0.1:5000", help="the address of the bridge"
     )
     parser.add_argument(
-        "--port", type=int, metavar="N", default=PORTS["control"], help="the first of five in a row"
+        "--port",
+        type=int,
+        metavar="N",
+        default=PORTS["control"],
+        help="the first of five consecutive ports",
     )
     return parser.parse_args()
 
@@ -66,11 +70,12 @@ def _speech(kind: str) -> Iterator[Speech]:
         yield speech
 
 
-def _told_to_end() -> threading.Event:
-    ended = threading.Event()
-    for kind in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(kind, lambda *_: ended.set())
-    return ended
+def _stop_on_signals() -> threading.Event:
+    """An event that Ctrl-C and SIGTERM set."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
 
 
 if __name__ == "__main__":

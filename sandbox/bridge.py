@@ -1,4 +1,4 @@
-"""The bridge as processes of its own, started as the Procfile says."""
+"""Runs the bridge in separate processes, with the commands of the Procfile."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ START_SECONDS = 60.0
 # A little more than gunicorn.conf.py's graceful_timeout.
 STOP_SECONDS = 35.0
 POLL_SECONDS = 0.05
-# How soon a child that was started runs its own program, on a busy machine.
-BEGIN_SECONDS = 1.0
-# What a worker logs once it takes turns.
+# A forked child has called exec by then, even on a busy machine.
+EXEC_SECONDS = 1.0
+# A worker logs this when it is ready to run turns.
 WORKER_READY = "Worker ready"
 
-# As a shell takes it before the name of a program.
-VARIABLE = re.compile(r"[A-Za-z_]\w*=")
+# A variable assignment before the program, as in a shell.
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
-# Settings of this shell must not reach a bridge that is to run on the sandbox's alone.
+# Other variables of this shell must not reach the bridge, which gets its settings explicitly.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 
 
 class BridgeDied(RuntimeError):
-    """A process ended instead of starting; the message holds the end of its log."""
+    """A process ended or was not ready in time; the message is the end of its log."""
 
 
 class Process(Service):
-    """One process of the Procfile, with its children in one process group.
+    """A process of the Procfile and its children, in one process group.
 
-    ``settings`` are its environment, to be set before it starts; ``command`` is what to run, by
-    default the line of its ``kind``. Use it as a context manager, or ``start`` and ``stop`` it.
+    ``settings`` are environment variables and may be changed until the process starts. ``command``
+    is by default the Procfile's line for ``kind``. Use it as a context manager, or call ``start``
+    and ``stop``.
     """
 
     kind = ""
@@ -66,34 +67,34 @@ class Process(Service):
 
     @property
     def pid(self) -> int:
-        """Of the first process of the group. Raises ``RuntimeError`` before it is started."""
+        """The PID of the group's first process. Raises ``RuntimeError`` if it was not started."""
         if self._process is None:
             raise RuntimeError(f"the {self.kind} process is not running")
         return self._process.pid
 
     def start(self) -> None:
-        """Return once it is ready. Raises ``BridgeDied``."""
+        """Return when it is ready. Raises ``BridgeDied``."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        own = {"PYTHONUNBUFFERED": "1", "STATE_DIR": str(self.state_dir)}
+        defaults = {"PYTHONUNBUFFERED": "1", "STATE_DIR": str(self.state_dir)}
         if os.geteuid() != 0:
-            # Only root may look into the others, and what they take is measured.
-            own["DUMPABLE"] = "true"
+            # Without root, memory and sockets can be read of dumpable processes only.
+            defaults["DUMPABLE"] = "true"
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         with self._log_file.open("ab") as log:
             logged_before = log.tell()
             self._process = subprocess.Popen(
                 self._command,
                 cwd=ROOT,
-                env=inherited | own | self.settings,
+                env=inherited | defaults | self.settings,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C in a terminal is for whoever started us; we are stopped in our turn.
+                # Ctrl-C in a terminal must not reach this process: ``stop`` ends it in order.
                 start_new_session=True,
             )
         self._wait_until_ready(self._process, logged_before)
 
     def stop(self) -> int:
-        """Ask it to finish and wait; returns its exit code, negative where a signal ended it."""
+        """Terminate it and wait; returns its exit code, which is negative if a signal ended it."""
         if self._process is None:
             return 0
         self.resume()
@@ -107,53 +108,53 @@ class Process(Service):
             self._process = None
 
     def kill(self) -> None:
-        """Kill it at once, as the kernel would for want of memory."""
+        """Kill it and its children at once, as the kernel does when memory runs out."""
         if self._process is not None:
             self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
     def has_ended(self) -> bool:
-        """Whether its first process ended by itself since it was started."""
+        """Whether its first process has ended by itself since the start."""
         return self._process is not None and self._process.poll() is not None
 
     def pause(self) -> None:
-        """Freeze it with its children, as a machine that swaps would."""
+        """Stop it and its children from running, as if the machine were swapping."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it run on after ``pause``."""
+        """Continue after ``pause``."""
         self._signal(signal.SIGCONT)
 
     def resident_memory(self) -> int:
-        """Bytes in memory of it and its children; of a page that processes share, each has a part.
+        """Proportional set size (PSS) of it and its children, in bytes.
 
-        So a machine counts them too, once: ffmpeg's program is the same page for all of them.
+        A page that several processes share, such as ffmpeg's code, is counted once in total.
         """
-        return self._sum(self._memory)
+        return self._sum(self._proportional_set_size)
 
     def threads(self) -> int:
-        """How many threads it and its children have."""
+        """Number of threads of it and its children."""
         return self._sum(lambda process: int(process.num_threads()))
 
-    def calls_from(self, port: int | None) -> bool:
-        """Whether it, or a child, has a connection that comes from this local port."""
+    def has_connection_from(self, port: int | None) -> bool:
+        """Whether it or a child has a connection with this local port."""
         return self._sum(lambda process: sum(port == each for each in _local_ports(process))) > 0
 
     def descriptors(self) -> int:
-        """How many files and sockets it and its children have open."""
+        """Number of open file descriptors of it and its children."""
         return self._sum(lambda process: int(process.num_fds()))
 
     def sockets(self) -> int:
-        """How many of them are sockets."""
+        """Number of open sockets of it and its children."""
         return self._sum(lambda process: len(process.net_connections("all")))
 
     def log(self) -> str:
-        """Everything it has logged, earlier starts included."""
+        """Everything it has logged, including earlier starts."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
 
     def _is_ready(self, logged: str) -> bool:
-        """Whether it does its work; ``logged`` is what it logged since it was started."""
+        """Whether it is ready for work; ``logged`` is its log since the start."""
         raise NotImplementedError
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], logged_before: int) -> None:
@@ -172,21 +173,21 @@ class Process(Service):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def _memory(self, process: psutil.Process) -> int:
-        """None of a child that has not begun its program: until then its memory is its parent's."""
-        is_new = time.time() - process.create_time() < BEGIN_SECONDS
+    def _proportional_set_size(self, process: psutil.Process) -> int:
+        """0 for a child between fork and exec, which still shares all memory with its parent."""
+        is_new = time.time() - process.create_time() < EXEC_SECONDS
         parent = process.parent() if is_new and process.pid != self.pid else None
         if parent and parent.exe() == process.exe():
             return 0
         return int(process.memory_full_info().pss)
 
-    def _sum(self, figure: Callable[[psutil.Process], int]) -> int:
+    def _sum(self, measure: Callable[[psutil.Process], int]) -> int:
         first = psutil.Process(self.pid)
         total = 0
         for process in (first, *first.children(recursive=True)):
-            # An ffmpeg that ended meanwhile.
+            # A child, such as ffmpeg, may have ended meanwhile.
             with contextlib.suppress(psutil.NoSuchProcess):
-                total += figure(process)
+                total += measure(process)
         return total
 
 
@@ -218,7 +219,7 @@ class Bridge(Process):
 
 
 class Worker(Process):
-    """One worker process, ready when it has logged ``Worker ready``."""
+    """One worker process, ready when it has logged ``WORKER_READY``."""
 
     kind = "worker"
 
@@ -227,36 +228,36 @@ class Worker(Process):
 
 
 def _local_ports(process: psutil.Process) -> list[int]:
-    return [each.laddr.port for each in process.net_connections("tcp")]
+    return [connection.laddr.port for connection in process.net_connections("tcp")]
 
 
 def procfile_command(kind: str) -> list[str]:
-    """The Procfile's line of ``kind``, run by this Python and its environment.
+    """The Procfile's line for ``kind``, changed to run in the environment of this Python.
 
-    Raises ``RuntimeError`` where there is none.
+    Raises ``RuntimeError`` if there is no such line.
     """
     for line in (ROOT / "Procfile").read_text(encoding="utf-8").splitlines():
         name, _, command = line.partition(":")
         if name == kind:
-            own, program, arguments = _split(command)
+            env, program, arguments = _split_command(command)
             module = [] if program == "python" else ["-m", program]
-            return [*own, sys.executable, *module, *arguments]
+            return [*env, sys.executable, *module, *arguments]
     raise RuntimeError(f"the Procfile has no {kind} process")
 
 
-def _split(command: str) -> tuple[list[str], str, list[str]]:
-    """What sets the variables before the program's name, the program, and its arguments."""
+def _split_command(command: str) -> tuple[list[str], str, list[str]]:
+    """An ``env`` command for leading assignments (empty if none), the program, its arguments."""
     words = shlex.split(command)
-    own = list(itertools.takewhile(VARIABLE.match, words))
-    program, *arguments = words[len(own) :]
-    return ["env", *own] if own else [], program, arguments
+    assignments = list(itertools.takewhile(ASSIGNMENT.match, words))
+    program, *arguments = words[len(assignments) :]
+    return ["env", *assignments] if assignments else [], program, arguments
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses at the moment.
+    """A loopback port that is not in use.
 
-    Not one of those that the system takes for outgoing connections (from 32768 on, by default):
-    one of them might have it before whoever asked listens.
+    It is below the ephemeral ports (32768 and up by default), so that no outgoing connection can
+    take it before the caller listens.
     """
     while True:
         port = random.randrange(20_000, 32_000)

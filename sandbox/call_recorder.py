@@ -1,4 +1,4 @@
-"""What the stand-ins saw: every call, and every breach of a contract."""
+"""Records all calls to the stand-ins, and all violations of the providers' contracts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 class Call:
     """One request that reached a stand-in.
 
-    ``service`` is ``twilio``, ``agentforce`` or ``elevenlabs``; ``name`` is the call in that
-    service's own vocabulary (``send``, ``token``, ``transcribe``, …); ``at`` is monotonic seconds,
-    and so is ``ended``, the end of the answer. It and ``status`` are None until there is an answer.
-    ``port`` is the caller's.
+    ``service`` is ``twilio``, ``agentforce`` or ``elevenlabs``; ``name`` is the kind of call
+    (``send``, ``token``, ``transcribe``, …). ``at`` is its start and ``ended`` the end of the
+    answer, in monotonic seconds. ``ended`` and ``status`` are None until there is an answer.
+    ``port`` is the caller's local port.
     """
 
     service: str
@@ -33,7 +33,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Violation:
-    """Something the real service would refuse or a user would suffer from."""
+    """A rule of a provider that a call broke, or a defect that a user would notice."""
 
     service: str
     call: str
@@ -41,7 +41,7 @@ class Violation:
 
 
 class CallRecorder:
-    """A thread-safe record that tests read and wait on."""
+    """Thread-safe; tests read it and wait for changes."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -53,14 +53,14 @@ class CallRecorder:
             self._calls.append(call)
             self._changed.notify_all()
 
-    def violate(self, service: str, call: str, rule: str) -> None:
-        """Write down that ``rule`` was broken in ``call``."""
+    def record_violation(self, service: str, call: str, rule: str) -> None:
+        """Record that ``call`` broke ``rule``, which is a short sentence."""
         with self._changed:
             self._violations.append(Violation(service, call, rule))
             self._changed.notify_all()
 
-    def touch(self) -> None:
-        """Wake the waiters: state outside the call recorder changed."""
+    def notify(self) -> None:
+        """Let :meth:`wait_for` check its condition again, because a stand-in's state changed."""
         with self._changed:
             self._changed.notify_all()
 
@@ -77,18 +77,18 @@ class CallRecorder:
         with self._changed:
             return list(self._violations)
 
-    def wait_for(self, found: Callable[[], T], timeout: float = 20.0) -> T:
-        """Return the first truthy value of ``found()``, looking again whenever something happens.
+    def wait_for(self, find: Callable[[], T], timeout: float = 20.0) -> T:
+        """Return the first truthy value of ``find()``, called again after each call or change.
 
         Raises ``TimeoutError`` after ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
         with self._changed:
-            while not (value := found()):
-                left = deadline - time.monotonic()
-                if left <= 0:
+            while not (value := find()):
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
                     raise TimeoutError(f"nothing found within {timeout} s")
-                self._changed.wait(left)
+                self._changed.wait(remaining)
             return value
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""The bridge on many processes that share one database."""
+"""Runs the bridge as several web and worker processes that share one database."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 class Cluster(Service):
-    """``webs`` web and ``workers`` worker processes, and one address in front of the webs.
+    """``webs`` web and ``workers`` worker processes, with a load balancer in front of the webs.
 
-    ``settings`` are the environment of each, to be set before they start; ``DATABASE_URL`` and
-    ``PUBLIC_URL`` are added. ``ways`` are addresses by which single processes reach the database,
-    by their places in ``processes``. Logs and state lie in ``folder``; ``port`` is of the one
-    address, by default a free one. Use it as a context manager, or ``start`` and ``stop`` it; each
-    process can be stopped, killed and started by itself too.
+    ``settings`` are environment variables of all processes and may be changed until the start;
+    ``DATABASE_URL`` and ``PUBLIC_URL`` are added. ``database_urls`` overrides the database URL of
+    single processes, by their index in ``processes``. Logs and state are in ``folder``. ``port`` is
+    that of the load balancer, by default a free one. Use it as a context manager, or call ``start``
+    and ``stop``. Each process can also be stopped, killed and started separately.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Cluster(Service):
         port: int = 0,
         web_command: Sequence[str] | None = None,
         worker_command: Sequence[str] | None = None,
-        ways: Mapping[int, str] | None = None,
+        database_urls: Mapping[int, str] | None = None,
     ) -> None:
         self.settings = dict(settings or {})
         self.database_url = database_url
-        self._ways = dict(ways or {})
+        self._database_urls = dict(database_urls or {})
         self.webs = [
             Bridge(log_file=folder / f"web-{number}.log", command=web_command)
             for number in range(1, webs + 1)
@@ -48,44 +48,44 @@ class Cluster(Service):
             Worker(log_file=folder / f"worker-{number}.log", command=worker_command)
             for number in range(1, workers + 1)
         ]
-        self._front = TcpLoadBalancer(ports=[web.port for web in self.webs], port=port)
-        self.url = self._front.url
+        self._load_balancer = TcpLoadBalancer(ports=[web.port for web in self.webs], port=port)
+        self.url = self._load_balancer.url
 
     @property
     def processes(self) -> list[Process]:
-        """The webs, then the workers."""
+        """All webs, followed by all workers."""
         return [*self.webs, *self.workers]
 
     def start(self) -> None:
-        """Return once all are ready. Raises ``BridgeDied``, and then none is left."""
-        for place, process in enumerate(self.processes):
-            way = self._ways.get(place, self.database_url)
-            process.settings = {"DATABASE_URL": way, "PUBLIC_URL": self.url} | self.settings
+        """Return when all are ready. Raises ``BridgeDied`` after killing all processes."""
+        for index, process in enumerate(self.processes):
+            url = self._database_urls.get(index, self.database_url)
+            process.settings = {"DATABASE_URL": url, "PUBLIC_URL": self.url} | self.settings
         try:
-            self._front.start()
-            _at_once(Process.start, self.processes)
+            self._load_balancer.start()
+            _in_parallel(self.processes, Process.start)
         except BaseException:
             self.kill()
             raise
 
     def stop(self) -> list[int]:
-        """Ask all to finish and wait; returns their exit codes in the order of ``processes``."""
+        """Terminate all and wait; returns their exit codes in the order of ``processes``."""
         try:
-            return _at_once(Process.stop, self.processes)
+            return _in_parallel(self.processes, Process.stop)
         finally:
-            self._front.stop()
+            self._load_balancer.stop()
 
     def kill(self) -> None:
-        """Kill all at once."""
+        """Kill all processes without waiting for their turns."""
         for process in self.processes:
             process.kill()
-        self._front.stop()
+        self._load_balancer.stop()
 
     def log(self) -> str:
-        """Everything they have logged, one after the other in the order of ``processes``."""
+        """The logs of all processes, concatenated in the order of ``processes``."""
         return "".join(process.log() for process in self.processes)
 
 
-def _at_once(do: Callable[[Process], T], processes: Iterable[Process]) -> list[T]:
+def _in_parallel(processes: Iterable[Process], action: Callable[[Process], T]) -> list[T]:
     with ThreadPoolExecutor(max_workers=64) as pool:
-        return list(pool.map(do, processes))
+        return list(pool.map(action, processes))

@@ -1,4 +1,4 @@
-"""The sandbox's own door: look at it, break it, and write to the bot as a WhatsApp user."""
+"""The control server: inspect the sandbox, switch faults on, and write as a WhatsApp user."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from sandbox.standin import StandIn
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
 
-Calls = Mapping[str, set[str]]
+# The names of each service's calls.
+CallNames = Mapping[str, set[str]]
 
 FAULT = TypeAdapter(Fault)
 FIELDS = tuple(field.name for field in dataclasses.fields(Fault))
 
 
-class Invalid(ValueError):
-    """A request to the control server is wrong; the message is one sentence that says how."""
+class InvalidRequest(ValueError):
+    """A wrong request to the control server; the message is one sentence that says why."""
 
 
-class Control:
-    """A JSON server on loopback; it refuses requests from, or meant for, anywhere else."""
+class ControlServer:
+    """A JSON API on loopback. It refuses requests from other hosts, and with other host names."""
 
     def __init__(
         self,
@@ -46,8 +47,8 @@ class Control:
         self._providers = providers
         self.app = Flask("sandbox.control")
         self._server = LoopbackServer(app=self.app, name="control", port=port)
-        self.app.before_request(_refuse_strangers)
-        self.app.register_error_handler(Invalid, _explain)
+        self.app.before_request(_refuse_foreign_requests)
+        self.app.register_error_handler(InvalidRequest, _bad_request)
         self._add_routes()
 
     @property
@@ -67,11 +68,11 @@ class Control:
             ("GET", "/faults", self._list_faults),
             ("POST", "/faults", self._add_fault),
             ("DELETE", "/faults", self._clear_faults),
-            ("GET", "/calls", self._show_calls),
+            ("GET", "/calls", self._list_calls),
             ("POST", "/say", self._say),
             ("POST", "/speak", self._speak),
             ("GET", "/messages", self._list_messages),
-            ("GET", "/messages/<sid>/audio", self._play),
+            ("GET", "/messages/<sid>/audio", self._get_audio),
         ):
             self.app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
 
@@ -80,15 +81,15 @@ class Control:
             providers={provider.service: provider.url for provider in self._providers},
             cdn=self._twilio.cdn.url,
             webhook=self._twilio.webhook_url,
-            calls={service: sorted(names) for service, names in self._calls().items()},
-            faults=self._faults.listed(),
+            calls={service: sorted(names) for service, names in self._call_names().items()},
+            faults=self._faults.active(),
         )
 
     def _list_faults(self) -> Response:
-        return jsonify(self._faults.listed())
+        return jsonify(self._faults.active())
 
     def _add_fault(self) -> tuple[Response, int]:
-        fault = read_fault(_json_object(), self._calls())
+        fault = parse_fault(_json_object(), self._call_names())
         self._faults.add(fault)
         return jsonify(fault), 201
 
@@ -96,8 +97,8 @@ class Control:
         self._faults.clear()
         return "", 204
 
-    def _show_calls(self) -> Response:
-        """Calls without their headers, which hold credentials."""
+    def _list_calls(self) -> Response:
+        """All calls and violations, without the calls' headers, which contain credentials."""
         calls = [
             {"service": call.service, "name": call.name, "at": call.at, "detail": call.detail}
             for call in self._recorder.calls()
@@ -105,82 +106,85 @@ class Control:
         return jsonify(calls=calls, violations=self._recorder.violations)
 
     def _say(self) -> Response:
-        given = _json_object()
-        text = given.get("text")
+        body = _json_object()
+        text = body.get("text")
         if not isinstance(text, str) or not text:
-            raise Invalid("text must say what the user writes.")
-        return jsonify(self._connected().say(_user(given.get("from")), text))
+            raise InvalidRequest("text must say what the user writes.")
+        return jsonify(self._connected_twilio().say(_whatsapp_address(body.get("from")), text))
 
     def _speak(self) -> Response:
         audio = request.get_data()
         if not audio:
-            raise Invalid("The body must be the recording.")
-        kind = request.content_type or "audio/ogg"
-        user = _user(request.args.get("from"))
-        return jsonify(self._connected().speak(user, audio, content_type=kind))
+            raise InvalidRequest("The body must be the recording.")
+        content_type = request.content_type or "audio/ogg"
+        user = _whatsapp_address(request.args.get("from"))
+        return jsonify(self._connected_twilio().speak(user, audio, content_type=content_type))
 
     def _list_messages(self) -> Response:
         to = request.args.get("to")
-        found = self._twilio.messages(_user(to) if to else None)
-        return jsonify([_shown(message) for message in found])
+        messages = self._twilio.messages(_whatsapp_address(to) if to else None)
+        return jsonify([_message_json(message) for message in messages])
 
-    def _play(self, sid: str) -> Response:
+    def _get_audio(self, sid: str) -> Response:
         for message in self._twilio.messages():
             if message.sid == sid and message.audio is not None:
                 return Response(message.audio, content_type=message.audio_type)
         return Response("No such recording.\n", 404, content_type="text/plain")
 
-    def _connected(self) -> TwilioStandIn:
+    def _connected_twilio(self) -> TwilioStandIn:
         if not self._twilio.webhook_url:
-            raise Invalid("No bridge is connected; start the sandbox with --bridge URL.")
+            raise InvalidRequest("No bridge is connected; start the sandbox with --bridge URL.")
         return self._twilio
 
-    def _calls(self) -> dict[str, set[str]]:
+    def _call_names(self) -> dict[str, set[str]]:
+        """The calls of each service that can be made to fail."""
         calls = {provider.service: set(provider.calls) for provider in self._providers}
         calls[self._twilio.service] = self._twilio.calls | self._twilio.cdn.calls
         return calls
 
 
-def read_fault(given: Mapping[str, Any], calls: Calls) -> Fault:
-    """A ``Fault`` from its fields; raises ``Invalid``. ``calls`` are those each service knows."""
-    if unknown := sorted(set(given) - set(FIELDS)):
-        raise Invalid(f"There is no field {unknown[0]}; a fault has {', '.join(FIELDS)}.")
+def parse_fault(fields: Mapping[str, Any], calls: CallNames) -> Fault:
+    """A ``Fault`` from its JSON fields. Raises ``InvalidRequest``."""
+    if unknown := sorted(set(fields) - set(FIELDS)):
+        raise InvalidRequest(f"There is no field {unknown[0]}; a fault has {', '.join(FIELDS)}.")
     try:
-        fault = FAULT.validate_python(given)
+        fault = FAULT.validate_python(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        raise Invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+        raise InvalidRequest(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
     if fault.call not in calls.get(fault.service, ()):
         known = [f"{service} {name}" for service, names in calls.items() for name in sorted(names)]
-        raise Invalid(f"There is no such call; there are {', '.join(known)}.")
+        raise InvalidRequest(f"There is no such call; there are {', '.join(known)}.")
     if fault.seconds < 0 or fault.after < 0 or (fault.times is not None and fault.times < 1):
-        raise Invalid("seconds and after must not be negative, and times must be at least 1.")
+        raise InvalidRequest(
+            "seconds and after must not be negative, and times must be at least 1."
+        )
     if not 200 <= fault.status <= 599:
-        raise Invalid("status must be an HTTP status from 200 to 599.")
+        raise InvalidRequest("status must be an HTTP status from 200 to 599.")
     if fault.kind not in kinds_of(fault.call):
-        raise Invalid(f"{fault.call} knows {', '.join(kinds_of(fault.call))} only.")
+        raise InvalidRequest(f"{fault.call} knows {', '.join(kinds_of(fault.call))} only.")
     return fault
 
 
 def _json_object() -> dict[str, Any]:
-    given = request.get_json(force=True, silent=True)
-    if not isinstance(given, dict):
-        raise Invalid("The body must be a JSON object.")
-    return given
+    body = request.get_json(force=True, silent=True)
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return body
 
 
-def _user(address: object) -> str:
-    """The WhatsApp address of a user, who may be given by the bare number."""
+def _whatsapp_address(address: object) -> str:
+    """``whatsapp:+…`` for a full address or for a number with or without its plus sign."""
     if not isinstance(address, str) or not address:
-        raise Invalid("from must be the user's address, like whatsapp:+14155550100.")
-    # A plus sign in a query is a space unless it was escaped.
+        raise InvalidRequest("from must be the user's address, like whatsapp:+14155550100.")
+    # An unescaped plus sign in a query is decoded as a space.
     address = address.strip().replace(" ", "+")
     if address.startswith("whatsapp:"):
         return address
     return f"whatsapp:+{address.lstrip('+')}"
 
 
-def _shown(message: Outbound) -> dict[str, Any]:
+def _message_json(message: Outbound) -> dict[str, Any]:
     return {
         "sid": message.sid,
         "to": message.to,
@@ -193,12 +197,12 @@ def _shown(message: Outbound) -> dict[str, Any]:
     }
 
 
-def _explain(error: Invalid) -> tuple[Response, int]:
+def _bad_request(error: InvalidRequest) -> tuple[Response, int]:
     return jsonify(error=str(error)), 400
 
 
-def _refuse_strangers() -> tuple[Response, int] | None:
-    """A web page elsewhere may send requests here, by a name that leads here or from its origin."""
+def _refuse_foreign_requests() -> tuple[Response, int] | None:
+    """Protect against web pages: refuse foreign origins, and foreign names (DNS rebinding)."""
     hosts = [f"//{request.host}", f"//{request.remote_addr}"]
     origin = request.headers.get("Origin")
     if all(_is_loopback(host) for host in ([*hosts, origin] if origin else hosts)):

@@ -1,4 +1,4 @@
-"""The one place where a provider is made to fail."""
+"""Fault injection: makes calls of the stand-ins fail."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CallKind = Literal["status", "hang", "reset", "vanish", "cut", "trickle", "junk"
 CallbackKind = Literal["twice", "reversed", "early", "unsigned"]
 Kind = Literal[CallKind, "undelivered", CallbackKind]
 
-# What Twilio does by itself, and how that goes wrong.
-CARRIED: dict[str, tuple[str, ...]] = {
+# The kinds of faults for Twilio's own deliveries to users and callbacks to the bot.
+DELIVERY_KINDS: dict[str, tuple[str, ...]] = {
     "text": ("undelivered",),
     "voice": ("undelivered",),
     "callback": get_args(CallbackKind),
@@ -22,7 +22,7 @@ CARRIED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """How the next ``times`` calls named ``call`` of ``service`` go wrong.
+    """How the next ``times`` calls named ``call`` of ``service`` fail.
 
     ``kind``:
 
@@ -34,13 +34,14 @@ class Fault:
     - ``trickle``: answer one byte every ``seconds``.
     - ``junk``: 200 with a body that is not what the caller expects.
 
-    What Twilio carries to a user is no call of the bot's, and has kinds of its own. Messages named
-    ``text`` or ``voice`` end as ``undelivered`` with Twilio's error ``code``. Of the next message,
-    ``callback`` strikes all status callbacks: posted ``twice``, in ``reversed`` order, ``early``
-    (before the send is answered), or ``unsigned``.
+    Twilio's deliveries are not calls of the bot and have other kinds. A delivery of a ``text`` or
+    ``voice`` ends as ``undelivered`` with Twilio's error ``code``. A fault of ``callback`` applies
+    to all status callbacks of the next message: they are posted ``twice``, in ``reversed`` order,
+    ``early`` (before the send is answered), or ``unsigned``.
 
-    ``after`` calls pass unharmed first; ``times=None`` lasts until cleared. With ``about`` only
-    calls count whose request holds that text: an id, a number, what is asked, heard or spoken.
+    The first ``after`` calls succeed; with ``times=None`` the fault lasts until it is cleared. With
+    ``about`` only requests count that contain that text: an id, a number, a question, the words of
+    a recording, or the text to synthesize.
     """
 
     service: str
@@ -57,23 +58,23 @@ class Fault:
 
 
 class Faults:
-    """The faults that are switched on, taken one call at a time."""
+    """The faults that are switched on. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._armed: list[_Armed] = []
+        self._armed: list[_ArmedFault] = []
 
     def add(self, fault: Fault) -> None:
         with self._changed:
-            self._armed.append(_Armed(fault, fault.after, fault.times))
+            self._armed.append(_ArmedFault(fault, fault.after, fault.times))
 
     def remove(self, fault: Fault) -> list[float]:
-        """Switch this very one off; returns when it struck (monotonic seconds)."""
+        """Switch off this fault object; returns when it was applied (monotonic seconds)."""
         with self._changed:
-            gone = [armed for armed in self._armed if armed.fault is fault]
+            removed = [armed for armed in self._armed if armed.fault is fault]
             self._armed = [armed for armed in self._armed if armed.fault is not fault]
             self._changed.notify_all()
-        return [moment for armed in gone for moment in armed.struck]
+        return [moment for armed in removed for moment in armed.applied_at]
 
     def clear(self) -> None:
         with self._changed:
@@ -81,53 +82,53 @@ class Faults:
             self._changed.notify_all()
 
     def take(self, service: str, call: str, subject: Callable[[], str] = str) -> Fault | None:
-        """The fault this call must suffer, if any; counts it as used.
+        """The fault to apply to this call, if any; counts as one of its ``times``.
 
-        ``subject`` tells what the request is about, where that matters.
+        ``subject`` returns the text in which ``about`` is searched. It is called only if needed.
         """
         with self._changed:
-            known = [armed for armed in self._armed if armed.names(service, call)]
-        about = subject() if any(armed.fault.about for armed in known) else ""
+            candidates = [armed for armed in self._armed if armed.matches(service, call)]
+        text = subject() if any(armed.fault.about for armed in candidates) else ""
         with self._changed:
-            concerned = (armed for armed in known if armed.fault.about in about)
-            return next((armed.fault for armed in concerned if armed.strikes()), None)
+            matching = (armed for armed in candidates if armed.fault.about in text)
+            return next((armed.fault for armed in matching if armed.apply()), None)
 
-    def hold(self, fault: Fault, seconds: float) -> None:
+    def wait(self, fault: Fault, seconds: float) -> None:
         """Wait that long, or until the fault is switched off."""
         with self._changed:
             self._changed.wait_for(
                 lambda: all(armed.fault is not fault for armed in self._armed), seconds
             )
 
-    def listed(self) -> list[Fault]:
-        """The faults that can still strike."""
+    def active(self) -> list[Fault]:
+        """The faults that still apply to future calls."""
         with self._changed:
-            return [armed.fault for armed in self._armed if armed.left != 0]
+            return [armed.fault for armed in self._armed if armed.remaining != 0]
 
 
 def kinds_of(call: str) -> tuple[str, ...]:
-    """How a call of that name can go wrong."""
-    return CARRIED.get(call, get_args(CallKind))
+    """The kinds of faults that a call of that name can have."""
+    return DELIVERY_KINDS.get(call, get_args(CallKind))
 
 
 @dataclass
-class _Armed:
+class _ArmedFault:
     fault: Fault
     skip: int
-    left: int | None
-    struck: list[float] = field(default_factory=list)
+    remaining: int | None
+    applied_at: list[float] = field(default_factory=list)
 
-    def names(self, service: str, call: str) -> bool:
+    def matches(self, service: str, call: str) -> bool:
         return (self.fault.service, self.fault.call) == (service, call)
 
-    def strikes(self) -> bool:
-        """Whether it strikes this call; counts it."""
+    def apply(self) -> bool:
+        """Count a matching call; returns whether the fault applies to it."""
         if self.skip > 0:
             self.skip -= 1
             return False
-        if self.left == 0:
+        if self.remaining == 0:
             return False
-        if self.left is not None:
-            self.left -= 1
-        self.struck.append(time.monotonic())
+        if self.remaining is not None:
+            self.remaining -= 1
+        self.applied_at.append(time.monotonic())
         return True

@@ -1,4 +1,4 @@
-"""How fast the stand-ins answer."""
+"""Latency profiles: how long the calls of the stand-ins take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LatencyProfile:
-    """Seconds that each call takes, on top of the work the stand-in really does."""
+    """Seconds that are added to the stand-in's own time, by the name of the call."""
 
     media: float = 0.0
     transcribe: float = 0.0
@@ -18,14 +18,14 @@ class LatencyProfile:
     speak_per_character: float = 0.0
     send: float = 0.0
 
-    def of(self, call: str) -> float:
-        """The delay of a call by its name; calls without a figure take none."""
+    def delay(self, call: str) -> float:
+        """Seconds to add to a call of that name; 0 if the profile does not have it."""
         return float(getattr(self, call, 0.0))
 
 
 INSTANT = LatencyProfile()
 
-# As slow as the real providers were for a deployment in production.
+# Typical latencies of the real providers.
 REALISTIC = LatencyProfile(
     media=0.45,
     transcribe=1.23,

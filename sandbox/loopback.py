@@ -1,4 +1,7 @@
-"""A WSGI server on loopback whose connections live on, and can be broken on purpose."""
+"""A WSGI server on loopback with keep-alive, whose connections can be broken on purpose.
+
+docs/decisions-sandbox.md says why it is not one of the usual WSGI servers.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,27 @@ import socket
 import struct
 import threading
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
-from werkzeug.wsgi import get_input_stream
+from werkzeug.wsgi import ClosingIterator, get_input_stream
 
-# Enough for a burst of callers that all connect before the first is accepted.
+# Enough for a burst of clients that connect before the first one is accepted.
 BACKLOG = 1024
-# How long a connection may lie idle between two requests.
+# An idle connection is closed after this time.
 IDLE_SECONDS = 60.0
-# How often a stopping server looks whether it should stop.
+# How often the server checks whether it should stop.
 POLL_SECONDS = 0.03
+DRAIN_BYTES = 1 << 16
 
 
 class LoopbackServer:
-    """Serves one WSGI application on ``127.0.0.1``.
+    """Serves one WSGI application on ``127.0.0.1``, with HTTP/1.1 and keep-alive.
 
-    HTTP/1.1 with keep-alive, like the real providers; werkzeug's handler closes every connection.
-    A server that was stopped starts again on the same port.
+    After ``stop`` it starts again on the same port.
     """
 
     def __init__(self, *, app: WSGIApplication, name: str, port: int = 0) -> None:
@@ -38,18 +42,18 @@ class LoopbackServer:
 
     @property
     def port(self) -> int:
-        """Raises ``RuntimeError`` before the first start, when the port is still to be chosen."""
+        """Raises ``RuntimeError`` before the first start, if the port is chosen by the system."""
         if not self._port:
             raise RuntimeError(f"the {self._name} stand-in was never started")
         return self._port
 
     @property
     def connections(self) -> int:
-        """How many callers have made since the start."""
+        """How many connections were accepted since the start."""
         return self._server.accepted if self._server else 0
 
     def start(self) -> None:
-        """Raises ``SystemExit`` with a message on stderr when the port is taken."""
+        """Raises ``SystemExit`` with a message on stderr if the port is in use."""
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = _Server("127.0.0.1", self._port, self._app, _Handler)
         self._port = self._server.server_port
@@ -61,17 +65,17 @@ class LoopbackServer:
         ).start()
 
     def stop(self) -> None:
-        """Stop listening and hang up on everyone; does nothing when not started."""
+        """Stop listening and close all connections; does nothing if it was not started."""
         if self._server is not None:
             self._server.shutdown()
-            self._server.hang_up()
+            self._server.close_connections()
             self._server = None
 
 
 def break_connection(connection: socket.socket) -> None:
-    """Close with RST, as a peer that died does. What was sent before still arrives."""
+    """Close with RST, as when the peer crashes. Data that was sent before still arrives."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    # close() would wait until the handler lets go of its file objects, and end with a polite FIN.
+    # socket.close() would only close when the handler closes its file objects, and send a FIN.
     os.close(connection.detach())
 
 
@@ -86,12 +90,13 @@ class _Handler(WSGIRequestHandler):
     timeout = IDLE_SECONDS
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: the call recorder keeps the record."""
+        """Log nothing, because the call recorder has all calls."""
 
-    def log_error(self, format: str, *args: object) -> None:  # the base's name
-        """Say nothing: that an idle connection timed out is no error."""
+    def log_error(self, format: str, *args: object) -> None:  # named as in the base class
+        """Log nothing: the base class logs the timeout of an idle connection as an error."""
 
     def run_wsgi(self) -> None:
+        """Serve one request; werkzeug's own method closes the connection after each."""
         environ = self.make_environ()
         body = get_input_stream(environ)
         environ["wsgi.input"], environ["wsgi.input_terminated"] = body, True
@@ -101,23 +106,20 @@ class _Handler(WSGIRequestHandler):
             head[:] = [status, headers]
 
         try:
-            chunks = self.server.app(environ, start_response)
-            try:
+            with closing(ClosingIterator(self.server.app(environ, start_response))) as chunks:
                 if not is_broken(self.connection):
-                    self._answer(head[0], head[1], chunks)
+                    self._send(head[0], head[1], chunks)
                     _drain(body)
-            finally:
-                getattr(chunks, "close", _nothing)()
         except (OSError, ClientDisconnected):
             self.close_connection = True
         if is_broken(self.connection):
             self.close_connection = True
 
-    def _answer(self, status: str, headers: list[tuple[str, str]], chunks: Iterable[bytes]) -> None:
+    def _send(self, status: str, headers: list[tuple[str, str]], chunks: Iterable[bytes]) -> None:
         code, _, reason = status.partition(" ")
         names = {name.lower() for name, _ in headers}
-        bodiless = self.command == "HEAD" or code in ("204", "304")
-        chunked = "content-length" not in names and not bodiless
+        has_body = self.command != "HEAD" and code not in ("204", "304")
+        chunked = has_body and "content-length" not in names
         self.send_response(int(code), reason)
         for name, value in headers:
             self.send_header(name, value)
@@ -125,7 +127,7 @@ class _Handler(WSGIRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for chunk in chunks:
-            if chunk and not bodiless:
+            if chunk and has_body:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
@@ -137,24 +139,24 @@ class _Server(ThreadedWSGIServer):
 
     def __init__(self, *arguments: Any) -> None:
         self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
+        self._connections: set[socket.socket] = set()
         self.accepted = 0
         super().__init__(*arguments)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            self._open.add(request)
+            self._connections.add(request)
             self.accepted += 1
         try:
             super().process_request_thread(request, client_address)
         finally:
             with self._lock:
-                self._open.discard(request)
+                self._connections.discard(request)
 
-    def hang_up(self) -> None:
-        """End the connections that are open, so that no thread waits for another request."""
+    def close_connections(self) -> None:
+        """Close all open connections, so that no thread waits for another request."""
         with self._lock:
-            for connection in self._open:
+            for connection in self._connections:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
@@ -162,10 +164,6 @@ class _Server(ThreadedWSGIServer):
 
 
 def _drain(body: Any) -> None:
-    """Read what the view left, or the next request would begin in the middle of this one."""
-    while body.read(1 << 16):
+    """Read what the view did not, so that the next request starts after the end of this body."""
+    while body.read(DRAIN_BYTES):
         pass
-
-
-def _nothing() -> None:
-    return None

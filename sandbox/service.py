@@ -1,4 +1,4 @@
-"""What is started and stopped, by hand or as a context manager."""
+"""The base class of everything in the sandbox that can be started and stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Service:
-    """Base of the sandbox's parts; ``with`` starts and stops them."""
+    """Has ``start`` and ``stop``; as a context manager it calls both."""
 
     def start(self) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""How many requests a service serves at the same time."""
+"""A semaphore that limits how many requests are served at the same time."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Full(Exception):
+class NoSlotFree(Exception):
     """No slot became free in time."""
 
 
 class Slots:
-    """``limit`` places; who finds none waits up to ``patience`` seconds."""
+    """``limit`` slots, which may be changed at any time.
 
-    def __init__(self, *, limit: int, patience: float = 0.0) -> None:
+    A request waits up to ``timeout`` seconds for a free slot.
+    """
+
+    def __init__(self, *, limit: int, timeout: float = 0.0) -> None:
         self.limit = limit
-        self._patience = patience
+        self._timeout = timeout
         self._changed = threading.Condition()
-        self._taken = 0
+        self._in_use = 0
 
     @property
-    def taken(self) -> int:
-        return self._taken
+    def in_use(self) -> int:
+        return self._in_use
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold a place; raises :class:`Full`."""
+    def acquire(self) -> Iterator[None]:
+        """Occupy a slot during the context; raises :class:`NoSlotFree`."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._taken < self.limit, self._patience):
-                raise Full
-            self._taken += 1
+            if not self._changed.wait_for(lambda: self._in_use < self.limit, self._timeout):
+                raise NoSlotFree
+            self._in_use += 1
         try:
             yield
         finally:
             with self._changed:
-                self._taken -= 1
+                self._in_use -= 1
                 self._changed.notify()

@@ -1,4 +1,4 @@
-"""What the stand-ins share: calls that are recorded, paced and made to fail."""
+"""The base class of the stand-ins: records calls, adds latency and injects faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.call_recorder import Call, CallRecorder
 from sandbox.faults import Fault, Faults
 from sandbox.latency import LatencyProfile
 from sandbox.loopback import LoopbackServer, break_connection
-from sandbox.slots import Full, Slots
+from sandbox.slots import NoSlotFree, Slots
 
 View = Callable[..., Any]
 
@@ -24,14 +24,13 @@ View = Callable[..., Any]
 class StandIn:
     """A provider on a loopback port.
 
-    Subclasses add their routes to ``self.app`` with :meth:`call` and give :meth:`error` the
-    service's own error form. ``calls`` holds the names of the calls that faults can strike.
-    ``at_once``, to be set at any time, is how many of the ``limited`` calls are served at once;
-    more get 429.
+    Subclasses register their views with :meth:`call` and implement :meth:`error` in the provider's
+    own format. ``calls`` are the names of the calls that can have faults. ``concurrency`` may be
+    set at any time: beyond that number, calls named in ``limited`` get 429.
     """
 
     service = ""
-    # The address it is known by where that is not its port: behind a proxy that speaks TLS.
+    # Set if clients reach the stand-in by another address, such as a TLS proxy.
     public_url: str | None = None
     limited: frozenset[str] = frozenset()
 
@@ -44,7 +43,7 @@ class StandIn:
         self.app = Flask(f"sandbox.{self.service}")
         self.calls: set[str] = set()
         self._slots = Slots(limit=sys.maxsize)
-        self.app.before_request(_answer_knock)
+        self.app.before_request(_answer_keep_alive)
         self._server = LoopbackServer(app=self.app, name=self.service, port=port)
 
     @property
@@ -58,60 +57,67 @@ class StandIn:
 
     @property
     def connections(self) -> int:
-        """How many were made since the start."""
+        """How many connections were accepted since the start."""
         return self._server.connections
 
     @property
-    def at_once(self) -> int:
+    def concurrency(self) -> int:
+        """How many ``limited`` calls are served at the same time; unlimited by default."""
         return self._slots.limit
 
-    @at_once.setter
-    def at_once(self, calls: int) -> None:
+    @concurrency.setter
+    def concurrency(self, calls: int) -> None:
         self._slots.limit = calls
 
     def start(self) -> None:
         self._server.start()
 
     def stop(self) -> None:
-        """Stop listening and hang up; the next ``start`` takes the same port again."""
+        """Stop listening and close all connections; ``start`` uses the same port again."""
         self._server.stop()
 
     def error(self, status: int) -> Response:
-        """An error answer in the service's own form."""
+        """An error response in the provider's own format."""
         raise NotImplementedError
 
     def subject(self) -> str:
-        """What the current request is about, for faults that strike some calls only."""
+        """The text of the current request in which ``Fault.about`` is searched."""
         return f"{request.full_path}\n{request.get_data(as_text=True)}"
 
-    def violate(self, call: str, rule: str) -> None:
-        self.recorder.violate(self.service, call, rule)
+    def record_violation(self, call: str, rule: str) -> None:
+        self.recorder.record_violation(self.service, call, rule)
 
     def call(
-        self, name: str, rule: str, *, paced: bool = True, hangs: bool = True, **options: Any
+        self,
+        name: str,
+        rule: str,
+        *,
+        adds_latency: bool = True,
+        hangs: bool = True,
+        **options: Any,
     ) -> Callable[[View], View]:
-        """Register a view as the call ``name``: recorded, paced, and open to faults.
+        """Register a view as the call ``name``, with recording, latency and faults.
 
-        The view finds its own record as ``flask.g.call`` and the fault it suffers, or None, as
-        ``flask.g.fault``; with ``paced=False`` it sleeps itself, with ``hangs=False`` it also
-        waits out a ``hang`` itself. What it puts on ``flask.g.held`` is closed after the view; its
-        place is there, and it may take that away (``pop_all``) to close it later.
+        The view finds its record as ``flask.g.call`` and its fault, or None, as ``flask.g.fault``.
+        With ``adds_latency=False`` it sleeps itself, with ``hangs=False`` it also implements a
+        ``hang`` itself. ``flask.g.cleanup`` is closed after the view and releases the call's slot;
+        a view that streams takes its content with ``pop_all`` and closes it at the end.
         """
 
         def register(view: View) -> View:
             @functools.wraps(view)
-            def answered(**arguments: Any) -> Any:
+            def handle(**arguments: Any) -> Any:
                 port = int(request.environ["REMOTE_PORT"])
                 headers = dict(request.headers)
                 g.call = Call(self.service, name, time.monotonic(), headers, port=port)
                 self.recorder.record(g.call)
-                after_this_request(functools.partial(_time_until_closed, g.call))
-                with ExitStack() as g.held:
+                after_this_request(functools.partial(_record_end, g.call))
+                with ExitStack() as g.cleanup:
                     try:
-                        self._hold_place(name, g.held)
-                    except Full:
+                        self._acquire_slot(name, g.cleanup)
+                    except NoSlotFree:
                         return self.error(429)
-                    delay = self.latency.of(name) if paced else 0.0
+                    delay = self.latency.delay(name) if adds_latency else 0.0
                     fault = g.fault = self.faults.take(self.service, name, self.subject)
                     if fault is not None and (hangs or fault.kind != "hang"):
                         return self._fail(fault, delay, functools.partial(view, **arguments))
@@ -119,15 +125,15 @@ class StandIn:
                     return view(**arguments)
 
             self.calls.add(name)
-            self.app.add_url_rule(rule, endpoint=f"{name} {rule}", view_func=answered, **options)
+            self.app.add_url_rule(rule, endpoint=f"{name} {rule}", view_func=handle, **options)
             return view
 
         return register
 
-    def _hold_place(self, name: str, held: ExitStack) -> None:
-        """Raises ``Full`` where all places are taken."""
+    def _acquire_slot(self, name: str, cleanup: ExitStack) -> None:
+        """Raises ``NoSlotFree``."""
         if name in self.limited:
-            held.enter_context(self._slots.held())
+            cleanup.enter_context(self._slots.acquire())
 
     def _fail(self, fault: Fault, delay: float, view: Callable[[], Any]) -> Any:
         if fault.kind == "status":
@@ -140,21 +146,21 @@ class StandIn:
             return Response(fault.body or "<html>not what you asked for</html>", 200)
         connection: socket.socket = request.environ["werkzeug.socket"]
         if fault.kind == "reset":
-            return _broken(connection)
+            return _reset(connection)
         time.sleep(delay)
         if fault.kind == "hang":
-            self.faults.hold(fault, fault.seconds)
+            self.faults.wait(fault, fault.seconds)
         answer = make_response(view())
         if fault.kind == "hang":
             return answer
         answer.direct_passthrough = False
-        # All of it, so that a streamed answer has done its work before the connection breaks.
+        # Reads the whole body, so that a streamed answer is complete before the connection breaks.
         streamed, body = answer.is_streamed, answer.get_data()
         if fault.kind == "vanish":
-            self.faults.hold(fault, fault.seconds)
-            return _broken(connection)
+            self.faults.wait(fault, fault.seconds)
+            return _reset(connection)
         if fault.kind == "cut":
-            answer.response = _cut(body, connection)
+            answer.response = _send_half(body, connection)
         else:
             answer.response = self._trickle(body, fault)
         if not streamed:
@@ -163,34 +169,35 @@ class StandIn:
 
     def _trickle(self, body: bytes, fault: Fault) -> Iterator[bytes]:
         for position in range(len(body)):
-            self.faults.hold(fault, fault.seconds)
+            self.faults.wait(fault, fault.seconds)
             yield body[position : position + 1]
 
 
-def _answer_knock() -> Response | None:
-    """Whoever only keeps a connection open calls nothing."""
-    knocks = request.method == "HEAD" and request.path == "/"
-    return Response(status=404) if knocks else None
+def _answer_keep_alive() -> Response | None:
+    """Answer ``HEAD /``, by which a client keeps a connection open, without recording a call."""
+    is_keep_alive = request.method == "HEAD" and request.path == "/"
+    return Response(status=404) if is_keep_alive else None
 
 
-def _time_until_closed(call: Call, answer: Response) -> Response:
-    def note() -> None:
+def _record_end(call: Call, answer: Response) -> Response:
+    def record() -> None:
         call.status = answer.status_code
         call.ended = time.monotonic()
 
-    # An answer without a body is never closed; a streamed one ends long after this.
-    note()
-    answer.call_on_close(note)
+    # Now, because the server may not close an answer without a body; again on closing, because a
+    # streamed answer ends much later.
+    record()
+    answer.call_on_close(record)
     return answer
 
 
-def _broken(connection: socket.socket) -> Response:
-    """Break the connection; the server sends nothing of this response."""
+def _reset(connection: socket.socket) -> Response:
+    """Break the connection; the server does not send the returned response."""
     break_connection(connection)
     return Response(status=500)
 
 
-def _cut(body: bytes, connection: socket.socket) -> Iterator[bytes]:
+def _send_half(body: bytes, connection: socket.socket) -> Iterator[bytes]:
     yield body[: len(body) // 2]
     break_connection(connection)
     raise ConnectionAbortedError("cut on purpose")

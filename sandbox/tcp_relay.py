@@ -1,4 +1,4 @@
-"""A TCP address on loopback that passes its connections on."""
+"""A TCP relay: listens on loopback and forwards each connection."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from collections.abc import Awaitable, Callable, Iterator
 from sandbox.bridge import free_port
 from sandbox.service import Service
 
-# Enough for a burst of callers that all connect before the first is accepted.
+# Enough for a burst of clients that connect before the first one is accepted.
 BACKLOG = 1024
-CHUNK = 1 << 16
+CHUNK_BYTES = 1 << 16
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class TcpRelay(Service):
-    """Passes each connection on to where ``_connect`` leads, until both ways have ended.
+    """Forwards each connection to the server that ``_connect`` chooses, in both directions.
 
-    Where that leads nowhere, the caller is hung up on. Use it as a context manager, or ``start``
-    and ``stop`` it; it starts again on the same port.
+    If no server can be reached, the client's connection is closed. Use it as a context manager, or
+    call ``start`` and ``stop``; it starts again on the same port.
     """
 
     def __init__(self, *, port: int = 0) -> None:
         self.port = port or free_port()
-        # Without this a connection whose caller has said all is garbage to Python.
-        self._open: set[asyncio.Task[None]] = set()
+        # The event loop has only weak references to tasks, so they are kept here.
+        self._connections: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Raises ``OSError`` when the port is taken."""
+        """Raises ``OSError`` if the port is in use."""
         runner = asyncio.Runner()
         try:
             server = runner.run(self._listen())
@@ -46,64 +46,66 @@ class TcpRelay(Service):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening and hang up on everyone; does nothing when not started."""
+        """Stop listening and close all connections; does nothing if it was not started."""
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop = self._thread = None
 
     async def _connect(self) -> Connection:
-        """Raises ``OSError`` where nobody is there."""
+        """Open a connection to a server. Raises ``OSError`` if none can be reached."""
         raise NotImplementedError
 
-    async def _forward(self, caller: Connection) -> None:
-        called = await self._connect()
-        with contextlib.closing(called[1]):
-            await self._converse(caller, called)
+    async def _serve_client(self, client: Connection) -> None:
+        server = await self._connect()
+        with contextlib.closing(server[1]):
+            await self._forward(client, server)
 
-    async def _converse(self, caller: Connection, called: Connection) -> None:
-        """Raises ``ExceptionGroup`` where one of the two is gone."""
-        async with asyncio.TaskGroup() as ways:
-            ways.create_task(self._ask(caller[0], called[1]))
-            ways.create_task(pump(called[0], caller[1]))
+    async def _forward(self, client: Connection, server: Connection) -> None:
+        """Raises ``ExceptionGroup`` if one of the connections breaks."""
+        async with asyncio.TaskGroup() as directions:
+            directions.create_task(self._forward_requests(client[0], server[1]))
+            directions.create_task(copy(server[0], client[1]))
 
-    async def _ask(self, caller: asyncio.StreamReader, called: asyncio.StreamWriter) -> None:
-        await pump(caller, called)
+    async def _forward_requests(
+        self, client: asyncio.StreamReader, server: asyncio.StreamWriter
+    ) -> None:
+        await copy(client, server)
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=BACKLOG)
 
-    async def _accept(self, asks: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
-        with contextlib.closing(answers), self._kept():
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), self._tracked():
             try:
-                await self._forward((asks, answers))
-            # One of the two is gone, or hung up on.
+                await self._serve_client((reader, writer))
+            # A connection broke, or is closed by this relay.
             except* (OSError, asyncio.CancelledError):
                 pass
 
     @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _tracked(self) -> Iterator[None]:
         task = asyncio.current_task()
         assert task is not None
-        self._open.add(task)
+        self._connections.add(task)
         try:
             yield
         finally:
-            self._open.discard(task)
+            self._connections.discard(task)
 
 
-async def pump(
-    source: asyncio.StreamReader,
-    sink: asyncio.StreamWriter,
-    hold: Callable[[], Awaitable[None]] | None = None,
+async def copy(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    before_write: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Pass on what comes, and its end; of each piece once ``hold`` has returned."""
-    while chunk := await source.read(CHUNK):
-        if hold:
-            await hold()
-        sink.write(chunk)
-        await sink.drain()
-    sink.write_eof()
+    """Copy all data and the end of the stream; awaits ``before_write`` before each chunk."""
+    while chunk := await reader.read(CHUNK_BYTES):
+        if before_write:
+            await before_write()
+        writer.write(chunk)
+        await writer.drain()
+    writer.write_eof()
 
 
 def _serve(runner: asyncio.Runner, server: asyncio.Server) -> None:

@@ -78,8 +78,8 @@ def known_to(sandbox: Sandbox, settings: dict[str, str]) -> Known:
     files = {message.media_url or "" for message in sandbox.twilio.messages()}
     texts = {message.body for message in messages}
     texts |= {question.text for question in sandbox.agentforce.questions}
-    texts |= {heard.heard.text for heard in sandbox.elevenlabs.transcriptions}
-    texts |= {spoken.text for spoken in sandbox.elevenlabs.spoken}
+    texts |= {each.transcript.text for each in sandbox.elevenlabs.transcriptions}
+    texts |= {spoken.text for spoken in sandbox.elevenlabs.syntheses}
     return Known(
         secrets=secrets_of(settings)
         | {address.partition(":")[2].strip(" +") for address in addresses}

@@ -1,1 +1,1 @@
-"""A stand-in for Salesforce: OAuth, the Agent API, and the help desk behind it."""
+"""A stand-in for Salesforce: OAuth, the Agent API, and an agent that answers from a file."""

@@ -1,4 +1,4 @@
-"""How Salesforce refuses (docs/providers/agentforce.md, "Errors and what they mean")."""
+"""Salesforce's error responses (docs/providers/agentforce.md, "Errors and what they mean")."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ API = "/einstein/ai-agent/v1"
 
 
 class Refusal(Exception):
-    """An error answer; ``breach`` is the rule the caller broke, when it is the caller's mistake."""
+    """An error response; ``breach`` is the rule that the caller broke, if it is their mistake."""
 
     def __init__(self, http: int, error: str, message: str, *, breach: str | None = None) -> None:
         super().__init__(f"{http} {error}: {message}")
@@ -40,7 +40,7 @@ class Refusal(Exception):
 
 
 class LoginRefusal(Refusal):
-    """What the token endpoint says, in the form of OAuth.
+    """An error of the token endpoint, in OAuth's format.
 
     docs/providers/agentforce.md, "Token errors".
     """
@@ -51,7 +51,7 @@ class LoginRefusal(Refusal):
 
 
 class Unrecognised(Refusal):
-    """The gateway's 404 without a body: the token is missing or no JWT.
+    """The gateway's 404 without a body, for a missing token or one that is not a JWT.
 
     docs/providers/agentforce.md, "Refused tokens".
     """
@@ -90,9 +90,9 @@ def forbidden() -> Refusal:
     return Refusal(403, "ForbiddenError", "User forbidden from accessing the resource")
 
 
-def session_not_found(session_id: str, breach: str | None = None, words: str = "") -> Refusal:
-    message = words or f"V6Session not found for sessionId: {session_id}"
-    return Refusal(404, "NotFoundException", message, breach=breach)
+def session_not_found(session_id: str, breach: str | None = None, message: str = "") -> Refusal:
+    usual = f"V6Session not found for sessionId: {session_id}"
+    return Refusal(404, "NotFoundException", message or usual, breach=breach)
 
 
 def session_locked(breach: str | None = None) -> Refusal:
@@ -105,7 +105,7 @@ def invalid_agent_id(agent_id: str) -> Refusal:
 
 
 def unknown_agent() -> Refusal:
-    """A well-formed id that names no agent; a mistake in the settings, not in the calls."""
+    """For a well-formed id of no agent, which is a mistake in the settings, not in the calls."""
     nested = '500 [{"message":"An unexpected error occurred","errorCode":"UNKNOWN_EXCEPTION"}]'
     return Refusal(500, "HttpServerErrorException", nested)
 
@@ -125,7 +125,7 @@ def wrong_endpoint(endpoint: str) -> Refusal:
 
 
 def invalid_user() -> Refusal:
-    """``bypassUser`` for an employee agent, which the caller learns only by trying."""
+    """For ``bypassUser`` with an employee agent; a client can only find out by trying."""
     message = "Bad Request: Invalid user ID provided on start session: "
     return Refusal(400, "BadRequestError", message)
 
@@ -148,7 +148,7 @@ def agent_failed(message: str, breach: str | None = None) -> Refusal:
 
 
 def by_status(http: int, session_id: str) -> Refusal:
-    """The commonest refusal of the Agent API with this status, for scripted faults."""
+    """The most common error of the Agent API with this status, for injected faults."""
     usual = {
         400: Refusal(400, "BadRequestError", "Bad Request"),
         401: unauthorized(),
@@ -165,7 +165,7 @@ def by_status(http: int, session_id: str) -> Refusal:
 
 
 def login_by_status(http: int) -> LoginRefusal:
-    """The commonest refusal of the token endpoint with this status, for scripted faults."""
+    """The most common error of the token endpoint with this status, for injected faults."""
     if http in (400, 401):
         return LoginRefusal(http, "invalid_client", "invalid client credentials")
     if http in (403, 429):

@@ -1,4 +1,4 @@
-"""An agent's messages on the wire, whole and as a stream.
+"""The format of an agent's messages: as JSON in one response, and as an event stream.
 
 docs/providers/agentforce.md, "Message types" and docs/providers/agentforce.md, "Event stream".
 """
@@ -16,21 +16,23 @@ from typing import Any, Literal
 
 Json = dict[str, Any]
 
-# When things happen, in shares of a turn's time: progress early, text shortly before the end
+# Fractions of a turn's duration: progress comes early, text shortly before the end
 # (docs/providers/agentforce.md, "Latency").
 PROGRESS_AT = 0.1
 TEXT_FROM = 0.6
 # The last two events are this many seconds apart.
-END_AFTER = 0.004
+END_AFTER_SECONDS = 0.004
 WORDS_PER_CHUNK = 3
-# Long enough for two writes to leave as two packets.
+BYTES_PER_PIECE = 7
+EVENTS_PER_JOINED_WRITE = 4
+# Long enough for two writes to be sent as two packets.
 _PACKET_SECONDS = 0.002
 
-# Keys of the help desk's messages that say how to send them and are not sent themselves.
-_DIRECTIONS = ("draft", "event", "envelope")
+# Keys of the help desk's messages that control how they are sent, and are not sent themselves.
+_CONTROL_KEYS = ("draft", "event", "envelope")
 _STREAM_ONLY = ("TextChunk", "ValidationFailureChunk", "EndOfTurn")
 _LAST = ("SessionEnded", "Error")
-# What the recorded messages of a type carry beside their text.
+# Fields that recorded messages of a type have beside their text.
 _FIELDS: dict[str, Json] = {
     "Inform": {"isContentSafe": True, "result": [], "citedReferences": []},
     "Inquire": {"isContentSafe": True, "message": "", "collect": []},
@@ -52,11 +54,11 @@ _WITHOUT_FEEDBACK = ("SessionEnded", "ProgressIndicator", *_STREAM_ONLY)
 
 @dataclass(frozen=True)
 class StreamStyle:
-    """What the real stream may look like without saying anything else.
+    """Variations of the stream's framing that do not change its content.
 
-    ``writes`` is how events fall into network chunks: one ``event`` each, ``pieces`` of a few
-    bytes, ``split_character`` (cut inside a UTF-8 character), or several ``joined``.
-    Without ``end_of_turn`` the stream ends as if the turn had been truncated.
+    ``writes`` is how events are divided into network writes: one ``event`` each, ``pieces`` of a
+    few bytes, ``split_character`` (divided inside a UTF-8 character), or several ``joined``.
+    Without ``end_of_turn`` the stream ends as if it had been truncated.
     """
 
     newline: Literal["\n", "\r\n"] = "\n"
@@ -69,7 +71,7 @@ class StreamStyle:
 
 @dataclass(frozen=True)
 class Event:
-    """One event; ``due`` is a share of the turn's time, ``after`` are seconds on top."""
+    """One event; it is sent at the fraction ``due`` of the turn's time, plus ``after`` seconds."""
 
     name: str
     message: Json
@@ -79,30 +81,30 @@ class Event:
     envelope: str = "message"
 
     @property
-    def decides(self) -> bool:
-        """Whether it says if what was written so far stands."""
+    def is_decisive(self) -> bool:
+        """Whether it confirms or takes back the text chunks before it."""
         return self.due == 1.0 or self.message["type"] == "ValidationFailureChunk"
 
 
-def whole(messages: list[Json]) -> list[Json]:
-    """The messages of a synchronous answer, with their ids."""
+def synchronous_messages(messages: list[Json]) -> list[Json]:
+    """The messages of a synchronous response, with their ids."""
     feedback_id = str(uuid.uuid4())
-    shown = (message for message in messages if message["type"] not in _STREAM_ONLY)
-    return [_complete(message, feedback_id) for message in shown]
+    sent = (message for message in messages if message["type"] not in _STREAM_ONLY)
+    return [_complete(message, feedback_id) for message in sent]
 
 
 def greeting(text: str) -> Json:
-    """The welcome of a new session: its ``feedbackId`` and ``planId`` are empty."""
+    """The first message of a session, whose ``feedbackId`` and ``planId`` are empty."""
     return _complete({"type": "Inform", "message": text}, "")
 
 
-def farewell() -> Json:
-    """The answer to a DELETE, whose reason is not that of the request."""
+def session_ended() -> Json:
+    """The answer to a DELETE; its reason differs from that in the request."""
     return {**_complete({"type": "SessionEnded", "reason": "ClientRequest"}, ""), "feedbackId": ""}
 
 
-def ends_session(messages: list[Json]) -> str | None:
-    """The reason of the first ``SessionEnded``, if there is one."""
+def end_reason(messages: list[Json]) -> str | None:
+    """The reason of the first ``SessionEnded``; None if the session goes on."""
     for message in messages:
         if message["type"] == "SessionEnded":
             return str(message.get("reason", "Action"))
@@ -110,13 +112,14 @@ def ends_session(messages: list[Json]) -> str | None:
 
 
 def _complete(message: Json, feedback_id: str) -> Json:
-    sent = {key: value for key, value in message.items() if key not in _DIRECTIONS}
+    """Add the ids and the fields of its type."""
+    sent = {key: value for key, value in message.items() if key not in _CONTROL_KEYS}
     kind = sent.pop("type")
     ids: Json = {"type": kind, "id": str(uuid.uuid4())}
     if kind not in _WITHOUT_FEEDBACK:
         ids |= {"metrics": {}, "feedbackId": feedback_id, "planId": feedback_id}
     if "collect" in sent:
-        sent["collect"] = [{**wanted, "data": None} for wanted in sent["collect"]]
+        sent["collect"] = [{**field, "data": None} for field in sent["collect"]]
     return ids | _FIELDS.get(kind, {}) | sent
 
 
@@ -133,20 +136,20 @@ class Stream:
         self._trace = uuid.uuid4().hex
         self._feedback_id = str(uuid.uuid4())
         self._offsets = itertools.count(1)
-        self.events = list(self._planned(messages))
+        self.events = list(self._plan(messages))
 
     def blocks(self) -> Iterator[tuple[Event, bytes]]:
-        """Each event with its lines."""
+        """Each event with its encoded lines."""
         for position, event in enumerate(self.events, start=1):
-            yield event, self._block(event, last=position == len(self.events))
+            yield event, self._encode(event, last=position == len(self.events))
 
-    def _planned(self, messages: list[Json]) -> Iterator[Event]:
+    def _plan(self, messages: list[Json]) -> Iterator[Event]:
         progress = {"type": "ProgressIndicator", "indicatorType": "ACTION"}
         yield self._event({**progress, "message": "Working on it"}, PROGRESS_AT)
         chunks = list(self._chunks(messages)) if self._text_chunks else []
         step = (1.0 - TEXT_FROM) / (len(chunks) or 1)
         for number, chunk in enumerate(chunks):
-            # Only text chunks count; the envelope of a validation failure is unknown.
+            # Only text chunks are known to have an offset in the envelope.
             offset = chunk["offset"] if chunk["type"] == "TextChunk" else 0
             yield self._event(chunk, TEXT_FROM + number * step, offset=offset)
         ended = False
@@ -155,17 +158,17 @@ class Stream:
                 yield self._event(message, 1.0)
                 ended = ended or message["type"] in _LAST
         if self._style.end_of_turn and not ended:
-            yield self._event({"type": "EndOfTurn"}, 1.0, after=END_AFTER)
+            yield self._event({"type": "EndOfTurn"}, 1.0, after=END_AFTER_SECONDS)
 
     def _chunks(self, messages: list[Json]) -> Iterator[Json]:
         for message in messages:
             if message["type"] == "ValidationFailureChunk":
-                yield from self._text(message.get("draft", ""))
+                yield from self._text_chunks_of(message.get("draft", ""))
                 yield {**message, "offset": next(self._offsets)}
             elif message["type"] in ("TextChunk", "Inform", "Inquire", "Confirm"):
-                yield from self._text(message.get("message", ""))
+                yield from self._text_chunks_of(message.get("message", ""))
 
-    def _text(self, text: str) -> Iterator[Json]:
+    def _text_chunks_of(self, text: str) -> Iterator[Json]:
         for words in re.findall(rf"(?:\s*\S+){{1,{WORDS_PER_CHUNK}}}\s*", text):
             offset = next(self._offsets)
             yield {"type": "TextChunk", "offset": offset, "message": words, "formatType": "Text"}
@@ -176,7 +179,7 @@ class Stream:
         envelope = str(message.get("envelope", "message"))
         return Event(name, sent, due, after, offset, envelope)
 
-    def _block(self, event: Event, *, last: bool) -> bytes:
+    def _encode(self, event: Event, *, last: bool) -> bytes:
         data = json.dumps(self._data(event), ensure_ascii=False, separators=(",", ":"))
         lines = [f"event: {event.name}", f"id: {self._origin}", f"data: {data}"]
         if self._style.comments:
@@ -199,7 +202,7 @@ class Stream:
 
 
 def _bare_error(message: Json) -> Json:
-    """The API's error object as an event's data, without an envelope."""
+    """The data of an error event without an envelope: the API's error object."""
     return {
         "status": message["httpStatus"],
         "path": "v6.0.0/messages/stream",
@@ -214,36 +217,39 @@ def _event_name(kind: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).upper()
 
 
-def written(blocks: Iterable[bytes], style: StreamStyle) -> Iterator[bytes]:
-    """The blocks as the network chunks that ``style.writes`` asks for."""
+def divide_into_writes(blocks: Iterable[bytes], style: StreamStyle) -> Iterator[bytes]:
+    """The bytes of each network write, as ``style.writes`` says."""
     if style.writes == "joined":
-        yield from _joined(blocks)
+        yield from _join(blocks)
         return
     for block in blocks:
         if style.writes == "pieces":
-            yield from (block[start : start + 7] for start in range(0, len(block), 7))
+            for start in range(0, len(block), BYTES_PER_PIECE):
+                yield block[start : start + BYTES_PER_PIECE]
         elif style.writes == "split_character":
             yield from _split(block)
         else:
             yield block
 
 
-def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Four events a chunk, and the fourth one only half, so that none ends where a chunk ends."""
-    kept = b""
+def _join(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Three and a half events in each write, so that no event ends where a write ends."""
+    pending = b""
     for number, block in enumerate(blocks, start=1):
-        kept += block
-        if number % 4 == 0:
-            cut = len(kept) - len(block) // 2
-            yield kept[:cut]
-            kept = kept[cut:]
-    yield kept
+        pending += block
+        if number % EVENTS_PER_JOINED_WRITE == 0:
+            end = len(pending) - len(block) // 2
+            yield pending[:end]
+            pending = pending[end:]
+    yield pending
 
 
 def _split(block: bytes) -> Iterator[bytes]:
-    """Two writes, cut inside a character of several bytes if the block holds one."""
-    inside = [place for place, byte in enumerate(block) if byte & 0xC0 == 0x80]
-    cut = inside[len(inside) // 2] if inside else len(block) // 2
-    yield block[:cut]
+    """Two writes, divided inside a multi-byte character if the block has one."""
+    continuation_bytes = [index for index, byte in enumerate(block) if byte & 0xC0 == 0x80]
+    middle = len(block) // 2
+    if continuation_bytes:
+        middle = continuation_bytes[len(continuation_bytes) // 2]
+    yield block[:middle]
     time.sleep(_PACKET_SECONDS)
-    yield block[cut:]
+    yield block[middle:]

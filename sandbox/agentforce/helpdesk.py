@@ -1,4 +1,4 @@
-"""The agent behind the Agentforce stand-in: a help desk that answers from a file."""
+"""The agent of the Agentforce stand-in: a help desk that answers from a TOML file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sandbox.agentforce.wording import has_arabic, normalised, resembles, words
+from sandbox.agentforce.wording import has_arabic, normalise, similarity, words
 
 Json = dict[str, Any]
 Language = Literal["en", "ar"]
 Kind = Literal["Inform", "Inquire", "Confirm", "Failure", "Escalate", "SessionEnded"]
 
 DEFAULT_FILE = Path(__file__).with_name("helpdesk.toml")
-# An entry whose words are shared with many others needs several of them to be meant.
+# A question must score at least this to match an entry; see ``_KeywordIndex``.
 _LEAST_SCORE = 0.5
 
 
 class HelpdeskError(ValueError):
-    """The file of answers cannot be used; says in which line and why."""
+    """The file of answers is missing or wrong; the message says why and in which line."""
 
 
 class _Table(BaseModel):
@@ -33,23 +33,23 @@ class _Table(BaseModel):
 
 
 class ScriptedMessage(BaseModel):
-    """A message of any type; keys that are not named here go to the caller as they are."""
+    """A message of any type; other keys are sent to the client unchanged."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     type: str
     text: str | None = None
 
-    def for_the_wire(self, said: str) -> Json:
-        """With ``text`` under its name in the API, and what the user ``said`` filled in."""
+    def as_json(self, question: str) -> Json:
+        """With ``text`` under its name in the API, in which ``{said}`` is the question."""
         message = self.model_dump(exclude={"text"})
         if self.text is not None:
-            message["message"] = self.text.strip().replace("{said}", said.strip())
+            message["message"] = self.text.strip().replace("{said}", question.strip())
         return message
 
 
 class Message(ScriptedMessage):
-    """A message of a type that agents use."""
+    """A message of a type that agents usually send."""
 
     type: Kind
 
@@ -58,9 +58,9 @@ Messages = Sequence[ScriptedMessage]
 
 
 class Entry(_Table):
-    """An answer and the words that call for it.
+    """An answer and the keywords of its questions.
 
-    ``yes`` and ``no`` follow a Confirm, ``then`` follows whatever is said to an Inquire.
+    ``yes`` and ``no`` answer the reply to a Confirm, ``then`` answers any reply to an Inquire.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Entry(_Table):
 
 
 class Scripted(_Table):
-    """An answer to exactly one question, in a shape that agents seldom give."""
+    """An unusual answer, which is given to one exact question."""
 
     question: str
     messages: list[ScriptedMessage]
@@ -85,7 +85,7 @@ class _PerLanguage(_Table):
 
 
 class Answers(_Table):
-    """The whole file."""
+    """The content of the file."""
 
     greeting: _PerLanguage
     unknown: _PerLanguage
@@ -96,121 +96,128 @@ class Answers(_Table):
 
 
 class Helpdesk:
-    """Answers questions from the TOML file at ``path``, which is read again when it changes.
+    """Answers questions from the TOML file at ``path``, and reloads it when it changes.
 
-    Raises :class:`HelpdeskError` when the file is missing or broken, now or after a change.
+    All methods raise :class:`HelpdeskError` if the file is missing or wrong.
     """
 
     def __init__(self, path: Path = DEFAULT_FILE) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._read: tuple[int, int] | None = None
-        self._desk: _Desk
+        self._version: tuple[int, int] | None = None
+        self._index: _AnswerIndex
+        # By session id, the entry that waits for the user's reply.
         self._pending: dict[str, Entry] = {}
-        self._current()
+        self._load()
 
     def greeting(self, language: str) -> str:
-        """The welcome in ``language`` (two letters), in English for an unknown one."""
-        greeting = self._current().answers.greeting
+        """The greeting in ``language`` (two letters), in English for an unknown language."""
+        greeting = self._load().answers.greeting
         return greeting.ar if language == "ar" else greeting.en
 
     def answer(self, session_id: str, text: str) -> list[Json]:
-        """The messages for ``text``, without ids; an Inform's text is under ``message``."""
-        desk = self._current()
+        """The messages that answer ``text``, without ids."""
+        index = self._load()
         with self._lock:
             pending = self._pending.pop(session_id, None)
-        chosen = self._chosen(desk, session_id, text, pending)
-        return [message.for_the_wire(text) for message in chosen]
+        messages = self._choose(index, session_id, text, pending)
+        return [message.as_json(text) for message in messages]
 
-    def _chosen(self, desk: _Desk, session_id: str, text: str, pending: Entry | None) -> Messages:
-        scripted = desk.scripted(text)
+    def _choose(
+        self, index: _AnswerIndex, session_id: str, text: str, pending: Entry | None
+    ) -> Messages:
+        scripted = index.find_scripted(text)
         if scripted is not None:
             return scripted
-        if pending and (follow_up := desk.follow_up(pending, text)):
+        if pending and (follow_up := index.find_follow_up(pending, text)):
             return follow_up
-        if entry := desk.entry(text):
-            return self._open(session_id, entry)
-        return (pending and pending.then) or [desk.unknown(text)]
+        if entry := index.find_entry(text):
+            if entry.yes or entry.no or entry.then:
+                with self._lock:
+                    self._pending[session_id] = entry
+            return entry.messages
+        return (pending and pending.then) or [index.unknown(text)]
 
     def forget(self, session_id: str) -> None:
-        """Drop what a session was asked to confirm or to tell."""
+        """Expect no reply from this session any more."""
         with self._lock:
             self._pending.pop(session_id, None)
 
-    def _open(self, session_id: str, entry: Entry) -> Messages:
-        if entry.yes or entry.no or entry.then:
-            with self._lock:
-                self._pending[session_id] = entry
-        return entry.messages
-
-    def _current(self) -> _Desk:
+    def _load(self) -> _AnswerIndex:
+        """The index of the file, read again if the file has changed."""
         with self._lock:
-            stamp = _stamp(self._path)
-            if stamp is None or stamp != self._read:
-                self._desk = _Desk(read(self._path))
-                self._read = stamp
-            return self._desk
+            version = _file_version(self._path)
+            if version is None or version != self._version:
+                self._index = _AnswerIndex(load_answers(self._path))
+                self._version = version
+            return self._index
 
 
 @dataclass(frozen=True)
-class _Shelf:
-    """The entries of one language, with the words each is known by."""
+class _KeywordIndex:
+    """The entries of one language with their keywords, and in how many entries a keyword is."""
 
     entries: list[tuple[Entry, frozenset[str]]]
-    shared: Counter[str]
+    frequencies: Counter[str]
 
     @classmethod
-    def of(cls, entries: list[Entry]) -> _Shelf:
-        known = [(entry, frozenset(words(" ".join(entry.keywords)))) for entry in entries]
-        return cls(known, Counter(word for _, keywords in known for word in keywords))
+    def of(cls, entries: list[Entry]) -> _KeywordIndex:
+        pairs = [(entry, frozenset(words(" ".join(entry.keywords)))) for entry in entries]
+        return cls(pairs, Counter(word for _, keywords in pairs for word in keywords))
 
-    def best(self, asked: list[str]) -> Entry | None:
-        scores = [(self._score(keywords, asked), entry) for entry, keywords in self.entries]
+    def best(self, question: list[str]) -> Entry | None:
+        """The entry with the highest score for the words of a question, if it is high enough."""
+        scores = [(self._score(keywords, question), entry) for entry, keywords in self.entries]
         score, entry = max(scores, key=lambda scored: scored[0], default=(0.0, None))
         return entry if score >= _LEAST_SCORE else None
 
-    def _score(self, keywords: frozenset[str], asked: list[str]) -> float:
-        """Each word that was asked counts once, and the less, the more entries have it."""
+    def _score(self, keywords: frozenset[str], question: list[str]) -> float:
+        """Add up the best match of each word; keywords of many entries count less."""
         return sum(
-            max(resembles(keyword, word) / self.shared[keyword] for keyword in keywords)
-            for word in asked
+            max(similarity(keyword, word) / self.frequencies[keyword] for keyword in keywords)
+            for word in question
         )
 
 
-class _Desk:
+class _AnswerIndex:
+    """Finds the answer to a question in ``answers``."""
+
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        self._shelves = {
-            language: _Shelf.of([entry for entry in answers.entry if entry.language == language])
+        self._entries = {
+            language: _KeywordIndex.of(
+                [entry for entry in answers.entry if entry.language == language]
+            )
             for language in get_args(Language)
         }
-        self._scripted = {normalised(one.question): one.messages for one in answers.scripted}
-        self._yes = [normalised(phrase) for phrase in answers.yes]
-        self._no = [normalised(phrase) for phrase in answers.no]
+        self._scripted = {normalise(each.question): each.messages for each in answers.scripted}
+        self._yes = [normalise(phrase) for phrase in answers.yes]
+        self._no = [normalise(phrase) for phrase in answers.no]
 
-    def scripted(self, text: str) -> Messages | None:
-        return self._scripted.get(normalised(text))
+    def find_scripted(self, text: str) -> Messages | None:
+        return self._scripted.get(normalise(text))
 
-    def follow_up(self, pending: Entry, text: str) -> Messages:
-        """What ``pending`` says to yes or no; nothing when it was neither."""
-        said = f" {normalised(text)} "
-        # No first: "no, I'm not sure" holds both.
+    def find_follow_up(self, pending: Entry, text: str) -> Messages:
+        """The messages of ``pending`` for yes or no; empty if ``text`` is neither."""
+        padded = f" {normalise(text)} "
+        # No comes first, because "no, I'm not sure" contains both.
         for follow_up, phrases in ((pending.no, self._no), (pending.yes, self._yes)):
-            if follow_up and any(f" {phrase} " in said for phrase in phrases):
+            if follow_up and any(f" {phrase} " in padded for phrase in phrases):
                 return follow_up
         return []
 
-    def entry(self, text: str) -> Entry | None:
-        asked = list(dict.fromkeys(words(text)))
-        return self._shelves[_language(text)].best(asked) if asked else None
+    def find_entry(self, text: str) -> Entry | None:
+        question = list(dict.fromkeys(words(text)))
+        return self._entries[_language(text)].best(question) if question else None
 
     def unknown(self, text: str) -> Message:
+        """The answer to a question without an entry, in the question's language."""
         unknown = self.answers.unknown
         return Message(type="Inform", text=unknown.ar if has_arabic(text) else unknown.en)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """What changes when the file does; None when it cannot be seen."""
+def _file_version(path: Path) -> tuple[int, int] | None:
+    """Modification time and size; None if the file is missing or inaccessible."""
     try:
         stat = path.stat()
     except OSError:
@@ -222,8 +229,8 @@ def _language(text: str) -> Language:
     return "ar" if has_arabic(text) else "en"
 
 
-def read(path: Path) -> Answers:
-    """The checked content of a file; raises :class:`HelpdeskError` with the line at fault."""
+def load_answers(path: Path) -> Answers:
+    """Read and validate a file; raises :class:`HelpdeskError` with the line of the error."""
     try:
         text = path.read_text(encoding="utf-8")
         answers = Answers.model_validate(tomllib.loads(text))
@@ -235,34 +242,34 @@ def read(path: Path) -> Answers:
     except tomllib.TOMLDecodeError as error:
         raise HelpdeskError(f"{path.name}: {error}") from error
     except ValidationError as error:
-        raise HelpdeskError(_complaint(path.name, text, error)) from error
+        raise HelpdeskError(_error_message(path.name, text, error)) from error
     _check_unique(path.name, text, answers)
     return answers
 
 
-def _complaint(name: str, text: str, error: ValidationError) -> str:
+def _error_message(name: str, text: str, error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    place = first["loc"]
-    where = ".".join(str(step) for step in place)
-    line = _line(text, place)
-    return f"{name}: {where}: {first['msg']} (in what begins at line {line})"
+    location = first["loc"]
+    path = ".".join(str(step) for step in location)
+    line = _line_number(text, location)
+    return f"{name}: {path}: {first['msg']} (in what begins at line {line})"
 
 
-def _line(text: str, place: tuple[int | str, ...]) -> int:
-    """The line of the innermost ``[[table]]`` or ``[table]`` that holds ``place``, else 1."""
-    if not place:
+def _line_number(text: str, location: tuple[int | str, ...]) -> int:
+    """The line of the ``[[table]]`` or ``[table]`` that contains ``location``; 1 if unknown."""
+    if not location:
         return 1
-    index = place[1] if len(place) > 1 and isinstance(place[1], int) else 0
-    heads = re.compile(rf"^[ \t]*\[+[ \t]*{re.escape(str(place[0]))}[ \t]*\]", re.MULTILINE)
-    found = [text.count("\n", 0, head.start()) + 1 for head in heads.finditer(text)]
-    return found[index] if index < len(found) else 1
+    index = location[1] if len(location) > 1 and isinstance(location[1], int) else 0
+    header = re.compile(rf"^[ \t]*\[+[ \t]*{re.escape(str(location[0]))}[ \t]*\]", re.MULTILINE)
+    lines = [text.count("\n", 0, match.start()) + 1 for match in header.finditer(text)]
+    return lines[index] if index < len(lines) else 1
 
 
 def _check_unique(name: str, text: str, answers: Answers) -> None:
     seen: set[tuple[str, str]] = set()
     for index, entry in enumerate(answers.entry):
         if (entry.id, entry.language) in seen:
-            line = _line(text, ("entry", index))
+            line = _line_number(text, ("entry", index))
             raise HelpdeskError(
                 f"{name}: entry.{index}: a second {entry.id!r} in {entry.language!r} "
                 f"(in what begins at line {line})"

@@ -1,4 +1,4 @@
-"""My Domain: the OAuth token endpoint of an org, and who may call its API."""
+"""My Domain: the OAuth token endpoint of an org, and the check of its tokens."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sandbox.faults import Faults
 from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
 
-# What the set-up guide leaves it at (docs/providers/agentforce.md, "Token lifetime").
+# The default after the set-up guide (docs/providers/agentforce.md, "Token lifetime").
 TOKEN_SECONDS = 1800.0
 _OPAQUE_TOKEN = "00Dxx0000000000!an.opaque.session.token"
 
 
 class Misconfiguration(enum.Enum):
-    """What an administrator may have got wrong in the org.
+    """A mistake of an administrator in the org's set-up.
 
     docs/providers/agentforce.md, "Setting up the app".
     """
@@ -34,10 +34,10 @@ class Misconfiguration(enum.Enum):
 
 
 class LoginStandIn(StandIn):
-    """Issues tokens for one app and knows them again.
+    """Issues tokens for one app and checks them.
 
-    Switches, to be set at any time: ``token_lifetime`` in seconds; ``token_clients``, how many
-    processes may each hold a token of their own; ``misconfiguration``.
+    May be set at any time: ``token_lifetime`` in seconds; ``token_clients``, the number of
+    processes that may each have their own token; ``misconfiguration``.
     """
 
     service = "agentforce"
@@ -59,7 +59,7 @@ class LoginStandIn(StandIn):
         self.token_lifetime = TOKEN_SECONDS
         self.token_clients = 1
         self.misconfiguration: Misconfiguration | None = None
-        self.app.register_error_handler(Refusal, self._refused)
+        self.app.register_error_handler(Refusal, self._refuse)
         self.call("token", "/services/oauth2/token", methods=["POST"])(self._token)
 
     def forget_tokens(self) -> None:
@@ -70,34 +70,34 @@ class LoginStandIn(StandIn):
         if g.call.name == "token":
             return errors.login_by_status(status).response()
         if status == 401:
-            self._tokens.refused(_bearer())
+            self._tokens.mark_refused(_bearer_token())
         session_id = (request.view_args or {}).get("session_id", "")
         return errors.by_status(status, session_id).response()
 
     def authorise(self) -> None:
-        """Raises what a request without a valid token gets."""
+        """Raises ``Refusal`` if the current request has no valid token."""
         if "Authorization" not in request.headers:
             raise Unrecognised(breach="no bearer token")
-        token = _bearer()
+        token = _bearer_token()
         if "!" in token or token.count(".") != 2:
             raise Unrecognised
         if not self._tokens.valid(token):
-            self._tokens.refused(token)
+            self._tokens.mark_refused(token)
             raise errors.unauthorized()
         if self.misconfiguration is Misconfiguration.FORBIDDEN:
             raise errors.forbidden()
 
-    def _refused(self, refusal: Refusal) -> Response:
+    def _refuse(self, refusal: Refusal) -> Response:
         if refusal.breach is not None:
-            self.violate(g.call.name, refusal.breach)
+            self.record_violation(g.call.name, refusal.breach)
         return refusal.response()
 
     def _token(self) -> Response:
         self._check_login()
-        # A fault may keep the token from the client, who is then right to ask again.
+        # A fault may keep the token from the client, who then has to request another.
         delivered = g.fault is None
         if delivered and self._tokens.in_use() >= self.token_clients:
-            self.violate("token", "a token was fetched while a valid one exists")
+            self.record_violation("token", "a token was fetched while a valid one exists")
         answer = {
             "signature": "c3RhbmQtaW4=",
             "scope": "sfap_api chatbot_api api",
@@ -106,10 +106,10 @@ class LoginStandIn(StandIn):
             "token_type": "Bearer",
             "issued_at": str(int(time.time() * 1000)),
         }
-        return jsonify(answer | self._access(delivered))
+        return jsonify(answer | self._token_fields(delivered))
 
-    def _access(self, delivered: bool) -> Json:
-        """The token, which only a JWT-capable app pairs with an API host."""
+    def _token_fields(self, delivered: bool) -> Json:
+        """The token; only an app that issues JWTs also returns the API's host."""
         if self.misconfiguration is Misconfiguration.NO_JWT:
             return {"access_token": _OPAQUE_TOKEN}
         token = self._tokens.issue(
@@ -121,11 +121,11 @@ class LoginStandIn(StandIn):
         return {"access_token": token, "token_format": "jwt", "api_instance_url": self.url}
 
     def _check_login(self) -> None:
-        """Raises the token's errors; parameters may stand in the query too, which is a breach."""
+        """Raises ``LoginRefusal``; parameters in the query work too, but are a violation."""
         if request.args:
-            self.violate("token", "credentials in the query string")
-        given = request.values
-        if given.get("grant_type") != "client_credentials":
+            self.record_violation("token", "credentials in the query string")
+        parameters = request.values
+        if parameters.get("grant_type") != "client_credentials":
             raise LoginRefusal(
                 400,
                 "unsupported_grant_type",
@@ -137,12 +137,12 @@ class LoginStandIn(StandIn):
             Misconfiguration.WRONG_DOMAIN,
         ):
             raise LoginRefusal(400, "invalid_grant", self.misconfiguration.value)
-        if given.get("client_id") != self._consumer_key:
+        if parameters.get("client_id") != self._consumer_key:
             raise LoginRefusal(400, "invalid_client_id", "client identifier invalid")
-        if given.get("client_secret") != self._consumer_secret:
+        if parameters.get("client_secret") != self._consumer_secret:
             raise LoginRefusal(400, "invalid_client", "invalid client credentials")
 
 
-def _bearer() -> str:
+def _bearer_token() -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -1,4 +1,4 @@
-"""What the Agent API accepts as a request body (docs/providers/agentforce.md, "Asking")."""
+"""The request bodies of the Agent API (docs/providers/agentforce.md, "Asking")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sandbox.agentforce import errors
 
 END_REASONS = ("UserRequest", "Transfer", "Expiration", "Error", "Other")
 _AGENT_ID = re.compile(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?")
-# The one context variable that may still change while a session lives
+# The only context variable that may be changed during a session
 # (docs/providers/agentforce.md, "Variables").
 _LANGUAGE = "$Context.EndUserLanguage"
 
@@ -48,7 +48,7 @@ class StreamingCapabilities(_Body):
 
 
 class Start(_Body):
-    """The body of a session start; an absent ``bypassUser`` means false."""
+    """The body of a request that starts a session; ``bypassUser`` is false by default."""
 
     external_session_key: str = Field(min_length=1)
     instance_config: InstanceConfig
@@ -63,7 +63,7 @@ class Start(_Body):
 
     @property
     def language(self) -> str:
-        """``EndUserLanguage`` as a two-letter code, ``en`` when it is not set."""
+        """``EndUserLanguage`` as a two-letter code, by default ``en``."""
         for variable in self.variables or []:
             if variable.name == _LANGUAGE:
                 return str(variable.value)[:2]
@@ -71,7 +71,7 @@ class Start(_Body):
 
 
 class Message(_Body):
-    """What the user says; ``sequence_id`` may come as a string of digits."""
+    """A message of the user; ``sequence_id`` may be a string of digits."""
 
     type: Literal["Text", "Reply", "Cancel", "TransferFailed", "TransferSucceeded", "PlanTemplate"]
     sequence_id: int | Annotated[str, Field(pattern=r"^\d+$")]
@@ -100,17 +100,17 @@ class Feedback(_Body):
 Model = TypeVar("Model", bound=_Body)
 
 
-def read(model: type[Model]) -> Model:
-    """The body of the current request; raises the refusal that the API would answer."""
+def parse_body(model: type[Model]) -> Model:
+    """Parse the body of the current request; raises the API's ``Refusal``."""
     if request.mimetype != "application/json":
         raise errors.unsupported_media_type()
     try:
         return model.model_validate_json(request.get_data())
     except ValidationError as error:
-        raise errors.bad_request(_complaint(error)) from None
+        raise errors.bad_request(_error_message(error)) from None
 
 
-def _complaint(error: ValidationError) -> str:
+def _error_message(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] == "missing":
         return f"Missing required creator property '{first['loc'][-1]}'"
@@ -118,7 +118,7 @@ def _complaint(error: ValidationError) -> str:
 
 
 def check_agent_id(agent_id: str, expected: str) -> None:
-    """Ids of 15 and of 18 characters name the same agent."""
+    """Raises ``Refusal``. The 15- and 18-character forms of an id are equivalent."""
     if not _AGENT_ID.fullmatch(agent_id):
         raise errors.invalid_agent_id(agent_id)
     if agent_id[:15] != expected[:15]:
@@ -135,8 +135,8 @@ def check_endpoint(endpoint: str, my_domain: str) -> None:
 def check_variables(
     variables: list[Variable] | None, settable: set[str], *, starting: bool
 ) -> None:
-    """``$Context`` may be set at the start only, others when the agent allows it."""
+    """Raises ``Refusal``. ``$Context`` variables can be set at the start of a session only."""
     for name in (variable.name for variable in variables or []):
-        context = name.startswith("$Context.") and (starting or name == _LANGUAGE)
-        if not context and name not in settable:
+        is_context = name.startswith("$Context.") and (starting or name == _LANGUAGE)
+        if not is_context and name not in settable:
             raise errors.variable_not_settable(name)

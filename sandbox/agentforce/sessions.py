@@ -1,4 +1,4 @@
-"""The conversations an agent is having."""
+"""The sessions of an agent: their locks, sequences and ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sandbox.agentforce import errors
 
 @dataclass
 class Session:
-    """A conversation; times are monotonic seconds.
+    """A session; times are monotonic seconds.
 
-    ``ended`` says why it is over: a reason of the DELETE header, or one of ``SessionEnded``.
+    ``ended`` is the reason for its end, from the DELETE header or ``SessionEnded``; None before.
     """
 
     session_id: str
@@ -31,7 +31,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Ended:
-    """A session that was ended by the client (``reason`` of its header) or by the agent."""
+    """The end of a session, by the client or by the agent."""
 
     session_id: str
     reason: str
@@ -44,9 +44,9 @@ class _Turn:
 
 
 class Sessions:
-    """Admits one request at a time to each session, in the order of its sequence.
+    """Allows one request at a time in each session, with rising sequence numbers. Thread-safe.
 
-    A session nobody used for ``idle_seconds`` is gone; the real figure is not documented
+    A session that was not used for ``idle_seconds`` has expired. The real limit is not documented
     (docs/providers/agentforce.md, "Session lifetime").
     """
 
@@ -54,12 +54,12 @@ class Sessions:
         self.idle_seconds = 86_400.0
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
-        # By id, in which words that is told; empty for the usual ones.
-        self._gone: dict[str, str] = {}
+        # Expired sessions by id, with the message of their 404; empty for the usual message.
+        self._expired: dict[str, str] = {}
         self._turns: dict[str, _Turn] = {}
         self._ended: list[Ended] = []
 
-    def listed(self) -> list[Session]:
+    def all(self) -> list[Session]:
         with self._lock:
             return list(self._sessions.values())
 
@@ -68,6 +68,7 @@ class Sessions:
             return list(self._ended)
 
     def busy(self) -> set[str]:
+        """The ids of the sessions that are locked by a message."""
         with self._lock:
             return set(self._turns)
 
@@ -82,19 +83,15 @@ class Sessions:
             self._sessions[session.session_id] = session
         return session
 
-    def started(self) -> set[str]:
-        """The ids of all that were ever started."""
-        with self._lock:
-            return set(self._sessions)
-
     def begin(self, session_id: str, sequence_id: int, *, excused: bool) -> Session:
         """Lock the session for one message; :meth:`finish` unlocks it.
 
-        A client may have given up on a turn that is ``excused``, so that its next message is no
-        breach. Raises the API's refusals: 404, 423, and 400 for a sequence that does not rise.
+        If the message is ``excused``, because a fault may have made the client give up, another
+        message during its turn is not a violation. Raises ``Refusal``: 404, 423, or 400 for a
+        sequence number that does not rise.
         """
         with self._lock:
-            session = self._live(session_id)
+            session = self._get(session_id)
             self._refuse_if_locked(session_id)
             last = session.last_sequence_id
             if last is not None and sequence_id <= last:
@@ -107,7 +104,7 @@ class Sessions:
             return session
 
     def finish(self, session_id: str, sequence_id: int) -> None:
-        """Unlock the session, unless another message has it already."""
+        """Unlock the session, unless another message has locked it meanwhile."""
         with self._lock:
             turn = self._turns.get(session_id)
             if turn is not None and turn.sequence_id == sequence_id:
@@ -115,34 +112,38 @@ class Sessions:
                 self._sessions[session_id].used_at = time.monotonic()
 
     def check(self, session_id: str) -> None:
-        """Raises 404 when the session does not live."""
+        """Raises 404 if the session does not exist any more."""
         with self._lock:
-            self._live(session_id)
+            self._get(session_id)
 
     def end(self, session_id: str, reason: str) -> None:
-        """End it for the client; raises 404 when it does not live and 423 in mid-turn."""
+        """End it for the client; raises 404 if it does not exist and 423 during a turn."""
         with self._lock:
-            self._live(session_id, ending=True)
+            self._get(session_id, ending=True)
             self._refuse_if_locked(session_id)
-            self._over(session_id, reason)
+            self._end(session_id, reason)
 
-    def ended_by_agent(self, session_id: str, reason: str, *, told: bool) -> None:
-        """The agent said goodbye; ``told`` is false when a fault may keep that from the client."""
+    def end_by_agent(self, session_id: str, reason: str, *, delivered: bool) -> None:
+        """End it for the agent; ``delivered`` is False if the client may not have learned of it."""
         with self._lock:
             if self._sessions[session_id].ended is None:
-                self._over(session_id, reason)
-            if not told:
-                self._gone[session_id] = ""
+                self._end(session_id, reason)
+            if not delivered:
+                self._expired[session_id] = ""
 
-    def forget(self, words: str = "") -> None:
-        """Let all sessions age out, which their clients cannot know; ``words`` tell of it."""
+    def expire_all(self, message: str = "") -> None:
+        """Let all sessions expire, without their clients' knowledge.
+
+        ``message`` replaces the usual message of the 404.
+        """
         with self._lock:
-            self._gone.update(dict.fromkeys(self._sessions, words))
+            self._expired.update(dict.fromkeys(self._sessions, message))
 
-    def _live(self, session_id: str, *, ending: bool = False) -> Session:
+    def _get(self, session_id: str, *, ending: bool = False) -> Session:
         session = self._sessions.get(session_id)
-        if session is None or session_id in self._gone:
-            raise errors.session_not_found(session_id, words=self._gone.get(session_id, ""))
+        if session is None or session_id in self._expired:
+            message = self._expired.get(session_id, "")
+            raise errors.session_not_found(session_id, message=message)
         if session.ended is not None:
             breach = None if ending else f"a request to a session that ended: {session.ended}"
             raise errors.session_not_found(session_id, breach)
@@ -157,13 +158,13 @@ class Sessions:
             breach = "a second request on a session while one runs"
             raise errors.session_locked(None if turn.excused else breach)
 
-    def _over(self, session_id: str, reason: str) -> None:
+    def _end(self, session_id: str, reason: str) -> None:
         self._sessions[session_id].ended = reason
         self._ended.append(Ended(session_id, reason))
 
 
 def uuid7() -> str:
-    """A time-ordered UUID, as recorded session ids are."""
+    """A time-ordered UUID (version 7), like recorded session ids."""
     bits = int(time.time() * 1000) << 80 | random.getrandbits(80)
     bits = bits & ~(0xF << 76) | 0x7 << 76
     bits = bits & ~(0x3 << 62) | 0x2 << 62

@@ -7,8 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, g, jsonify, request
@@ -19,11 +17,11 @@ from sandbox.agentforce.errors import API, Refusal
 from sandbox.agentforce.events import (
     Stream,
     StreamStyle,
-    ends_session,
-    farewell,
+    divide_into_writes,
+    end_reason,
     greeting,
-    whole,
-    written,
+    session_ended,
+    synchronous_messages,
 )
 from sandbox.agentforce.helpdesk import Helpdesk, HelpdeskError
 from sandbox.agentforce.login import LoginStandIn, Misconfiguration
@@ -35,9 +33,10 @@ from sandbox.agentforce.requests import (
     check_agent_id,
     check_endpoint,
     check_variables,
-    read,
+    parse_body,
 )
 from sandbox.agentforce.sessions import Ended, Session, Sessions
+from sandbox.agentforce.turn import Question, Turn
 from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Faults
 from sandbox.latency import LatencyProfile
@@ -52,36 +51,13 @@ CALL_SECONDS = 120.0
 _NOT_FOUND_PAGE = "<html><head><title>URL No Longer Exists</title></head><body></body></html>"
 
 
-@dataclass(frozen=True)
-class Question:
-    """One message that reached the agent; ``at`` is monotonic seconds."""
-
-    session_id: str
-    external_session_key: str
-    sequence_id: int
-    text: str
-    at: float
-    streamed: bool
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """A message that was admitted and what the agent says to it."""
-
-    session: Session
-    sequence_id: int
-    messages: list[Json]
-    told: bool
-    held: ExitStack
-
-
 class AgentforceStandIn(LoginStandIn):
     """My Domain and Agent API of one org with one agent, on one host.
 
-    Switches beside those of the login, to be set at any time: ``employee_agent``;
+    May be set at any time, beside the attributes of the base class: ``employee_agent``;
     ``session_idle_seconds``; ``settable_variables`` beside ``$Context``; ``stream_style``;
-    ``call_seconds``, after which a call ends in a 500; ``may_end``, an event without which streamed
-    answers are written, but neither end nor are taken back.
+    ``call_seconds``, after which a call ends with a 500. While the event ``may_end`` is cleared,
+    streamed answers stop before the event that confirms or takes back their text.
     """
 
     limited = frozenset({"session", "ask"})
@@ -116,7 +92,7 @@ class AgentforceStandIn(LoginStandIn):
         self.call_seconds = CALL_SECONDS
         self.may_end = threading.Event()
         self.may_end.set()
-        # The real service answers in UTF-8 as it is, in the order of its schema.
+        # Like the real service: UTF-8 without escapes, and keys in the order of the schema.
         self.app.json = _Json(self.app)
         self.app.register_error_handler(HelpdeskError, self._broken_helpdesk)
         self.app.register_error_handler(404, self._no_such_page)
@@ -125,7 +101,9 @@ class AgentforceStandIn(LoginStandIn):
 
     def _add_routes(self) -> None:
         session = f"{API}/sessions/<session_id>"
-        turn = functools.partial(self.call, "ask", paced=False, hangs=False, methods=["POST"])
+        turn = functools.partial(
+            self.call, "ask", adds_latency=False, hangs=False, methods=["POST"]
+        )
         self.call("session", f"{API}/agents/<agent_id>/sessions", methods=["POST"])(self._start)
         turn(f"{session}/messages")(self._ask)
         turn(f"{session}/messages/stream")(self._ask_streamed)
@@ -143,18 +121,13 @@ class AgentforceStandIn(LoginStandIn):
 
     @property
     def sessions(self) -> list[Session]:
-        """Every session ever started, the oldest first."""
-        return self._sessions.listed()
+        """All sessions that were ever started, the oldest first."""
+        return self._sessions.all()
 
     @property
     def questions(self) -> list[Question]:
-        """What the agent was asked, in order of arrival."""
+        """All questions to the agent, in order of arrival."""
         return list(self._questions)
-
-    @property
-    def started(self) -> set[str]:
-        """The ids of all sessions that were ever started."""
-        return self._sessions.started()
 
     @property
     def ended(self) -> list[Ended]:
@@ -162,24 +135,24 @@ class AgentforceStandIn(LoginStandIn):
 
     @property
     def busy(self) -> set[str]:
-        """The sessions that are locked by a message being answered."""
+        """The ids of the sessions that are locked by a message."""
         return self._sessions.busy()
 
-    def forget_sessions(self, words: str = "") -> None:
-        """Let every session age out; whoever asks in one reads the usual words, or these."""
-        self._sessions.forget(words)
+    def forget_sessions(self, message: str = "") -> None:
+        """Let all sessions expire; ``message`` replaces the usual message of the 404."""
+        self._sessions.expire_all(message)
 
     def _broken_helpdesk(self, error: HelpdeskError) -> Response:
         _log.error("The help desk cannot answer: %s", error)
         return errors.agent_failed(str(error)).response()
 
     def _no_such_page(self, error: Exception) -> Response:
-        self.violate("none", f"no such call: {request.method} {request.path}")
+        self.record_violation("none", f"no such call: {request.method} {request.path}")
         return Response(_NOT_FOUND_PAGE, 404, mimetype="text/html")
 
     def _start(self, agent_id: str) -> Response:
         self.authorise()
-        body = read(Start)
+        body = parse_body(Start)
         check_agent_id(agent_id, self._agent_id)
         check_endpoint(body.instance_config.endpoint, self.url)
         check_variables(body.variables, self.settable_variables, starting=True)
@@ -192,7 +165,7 @@ class AgentforceStandIn(LoginStandIn):
             text_chunks=body.wants_text_chunks,
             variables={variable.name: variable.value for variable in body.variables or []},
         )
-        self.recorder.touch()
+        self.recorder.notify()
         answer = jsonify(
             sessionId=session.session_id,
             _links=self._links(session.session_id),
@@ -202,67 +175,73 @@ class AgentforceStandIn(LoginStandIn):
         return answer
 
     def _ask(self, session_id: str) -> Response:
-        turn = self._admit(session_id, streamed=False)
+        turn = self._begin_turn(session_id, streamed=False)
         try:
             time.sleep(self.latency.ask)
             for message in turn.messages:
                 if message.get("envelope") == "bare":
                     raise Refusal(message["httpStatus"], message["error"], message["message"])
-            return jsonify(messages=whole(turn.messages), _links=self._links(session_id))
+            messages = synchronous_messages(turn.messages)
+            return jsonify(messages=messages, _links=self._links(session_id))
         finally:
-            self._conclude(turn)
+            self._finish_turn(turn)
 
     def _ask_streamed(self, session_id: str) -> Response:
         if "text/event-stream" not in request.headers.get("Accept", ""):
-            self.violate("ask", "Accept is not text/event-stream")
-        turn = self._admit(session_id, streamed=True)
+            self.record_violation("ask", "Accept is not text/event-stream")
+        turn = self._begin_turn(session_id, streamed=True)
         style = self.stream_style
-        answer = Response(written(self._played(turn, style), style), mimetype="text/event-stream")
-        # The generator cannot do this itself if the caller is gone before it starts.
-        answer.call_on_close(lambda: self._conclude(turn))
+        writes = divide_into_writes(self._stream(turn, style), style)
+        answer = Response(writes, mimetype="text/event-stream")
+        # In case the client disconnects before the generator starts.
+        answer.call_on_close(lambda: self._finish_turn(turn))
         return answer
 
-    def _admit(self, session_id: str, *, streamed: bool) -> _Turn:
-        """Lock the session and let the agent answer; raises what the API refuses."""
+    def _begin_turn(self, session_id: str, *, streamed: bool) -> Turn:
+        """Lock the session and let the agent answer. Raises ``Refusal``."""
         self.authorise()
-        body = read(Send)
+        body = parse_body(Send)
         check_variables(body.variables, self.settable_variables, starting=False)
         sequence_id = int(body.message.sequence_id)
         session = self._sessions.begin(session_id, sequence_id, excused=g.fault is not None)
         try:
-            self._refuse_events_here(streamed)
+            if not streamed:
+                self._check_accept()
             text = body.message.text or ""
-            self._note(session, sequence_id, text, streamed)
-            self._hold()
+            self._record_question(session, sequence_id, text, streamed)
+            self._wait_out_hang()
             messages = self._helpdesk.answer(session_id, text)
         except BaseException:
             self._sessions.finish(session_id, sequence_id)
             raise
-        # A streamed answer is given after its view has returned.
-        return _Turn(session, sequence_id, messages, told=g.fault is None, held=g.held.pop_all())
+        # The slot is released by ``_finish_turn``, because a view returns before its stream ends.
+        cleanup = g.cleanup.pop_all()
+        return Turn(session, sequence_id, messages, delivered=g.fault is None, cleanup=cleanup)
 
-    def _refuse_events_here(self, streamed: bool) -> None:
-        """The message of such a request is consumed all the same."""
-        if not streamed and "text/event-stream" in request.headers.get("Accept", ""):
+    def _check_accept(self) -> None:
+        """Refuse the synchronous call to a client that expects events, as the real API does."""
+        if "text/event-stream" in request.headers.get("Accept", ""):
             breach = "Accept: text/event-stream on the synchronous call"
             raise errors.agent_failed("Could not find acceptable representation", breach)
 
-    def _note(self, session: Session, sequence_id: int, text: str, streamed: bool) -> None:
+    def _record_question(
+        self, session: Session, sequence_id: int, text: str, streamed: bool
+    ) -> None:
         if not text.strip():
-            self.violate("ask", "the agent was asked nothing")
+            self.record_violation("ask", "the agent was asked nothing")
         key, at = session.external_session_key, time.monotonic()
         self._questions.append(Question(session.session_id, key, sequence_id, text, at, streamed))
-        self.recorder.touch()
+        self.recorder.notify()
 
-    def _hold(self) -> None:
-        """Wait out a hang with the session locked; what takes too long ends in a 500."""
+    def _wait_out_hang(self) -> None:
+        """Wait if the call has a ``hang`` fault; raises a 500 if the call takes too long."""
         hang = g.fault.seconds if g.fault is not None and g.fault.kind == "hang" else 0.0
         if hang:
-            self.faults.hold(g.fault, min(hang, self.call_seconds))
+            self.faults.wait(g.fault, min(hang, self.call_seconds))
         if hang + self.latency.ask > self.call_seconds:
             raise errors.timed_out()
 
-    def _played(self, turn: _Turn, style: StreamStyle) -> Iterator[bytes]:
+    def _stream(self, turn: Turn, style: StreamStyle) -> Iterator[bytes]:
         session = turn.session
         links = self._links(session.session_id)
         stream = Stream(turn.messages, text_chunks=session.text_chunks, style=style, links=links)
@@ -270,22 +249,23 @@ class AgentforceStandIn(LoginStandIn):
         for event, block in stream.blocks():
             due = started + event.due * self.latency.ask + event.after
             time.sleep(max(0.0, due - time.monotonic()))
-            if event.decides:
+            if event.is_decisive:
                 self.may_end.wait(self.call_seconds)
             if event is stream.events[-1]:
-                # Before its caller knows: the next message may follow at once.
-                self._conclude(turn)
+                # Before it is sent, because the client may send its next message at once.
+                self._finish_turn(turn)
             yield block
 
-    def _conclude(self, turn: _Turn) -> None:
+    def _finish_turn(self, turn: Turn) -> None:
+        """Release slot and session; does nothing more when called again."""
         session_id = turn.session.session_id
-        turn.held.close()
+        turn.cleanup.close()
         self._sessions.finish(session_id, turn.sequence_id)
-        reason = ends_session(turn.messages)
+        reason = end_reason(turn.messages)
         if reason is not None:
             self._helpdesk.forget(session_id)
-            self._sessions.ended_by_agent(session_id, reason, told=turn.told)
-        self.recorder.touch()
+            self._sessions.end_by_agent(session_id, reason, delivered=turn.delivered)
+        self.recorder.notify()
 
     def _end(self, session_id: str) -> Response:
         self.authorise()
@@ -294,12 +274,12 @@ class AgentforceStandIn(LoginStandIn):
             raise errors.bad_request(f"x-session-end-reason is missing or unknown: {reason}")
         self._sessions.end(session_id, reason)
         self._helpdesk.forget(session_id)
-        self.recorder.touch()
-        return jsonify(messages=[farewell()], _links=self._links(session_id))
+        self.recorder.notify()
+        return jsonify(messages=[session_ended()], _links=self._links(session_id))
 
     def _feedback(self, session_id: str) -> Response:
         self.authorise()
-        read(Feedback)
+        parse_body(Feedback)
         self._sessions.check(session_id)
         return Response(status=202)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import jwt
 
-# Clients renew a token at the latest this long before it expires, many of them in the second half
-# of its life (docs/providers/agentforce.md, "Token lifetime").
+# Clients renew a token at the latest this long before it expires; many renew it in the second half
+# of its lifetime (docs/providers/agentforce.md, "Token lifetime").
 RENEWAL_SECONDS = 60.0
 _SIGNING_KEY = "a stand-in signs with this and nobody verifies it"
 
@@ -23,19 +23,19 @@ class _Token:
 
 
 class Tokens:
-    """Issues JWTs and knows them again."""
+    """Issues JWTs and remembers them. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._issued: dict[str, _Token] = {}
 
     def issue(self, *, subject: str, issuer: str, lifetime: float, delivered: bool) -> str:
-        """A JWT of three parts that is valid for ``lifetime`` seconds.
+        """Issue a JWT that is valid for ``lifetime`` seconds.
 
-        ``delivered`` is false when a fault may keep the answer from the client.
+        ``delivered`` is False if a fault may keep the token from the client.
         """
         now = time.time()
-        # A JWT counts in whole seconds.
+        # The times of a JWT are whole seconds.
         expires = int(now + lifetime)
         claims = {
             "sub": subject,
@@ -52,7 +52,7 @@ class Tokens:
         return token
 
     def in_use(self) -> int:
-        """How many tokens clients hold that were not refused and need no renewal yet."""
+        """The number of delivered tokens that were not refused and need no renewal yet."""
         now = time.time()
         with self._lock:
             return sum(
@@ -64,8 +64,8 @@ class Tokens:
             known = self._issued.get(token)
         return known is not None and time.time() < known.expires
 
-    def refused(self, token: str) -> None:
-        """The bearer of ``token`` got a 401 and is right to fetch another."""
+    def mark_refused(self, token: str) -> None:
+        """Note that the client got a 401 with ``token``, so that it may fetch another."""
         with self._lock:
             if token in self._issued:
                 self._issued[token].in_use = False

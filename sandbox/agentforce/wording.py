@@ -1,4 +1,4 @@
-"""Which words a question is made of, however it was written or heard."""
+"""Compares words regardless of spelling variants and small errors of speech recognition."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import unicodedata
 
 from rapidfuzz import fuzz
 
-# Letters that Arabic writers and recognisers use for one another.
-_SAME = str.maketrans({"ٱ": "ا", "ى": "ي", "ة": "ه", "ـ": None})
+# Arabic letters that writers and speech recognition often confuse.
+_VARIANTS = str.maketrans({"ٱ": "ا", "ى": "ي", "ة": "ه", "ـ": None})
 _ARTICLE = re.compile(r"^(?:[وفبك]?ال|لل)(?=\w{3})")
-# Shorter words must be the same: one letter makes another word of them.
+# Shorter words must be equal, because one letter makes them another word.
 _SHORTEST_FUZZY = 4
-_ALIKE = 0.8
+_LEAST_SIMILARITY = 0.8
 
 
 def has_arabic(text: str) -> bool:
     return any(unicodedata.name(letter, "").startswith("ARABIC LETTER") for letter in text)
 
 
-def normalised(text: str) -> str:
-    """Lower case, without punctuation and diacritics, with single spaces."""
-    plain = unicodedata.normalize("NFKC", text).casefold().translate(_SAME)
-    # Taken apart, a letter loses its hamza or accent together with the vowel signs.
+def normalise(text: str) -> str:
+    """Convert to lower case without punctuation and diacritics, with single spaces."""
+    plain = unicodedata.normalize("NFKC", text).casefold().translate(_VARIANTS)
+    # NFD separates hamza, accents and vowel signs from their letters; all are category Mn.
     letters = unicodedata.normalize("NFD", plain)
     bare = "".join(letter for letter in letters if unicodedata.category(letter) != "Mn")
     return " ".join(re.findall(r"\w+", bare))
@@ -30,14 +30,14 @@ def normalised(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The normalised words, Arabic ones without their article."""
-    return [_ARTICLE.sub("", word) for word in normalised(text).split()]
+    return [_ARTICLE.sub("", word) for word in normalise(text).split()]
 
 
-def resembles(keyword: str, word: str) -> float:
-    """1 for the same word, less for one that may be a mishearing of it, 0 for another word."""
+def similarity(keyword: str, word: str) -> float:
+    """1 for the same word, at least 0.8 for a similar one, 0 for a different one."""
     if keyword == word:
         return 1.0
     if min(len(keyword), len(word)) < _SHORTEST_FUZZY:
         return 0.0
-    alike = fuzz.ratio(keyword, word) / 100
-    return alike if alike >= _ALIKE else 0.0
+    ratio = fuzz.ratio(keyword, word) / 100
+    return ratio if ratio >= _LEAST_SIMILARITY else 0.0

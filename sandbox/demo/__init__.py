@@ -1,1 +1,1 @@
-"""``make demo``: a voice note through the whole bridge, shown step by step."""
+"""``make demo``: sends a voice note through the whole bridge, and shows each step."""

@@ -1,4 +1,4 @@
-"""``python -m sandbox.demo``: a voice note through the whole bridge, shown step by step."""
+"""``python -m sandbox.demo``: send a voice note through the whole bridge, and show each step."""
 
 from __future__ import annotations
 
@@ -16,13 +16,8 @@ import requests
 
 from sandbox import Sandbox
 from sandbox.bridge import ROOT
+from sandbox.demo.bridges import DemoError, free_ports, running_bridge, running_cluster
 from sandbox.demo.cluster_demo import ClusterDemo
-from sandbox.demo.processes import (
-    Impossible,
-    free_ports,
-    running_bridge,
-    running_cluster,
-)
 from sandbox.demo.prompt import Prompt
 from sandbox.demo.screen import Screen
 from sandbox.demo.single_demo import SingleDemo
@@ -33,35 +28,36 @@ from sandbox.speech.models import ModelsMissing
 USER = "whatsapp:+15550100"
 RECORDING = Path(__file__).with_name("recordings") / "question-en.ogg"
 FOLDER = ROOT / ".state/demo"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
-    """Somebody wants the process to end: Ctrl-C, ``kill``, or a closed window."""
+    """The process should end: by Ctrl-C, ``kill``, or because its window was closed."""
 
 
 def main() -> None:
     arguments = _arguments()
-    # A terminal of another encoding gets question marks, not a traceback.
+    # Characters that the terminal's encoding lacks become question marks instead of errors.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     screen = Screen()
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, _stop)
+    for signal_number in STOP_SIGNALS:
+        signal.signal(signal_number, _stop)
     try:
         status = _run(arguments, screen)
     except Stopped:
         screen.line("\nStopped.")
         status = 130
-    except (ModelsMissing, Impossible) as problem:
-        screen.text(str(problem))
+    except (ModelsMissing, DemoError) as error:
+        screen.text(str(error))
         status = 1
     sys.exit(status)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Clean up in peace: a second Ctrl-C would leave the bridge behind."""
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, signal.SIG_IGN)
+    """Raises ``Stopped``; further signals are ignored, so that they do not disturb the cleanup."""
+    for signal_number in STOP_SIGNALS:
+        signal.signal(signal_number, signal.SIG_IGN)
     raise Stopped
 
 
@@ -71,20 +67,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--cluster",
         action="store_true",
-        help="two webs and two workers, of which one is killed in the middle of the turn",
+        help="run two webs and two workers, and kill a worker in the middle of the turn",
     )
     parser.add_argument(
-        "--file", type=Path, metavar="PATH", default=RECORDING, help="a recording of your own"
+        "--file", type=Path, metavar="PATH", default=RECORDING, help="send this recording"
     )
     parser.add_argument(
-        "--folder", type=Path, metavar="PATH", default=FOLDER, help="where answers and log are kept"
+        "--folder",
+        type=Path,
+        metavar="PATH",
+        default=FOLDER,
+        help="the folder for voice answers and logs",
     )
     parser.add_argument(
         "--fault",
         metavar="JSON",
         action="append",
         default=[],
-        help="a fault to switch on first, as the control server takes it",
+        help="switch on a fault first, in the format of the control server",
     )
     return parser.parse_args()
 
@@ -103,49 +103,50 @@ def _run(arguments: argparse.Namespace, screen: Screen) -> int:
     with contextlib.ExitStack() as stack:
         with screen.step("Loading the speech models"):
             speech = stack.enter_context(contextlib.closing(LocalSpeech()))
-            _warm(speech, codec)
+            _warm_up(speech, codec)
         with screen.step("Starting the sandbox"):
             sandbox = stack.enter_context(Sandbox(speech=speech, ports=free_ports(), ffmpeg=ffmpeg))
         for fault in arguments.fault:
-            _switch_on(fault, sandbox)
-        demo = _demo_of(
+            _add_fault(fault, sandbox)
+        demo = _start_demo(
             arguments, stack, sandbox=sandbox, screen=screen, speech=speech, codec=codec
         )
-        complete = demo.tell(arguments.file)
+        succeeded = demo.run(arguments.file)
         if arguments.once:
-            return 0 if complete else 1
-        _stay(sandbox, screen, demo)
+            return 0 if succeeded else 1
+        _run_prompt(sandbox, screen, demo)
     return 0
 
 
-def _demo_of(
-    arguments: argparse.Namespace, stack: contextlib.ExitStack, **parts: Any
+def _start_demo(
+    arguments: argparse.Namespace, stack: contextlib.ExitStack, **options: Any
 ) -> SingleDemo:
-    """The story to tell, of processes that run as long as ``stack``."""
-    sandbox, screen, folder = parts["sandbox"], parts["screen"], arguments.folder
+    """Start the bridge, which runs until ``stack`` is closed, and create the demo for it."""
+    sandbox, screen, folder = options["sandbox"], options["screen"], arguments.folder
     if arguments.cluster:
         cluster = stack.enter_context(running_cluster(sandbox, screen, folder))
-        return ClusterDemo(bridge=cluster, user=USER, folder=folder, **parts)
+        return ClusterDemo(bridge=cluster, user=USER, folder=folder, **options)
     bridge = stack.enter_context(running_bridge(sandbox, screen, folder))
-    return SingleDemo(bridge=bridge, user=USER, folder=folder, **parts)
+    return SingleDemo(bridge=bridge, user=USER, folder=folder, **options)
 
 
-def _warm(speech: LocalSpeech, codec: Codec) -> None:
-    """Let everything be loaded that is loaded late, so that the turn's times are its own."""
-    ready = speech.say("The demonstration is ready.", "en")
-    speech.hear(codec.decode(codec.encode(ready, "opus_48000_32")))
+def _warm_up(speech: LocalSpeech, codec: Codec) -> None:
+    """Use the models once, so that lazy loading does not slow the first turn down."""
+    ready = speech.synthesize("The demonstration is ready.", "en")
+    speech.transcribe(codec.decode(codec.encode(ready, "opus_48000_32")))
 
 
-def _stay(sandbox: Sandbox, screen: Screen, demo: SingleDemo) -> None:
-    demo.say_how_to_go_on()
+def _run_prompt(sandbox: Sandbox, screen: Screen, demo: SingleDemo) -> None:
+    """Let the user write and speak until the input ends or the process is stopped."""
+    demo.show_next_steps()
     prompt = Prompt(
         sandbox=sandbox,
         screen=screen,
         user=USER,
         show=demo.show_message,
-        send_file=demo.tell_of_own,
+        send_file=demo.send_recording,
     )
-    prompt.skip_to_now()
+    prompt.mark_all_shown()
     try:
         prompt.run()
     except Stopped:
@@ -153,13 +154,13 @@ def _stay(sandbox: Sandbox, screen: Screen, demo: SingleDemo) -> None:
     screen.line("Stopping.")
 
 
-def _switch_on(fault: str, sandbox: Sandbox) -> None:
-    """By the same door as everybody, which explains what is wrong with a fault."""
+def _add_fault(fault: str, sandbox: Sandbox) -> None:
+    """Use the control server, because it validates faults. Raises ``DemoError``."""
     with requests.Session() as session:
         session.trust_env = False
         answer = session.post(f"{sandbox.control.url}/faults", data=fault.encode())
     if not answer.ok:
-        raise Impossible(f"--fault {fault}: {answer.json()['error']}")
+        raise DemoError(f"--fault {fault}: {answer.json()['error']}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the demo tells where many processes answer, and one is killed in the middle of a turn."""
+"""The demo with several processes, in which a worker is killed in the middle of a turn."""
 
 from __future__ import annotations
 
@@ -10,168 +10,178 @@ from typing import Any
 
 from sandbox.bridge import Process
 from sandbox.cluster import Cluster
-from sandbox.demo.endpoints import report
-from sandbox.demo.findings import Finding, asked, counted, sent, workers
-from sandbox.demo.single_demo import SingleDemo, shown
+from sandbox.demo.checks import (
+    Check,
+    check_answers,
+    check_counters,
+    check_questions,
+    check_workers,
+)
+from sandbox.demo.single_demo import SingleDemo, display_path
 from sandbox.demo.timeline import Stage, stages_of
-from sandbox.demo.turn import Exchange, Turn
+from sandbox.demo.turn import Exchange, Turn, get_json
 from sandbox.faults import Fault
 
-# Time to find who asks; and over, with the session free again, before another takes the turn up.
-SLOW_SECONDS = 8.0
-# Longer than any of it takes: a silent process is missed after 15 s.
-PATIENCE_SECONDS = 60.0
-LOOK_SECONDS = 0.25
+# Long enough to find the worker that asks, but shorter than the time until another worker takes
+# over: the agent's session must be unlocked by then.
+ASK_SECONDS = 8.0
+# Longer than any step: a dead worker is detected after 15 s.
+TIMEOUT_SECONDS = 60.0
+POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Death:
-    """Whose it was, and when, in monotonic seconds."""
+class KilledWorker:
+    """The name of a killed worker, and when it was killed, in monotonic seconds."""
 
     name: str
     at: float
 
 
 class ClusterDemo(SingleDemo):
-    """Like ``Story``, but the worker that asks the agent the first question does not survive it."""
+    """Like ``SingleDemo``, but kills the worker that asks the agent the first question."""
 
     log_name = "*.log"
 
-    def __init__(self, *, bridge: Cluster, **deployment: Any) -> None:
-        super().__init__(bridge=bridge, **deployment)
+    def __init__(self, *, bridge: Cluster, **options: Any) -> None:
+        super().__init__(bridge=bridge, **options)
         self._cluster = bridge
 
-    def tell(self, recording: Path) -> bool:
-        """Send a recording and kill the worker that asks; False unless the answer comes once."""
+    def run(self, recording: Path) -> bool:
+        """Send a recording and kill the worker that asks the agent.
+
+        Returns whether all checks passed.
+        """
         self._list_processes()
-        note = self._read(recording)
+        note = self._read_recording(recording)
         if note is None:
             return False
-        before = self._health_with(len(self._cluster.workers))
-        self._sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=SLOW_SECONDS))
-        exchange = self._exchange()
-        with self._screen.step(f"Sending {shown(recording)}"):
+        health = self._wait_for_workers(len(self._cluster.workers))
+        self._sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=ASK_SECONDS))
+        exchange = self._start_exchange()
+        with self._screen.step(f"Sending {display_path(recording)}"):
             turn = exchange.send(*note)
-        worker = None if turn.failure else self._worker_that_asks()
+        worker = None if turn.failure else self._find_asking_worker()
         if worker is None:
-            return self._tell_of_no_death(exchange, turn)
-        complete = self._tell_of_death(worker, exchange, turn)
-        return self._tell_of_return(worker, before) and complete
+            exchange.finish(turn)
+            self._show_turn(turn, stages_of(turn))
+            return self._report_problem(
+                "No worker was found that asks the agent, so none was killed."
+            )
+        answered = self._kill_during_turn(worker, exchange, turn)
+        return self._restart_and_check(worker, health) and answered
 
-    def say_how_to_go_on(self) -> None:
+    def show_next_steps(self) -> None:
         self._screen.line()
-        self._screen.text("These run; kill one, and write to the agent meanwhile:")
+        self._screen.text("These processes run. Kill one, and write to the agent meanwhile:")
         self._list_processes()
-        self._command(f"kill -9 {self._cluster.workers[0].pid}")
+        self._show_command(f"kill -9 {self._cluster.workers[0].pid}")
         self._screen.text(
-            f"{self._cluster.url}/health says whether messages get answered, and by how many."
+            f"{self._cluster.url}/health says whether messages get answered, and by how many"
+            " workers."
         )
-        super().say_how_to_go_on()
+        super().show_next_steps()
 
-    def _tell_of_no_death(self, exchange: Exchange, turn: Turn) -> bool:
-        exchange.finish(turn)
-        self._show(turn, stages_of(turn))
-        return self._complain("No worker was found that asks the agent, so none was killed.")
-
-    def _tell_of_death(self, worker: Process, exchange: Exchange, turn: Turn) -> bool:
+    def _kill_during_turn(self, worker: Process, exchange: Exchange, turn: Turn) -> bool:
+        """Kill the worker and show the turn; returns whether it was answered."""
         name = self._name(worker)
         self._screen.text(
-            f"{name.capitalize()} asks the agent, which takes {SLOW_SECONDS:.0f} seconds."
+            f"{name.capitalize()} asks the agent, which takes {ASK_SECONDS:.0f} seconds."
         )
         pid = worker.pid
         worker.kill()
-        death = Death(name, time.monotonic())
+        killed = KilledWorker(name, time.monotonic())
         self._screen.text(f"kill -9 {pid}: {name} is dead, in the middle of the turn.", "red")
         self._screen.text(
-            "Another has yet to notice its silence; the user sees that the bot is typing."
+            "Another worker takes over when it notices. Until then, the user sees that the bot is"
+            " typing."
         )
-        with self._screen.step("Waiting for the answer") as so_far:
-            exchange.finish(turn, meanwhile=so_far)
-        return self._show(turn, stages_around(turn, death))
+        with self._screen.step("Waiting for the answer") as show_elapsed:
+            exchange.finish(turn, on_poll=show_elapsed)
+        return self._show_turn(turn, stages_around(turn, killed))
 
-    def _tell_of_return(self, worker: Process, before: dict[str, Any]) -> bool:
-        """Start it again, as a platform would; whether all is as if it had never died."""
-        all_ = len(self._cluster.workers)
+    def _restart_and_check(self, worker: Process, health_before: dict[str, Any]) -> bool:
+        """Start the worker again, as a platform does; returns whether all checks passed."""
+        count = len(self._cluster.workers)
         self._screen.line()
-        during = self._health_with(all_ - 1)
+        health_during = self._wait_for_workers(count - 1)
         with self._screen.step(f"Starting {self._name(worker)} again"):
             worker.start()
-        after = self._health_with(all_)
+        health_after = self._wait_for_workers(count)
         self._wait(
-            "/metrics of the webs agree", lambda: all(each.holds for each in self._counted())
+            "/metrics of the webs agree",
+            lambda: all(check.passed for check in self._check_metrics()),
         )
-        findings = [
-            *sent(self._sandbox.twilio.messages(self._user)),
-            asked(len(self._sandbox.agentforce.questions)),
-            workers([before, during, after], [all_, all_ - 1, all_]),
-            *self._counted(),
+        checks = [
+            *check_answers(self._sandbox.twilio.messages(self._user)),
+            check_questions(len(self._sandbox.agentforce.questions)),
+            check_workers([health_before, health_during, health_after], [count, count - 1, count]),
+            *self._check_metrics(),
         ]
         self._screen.line()
-        for finding in findings:
-            self._tell_finding(finding)
-        return all(finding.holds for finding in findings)
+        for check in checks:
+            self._show_check(check)
+        return all(check.passed for check in checks)
 
-    def _tell_finding(self, finding: Finding) -> None:
-        told = f"{finding.found}, {finding.why}" if finding.why else finding.found
-        self._screen.labelled(finding.subject, told, "green" if finding.holds else "red")
-        if not finding.holds:
-            self._complain(f"It should be {finding.expected}.")
+    def _show_check(self, check: Check) -> None:
+        text = f"{check.actual}, {check.note}" if check.note else check.actual
+        self._screen.labelled(check.name, text, "green" if check.passed else "red")
+        if not check.passed:
+            self._report_problem(f"Expected {check.expected}.")
 
-    def _worker_that_asks(self) -> Process | None:
-        """The worker in whose turn the agent is being asked."""
+    def _find_asking_worker(self) -> Process | None:
+        """The worker whose connection carries the question to the agent."""
         recorder = self._sandbox.recorder
         try:
-            calls = recorder.wait_for(lambda: recorder.calls("agentforce", "ask"), PATIENCE_SECONDS)
+            calls = recorder.wait_for(lambda: recorder.calls("agentforce", "ask"), TIMEOUT_SECONDS)
         except TimeoutError:
             return None
-        asking = (worker for worker in self._cluster.workers if worker.calls_from(calls[-1].port))
-        return next(asking, None)
+        port = calls[-1].port
+        workers = self._cluster.workers
+        return next((worker for worker in workers if worker.has_connection_from(port)), None)
 
-    def _counted(self) -> list[Finding]:
+    def _check_metrics(self) -> list[Check]:
         return [
-            counted(self._name(web), report(f"{web.url}/metrics")) for web in self._cluster.webs
+            check_counters(self._name(web), get_json(f"{web.url}/metrics"))
+            for web in self._cluster.webs
         ]
 
-    def _health(self) -> dict[str, Any]:
-        return report(f"{self._cluster.url}/health")
+    def _wait_for_workers(self, count: int) -> dict[str, Any]:
+        """Wait until ``/health`` reports ``count`` workers; returns the last report."""
+        health: dict[str, Any] = {}
 
-    def _health_with(self, number: int) -> dict[str, Any]:
-        """``/health`` once it counts so many workers, or at the end of patience."""
-        what = f"/health counts {number} worker{'s' if number > 1 else ''}"
-        found: dict[str, Any] = {}
+        def has_count() -> bool:
+            # Each request may reach another web process, whose report may be a second old.
+            health.update(get_json(f"{self._cluster.url}/health"))
+            return health.get("workers") == count
 
-        def counts() -> bool:
-            # The next web process that is asked may still say what it found a second ago.
-            found.update(self._health())
-            return found.get("workers") == number
+        self._wait(f"/health counts {count} worker{'s' if count > 1 else ''}", has_count)
+        return health
 
-        self._wait(what, counts)
-        return found
-
-    def _wait(self, what: str, happened: Callable[[], bool]) -> None:
-        """Until that happened, or for as long as there is patience."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        with self._screen.step(what) as so_far:
-            while not happened() and time.monotonic() < deadline:
-                so_far()
-                time.sleep(LOOK_SECONDS)
+    def _wait(self, step: str, condition: Callable[[], bool]) -> None:
+        """Wait for ``condition``, at most ``TIMEOUT_SECONDS``."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        with self._screen.step(step) as show_elapsed:
+            while not condition() and time.monotonic() < deadline:
+                show_elapsed()
+                time.sleep(POLL_SECONDS)
 
     def _list_processes(self) -> None:
         for process in self._cluster.processes:
             self._screen.line(f"  {self._name(process):<8}  PID {process.pid}")
 
     def _name(self, process: Process) -> str:
-        fellows = [each for each in self._cluster.processes if each.kind == process.kind]
-        return f"{process.kind} {fellows.index(process) + 1}"
+        same_kind = [each for each in self._cluster.processes if each.kind == process.kind]
+        return f"{process.kind} {same_kind.index(process) + 1}"
 
 
-def stages_around(turn: Turn, death: Death) -> list[Stage]:
-    """The stages of both attempts, with the silence between them."""
-    former = [call for call in turn.calls if call.at < death.at]
-    later = [call for call in turn.calls if call.at >= death.at]
-    died = stages_of(replace(turn, calls=former, texts=[], voice=None))
-    # The webhook was acknowledged once.
-    survived = stages_of(replace(turn, calls=later))[1:]
-    start = death.at - turn.sent
-    end = survived[0].start if survived else start
-    return [*died, Stage(f"Silence of {death.name}", start, end - start), *survived]
+def stages_around(turn: Turn, killed: KilledWorker) -> list[Stage]:
+    """The stages of both attempts, and the time between them."""
+    first_calls = [call for call in turn.calls if call.at < killed.at]
+    later_calls = [call for call in turn.calls if call.at >= killed.at]
+    first = stages_of(replace(turn, calls=first_calls, texts=[], voice=None))
+    # Without the webhook, which was acknowledged before the first attempt.
+    second = stages_of(replace(turn, calls=later_calls))[1:]
+    start = killed.at - turn.sent
+    end = second[0].start if second else start
+    return [*first, Stage(f"Silence of {killed.name}", start, end - start), *second]

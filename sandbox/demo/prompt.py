@@ -1,4 +1,4 @@
-"""A person's turn: lines that are typed become messages, and what the bot sends is shown."""
+"""An interactive prompt: typed lines become WhatsApp messages, and the bot's messages are shown."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sandbox import Sandbox
+from sandbox.call_recorder import Violation
 from sandbox.demo.screen import Screen
 from sandbox.twilio.messages import Outbound
 
-MARK = "> "
-# How long a message may wait to be shown.
-LOOK_SECONDS = 0.1
+PROMPT = "> "
+# How often new messages are looked for.
+POLL_SECONDS = 0.1
 
 
 class Prompt:
-    """Reads lines until Ctrl-D; without a terminal it goes on until the process is stopped.
+    """Reads lines until Ctrl-D; without a terminal it runs until the process is stopped.
 
-    ``show`` prints a message of the bot, ``send_file`` lets the user send a recording.
+    ``show`` prints a message of the bot, ``send_file`` sends a recording as the user.
     """
 
     def __init__(
@@ -39,111 +40,116 @@ class Prompt:
         self._user = user
         self._show = show
         self._send_file = send_file
-        self._shown = 0
+        # How many messages and violations have been shown.
+        self._messages = 0
         self._violations = 0
-        self._typed = b""
-        # The descriptor itself: what a buffered reader has taken in, select does not see.
-        self._input = _descriptor()
+        # The beginning of a line whose end was not read yet.
+        self._partial = b""
+        # Not a buffered reader, because ``select`` cannot see what that has already read.
+        self._input = _stdin_descriptor()
         self._interactive = self._input is not None and os.isatty(self._input)
 
-    def skip_to_now(self) -> None:
-        """Leave out what was sent so far: it has been shown otherwise."""
-        self._shown = len(self._sandbox.twilio.messages())
+    def mark_all_shown(self) -> None:
+        """Do not show the messages and violations until now."""
+        self._messages = len(self._sandbox.twilio.messages())
         self._violations = len(self._sandbox.recorder.violations)
 
     def run(self) -> None:
-        self._ask()
+        self._show_prompt()
         while True:
             sources = [] if self._input is None else [self._input]
-            readable, _, _ = select.select(sources, [], [], LOOK_SECONDS)
+            readable, _, _ = select.select(sources, [], [], POLL_SECONDS)
             if readable and not self._read():
                 return
-            self._show_news()
+            self._show_new()
 
     def _read(self) -> bool:
-        """Take what was typed; False when that was the end of the input, and of the talk."""
+        """Read and handle lines; False if an interactive session has ended."""
         assert self._input is not None
         received = os.read(self._input, 4096)
-        self._typed += received
-        *lines, self._typed = self._typed.split(b"\n")
+        self._partial += received
+        *lines, self._partial = self._partial.split(b"\n")
         if not received:
-            # The last line of a file may lack its end.
-            lines = [self._typed] if self._typed else []
-            self._typed, self._input = b"", None
+            # The last line of a file may have no line feed.
+            lines = [self._partial] if self._partial else []
+            self._partial, self._input = b"", None
         for line in lines:
-            self._obey(line.decode(errors="replace").strip())
+            self._handle(line.decode(errors="replace").strip())
         if not received and self._interactive:
             self._screen.line()
             return False
         return True
 
-    def _obey(self, line: str) -> None:
-        path = dropped_file(line)
+    def _handle(self, line: str) -> None:
+        path = parse_file(line)
         if path is not None:
             self._send_file(path)
-            self.skip_to_now()
+            self.mark_all_shown()
         elif line:
-            self._say(line)
-        self._ask()
+            self._send_text(line)
+        self._show_prompt()
 
-    def _say(self, line: str) -> None:
+    def _send_text(self, line: str) -> None:
         if not self._interactive:
             self._screen.labelled("You write", line)
         delivery = self._sandbox.twilio.say(self._user, line)
         if delivery.status != 200:
             problem = f"HTTP {delivery.status}" if delivery.status else "no answer"
             self._screen.line(
-                self._screen.coloured(f"The bridge did not take it: {problem}", "red")
+                self._screen.coloured(f"The bridge did not accept it: {problem}", "red")
             )
 
-    def _show_news(self) -> None:
-        """Messages in order: a recording that is still being fetched holds up what follows."""
-        news = self._sandbox.twilio.messages()[self._shown :]
-        breaches = self._sandbox.recorder.violations[self._violations :]
-        if not breaches and not (news and _is_settled(news[0])):
+    def _show_new(self) -> None:
+        """Show new messages in order; a recording that is being fetched delays those after it."""
+        messages = self._sandbox.twilio.messages()[self._messages :]
+        violations = self._sandbox.recorder.violations[self._violations :]
+        if not violations and not (messages and _is_final(messages[0])):
             return
         if self._interactive:
             self._screen.clear_line()
-        for message in news:
-            if not _is_settled(message):
+        for message in messages:
+            if not _is_final(message):
                 break
-            self._shown += 1
+            self._messages += 1
             self._show(message)
-        for breach in breaches:
+        for violation in violations:
             self._violations += 1
-            told = f"Against the contract of {breach.service} {breach.call}: {breach.rule}"
-            self._screen.text(told, "red")
-        self._ask()
+            self._screen.text(describe_violation(violation), "red")
+        self._show_prompt()
 
-    def _ask(self) -> None:
+    def _show_prompt(self) -> None:
         if self._interactive:
-            self._screen.prompt(MARK)
+            self._screen.prompt(PROMPT)
 
 
-def dropped_file(line: str) -> Path | None:
-    """The file that a line names: by ``file PATH``, or as a path that was dropped on the window."""
-    ordered = line.startswith("file ")
+def describe_violation(violation: Violation) -> str:
+    return f"Violation in {violation.service} {violation.call}: {violation.rule}"
+
+
+def parse_file(line: str) -> Path | None:
+    """The path in ``file PATH``, or an existing file that was dropped on the window; else None."""
+    is_command = line.startswith("file ")
     try:
-        parts = shlex.split(line.removeprefix("file ") if ordered else line)
+        parts = shlex.split(line.removeprefix("file ") if is_command else line)
     except ValueError:
-        # A quotation mark without its fellow: an apostrophe.
+        # An unmatched quotation mark, such as an apostrophe.
         parts = []
-    if ordered and not parts:
+    if is_command and not parts:
         parts = [line.removeprefix("file ").strip()]
     name = " ".join(parts)
     if name.startswith("file://"):
         name = unquote(urlsplit(name).path)
     path = Path(name).expanduser()
-    return path if name and (ordered or path.is_file()) else None
+    return path if name and (is_command or path.is_file()) else None
 
 
-def _is_settled(message: Outbound) -> bool:
-    """Whether nothing will change any more that a person sees."""
+def _is_final(message: Outbound) -> bool:
+    """Whether the message is complete: a text, a fetched recording, or a failure."""
     return message.error_code is not None or message.media_url is None or message.audio is not None
 
 
-def _descriptor() -> int | None:
-    """Standard input, unless it is closed."""
+def _stdin_descriptor() -> int | None:
+    """The file descriptor of the standard input; None if that is closed."""
     try:
         return sys.stdin.fileno()
     except (AttributeError, ValueError, OSError):

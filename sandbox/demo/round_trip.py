@@ -1,4 +1,4 @@
-"""A spoken answer transcribed, and held against what should have been said."""
+"""The round-trip check: transcribes a voice answer and compares it with its text."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from sandbox.agentforce.wording import words
 from sandbox.speech import Speech
 from sandbox.speech.codec import Codec, Undecodable
 
-# The small model mishears about a word in ten: answers that are whole match by 0.86 to 0.95. One
-# that lacks a third of its words, repeats some or has them in another order stays below this.
-ENOUGH = 0.7
+# The small model gets about one word in ten wrong, so complete answers match by 0.86 to 0.95. An
+# answer that lacks a third of its words, repeats or reorders them has less than this.
+LEAST_MATCH = 0.7
 
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """What was understood, and its likeness to the text, from 0 to 1."""
+    """The transcript, and its similarity to the expected text, from 0 to 1."""
 
-    text: str
+    transcript: str
     match: float
 
     @property
-    def understood(self) -> bool:
-        return self.match >= ENOUGH
+    def passed(self) -> bool:
+        return self.match >= LEAST_MATCH
 
 
 def check_round_trip(audio: bytes, expected: str, *, speech: Speech, codec: Codec) -> RoundTrip:
     """Transcribe ``audio`` and compare it with ``expected`` word by word, in order."""
     try:
-        heard = speech.hear(codec.decode(audio)).text
+        text = speech.transcribe(codec.decode(audio)).text
     except Undecodable:
-        heard = ""
-    return RoundTrip(heard, Levenshtein.normalized_similarity(words(expected), words(heard)))
+        text = ""
+    return RoundTrip(text, Levenshtein.normalized_similarity(words(expected), words(text)))

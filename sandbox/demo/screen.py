@@ -1,4 +1,4 @@
-"""The terminal of a person who watches: steps, labelled texts, colours where they are wanted."""
+"""Terminal output: steps with their duration, labelled texts, and colours if possible."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal, TextIO
 
-# Longer lines are hard to read, and narrower terminals than this break them anyway.
-WIDEST = 72
-NARROWEST = 30
+# Longer lines are hard to read.
+MAX_WIDTH = 72
+# Narrower terminals wrap the lines themselves.
+MIN_WIDTH = 30
 COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "cyan": "36"}
 
 Colour = Literal["bold", "dim", "red", "green", "cyan"]
@@ -30,8 +31,9 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """As it is now: windows are resized."""
-        return max(NARROWEST, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
+        """The current width in columns; it changes when the window is resized."""
+        columns = shutil.get_terminal_size((MAX_WIDTH, 24)).columns
+        return max(MIN_WIDTH, min(columns, MAX_WIDTH))
 
     def coloured(self, text: str, colour: Colour) -> str:
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if self._coloured else text
@@ -40,58 +42,58 @@ class Screen:
         print(text, file=self._stream, flush=True)
 
     def prompt(self, text: str) -> None:
-        """Ask for input; does nothing where no person would see it."""
+        """Show ``text`` without a line feed; does nothing without a terminal."""
         if self.is_terminal:
             print(text, end="", file=self._stream, flush=True)
 
     def clear_line(self) -> None:
-        """Take a prompt back."""
+        """Remove a prompt."""
         if self.is_terminal:
             print("\r\x1b[K", end="", file=self._stream, flush=True)
 
     def text(self, text: str, colour: Colour | None = None) -> None:
-        """``text`` wrapped, its own line breaks kept."""
-        wrapped = "\n".join(self._wrapped(line, "", "") for line in text.splitlines())
+        """Print ``text`` wrapped, with its own line breaks."""
+        wrapped = "\n".join(self._wrap(line, "", "") for line in text.splitlines())
         self.line(self.coloured(wrapped, colour) if colour else wrapped)
 
     def labelled(self, label: str, text: str, colour: Colour = "bold") -> None:
-        """``Label: text``, with the further lines of the text set in under it."""
+        """Print ``Label: text``; further lines of the text are indented."""
         first, *more = text.splitlines() or [""]
-        wrapped = self._wrapped(f"{label}: {first}", "", "  ")
+        wrapped = self._wrap(f"{label}: {first}", "", "  ")
         self.line(wrapped.replace(f"{label}:", self.coloured(f"{label}:", colour), 1))
         for line in more:
-            self.line(self._wrapped(line, "  ", "  "))
+            self.line(self._wrap(line, "  ", "  "))
 
     @contextlib.contextmanager
-    def step(self, what: str) -> Iterator[Callable[[], None]]:
-        """``what … 1.2 s``: what takes a moment, and how long it took.
+    def step(self, name: str) -> Iterator[Callable[[], None]]:
+        """Print ``name … ``, and at the end of the context how many seconds it took.
 
-        What is yielded, when called, lets a person see how long it has taken so far.
+        Yields a function that shows the elapsed seconds meanwhile.
         """
-        print(f"{what} … ", end="", file=self._stream, flush=True)
+        print(f"{name} … ", end="", file=self._stream, flush=True)
         started = time.monotonic()
 
-        def so_far() -> None:
+        def show_elapsed() -> None:
             seconds = f"{time.monotonic() - started:.0f} s"
-            # Nobody can go back over the end of a line.
-            if len(f"{what} … {seconds}") < self.width:
+            # Backspaces cannot go back to the previous line.
+            if len(f"{name} … {seconds}") < self.width:
                 self.prompt(seconds + "\b" * len(seconds))
 
         try:
-            yield so_far
+            yield show_elapsed
         except BaseException:
             self.line("failed")
             raise
-        # Longer than what was shown so far, so nothing of that is left.
+        # With its decimal it is longer than the elapsed seconds, and overwrites them.
         self.line(f"{time.monotonic() - started:.1f} s")
 
-    def _wrapped(self, text: str, first: str, further: str) -> str:
+    def _wrap(self, text: str, first_indent: str, indent: str) -> str:
         return textwrap.fill(
             text,
             self.width,
-            initial_indent=first,
-            subsequent_indent=further,
-            # A path or address that is broken cannot be copied.
+            initial_indent=first_indent,
+            subsequent_indent=indent,
+            # A wrapped path or URL could not be copied.
             break_long_words=False,
             break_on_hyphens=False,
         )

@@ -1,4 +1,4 @@
-"""What the demo tells about a turn, and about the ways to go on."""
+"""The demo with a single process: runs turns and shows them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from typing import Protocol
 
 from sandbox import Sandbox
 from sandbox.bridge import ROOT
-from sandbox.demo.round_trip import ENOUGH, check_round_trip
+from sandbox.demo.prompt import describe_violation
+from sandbox.demo.round_trip import LEAST_MATCH, check_round_trip
 from sandbox.demo.screen import Screen
-from sandbox.demo.timeline import BLOCKS, PLAIN_BLOCKS, Stage, drawn, stages_of, told
+from sandbox.demo.timeline import (
+    BLOCKS,
+    PLAIN_BLOCKS,
+    Stage,
+    draw_timeline,
+    format_seconds,
+    stages_of,
+)
 from sandbox.demo.turn import Exchange, Turn
 from sandbox.speech import Speech, is_arabic
 from sandbox.speech.codec import NOTES, Codec, Undecodable
@@ -20,14 +28,15 @@ from sandbox.twilio.messages import Outbound
 from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
 
 LOG_LINES = 20
-LOG_SECONDS = 0.3
-TYPES = {f".{kind}": content_type for kind, (content_type, _) in NOTES.items()} | {
+# The bridge counts a failure before it logs it.
+LOG_DELAY_SECONDS = 0.3
+CONTENT_TYPES = {f".{kind}": content_type for kind, (content_type, _) in NOTES.items()} | {
     ".opus": "audio/ogg"
 }
 
 
-class Answering(Protocol):
-    """A bridge, whether one process or many."""
+class RunningBridge(Protocol):
+    """A bridge of one or several processes."""
 
     @property
     def url(self) -> str: ...
@@ -36,16 +45,16 @@ class Answering(Protocol):
 
 
 class SingleDemo:
-    """Takes turns and shows them; spoken answers are kept in ``folder``, numbered."""
+    """Runs turns of ``user`` and shows them; voice answers are saved in ``folder``."""
 
-    # The log in the folder, as a person would name it to a shell.
+    # The log files in the folder, as a shell pattern.
     log_name = "bridge.log"
 
     def __init__(
         self,
         *,
         sandbox: Sandbox,
-        bridge: Answering,
+        bridge: RunningBridge,
         screen: Screen,
         speech: Speech,
         codec: Codec,
@@ -59,186 +68,188 @@ class SingleDemo:
         self._codec = codec
         self._user = user
         self._folder = folder
-        self._breaches = 0
-        self._answers = 0
+        # How many violations there were before the current turn.
+        self._violations = 0
+        self._voice_answers = 0
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("answer-*.ogg"):
             old.unlink()
 
-    def tell(self, recording: Path) -> bool:
-        """Send a recording and show what came of it; False when anything is amiss."""
-        return self._tell_plainly(recording)
+    def run(self, recording: Path) -> bool:
+        """Run the demo with a recording; returns whether all went well."""
+        return self._run_turn(recording)
 
-    def _tell_plainly(self, recording: Path) -> bool:
-        note = self._read(recording)
-        if note is None:
-            return False
-        exchange = self._exchange()
-        with self._screen.step(f"Sending {shown(recording)}"):
-            turn = exchange.send(*note)
-            exchange.finish(turn)
-        return self._show(turn, stages_of(turn))
-
-    def _read(self, recording: Path) -> tuple[bytes, str] | None:
-        """A recording as a phone would send it, and its media type; says so if it cannot be."""
-        try:
-            return self._sendable(recording)
-        except (OSError, Undecodable) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not audio"
-            self._complain(f"{shown(recording)} cannot be sent: {why}.")
-            return None
-
-    def _exchange(self) -> Exchange:
-        """What the user's next voice note goes through; ``_show`` ends it."""
-        self._breaches = len(self._sandbox.recorder.violations)
-        return Exchange(sandbox=self._sandbox, bridge_url=self._bridge.url, user=self._user)
-
-    def _show(self, turn: Turn, stages: Sequence[Stage]) -> bool:
-        """Show a turn that ended; False when anything is amiss."""
-        self._draw(turn, stages)
-        complete = self._judge(turn)
-        for breach in self._sandbox.recorder.violations[self._breaches :]:
-            complete = self._complain(
-                f"Against the contract of {breach.service} {breach.call}: {breach.rule}"
-            )
-        return complete
-
-    def tell_of_own(self, recording: Path) -> None:
-        """The same for a recording of the user's own."""
-        self._tell_plainly(recording)
+    def send_recording(self, recording: Path) -> None:
+        """Run another turn with a recording of the user."""
+        self._run_turn(recording)
 
     def show_message(self, message: Outbound) -> None:
-        """A message outside the turns that ``tell`` takes."""
+        """Show a message that is not part of such a turn."""
         if message.to != self._user:
             self._screen.line(f"To {message.to}:")
         if message.error_code is not None:
-            self._complain(f"A message was not delivered (Twilio error {message.error_code}).")
+            self._report_problem(
+                f"A message was not delivered (Twilio error {message.error_code})."
+            )
         elif message.audio is not None:
-            self._keep(message.audio)
+            self._save_audio(message.audio)
         if message.body:
             self._screen.labelled("Agent", message.body, "cyan")
 
-    def say_how_to_go_on(self) -> None:
+    def show_next_steps(self) -> None:
+        """Explain what a person can do while the demo runs."""
         screen, number = self._screen, self._user.removeprefix("whatsapp:").replace("+", "%2B")
         screen.line()
-        screen.line(screen.coloured("It stays up. Go on as you like; answers appear here.", "bold"))
+        screen.line(screen.coloured("The bridge keeps running; answers appear here.", "bold"))
         screen.line()
-        screen.text("Type a line: it is sent as a WhatsApp text.")
-        screen.text("file PATH, or a file dropped on this window: sent as a voice note (English).")
+        screen.text("Type a line to send it as a WhatsApp text.")
+        screen.text(
+            "Type file PATH, or drop a file on this window, to send a voice note (English)."
+        )
         screen.line()
         screen.text(
-            "From another terminal, with a new MessageSid each time, for one that was seen before "
-            "is ignored (%2B is the plus sign, which a form would take for a space):"
+            "From another terminal, use a new MessageSid each time, because the bridge ignores "
+            "repeated ones (%2B is a plus sign; in a form, + would be a space):"
         )
-        self._command(
+        self._show_command(
             f'curl -X POST {self._bridge.url}/ -d "MessageSid=test123"',
             f'  -d "From=whatsapp:{number}" -d "Body=How do I cancel an invoice?"',
         )
-        screen.text(f"What the bridge measured; its log is {self._log_file()}:")
-        self._command(f"curl {self._bridge.url}/metrics")
-        screen.text(f"The same for people, live: {self._bridge.url}/dashboard")
+        screen.text(f"The bridge's log is {self._log_file()}, and these are its metrics:")
+        self._show_command(f"curl {self._bridge.url}/metrics")
+        screen.text(f"The same as a live dashboard: {self._bridge.url}/dashboard")
         screen.text(
-            "To see a provider fail, let the agent's next answer be an error; then ask again:"
+            "To see a provider fail, make the agent's next answer an error; then ask again:"
         )
-        self._command(
+        self._show_command(
             f"curl {self._sandbox.control.url}/faults",
             """  -d '{"service": "agentforce", "call": "ask", "status": 500}'""",
         )
         screen.text("Ctrl-C or Ctrl-D stops.")
         screen.line()
 
-    def _command(self, *lines: str) -> None:
-        """Ready to be copied, so never wrapped but where the shell allows it."""
+    def _run_turn(self, recording: Path) -> bool:
+        note = self._read_recording(recording)
+        if note is None:
+            return False
+        exchange = self._start_exchange()
+        with self._screen.step(f"Sending {display_path(recording)}"):
+            turn = exchange.send(*note)
+            exchange.finish(turn)
+        return self._show_turn(turn, stages_of(turn))
+
+    def _read_recording(self, recording: Path) -> tuple[bytes, str] | None:
+        """The audio and its content type; reports a problem and returns None if it has none."""
+        try:
+            return self._load_audio(recording)
+        except (OSError, Undecodable) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not audio"
+            self._report_problem(f"{display_path(recording)} cannot be sent: {reason}.")
+            return None
+
+    def _load_audio(self, recording: Path) -> tuple[bytes, str]:
+        """Read a file; formats that phones do not send are converted to a voice note."""
+        audio = recording.read_bytes()
+        content_type = CONTENT_TYPES.get(recording.suffix.lower())
+        if content_type is None:
+            return self._codec.note(self._codec.decode(audio)), NOTES["ogg"][0]
+        return audio, content_type
+
+    def _start_exchange(self) -> Exchange:
+        self._violations = len(self._sandbox.recorder.violations)
+        return Exchange(sandbox=self._sandbox, bridge_url=self._bridge.url, user=self._user)
+
+    def _show_turn(self, turn: Turn, stages: Sequence[Stage]) -> bool:
+        """Show a finished turn; returns whether all went well."""
+        self._show_timeline(stages)
+        self._show_summary(turn)
+        succeeded = self._show_voice_answer(turn)
+        for violation in self._sandbox.recorder.violations[self._violations :]:
+            succeeded = self._report_problem(describe_violation(violation))
+        return succeeded
+
+    def _show_command(self, *lines: str) -> None:
+        """Show a shell command that can be copied: lines are broken only as the shell allows."""
         self._screen.line()
         self._screen.line(" \\\n".join(f"  {line}" for line in lines))
         self._screen.line()
 
-    def _draw(self, turn: Turn, stages: Sequence[Stage]) -> None:
+    def _show_timeline(self, stages: Sequence[Stage]) -> None:
         screen = self._screen
         screen.line()
         blocks = BLOCKS if screen.is_unicode else PLAIN_BLOCKS
-        for line in drawn(stages, screen.width, blocks=blocks):
+        for line in draw_timeline(stages, screen.width, blocks=blocks):
             screen.line(line)
         screen.line()
-        self._summarise(turn)
-        if turn.heard:
-            screen.labelled("You said", turn.heard)
-        if turn.answer:
-            screen.labelled("Agent", turn.answer, "cyan")
 
-    def _summarise(self, turn: Turn) -> None:
+    def _show_summary(self, turn: Turn) -> None:
         times = []
         if turn.texts:
-            times.append(f"text answer after {told(turn.texts[-1].at - turn.sent)}")
+            times.append(f"text answer after {format_seconds(turn.texts[-1].at - turn.sent)}")
         if turn.fetched:
-            times.append(f"voice answer after {told(turn.fetched - turn.sent)}")
+            times.append(f"voice answer after {format_seconds(turn.fetched - turn.sent)}")
         if times:
             summary = f"{', '.join(times)}."
             self._screen.text(summary[0].upper() + summary[1:])
             self._screen.line()
+        if turn.transcript:
+            self._screen.labelled("You said", turn.transcript)
+        if turn.answer:
+            self._screen.labelled("Agent", turn.answer, "cyan")
 
-    def _judge(self, turn: Turn) -> bool:
-        """Whether the voice answer came and can be understood."""
+    def _show_voice_answer(self, turn: Turn) -> bool:
+        """Save and check the voice answer; returns whether it arrived and can be understood."""
         if turn.voice is None or turn.voice.audio is None:
-            complete = self._complain(turn.failure)
+            self._report_problem(turn.failure)
             self._show_log()
-            return complete
-        self._keep(turn.voice.audio)
-        return self._listen(turn.voice.audio, turn.spoken)
+            return False
+        self._save_audio(turn.voice.audio)
+        return self._check_round_trip(turn.voice.audio, turn.synthesized_text)
 
-    def _listen(self, audio: bytes, spoken: str) -> bool:
-        if is_arabic(spoken):
-            self._screen.text("Not heard again: the models here know English only.")
+    def _check_round_trip(self, audio: bytes, text: str) -> bool:
+        if is_arabic(text):
+            self._screen.text("Not transcribed, because the models here know English only.")
             return True
-        with self._screen.step("Listening to it"):
-            again = check_round_trip(audio, spoken, speech=self._speech, codec=self._codec)
-        percent = f"match {again.match:.0%}"
-        self._screen.labelled("Heard again as", f"{again.text}  {percent}")
-        if again.understood:
+        with self._screen.step("Transcribing the voice answer"):
+            result = check_round_trip(audio, text, speech=self._speech, codec=self._codec)
+        match = f"{result.match:.0%} match"
+        self._screen.labelled("Transcript", f"{result.transcript}  ({match})")
+        if result.passed:
             return True
-        return self._complain(
-            f"The voice answer does not say what it should: {percent}, less than {ENOUGH:.0%}."
+        return self._report_problem(
+            f"The voice answer differs from the text: {match}, less than {LEAST_MATCH:.0%}."
         )
 
-    def _keep(self, audio: bytes) -> None:
-        """Save a spoken answer and say where."""
-        self._answers += 1
-        path = self._folder / f"answer-{self._answers}.ogg"
+    def _save_audio(self, audio: bytes) -> None:
+        """Save a voice answer and show its path."""
+        self._voice_answers += 1
+        path = self._folder / f"answer-{self._voice_answers}.ogg"
         path.write_bytes(audio)
         try:
             length = f"{read_voice_note(audio).seconds:.1f} s, "
         except NotAVoiceNote:
             length = ""
         size = f"{max(round(len(audio) / 1000), 1)} KB"
-        self._screen.labelled("Voice answer", f"{shown(path)} ({length}{size})")
+        self._screen.labelled("Voice answer", f"{display_path(path)} ({length}{size})")
 
-    def _sendable(self, recording: Path) -> tuple[bytes, str]:
-        """What no phone would send becomes a voice note first."""
-        audio = recording.read_bytes()
-        content_type = TYPES.get(recording.suffix.lower())
-        if content_type is None:
-            return self._codec.note(self._codec.decode(audio)), NOTES["ogg"][0]
-        return audio, content_type
-
-    def _complain(self, sentence: str) -> bool:
-        """Say what is amiss; False, as the judgement it leads to."""
+    def _report_problem(self, sentence: str) -> bool:
+        """Show what is wrong; returns False, so that callers can return it as their result."""
         self._screen.text(sentence, "red")
         return False
 
     def _show_log(self) -> None:
-        # The bridge counts a failure before it tells its log.
-        time.sleep(LOG_SECONDS)
+        time.sleep(LOG_DELAY_SECONDS)
         self._screen.line()
         self._screen.line(f"The end of {self._log_file()}:")
         for line in self._bridge.log().splitlines()[-LOG_LINES:]:
             self._screen.line(f"  {line}")
 
     def _log_file(self) -> str:
-        return shown(self._folder) + f"/{self.log_name}"
+        return display_path(self._folder) + f"/{self.log_name}"
 
 
-def shown(path: Path) -> str:
-    """As short as it can be typed in the project's folder."""
+def display_path(path: Path) -> str:
+    """The path for a shell, relative to the project's folder if it is inside."""
     absolute = path.expanduser().resolve()
     short = absolute.relative_to(ROOT) if absolute.is_relative_to(ROOT) else absolute
     return shlex.quote(str(short))

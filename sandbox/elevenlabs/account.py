@@ -1,4 +1,4 @@
-"""One ElevenLabs customer: key, plan, credits, requests in flight.
+"""One ElevenLabs account: its key, plan, credits and concurrent requests.
 
 docs/providers/elevenlabs.md, "Limits".
 """
@@ -13,17 +13,17 @@ from werkzeug.datastructures import Headers
 
 from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.catalogue import GROUPS, Plan, allows
-from sandbox.slots import Full, Slots
+from sandbox.slots import NoSlotFree, Slots
 
 TRANSCRIPTION_GROUP = "scribe"
 
 
 class Account:
-    """What the service knows of its customer.
+    """An account with its limits.
 
-    ``plan``, ``credits`` and ``concurrency`` may be set at any time. ``credits`` None is without
-    end. Each concurrency group has ``concurrency`` places of its own; a request above that
-    waits up to ``queue`` seconds and is refused then.
+    ``plan``, ``credits`` and ``concurrency`` may be set at any time. With ``credits`` None they are
+    unlimited. Each concurrency group serves ``concurrency`` requests at the same time; another
+    request waits up to ``queue`` seconds and is then refused.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Account:
         self._api_key = api_key
         self._lock = threading.Lock()
         self._slots = {
-            group: Slots(limit=concurrency, patience=queue)
+            group: Slots(limit=concurrency, timeout=queue)
             for group in {TRANSCRIPTION_GROUP, *GROUPS}
         }
 
@@ -44,11 +44,12 @@ class Account:
         return self._slots[TRANSCRIPTION_GROUP].limit
 
     @concurrency.setter
-    def concurrency(self, places: int) -> None:
+    def concurrency(self, requests: int) -> None:
         for slots in self._slots.values():
-            slots.limit = places
+            slots.limit = requests
 
     def authenticate(self, headers: Headers) -> None:
+        """Raises ``Refusal`` without a valid API key."""
         key = headers.get("xi-api-key")
         if key is None and "Authorization" in headers:
             raise errors.invalid_authorization_header()
@@ -57,39 +58,43 @@ class Account:
         if key != self._api_key:
             raise errors.invalid_api_key()
 
-    def allow(self, output_format: str) -> None:
+    def check_output_format(self, output_format: str) -> None:
+        """Raises ``Refusal`` if the plan does not include the format."""
         if not allows(self.plan, output_format):
             raise errors.output_format_not_allowed(output_format)
 
-    def afford(self, cost: int) -> None:
-        """Refuse what costs more credits than are left; nothing is free to who has none."""
+    def check_credits(self, cost: int) -> None:
+        """Raises ``Refusal`` if too few credits are left; without credits nothing is allowed."""
         if self.credits is not None and self.credits < max(cost, 1):
             raise errors.quota_exceeded(self._quota, self.credits, cost)
 
-    def pay(self, cost: int) -> None:
+    def charge(self, cost: int) -> None:
         with self._lock:
             if self.credits is not None:
                 self.credits -= cost
 
-    def hold(self, stack: ExitStack, group: str) -> None:
-        """Take a place until ``stack`` is closed."""
+    def acquire_slot(self, stack: ExitStack, group: str) -> None:
+        """Occupy a slot of the concurrency group until ``stack`` is closed.
+
+        Raises ``Refusal``.
+        """
         slots = self._slots[group]
         try:
-            stack.enter_context(slots.held())
-        except Full:
+            stack.enter_context(slots.acquire())
+        except NoSlotFree:
             raise errors.concurrent_limit_exceeded(slots.limit) from None
 
     def headers(self, group: str) -> dict[str, str]:
         """The headers of a success (docs/providers/elevenlabs.md, "Response headers").
 
-        That transcripts have them too is inferred.
+        That responses with transcripts have them too is an assumption.
         """
         slots = self._slots[group]
         return {
             "request-id": uuid.uuid4().hex,
             "x-trace-id": uuid.uuid4().hex,
             "x-region": "europe-west4",
-            "current-concurrent-requests": str(slots.taken),
+            "current-concurrent-requests": str(slots.in_use),
             "maximum-concurrent-requests": str(slots.limit),
-            "workspace-concurrent-requests": str(slots.taken),
+            "workspace-concurrent-requests": str(slots.in_use),
         }

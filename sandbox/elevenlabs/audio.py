@@ -1,4 +1,4 @@
-"""Audio on its way out, at the pace of the service."""
+"""Audio responses, whole or streamed, that take as long as those of the service."""
 
 from __future__ import annotations
 
@@ -9,38 +9,37 @@ from typing import Any
 
 from flask import Response
 
-_CHUNK = 2048
+_CHUNK_BYTES = 2048
 
 
-def answered(audio: bytes, drawn_out: float, *, streamed: bool) -> Response:
-    """``audio`` whole after ``drawn_out`` seconds, or in chunks spread over them."""
+def audio_response(audio: bytes, seconds: float, *, streamed: bool) -> Response:
+    """The whole ``audio`` after ``seconds``, or a stream of chunks that takes so long."""
     if streamed:
-        return Response(_drawn_out(audio, drawn_out))
-    time.sleep(drawn_out)
+        return Response(_stream(audio, seconds))
+    time.sleep(seconds)
     return Response(audio)
 
 
-def release_after(answer: Response, held: ExitStack) -> None:
-    """Close ``held`` with the last byte, or when the client goes away before it.
+def close_after_body(answer: Response, stack: ExitStack) -> None:
+    """Close ``stack`` after the last byte, or when the client disconnects earlier.
 
-    Waiting for the server to close the answer could outlast the caller's next request.
+    The server closes the response later, possibly after the client's next request has arrived.
     """
     chunks = answer.response
 
-    def released() -> Iterator[Any]:
-        with held:
+    def stream() -> Iterator[Any]:
+        with stack:
             yield from chunks
 
-    answer.response = released()
-    answer.call_on_close(held.close)
+    answer.response = stream()
+    answer.call_on_close(stack.close)
 
 
-def _drawn_out(audio: bytes, seconds: float) -> Iterator[bytes]:
-    """``audio`` in chunks, the first at once, the last after ``seconds``."""
-    start = time.monotonic()
-    starts = range(0, len(audio), _CHUNK)
-    for number, position in enumerate(starts):
-        due = start + seconds * number / max(1, len(starts) - 1)
-        if (wait := due - time.monotonic()) > 0:
-            time.sleep(wait)
-        yield audio[position : position + _CHUNK]
+def _stream(audio: bytes, seconds: float) -> Iterator[bytes]:
+    """Chunks of ``audio``: the first at once, the last after ``seconds``."""
+    started = time.monotonic()
+    positions = range(0, len(audio), _CHUNK_BYTES)
+    for number, position in enumerate(positions):
+        due = started + seconds * number / max(1, len(positions) - 1)
+        time.sleep(max(0.0, due - time.monotonic()))
+        yield audio[position : position + _CHUNK_BYTES]

@@ -1,4 +1,4 @@
-"""What ElevenLabs offers: models, output formats, plans (docs/providers/elevenlabs.md)."""
+"""ElevenLabs' models, output formats and plans (docs/providers/elevenlabs.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLANS: tuple[Plan, ...] = ("free", "starter", "creator", "pro", "scale", "busine
 
 TRANSCRIPTION_MODELS = ("scribe_v1", "scribe_v1_experimental", "scribe_v2", "scribe_v2_medical")
 
-# multilingual_v2's 29 and the three that flash_v2_5 adds
+# The 29 languages of multilingual_v2, and the three that flash_v2_5 adds
 # (docs/providers/elevenlabs.md, "Models and languages").
 _LANGUAGES = (
     "en ja zh de hi fr ko pt it es id nl tr fil pl sv bg ro ar cs el fi hr ms sk da ta uk ru"
@@ -42,9 +42,10 @@ CONTENT_TYPES = {
 
 @dataclass(frozen=True)
 class VoiceModel:
-    """A text-to-speech model. ``limit`` is in characters a request, ``rate`` credits a character.
+    """A text-to-speech model.
 
-    ``language_code`` says what the model does with that field: ``enforced`` or ``ignored``.
+    ``limit`` is in characters per request, ``rate`` in credits per character. ``language_code``
+    says whether the model uses that field of a request.
     """
 
     model_id: str
@@ -58,8 +59,8 @@ class VoiceModel:
     def credits(self, text: str) -> int:
         return math.ceil(len(text) * self.rate)
 
-    def listed(self) -> dict[str, Any]:
-        """The model as GET /v1/models has it."""
+    def as_json(self) -> dict[str, Any]:
+        """The model as in the response to GET /v1/models."""
         return {
             "model_id": self.model_id,
             "name": self.model_id.replace("_", " ").title(),
@@ -93,8 +94,8 @@ VOICE_MODELS = {
 GROUPS = frozenset(model.group for model in VOICE_MODELS.values())
 
 
-def needed_plan(output_format: str) -> Plan:
-    """The smallest plan that may ask for it (docs/providers/elevenlabs.md, "Output formats")."""
+def required_plan(output_format: str) -> Plan:
+    """The smallest plan with that format (docs/providers/elevenlabs.md, "Output formats")."""
     if output_format.startswith("opus"):
         return "starter"
     if output_format == "mp3_44100_192":
@@ -105,4 +106,4 @@ def needed_plan(output_format: str) -> Plan:
 
 
 def allows(plan: Plan, output_format: str) -> bool:
-    return PLANS.index(plan) >= PLANS.index(needed_plan(output_format))
+    return PLANS.index(plan) >= PLANS.index(required_plan(output_format))

@@ -1,4 +1,4 @@
-"""How ElevenLabs refuses (docs/providers/elevenlabs.md, "Errors and what they mean")."""
+"""ElevenLabs' error responses (docs/providers/elevenlabs.md, "Errors and what they mean")."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 class Refusal(Exception):
-    """An error answer; ``breach`` is the rule the caller broke, when it is the caller's mistake."""
+    """An error response; ``breach`` is the rule that the caller broke, if it is their mistake."""
 
     def __init__(self, http: int, detail: Json | list[Json], *, breach: str | None = None) -> None:
         super().__init__(f"{http} {detail}")
@@ -22,7 +22,7 @@ class Refusal(Exception):
         self.breach = breach
 
     def response(self) -> Response:
-        """JSON with a fresh ``request_id``, which is the header ``x-trace-id`` too."""
+        """A JSON response with a new ``request_id``, which is also the header ``x-trace-id``."""
         trace = uuid.uuid4().hex
         answer = Response(self.body(trace), self.http, mimetype="application/json")
         answer.headers["x-trace-id"] = trace
@@ -45,27 +45,27 @@ def _refusal(
     param: str | None = None,
     breach: str | None = None,
 ) -> Refusal:
-    """The present shape of an error; ``status`` is the legacy one, as ``code`` unless told."""
+    """The current format of an error; ``status`` is the legacy code, by default ``code``."""
     detail = {"type": kind, "code": code, "message": message, "status": status or code}
     return Refusal(http, {**detail, "param": param}, breach=breach)
 
 
 def schema(errors: list[Json], breach: str) -> Refusal:
-    """The shape of what misses the schema: 422, before authentication."""
+    """422 for a request that does not match the schema; checked before authentication."""
     return Refusal(422, errors, breach=breach)
 
 
 def invalid(
     code: str, message: str, *, param: str | None = None, status: str | None = None
 ) -> Refusal:
-    """400 for what the schema lets through but no caller should send."""
+    """400 for a value that matches the schema but is not allowed."""
     return _refusal(
         400, "validation_error", code, message, status=status, param=param, breach=message
     )
 
 
 def bad_audio(code: str, message: str) -> Refusal:
-    """400 for what a user recorded, which is nobody's breach."""
+    """400 for a bad recording, which is not the caller's mistake."""
     return _refusal(400, "validation_error", code, message, param="file")
 
 
@@ -95,12 +95,12 @@ def _unauthorized(status: str, message: str) -> Refusal:
 
 
 def workspace_not_found() -> Refusal:
-    """What GET /v1/models says without a key."""
+    """The answer to GET /v1/models without a key."""
     return _refusal(404, "not_found", "workspace_not_found", "Workspace not found.")
 
 
 def quota_exceeded(quota: int, remaining: int, required: int) -> Refusal:
-    """401, not 402."""
+    """The service answers 401 here, not 402."""
     message = (
         f"This request exceeds your quota of {quota}. You have {remaining} credits remaining, "
         f"while {required} credits are required for this request."
@@ -129,7 +129,7 @@ def voice_not_found(voice_id: str) -> Refusal:
 
 
 def concurrent_limit_exceeded(limit: int) -> Refusal:
-    """429 without Retry-After, as the one live capture has it."""
+    """429 without Retry-After, as in the only recorded response."""
     return _refusal(
         429,
         "rate_limit_error",
@@ -139,19 +139,13 @@ def concurrent_limit_exceeded(limit: int) -> Refusal:
     )
 
 
-def system_busy(http: int = 429) -> Refusal:
-    return _refusal(
-        http, "rate_limit_error", "system_busy", "We are experiencing heavy traffic, please retry."
-    )
-
-
 def maintenance() -> Refusal:
     message = "The service is temporarily unavailable."
     return _refusal(503, "service_unavailable", "maintenance", message)
 
 
 def by_status(http: int) -> Refusal:
-    """The commonest refusal with this status, for scripted faults."""
+    """The most common error with this status, for injected faults."""
     usual: dict[int, Callable[[], Refusal]] = {
         401: invalid_api_key,
         402: insufficient_credits,

@@ -1,4 +1,7 @@
-"""What callers send to ElevenLabs: its schema, and the rules a good caller keeps beyond it."""
+"""The requests of ElevenLabs' API: their schema, and rules for callers beyond the schema.
+
+A "breach" is a mistake that the service accepts or ignores, but that its caller should not make.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.catalogue import VoiceModel
-from sandbox.elevenlabs.spoken_text import breaches_of
+from sandbox.elevenlabs.text_rules import find_breaches
 from sandbox.speech import is_arabic
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class _Request(BaseModel):
-    # What the service ignores is kept, so that it can be named as a breach.
+    # Unknown fields, which the service ignores, are kept in order to report them as breaches.
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     def unknown_fields(self) -> list[str]:
@@ -23,7 +26,7 @@ class _Request(BaseModel):
 
 
 class Transcribe(_Request):
-    """The form of POST /v1/speech-to-text without its file."""
+    """The form of POST /v1/speech-to-text, without the file."""
 
     model_id: str
     file_format: Literal["pcm_s16le_16", "other"] = "other"
@@ -65,7 +68,7 @@ class Transcribe(_Request):
         return found
 
     def check(self, files: int) -> None:
-        """What is refused with 400, after authentication; ``files`` is how many came along."""
+        """Raise the 400 errors that come after authentication; ``files`` is their number."""
         if files + bool(self.source_url) + bool(self.cloud_storage_url) != 1:
             raise errors.invalid(
                 "invalid_parameters",
@@ -92,7 +95,7 @@ class VoiceSettings(_Request):
     clone_strength: float | None = None
 
     def in_range(self) -> bool:
-        """Whether those fields are sound that the schema does not look at."""
+        """Whether the fields that the schema does not restrict are in range."""
         speed = 1.0 if self.speed is None else self.speed
         return 0.7 <= speed <= 1.2 and 0 <= (self.style or 0.0) <= 1
 
@@ -116,7 +119,7 @@ class Speak(_Request):
     audio_effects: dict[str, Any] | None = None
 
     def breaches(self, model: VoiceModel) -> list[str]:
-        found = self.unknown_fields() + breaches_of(self.text)
+        found = self.unknown_fields() + find_breaches(self.text)
         if self.voice_settings is not None:
             found += self.voice_settings.unknown_fields()
         if self.language_code is not None:
@@ -135,7 +138,7 @@ class Speak(_Request):
         return []
 
     def check(self, model: VoiceModel, early: bool) -> None:
-        """What is refused with 400; ``early`` is whether optimize_streaming_latency was sent."""
+        """Raise the 400 errors; ``early`` is whether optimize_streaming_latency was sent."""
         stitched = self.previous_text or self.next_text or self.previous_request_ids
         if not model.stitches and (stitched or self.next_request_ids or early):
             raise errors.invalid(
@@ -155,7 +158,7 @@ class Speak(_Request):
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        """What the schema does not look at; the messages are inferred."""
+        """Check ranges that the schema does not restrict; the messages are assumptions."""
         settings = self.voice_settings
         if settings is not None and not settings.in_range():
             raise errors.invalid("invalid_voice_settings", "speed or style is out of range.")
@@ -179,29 +182,25 @@ class TranscribeQuery(BaseModel):
     token: str | None = None
 
 
-def validated(kind: type[M], values: Any, *, where: str = "body") -> M:
-    """``values`` as ``kind``; raises the service's 422 with ``loc`` under ``where``."""
+def validate(model: type[M], values: Any, *, where: str = "body") -> M:
+    """Parse ``values``; raises the service's 422 error, whose ``loc`` begins with ``where``."""
     try:
-        return kind.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        found = [_schema_error(dict(each), where) for each in error.errors(include_url=False)]
-        broken = ", ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
-        raise errors.schema(found, _told(broken)) from None
+        details = [_schema_error(dict(each), where) for each in error.errors(include_url=False)]
+        breach = ", ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in details)
+        if "body.model_id: Field required" in breach:
+            breach += " (the SDK's own retry drops the form: use max_retries=0)"
+        raise errors.schema(details, breach) from None
 
 
-def _schema_error(found: dict[str, Any], where: str) -> dict[str, Any]:
+def _schema_error(error: dict[str, Any], where: str) -> dict[str, Any]:
     return {
-        "type": found["type"],
-        "loc": [where, *found["loc"]],
-        "msg": found["msg"],
-        "input": None if found["type"] == "missing" else found["input"],
+        "type": error["type"],
+        "loc": [where, *error["loc"]],
+        "msg": error["msg"],
+        "input": None if error["type"] == "missing" else error["input"],
     }
-
-
-def _told(broken: str) -> str:
-    if "body.model_id: Field required" in broken:
-        return f"{broken} (the SDK's own retry drops the form: use max_retries=0)"
-    return broken
 
 
 def _is_keyterm(term: str) -> bool:

@@ -1,4 +1,4 @@
-"""A stand-in for ElevenLabs: speech to text and text to speech over HTTP."""
+"""A stand-in for ElevenLabs' HTTP API: speech to text and text to speech."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from werkzeug.datastructures import FileStorage
 from sandbox.call_recorder import CallRecorder
 from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.account import TRANSCRIPTION_GROUP, Account
-from sandbox.elevenlabs.audio import answered, release_after
+from sandbox.elevenlabs.audio import audio_response, close_after_body
 from sandbox.elevenlabs.catalogue import (
     CONTENT_TYPES,
     STREAM_FORMATS,
@@ -24,30 +24,31 @@ from sandbox.elevenlabs.catalogue import (
     Plan,
     VoiceModel,
 )
-from sandbox.elevenlabs.requests import Speak, SpeakQuery, Transcribe, TranscribeQuery, validated
-from sandbox.elevenlabs.transcript import transcript
+from sandbox.elevenlabs.requests import Speak, SpeakQuery, Transcribe, TranscribeQuery, validate
+from sandbox.elevenlabs.transcript import transcript_json
 from sandbox.faults import Faults
 from sandbox.latency import LatencyProfile
-from sandbox.speech import Heard, Speech
+from sandbox.speech import Speech, Transcript
 from sandbox.speech.codec import Codec, Undecodable
 from sandbox.speech.tone import RATE
 from sandbox.standin import StandIn
 
-_CONTAINER_MARKS = (b"RIFF", b"OggS", b"ID3", b"fLaC", b"\x1aE\xdf\xa3", b"#!AMR")
+# How files in a container begin; raw PCM has none.
+_CONTAINER_SIGNATURES = (b"RIFF", b"OggS", b"ID3", b"fLaC", b"\x1aE\xdf\xa3", b"#!AMR")
 
 
 @dataclass(frozen=True)
 class Transcription:
-    """An upload that was heard: its form (without ``null`` fields), its length, the result."""
+    """A successful request: its form (without ``null`` fields), the audio's length, the result."""
 
     fields: dict[str, list[str]]
     seconds: float
-    heard: Heard
+    transcript: Transcript
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """A text that was accepted to be spoken; ``seconds`` is the length of the sound."""
+class Synthesis:
+    """A text that was synthesized; ``seconds`` is the length of the audio."""
 
     text: str
     model: str
@@ -64,11 +65,11 @@ class Spoken:
 
 
 class ElevenLabsStandIn(StandIn):
-    """ElevenLabs as docs/providers/elevenlabs.md has it; WebSockets and timestamps are left out.
+    """ElevenLabs as in docs/providers/elevenlabs.md, without WebSockets and timestamps.
 
-    Tests read ``transcriptions`` and ``spoken``. They may set at any time: ``account.plan``,
-    ``account.credits``, ``account.concurrency``, the ``voices`` that exist, and
-    ``two_letter_language`` for the form of ``language_code`` in transcripts.
+    Tests read ``transcriptions`` and ``syntheses``. They may set at any time: ``account.plan``,
+    ``account.credits``, ``account.concurrency``, the ids of existing ``voices``, and whether
+    ``language_code`` in transcripts has two letters (``two_letter_language``).
     """
 
     service = "elevenlabs"
@@ -97,25 +98,25 @@ class ElevenLabsStandIn(StandIn):
         self.voices = {voice_id}
         self.two_letter_language = two_letter_language
         self.transcriptions: list[Transcription] = []
-        self.spoken: list[Spoken] = []
+        self.syntheses: list[Synthesis] = []
         self._speech = speech
         self._codec = Codec(ffmpeg=ffmpeg)
-        self._route()
+        self._add_routes()
 
     def subject(self) -> str:
-        """In a recording, what is heard."""
+        """The words of a recording; for other requests, their text."""
         file = request.files.get("file")
         if file is None:
             return super().subject()
         pcm = file.read()
         file.seek(0)
-        return self._speech.hear(pcm).text
+        return self._speech.transcribe(pcm).text
 
     def error(self, status: int) -> Response:
         return errors.by_status(status).response()
 
-    def _route(self) -> None:
-        post: dict[str, Any] = {"methods": ["POST"], "paced": False}
+    def _add_routes(self) -> None:
+        post: dict[str, Any] = {"methods": ["POST"], "adds_latency": False}
         speech = "/v1/text-to-speech/<voice_id>"
         self.call("transcribe", "/v1/speech-to-text", **post)(self._transcribe)
         self.call("speak", speech, **post)(self._speak_whole)
@@ -125,25 +126,25 @@ class ElevenLabsStandIn(StandIn):
 
     def _refuse(self, refusal: errors.Refusal) -> Response:
         if refusal.breach is not None:
-            self._note_breaches([refusal.breach])
+            self._record_breaches([refusal.breach])
         return refusal.response()
 
-    def _note_breaches(self, rules: list[str]) -> None:
+    def _record_breaches(self, rules: list[str]) -> None:
         for rule in rules:
-            self.violate(g.call.name, rule)
+            self.record_violation(g.call.name, rule)
 
     def _transcribe(self) -> Response:
         fields = _form()
         file = request.files.get("file")
         g.call.detail.update(fields=request.form.to_dict(flat=False), file=file and file.filename)
-        self.recorder.touch()
+        self.recorder.notify()
         if request.headers.get("Transfer-Encoding") == "chunked":
-            self._note_breaches(["the upload is chunked: it needs a Content-Length"])
-        validated(TranscribeQuery, request.args.to_dict(), where="query")
-        form = validated(Transcribe, _flat(fields))
-        self._note_breaches(form.breaches())
+            self._record_breaches(["the upload is chunked: it needs a Content-Length"])
+        validate(TranscribeQuery, request.args.to_dict(), where="query")
+        form = validate(Transcribe, _flat(fields))
+        self._record_breaches(form.breaches())
         self.account.authenticate(request.headers)
-        self.account.afford(0)
+        self.account.check_credits(0)
         if form.model_id not in TRANSCRIPTION_MODELS:
             raise errors.invalid(
                 "unsupported_model",
@@ -153,30 +154,33 @@ class ElevenLabsStandIn(StandIn):
             )
         form.check(0 if file is None else 1)
         with ExitStack() as stack:
-            self.account.hold(stack, TRANSCRIPTION_GROUP)
+            self.account.acquire_slot(stack, TRANSCRIPTION_GROUP)
             time.sleep(self.latency.transcribe)
             assert file is not None
-            return self._heard(form, fields, file)
+            return self._transcript_response(form, fields, file)
 
-    def _heard(self, form: Transcribe, fields: dict[str, list[str]], file: FileStorage) -> Response:
-        pcm = self._pcm(file.read(), form.file_format)
+    def _transcript_response(
+        self, form: Transcribe, fields: dict[str, list[str]], file: FileStorage
+    ) -> Response:
+        pcm = self._decode(file.read(), form.file_format)
         seconds = len(pcm) / 2 / RATE
         if seconds < 0.1:
             raise errors.bad_audio("audio_too_short", "The audio is shorter than 100 ms.")
-        heard = self._speech.hear(pcm)
-        self.transcriptions.append(Transcription(fields, seconds, heard))
-        self.recorder.touch()
-        answer = jsonify(transcript(heard, form, seconds, two_letters=self.two_letter_language))
+        transcript = self._speech.transcribe(pcm)
+        self.transcriptions.append(Transcription(fields, seconds, transcript))
+        self.recorder.notify()
+        body = transcript_json(transcript, form, seconds, two_letters=self.two_letter_language)
+        answer = jsonify(body)
         answer.headers.update(self.account.headers(TRANSCRIPTION_GROUP))
         return answer
 
-    def _pcm(self, audio: bytes, file_format: str) -> bytes:
-        """16 kHz mono s16le; a wrong ``file_format`` is believed, as the service does."""
+    def _decode(self, audio: bytes, file_format: str) -> bytes:
+        """Decode to 16 kHz mono s16le PCM; like the service, it trusts ``file_format``."""
         if file_format == "pcm_s16le_16":
-            if audio.startswith(_CONTAINER_MARKS):
-                self._note_breaches(["the file has a container, but file_format says raw PCM"])
+            if audio.startswith(_CONTAINER_SIGNATURES):
+                self._record_breaches(["the file has a container, but file_format says raw PCM"])
             if len(audio) % 2:
-                self._note_breaches(["16-bit PCM of an odd number of bytes"])
+                self._record_breaches(["16-bit PCM of an odd number of bytes"])
             return audio
         try:
             return self._codec.decode(audio)
@@ -191,50 +195,50 @@ class ElevenLabsStandIn(StandIn):
 
     def _speak(self, voice_id: str, *, streamed: bool) -> Response:
         arrived = time.monotonic()
-        query = validated(SpeakQuery, request.args.to_dict(), where="query")
-        body = validated(Speak, self._json())
+        query = validate(SpeakQuery, request.args.to_dict(), where="query")
+        body = validate(Speak, self._json())
         self.account.authenticate(request.headers)
-        model = self._admitted(voice_id, query, body, streamed=streamed)
+        model = self._check_synthesis(voice_id, query, body, streamed=streamed)
         with ExitStack() as stack:
-            self.account.hold(stack, model.group)
+            self.account.acquire_slot(stack, model.group)
             time.sleep(self.latency.speak)
-            audio = self._say(body, model, query.output_format, streamed=streamed)
-            drawn_out = self.latency.speak_per_character * len(body.text)
-            answer = answered(audio, drawn_out, streamed=streamed)
+            audio = self._synthesize(body, model, query.output_format, streamed=streamed)
+            seconds = self.latency.speak_per_character * len(body.text)
+            answer = audio_response(audio, seconds, streamed=streamed)
             answer.content_type = CONTENT_TYPES[query.output_format.split("_")[0]]
             answer.headers.update(self.account.headers(model.group))
             answer.headers["history-item-id"] = uuid.uuid4().hex
             answer.headers["character-cost"] = str(model.credits(body.text))
             answer.headers["tts-latency-ms"] = str(round(1000 * (time.monotonic() - arrived)))
             if streamed:
-                release_after(answer, stack.pop_all())
+                close_after_body(answer, stack.pop_all())
             return answer
 
     def _json(self) -> Any:
         if request.mimetype != "application/json":
-            self._note_breaches(["the body is not declared as application/json"])
+            self._record_breaches(["the body is not declared as application/json"])
         body = request.get_json(force=True, silent=True)
         if body is None:
-            found = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error"}
-            raise errors.schema([{**found, "input": {}}], "the body is not JSON")
+            detail = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error"}
+            raise errors.schema([{**detail, "input": {}}], "the body is not JSON")
         g.call.detail.update(body=body, query=request.args.to_dict())
-        self.recorder.touch()
+        self.recorder.notify()
         return body
 
-    def _admitted(
+    def _check_synthesis(
         self, voice_id: str, query: SpeakQuery, body: Speak, *, streamed: bool
     ) -> VoiceModel:
-        """The model, after plan, quota, voice and model were looked at, in this order."""
+        """Check plan, credits, voice and model, in this order; returns the model."""
         if query.output_format not in (STREAM_FORMATS if streamed else WHOLE_FORMATS):
             raise errors.invalid(
                 "invalid_output_format",
                 f"Output format {query.output_format} does not exist here.",
                 param="output_format",
             )
-        self.account.allow(query.output_format)
+        self.account.check_output_format(query.output_format)
         model_id = body.model_id or "eleven_multilingual_v2"
         model = VOICE_MODELS.get(model_id)
-        self.account.afford(len(body.text) if model is None else model.credits(body.text))
+        self.account.check_credits(len(body.text) if model is None else model.credits(body.text))
         if voice_id not in self.voices:
             raise errors.voice_not_found(voice_id)
         if model is None:
@@ -246,16 +250,18 @@ class ElevenLabsStandIn(StandIn):
             )
         body.check(model, query.optimize_streaming_latency is not None)
         if query.optimize_streaming_latency is not None:
-            self._note_breaches(["optimize_streaming_latency is deprecated"])
-        self._note_breaches(body.breaches(model))
+            self._record_breaches(["optimize_streaming_latency is deprecated"])
+        self._record_breaches(body.breaches(model))
         return model
 
-    def _say(self, body: Speak, model: VoiceModel, output_format: str, *, streamed: bool) -> bytes:
+    def _synthesize(
+        self, body: Speak, model: VoiceModel, output_format: str, *, streamed: bool
+    ) -> bytes:
         code = body.language_code if model.language_code == "enforced" else None
-        sound = self._speech.say(body.text, code if code in model.languages else None)
-        self.account.pay(model.credits(body.text))
-        self.spoken.append(
-            Spoken(
+        sound = self._speech.synthesize(body.text, code if code in model.languages else None)
+        self.account.charge(model.credits(body.text))
+        self.syntheses.append(
+            Synthesis(
                 text=body.text,
                 model=model.model_id,
                 language_code=body.language_code,
@@ -266,18 +272,18 @@ class ElevenLabsStandIn(StandIn):
                 streamed=streamed,
             )
         )
-        self.recorder.touch()
+        self.recorder.notify()
         return self._codec.encode(sound, output_format)
 
     def _models(self) -> Response:
         if "xi-api-key" not in request.headers:
             raise errors.workspace_not_found()
         self.account.authenticate(request.headers)
-        return jsonify([model.listed() for model in VOICE_MODELS.values()])
+        return jsonify([model.as_json() for model in VOICE_MODELS.values()])
 
 
 def _form() -> dict[str, list[str]]:
-    """The form without what is absent: the SDK writes that as the literal ``null``."""
+    """The form without absent fields, which the SDK sends as the literal text ``null``."""
     lists = {
         name: [value for value in values if value != "null"]
         for name, values in request.form.lists()

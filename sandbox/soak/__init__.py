@@ -1,1 +1,1 @@
-"""Many turns on one bridge, to see whether it grows."""
+"""A soak test: thousands of turns, to find leaks of memory, threads and connections."""

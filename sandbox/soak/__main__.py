@@ -1,4 +1,4 @@
-"""``python -m sandbox.soak``: thousands of text turns, and whether the bridge grows with them."""
+"""``python -m sandbox.soak``: thousands of text turns, to find leaks in the bridge."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from sandbox import Sandbox
 from sandbox.bridge import ROOT, Bridge, BridgeDied, Process
 from sandbox.cluster import Cluster
 from sandbox.postgres import Postgres, PostgresDied
-from sandbox.soak.footprint import Footprint, excesses, footprint
-from sandbox.soak.load import ECHO, Load, Unanswered
+from sandbox.soak.footprint import Footprint, find_growth, measure_footprint
+from sandbox.soak.load import ECHO, LoadGenerator, SoakFailed
 from sandbox.speech.fixture import FixtureSpeech
 
 FOLDER = ROOT / ".state/soak"
-# What comes after the first block is compared with it.
+# Turns per block. The footprint after the last block is compared with that after the first.
 BLOCK = 2000
 USERS = 500
-# Whoever is told that it takes a while would get a second message.
 SETTINGS = {
+    # A "still working" message would be a second answer.
     "STILL_WORKING_AFTER": "600",
     "SENDER_TURNS_PER_MINUTE": "0",
     "SENDER_TURNS_PER_DAY": "0",
 }
 HEADER = "   turns  turns/s     memory  threads  descriptors  sockets  database connections"
 
-# The processes, and how many connections their database counts.
-Soaked = tuple[Sequence[Process], Callable[[], int]]
+# The bridge's processes, and a function that counts the connections to their database.
+Target = tuple[Sequence[Process], Callable[[], int]]
 
 
 def main() -> None:
     arguments = _arguments()
-    # So that a bridge is not left behind.
+    # Raises KeyboardInterrupt, so that the bridge is stopped too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        complaints = _soak(arguments)
+        problems = _run(arguments)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (BridgeDied, PostgresDied, Unanswered) as problem:
-        sys.exit(f"Failed: {problem}.")
-    if complaints:
-        sys.exit(f"Failed: {', '.join(complaints)}.")
+    except (BridgeDied, PostgresDied, SoakFailed) as error:
+        sys.exit(f"Failed: {error}.")
+    if problems:
+        sys.exit(f"Failed: {', '.join(problems)}.")
     print("Passed.")
 
 
@@ -57,10 +57,14 @@ def _arguments() -> argparse.Namespace:
         "--cluster", action="store_true", help="two webs and two workers on PostgreSQL"
     )
     parser.add_argument(
-        "--growth", type=float, metavar="PERCENT", default=5.0, help="what memory must stay below"
+        "--growth",
+        type=float,
+        metavar="PERCENT",
+        default=5.0,
+        help="fail if memory grows by this percentage or more",
     )
     parser.add_argument(
-        "--folder", type=Path, metavar="PATH", default=FOLDER, help="where logs are kept"
+        "--folder", type=Path, metavar="PATH", default=FOLDER, help="the folder for the logs"
     )
     arguments = parser.parse_args()
     if arguments.turns < 2:
@@ -68,48 +72,49 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _soak(arguments: argparse.Namespace) -> list[str]:
-    """What is wrong with the bridge in the end."""
+def _run(arguments: argparse.Namespace) -> list[str]:
+    """Run the soak test; returns the resources that grew too much. Raises ``SoakFailed``."""
     shutil.rmtree(arguments.folder, ignore_errors=True)
-    start = _start_cluster if arguments.cluster else _start_alone
+    start = _start_cluster if arguments.cluster else _start_single
     with (
         Sandbox(speech=FixtureSpeech(), helpdesk_file=ECHO) as sandbox,
-        start(sandbox, arguments.folder) as soaked,
+        start(sandbox, arguments.folder) as target,
     ):
-        first, *_, last = _footprints(sandbox, soaked, arguments.turns)
+        first, *_, last = _run_blocks(sandbox, target, arguments.turns)
     grown = (last.memory / first.memory - 1) * 100
     print(f"{arguments.turns:,} turns, each answered once; memory {grown:+.1f} %")
-    return excesses(first, last, growth=arguments.growth)
+    return find_growth(first, last, memory_percent=arguments.growth)
 
 
-def _footprints(sandbox: Sandbox, soaked: Soaked, turns: int) -> Iterator[Footprint]:
-    """After each block of turns, all answered."""
+def _run_blocks(sandbox: Sandbox, target: Target, turns: int) -> Iterator[Footprint]:
+    """Run all turns, in blocks; yields the footprint after each block."""
     block = min(BLOCK, turns // 2)
     users = min(USERS, block)
-    load = Load(sandbox=sandbox, users=users)
+    load_generator = LoadGenerator(sandbox=sandbox, users=users)
     print(HEADER, flush=True)
     for start in range(0, turns, block):
         numbers = range(start, min(start + block, turns))
-        together = users if start == 0 else 0
+        warm_up = users if start == 0 else 0
         began = time.monotonic()
-        load.write_together(numbers[:together])
-        load.write(numbers[together:], at_once=max(1, users // 10))
-        speed = len(numbers) / (time.monotonic() - began)
-        found = footprint(*soaked)
-        load.check()
-        print(_line(numbers.stop, speed, found), flush=True)
-        yield found
+        load_generator.warm_up(numbers[:warm_up])
+        load_generator.write(numbers[warm_up:], at_once=max(1, users // 10))
+        turns_per_second = len(numbers) / (time.monotonic() - began)
+        footprint = measure_footprint(*target)
+        load_generator.check()
+        print(_line(numbers.stop, turns_per_second, footprint), flush=True)
+        yield footprint
 
 
-def _line(turns: int, speed: float, found: Footprint) -> str:
+def _line(turns: int, turns_per_second: float, footprint: Footprint) -> str:
     return (
-        f"{turns:8,}  {speed:7.1f}  {found.memory / 2**20:6.1f} MB  {found.threads:7}"
-        f"  {found.descriptors:11}  {found.sockets:7}  {found.connections:20}"
+        f"{turns:8,}  {turns_per_second:7.1f}  {footprint.memory / 2**20:6.1f} MB"
+        f"  {footprint.threads:7}  {footprint.descriptors:11}  {footprint.sockets:7}"
+        f"  {footprint.connections:20}"
     )
 
 
 @contextmanager
-def _start_alone(sandbox: Sandbox, folder: Path) -> Iterator[Soaked]:
+def _start_single(sandbox: Sandbox, folder: Path) -> Iterator[Target]:
     bridge = Bridge(log_file=folder / "bridge.log")
     sandbox.connect(bridge.url)
     bridge.settings = sandbox.environment(bridge.url) | SETTINGS
@@ -121,10 +126,10 @@ def _start_alone(sandbox: Sandbox, folder: Path) -> Iterator[Soaked]:
 
 
 @contextmanager
-def _start_cluster(sandbox: Sandbox, folder: Path) -> Iterator[Soaked]:
+def _start_cluster(sandbox: Sandbox, folder: Path) -> Iterator[Target]:
     with Postgres(folder) as server:
         cluster = Cluster(folder=folder, database_url=server.database("soak"))
-        # Every process fetches a token of its own.
+        # Every process fetches its own token.
         sandbox.agentforce.token_clients = len(cluster.processes)
         sandbox.connect(cluster.url)
         cluster.settings = sandbox.environment(cluster.url) | SETTINGS

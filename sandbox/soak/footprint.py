@@ -1,4 +1,4 @@
-"""What a bridge takes of its machine while it is idle."""
+"""The resources that an idle bridge uses: memory, threads, descriptors and connections."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sandbox.bridge import Process
 
 SAMPLES = 9
 SAMPLE_SECONDS = 0.2
-# What may come and go with keep-alive: so many, or that part of what was there.
-SPARE = {"threads": (0, 0.0), "descriptors": (5, 0.02), "connections": (2, 0.0)}
+# Allowed growth, because keep-alive connections come and go: a number, or a fraction if greater.
+TOLERANCES = {"threads": (0, 0.0), "descriptors": (5, 0.02), "connections": (2, 0.0)}
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Of all processes together; ``memory`` is resident, in bytes, shared pages once for each.
+    """Sums over all processes; ``memory`` is the proportional set size in bytes.
 
-    ``sockets`` are among the ``descriptors``; ``connections`` are those that the database counts.
+    ``descriptors`` include ``sockets``. ``connections`` are those of the database.
     """
 
     memory: int
@@ -29,11 +29,11 @@ class Footprint:
     connections: int
 
 
-def footprint(processes: Sequence[Process], connections: Callable[[], int]) -> Footprint:
-    """The median of several looks, which take two seconds."""
-    looks = []
+def measure_footprint(processes: Sequence[Process], connections: Callable[[], int]) -> Footprint:
+    """The median of several samples, which take two seconds."""
+    samples = []
     for _ in range(SAMPLES):
-        looks.append(
+        samples.append(
             (
                 sum(process.resident_memory() for process in processes),
                 sum(process.threads() for process in processes),
@@ -43,15 +43,15 @@ def footprint(processes: Sequence[Process], connections: Callable[[], int]) -> F
             )
         )
         time.sleep(SAMPLE_SECONDS)
-    return Footprint(*map(median_low, zip(*looks, strict=True)))
+    return Footprint(*map(median_low, zip(*samples, strict=True)))
 
 
-def excesses(first: Footprint, last: Footprint, *, growth: float) -> list[str]:
-    """In what ``last`` is too much beside ``first``; memory may grow by ``growth`` per cent."""
+def find_growth(first: Footprint, last: Footprint, *, memory_percent: float) -> list[str]:
+    """The resources that grew too much; memory must grow by less than ``memory_percent``."""
     grown = (last.memory / first.memory - 1) * 100
-    found = [f"memory grew by {grown:.1f} %"] if grown >= growth else []
-    for name, (spare, part) in SPARE.items():
+    found = [f"memory grew by {grown:.1f} %"] if grown >= memory_percent else []
+    for name, (number, fraction) in TOLERANCES.items():
         before, after = getattr(first, name), getattr(last, name)
-        if after > before + max(spare, int(before * part)):
+        if after > before + max(number, int(before * fraction)):
             found.append(f"{name} grew from {before} to {after}")
     return found

@@ -1,4 +1,4 @@
-"""Users who write texts, and what they get for them."""
+"""A closed-loop load generator: users who write texts, and a check of their answers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from sandbox import Sandbox
 from sandbox.faults import Fault
 
-# The agent to run the sandbox with: it repeats the number it is told.
+# The sandbox's agent for this load: it repeats the number in each question.
 ECHO = Path(__file__).with_name("echo.toml")
-# How many webhooks are posted at the same time.
-POSTS = 50
-PATIENCE = 120.0
-# Seconds that a provider lets each call wait meanwhile, times the number of users: shorter than the
-# timeout of the typing indicator, and long enough for many more calls at once than later.
-DAWDLE_SECONDS = 0.005
-DAWDLING = (
+# Webhooks that are posted at the same time.
+CONCURRENT_POSTS = 50
+TIMEOUT_SECONDS = 120.0
+# In the warm-up, these calls hang for so many seconds per user: less than the timeout of the typing
+# indicator, but long enough that many more calls run at the same time than later.
+HANG_SECONDS_PER_USER = 0.005
+HANGING_CALLS = (
     ("agentforce", "session"),
     ("agentforce", "ask"),
     ("twilio", "typing"),
@@ -26,78 +26,80 @@ DAWDLING = (
 )
 
 
-class Unanswered(Exception):
-    """Something else came than one answer to each text; the message says what."""
+class SoakFailed(Exception):
+    """Not every text was answered exactly once, or a rule was broken; the message says which."""
 
 
-class Load:
-    """``users`` who write in turn, a number each time, through Twilio's signed webhook."""
+class LoadGenerator:
+    """``users`` who write in turn through Twilio's signed webhook; each text is a number."""
 
     def __init__(self, *, sandbox: Sandbox, users: int) -> None:
         self._sandbox = sandbox
         self._users = [f"whatsapp:+1415{number:07}" for number in range(users)]
-        # What nobody has checked yet.
+        # The numbers that were written since the last check.
         self._numbers: list[int] = []
 
     def write(self, numbers: Iterable[int], *, at_once: int) -> None:
-        """Have the numbers written, ``at_once`` unanswered at a time; return once all are answered.
+        """Write each number, with at most ``at_once`` unanswered ones; wait for all answers.
 
-        Raises ``Unanswered``.
+        Raises ``SoakFailed``.
         """
-        with ThreadPoolExecutor(POSTS) as pool:
+        with ThreadPoolExecutor(CONCURRENT_POSTS) as pool:
             for number in numbers:
-                self._wait_until_unanswered(at_once - 1)
+                self._wait_for_answers(at_once - 1)
                 self._numbers.append(number)
-                pool.submit(self._say, number)
-        self._wait_until_unanswered(0)
+                pool.submit(self._write, number)
+        self._wait_for_answers(0)
 
-    def write_together(self, numbers: Sequence[int]) -> None:
-        """Write them at once while providers dawdle, so that every pool grows to its limit.
+    def warm_up(self, numbers: Sequence[int]) -> None:
+        """Write all numbers at once while providers hang, so that all pools grow to their limits.
 
-        Raises ``Unanswered``.
+        Raises ``SoakFailed``.
         """
-        for service, call in DAWDLING:
-            seconds = len(numbers) * DAWDLE_SECONDS
+        for service, call in HANGING_CALLS:
+            seconds = len(numbers) * HANG_SECONDS_PER_USER
             self._sandbox.faults.add(Fault(service, call, "hang", seconds=seconds, times=None))
         self._numbers += numbers
-        with ThreadPoolExecutor(POSTS) as pool:
-            list(pool.map(self._say, numbers))
-        self._wait_until_unanswered(0)
+        with ThreadPoolExecutor(CONCURRENT_POSTS) as pool:
+            list(pool.map(self._write, numbers))
+        self._wait_for_answers(0)
         self._sandbox.faults.clear()
 
     def check(self) -> None:
-        """Raise ``Unanswered`` unless each number got one answer since the last check."""
+        """Raises ``SoakFailed`` unless each number got one answer since the last check."""
         twilio, recorder = self._sandbox.twilio, self._sandbox.recorder
         self._wait_for(lambda: {message.status for message in twilio.messages()} == {"delivered"})
-        given = Counter((each.to, each.body.partition(".")[0]) for each in twilio.messages())
-        wanted = Counter((self._user(each), f"You said *number {each}*") for each in self._numbers)
-        _refuse("not answered", wanted - given)
-        _refuse("answered once too often, or by something else", given - wanted)
-        _refuse("against a contract", (breach.rule for breach in recorder.violations))
-        # Nobody looks at them again, and they would make every look at the next ones slower.
+        actual = Counter((each.to, each.body.partition(".")[0]) for each in twilio.messages())
+        expected = Counter(
+            (self._user(each), f"You said *number {each}*") for each in self._numbers
+        )
+        _fail_if_any("not answered", expected - actual)
+        _fail_if_any("answered once too often, or by something else", actual - expected)
+        _fail_if_any("against a contract", (violation.rule for violation in recorder.violations))
+        # Otherwise they would make every later search slower.
         twilio.forget_messages()
         recorder.clear()
         self._numbers.clear()
 
-    def _say(self, number: int) -> None:
+    def _write(self, number: int) -> None:
         self._sandbox.twilio.say(self._user(number), f"number {number}")
 
     def _user(self, number: int) -> str:
         return self._users[number % len(self._users)]
 
-    def _wait_until_unanswered(self, number: int) -> None:
-        """Until no more than ``number`` texts are."""
-        answered = len(self._numbers) - number
+    def _wait_for_answers(self, unanswered: int) -> None:
+        """Wait until at most ``unanswered`` texts have no answer."""
+        answered = len(self._numbers) - unanswered
         self._wait_for(lambda: len(self._sandbox.twilio.messages()) >= answered)
 
-    def _wait_for(self, found: Callable[[], bool]) -> None:
+    def _wait_for(self, condition: Callable[[], bool]) -> None:
         try:
-            self._sandbox.recorder.wait_for(found, PATIENCE)
+            self._sandbox.recorder.wait_for(condition, TIMEOUT_SECONDS)
         except TimeoutError:
-            raise Unanswered(f"Nothing was answered for {PATIENCE:.0f} s") from None
+            raise SoakFailed(f"Nothing was answered for {TIMEOUT_SECONDS:.0f} s") from None
 
 
-def _refuse(what: str, wrong: Iterable[object]) -> None:
-    found = list(wrong)
+def _fail_if_any(problem: str, items: Iterable[object]) -> None:
+    found = list(items)
     if found:
-        raise Unanswered(f"{len(found)} {what}, like {found[0]}")
+        raise SoakFailed(f"{len(found)} {problem}, like {found[0]}")

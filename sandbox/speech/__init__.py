@@ -1,4 +1,4 @@
-"""Hearing and speaking, as the ElevenLabs stand-in needs it."""
+"""Speech recognition and synthesis for the ElevenLabs stand-in."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _LATIN = re.compile("[A-Za-z]")
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A transcript; ``language`` is ``eng`` or ``ara``, ``probability`` goes from 0 to 1."""
+class Transcript:
+    """``language`` is ``eng`` or ``ara``, and ``probability`` its probability from 0 to 1."""
 
     text: str
     language: str = "eng"
@@ -21,7 +21,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Sound:
-    """Mono signed 16-bit little-endian PCM of ``rate`` samples a second."""
+    """Mono signed 16-bit little-endian PCM (s16le) of ``rate`` samples per second."""
 
     pcm: bytes
     rate: int
@@ -32,13 +32,13 @@ class Sound:
 
 
 class Speech(Protocol):
-    """What hears and speaks behind the stand-in; safe to use from many threads."""
+    """An engine for both; safe to use from many threads."""
 
-    def hear(self, pcm: bytes) -> Heard:
-        """The words in 16 kHz mono s16le PCM; ``text`` is empty when there are none."""
+    def transcribe(self, pcm: bytes) -> Transcript:
+        """Transcribe 16 kHz mono s16le PCM; ``text`` is empty if there are no words."""
 
-    def say(self, text: str, language: str | None) -> Sound:
-        """``text`` spoken; ``language`` is a two-letter code or None for the text's own."""
+    def synthesize(self, text: str, language: str | None) -> Sound:
+        """Read ``text`` aloud; ``language`` is a two-letter code, or None to detect it."""
 
 
 def is_arabic(text: str) -> bool:

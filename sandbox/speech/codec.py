@@ -1,4 +1,4 @@
-"""Audio formats, by ffmpeg: what ElevenLabs delivers, takes in, and what phones record."""
+"""Converts audio with ffmpeg: the formats of ElevenLabs, and those that phones record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTES = {
     "mp3": ("audio/mpeg", "-c:a libmp3lame -b:a 48k -ar 44100 -f mp3"),
     "amr": ("audio/amr", "-c:a libopencore_amrnb -b:a 12.2k -ar 8000 -f amr"),
 }
-"""What a phone may record: the media type Twilio names, and how ffmpeg makes it."""
+"""Formats that phones record: the media type that Twilio reports, and ffmpeg's options."""
 
 _ENCODERS = {
     "opus": "-c:a libopus -frame_duration 20 -f ogg",
@@ -34,25 +34,26 @@ _ENCODERS = {
 
 
 class Undecodable(ValueError):
-    """The bytes are no audio that ffmpeg knows."""
+    """ffmpeg cannot decode the bytes, or encode in this format."""
 
 
 class Codec:
-    """Turns PCM into files and back.
+    """Converts PCM to audio files and back. Thread-safe.
 
-    What is encoded is kept, because tests say the same few sentences over and over.
+    The last ``cache_size`` encoded files are cached, because tests use the same few sentences
+    again and again.
     """
 
-    def __init__(self, *, ffmpeg: str, kept: int = 256) -> None:
+    def __init__(self, *, ffmpeg: str, cache_size: int = 256) -> None:
         self._ffmpeg = ffmpeg
-        self._kept = kept
+        self._cache_size = cache_size
         self._lock = threading.Lock()
         self._encoded: OrderedDict[Hashable, Future[bytes]] = OrderedDict()
 
     def decode(self, audio: bytes) -> bytes:
-        """``audio`` of any container as 16 kHz mono s16le PCM; raises :class:`Undecodable`."""
+        """Decode any container to 16 kHz mono s16le PCM; raises :class:`Undecodable`."""
         with tempfile.NamedTemporaryFile() as file:
-            # MP4 keeps its index at the end: ffmpeg must be able to seek.
+            # A file, because ffmpeg must seek: the index of an MP4 may be at its end.
             file.write(audio)
             file.flush()
             options = f"-ac 1 -ar {RATE} -f s16le".split()
@@ -67,12 +68,12 @@ class Codec:
         return self._encode(sound, *options)
 
     def note(self, pcm: bytes, kind: str = "ogg") -> bytes:
-        """A voice note of 16 kHz PCM, as a phone would record it; ``kind`` is one of NOTES."""
+        """A voice note as a phone records it, from 16 kHz PCM; ``kind`` is a key of NOTES."""
         return self._encode(Sound(pcm, RATE), *NOTES[kind][1].split())
 
     def _encode(self, sound: Sound, *options: str) -> bytes:
         key = (hashlib.sha256(sound.pcm).digest(), sound.rate, options)
-        return self._once(key, lambda: self._convert(sound, *options))
+        return self._cached(key, lambda: self._convert(sound, *options))
 
     def _convert(self, sound: Sound, *options: str) -> bytes:
         source = ["-f", "s16le", "-ar", str(sound.rate), "-ac", "1", "-i", "pipe:0"]
@@ -88,16 +89,16 @@ class Codec:
             raise Undecodable(done.stderr.decode(errors="replace").strip())
         return done.stdout
 
-    def _once(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """``make()``, run once for a key however many threads ask at the same time."""
+    def _cached(self, key: Hashable, encode: Callable[[], bytes]) -> bytes:
+        """The result of ``encode()``, which is called once per key even by parallel threads."""
         with self._lock:
-            first = key not in self._encoded
+            is_first = key not in self._encoded
             result = self._encoded.setdefault(key, Future())
-            if len(self._encoded) > self._kept:
+            if len(self._encoded) > self._cache_size:
                 self._encoded.popitem(last=False)
-        if first:
+        if is_first:
             try:
-                result.set_result(make())
+                result.set_result(encode())
             except BaseException as error:
                 self._encoded.pop(key, None)
                 result.set_exception(error)

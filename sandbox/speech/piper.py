@@ -1,6 +1,6 @@
-"""Piper as a child process.
+"""Runs Piper as a child process.
 
-Piper is GPL: it is run through its own command line and never imported.
+Piper's licence is the GPL, so it is used only by its command line and never imported.
 """
 
 from __future__ import annotations
@@ -15,39 +15,40 @@ from typing import IO
 
 from sandbox.speech import Sound
 
+# Piper logs this before the name of each WAV file.
 _WROTE = "Wrote "
 
 
 class PiperFailed(RuntimeError):
-    """Piper ended or was too slow; its last words are the message."""
+    """Piper ended or was too slow; the message is the end of its log."""
 
 
 class PiperProcess:
-    """A voice that stays loaded: one line of text in, one WAV file out.
+    """A process that keeps the voice loaded: it reads lines of text and writes WAV files.
 
-    The child ends by itself when this process does, because its input ends. Safe to use from
-    many threads, one at a time; Piper uses all cores for one sentence anyway.
+    The child ends when this process ends, because its standard input is closed. Safe to use from
+    many threads, but it serves one at a time: Piper uses all cores for one sentence anyway.
     """
 
-    def __init__(self, *, voice: Path, patience: float = 60.0) -> None:
+    def __init__(self, *, voice: Path, timeout: float = 60.0) -> None:
         self._voice = voice
-        self._patience = patience
+        self._timeout = timeout
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="piper-")
-        # Started ahead: loading the voice takes a second or two.
-        self._child: subprocess.Popen[str] | None = self._started()
+        # Started early, because loading the voice takes a second or two.
+        self._child: subprocess.Popen[str] | None = self._start()
 
-    def say(self, text: str) -> Sound:
-        """``text`` spoken, at the voice's own rate; raises :class:`PiperFailed`.
+    def synthesize(self, text: str) -> Sound:
+        """Read ``text`` aloud, at the voice's own sample rate; raises :class:`PiperFailed`.
 
-        The text must hold something to say: Piper dies of a line without sounds.
+        The text must contain a word: Piper crashes on a line without sounds.
         """
         with self._lock:
-            child = self._running()
-            timer = threading.Timer(self._patience, child.kill)
+            child = self._ensure_running()
+            timer = threading.Timer(self._timeout, child.kill)
             timer.start()
             try:
-                return _read(self._spoken(child, text))
+                return _read_wav(self._write_wav(child, text))
             finally:
                 timer.cancel()
 
@@ -55,18 +56,18 @@ class PiperProcess:
         with self._lock:
             if self._child is not None:
                 _pipe(self._child.stdin).close()
-                self._child.wait(self._patience)
+                self._child.wait(self._timeout)
                 _pipe(self._child.stderr).close()
                 self._child = None
             self._folder.cleanup()
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _ensure_running(self) -> subprocess.Popen[str]:
         if self._child is None or self._child.poll() is not None:
-            self._child = self._started()
+            self._child = self._start()
         return self._child
 
-    def _started(self) -> subprocess.Popen[str]:
-        # Its own folder is where Piper looks for modules and voices.
+    def _start(self) -> subprocess.Popen[str]:
+        # A folder of its own, because Piper searches the current one for modules and voices.
         folder = self._folder.name
         options = ["--model", str(self._voice), "--output-dir", folder]
         return subprocess.Popen(
@@ -79,21 +80,22 @@ class PiperProcess:
             bufsize=1,
         )
 
-    def _spoken(self, child: subprocess.Popen[str], text: str) -> Path:
-        """The WAV file; Piper names it in its log."""
-        said: list[str] = []
+    def _write_wav(self, child: subprocess.Popen[str], text: str) -> Path:
+        """Let Piper write a WAV file; returns its path, which Piper logs."""
+        log: list[str] = []
         try:
             _pipe(child.stdin).write(" ".join(text.split()) + "\n")
             for line in _pipe(child.stderr):
                 if _WROTE in line:
                     return Path(line.partition(_WROTE)[2].strip())
-                said.append(line)
+                log.append(line)
         except OSError as error:
-            said.append(str(error))
-        raise PiperFailed("".join(said[-3:]).strip() or "Piper was too slow")
+            log.append(str(error))
+        raise PiperFailed("".join(log[-3:]).strip() or "Piper was too slow")
 
 
-def _read(path: Path) -> Sound:
+def _read_wav(path: Path) -> Sound:
+    """Read the file and delete it."""
     with wave.open(str(path), "rb") as file:
         sound = Sound(file.readframes(file.getnframes()), file.getframerate())
     path.unlink()

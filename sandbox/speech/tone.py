@@ -1,4 +1,4 @@
-"""Pure tones: voice notes whose meaning a test can look up by their pitch."""
+"""Generates pure tones and measures their pitch, by which a test identifies a voice note."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from functools import lru_cache
 from itertools import pairwise
 
 RATE = 16_000
-"""Samples a second of all the PCM here: signed 16 bit, little endian, mono."""
+"""Samples per second of all PCM in this module: signed 16 bit, little endian, mono."""
 
+# Samples per block of 10 ms, in which the volume is measured.
 _BLOCK = RATE // 100
-_SHORTEST_RUN = 6
-_LONGEST_GAP = 3
+# A tone has at least so many loud blocks, and at most so many quiet blocks inside it.
+_SHORTEST_RUN_BLOCKS = 6
+_LONGEST_GAP_BLOCKS = 3
+# Samples below this amplitude are silence.
 _QUIET = 500
-# Half a second tells the pitch to a fraction of a hertz; more would only take time.
-_ENOUGH = RATE // 2
+# Half a second is enough to measure the pitch to a fraction of a hertz.
+_MEASURED_SAMPLES = RATE // 2
+_AMPLITUDE = 12_000
+_NOISE_AMPLITUDE = 9000
 
 
 def sine(frequency_hz: int, seconds: float, *, margin: float = 0.1) -> bytes:
-    """PCM of ``seconds`` of a tone, with ``margin`` seconds of silence at both ends."""
+    """PCM of a tone of ``seconds``, with ``margin`` seconds of silence at both ends."""
     quiet = silence(margin)
-    return quiet + _repeated(_second(frequency_hz), seconds) + quiet
+    return quiet + _repeat(_one_second(frequency_hz), seconds) + quiet
 
 
 def silence(seconds: float) -> bytes:
@@ -31,15 +36,18 @@ def silence(seconds: float) -> bytes:
 
 
 def noise(seconds: float, *, seed: int = 1) -> bytes:
-    """PCM of white noise; nothing can be heard in it."""
-    dice = random.Random(seed)
-    return _bytes(array("h", (dice.randrange(-9000, 9000) for _ in range(round(seconds * RATE)))))
+    """PCM of white noise, in which :func:`pitches` finds nothing."""
+    rng = random.Random(seed)
+    samples = (
+        rng.randrange(-_NOISE_AMPLITUDE, _NOISE_AMPLITUDE) for _ in range(round(seconds * RATE))
+    )
+    return _bytes(array("h", samples))
 
 
 def pitches(pcm: bytes) -> list[float]:
-    """The frequency in Hz of every tone in ``pcm``, in order; tones are parted by silence.
+    """The frequency in Hz of every tone in ``pcm``, in order; tones are separated by silence.
 
-    What does not swing evenly (noise, speech) has no pitch and is left out.
+    Sounds without a constant period, such as noise or speech, are left out.
     """
     samples = _samples(pcm)
     found = [_pitch(samples[start:end]) for start, end in _runs(samples)]
@@ -47,13 +55,13 @@ def pitches(pcm: bytes) -> list[float]:
 
 
 @lru_cache(maxsize=512)
-def _second(frequency_hz: int) -> bytes:
-    """One second of the tone; a whole number of swings, so that it can be repeated."""
+def _one_second(frequency_hz: int) -> bytes:
+    """One second of the tone: a whole number of periods, so that it can be repeated."""
     step = 2 * math.pi * frequency_hz / RATE
-    return _bytes(array("h", (round(12_000 * math.sin(step * n)) for n in range(RATE))))
+    return _bytes(array("h", (round(_AMPLITUDE * math.sin(step * n)) for n in range(RATE))))
 
 
-def _repeated(second: bytes, seconds: float) -> bytes:
+def _repeat(second: bytes, seconds: float) -> bytes:
     size = 2 * round(seconds * RATE)
     return (second * (size // len(second) + 1))[:size]
 
@@ -72,7 +80,7 @@ def _samples(pcm: bytes) -> array[int]:
 
 
 def _runs(samples: array[int]) -> list[tuple[int, int]]:
-    """Where the sound is: (first, last + 1) sample of each stretch between silences."""
+    """The (first, last + 1) sample of each sound between silences."""
     peaks = [
         max(map(abs, block))
         for start in range(0, len(samples), _BLOCK)
@@ -82,16 +90,18 @@ def _runs(samples: array[int]) -> list[tuple[int, int]]:
     loud = [number for number, peak in enumerate(peaks) if peak > threshold]
     runs: list[tuple[int, int]] = []
     for number in loud:
-        if runs and number - runs[-1][1] <= _LONGEST_GAP:
+        if runs and number - runs[-1][1] <= _LONGEST_GAP_BLOCKS:
             runs[-1] = (runs[-1][0], number + 1)
         else:
             runs.append((number, number + 1))
-    return [(start * _BLOCK, end * _BLOCK) for start, end in runs if end - start >= _SHORTEST_RUN]
+    return [
+        (start * _BLOCK, end * _BLOCK) for start, end in runs if end - start >= _SHORTEST_RUN_BLOCKS
+    ]
 
 
 def _pitch(samples: array[int]) -> float | None:
-    """Swings a second in the middle of ``samples``, or None when they are uneven."""
-    trim = max(_BLOCK, (len(samples) - _ENOUGH) // 2)
+    """Periods per second in the middle of ``samples``; None if the period is not constant."""
+    trim = max(_BLOCK, (len(samples) - _MEASURED_SAMPLES) // 2)
     middle = samples[trim:-trim]
     if not middle:
         return None
@@ -99,12 +109,12 @@ def _pitch(samples: array[int]) -> float | None:
     if len(crossings) < 3:
         return None
     period = (crossings[-1] - crossings[0]) / (len(crossings) - 1)
-    uneven = sum(abs(b - a - period) > period / 4 for a, b in pairwise(crossings))
-    return RATE / period if uneven <= len(crossings) / 10 else None
+    irregular = sum(abs(b - a - period) > period / 4 for a, b in pairwise(crossings))
+    return RATE / period if irregular <= len(crossings) / 10 else None
 
 
 def _upward_crossings(samples: array[int]) -> list[float]:
-    """Where the wave rises through zero, in samples, interpolated."""
+    """The positions, in samples, at which the wave rises through zero; interpolated."""
     return [
         position + before / (before - after)
         for position, (before, after) in enumerate(pairwise(samples))

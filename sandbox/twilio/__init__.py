@@ -1,1 +1,1 @@
-"""A stand-in for Twilio, with the WhatsApp users behind it."""
+"""A stand-in for Twilio, and for the WhatsApp users who write to the bot."""

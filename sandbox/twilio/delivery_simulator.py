@@ -1,4 +1,4 @@
-"""What happens to a message after Twilio accepted it: media fetch, delivery, status callbacks."""
+"""Simulates the delivery of accepted messages: media fetch, status changes, status callbacks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sandbox.faults import Faults
 from sandbox.twilio.messages import Messages, Outbound
 from sandbox.twilio.sid import new_sid
 from sandbox.twilio.voice_note import NotAVoiceNote, read_voice_note
-from sandbox.twilio.webhook import SIGNATURE, Signer, line, post
+from sandbox.twilio.webhook import SIGNATURE, Signer, open_session, post
 
 THREADS = 32
 FETCH_SECONDS = 15.0
-# Sizes in bytes: the channel's limit, and WhatsApp's for a note with a play button
+# The channel's limit, and WhatsApp's limit for a voice note with a play button
 # (docs/providers/twilio.md, "Voice notes").
-CHANNEL_LIMIT = 16 * 1024 * 1024
-VOICE_NOTE_LIMIT = 512 * 1024
-# 128 bits in base64: what makes an address that needs no password safe.
+CHANNEL_LIMIT_BYTES = 16 * 1024 * 1024
+VOICE_NOTE_LIMIT_BYTES = 512 * 1024
+# Characters of 128 random bits in base64, which make a URL without a password safe.
 SECRET_LENGTH = 22
 
-# What WhatsApp takes too, but shows as a file rather than as a voice note.
+# WhatsApp accepts MP3 too, but shows it as a file rather than as a voice note.
 MP3_TYPE = "audio/mpeg"
 MP3_STARTS = (b"ID3", b"\xff\xfb", b"\xff\xf3")
 
@@ -34,10 +34,10 @@ MEDIA_TOO_LARGE = 11751
 
 
 class MediaRefused(Exception):
-    """A recording cannot be delivered; ``code`` is Twilio's.
+    """A recording cannot be delivered; ``code`` is Twilio's error code.
 
-    ``rule`` names the breach, and is empty when nobody could be reached: a bot that restarts
-    breaks no contract.
+    ``rule`` is the violation. It is empty if the bot could not be reached, because a bot may
+    restart.
     """
 
     def __init__(self, rule: str, code: int = MEDIA_FAILED) -> None:
@@ -47,7 +47,7 @@ class MediaRefused(Exception):
 
 
 class DeliverySimulator:
-    """Carries accepted messages to their users on threads of its own."""
+    """Delivers accepted messages to their users, on background threads."""
 
     def __init__(
         self,
@@ -66,72 +66,72 @@ class DeliverySimulator:
         self._signer = signer
         self._channel_sid = new_sid("XE")
         self._pool: ThreadPoolExecutor | None = None
-        self._line = line(THREADS)
+        self._session = open_session(THREADS)
 
     def start(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio courier")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="twilio delivery")
 
     def stop(self) -> None:
-        """Drop what is not yet on its way."""
+        """Discard the messages whose delivery has not begun."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-            self._line.close()
+            self._session.close()
 
-    def carry(self, message: Outbound, *, is_template: bool = False) -> None:
+    def submit(self, message: Outbound, *, is_template: bool = False) -> None:
         """Deliver in the background."""
         if self._pool is None:
             raise RuntimeError("the Twilio stand-in is not started")
         fault = self._faults.take("twilio", "callback", lambda: message.to)
-        manner = fault.kind if fault else ""
-        journey = self._pool.submit(self._carry, message, is_template, manner)
-        if manner == "early":
-            journey.result()
+        callback_fault = fault.kind if fault else ""
+        delivery = self._pool.submit(self._deliver, message, is_template, callback_fault)
+        if callback_fault == "early":
+            delivery.result()
 
-    def _carry(self, message: Outbound, is_template: bool, manner: str) -> None:
-        ways = self._ways(message, is_template)
-        stages = [self._messages.change(message.sid, **way) for way in ways]
-        for stage in reversed(stages) if manner == "reversed" else stages:
-            for _ in range(2 if manner == "twice" else 1):
-                self._tell(stage, signed=manner != "unsigned")
+    def _deliver(self, message: Outbound, is_template: bool, callback_fault: str) -> None:
+        changes = self._status_changes(message, is_template)
+        stages = [self._messages.change(message.sid, **change) for change in changes]
+        for stage in reversed(stages) if callback_fault == "reversed" else stages:
+            for _ in range(2 if callback_fault == "twice" else 1):
+                self._post_callback(stage, signed=callback_fault != "unsigned")
 
-    def _ways(self, message: Outbound, is_template: bool) -> list[dict[str, Any]]:
-        """What the message goes through, as changes of it."""
-        code = self._refusal(message, is_template)
+    def _status_changes(self, message: Outbound, is_template: bool) -> list[dict[str, Any]]:
+        """The fields of the message that change, one set for each stage of its delivery."""
+        code = self._error_code(message, is_template)
         if code is not None:
             return [{"status": "undelivered", "error_code": code}]
-        delivery_statuses = ["read"] if self.read_receipts else []
-        return [{"status": status} for status in ("sent", "delivered", *delivery_statuses)]
+        read = ["read"] if self.read_receipts else []
+        return [{"status": status} for status in ("sent", "delivered", *read)]
 
-    def _refusal(self, message: Outbound, is_template: bool) -> int | None:
-        """Twilio's code where the message does not arrive; a recording is fetched here."""
-        part = "voice" if message.media_url else "text"
-        fault = self._faults.take("twilio", part, lambda: message.to)
+    def _error_code(self, message: Outbound, is_template: bool) -> int | None:
+        """Twilio's error code if the message cannot be delivered; fetches its recording."""
+        kind = "voice" if message.media_url else "text"
+        fault = self._faults.take("twilio", kind, lambda: message.to)
         if fault is not None:
             return fault.code
         if not is_template and not self._messages.window_is_open(message.to):
-            self._violate("send", "outside the 24 h window of the user's last message")
+            self._record_violation("send", "outside the 24 h window of the user's last message")
             return WINDOW_CLOSED
         if message.media_url is not None:
             try:
                 self._fetch(message.sid, message.media_url)
             except MediaRefused as refusal:
                 if refusal.rule:
-                    self._violate("fetch", refusal.rule)
+                    self._record_violation("fetch", refusal.rule)
                 return refusal.code
         return None
 
     def _fetch(self, sid: str, url: str) -> None:
-        """HEAD, then GET, as Twilio does (docs/providers/twilio.md, "Voice notes")."""
-        head = _ask(self._line, "HEAD", url)
-        answer = _ask(self._line, "GET", url)
-        audio, kind = answer.content, answer.headers.get("Content-Type", "")
-        _check_answers(head, answer)
-        for rule in _flaws(url, audio, kind):
-            self._violate("fetch", rule)
-        self._messages.change(sid, audio=audio, audio_type=kind)
+        """Send HEAD, then GET, as Twilio does (docs/providers/twilio.md, "Voice notes")."""
+        head = _request(self._session, "HEAD", url)
+        answer = _request(self._session, "GET", url)
+        audio, content_type = answer.content, answer.headers.get("Content-Type", "")
+        _check_media(head, answer)
+        for rule in _find_violations(url, audio, content_type):
+            self._record_violation("fetch", rule)
+        self._messages.change(sid, audio=audio, audio_type=content_type)
 
-    def _tell(self, message: Outbound, *, signed: bool) -> None:
-        """Tell the bot of a stage, if it asked to be told.
+    def _post_callback(self, message: Outbound, *, signed: bool) -> None:
+        """Post the message's status, if its sender asked for callbacks.
 
         docs/providers/twilio.md, "Status callbacks".
         """
@@ -141,14 +141,18 @@ class DeliverySimulator:
         headers = self._signer.headers(message.callback, fields)
         headers |= {} if signed else {SIGNATURE: "forged"}
         try:
-            answer = post(message.callback, fields, signed=headers, via=self._line)
+            answer = post(message.callback, fields, signature=headers, session=self._session)
         except requests.Timeout:
-            self._violate("callback", "11205 the status callback was not answered within 15 s")
+            self._record_violation(
+                "callback", "11205 the status callback was not answered within 15 s"
+            )
         except requests.RequestException:
             return
         else:
             if signed and not answer.ok:
-                self._violate("callback", f"11200 the callback answered {answer.status_code}")
+                self._record_violation(
+                    "callback", f"11200 the callback answered {answer.status_code}"
+                )
 
     def _callback_fields(self, message: Outbound) -> dict[str, str]:
         fields = {
@@ -171,11 +175,12 @@ class DeliverySimulator:
             fields["ErrorCode"] = str(message.error_code)
         return fields
 
-    def _violate(self, call: str, rule: str) -> None:
-        self._recorder.violate("twilio", call, rule)
+    def _record_violation(self, call: str, rule: str) -> None:
+        self._recorder.record_violation("twilio", call, rule)
 
 
-def _ask(session: requests.Session, method: str, url: str) -> requests.Response:
+def _request(session: requests.Session, method: str, url: str) -> requests.Response:
+    """Raises ``MediaRefused`` unless the answer is 200."""
     try:
         answer = session.request(method, url, timeout=FETCH_SECONDS, allow_redirects=False)
     except requests.Timeout:
@@ -187,17 +192,17 @@ def _ask(session: requests.Session, method: str, url: str) -> requests.Response:
     return answer
 
 
-def _check_answers(head: requests.Response, answer: requests.Response) -> None:
-    """Raise for what Twilio cannot deliver."""
-    kind = _kind(answer)
-    if kind not in ("audio/ogg", MP3_TYPE):
-        raise MediaRefused(f"the MediaUrl has content type {kind or '(none)'}, not audio/ogg")
+def _check_media(head: requests.Response, answer: requests.Response) -> None:
+    """Raises ``MediaRefused`` if Twilio could not deliver the recording."""
+    media_type = _media_type(answer)
+    if media_type not in ("audio/ogg", MP3_TYPE):
+        raise MediaRefused(f"the MediaUrl has content type {media_type or '(none)'}, not audio/ogg")
     for name in ("Content-Type", "Content-Length"):
         if head.headers.get(name) != answer.headers.get(name):
             raise MediaRefused(f"HEAD and GET of the MediaUrl differ in {name}")
-    if len(answer.content) > CHANNEL_LIMIT:
+    if len(answer.content) > CHANNEL_LIMIT_BYTES:
         raise MediaRefused("the recording is larger than 16 MB", MEDIA_TOO_LARGE)
-    if kind == MP3_TYPE:
+    if media_type == MP3_TYPE:
         if not answer.content.startswith(MP3_STARTS):
             raise MediaRefused("the recording is no MP3")
         return
@@ -207,16 +212,17 @@ def _check_answers(head: requests.Response, answer: requests.Response) -> None:
         raise MediaRefused(f"the recording is no voice note: {error}") from None
 
 
-def _kind(answer: requests.Response) -> str:
+def _media_type(answer: requests.Response) -> str:
+    """The content type without parameters."""
     return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def _flaws(url: str, audio: bytes, kind: str) -> list[str]:
-    """What Twilio delivers all the same."""
+def _find_violations(url: str, audio: bytes, content_type: str) -> list[str]:
+    """Mistakes with which Twilio still delivers a recording."""
     found = []
-    if kind not in ("audio/ogg", MP3_TYPE):
-        found.append(f"content type {kind}: only plain audio/ogg is known to work")
-    if len(audio) > VOICE_NOTE_LIMIT:
+    if content_type not in ("audio/ogg", MP3_TYPE):
+        found.append(f"content type {content_type}: only plain audio/ogg is known to work")
+    if len(audio) > VOICE_NOTE_LIMIT_BYTES:
         found.append(f"the note has {len(audio)} bytes; over 512 KB it loses its play button")
     name = urlsplit(url).path.rpartition("/")[2].partition(".")[0]
     if len(name) < SECRET_LENGTH:

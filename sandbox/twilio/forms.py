@@ -1,4 +1,4 @@
-"""The forms Twilio posts when a WhatsApp user writes.
+"""The forms that Twilio posts for messages of WhatsApp users.
 
 docs/providers/twilio.md, "Message types".
 """
@@ -22,10 +22,10 @@ VCARD = (
 
 
 class InboundForms:
-    """Builds the form of every kind of message a user can send.
+    """Builds the forms of all kinds of messages.
 
-    ``sender`` is the bot's own WhatsApp address; the first argument of each method is the user's,
-    ``whatsapp:+E164`` or ``whatsapp:CC.<id>`` of somebody who hides the number.
+    ``sender`` is the bot's WhatsApp address. The first argument of each method is the user's:
+    ``whatsapp:+E164``, or ``whatsapp:CC.<id>`` for a user who hides the number.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class InboundForms:
     def document(
         self, user: str, content: bytes = b"%PDF-1.4\n%%EOF\n", *, name: str = "invoice.pdf"
     ) -> Form:
-        """A PDF; ``Body`` carries the name of the file, not a question."""
+        """A PDF; ``Body`` is the name of the file."""
         return self._with_media(user, "document", Media(content, "application/pdf"), body=name)
 
     def sticker(self, user: str, image: bytes = b"RIFF\x04\0\0\0WEBP") -> Form:
@@ -72,12 +72,14 @@ class InboundForms:
         address: str = "375 Beale St",
         label: str = "Twilio Inc",
     ) -> Form:
-        """A pinned place; empty ``address`` and ``label`` are left out, as for a bare position."""
-        place = {"Latitude": latitude, "Longitude": longitude, "Address": address, "Label": label}
-        return self._form(user, "location", **{key: value for key, value in place.items() if value})
+        """A location; an empty ``address`` or ``label`` is left out, as for a bare position."""
+        fields = {"Latitude": latitude, "Longitude": longitude, "Address": address, "Label": label}
+        return self._form(
+            user, "location", **{name: value for name, value in fields.items() if value}
+        )
 
     def button(self, user: str, text: str, *, payload: str = "order_42", replied: str = "") -> Form:
-        """A quick reply to the message ``replied`` (a SID; invented when not given)."""
+        """A quick reply to the message with the SID ``replied``, by default a random one."""
         extra = {"ButtonText": text, "ButtonPayload": payload, "ButtonType": "REPLY"}
         return self._reply(user, text, replied, extra)
 
@@ -85,7 +87,7 @@ class InboundForms:
         return self._reply(user, title, replied, {"ListId": row, "ListTitle": title})
 
     def reaction(self, user: str) -> Form:
-        """A type nobody documents, with nothing in it; its name is a guess."""
+        """An undocumented type without content; its name is a guess."""
         return self._form(user, "reaction")
 
     def _reply(self, user: str, body: str, replied: str, extra: Form) -> Form:
@@ -114,9 +116,9 @@ class InboundForms:
 
     def _form(self, user: str, kind: str, *, sid: str = "", body: str = "", **extra: str) -> Form:
         sid = sid or new_sid("SM")
-        person = self._person(user)
+        user_fields = self._user_fields(user)
         context = {"ProfileName": self._profile_name}
-        context |= {"WaId": person["WaId"]} if "WaId" in person else {}
+        context |= {"WaId": user_fields["WaId"]} if "WaId" in user_fields else {}
         metadata = {"type": "whatsapp", "data": {"context": context}}
         return {
             "SmsMessageSid": sid,
@@ -133,12 +135,12 @@ class InboundForms:
             "AccountSid": self._account_sid,
             "ChannelMetadata": json.dumps(metadata, ensure_ascii=False, separators=(",", ":")),
             "ApiVersion": "2010-04-01",
-            **person,
+            **user_fields,
             **extra,
         }
 
-    def _person(self, user: str) -> Form:
-        """Who wrote: with the number hidden, ``From`` is the business-scoped id and no ``WaId``."""
+    def _user_fields(self, user: str) -> Form:
+        """The sender's fields; a hidden number has no ``WaId``, only a business-scoped id."""
         if not user.startswith("whatsapp:+"):
             return {"From": user, "ExternalUserId": user}
         number = user.removeprefix("whatsapp:+")

@@ -1,4 +1,4 @@
-"""Recordings that users sent: kept by the API host, served by a CDN on another host."""
+"""Files of inbound messages: stored by the API host, and served by a CDN on another host."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
 from sandbox.twilio.sid import new_sid
 
-# A signed CDN address works for four hours (docs/providers/twilio.md, "Recordings").
+# A signed CDN URL is valid for four hours (docs/providers/twilio.md, "Recordings").
 SIGNED_SECONDS = 4 * 3600.0
 KEY_PAIR_ID = "APKASANDBOX"
 
 
 @dataclass(frozen=True)
 class Ready:
-    """When a recording can be fetched; before that the API answers 404.
+    """When a recording can be fetched; before that, the API answers 404.
 
-    Not until ``seconds`` have passed since the message, nor for the first ``calls`` tries.
+    It is ready ``seconds`` after the message, and after ``calls`` failed requests.
     """
 
     seconds: float = 0.0
@@ -56,7 +56,7 @@ class MediaStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[str, Media] = {}
-        self._tries: dict[str, int] = {}
+        self._requests: dict[str, int] = {}
 
     def add(self, message_sid: str, media: Media) -> Media:
         stored = replace(media, message_sid=message_sid)
@@ -65,14 +65,14 @@ class MediaStore:
         return stored
 
     def find(self, message_sid: str, sid: str) -> Media | None:
-        """The file, or ``None`` when there is none or it is not ready yet; counts as a try."""
+        """The file, or None if it does not exist or is not ready; counts as a request."""
         with self._lock:
             media = self._files.get(sid)
             if media is None or media.message_sid != message_sid:
                 return None
-            tries = self._tries[sid] = self._tries.get(sid, 0) + 1
-            waiting = time.monotonic() - media.stored_at < media.ready.seconds
-            return None if waiting or tries <= media.ready.calls else media
+            requests = self._requests[sid] = self._requests.get(sid, 0) + 1
+            too_early = time.monotonic() - media.stored_at < media.ready.seconds
+            return None if too_early or requests <= media.ready.calls else media
 
     def get(self, sid: str) -> Media | None:
         with self._lock:
@@ -88,10 +88,10 @@ class MediaStore:
 
 
 class TwilioCdn(StandIn):
-    """The second host: ``/{AC}/{hex}`` with a signature that expires, and no credentials.
+    """The second host, which serves ``/{AC}/{hex}`` by signed, expiring URLs without credentials.
 
-    Its address says ``localhost`` where the API's says ``127.0.0.1``, so that it differs in the
-    name of the host as well as in the port, as mms.twiliocdn.com differs from api.twilio.com.
+    Its URL has the host ``localhost`` instead of ``127.0.0.1``, so that clients see two different
+    hosts, like mms.twiliocdn.com and api.twilio.com.
     """
 
     service = "twilio"
@@ -135,10 +135,10 @@ class TwilioCdn(StandIn):
 
     def _serve(self, account: str, name: str) -> Response:
         if "Authorization" in request.headers:
-            self.violate("media_cdn", "credentials were sent to the CDN host")
+            self.record_violation("media_cdn", "credentials were sent to the CDN host")
             return self.error(400)
         if not self._is_signed(f"/{account}/{name}"):
-            self.violate("media_cdn", "the CDN address was changed or has expired")
+            self.record_violation("media_cdn", "the CDN address was changed or has expired")
             return self.error(403)
         media = self._store.get(f"ME{name}")
         if media is None:
@@ -148,10 +148,10 @@ class TwilioCdn(StandIn):
     def _is_signed(self, path: str) -> bool:
         expires = request.args.get("Expires", "0")
         expected = self._signature(path, expires)
-        given = request.args.get("Signature", "")
+        signature = request.args.get("Signature", "")
         if request.args.get("Key-Pair-Id") != KEY_PAIR_ID:
             return False
-        return hmac.compare_digest(expected, given) and time.time() < float(expires)
+        return hmac.compare_digest(expected, signature) and time.time() < float(expires)
 
     def _signature(self, path: str, expires: str) -> str:
         return hmac.new(self._key, f"{path} {expires}".encode(), hashlib.sha256).hexdigest()

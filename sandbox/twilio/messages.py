@@ -1,4 +1,4 @@
-"""The messages Twilio keeps, in both directions, and the 24-hour window they open."""
+"""Twilio's message log in both directions, and the 24-hour windows of its users."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox.call_recorder import CallRecorder
 
-# How long after a user's last message free-form answers are allowed
+# Free-form answers are allowed for this time after a user's last message
 # (docs/providers/twilio.md, "The 24-hour window").
 WINDOW_SECONDS = 24 * 3600.0
 
@@ -31,10 +31,11 @@ class Inbound:
 
 @dataclass(frozen=True)
 class Outbound:
-    """A message the bot sent, as it stands now; ``at`` is when it was accepted, monotonic seconds.
+    """A message that the bot sent, with its current state.
 
-    ``audio`` and ``audio_type`` are what was found at ``media_url``. ``status`` goes queued, sent,
-    delivered, or ends as undelivered with Twilio's ``error_code``.
+    ``at`` is when it was accepted, in monotonic seconds. ``audio`` and ``audio_type`` were fetched
+    from ``media_url``. ``status`` is queued, sent, delivered or read, or undelivered with Twilio's
+    ``error_code``.
     """
 
     sid: str
@@ -53,7 +54,7 @@ class Outbound:
 
 
 class Messages:
-    """Thread-safe; waiters of the call recorder are woken whenever a message changes."""
+    """Thread-safe; notifies the call recorder whenever a message changes."""
 
     def __init__(self, *, recorder: CallRecorder) -> None:
         self.window_seconds = WINDOW_SECONDS
@@ -61,22 +62,22 @@ class Messages:
         self._lock = threading.Lock()
         self._outbound: dict[str, Outbound] = {}
         self._inbound: dict[str, Inbound] = {}
-        self._last_wrote: dict[str, float] = {}
+        self._window_opened: dict[str, float] = {}
 
     def accept(self, message: Outbound) -> None:
         with self._lock:
             self._outbound[message.sid] = message
-        self._recorder.touch()
+        self._recorder.notify()
 
     def change(self, sid: str, **changes: Any) -> Outbound:
-        """Set fields of an outbound message and return it as it is then."""
+        """Set fields of an outbound message; returns the changed message."""
         with self._lock:
             message = self._outbound[sid] = replace(self._outbound[sid], **changes)
-        self._recorder.touch()
+        self._recorder.notify()
         return message
 
     def receive(self, form: Mapping[str, str]) -> None:
-        """Keep an inbound message by its form; it opens the sender's window."""
+        """Add an inbound message by its form, and open the sender's window."""
         message = Inbound(
             sid=form.get("MessageSid", ""),
             sender=form.get("From", ""),
@@ -112,26 +113,26 @@ class Messages:
             return sid in self._inbound
 
     def open_window(self, user: str) -> None:
-        """Note that ``user`` wrote just now."""
+        """Open the window of ``user``, as a message does."""
         with self._lock:
-            self._last_wrote[user] = time.monotonic()
+            self._window_opened[user] = time.monotonic()
 
     def close_window(self, user: str) -> None:
-        """As if ``user`` had not written for a day."""
+        """Close the window of ``user``, as after a day without a message."""
         with self._lock:
-            self._last_wrote.pop(user, None)
+            self._window_opened.pop(user, None)
 
     def window_is_open(self, user: str) -> bool:
         with self._lock:
-            wrote = self._last_wrote.get(user)
-        return wrote is not None and time.monotonic() - wrote < self.window_seconds
+            opened = self._window_opened.get(user)
+        return opened is not None and time.monotonic() - opened < self.window_seconds
 
 
 def resource(message: Inbound | Outbound, account_sid: str) -> dict[str, Any]:
-    """The message as the REST API shows it (docs/providers/twilio.md, "Sending")."""
+    """The message as JSON of the REST API (docs/providers/twilio.md, "Sending")."""
     path = f"/2010-04-01/Accounts/{account_sid}/Messages/{message.sid}"
     created = format_datetime(message.created)
-    shown = {
+    common = {
         "sid": message.sid,
         "account_sid": account_sid,
         "messaging_service_sid": None,
@@ -152,8 +153,8 @@ def resource(message: Inbound | Outbound, account_sid: str) -> dict[str, Any]:
     }
     if isinstance(message, Inbound):
         received = {"status": "received", "direction": "inbound"}
-        return shown | received | {"num_media": str(message.num_media)}
-    return shown | {
+        return common | received | {"num_media": str(message.num_media)}
+    return common | {
         "status": message.status,
         "direction": message.direction,
         "num_media": "1" if message.media_url else "0",

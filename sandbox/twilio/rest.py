@@ -1,4 +1,4 @@
-"""Twilio's REST API on loopback: messages, media and the typing indicator."""
+"""Twilio's REST API: messages, media and the typing indicator."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from flask import Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from sandbox.call_recorder import CallRecorder
-from sandbox.faults import CARRIED, Faults
+from sandbox.faults import DELIVERY_KINDS, Faults
 from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
 from sandbox.twilio.delivery_simulator import DeliverySimulator
 from sandbox.twilio.media import Media, MediaStore, TwilioCdn
 from sandbox.twilio.messages import Inbound, Messages, Outbound, resource
-from sandbox.twilio.send import Refused, blemishes, read_send
+from sandbox.twilio.send import SendRefused, find_violations, parse_send
 from sandbox.twilio.sid import is_message_sid, new_sid
 from sandbox.twilio.webhook import Signer
 
 ACCOUNT = "/2010-04-01/Accounts/<account>"
 PAGE_SIZE = 50
-# Twilio's codes where they are not 20000 + the HTTP status
+# Twilio's error codes, if they are not 20000 + the HTTP status
 # (docs/providers/twilio.md, "Error codes").
 CODES = {400: 20001, 401: 20003}
 MESSAGES = {
@@ -39,10 +39,10 @@ TYPING_CHANNEL = {"v2": "whatsapp", "v3": "WHATSAPP"}
 
 
 class TwilioRest(StandIn):
-    """What api.twilio.com, messaging.twilio.com and the media CDN answer.
+    """Stands in for api.twilio.com, messaging.twilio.com and the media CDN.
 
-    ``typed`` lists the message SIDs for which the typing indicator was shown. ``signer`` signs what
-    is posted to the bot.
+    ``typed`` are the SIDs of messages for which the typing indicator was shown. ``signer`` signs
+    all requests to the bot.
     """
 
     service = "twilio"
@@ -79,7 +79,7 @@ class TwilioRest(StandIn):
             signer=self.signer,
         )
         self._add_routes()
-        self.calls |= CARRIED.keys()
+        self.calls |= DELIVERY_KINDS.keys()
 
     def start(self) -> None:
         self.cdn.start()
@@ -108,28 +108,30 @@ class TwilioRest(StandIn):
         self.app.register_error_handler(404, self._not_found)
 
     def _route(self, name: str, rule: str, view: Callable[..., Any], method: str) -> None:
-        """Register a view that only the account's own credentials reach."""
+        """Register a view that needs the account's credentials."""
 
-        def authorised(**arguments: str) -> Any:
-            own = arguments.pop("account", self.account_sid) == self.account_sid
-            given = request.authorization
-            pair = (given.username, given.password) if given and given.type == "basic" else None
-            if not own or pair != (self.account_sid, self._auth_token):
-                self.violate(name, "missing or wrong credentials")
+        def check_credentials(**arguments: str) -> Any:
+            own_account = arguments.pop("account", self.account_sid) == self.account_sid
+            login = request.authorization
+            pair = (login.username, login.password) if login and login.type == "basic" else None
+            if not own_account or pair != (self.account_sid, self._auth_token):
+                self.record_violation(name, "missing or wrong credentials")
                 return self.error(401)
             return view(**arguments)
 
-        self.call(name, rule, methods=[method])(authorised)
+        self.call(name, rule, methods=[method])(check_credentials)
 
     def _send(self) -> Response:
         if request.mimetype != "application/x-www-form-urlencoded":
-            self.violate("send", f"the request is {request.mimetype or 'untyped'}, not a form")
-        for rule in blemishes(request.form):
-            self.violate("send", rule)
+            self.record_violation(
+                "send", f"the request is {request.mimetype or 'untyped'}, not a form"
+            )
+        for rule in find_violations(request.form):
+            self.record_violation("send", rule)
         try:
-            send = read_send(request.form, sender=self.sender)
-        except Refused as refusal:
-            self.violate("send", str(refusal))
+            send = parse_send(request.form, sender=self.sender)
+        except SendRefused as refusal:
+            self.record_violation("send", str(refusal))
             return self._error(400, refusal.code, refusal.message)
         message = self._accept(
             send.to,
@@ -149,23 +151,22 @@ class TwilioRest(StandIn):
             **{"sender": self.sender} | more,
         )
         self._messages.accept(message)
-        self.delivery_simulator.carry(message, is_template=is_template)
+        self.delivery_simulator.submit(message, is_template=is_template)
         return message
 
     def _list(self) -> Response:
         size = request.args.get("PageSize", PAGE_SIZE, int)
         page = request.args.get("Page", 0, int)
-        found = [message for message in self._messages.newest_first() if _is_asked_for(message)]
-        shown = found[page * size : (page + 1) * size]
-        following = {**request.args, "Page": page + 1, "PageSize": size}
-        more = f"{request.path}?{urlencode(following)}" if len(found) > (page + 1) * size else None
+        found = [message for message in self._messages.newest_first() if _matches_query(message)]
+        start, end = page * size, (page + 1) * size
+        next_query = urlencode({**request.args, "Page": page + 1, "PageSize": size})
         return self._json(
             {
-                "messages": [resource(message, self.account_sid) for message in shown],
+                "messages": [resource(each, self.account_sid) for each in found[start:end]],
                 "page": page,
                 "page_size": size,
                 "uri": request.full_path,
-                "next_page_uri": more,
+                "next_page_uri": f"{request.path}?{next_query}" if len(found) > end else None,
             }
         )
 
@@ -218,30 +219,31 @@ class TwilioRest(StandIn):
         }
 
     def _type(self, version: str) -> Response:
-        """Show the typing indicator: v2 takes a form, v3 JSON."""
+        """Show the typing indicator; version v2 takes a form, v3 takes JSON."""
         if version not in TYPING_CHANNEL:
             return self.error(404)
-        given = request.form.to_dict() if version == "v2" else request.get_json(silent=True)
-        problem = self._typing_problem(given, TYPING_CHANNEL[version])
-        if problem or not isinstance(given, dict):
-            self.violate("typing", problem)
+        body = request.form.to_dict() if version == "v2" else request.get_json(silent=True)
+        problem = self._typing_problem(body, TYPING_CHANNEL[version])
+        if problem or not isinstance(body, dict):
+            self.record_violation("typing", problem)
             return self._error(400, CODES[400], problem)
-        self.typed.append(given["messageId"])
-        self.recorder.touch()
+        self.typed.append(body["messageId"])
+        self.recorder.notify()
         return self._json({"success": True})
 
-    def _typing_problem(self, given: Any, channel: str) -> str:
-        if not isinstance(given, dict) or set(given) != {"channel", "messageId"}:
+    def _typing_problem(self, body: Any, channel: str) -> str:
+        """Why the request is wrong; empty if it is right."""
+        if not isinstance(body, dict) or set(body) != {"channel", "messageId"}:
             return "exactly channel and messageId are wanted"
-        if given["channel"] != channel:
-            return f"the channel is {given['channel']}, not {channel}"
-        sid = str(given["messageId"])
+        if body["channel"] != channel:
+            return f"the channel is {body['channel']}, not {channel}"
+        sid = str(body["messageId"])
         if not is_message_sid(sid):
             return f"{sid} is not the SID of a message"
         return "" if self._messages.is_inbound(sid) else f"{sid} is not an inbound message"
 
     def _not_found(self, _: NotFound) -> Response:
-        self.violate("unknown", f"no such resource: {request.method} {request.path}")
+        self.record_violation("unknown", f"no such resource: {request.method} {request.path}")
         return self.error(404)
 
     def _error(self, status: int, code: int, message: str) -> Response:
@@ -256,21 +258,21 @@ class TwilioRest(StandIn):
         return answer
 
 
-def _is_asked_for(message: Inbound | Outbound) -> bool:
-    """Whether a message passes the filters of the query."""
-    wanted = request.args
-    if wanted.get("To", message.to) != message.to:
+def _matches_query(message: Inbound | Outbound) -> bool:
+    """Whether a message matches the filters of the current request."""
+    filters = request.args
+    if filters.get("To", message.to) != message.to:
         return False
-    if wanted.get("From", message.sender) != message.sender:
+    if filters.get("From", message.sender) != message.sender:
         return False
     sent = message.created.replace(microsecond=0)
-    since, until, day = (wanted.get(f"DateSent{mark}") for mark in (">", "<", ""))
-    if (since and sent < _moment(since)) or (until and sent > _moment(until)):
+    since, until, day = (filters.get(f"DateSent{operator}") for operator in (">", "<", ""))
+    if (since and sent < _parse_time(since)) or (until and sent > _parse_time(until)):
         return False
-    return not day or sent.date() == _moment(day).date()
+    return not day or sent.date() == _parse_time(day).date()
 
 
-def _moment(text: str) -> datetime:
-    """An ISO 8601 day or time; without a zone it is UTC."""
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _parse_time(text: str) -> datetime:
+    """Parse an ISO 8601 date or time; the default time zone is UTC."""
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What ``POST Messages.json`` takes and refuses (docs/providers/twilio.md, "Text and media")."""
+"""Validates ``POST Messages.json`` (docs/providers/twilio.md, "Text and media")."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ PARAMETERS = frozenset(
         "MaxPrice",
     }
 )
-# Markdown that WhatsApp shows as it is (docs/providers/twilio.md, "Text formatting").
-LEFTOVERS = {
+# Markdown that WhatsApp does not format (docs/providers/twilio.md, "Text formatting").
+UNSUPPORTED_MARKDOWN = {
     "bold": re.compile(r"\*\*\S"),
     "link": re.compile(r"\]\("),
     "heading": re.compile(r"^#{1,6} ", re.MULTILINE),
@@ -55,8 +55,8 @@ _PHONE = re.compile(r"whatsapp:\+\d{7,15}")
 _SCOPED_ID = re.compile(r"whatsapp:[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 
 
-class Refused(Exception):
-    """The API answers 400 with Twilio's ``code`` and ``message``."""
+class SendRefused(Exception):
+    """The API answers 400 with Twilio's error ``code`` and ``message``."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(f"{code} {message}")
@@ -66,7 +66,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Send:
-    """An accepted request; ``body`` is empty when there is media, which alone is delivered."""
+    """An accepted request. With media, ``body`` is empty, because only the media is delivered."""
 
     to: str
     body: str
@@ -75,15 +75,15 @@ class Send:
     is_template: bool
 
 
-def read_send(form: MultiDict[str, str], *, sender: str) -> Send:
-    """Raises ``Refused`` for what Twilio refuses at once."""
+def parse_send(form: MultiDict[str, str], *, sender: str) -> Send:
+    """Raises ``SendRefused`` if Twilio would refuse the request."""
     body = form.get("Body", "")
     media = [url for url in form.getlist("MediaUrl") if url]
     _check_addresses(form.get("To", ""), form.get("From", ""), sender)
     _check_content(body, media, bool(form.get("ContentSid")))
     callback = form.get("StatusCallback") or None
     if callback and not _is_web_address(callback):
-        raise Refused(21609, f"The 'StatusCallback' URL {callback} is not a valid URL.")
+        raise SendRefused(21609, f"The 'StatusCallback' URL {callback} is not a valid URL.")
     return Send(
         to=form["To"],
         body="" if media else body,
@@ -93,8 +93,8 @@ def read_send(form: MultiDict[str, str], *, sender: str) -> Send:
     )
 
 
-def blemishes(form: MultiDict[str, str]) -> list[str]:
-    """What Twilio takes but a user suffers from, one sentence each."""
+def find_violations(form: MultiDict[str, str]) -> list[str]:
+    """Mistakes that Twilio accepts but a user would notice, one sentence each."""
     body = form.get("Body", "")
     found = [f"unknown parameter {name}" for name in form if name not in PARAMETERS]
     if body and form.get("MediaUrl"):
@@ -104,33 +104,33 @@ def blemishes(form: MultiDict[str, str]) -> list[str]:
     if bad := _control_characters(body):
         found.append(f"control characters in the text: {', '.join(bad)}")
     prose = _CODE.sub("", body)
-    left = [name for name, mark in LEFTOVERS.items() if mark.search(prose)]
-    return found + [f"Markdown left in the text: {name}" for name in left]
+    markdown = [name for name, pattern in UNSUPPORTED_MARKDOWN.items() if pattern.search(prose)]
+    return found + [f"Markdown left in the text: {name}" for name in markdown]
 
 
 def _check_addresses(to: str, origin: str, sender: str) -> None:
     if not to:
-        raise Refused(21604, "A 'To' phone number is required.")
+        raise SendRefused(21604, "A 'To' phone number is required.")
     if not origin:
-        raise Refused(21603, "A 'From' phone number is required.")
+        raise SendRefused(21603, "A 'From' phone number is required.")
     if not (_PHONE.fullmatch(to) or _SCOPED_ID.fullmatch(to)):
-        raise Refused(21211, f"The 'To' number {to} is not a valid phone number.")
+        raise SendRefused(21211, f"The 'To' number {to} is not a valid phone number.")
     if origin != sender:
-        raise Refused(63007, "Twilio could not find a Channel with the specified From address")
+        raise SendRefused(63007, "Twilio could not find a Channel with the specified From address")
 
 
 def _check_content(body: str, media: list[str], is_template: bool) -> None:
     if not (body.strip() or media or is_template):
-        raise Refused(21602, "Message body is required.")
-    # Characters beyond the Basic Multilingual Plane count twice: the strict reading.
+        raise SendRefused(21602, "Message body is required.")
+    # Characters beyond the Basic Multilingual Plane count twice, in the strictest interpretation.
     if len(body.encode("utf-16-le")) // 2 > BODY_LIMIT:
-        raise Refused(
+        raise SendRefused(
             21617, f"The concatenated message body exceeds the {BODY_LIMIT} character limit."
         )
     if len(media) > MEDIA_LIMIT:
-        raise Refused(21623, f"Number of media files exceeds allowed limit of {MEDIA_LIMIT}.")
+        raise SendRefused(21623, f"Number of media files exceeds allowed limit of {MEDIA_LIMIT}.")
     if not all(_is_web_address(url) for url in media):
-        raise Refused(21620, "Invalid media URL(s)")
+        raise SendRefused(21620, "Invalid media URL(s)")
 
 
 def _is_web_address(text: str) -> bool:
@@ -140,6 +140,6 @@ def _is_web_address(text: str) -> bool:
 
 
 def _control_characters(text: str) -> list[str]:
-    """Line feed and tab are text; the byte order mark is not."""
+    """The control characters in ``text``, with the byte order mark, without line feed and tab."""
     control = {c for c in text if unicodedata.category(c) == "Cc" and c not in "\n\t"}
     return [f"U+{ord(c):04X}" for c in sorted(control | ({"\ufeff"} & set(text)))]

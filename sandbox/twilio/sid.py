@@ -13,5 +13,5 @@ def new_sid(prefix: str) -> str:
 
 
 def is_message_sid(text: str) -> bool:
-    """Whether the typing indicator takes ``text`` as a message."""
+    """Whether ``text`` has the form of a message's SID."""
     return _MESSAGE.fullmatch(text) is not None

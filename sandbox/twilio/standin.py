@@ -1,4 +1,4 @@
-"""Twilio with the WhatsApp users behind it (docs/providers/twilio.md)."""
+"""Twilio, and the WhatsApp users who write to the bot (docs/providers/twilio.md)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from sandbox.twilio.webhook import ANSWER_SECONDS, Delivery, Fields, deliver
 class TwilioStandIn(TwilioRest):
     """The REST API, and users who write to the bot and read its answers.
 
-    ``webhook_url`` is where messages are posted, ``public_webhook_url`` the address they are signed
-    for (the same when ``None``).
+    Messages are posted to ``webhook_url`` and signed for ``public_webhook_url``, if that is set.
     """
 
     webhook_url = ""
@@ -23,13 +22,13 @@ class TwilioStandIn(TwilioRest):
 
     @functools.cached_property
     def forms(self) -> InboundForms:
-        """Builds every kind of message for :meth:`deliver`."""
+        """Builds the forms of all kinds of messages for :meth:`deliver`."""
         return InboundForms(
             account_sid=self.account_sid, sender=self.sender, store_media=self._store_media
         )
 
     def say(self, user: str, text: str) -> Delivery:
-        """``user`` writes ``text``."""
+        """Send ``text`` to the bot as ``user``."""
         return self.deliver(self.forms.text(user, text))
 
     def speak(
@@ -40,7 +39,7 @@ class TwilioStandIn(TwilioRest):
         content_type: str = "audio/ogg",
         not_ready: Ready = READY,
     ) -> Delivery:
-        """``user`` records a voice note; ``not_ready`` says how long fetching it fails."""
+        """Send a voice note as ``user``; ``not_ready`` says for how long its media gives 404."""
         return self.deliver(
             self.forms.voice(user, audio, content_type=content_type, ready=not_ready)
         )
@@ -53,51 +52,56 @@ class TwilioStandIn(TwilioRest):
         url: str | None = None,
         timeout: float = ANSWER_SECONDS,
     ) -> Delivery:
-        """Post an inbound message to the webhook; breaches in the answer become violations.
+        """Post an inbound message to the webhook, and record violations in the answer.
 
-        The signature is for ``public_webhook_url``, or for ``url`` when that is given. Unsigned it
-        is somebody else's: it opens no window, its SID is unknown here, and it is not judged.
+        If ``url`` is given, it replaces ``webhook_url`` and ``public_webhook_url``. An unsigned
+        message is not Twilio's: it is not registered, opens no window, and its answer is not
+        checked.
         """
         target = url or self.webhook_url
         if not signed:
-            return deliver(target, form, signed={}, timeout=timeout)[0]
-        self._messages.receive({k: v for k, v in form.items() if isinstance(v, str)})
+            return deliver(target, form, signature={}, timeout=timeout)[0]
+        self.register_inbound(form)
         headers = self.signer.headers(url or self.public_webhook_url or target, form)
-        delivery, verdict = deliver(target, form, signed=headers, timeout=timeout)
+        delivery, verdict = deliver(target, form, signature=headers, timeout=timeout)
         for error in verdict.errors:
-            self.violate("webhook", error)
+            self.record_violation("webhook", error)
         for text in verdict.texts:
             self.answer_by_twiml(str(form["From"]), text)
         return delivery
 
+    def register_inbound(self, form: Fields) -> None:
+        """Register an inbound message that is not posted by :meth:`deliver`."""
+        self._messages.receive({k: v for k, v in form.items() if isinstance(v, str)})
+
     def send_as(
         self, sender: str, to: str, body: str = "", *, media_url: str | None = None
     ) -> Outbound:
-        """As if another program of the account had sent a message, from a sender of its own."""
+        """Send a message like another program of the account, from another sender."""
         return self._accept(to, body, media_url=media_url, sender=sender)
 
     def answer_by_twiml(self, to: str, body: str) -> Outbound:
-        """As if the bot had answered a webhook of ``to`` with that text."""
+        """Send a text to ``to`` like a bot that answers a webhook with TwiML."""
         return self._accept(to, body, direction="outbound-reply")
 
     def open_window(self, user: str) -> None:
-        """As if ``user`` had just written, for messages that do not pass through here."""
+        """Open the 24-hour window of ``user``, as if they had just written."""
         self._messages.open_window(user)
 
     def close_window(self, user: str) -> None:
-        """As if ``user`` had not written for 24 hours."""
+        """Close the 24-hour window of ``user``."""
         self._messages.close_window(user)
 
     def messages(self, to: str | None = None) -> list[Outbound]:
-        """What the bot sent, in order of acceptance."""
+        """All messages that the bot sent, or those to one user, in order of acceptance."""
         return self._messages.outbound(to)
 
     def forget_messages(self) -> None:
-        """Forget what the bot sent so far; all of it must have been delivered."""
+        """Remove all messages that the bot sent; their delivery must have ended."""
         self._messages.forget_outbound()
 
     def wait_for_messages(self, to: str, count: int, timeout: float = 20.0) -> list[Outbound]:
-        """All messages to a user once there are ``count``; raises ``TimeoutError``."""
+        """Wait for at least ``count`` messages to a user; raises ``TimeoutError``."""
 
         def enough() -> list[Outbound]:
             found = self.messages(to)
@@ -106,7 +110,7 @@ class TwilioStandIn(TwilioRest):
         return self.recorder.wait_for(enough, timeout)
 
     def wait_for_voice(self, to: str, timeout: float = 20.0, *, count: int = 1) -> Outbound:
-        """The ``count``-th message to a user whose recording arrived; raises ``TimeoutError``."""
+        """Wait for a user's ``count``-th delivered recording; raises ``TimeoutError``."""
 
         def voices() -> list[Outbound]:
             return [message for message in self.messages(to) if message.audio is not None]

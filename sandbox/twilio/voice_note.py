@@ -1,11 +1,11 @@
-"""What makes a file a WhatsApp voice note: one mono Opus stream in a sound Ogg container."""
+"""Checks that a file is a WhatsApp voice note: one mono Opus stream in a valid Ogg container."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
 
-# Opus counts its granules at 48 kHz whatever the input rate was (RFC 7845 §4).
+# Opus granule positions are at 48 kHz for any input rate (RFC 7845 §4).
 GRANULES_PER_SECOND = 48_000
 PAGE_HEADER = 27
 CONTINUED, FIRST, LAST = 1, 2, 4
@@ -15,12 +15,12 @@ _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class NotAVoiceNote(ValueError):
-    """The bytes are no voice note; the message says why."""
+    """The file is not a voice note; the message says why."""
 
 
 @dataclass(frozen=True)
 class VoiceNote:
-    """What the headers of a note say; ``rate`` is the one before encoding, in Hz."""
+    """The properties in the headers; ``rate`` is the sample rate before encoding, in Hz."""
 
     seconds: float
     rate: int
@@ -36,12 +36,12 @@ class _Page:
 
 
 def read_voice_note(data: bytes) -> VoiceNote:
-    """Check ``data`` as WhatsApp's strictest players do (docs/providers/twilio.md, "Voice notes").
+    """Check ``data`` as strictly as any player (docs/providers/twilio.md, "Voice notes").
 
-    Raises ``NotAVoiceNote``: not Ogg, damaged, more than one link, not Opus, not mono, or silent.
+    Raises ``NotAVoiceNote`` if it is not Ogg, damaged, chained, not Opus, not mono, or empty.
     """
     pages = _pages(data)
-    _one_link(pages)
+    _check_single_stream(pages)
     head = pages[0].payload
     if head[:8] != b"OpusHead" or len(head) < 19:
         raise NotAVoiceNote("the stream is not Opus")
@@ -49,13 +49,13 @@ def read_voice_note(data: bytes) -> VoiceNote:
         raise NotAVoiceNote(f"{head[9]} channels instead of one")
     if len(pages) < 2 or pages[1].payload[:8] != b"OpusTags":
         raise NotAVoiceNote("the Opus comment header is missing")
-    skipped = int.from_bytes(head[10:12], "little")
+    pre_skip = int.from_bytes(head[10:12], "little")
     ends = [page.granule for page in pages[2:] if page.granule != NO_PACKET_ENDS]
     if ends != sorted(ends):
         raise NotAVoiceNote("time runs backwards")
-    if not ends or ends[-1] <= skipped:
+    if not ends or ends[-1] <= pre_skip:
         raise NotAVoiceNote("no sound in it")
-    seconds = (ends[-1] - skipped) / GRANULES_PER_SECOND
+    seconds = (ends[-1] - pre_skip) / GRANULES_PER_SECOND
     return VoiceNote(seconds=seconds, rate=int.from_bytes(head[12:16], "little"))
 
 
@@ -91,14 +91,14 @@ def _page(data: bytes, start: int) -> tuple[_Page, int]:
 
 
 def _checksum(page: bytes) -> int:
-    """Ogg's CRC-32: zlib's with every byte and the result mirrored, begun at and ended with 0."""
+    """Ogg's CRC-32, calculated by zlib: input bytes and result are bit-reversed, without XOR."""
     cleared = page[:22] + bytes(4) + page[26:]
     mirrored = zlib.crc32(cleared.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int(f"{mirrored:032b}"[::-1], 2)
 
 
-def _one_link(pages: list[_Page]) -> None:
-    """One logical stream from begin to end; players misread files that were strung together."""
+def _check_single_stream(pages: list[_Page]) -> None:
+    """Raises ``NotAVoiceNote`` unless it is one complete stream; many players fail with others."""
     if sum(bool(page.flags & FIRST) for page in pages) > 1:
         raise NotAVoiceNote("a chained Ogg: it holds more than one stream")
     if not pages[0].flags & FIRST or len({page.serial for page in pages}) != 1:

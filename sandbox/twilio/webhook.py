@@ -1,4 +1,4 @@
-"""Posting to the bot's webhook as Twilio does, and judging what comes back."""
+"""Posts to the bot's webhook as Twilio does, and evaluates the answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TWIML_BYTES = 64 * 1024
 SIGNATURE = "X-Twilio-Signature"
 SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
 TWIML_TYPES = ("text/xml", "application/xml")
-# A TwiML text of this length is dropped; the REST API refuses only longer ones.
+# A TwiML text of this length is dropped, although the REST API accepts it.
 TWIML_TEXT_LIMIT = 1600
 
 Fields = Mapping[str, str | list[str]]
@@ -30,7 +30,7 @@ Fields = Mapping[str, str | list[str]]
 
 @dataclass(frozen=True)
 class Delivery:
-    """How the bot answered; ``status`` 0 when it could not be reached or did not answer in time."""
+    """The bot's answer; ``status`` is 0 if it was unreachable or did not answer in time."""
 
     status: int
     body: str
@@ -40,14 +40,14 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Twilio makes of an answer: errors in its debugger, and texts to send."""
+    """Twilio's interpretation of an answer: errors for its debugger, and texts to send."""
 
     errors: list[str]
     texts: list[str]
 
 
 class Signer:
-    """Signs with the auth token or, where the account has one, with the secret ``shared_key``.
+    """Signs with the auth token or, if it is set, with the secret ``shared_key``.
 
     Shared keys are a public beta of 2026 (docs/providers/twilio.md, "Signatures").
     """
@@ -57,7 +57,7 @@ class Signer:
         self.shared_key = ""
 
     def headers(self, url: str, fields: Fields) -> dict[str, str]:
-        """What shows a bot that a form posted to ``url`` is Twilio's."""
+        """The headers that prove that a form posted to ``url`` is Twilio's."""
         if not self.shared_key:
             return {SIGNATURE: sign(url, fields, self._auth_token)}
         return {
@@ -79,17 +79,16 @@ def sign(url: str, fields: Fields, token: str, digest: str = "sha1") -> str:
     return base64.b64encode(hmac.digest(token.encode(), signed.encode(), digest)).decode()
 
 
-def line(width: int = 1) -> requests.Session:
-    """The way to a bot for ``width`` threads, on connections that stay open.
+def open_session(connections: int = 1) -> requests.Session:
+    """A session with Twilio's headers that keeps up to ``connections`` connections open.
 
-    Whatever Twilio does with its own, they end at the router of the bot's platform, which keeps
-    those that lead on.
+    It behaves like the router of the bot's platform, which keeps its connections to the bot.
     """
     session = requests.Session()
     session.trust_env = False
     session.headers.clear()
     session.headers["User-Agent"] = "TwilioProxy/1.1"
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=width)
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -99,59 +98,57 @@ def post(
     url: str,
     fields: Fields,
     *,
-    signed: Mapping[str, str],
+    signature: Mapping[str, str],
     timeout: float = ANSWER_SECONDS,
-    via: requests.Session | None = None,
+    session: requests.Session | None = None,
 ) -> requests.Response:
-    """Post with Twilio's headers, on a connection of its own by default.
+    """Post with Twilio's headers and those of ``signature``, by default on a new connection.
 
-    ``signed`` are those that show who posts.
-    A connection that cannot be made is tried once more. Raises ``requests.RequestException``.
+    A failed attempt to connect is repeated once. Raises ``requests.RequestException``.
     """
     headers = {
         "Accept": "*/*",
         "Accept-Encoding": "gzip",
         "I-Twilio-Idempotency-Token": str(uuid.uuid4()),
         "X-Home-Region": "us1",
-        **signed,
+        **signature,
     }
-    limits = (min(CONNECT_SECONDS, timeout), timeout)
-    with nullcontext(via) if via else line() as session:
+    timeouts = (min(CONNECT_SECONDS, timeout), timeout)
+    with nullcontext(session) if session else open_session() as client:
         try:
-            return session.post(url, data=fields, headers=headers, timeout=limits)
+            return client.post(url, data=fields, headers=headers, timeout=timeouts)
         except requests.ConnectionError as error:
             if not _never_connected(error):
                 raise
-            return session.post(url, data=fields, headers=headers, timeout=limits)
+            return client.post(url, data=fields, headers=headers, timeout=timeouts)
 
 
 def deliver(
-    url: str, fields: Fields, *, signed: Mapping[str, str], timeout: float
+    url: str, fields: Fields, *, signature: Mapping[str, str], timeout: float
 ) -> tuple[Delivery, Verdict]:
-    """Post an inbound message and judge the answer.
+    """Post an inbound message and evaluate the answer.
 
-    What it leads to is in docs/providers/twilio.md, "Answers to the webhook".
-
-    A bot that is down is no breach of the contract: it gives status 0 and an empty verdict.
+    The rules are in docs/providers/twilio.md, "Answers to the webhook". A bot that is down is not
+    a violation: it gives status 0 and an empty verdict.
     """
     sid = str(fields.get("MessageSid", ""))
     started = time.monotonic()
     try:
-        answer = post(url, fields, signed=signed, timeout=timeout)
+        answer = post(url, fields, signature=signature, timeout=timeout)
     except requests.Timeout:
         late = f"11205 total timeout triggered: no answer within {timeout:g} s"
         return Delivery(0, "", time.monotonic() - started, sid), Verdict([late], [])
     except requests.RequestException:
         return Delivery(0, "", time.monotonic() - started, sid), Verdict([], [])
     seconds = time.monotonic() - started
-    verdict = judge(answer)
+    verdict = evaluate(answer)
     if seconds > timeout:
         verdict.errors.append(f"11205 total timeout triggered: {seconds:.1f} s")
     return Delivery(answer.status_code, answer.text, seconds, sid), verdict
 
 
-def judge(answer: requests.Response) -> Verdict:
-    """What Twilio logs and sends for an answer; ``text/html`` is refused though Twilio reads it."""
+def evaluate(answer: requests.Response) -> Verdict:
+    """The errors and texts of an answer; unlike Twilio, it does not accept ``text/html``."""
     if not answer.ok:
         return Verdict([f"11200 the webhook answered {answer.status_code}"], [])
     errors = []
@@ -164,10 +161,10 @@ def judge(answer: requests.Response) -> Verdict:
         return Verdict([*errors, "text/plain is sent to the user as a message"], [answer.text])
     if kind not in TWIML_TYPES:
         return Verdict([*errors, f"12300 invalid content type {kind or '(none)'}"], [])
-    return _judge_twiml(answer.content, errors)
+    return _evaluate_twiml(answer.content, errors)
 
 
-def _judge_twiml(document: bytes, errors: list[str]) -> Verdict:
+def _evaluate_twiml(document: bytes, errors: list[str]) -> Verdict:
     try:
         root = ElementTree.fromstring(document)
     except ElementTree.ParseError as error:
@@ -175,9 +172,9 @@ def _judge_twiml(document: bytes, errors: list[str]) -> Verdict:
     if root.tag != "Response":
         return Verdict([*errors, f"12100 the root element is {root.tag}, not Response"], [])
     texts = [_text(message) for message in root.iter("Message")]
-    kept = [text for text in texts if text and len(text) < TWIML_TEXT_LIMIT]
-    errors += ["14103 a message is empty or too long"] * (len(texts) - len(kept))
-    return Verdict(errors, kept)
+    valid = [text for text in texts if text and len(text) < TWIML_TEXT_LIMIT]
+    errors += ["14103 a message is empty or too long"] * (len(texts) - len(valid))
+    return Verdict(errors, valid)
 
 
 def _text(message: ElementTree.Element) -> str:

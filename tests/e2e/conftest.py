@@ -103,7 +103,7 @@ def start_cluster(server: Postgres, tmp_path_factory: pytest.TempPathFactory) ->
             workers=workers,
             web_command=web_command,
             worker_command=worker_command,
-            ways={place: proxy.url(name) for place, proxy in (proxies or {}).items()},
+            database_urls={place: proxy.url(name) for place, proxy in (proxies or {}).items()},
         )
         with Sandbox(speech=speech, helpdesk_file=helpdesk_file) as sandbox:
             # Every process fetches a token of its own, and so does each that replaces it.

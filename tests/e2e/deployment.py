@@ -11,12 +11,12 @@ import imageio_ffmpeg
 import requests
 
 from sandbox import Sandbox
-from sandbox.agentforce.standin import Question
+from sandbox.agentforce.turn import Question
 from sandbox.bridge import Bridge
 from sandbox.call_recorder import Call
-from sandbox.elevenlabs.standin import Spoken
+from sandbox.elevenlabs.standin import Synthesis
 from sandbox.faults import Fault, Kind
-from sandbox.speech import Heard
+from sandbox.speech import Transcript
 from sandbox.speech.codec import NOTES, Codec
 from sandbox.speech.fixture import FixtureSpeech
 from sandbox.speech.tone import sine
@@ -49,15 +49,17 @@ class Deployment:
         """The address of a WhatsApp user who has not written before."""
         return f"whatsapp:+{next(self._numbers)}"
 
-    def note(self, said: str | Heard, language: str = "eng") -> bytes:
+    def note(self, said: str | Transcript, language: str = "eng") -> bytes:
         """A voice note (Ogg/Opus) that is transcribed as ``said``."""
         return self.recording(said, "ogg", language)[0]
 
-    def recording(self, said: str | Heard, kind: str, language: str = "eng") -> tuple[bytes, str]:
+    def recording(
+        self, said: str | Transcript, kind: str, language: str = "eng"
+    ) -> tuple[bytes, str]:
         """A voice note in a format of ``NOTES``, and its content type."""
-        heard = said if isinstance(said, Heard) else Heard(said, language)
+        transcript = said if isinstance(said, Transcript) else Transcript(said, language)
         pitch = next(self._pitches)
-        self.speech.tones.add(pitch, heard)
+        self.speech.tones.add(pitch, transcript)
         return self.codec.note(sine(pitch, 1.5), kind), NOTES[kind][0]
 
     def ask(self, text: str, user: str | None = None) -> Outbound:
@@ -85,13 +87,13 @@ class Deployment:
         """The questions that the agent got since the test began, from all users."""
         return self.sandbox.agentforce.questions[self._asked_before :]
 
-    def synthesised(self) -> list[Spoken]:
+    def synthesised(self) -> list[Synthesis]:
         """The pieces of text that ElevenLabs spoke since the test began."""
-        return self.sandbox.elevenlabs.spoken[self._spoken_before :]
+        return self.sandbox.elevenlabs.syntheses[self._spoken_before :]
 
     def hear(self, voice: Outbound) -> str:
         """The words of a voice note that Twilio fetched."""
-        return self.speech.hear(self.codec.decode(voice.audio or b"")).text
+        return self.speech.transcribe(self.codec.decode(voice.audio or b"")).text
 
     def add_fault(self, service: str, call: str, kind: Kind = "status", **options: Any) -> Fault:
         """Let a provider fail; the options are those of ``Fault``."""
@@ -138,7 +140,7 @@ class Deployment:
         self.sandbox.faults.clear()
         self.sandbox.recorder.clear()
         self._asked_before = len(self.sandbox.agentforce.questions)
-        self._spoken_before = len(self.sandbox.elevenlabs.spoken)
+        self._spoken_before = len(self.sandbox.elevenlabs.syntheses)
 
     def check(self) -> None:
         """Raise if the service broke a rule of a provider since the test began."""

@@ -106,7 +106,7 @@ def test_a_message_delivered_to_both_web_processes_is_answered_once(
     with ThreadPoolExecutor(50) as pool:
         first = pool.submit(deployment.twilio.deliver, form)
         # Signed for the public address, posted to each web itself.
-        others = list(pool.map(lambda web: post(f"{web.url}/", form, signed=signed), webs))
+        others = list(pool.map(lambda web: post(f"{web.url}/", form, signature=signed), webs))
     assert [first.result().status, *(other.status_code for other in others)] == [200] * 50
     deployment.answers(user, 1)
     deployment.expect_no_more(user, 1)
@@ -270,7 +270,7 @@ def test_a_database_that_restarts_loses_nothing(
 def worker_that_calls(deployment: Deployment, cluster: Cluster, service: str, call: str) -> Process:
     """Wait for a call to a provider, and return the worker that made it."""
     port = deployment.wait_for_call(service, call).port
-    return next(worker for worker in cluster.workers if worker.calls_from(port))
+    return next(worker for worker in cluster.workers if worker.has_connection_from(port))
 
 
 def texts(deployment: Deployment, user: str) -> list[Outbound]:

@@ -50,7 +50,7 @@ def test_a_forged_request_does_not_affect_others_on_its_connection(
 ) -> None:
     user = deployment.user()
     form = deployment.twilio.forms.text(user, "hello")
-    deployment.twilio._messages.receive(form)
+    deployment.twilio.register_inbound(form)
     (good,) = deployment.signature(f"{deployment.bridge.url}/", form).values()
     ports = set()
     with requests.Session() as session:

@@ -150,8 +150,8 @@ def test_a_burst_is_answered_by_providers_with_few_concurrent_requests(
             provider, "latency", LatencyProfile(transcribe=0.1, ask=0.1, speak=0.1, send=0.1)
         )
     monkeypatch.setattr(sandbox.elevenlabs.account, "concurrency", 3)
-    monkeypatch.setattr(sandbox.agentforce, "at_once", 3)
-    monkeypatch.setattr(sandbox.twilio, "at_once", 3)
+    monkeypatch.setattr(sandbox.agentforce, "concurrency", 3)
+    monkeypatch.setattr(sandbox.twilio, "concurrency", 3)
     users = [deployment.user() for _ in range(16)]
     failed = deployment.counter("turns_failed"), deployment.counter("voice_notes_failed")
     notes = [deployment.note(QUESTION) for _ in users]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from bench import flood, hostile
-from bench.arrivals import Arrivals
-from bench.flood import slowdown
-from bench.site import Site
+from bench.flood import measure_during_expensive, measure_forged
+from bench.load_generator import LoadGenerator
+from bench.target import Target
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
 
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def arrivals() -> Iterator[Arrivals]:
-    arrivals = Arrivals()
-    yield arrivals
-    arrivals.close()
+def load_generator() -> Iterator[LoadGenerator]:
+    load_generator = LoadGenerator()
+    yield load_generator
+    load_generator.close()
 
 
 @pytest.fixture
@@ -31,14 +31,13 @@ def deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
 
 
 def test_signed_texts_are_taken_and_forged_ones_refused(
-    deployment: Deployment, arrivals: Arrivals, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, load_generator: LoadGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rates themselves need a quiet machine and are not checked."""
     monkeypatch.setattr(flood, "FORGED_RATE", 200)
     refused = deployment.counter("signatures_rejected")
-    found = slowdown(
-        Site(deployment.sandbox, deployment.bridge.url, [deployment.bridge]), arrivals, 0.5
-    )
+    target = Target(deployment.sandbox, deployment.bridge.url, [deployment.bridge])
+    found = measure_forged(target, load_generator, 0.5)
     for p50, *_ in found.rows.values():
         assert 0 < p50 < float("inf")
     alone, *beside = (row[-1] for row in found.rows.values())
@@ -49,11 +48,11 @@ def test_signed_texts_are_taken_and_forged_ones_refused(
 
 
 def test_signed_texts_are_timed_beside_costly_requests(
-    deployment: Deployment, arrivals: Arrivals
+    deployment: Deployment, load_generator: LoadGenerator
 ) -> None:
     """The service of this test can refuse all of these at once."""
-    site = Site(deployment.sandbox, deployment.bridge.url, [deployment.bridge])
-    times = flood.beside_costly(site, arrivals, hostile.ODD_LENGTHS, 0.5)
+    target = Target(deployment.sandbox, deployment.bridge.url, [deployment.bridge])
+    times = measure_during_expensive(target, load_generator, hostile.ODD_LENGTHS, 0.5)
     assert 0 < times[0] <= times[1] <= times[2] < float("inf")
-    for user in site.users[:10]:
+    for user in target.users[:10]:
         deployment.answers(user, 1)

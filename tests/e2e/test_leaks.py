@@ -103,7 +103,7 @@ def test_errors_of_providers_that_quote_the_request_do_not_leak(
     quoted = f"{QUESTION} {user} {' '.join(deployment.bridge.settings.values())}"
     deployment.add_fault(service, call, "status", status=status, body=body(quoted))
     delivery = deployment.twilio.speak(user, deployment.note(QUESTION))
-    wait_until(lambda: not deployment.sandbox.faults.listed(), "the fault")
+    wait_until(lambda: not deployment.sandbox.faults.active(), "the fault")
     wait_until(lambda: _idle(deployment), "the end of the turn")
     assert f'"turn": "{delivery.sid}"' in deployment.log()
 

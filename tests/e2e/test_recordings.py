@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.speech import Heard
+from sandbox.speech import Transcript
 from sandbox.speech.tone import sine
 from tests.e2e.deployment import Deployment
 from tests.unit.audio.recordings import HEARD, REFUSED, Recording
@@ -46,7 +46,7 @@ SAMPLE = [
 
 def spoken(deployment: Deployment, recording: Recording) -> bytes:
     """The question in that format, encoded once: the stand-in tells words by an exact pitch."""
-    deployment.speech.tones.add(PITCH, Heard(QUESTION, "eng"))
+    deployment.speech.tones.add(PITCH, Transcript(QUESTION, "eng"))
     return recording.make(TONE)
 
 

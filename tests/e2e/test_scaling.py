@@ -24,7 +24,7 @@ def rows(part: str) -> dict[str, list[str]]:
     return {label: numbers for label, *numbers in cells}
 
 
-@pytest.mark.parametrize(("part", "expected"), [("fetching", 2)])
+@pytest.mark.parametrize(("part", "expected"), [("claiming", 2)])
 def test_every_row_has_its_numbers(part: str, expected: int) -> None:
     printed = rows(part)
     assert len(printed) == expected

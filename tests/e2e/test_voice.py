@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.speech import Heard
+from sandbox.speech import Transcript
 from sandbox.speech.tone import noise, silence, sine
 from sandbox.twilio.media import Ready
 from tests.e2e.deployment import Deployment
@@ -104,7 +104,7 @@ def test_a_note_longer_than_the_limit_is_not_transcribed(deployment: Deployment)
 
 def test_an_uncertain_transcript_asks_to_repeat(deployment: Deployment) -> None:
     user = deployment.user()
-    deployment.twilio.speak(user, deployment.note(Heard("mumble", "eng", probability=0.3)))
+    deployment.twilio.speak(user, deployment.note(Transcript("mumble", "eng", probability=0.3)))
     assert deployment.answers(user, 1)[0].body.startswith("Sorry, I couldn't hear")
 
 
@@ -131,7 +131,7 @@ def test_voice_can_be_switched_on_in_arabic(deployment: Deployment) -> None:
 
 
 def test_a_voice_turn_has_its_log_lines_and_metrics(deployment: Deployment) -> None:
-    """The predecessor's log lines and metrics, with nothing private in either."""
+    """The log lines and metrics that operators know, with nothing private in them."""
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
     deployment.twilio.wait_for_voice(user)

@@ -1,4 +1,4 @@
-"""A bot as Twilio sees one: a webhook, a place for recordings, and a status callback."""
+"""A stub of a bot: a webhook, URLs of recordings, and a status callback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 
 class Bot:
-    """Answers every webhook with ``answer`` once it ``may_answer``; tests set both, and read on."""
+    """Answers each webhook with ``answer`` when ``may_answer`` is set; tests may change both."""
 
     def __init__(self, *, recorder: CallRecorder) -> None:
         self.answer = Response(EMPTY_TWIML, content_type="text/xml")
@@ -45,7 +45,7 @@ class Bot:
         self._server.stop()
 
     def publish(self, audio: bytes, content_type: str = "audio/ogg", name: str = "") -> str:
-        """The MediaUrl of a recording."""
+        """Serve a recording; returns its URL."""
         name = name or f"{secrets.token_urlsafe(24)}.ogg"
         self._recordings[name] = Response(audio, content_type=content_type)
         return f"{self.url}/media/{name}"
@@ -59,7 +59,7 @@ class Bot:
     def _status(self) -> tuple[str, int]:
         self.headers.append(dict(request.headers))
         self.callbacks.append(request.form.to_dict())
-        self._recorder.touch()
+        self._recorder.notify()
         return "", self.callback_status
 
     def _media(self, name: str) -> Response:

@@ -1,4 +1,4 @@
-"""Both ends of what passes connections on."""
+"""Sockets for both ends of a TCP relay."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def accept(listening: socket.socket) -> socket.socket:
 
 
 def read(connection: socket.socket) -> bytes:
-    """All until the other side ends."""
+    """Everything until the other side closes."""
     return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
 
-def hung_up_on(connection: socket.socket) -> bool:
-    """Whether the other side ends, however rudely, and has said nothing before."""
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side closes or resets the connection without sending data."""
     with suppress(ConnectionResetError):
         return connection.recv(1) == b""
     return True

@@ -1,7 +1,7 @@
-"""What the Procfile's processes are like from outside, without a bridge in them.
+"""A stub of the Procfile's processes, without a bridge.
 
-``web --bind HOST:PORT`` answers with its PID; ``worker`` says that it is ready; ``child`` is a
-worker that starts another process of ours.
+``web --bind HOST:PORT`` answers with its PID; ``worker`` logs that it is ready; ``child`` is a
+worker with a child process; ``dies`` exits at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 COMMAND = [sys.executable, __file__]
 
 
-class _Answer(BaseHTTPRequestHandler):
+class _PidHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     kind, *arguments = sys.argv[1:]
     if kind == "web":
         host, _, port = arguments[1].partition(":")
-        ThreadingHTTPServer((host, int(port)), _Answer).serve_forever()
+        ThreadingHTTPServer((host, int(port)), _PidHandler).serve_forever()
     if kind == "child":
         subprocess.Popen(["sleep", "600"])
     if kind == "dies":

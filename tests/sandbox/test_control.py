@@ -1,4 +1,4 @@
-"""The sandbox as a whole, and the control server in front of it."""
+"""The whole sandbox, and its control server."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def ask(sandbox: Sandbox, method: str, path: str, **options: Any) -> requests.Re
     return requests.request(method, f"{sandbox.control.url}{path}", timeout=5, **options)
 
 
-def test_the_environment_leads_to_the_clouds(sandbox: Sandbox) -> None:
-    """The settings for a bridge name the addresses where the stand-ins really answer."""
+def test_the_environment_has_the_addresses_of_the_stand_ins(sandbox: Sandbox) -> None:
+    """The stand-ins answer at these addresses."""
     settings = sandbox.environment("https://bot.example.com")
     assert settings["PUBLIC_URL"] == "https://bot.example.com"
     assert settings["UNSIGNED_LOCAL_WEBHOOKS"] == "false"
@@ -61,7 +61,7 @@ def test_the_environment_leads_to_the_clouds(sandbox: Sandbox) -> None:
 def test_the_bridge_accepts_the_environment(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bridge's own settings take every value as it is."""
+    """The bridge's settings accept all values."""
     for name, value in sandbox.environment("http://127.0.0.1:5000").items():
         monkeypatch.setenv(name, value)
     loaded = load_settings().model_dump()
@@ -69,8 +69,8 @@ def test_the_bridge_accepts_the_environment(
     assert loaded["TWILIO_MEDIA_HOSTS"] == (sandbox.twilio.cdn.host,)
 
 
-def test_the_overview_says_what_runs(sandbox: Sandbox) -> None:
-    """The front page gives the addresses, the webhook, and the calls that can be made to fail."""
+def test_the_overview_lists_addresses_and_calls(sandbox: Sandbox) -> None:
+    """With the calls that can have faults."""
     overview = ask(sandbox, "GET", "/").json()
     assert overview["providers"]["agentforce"] == sandbox.agentforce.url
     assert {"send", "media", "media_cdn", "typing"} <= set(overview["calls"]["twilio"])
@@ -79,14 +79,14 @@ def test_the_overview_says_what_runs(sandbox: Sandbox) -> None:
 
 
 def test_faults_are_set_and_cleared(sandbox: Sandbox) -> None:
-    """A fault posted as JSON is armed, listed, and gone after a DELETE."""
+    """A fault posted as JSON is listed until a DELETE."""
     fault = {"service": "agentforce", "call": "ask", "kind": "hang", "seconds": 3, "times": None}
     assert ask(sandbox, "POST", "/faults", json=fault).status_code == 201
-    armed = sandbox.faults.listed()
+    armed = sandbox.faults.active()
     assert armed == [Fault("agentforce", "ask", "hang", seconds=3, times=None)]
     assert ask(sandbox, "GET", "/faults").json()[0]["call"] == "ask"
     assert ask(sandbox, "DELETE", "/faults").status_code == 204
-    assert sandbox.faults.listed() == []
+    assert sandbox.faults.active() == []
 
 
 @pytest.mark.parametrize(
@@ -105,25 +105,25 @@ def test_faults_are_set_and_cleared(sandbox: Sandbox) -> None:
     ],
 )
 def test_wrong_faults_are_explained(sandbox: Sandbox, fault: Any, sentence: str) -> None:
-    """A fault that means nothing is refused with one sentence that says why."""
+    """A wrong fault is refused with a sentence that says why."""
     answer = ask(sandbox, "POST", "/faults", json=fault)
     assert answer.status_code == 400
     assert sentence in answer.json()["error"]
-    assert sandbox.faults.listed() == []
+    assert sandbox.faults.active() == []
 
 
 def test_a_user_can_write_and_speak(sandbox: Sandbox, bot: Bot) -> None:
     """Texts and recordings posted to the control server reach the webhook as WhatsApp messages."""
     said = ask(sandbox, "POST", "/say", json={"from": "+14155550100", "text": "hi"})
     assert said.json()["status"] == 200
-    spoken = ask(
+    delivery = ask(
         sandbox,
         "POST",
         "/speak?from=+14155550100",
         data=b"OggS",
         headers={"Content-Type": "audio/ogg"},
     )
-    assert spoken.json()["sid"] == bot.received[1]["MessageSid"]
+    assert delivery.json()["sid"] == bot.received[1]["MessageSid"]
     assert [(one["From"], one["MessageType"]) for one in bot.received] == [
         (USER, "text"),
         (USER, "audio"),
@@ -131,21 +131,21 @@ def test_a_user_can_write_and_speak(sandbox: Sandbox, bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"from": USER}, {"text": "hi"}, {"from": 1, "text": "x"}])
-def test_half_messages_are_refused(sandbox: Sandbox, bot: Bot, body: dict[str, Any]) -> None:
+def test_incomplete_messages_are_refused(sandbox: Sandbox, bot: Bot, body: dict[str, Any]) -> None:
     """A message without sender or text is not sent."""
     assert ask(sandbox, "POST", "/say", json=body).status_code == 400
     assert bot.received == []
 
 
-def test_without_a_bridge_nothing_can_be_said(sandbox: Sandbox) -> None:
-    """Before a bridge is connected the control server says so."""
+def test_without_a_bridge_messages_are_refused(sandbox: Sandbox) -> None:
+    """The error says that no bridge is connected."""
     answer = ask(sandbox, "POST", "/say", json={"from": USER, "text": "hi"})
     assert answer.status_code == 400
     assert "No bridge is connected" in answer.json()["error"]
 
 
-def test_messages_and_ledger_can_be_read(sandbox: Sandbox, bot: Bot) -> None:
-    """What the bot sent, called and broke is there as JSON, without credentials."""
+def test_messages_and_calls_can_be_read(sandbox: Sandbox, bot: Bot) -> None:
+    """Messages, calls and violations are available as JSON, without credentials."""
     settings = sandbox.environment(bot.url)
     sandbox.twilio.say(USER, "hi")
     form = {"To": USER, "From": settings["TWILIO_WHATSAPP_FROM"], "Body": "**hello**"}
@@ -158,11 +158,11 @@ def test_messages_and_ledger_can_be_read(sandbox: Sandbox, bot: Bot) -> None:
     )
     assert ask(sandbox, "GET", f"/messages?to={USER}").json()[0]["body"] == "**hello**"
     assert ask(sandbox, "GET", "/messages?to=whatsapp:+1999").json() == []
-    recorder = ask(sandbox, "GET", "/calls")
-    assert [call["name"] for call in recorder.json()["calls"]] == ["send"]
+    answer = ask(sandbox, "GET", "/calls")
+    assert [call["name"] for call in answer.json()["calls"]] == ["send"]
     rule = "Markdown left in the text: bold"
-    assert recorder.json()["violations"] == [{"service": "twilio", "call": "send", "rule": rule}]
-    assert "authorization" not in recorder.text.lower()
+    assert answer.json()["violations"] == [{"service": "twilio", "call": "send", "rule": rule}]
+    assert "authorization" not in answer.text.lower()
 
 
 @pytest.mark.parametrize(
@@ -174,18 +174,17 @@ def test_messages_and_ledger_can_be_read(sandbox: Sandbox, bot: Bot) -> None:
         {"Origin": "null"},
     ],
 )
-def test_strangers_are_refused(sandbox: Sandbox, headers: dict[str, str]) -> None:
-    """A request meant for another host, or sent by a foreign web page, is refused."""
+def test_foreign_requests_are_refused(sandbox: Sandbox, headers: dict[str, str]) -> None:
+    """A request for another host, or from a foreign web page, is refused."""
     assert ask(sandbox, "GET", "/", headers=headers).status_code == 403
 
 
-def test_a_page_of_this_computer_is_welcome(sandbox: Sandbox) -> None:
+def test_a_local_web_page_is_allowed(sandbox: Sandbox) -> None:
     """A page served on loopback may use the control server."""
     assert ask(sandbox, "GET", "/", headers={"Origin": "http://localhost:5000"}).ok
 
 
-def test_wait_for_gives_up() -> None:
-    """Waiting for what never happens ends with a TimeoutError."""
+def test_wait_for_times_out() -> None:
     with pytest.raises(TimeoutError):
         CallRecorder().wait_for(lambda: False, timeout=0.01)
 

@@ -1,4 +1,4 @@
-"""The way to PostgreSQL that can be cut."""
+"""The proxy to PostgreSQL, and its simulated failures."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import pytest
 
 from sandbox.database_proxy import DatabaseProxy
 from sandbox.postgres import Postgres
-from tests.sandbox.sockets import TIMEOUT, accept, call, hung_up_on
+from tests.sandbox.sockets import TIMEOUT, accept, call, is_closed
 from tests.sandbox.waiting import wait_until
 
-# More than all buffers on the way hold, so that it cannot be sent unless somebody reads it.
+# More than all buffers can hold, so that it can be sent only if the proxy reads it.
 MUCH = b"x" * 30_000_000
 
 
 @pytest.fixture
 def listening(tmp_path: Path) -> Iterator[socket.socket]:
-    """In the place of a server."""
+    """A listening socket instead of a server."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
         listening.listen()
@@ -33,13 +33,13 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def proxy(listening: socket.socket) -> Iterator[DatabaseProxy]:
-    """The way to ``listening``."""
+    """A proxy to ``listening``."""
     with DatabaseProxy(Path(listening.getsockname())) as proxy:
         yield proxy
 
 
-def hears_nothing(connection: socket.socket, seconds: float = 0.2) -> bool:
-    """Whether nothing comes of the other side, not even its end."""
+def receives_nothing(connection: socket.socket, seconds: float = 0.2) -> bool:
+    """Whether neither data nor the end of the connection arrives."""
     connection.settimeout(seconds)
     try:
         connection.recv(1)
@@ -50,7 +50,7 @@ def hears_nothing(connection: socket.socket, seconds: float = 0.2) -> bool:
     return False
 
 
-def test_every_server_is_reached_through_it(each_server: Postgres) -> None:
+def test_every_version_is_reachable_through_the_proxy(each_server: Postgres) -> None:
     direct = each_server.database("reached")
     with (
         DatabaseProxy(each_server.socket) as proxy,
@@ -63,7 +63,7 @@ def test_every_server_is_reached_through_it(each_server: Postgres) -> None:
         assert each_server.connections("reached") == 2
 
 
-def test_what_both_ends_of_a_cut_connection_say_is_thrown_away(
+def test_data_of_both_ends_of_a_cut_connection_is_discarded(
     proxy: DatabaseProxy, listening: socket.socket
 ) -> None:
     with call(proxy) as caller, accept(listening) as asked:
@@ -73,11 +73,11 @@ def test_what_both_ends_of_a_cut_connection_say_is_thrown_away(
         caller.sendall(MUCH)
         asked.sendall(MUCH)
         proxy.drop()
-        assert hung_up_on(caller)
-        assert hung_up_on(asked)
+        assert is_closed(caller)
+        assert is_closed(asked)
 
 
-def test_a_cut_connection_is_read_though_its_other_end_reads_nothing(
+def test_a_cut_connection_is_read_even_if_its_other_end_reads_nothing(
     proxy: DatabaseProxy, listening: socket.socket
 ) -> None:
     with call(proxy) as caller, accept(listening) as asked, ThreadPoolExecutor() as pool:
@@ -89,47 +89,47 @@ def test_a_cut_connection_is_read_though_its_other_end_reads_nothing(
 
 
 @pytest.mark.parametrize("ending", ["caller", "asked"])
-@pytest.mark.parametrize("rudely", [False, True])
-def test_neither_end_of_a_cut_connection_learns_that_the_other_is_gone(
-    proxy: DatabaseProxy, listening: socket.socket, ending: str, rudely: bool
+@pytest.mark.parametrize("by_reset", [False, True])
+def test_the_end_of_one_side_of_a_cut_connection_is_not_forwarded(
+    proxy: DatabaseProxy, listening: socket.socket, ending: str, by_reset: bool
 ) -> None:
     with call(proxy) as caller, accept(listening) as asked:
         caller.sendall(b"?")
         assert asked.recv(1) == b"?"
         proxy.cut()
         gone, left = (caller, asked) if ending == "caller" else (asked, caller)
-        if rudely:
-            # Closed so, a connection is reset.
+        if by_reset:
+            # SO_LINGER with a timeout of 0: close sends RST.
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         gone.close()
-        assert hears_nothing(left)
+        assert receives_nothing(left)
         left.sendall(MUCH)
-        assert hears_nothing(left)
+        assert receives_nothing(left)
         proxy.restore()
-        assert hears_nothing(left)
+        assert receives_nothing(left)
         proxy.stop()
-        assert hung_up_on(left)
+        assert is_closed(left)
 
 
-def test_nobody_answers_who_calls_while_it_is_cut_and_who_calls_later_is_served(
+def test_only_connections_after_restore_are_served(
     proxy: DatabaseProxy, listening: socket.socket
 ) -> None:
     proxy.cut()
     with call(proxy) as early:
         early.sendall(MUCH)
-        assert hears_nothing(early)
+        assert receives_nothing(early)
         proxy.restore()
         with call(proxy) as late, accept(listening) as asked:
             late.sendall(b"late")
             assert asked.recv(4) == b"late"
             asked.sendall(b"served")
             assert late.recv(6) == b"served"
-            assert hears_nothing(early)
+            assert receives_nothing(early)
             proxy.stop()
-            assert hung_up_on(early)
+            assert is_closed(early)
 
 
-def test_a_statement_waits_for_ever_once_its_connection_was_cut(server: Postgres) -> None:
+def test_a_statement_on_a_cut_connection_hangs_until_drop(server: Postgres) -> None:
     server.database("cut")
     with DatabaseProxy(server.socket) as proxy, ThreadPoolExecutor() as pool:
         connection = psycopg.connect(proxy.url("cut"), autocommit=True)
@@ -148,7 +148,7 @@ def test_a_statement_waits_for_ever_once_its_connection_was_cut(server: Postgres
             old.result(TIMEOUT)
 
 
-def test_a_dropped_connection_ends_at_both_ends(server: Postgres) -> None:
+def test_drop_closes_connections_at_both_ends(server: Postgres) -> None:
     server.database("dropped")
     with DatabaseProxy(server.socket) as proxy:
         connection = psycopg.connect(proxy.url("dropped"))
@@ -156,12 +156,12 @@ def test_a_dropped_connection_ends_at_both_ends(server: Postgres) -> None:
         proxy.drop()
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
-        wait_until(lambda: server.connections("dropped") == 0, "the end at the server")
+        wait_until(lambda: server.connections("dropped") == 0, "the end of the connection")
         with psycopg.connect(proxy.url("dropped")) as another:
             assert another.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_each_statement_takes_longer_by_the_delay(server: Postgres) -> None:
+def test_each_statement_is_delayed(server: Postgres) -> None:
     server.database("delayed")
     with (
         DatabaseProxy(server.socket) as proxy,
@@ -174,32 +174,32 @@ def test_each_statement_takes_longer_by_the_delay(server: Postgres) -> None:
         assert time.monotonic() - began >= 0.3
 
 
-def test_what_the_delay_holds_back_is_thrown_away_where_the_connection_is_cut(
+def test_delayed_data_of_a_cut_connection_is_discarded(
     proxy: DatabaseProxy, listening: socket.socket
 ) -> None:
     with call(proxy) as caller, accept(listening) as asked:
         proxy.delay = 0.2
         caller.sendall(b"?")
         proxy.cut()
-        assert hears_nothing(asked, seconds=0.4)
+        assert receives_nothing(asked, seconds=0.4)
         proxy.drop()
-        assert hung_up_on(asked)
+        assert is_closed(asked)
 
 
-def test_callers_are_hung_up_on_until_the_server_is_up_again(
+def test_connections_are_closed_while_the_server_is_down(
     tmp_path: Path, listening: socket.socket
 ) -> None:
     path = Path(listening.getsockname())
     moved = path.rename(tmp_path / "moved")
     with DatabaseProxy(path) as proxy:
         with call(proxy) as caller:
-            assert hung_up_on(caller)
+            assert is_closed(caller)
         moved.rename(path)
         with call(proxy), accept(listening):
             pass
 
 
-def test_only_what_runs_can_be_cut_and_it_starts_again_at_its_address(
+def test_only_a_running_proxy_can_be_cut_and_it_restarts_on_the_same_port(
     listening: socket.socket,
 ) -> None:
     proxy = DatabaseProxy(Path(listening.getsockname()))

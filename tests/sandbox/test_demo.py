@@ -1,4 +1,4 @@
-"""What a person sees and gets from ``make demo``."""
+"""``make demo``: its output, its exit status, and its parts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import pytest
 
 from sandbox.bridge import ROOT
 from sandbox.call_recorder import Call
-from sandbox.demo import findings
-from sandbox.demo.cluster_demo import Death, stages_around
-from sandbox.demo.prompt import dropped_file
+from sandbox.demo import checks
+from sandbox.demo.cluster_demo import KilledWorker, stages_around
+from sandbox.demo.prompt import parse_file
 from sandbox.demo.round_trip import check_round_trip
 from sandbox.demo.screen import Screen
-from sandbox.demo.timeline import PLAIN_BLOCKS, Stage, drawn, stages_of, told
+from sandbox.demo.timeline import PLAIN_BLOCKS, Stage, draw_timeline, format_seconds, stages_of
 from sandbox.demo.turn import Turn
-from sandbox.speech import Heard, Sound, models
+from sandbox.speech import Sound, Transcript, models
 from sandbox.speech.codec import Codec
 from sandbox.twilio.messages import Outbound
 from tests.sandbox.waiting import wait_until, wait_until_ended
@@ -62,8 +62,8 @@ def _demo(folder: Path, *options: str, **environment: str) -> subprocess.Complet
 
 @pytest.mark.speech
 @pytest.mark.usefixtures("models_installed")
-def test_the_spoken_answer_comes_back_and_is_understood(tmp_path: Path) -> None:
-    """Exit code 0, and everything a person wants to know is on the screen."""
+def test_a_voice_note_gets_a_voice_answer_that_can_be_understood(tmp_path: Path) -> None:
+    """The exit status is 0, and timeline, transcripts and answers are on the screen."""
     done = _demo(tmp_path, COLUMNS="60")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "You said: How do I register an electronic invoice?" in done.stdout
@@ -74,7 +74,7 @@ def test_the_spoken_answer_comes_back_and_is_understood(tmp_path: Path) -> None:
         r"Voice answer:\s+\S+/answer-1\.ogg\s+\(2\d\.\d\s+s,\s+\d+\s+KB\)", done.stdout
     )
     assert (tmp_path / "answer-1.ogg").read_bytes().startswith(b"OggS")
-    assert "Heard again as: To register an electronic invoice" in done.stdout
+    assert "Transcript: To register an electronic invoice" in done.stdout
     lines = [line for line in done.stdout.splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 60
     assert "\x1b" not in done.stdout
@@ -82,8 +82,8 @@ def test_the_spoken_answer_comes_back_and_is_understood(tmp_path: Path) -> None:
 
 @pytest.mark.speech
 @pytest.mark.usefixtures("models_installed")
-def test_no_spoken_answer_is_a_failure(tmp_path: Path) -> None:
-    """Exit code 1 and a sentence that says so, with the end of the bridge's log."""
+def test_a_missing_voice_answer_is_a_failure(tmp_path: Path) -> None:
+    """The exit status is 1, and the reason and the end of the bridge's log are on the screen."""
     fault = json.dumps({"service": "elevenlabs", "call": "speak", "status": 401, "times": None})
     done = _demo(tmp_path, "--fault", fault)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -95,8 +95,8 @@ def test_no_spoken_answer_is_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.speech
 @pytest.mark.usefixtures("models_installed")
-def test_a_killed_worker_is_told_of_and_its_turn_answered_once(tmp_path: Path) -> None:
-    """Exit code 0, and who was killed, what it cost and what was counted are on the screen."""
+def test_the_turn_of_a_killed_worker_is_answered_once(tmp_path: Path) -> None:
+    """The exit status is 0, and the killed worker and all checks are on the screen."""
     done = _demo(tmp_path, "--cluster", COLUMNS="72")
     assert done.returncode == 0, done.stdout + done.stderr
     pids = dict(re.findall(r"^  (\w+ \d) +PID (\d+)$", done.stdout, re.MULTILINE))
@@ -108,7 +108,7 @@ def test_a_killed_worker_is_told_of_and_its_turn_answered_once(tmp_path: Path) -
     assert silence is not None
     assert float(silence[1]) > 8
     assert f"Starting {killed[2]} again" in done.stdout
-    for finding in (
+    for check in (
         "Answers by text: 1,",
         "Answers by voice: 1",
         "Questions to the agent: 2,",
@@ -116,8 +116,8 @@ def test_a_killed_worker_is_told_of_and_its_turn_answered_once(tmp_path: Path) -
         "/metrics of web 1: 1 received, 1 answered, 1 as text, 1 as voice",
         "/metrics of web 2: 1 received, 1 answered, 1 as text, 1 as voice",
     ):
-        assert f"\n{finding}" in done.stdout
-    assert "Heard again as: To register an electronic invoice" in done.stdout
+        assert f"\n{check}" in done.stdout
+    assert "Transcript: To register an electronic invoice" in done.stdout
 
 
 @pytest.fixture
@@ -136,20 +136,19 @@ def running_demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.speech
 @pytest.mark.usefixtures("models_installed")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_it_stays_up_answers_and_leaves_nothing_behind(
-    running_demo: subprocess.Popen[str], kind: signal.Signals
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])
+def test_it_answers_typed_lines_until_it_is_stopped_with_all_its_processes(
+    running_demo: subprocess.Popen[str], stop_signal: signal.Signals
 ) -> None:
-    """A typed line is answered; whoever stops the demo stops its processes too."""
     assert running_demo.stdin is not None
     running_demo.stdin.write("How do I cancel an invoice?\n")
     running_demo.stdin.flush()
     _read_until(running_demo, "Agent: I can ask for the cancellation")
-    family = _family(running_demo)
-    assert len(family) >= 3
-    running_demo.send_signal(kind)
+    children = _children(running_demo)
+    assert len(children) >= 3
+    running_demo.send_signal(stop_signal)
     assert running_demo.wait(60) == 0
-    wait_until_ended(family)
+    wait_until_ended(children)
 
 
 def _read_until(process: subprocess.Popen[str], wanted: str) -> None:
@@ -162,46 +161,53 @@ def _read_until(process: subprocess.Popen[str], wanted: str) -> None:
     pytest.fail("".join(seen))
 
 
-def _family(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The bridge, its worker and Piper, which ends by itself once its pipe does."""
-    found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
-    return found
+def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes of the bridge, and Piper."""
+    children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    return children
 
 
 @pytest.mark.speech
 @pytest.mark.usefixtures("models_installed")
-def test_stopping_early_leaves_nothing_behind(running_demo: subprocess.Popen[str]) -> None:
-    """Also while the bridge is starting, or in the middle of the turn."""
-    wait_until(lambda: len(_family(running_demo)) >= 2, "the bridge and Piper")
-    family = _family(running_demo)
+def test_it_stops_all_its_processes_when_it_is_stopped_early(
+    running_demo: subprocess.Popen[str],
+) -> None:
+    """While the bridge is starting, or in the middle of the turn."""
+    wait_until(lambda: len(_children(running_demo)) >= 2, "the bridge and Piper")
+    children = _children(running_demo)
     running_demo.send_signal(signal.SIGINT)
     assert running_demo.wait(60) == 130
-    wait_until_ended(family)
+    wait_until_ended(children)
 
 
 @pytest.mark.parametrize("width", [30, 39, 40, 53, 54, 60, 72])
 def test_the_timeline_fits(width: int) -> None:
-    """No line is longer than the terminal; every stage keeps its line and its duration."""
-    lines = drawn(STAGES, width)
+    """No line is longer than the terminal, and each stage has a line with its duration."""
+    lines = draw_timeline(STAGES, width)
     assert all(len(line) <= width for line in lines)
     for stage, line in zip(STAGES, lines[-len(STAGES) :], strict=True):
         assert line.startswith(stage.name[:22].rstrip())
-        assert told(stage.seconds) in line
+        assert format_seconds(stage.seconds) in line
 
 
-def test_a_bar_lies_where_its_stage_lies() -> None:
-    """The longest fills the end of the row, a stage of no time at all is still seen."""
+def test_bars_show_start_and_duration_of_their_stages() -> None:
+    """A stage without duration still has a visible bar."""
     halves = [Stage("First", 0.0, 1.0), Stage("Second", 1.0, 1.0), Stage("End", 1.99, 0.0)]
-    bars = [line[42:] for line in drawn(halves, 62, blocks=PLAIN_BLOCKS)[1:]]
+    bars = [line[42:] for line in draw_timeline(halves, 62, blocks=PLAIN_BLOCKS)[1:]]
     assert bars == ["#" * 10, " " * 10 + "#" * 10, " " * 19 + "#"]
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
-    assert len(drawn([], 72)) == 1
+def test_a_timeline_without_stages_is_a_header() -> None:
+    assert len(draw_timeline([], 72)) == 1
 
 
-def test_durations_are_told_as_people_say_them() -> None:
-    assert [told(0.0), told(0.0044), told(0.9994), told(0.9996)] == [
+def test_durations_below_a_second_are_in_milliseconds() -> None:
+    assert [
+        format_seconds(0.0),
+        format_seconds(0.0044),
+        format_seconds(0.9994),
+        format_seconds(0.9996),
+    ] == [
         "0 ms",
         "4 ms",
         "999 ms",
@@ -209,8 +215,8 @@ def test_durations_are_told_as_people_say_them() -> None:
     ]
 
 
-def test_stages_are_read_off_the_ledger() -> None:
-    """The text's sending is told from the voice note's; what did not happen is left out."""
+def test_stages_are_derived_from_the_recorded_calls() -> None:
+    """The sends of text and voice note are distinguished; missing stages are left out."""
     turn = Turn(
         sent=100.0,
         acknowledged=100.01,
@@ -239,7 +245,7 @@ def test_stages_are_read_off_the_ledger() -> None:
     }
 
 
-def test_what_a_worker_did_before_its_death_is_told_from_what_another_did() -> None:
+def test_the_timeline_of_a_killed_worker_shows_both_attempts() -> None:
     turn = Turn(
         sent=100.0,
         acknowledged=100.01,
@@ -252,7 +258,7 @@ def test_what_a_worker_did_before_its_death_is_told_from_what_another_did() -> N
         ],
         texts=[_message("Hello", at=114.05)],
     )
-    stages = stages_around(turn, Death("worker 2", at=101.0))
+    stages = stages_around(turn, KilledWorker("worker 2", at=101.0))
     assert [(each.name, each.start, each.seconds) for each in stages] == [
         ("Webhook acknowledged", 0.0, pytest.approx(0.01)),
         ("Typing shown", pytest.approx(0.1), pytest.approx(0.1)),
@@ -262,8 +268,10 @@ def test_what_a_worker_did_before_its_death_is_told_from_what_another_did() -> N
         ("Agent", 13.5, 0.5),
         ("Text sent", 14.0, pytest.approx(0.1)),
     ]
-    # Nobody took it up.
-    alone = stages_around(replace(turn, calls=turn.calls[:2], texts=[]), Death("worker 2", 101.0))
+    # No other worker took the turn over.
+    alone = stages_around(
+        replace(turn, calls=turn.calls[:2], texts=[]), KilledWorker("worker 2", 101.0)
+    )
     assert [each.name for each in alone][-1] == "Silence of worker 2"
 
 
@@ -271,7 +279,7 @@ NOTICE = "I'm still working on your answer, one moment please."
 
 
 @pytest.mark.parametrize(
-    ("texts", "voices", "holds"),
+    ("texts", "voice_notes", "passed"),
     [
         (["Hello"], 1, [True, True]),
         ([NOTICE, "Hello"], 1, [True, True]),
@@ -281,19 +289,21 @@ NOTICE = "I'm still working on your answer, one moment please."
     ],
     ids=["once", "late", "two texts", "two voice notes", "nothing"],
 )
-def test_once_is_once(texts: list[str], voices: int, holds: list[bool]) -> None:
+def test_exactly_one_answer_of_each_kind_passes(
+    texts: list[str], voice_notes: int, passed: list[bool]
+) -> None:
     messages = [_message(text, at=1.0) for text in texts]
-    messages += [replace(_message("", at=2.0), media_url="http://x/1.ogg")] * voices
-    assert [finding.holds for finding in findings.sent(messages)] == holds
+    messages += [replace(_message("", at=2.0), media_url="http://x/1.ogg")] * voice_notes
+    assert [check.passed for check in checks.check_answers(messages)] == passed
 
 
-def test_findings_do_not_hold_where_nothing_was_found() -> None:
-    assert not findings.asked(1).holds
-    assert not findings.counted("web 1", {}).holds
-    assert not findings.workers([{}, {}], [2, 1]).holds
+def test_checks_fail_without_data() -> None:
+    assert not checks.check_questions(1).passed
+    assert not checks.check_counters("web 1", {}).passed
+    assert not checks.check_workers([{}, {}], [2, 1]).passed
     unwell = {"healthy": False, "workers": 2}
-    assert not findings.workers([unwell], [2]).holds
-    assert findings.workers([unwell | {"healthy": True}], [2]).holds
+    assert not checks.check_workers([unwell], [2]).passed
+    assert checks.check_workers([unwell | {"healthy": True}], [2]).passed
 
 
 def _call(name: str, at: float, ended: float) -> Call:
@@ -304,8 +314,8 @@ def _message(body: str, *, at: float) -> Outbound:
     return Outbound("SM1", "whatsapp:+15550100", "whatsapp:+14155238886", body, at=at)
 
 
-def test_pieces_are_put_in_the_order_of_the_answer() -> None:
-    """They are spoken side by side, and one was tried twice."""
+def test_synthesized_pieces_are_put_in_the_order_of_the_answer() -> None:
+    """They are synthesized in parallel, and one of them twice."""
     bodies = [
         {"text": "Two.", "previous_text": "One.", "next_text": "Three."},
         {"text": "One.", "next_text": "Two."},
@@ -313,34 +323,35 @@ def test_pieces_are_put_in_the_order_of_the_answer() -> None:
         {"text": "Two.", "previous_text": "One.", "next_text": "Three."},
     ]
     calls = [Call("elevenlabs", "speak", 1.0, {}, {"body": body}) for body in bodies]
-    assert Turn(sent=0.0, acknowledged=0.0, calls=calls).spoken == "One.\nTwo.\nThree."
-    assert Turn(sent=0.0, acknowledged=0.0).spoken == ""
+    turn = Turn(sent=0.0, acknowledged=0.0, calls=calls)
+    assert turn.synthesized_text == "One.\nTwo.\nThree."
+    assert Turn(sent=0.0, acknowledged=0.0).synthesized_text == ""
 
 
-SPOKEN = "Log in, choose New Invoice, enter the buyer's tax number, sign and submit the invoice."
+ANSWER = "Log in, choose New Invoice, enter the buyer's tax number, sign and submit the invoice."
 
 
 @pytest.mark.parametrize(
-    ("heard", "understood"),
+    ("transcript", "passed"),
     [
         ("Log in, choose new envoice. Enter the buyers tax number. Sign and submit invoice.", True),
         ("Log in, choose new invoice, enter the buyer's", False),
         ("enter the buyer's tax number, sign and submit the invoice. Log in, choose", False),
-        (f"{SPOKEN} {SPOKEN}", False),
+        (f"{ANSWER} {ANSWER}", False),
         ("", False),
     ],
     ids=["misheard", "cut off", "out of order", "twice", "silent"],
 )
-def test_a_spoken_answer_must_be_whole(codec: Codec, heard: str, understood: bool) -> None:
-    """A few misheard words are the recogniser's; what lacks or doubles is the bridge's."""
+def test_a_voice_answer_must_be_complete(codec: Codec, transcript: str, passed: bool) -> None:
+    """A few wrong words may be the model's fault; missing or repeated ones are the bridge's."""
     audio = codec.encode(Sound(bytes(16_000), 16_000), "opus_48000_32")
-    again = check_round_trip(audio, SPOKEN, speech=_Deaf(heard), codec=codec)
-    assert again.understood is understood
+    result = check_round_trip(audio, ANSWER, speech=_FixedTranscript(transcript), codec=codec)
+    assert result.passed is passed
 
 
-def test_what_is_no_audio_is_not_understood(codec: Codec) -> None:
-    again = check_round_trip(b"<html>", SPOKEN, speech=_Deaf(SPOKEN), codec=codec)
-    assert (again.text, again.match) == ("", 0.0)
+def test_a_voice_answer_that_is_no_audio_does_not_match(codec: Codec) -> None:
+    result = check_round_trip(b"<html>", ANSWER, speech=_FixedTranscript(ANSWER), codec=codec)
+    assert (result.transcript, result.match) == ("", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -349,21 +360,21 @@ def codec() -> Codec:
     return Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
 
 
-class _Deaf:
-    """Hears the same in everything."""
+class _FixedTranscript:
+    """Speech that gives every recording the same transcript."""
 
     def __init__(self, text: str) -> None:
-        self._heard = Heard(text)
+        self._transcript = Transcript(text)
 
-    def hear(self, pcm: bytes) -> Heard:
-        return self._heard
+    def transcribe(self, pcm: bytes) -> Transcript:
+        return self._transcript
 
-    def say(self, text: str, language: str | None) -> Sound:
+    def synthesize(self, text: str, language: str | None) -> Sound:
         raise NotImplementedError
 
 
-def test_a_file_is_told_from_a_line(tmp_path: Path) -> None:
-    """Terminals drop a path quoted, escaped or as an address."""
+def test_a_file_is_distinguished_from_a_text(tmp_path: Path) -> None:
+    """Terminals insert the path of a dropped file quoted, escaped or as a URL."""
     note = tmp_path / "my note.ogg"
     note.touch()
     for line in (
@@ -373,14 +384,14 @@ def test_a_file_is_told_from_a_line(tmp_path: Path) -> None:
         str(note).replace(" ", "\\ "),
         f"file://{tmp_path}/my%20note.ogg",
     ):
-        assert dropped_file(line) == note
-    assert dropped_file("file it's missing.ogg") == Path("it's missing.ogg")
+        assert parse_file(line) == note
+    assert parse_file("file it's missing.ogg") == Path("it's missing.ogg")
     for line in ("", "What's new?", "How do I file an invoice?", str(tmp_path), "file"):
-        assert dropped_file(line) is None
+        assert parse_file(line) is None
 
 
-def test_texts_are_wrapped_under_their_label(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal there are no colours and no prompt; addresses stay whole."""
+def test_labelled_texts_are_wrapped_and_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal there are no colours and no prompt; URLs are not wrapped."""
     monkeypatch.setenv("COLUMNS", "32")
     stream = io.StringIO()
     screen = Screen(stream)
@@ -412,9 +423,9 @@ class _Terminal(io.StringIO):
 def test_a_step_shows_its_seconds_while_it_lasts(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, what: str, shown: str
 ) -> None:
-    """On a terminal, and not where it would have to go back over the end of a line."""
+    """Only on a terminal, and only if the line is short enough."""
     monkeypatch.setenv("COLUMNS", "30")
     monkeypatch.setattr("sandbox.demo.screen.time.monotonic", lambda: 5.0)
-    with Screen(stream).step(what) as so_far:
-        so_far()
+    with Screen(stream).step(what) as show_elapsed:
+        show_elapsed()
     assert stream.getvalue() == shown

@@ -19,7 +19,7 @@ from sandbox.elevenlabs import errors
 from sandbox.elevenlabs.standin import ElevenLabsStandIn
 from sandbox.faults import Fault, Faults
 from sandbox.latency import INSTANT, LatencyProfile
-from sandbox.speech import Heard, tone
+from sandbox.speech import Transcript, tone
 from sandbox.speech.codec import NOTES, Codec
 from sandbox.speech.fixture import FixtureSpeech
 
@@ -34,11 +34,11 @@ OPUS = {"output_format": "opus_48000_32"}
 
 
 class Provider:
-    """A started stand-in and short ways to call it."""
+    """A running stand-in, with shortcuts for its calls."""
 
     def __init__(self, *, latency: LatencyProfile = INSTANT, **options: Any) -> None:
         self.recorder, self.faults, self.speech = CallRecorder(), Faults(), FixtureSpeech()
-        self.speech.tones.add(440, Heard(QUESTION))
+        self.speech.tones.add(440, Transcript(QUESTION))
         self.standin = ElevenLabsStandIn(
             recorder=self.recorder,
             faults=self.faults,
@@ -85,7 +85,7 @@ Start = Callable[..., Provider]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts stand-ins with the options it is given; stops them all in the end."""
+    """A function that starts a stand-in with options; all are stopped at the end."""
     with ExitStack() as providers:
 
         def started(**options: Any) -> Provider:
@@ -105,8 +105,8 @@ def refused(answer: requests.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["detail"]["status"]
 
 
-def test_the_sdk_transcribes_pcm_without_a_breach(provider: Provider) -> None:
-    """The SDK's own request, ``null`` fields included, is understood."""
+def test_the_sdk_transcribes_pcm_without_a_violation(provider: Provider) -> None:
+    """The SDK's request is accepted, with its ``null`` fields."""
     client = ElevenLabs(base_url=provider.standin.url, api_key="key")
     answer: Any = client.speech_to_text.convert(
         model_id="scribe_v2",
@@ -123,8 +123,8 @@ def test_the_sdk_transcribes_pcm_without_a_breach(provider: Provider) -> None:
     assert "webhook_metadata" not in provider.standin.transcriptions[0].fields
 
 
-def test_the_sdk_speaks_without_a_breach(provider: Provider) -> None:
-    """A streamed answer is Ogg/Opus, and the text that was said is kept."""
+def test_the_sdk_synthesizes_without_a_violation(provider: Provider) -> None:
+    """A streamed answer is Ogg/Opus, and the synthesis is recorded."""
     client = ElevenLabs(base_url=provider.standin.url, api_key="key")
     chunks = client.text_to_speech.stream(
         "voice",
@@ -135,25 +135,29 @@ def test_the_sdk_speaks_without_a_breach(provider: Provider) -> None:
         previous_text="Hello.",
     )
     audio = b"".join(chunks)
-    spoken = provider.standin.spoken[0]
+    synthesis = provider.standin.syntheses[0]
     assert audio.startswith(b"OggS") and b"OpusHead" in audio[:64]
-    assert (spoken.text, spoken.previous_text, spoken.characters) == (TEXT, "Hello.", len(TEXT))
-    assert provider.speech.hear(Codec(ffmpeg=FFMPEG).decode(audio)).text == TEXT
+    assert (synthesis.text, synthesis.previous_text, synthesis.characters) == (
+        TEXT,
+        "Hello.",
+        len(TEXT),
+    )
+    assert provider.speech.transcribe(Codec(ffmpeg=FFMPEG).decode(audio)).text == TEXT
     assert provider.rules == []
 
 
 @pytest.mark.parametrize("kind", NOTES)
 def test_notes_in_a_container_are_decoded(provider: Provider, kind: str) -> None:
-    """Without ``file_format`` any recording is heard."""
+    """Without ``file_format`` any container is transcribed."""
     note = Codec(ffmpeg=FFMPEG).note(PCM, kind)
     assert provider.transcribe(note, FORM).json()["text"] == QUESTION
 
 
 def test_parallel_notes_keep_their_transcripts(provider: Provider) -> None:
-    """What is heard depends on the note, not on the order of arrival."""
+    """A transcript depends on the recording, not on the order of arrival."""
     tones = range(300, 380, 8)
     for frequency in tones:
-        provider.speech.tones.add(frequency, Heard(f"question {frequency}"))
+        provider.speech.tones.add(frequency, Transcript(f"question {frequency}"))
     with ThreadPoolExecutor(len(tones)) as pool:
         answers = pool.map(
             lambda frequency: provider.transcribe(tone.sine(frequency, 1.0)).json(), tones
@@ -164,7 +168,7 @@ def test_parallel_notes_keep_their_transcripts(provider: Provider) -> None:
 
 
 def test_silence_is_an_event_unless_events_are_off(provider: Provider) -> None:
-    """``tag_audio_events`` puts words into silence."""
+    """With ``tag_audio_events`` silence has a transcript."""
     fields = {"model_id": "scribe_v2", "file_format": "pcm_s16le_16"}
     tagged = provider.transcribe(tone.silence(1.0), fields).json()
     plain = provider.transcribe(tone.silence(1.0)).json()
@@ -172,8 +176,8 @@ def test_silence_is_an_event_unless_events_are_off(provider: Provider) -> None:
     assert (plain["text"], plain["words"]) == ("", [])
 
 
-def test_words_have_times_unless_told(provider: Provider) -> None:
-    """The words and spaces make up the text; characters come on request."""
+def test_words_have_times_unless_they_are_switched_off(provider: Provider) -> None:
+    """Words and spaces add up to the text; characters come on request."""
     answer = provider.transcribe(fields={**RAW, "timestamps_granularity": "character"}).json()
     assert "".join(word["text"] for word in answer["words"]) == answer["text"]
     assert answer["words"][0]["characters"][0]["text"] == "H"
@@ -183,15 +187,15 @@ def test_words_have_times_unless_told(provider: Provider) -> None:
 
 
 def test_languages_have_three_letters_or_two(provider: Provider) -> None:
-    """The form of ``language_code`` can be switched."""
-    provider.speech.tones.add(500, Heard("أين الطلب؟", "ara"))
+    """``two_letter_language`` decides."""
+    provider.speech.tones.add(500, Transcript("أين الطلب؟", "ara"))
     assert provider.transcribe(tone.sine(500, 1.0)).json()["language_code"] == "ara"
     provider.standin.two_letter_language = True
     assert provider.transcribe(tone.sine(500, 1.0)).json()["language_code"] == "ar"
 
 
-def test_a_lost_model_id_is_refused_before_the_key(provider: Provider) -> None:
-    """The schema comes first; the breach names the SDK's retry defect."""
+def test_a_missing_model_id_is_refused_before_the_key_is_checked(provider: Provider) -> None:
+    """The schema is checked first; the violation names the SDK's defect in retries."""
     answer = provider.transcribe(fields={"webhook_metadata": "null"}, key="wrong")
     missing = {"type": "missing", "loc": ["body", "model_id"], "msg": "Field required"}
     assert answer.status_code == 422
@@ -199,8 +203,7 @@ def test_a_lost_model_id_is_refused_before_the_key(provider: Provider) -> None:
     assert "max_retries=0" in provider.rules[0]
 
 
-def test_every_attempt_is_on_record(provider: Provider) -> None:
-    """A refused call keeps its raw form in the call recorder."""
+def test_refused_calls_are_recorded_with_their_form(provider: Provider) -> None:
     provider.transcribe(fields={"model_id": "null"})
     assert provider.recorder.calls("elevenlabs", "transcribe")[0].detail["fields"] == {
         "model_id": ["null"]
@@ -218,7 +221,7 @@ def test_every_attempt_is_on_record(provider: Provider) -> None:
 def test_keys_are_checked(
     provider: Provider, headers: dict[str, str], refusal: tuple[int, str]
 ) -> None:
-    """Each way of not being authorised has its own status, and no request id header."""
+    """Each mistake has its own status, and no answer has a request id header."""
     url = f"{provider.standin.url}/v1/text-to-speech/voice"
     answer = requests.post(url, json=FLASH, headers=headers, timeout=10)
     assert refused(answer) == refusal
@@ -238,7 +241,7 @@ def test_keys_are_checked(
 def test_bad_audio_is_refused(
     provider: Provider, audio: bytes, fields: dict[str, str], refusal: tuple[int, str]
 ) -> None:
-    """What a user recorded badly is refused, but is no breach."""
+    """A bad recording is refused, but is no violation."""
     assert refused(provider.transcribe(audio, fields)) == refusal
     assert provider.rules == []
 
@@ -259,15 +262,15 @@ def test_bad_audio_is_refused(
         (PCM + b"\0", RAW, "odd number of bytes"),
     ],
 )
-def test_breaches_of_transcription_are_noted(
+def test_mistakes_in_transcription_requests_are_violations(
     provider: Provider, audio: bytes, fields: dict[str, str], breach: str
 ) -> None:
-    """Whatever the service would refuse or misunderstand is written down."""
+    """This includes requests that the service accepts but misunderstands."""
     provider.transcribe(audio, fields)
     assert len(provider.rules) == 1 and breach in provider.rules[0]
 
 
-def test_a_chunked_upload_is_noted(provider: Provider) -> None:
+def test_a_chunked_upload_is_a_violation(provider: Provider) -> None:
     """The documented client sends a Content-Length."""
     request = httpx.Request("POST", "http://unused", data=RAW, files={"file": PCM})
     headers = {"xi-api-key": "key", "Content-Type": request.headers["Content-Type"]}
@@ -302,10 +305,10 @@ def test_a_chunked_upload_is_noted(provider: Provider) -> None:
         ({"voice_settings": {"speed": 2}}, "speed"),
     ],
 )
-def test_breaches_of_speech_are_noted(
+def test_mistakes_in_synthesis_requests_are_violations(
     provider: Provider, body: dict[str, Any], breach: str
 ) -> None:
-    """Whatever should not be read out, or is refused, is written down without the text."""
+    """The violations do not quote the text."""
     provider.speak(**body)
     assert len(provider.rules) == 1 and breach in provider.rules[0]
 
@@ -319,8 +322,8 @@ def test_breaches_of_speech_are_noted(
         "مرحبا، كيف يمكنني مساعدتك اليوم؟",
     ],
 )
-def test_plain_text_is_no_breach(provider: Provider, text: str) -> None:
-    """Numbers, lines and Arabic may be spoken."""
+def test_plain_text_is_no_violation(provider: Provider, text: str) -> None:
+    """Numbers, several lines and Arabic are allowed."""
     assert provider.speak(text=text, language_code=None).status_code == 200
     assert provider.rules == []
 
@@ -341,7 +344,7 @@ def test_checks_come_in_the_order_of_the_service(start: Start) -> None:
 
 
 def test_the_free_plan_has_mp3_but_no_opus(start: Start) -> None:
-    """The refusal is no breach: a caller learns of the plan by it."""
+    """The error is no violation, because a client learns its plan by it."""
     provider = start(plan="free")
     assert refused(provider.speak()) == (403, "output_format_not_allowed")
     answer = provider.speak(query={"output_format": "mp3_44100_128"})
@@ -356,8 +359,8 @@ def test_unknown_formats_are_refused(provider: Provider, output_format: str) -> 
     assert refused(answer) == (400, "invalid_output_format")
 
 
-def test_speaking_uses_credits_up(start: Start) -> None:
-    """Flash costs half a credit a character; then both services answer quota_exceeded."""
+def test_synthesis_uses_up_credits(start: Start) -> None:
+    """Flash costs half a credit per character; then both services answer quota_exceeded."""
     provider = start(credits=11)
     answer = provider.speak()
     assert answer.status_code == 200 and answer.headers["character-cost"] == "11"
@@ -376,8 +379,8 @@ def test_successes_carry_the_headers_of_the_service(provider: Provider) -> None:
     assert provider.speak().headers["Transfer-Encoding"] == "chunked"
 
 
-def test_a_stream_holds_its_place_until_the_last_byte(start: Start) -> None:
-    """Above the limit is 429 without Retry-After; the place is free once the body is read."""
+def test_a_stream_occupies_its_slot_until_the_last_byte(start: Start) -> None:
+    """Calls above the limit get 429 without Retry-After; the slot is free when the body is read."""
     provider = start(concurrency=1, latency=LatencyProfile(speak_per_character=0.05))
     first = provider.speak()
     second = provider.speak()
@@ -389,23 +392,23 @@ def test_a_stream_holds_its_place_until_the_last_byte(start: Start) -> None:
     assert provider.rules == []
 
 
-def test_a_queue_lets_the_second_wait(start: Start) -> None:
-    """With ``queue`` a surplus request is served late instead of refused."""
+def test_a_queue_delays_calls_above_the_limit(start: Start) -> None:
+    """With ``queue`` a call waits for a slot instead of being refused."""
     provider = start(concurrency=1, queue=5.0, latency=LatencyProfile(transcribe=0.2))
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(lambda _: provider.transcribe().status_code, range(3)))
     assert answers == [200, 200, 200]
 
 
-def test_who_hangs_up_frees_the_place(start: Start) -> None:
-    """A half-read stream that is closed counts no longer."""
+def test_a_disconnected_client_frees_its_slot(start: Start) -> None:
+    """A stream that is closed half-way does not count any more."""
     provider = start(concurrency=1, queue=5.0, latency=LatencyProfile(speak_per_character=0.02))
     provider.speak(text="Once more: " + TEXT * 4).close()
     assert provider.speak(text="Yes.").status_code == 200
 
 
-def test_speech_arrives_at_the_pace_of_the_service(start: Start) -> None:
-    """The first byte after the fixed delay, the last after that of the characters."""
+def test_a_stream_takes_the_latency_of_the_service(start: Start) -> None:
+    """The first byte comes after the fixed latency, the last after that per character."""
     provider = start(latency=LatencyProfile(speak=0.1, speak_per_character=0.02))
     provider.speak().close()
     began = time.monotonic()
@@ -420,23 +423,23 @@ def test_speech_arrives_at_the_pace_of_the_service(start: Start) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 422, 429, 500, 503])
-def test_scripted_failures_have_the_form_of_the_service(provider: Provider, status: int) -> None:
-    """A fault with a status alone is answered in the service's words."""
+def test_injected_errors_have_the_format_of_the_service(provider: Provider, status: int) -> None:
+    """A fault needs only a status."""
     provider.fail("speak", status=status)
     answer = provider.speak()
     assert answer.status_code == status and answer.json()["detail"]
     assert provider.speak().status_code == 200
 
 
-def test_any_refusal_can_be_scripted(provider: Provider) -> None:
-    """The refusals' bodies serve as bodies of faults."""
+def test_any_error_can_be_injected(provider: Provider) -> None:
+    """A fault can have the body of any error."""
     provider.fail("transcribe", status=401, body=errors.missing_permissions().body())
     assert refused(provider.transcribe()) == (401, "missing_permissions")
 
 
 @pytest.mark.parametrize("kind", ["cut", "vanish", "reset"])
-def test_broken_streams_leave_no_place_taken(start: Start, kind: str) -> None:
-    """After a broken answer the next one is served."""
+def test_broken_streams_free_their_slot(start: Start, kind: str) -> None:
+    """After a broken answer the next call is served."""
     provider = start(concurrency=1)
     provider.fail("speak", kind=kind)
     with pytest.raises(requests.RequestException):

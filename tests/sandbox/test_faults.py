@@ -1,4 +1,4 @@
-"""The faults of a stand-in, as the bridge's HTTP clients feel them."""
+"""Fault injection: what the bridge's HTTP clients see of each kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = "0123456789" * 10
 
 
 class EchoStandIn(StandIn):
-    """Answers with a fixed text, whole or streamed, and counts the work done."""
+    """Answers with a fixed text, whole or streamed, and records which views ran."""
 
     service = "echo"
 
@@ -77,18 +77,20 @@ clients = pytest.mark.parametrize("client", [by_requests, by_httpx])
 
 @clients
 @pytest.mark.parametrize("path", ["ask", "stream"])
-def test_without_a_fault_the_answer_is_whole(echo: EchoStandIn, client: Client, path: str) -> None:
-    """A call without a fault is answered in full, streamed or not."""
+def test_without_a_fault_the_answer_is_complete(
+    echo: EchoStandIn, client: Client, path: str
+) -> None:
+    """Streamed or not."""
     assert client(f"{echo.url}/{path}") == (200, TEXT)
 
 
 @clients
 @pytest.mark.parametrize("path", ["ask", "stream"])
 @pytest.mark.parametrize("kind", ["reset", "vanish", "cut"])
-def test_broken_connections_are_errors_of_the_connection(
+def test_broken_connections_are_connection_errors(
     echo: EchoStandIn, faults: Faults, client: Client, path: str, kind: Kind
 ) -> None:
-    """A reset, vanished or cut call is a connection error to the client, never an answer."""
+    """The client gets no answer, and its next call succeeds."""
     faults.add(Fault("echo", path, kind))
     with pytest.raises(BROKEN):
         client(f"{echo.url}/{path}")
@@ -96,7 +98,7 @@ def test_broken_connections_are_errors_of_the_connection(
 
 
 def test_only_reset_prevents_the_work(echo: EchoStandIn, faults: Faults) -> None:
-    """A reset call never happened; a vanished or cut one did."""
+    """The call is not executed with reset, but it is with vanish and cut."""
     kinds: list[Kind] = ["reset", "vanish", "cut"]
     worked = []
     for kind in kinds:
@@ -108,7 +110,7 @@ def test_only_reset_prevents_the_work(echo: EchoStandIn, faults: Faults) -> None
 
 
 def test_broken_connections_end_with_a_reset(echo: EchoStandIn, faults: Faults) -> None:
-    """A reset call ends with RST, not with an orderly close."""
+    """The client gets RST, not an orderly close."""
     faults.add(Fault("echo", "ask", "reset"))
     with socket.create_connection(("127.0.0.1", echo.port), timeout=5) as client:
         client.sendall(b"POST /ask HTTP/1.1\r\nHost: echo\r\nContent-Length: 0\r\n\r\n")
@@ -116,7 +118,7 @@ def test_broken_connections_end_with_a_reset(echo: EchoStandIn, faults: Faults) 
             client.recv(1)
 
 
-def test_a_cut_answer_arrives_by_half(echo: EchoStandIn, faults: Faults) -> None:
+def test_half_of_a_cut_answer_arrives(echo: EchoStandIn, faults: Faults) -> None:
     """The first half of a cut answer reaches the client before the connection breaks."""
     faults.add(Fault("echo", "stream", "cut"))
     read = b""
@@ -130,8 +132,9 @@ def test_a_cut_answer_arrives_by_half(echo: EchoStandIn, faults: Faults) -> None
 
 
 @clients
-def test_a_trickle_is_slow_but_whole(echo: EchoStandIn, faults: Faults, client: Client) -> None:
-    """A trickled answer comes byte by byte and is complete."""
+def test_a_trickled_answer_is_slow_but_complete(
+    echo: EchoStandIn, faults: Faults, client: Client
+) -> None:
     faults.add(Fault("echo", "ask", "trickle", seconds=0.002))
     started = time.monotonic()
     assert client(f"{echo.url}/ask") == (200, TEXT)
@@ -139,61 +142,62 @@ def test_a_trickle_is_slow_but_whole(echo: EchoStandIn, faults: Faults, client: 
 
 
 def test_a_hang_outlasts_a_read_timeout(echo: EchoStandIn, faults: Faults) -> None:
-    """A hanging call makes the client's read time out."""
     faults.add(Fault("echo", "ask", "hang", seconds=0.5))
     with pytest.raises(requests.ReadTimeout):
         requests.post(f"{echo.url}/ask", timeout=0.1)
 
 
-def test_a_status_fault_uses_the_services_form(echo: EchoStandIn, faults: Faults) -> None:
-    """A status fault carries the service's own error and the headers it was given."""
+def test_an_injected_error_has_the_services_format(echo: EchoStandIn, faults: Faults) -> None:
+    """With the headers of the fault."""
     faults.add(Fault("echo", "ask", status=429, headers={"Retry-After": "3"}))
     answer = requests.post(f"{echo.url}/ask", timeout=5)
     assert (answer.status_code, answer.text, answer.headers["Retry-After"]) == (429, "no 429", "3")
 
 
 def test_faults_count_their_calls(echo: EchoStandIn, faults: Faults) -> None:
-    """A fault lets ``after`` calls pass, strikes ``times`` calls, and is gone."""
+    """``after`` calls succeed, ``times`` calls fail, and then calls succeed again."""
     faults.add(Fault("echo", "ask", status=503, times=2, after=1))
     answers = [by_requests(f"{echo.url}/ask")[0] for _ in range(5)]
     assert answers == [200, 503, 503, 200, 200]
 
 
-def test_a_fault_about_something_strikes_nothing_else(echo: EchoStandIn, faults: Faults) -> None:
-    """Neither do other requests count for ``after`` and ``times``."""
+def test_a_fault_with_about_applies_to_matching_requests_only(
+    echo: EchoStandIn, faults: Faults
+) -> None:
+    """Other requests do not count for ``after`` and ``times``."""
     faults.add(Fault("echo", "ask", status=503, after=1, about="Anna"))
-    told = ["Anna", "Ben", "Anna", "Ben", "Anna"]
-    answers = [requests.post(f"{echo.url}/ask", data=name, timeout=5) for name in told]
+    names = ["Anna", "Ben", "Anna", "Ben", "Anna"]
+    answers = [requests.post(f"{echo.url}/ask", data=name, timeout=5) for name in names]
     assert [answer.status_code for answer in answers] == [200, 200, 503, 200, 200]
 
 
-def test_a_fault_that_is_removed_tells_when_it_struck(echo: EchoStandIn, faults: Faults) -> None:
-    """Another one like it stays."""
+def test_removing_a_fault_returns_when_it_was_applied(echo: EchoStandIn, faults: Faults) -> None:
+    """An equal fault stays switched on."""
     first, second = (Fault("echo", "ask", status=503, times=1) for _ in range(2))
     faults.add(first)
     faults.add(second)
     began = time.monotonic()
     by_requests(f"{echo.url}/ask")
-    (struck,) = faults.remove(first)
-    assert began <= struck <= time.monotonic()
+    (applied_at,) = faults.remove(first)
+    assert began <= applied_at <= time.monotonic()
     assert by_requests(f"{echo.url}/ask")[0] == 503
 
 
 @pytest.mark.parametrize(("kind", "fails"), [("hang", False), ("trickle", False), ("vanish", True)])
-def test_what_waits_goes_on_once_the_fault_is_off(
+def test_removing_a_fault_ends_its_wait(
     echo: EchoStandIn, faults: Faults, kind: Kind, fails: bool
 ) -> None:
     fault = Fault("echo", "ask", kind, seconds=60)
     faults.add(fault)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(requests.post, f"{echo.url}/ask", timeout=30)
-        wait_until(lambda: not faults.listed(), "the call")
+        wait_until(lambda: not faults.active(), "the call")
         faults.remove(fault)
         assert isinstance(answer.exception(20), requests.ConnectionError) == fails
 
 
-def test_connections_live_on(echo: EchoStandIn) -> None:
-    """Requests of one session share one connection, also when a body was left unread."""
+def test_connections_are_kept_alive(echo: EchoStandIn) -> None:
+    """Even if the view did not read the request's body."""
     echo.app.add_url_rule("/port", view_func=lambda: str(request.environ["REMOTE_PORT"]))
     with requests.Session() as session:
         session.post(f"{echo.url}/ask", data=b"x" * 100_000, timeout=5)
@@ -203,8 +207,8 @@ def test_connections_live_on(echo: EchoStandIn) -> None:
     assert len(ports) == 1
 
 
-def test_a_stopped_service_is_gone_until_it_starts_again(echo: EchoStandIn) -> None:
-    """Stopping ends pooled connections too; a restart serves the same address."""
+def test_a_stopped_server_is_unreachable_until_it_starts_again(echo: EchoStandIn) -> None:
+    """Stopping closes idle connections too; it starts again on the same port."""
     with requests.Session() as session:
         assert session.post(f"{echo.url}/ask", timeout=5).text == TEXT
         echo.stop()
@@ -215,7 +219,7 @@ def test_a_stopped_service_is_gone_until_it_starts_again(echo: EchoStandIn) -> N
 
 
 def test_two_hundred_calls_at_once(echo: EchoStandIn) -> None:
-    """A burst of 200 connections is served without a refusal, and leaves no thread behind."""
+    """All are served, and their threads end."""
     before = set(threading.enumerate())
     with ThreadPoolExecutor(200) as pool:
         answers = list(pool.map(by_requests, [f"{echo.url}/ask"] * 200))
@@ -231,7 +235,7 @@ def test_two_hundred_calls_at_once(echo: EchoStandIn) -> None:
 def test_broken_connections_print_nothing(
     echo: EchoStandIn, faults: Faults, kind: Kind, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Faults are no errors of the stand-in: nothing appears on its standard error."""
+    """Faults are not errors of the stand-in, so nothing is written to stderr."""
     faults.add(Fault("echo", "ask", kind))
     with pytest.raises(BROKEN):
         by_requests(f"{echo.url}/ask")

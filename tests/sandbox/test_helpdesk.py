@@ -1,4 +1,4 @@
-"""The help desk: which question gets which answer."""
+"""The help desk: how it finds the answer to a question."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk, HelpdeskError, read
-from sandbox.agentforce.wording import normalised, resembles, words
+from sandbox.agentforce.helpdesk import DEFAULT_FILE, Helpdesk, HelpdeskError, load_answers
+from sandbox.agentforce.wording import normalise, similarity, words
 
 FILE = """
 yes = ["yes", "go ahead"]
@@ -68,8 +68,8 @@ def said(desk: Helpdesk, text: str, session: str = "s") -> list[str]:
 def identity(desk: Helpdesk, question: str) -> str:
     """The entry whose first message ``question`` gets, as "id language"; "" for none."""
     first = desk.answer("identity", question)[0]
-    for entry in read(DEFAULT_FILE).entry:
-        if entry.messages[0].for_the_wire(question) == first:
+    for entry in load_answers(DEFAULT_FILE).entry:
+        if entry.messages[0].as_json(question) == first:
             return f"{entry.id} {entry.language}"
     return ""
 
@@ -123,12 +123,12 @@ def identity(desk: Helpdesk, question: str) -> str:
     ],
 )
 def test_a_question_finds_its_entry(desk: Helpdesk, question: str, expected: str) -> None:
-    """As it is written, and as a recogniser may have heard it."""
+    """As it is written, and as speech recognition may have transcribed it."""
     assert identity(desk, question) == expected
 
 
 def test_unknown_questions_are_answered_in_their_language(desk: Helpdesk) -> None:
-    """By the script of the question."""
+    """The script of the question decides."""
     assert said(desk, "What is the weather like?")[0].startswith("I'm sorry")
     assert said(desk, "ما الطقس؟")[0].startswith("عذرًا")
 
@@ -136,10 +136,10 @@ def test_unknown_questions_are_answered_in_their_language(desk: Helpdesk) -> Non
 @pytest.mark.parametrize(
     "question", ["How do I register an electronic invoice?", "كيف أسجل فاتورة إلكترونية؟"]
 )
-def test_the_usual_answer_has_the_length_that_is_measured_with(
+def test_the_usual_answer_has_the_length_that_benchmarks_expect(
     desk: Helpdesk, question: str
 ) -> None:
-    """Some 400 characters in one Inform, without Markdown."""
+    """About 400 characters in one Inform, without Markdown."""
     (text,) = said(desk, question)
     assert 400 <= len(text) <= 440
     assert not set(text) & set("*#_`|[")
@@ -175,7 +175,7 @@ def test_several_messages_and_their_fields_reach_the_caller(desk: Helpdesk) -> N
 
 
 def test_a_confirmation_is_followed_by_yes_or_no_in_its_own_session(file: Path) -> None:
-    """Once, and in no other session; what merely contains the letters of yes does not count."""
+    """Once, and in no other session; words that contain yes do not count."""
     desk = Helpdesk(file)
     assert said(desk, "cancel my invoice", "a") == ["Shall I?"]
     assert said(desk, "yes", "b") == ["I don't know."]
@@ -187,8 +187,8 @@ def test_a_confirmation_is_followed_by_yes_or_no_in_its_own_session(file: Path) 
     assert said(desk, "yesterday", "a") == ["I don't know."]
 
 
-def test_a_new_question_takes_the_place_of_a_confirmation(file: Path) -> None:
-    """A yes that comes later confirms nothing."""
+def test_a_new_question_cancels_a_confirmation(file: Path) -> None:
+    """A later yes confirms nothing."""
     desk = Helpdesk(file)
     said(desk, "cancel my invoice")
     assert said(desk, "register an invoice") == ["Log in."]
@@ -196,15 +196,15 @@ def test_a_new_question_takes_the_place_of_a_confirmation(file: Path) -> None:
 
 
 def test_a_forgotten_session_has_nothing_to_confirm(file: Path) -> None:
-    """forget drops what a session was asked."""
+    """forget cancels the confirmation."""
     desk = Helpdesk(file)
     said(desk, "cancel my invoice")
     desk.forget("s")
     assert said(desk, "yes") == ["I don't know."]
 
 
-def test_what_follows_an_inquiry_is_its_answer(desk: Helpdesk) -> None:
-    """Unless it is a question that has an answer of its own."""
+def test_the_reply_to_an_inquiry_is_its_answer(desk: Helpdesk) -> None:
+    """Unless it is a question with its own answer."""
     desk.answer("s", "What is the status of my invoice?")
     assert "“it's 4 7 1”" in said(desk, "it's 4 7 1")[0]
     desk.answer("s", "What is the status of my invoice?")
@@ -212,7 +212,7 @@ def test_what_follows_an_inquiry_is_its_answer(desk: Helpdesk) -> None:
 
 
 def test_a_scripted_question_has_to_be_asked_word_for_word(desk: Helpdesk) -> None:
-    """Only case and punctuation do not matter."""
+    """Case and punctuation do not matter."""
     assert desk.answer("s", "Test empty.") == []
     assert desk.answer("s", "test empty messages") != []
 
@@ -263,16 +263,16 @@ def test_a_missing_or_undecodable_file_is_refused(file: Path) -> None:
         Helpdesk(file)
 
 
-def test_words_are_compared_without_their_trimmings() -> None:
+def test_words_are_normalised_before_they_are_compared() -> None:
     """Case, punctuation, vowel signs, hamza, tatweel and the article do not matter."""
-    assert normalised("  E-Invoice, please! ") == "e invoice please"
-    assert normalised("أُسَجِّلُ فـاتورة") == normalised("اسجل فاتوره")
+    assert normalise("  E-Invoice, please! ") == "e invoice please"
+    assert normalise("أُسَجِّلُ فـاتورة") == normalise("اسجل فاتوره")
     assert words("الفاتورة والفاتورة بالفاتورة للفاتورة") == ["فاتوره"] * 4
 
 
 def test_short_words_must_be_the_same() -> None:
-    """One letter makes another word of them; long words may differ a little."""
-    assert resembles("sign", "sign") == 1
-    assert resembles("tax", "fax") == 0
-    assert 0.8 <= resembles("invoice", "invoices") < 1
-    assert resembles("invoice", "office") == 0
+    """With another letter they are other words; long words may differ a little."""
+    assert similarity("sign", "sign") == 1
+    assert similarity("tax", "fax") == 0
+    assert 0.8 <= similarity("invoice", "invoices") < 1
+    assert similarity("invoice", "office") == 0

@@ -1,4 +1,4 @@
-"""The one address in front of several webs."""
+"""The load balancer in front of several webs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sandbox.sockets import TIMEOUT, accept, call, read
 
 @contextmanager
 def listening(count: int) -> Iterator[list[socket.socket]]:
-    """``count`` sockets that listen, in place of webs."""
+    """``count`` listening sockets instead of web processes."""
     with ExitStack() as stack:
         webs = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         for web in webs:
@@ -29,7 +29,7 @@ def port(web: socket.socket) -> int:
     return int(web.getsockname()[1])
 
 
-def test_both_ways_are_passed_on_to_their_ends() -> None:
+def test_both_directions_are_forwarded_to_their_end() -> None:
     question, reply = b"q" * 3_000_000, b"a" * 3_000_000
     with (
         listening(1) as [web],
@@ -40,18 +40,18 @@ def test_both_ways_are_passed_on_to_their_ends() -> None:
     ):
         sent = pool.submit(caller.sendall, question)
         assert asked.recv(1) == b"q"
-        heard = pool.submit(read, asked)
+        received = pool.submit(read, asked)
         sent.result()
-        # Half closed: the question ended, the answer is still to come.
+        # Half closed: the request has ended, but the answer is still to come.
         caller.shutdown(socket.SHUT_WR)
-        assert heard.result() == question[1:]
+        assert received.result() == question[1:]
         answered = pool.submit(read, caller)
         asked.sendall(reply)
         asked.shutdown(socket.SHUT_WR)
         assert answered.result() == reply
 
 
-def test_a_caller_who_has_said_all_is_not_garbage() -> None:
+def test_a_half_closed_connection_is_not_garbage_collected() -> None:
     with (
         listening(1) as [web],
         TcpLoadBalancer(ports=[port(web)]) as front,
@@ -66,7 +66,7 @@ def test_a_caller_who_has_said_all_is_not_garbage() -> None:
         assert read(caller) == b"answer"
 
 
-def test_the_webs_take_turns() -> None:
+def test_connections_are_distributed_round_robin() -> None:
     with listening(3) as webs, TcpLoadBalancer(ports=[port(web) for web in webs]) as front:
         for _ in range(2):
             for web in webs:
@@ -74,7 +74,7 @@ def test_the_webs_take_turns() -> None:
                     pass
 
 
-def test_a_web_that_is_down_is_skipped_by_callers_that_come_at_once() -> None:
+def test_webs_that_are_down_are_skipped_in_a_burst() -> None:
     with (
         listening(1) as [web],
         TcpLoadBalancer(ports=[free_port(), port(web), free_port()]) as front,
@@ -86,18 +86,18 @@ def test_a_web_that_is_down_is_skipped_by_callers_that_come_at_once() -> None:
             stack.enter_context(accept(web))
 
 
-def test_a_caller_is_hung_up_on_where_no_web_is_up() -> None:
+def test_the_connection_is_closed_if_all_webs_are_down() -> None:
     with TcpLoadBalancer(ports=[free_port(), free_port()]) as front, call(front) as caller:
         assert caller.recv(1) == b""
 
 
-def test_the_caller_learns_that_its_web_died() -> None:
+def test_the_connection_is_closed_when_its_web_dies() -> None:
     with listening(1) as [web], TcpLoadBalancer(ports=[port(web)]) as front, call(front) as caller:
         accept(web).close()
         assert caller.recv(1) == b""
 
 
-def test_a_stopped_front_hangs_up_and_starts_again_at_its_address() -> None:
+def test_stop_closes_connections_and_start_uses_the_same_port() -> None:
     with listening(1) as [web]:
         front = TcpLoadBalancer(ports=[port(web)])
         front.start()
@@ -111,6 +111,6 @@ def test_a_stopped_front_hangs_up_and_starts_again_at_its_address() -> None:
             pass
 
 
-def test_a_port_that_is_taken_is_refused() -> None:
+def test_a_port_in_use_is_an_error() -> None:
     with listening(1) as [web], pytest.raises(OSError, match="in use"):
         TcpLoadBalancer(ports=[], port=port(web)).start()

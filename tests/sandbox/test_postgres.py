@@ -1,4 +1,4 @@
-"""The PostgreSQL server that tests and the demo bring along."""
+"""The PostgreSQL server of tests, benchmarks and demo."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from sandbox.postgres_programs import Programs, bundled_server, installed_server
 from tests.sandbox.waiting import wait_until_ended
 
 TIMEOUT = 90.0
-# Started by itself, as a user's terminal would; paused, it says where it is, to be ended then.
-ALONE = """
+# Starts a server in a process of its own, pauses it, and prints where it is.
+SCRIPT = """
 import contextlib, pathlib, signal, sys, time
 from sandbox.postgres import Postgres
-# What a shell starts in the background ignores it.
+# Background processes of a shell ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with contextlib.suppress(KeyboardInterrupt), Postgres(pathlib.Path(sys.argv[1])) as postgres:
     postgres.pause()
@@ -56,7 +56,7 @@ def folder(url: str) -> Path:
     return Path(parse_qs(urlsplit(url).query)["host"][0])
 
 
-def test_a_database_opens_for_both_libraries_whatever_the_shell_says(
+def test_a_database_can_be_opened_by_psycopg_and_sqlalchemy(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPORT", "1")
@@ -68,7 +68,7 @@ def test_a_database_opens_for_both_libraries_whatever_the_shell_says(
     engine.dispose()
 
 
-def test_a_database_is_empty_each_time_it_is_made(postgres: Postgres) -> None:
+def test_creating_a_database_again_empties_it(postgres: Postgres) -> None:
     url = postgres.database("fresh")
     left_open = psycopg.connect(url, autocommit=True)
     left_open.execute("CREATE TABLE kept (number int)")
@@ -77,7 +77,7 @@ def test_a_database_is_empty_each_time_it_is_made(postgres: Postgres) -> None:
     left_open.close()
 
 
-def test_the_clients_of_a_database_are_counted_and_hung_up_on(postgres: Postgres) -> None:
+def test_connections_to_a_database_are_counted_and_closed(postgres: Postgres) -> None:
     ours, others = postgres.database("ours"), postgres.database("others")
     with psycopg.connect(ours) as first, psycopg.connect(ours), psycopg.connect(others) as other:
         assert postgres.connections("ours") == 2
@@ -88,7 +88,7 @@ def test_the_clients_of_a_database_are_counted_and_hung_up_on(postgres: Postgres
         assert other.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_data_outlives_an_outage(postgres: Postgres) -> None:
+def test_data_survives_stop_and_restart(postgres: Postgres) -> None:
     url = postgres.database("lasting")
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS number")
@@ -117,13 +117,13 @@ def test_a_server_of_each_version_keeps_its_data(tmp_path: Path, programs: Progr
         assert one(url, "SELECT number FROM kept") == 42
 
 
-def test_each_version_is_there_once_the_newest_first() -> None:
+def test_installed_versions_are_unique_and_sorted() -> None:
     versions = [programs.version for programs in installed_servers()]
     assert versions == sorted(set(versions), reverse=True)
     assert installed_servers()[0] == bundled_server()
 
 
-def test_debian_servers_are_found_where_no_wheel_has_their_version(
+def test_debian_servers_are_used_if_no_wheel_has_their_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_programs, "DEBIAN", tmp_path)
@@ -157,11 +157,11 @@ def test_a_paused_server_answers_after_it_is_resumed(postgres: Postgres) -> None
         assert old.result(TIMEOUT).fetchone() == (1,)
 
 
-def test_only_its_own_user_gets_to_the_socket(postgres: Postgres) -> None:
+def test_only_its_own_user_can_access_the_socket(postgres: Postgres) -> None:
     assert folder(postgres.url("postgres")).stat().st_mode & 0o077 == 0
 
 
-def test_closing_leaves_nothing_behind_even_where_it_was_paused(tmp_path: Path) -> None:
+def test_close_removes_processes_and_data_even_of_a_paused_server(tmp_path: Path) -> None:
     with Postgres(tmp_path) as postgres:
         home = folder(postgres.url("postgres"))
         server = psutil.Process(postgres.pid)
@@ -173,11 +173,11 @@ def test_closing_leaves_nothing_behind_even_where_it_was_paused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_where_whoever_started_it_is_ended(
+def test_server_and_data_are_removed_when_the_starting_process_ends(
     tmp_path: Path, ending: signal.Signals
 ) -> None:
     started = subprocess.Popen(
-        [sys.executable, "-c", ALONE, str(tmp_path)],
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"},
         stdout=subprocess.PIPE,
@@ -191,15 +191,15 @@ def test_nothing_is_left_where_whoever_started_it_is_ended(
     server = psutil.Process(int(pid))
     members = [server, *server.children(), *watchers(home)]
     os.killpg(started.pid, ending)
-    _, said = started.communicate(timeout=TIMEOUT)
+    _, stderr = started.communicate(timeout=TIMEOUT)
     wait_until_ended(members)
     assert not home.exists()
     assert "received fast shutdown request" in (tmp_path / "postgres.log").read_text()
-    assert said == ""
+    assert stderr == ""
 
 
 def watchers(home: Path) -> list[psutil.Process]:
-    """The shell that looks after the server in ``home``."""
+    """The subshell that watches the server in ``home``."""
     running = psutil.process_iter(["cmdline", "name"])
     return [
         process
@@ -208,7 +208,7 @@ def watchers(home: Path) -> list[psutil.Process]:
     ]
 
 
-def test_a_server_that_cannot_start_says_why(postgres: Postgres) -> None:
+def test_a_failed_start_raises_the_reason(postgres: Postgres) -> None:
     settings = folder(postgres.url("postgres")) / "data" / "postgresql.conf"
     valid = settings.read_text()
     postgres.stop()

@@ -1,4 +1,4 @@
-"""The processes of the Procfile, and many of them as one cluster."""
+"""The processes of the Procfile, and clusters of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def worker(folder: Path, kind: str = "worker") -> Worker:
 
 
 def answer(url: str) -> int:
-    """The PID of the web that answers."""
+    """The PID of the web process that answers."""
     return int(requests.get(url, timeout=10).text)
 
 
@@ -35,13 +35,13 @@ def wait_for_state(process: psutil.Process, *states: str) -> None:
     wait_until(lambda: process.status() in states, f"{process} being {states}")
 
 
-def test_the_procfile_says_how_the_web_is_started() -> None:
+def test_the_web_is_started_by_the_procfiles_command() -> None:
     assert procfile_command("web") == [
         *(sys.executable, "-m", "gunicorn", "app:create_app()"),
     ]
 
 
-def test_a_line_is_run_by_this_python_with_its_variables(
+def test_commands_are_run_by_this_python_with_their_variables(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "Procfile").write_text(
@@ -62,26 +62,26 @@ def test_a_line_is_run_by_this_python_with_its_variables(
         procfile_command("clock")
 
 
-def test_a_worker_is_started_once_it_says_so_and_each_time(tmp_path: Path) -> None:
+def test_start_waits_for_the_ready_line_of_each_start(tmp_path: Path) -> None:
     process = worker(tmp_path)
     process.settings = {"DATABASE_URL": "postgres://somewhere"}
     with process:
         assert process.log() == "Worker ready on postgres://somewhere\n"
         process.kill()
         process.start()
-        # The first start's line did not count for the second.
+        # The line of the first start did not count for the second.
         assert process.log().count("Worker ready") == 2
         assert process.stop() == 0
     with pytest.raises(RuntimeError, match="not running"):
         _ = process.pid
 
 
-def test_a_process_that_dies_says_why(tmp_path: Path) -> None:
+def test_a_failed_start_raises_the_end_of_the_log(tmp_path: Path) -> None:
     with pytest.raises(BridgeDied, match="it has no settings"):
         worker(tmp_path, "dies").start()
 
 
-def test_a_process_is_killed_with_its_children(tmp_path: Path) -> None:
+def test_kill_includes_children(tmp_path: Path) -> None:
     process = worker(tmp_path, "child")
     process.start()
     members = family(process)
@@ -90,7 +90,7 @@ def test_a_process_is_killed_with_its_children(tmp_path: Path) -> None:
     wait_until_ended(members)
 
 
-def test_a_process_is_paused_with_its_children(tmp_path: Path) -> None:
+def test_pause_and_resume_include_children(tmp_path: Path) -> None:
     with worker(tmp_path, "child") as process:
         members = family(process)
         process.pause()
@@ -108,12 +108,12 @@ def test_a_paused_process_can_be_stopped(tmp_path: Path) -> None:
         assert process.stop() == 0
 
 
-def test_figures_are_of_a_process_and_its_children(tmp_path: Path) -> None:
+def test_resource_usage_includes_children(tmp_path: Path) -> None:
     with worker(tmp_path) as alone:
         assert alone.threads() == 1
         memory = alone.resident_memory()
         assert 2**20 < memory < 2**30
-        # Standard input and both outputs; a process inherits nothing else.
+        # Standard input, output and error; a process inherits no other descriptors.
         assert alone.descriptors() == 3
         assert alone.sockets() == 0
     with worker(tmp_path, "child") as both:
@@ -121,7 +121,7 @@ def test_figures_are_of_a_process_and_its_children(tmp_path: Path) -> None:
         both.kill()
 
 
-def test_a_bridge_answers_at_its_address(tmp_path: Path) -> None:
+def test_a_bridge_answers_at_its_url(tmp_path: Path) -> None:
     with Bridge(log_file=tmp_path / "web.log", command=[*COMMAND, "web"]) as bridge:
         assert answer(bridge.url) == bridge.pid
         with socket.create_connection(("127.0.0.1", bridge.port)):
@@ -138,7 +138,7 @@ def cluster(folder: Path, worker_kind: str = "worker") -> Cluster:
     )
 
 
-def test_a_cluster_has_one_address(tmp_path: Path) -> None:
+def test_a_cluster_has_one_url_for_all_webs(tmp_path: Path) -> None:
     with cluster(tmp_path) as many:
         assert {answer(many.url) for _ in range(4)} == {web.pid for web in many.webs}
         many.webs[0].kill()
@@ -150,7 +150,7 @@ def test_a_cluster_has_one_address(tmp_path: Path) -> None:
         answer(many.url)
 
 
-def test_all_processes_of_a_cluster_know_the_database_and_the_address(tmp_path: Path) -> None:
+def test_all_processes_of_a_cluster_have_its_settings(tmp_path: Path) -> None:
     many = cluster(tmp_path)
     many.settings = {"LOG_LEVEL": "DEBUG"}
     with many:
@@ -161,7 +161,7 @@ def test_all_processes_of_a_cluster_know_the_database_and_the_address(tmp_path: 
         assert len({process.state_dir for process in many.processes}) == 4
 
 
-def test_a_cluster_that_does_not_start_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_cluster_that_fails_to_start_stops_all_its_processes(tmp_path: Path) -> None:
     many = cluster(tmp_path, "dies")
     with pytest.raises(BridgeDied):
         many.start()

@@ -1,4 +1,4 @@
-"""What ``make soak`` measures, and when it fails."""
+"""The soak test: its measurements, and when it fails."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from twilio.twiml.messaging_response import MessagingResponse
 from sandbox import Sandbox
 from sandbox.bridge import ROOT
 from sandbox.loopback import LoopbackServer
-from sandbox.soak.footprint import Footprint, excesses
-from sandbox.soak.load import Load, Unanswered
+from sandbox.soak.footprint import Footprint, find_growth
+from sandbox.soak.load import LoadGenerator, SoakFailed
 from sandbox.speech.fixture import FixtureSpeech
 
 pytestmark = pytest.mark.slow
@@ -41,12 +41,12 @@ def soak(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def rows(done: subprocess.CompletedProcess[str]) -> list[tuple[float, ...]]:
-    """Turns, memory in MB, threads, descriptors, sockets and connections of each line."""
+    """Each line's turns, memory in MB, threads, descriptors, sockets and connections."""
     return [tuple(map(float, row)) for row in ROW.findall(done.stdout)]
 
 
 def test_a_short_soak_passes(tmp_path: Path) -> None:
-    """So few turns do not fill every cache, so memory may grow by more."""
+    """With so few turns memory may grow by more, because caches are still filling."""
     done = soak(tmp_path / "soak", "--turns", "120", "--growth", "50")
     assert (done.returncode, done.stderr) == (0, "")
     assert [row[0] for row in rows(done)] == [60, 120]
@@ -58,14 +58,15 @@ def test_a_short_soak_passes(tmp_path: Path) -> None:
     assert "120 turns, each answered once" in done.stdout
 
 
-def test_a_short_soak_fails_where_memory_does_not_shrink(tmp_path: Path) -> None:
+def test_it_fails_if_memory_grows_by_more_than_is_allowed(tmp_path: Path) -> None:
+    """With a negative limit, memory that does not shrink is too much."""
     done = soak(tmp_path / "soak", "--turns", "60", "--growth", "-50")
     assert done.returncode == 1
     assert done.stderr.startswith("Failed: memory grew by ")
 
 
 @pytest.mark.parametrize(
-    ("last", "wrong"),
+    ("last", "growth"),
     [
         (FIRST, []),
         (replace(FIRST, memory=209 << 20, descriptors=105, connections=16), []),
@@ -76,13 +77,13 @@ def test_a_short_soak_fails_where_memory_does_not_shrink(tmp_path: Path) -> None
         (replace(FIRST, connections=17), ["connections grew from 14 to 17"]),
     ],
 )
-def test_what_grows_is_named(last: Footprint, wrong: list[str]) -> None:
-    assert excesses(FIRST, last, growth=5.0) == wrong
+def test_resources_that_grow_too_much_are_named(last: Footprint, growth: list[str]) -> None:
+    assert find_growth(FIRST, last, memory_percent=5.0) == growth
 
 
 @contextmanager
-def answering(answers: Callable[[str], list[str]]) -> Iterator[Load]:
-    """Users of a bot that gives these answers to a text."""
+def load_on_bot(answers: Callable[[str], list[str]]) -> Iterator[LoadGenerator]:
+    """A load generator, and a bot that answers each text with ``answers(text)``."""
     app = Flask("bot")
 
     @app.post("/")
@@ -97,7 +98,7 @@ def answering(answers: Callable[[str], list[str]]) -> Iterator[Load]:
     with Sandbox(speech=FixtureSpeech()) as sandbox:
         sandbox.connect(f"http://127.0.0.1:{server.port}")
         try:
-            yield Load(sandbox=sandbox, users=3)
+            yield LoadGenerator(sandbox=sandbox, users=3)
         finally:
             server.stop()
 
@@ -106,46 +107,47 @@ def echo(text: str) -> list[str]:
     return [f"You said *{text}*. And more."]
 
 
-def test_each_text_is_to_be_answered_once() -> None:
-    with answering(echo) as load:
-        load.write_together(range(3))
+def test_one_answer_to_each_text_passes() -> None:
+    with load_on_bot(echo) as load:
+        load.warm_up(range(3))
         load.write(range(3, 10), at_once=2)
         load.check()
         load.write(range(10, 13), at_once=2)
         load.check()
 
 
-def test_an_answer_too_many_is_found() -> None:
-    with answering(lambda text: echo(text) * (2 if text == "number 4" else 1)) as load:
+def test_a_duplicate_answer_is_found() -> None:
+    with load_on_bot(lambda text: echo(text) * (2 if text == "number 4" else 1)) as load:
         load.write(range(10), at_once=2)
-        with pytest.raises(Unanswered, match=r"1 answered once too often.*number 4"):
+        with pytest.raises(SoakFailed, match=r"1 answered once too often.*number 4"):
             load.check()
 
 
-def test_another_answer_is_found() -> None:
-    with answering(lambda text: echo("number 5")) as load:
+def test_a_wrong_answer_is_found() -> None:
+    with load_on_bot(lambda text: echo("number 5")) as load:
         load.write([4], at_once=1)
-        with pytest.raises(Unanswered, match=r"1 not answered.*number 4"):
+        with pytest.raises(SoakFailed, match=r"1 not answered.*number 4"):
             load.check()
 
 
 def test_a_missing_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.soak.load.PATIENCE", 0.2)
+    monkeypatch.setattr("sandbox.soak.load.TIMEOUT_SECONDS", 0.2)
     with (
-        answering(lambda text: [] if text == "number 4" else echo(text)) as load,
-        pytest.raises(Unanswered, match="Nothing was answered"),
+        load_on_bot(lambda text: [] if text == "number 4" else echo(text)) as load,
+        pytest.raises(SoakFailed, match="Nothing was answered"),
     ):
         load.write(range(10), at_once=10)
 
 
-def test_a_breach_of_a_contract_is_found() -> None:
-    with answering(lambda text: [*echo(text), "x" * 1600]) as load:
+def test_a_violation_is_found() -> None:
+    with load_on_bot(lambda text: [*echo(text), "x" * 1600]) as load:
         load.write([1], at_once=1)
-        with pytest.raises(Unanswered, match="1 against a contract, like 14103"):
+        with pytest.raises(SoakFailed, match="1 against a contract, like 14103"):
             load.check()
 
 
-@pytest.mark.parametrize(("descriptors", "wrong"), [(1020, 0), (1021, 1)])
-def test_many_connections_come_and_go(descriptors: int, wrong: int) -> None:
+@pytest.mark.parametrize(("descriptors", "problems"), [(1020, 0), (1021, 1)])
+def test_two_per_cent_more_descriptors_are_allowed(descriptors: int, problems: int) -> None:
     many = replace(FIRST, descriptors=1000)
-    assert len(excesses(many, replace(many, descriptors=descriptors), growth=5.0)) == wrong
+    more = replace(many, descriptors=descriptors)
+    assert len(find_growth(many, more, memory_percent=5.0)) == problems

@@ -1,4 +1,4 @@
-"""Hums, codecs and the models: what hears and speaks behind the ElevenLabs stand-in."""
+"""Tones, codecs and models: the ElevenLabs stand-in's speech recognition and synthesis."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from sandbox.speech import Heard, Sound, models, tone
+from sandbox.speech import Sound, Transcript, models, tone
 from sandbox.speech.codec import NOTES, Codec, Undecodable
-from sandbox.speech.fixture import FixtureSpeech, ToneTexts
+from sandbox.speech.fixture import FixtureSpeech, ToneRegistry
 from sandbox.speech.local import LocalSpeech
 from sandbox.speech.piper import PiperFailed, PiperProcess
 
@@ -30,22 +30,22 @@ def speech() -> FixtureSpeech:
 
 
 @pytest.mark.parametrize("kind", NOTES)
-def test_a_hum_is_recognised_in_every_kind_of_note(
+def test_a_tone_is_recognised_in_every_format(
     codec: Codec, speech: FixtureSpeech, kind: str
 ) -> None:
     """The pitch survives every codec a phone may use."""
-    speech.tones.add(440, Heard("first"))
-    speech.tones.add(452, Heard("أين الطلب؟", "ara"))
+    speech.tones.add(440, Transcript("first"))
+    speech.tones.add(452, Transcript("أين الطلب؟", "ara"))
     note = codec.note(tone.sine(452, 2.0), kind)
-    assert speech.hear(codec.decode(note)) == Heard("أين الطلب؟", "ara")
+    assert speech.transcribe(codec.decode(note)) == Transcript("أين الطلب؟", "ara")
 
 
-def test_a_wrong_sample_rate_is_not_understood(speech: FixtureSpeech) -> None:
-    """PCM of 8 kHz that is taken for 16 kHz sounds an octave higher."""
-    speech.tones.add(440, Heard("hello"))
-    assert speech.hear(tone.sine(440, 2.0)).text == "hello"
+def test_a_wrong_sample_rate_gives_no_transcript(speech: FixtureSpeech) -> None:
+    """PCM of 8 kHz that is read as 16 kHz is an octave higher."""
+    speech.tones.add(440, Transcript("hello"))
+    assert speech.transcribe(tone.sine(440, 2.0)).text == "hello"
     eight_thousand = memoryview(tone.sine(440, 2.0)).cast("h")[::2].tobytes()
-    assert speech.hear(eight_thousand).text == ""
+    assert speech.transcribe(eight_thousand).text == ""
 
 
 @pytest.mark.parametrize(
@@ -53,49 +53,46 @@ def test_a_wrong_sample_rate_is_not_understood(speech: FixtureSpeech) -> None:
     [b"", b"\0", tone.silence(2.0), tone.noise(2.0), tone.sine(700, 1.0), tone.sine(440, 0.03)],
     ids=["nothing", "half a sample", "silence", "noise", "an unknown tone", "a click"],
 )
-def test_nothing_is_heard_where_no_known_hum_is(speech: FixtureSpeech, pcm: bytes) -> None:
-    """Silence, noise and strange tones have an empty transcript."""
-    speech.tones.add(440, Heard("hello"))
-    assert speech.hear(pcm).text == ""
+def test_other_sounds_have_no_transcript(speech: FixtureSpeech, pcm: bytes) -> None:
+    """Silence, noise and unknown tones have an empty transcript."""
+    speech.tones.add(440, Transcript("hello"))
+    assert speech.transcribe(pcm).text == ""
 
 
-def test_only_what_swings_evenly_has_a_pitch() -> None:
-    """Tones parted by silence are measured one by one; noise between them is left out."""
+def test_only_tones_have_a_pitch() -> None:
+    """Tones between silences are measured separately; noise is left out."""
     pcm = tone.sine(440, 1.0) + tone.noise(1.0) + tone.sine(1555, 0.2)
     assert tone.pitches(pcm) == [pytest.approx(440, abs=0.1), pytest.approx(1555, abs=0.5)]
 
 
 @pytest.mark.parametrize("output_format", ["opus_48000_32", "mp3_44100_128", "wav_24000"])
-def test_what_was_said_is_heard_again(
+def test_a_synthesized_text_is_its_own_transcript(
     codec: Codec, speech: FixtureSpeech, output_format: str
 ) -> None:
-    """A spoken text comes back from its audio, with its language."""
-    sound = speech.say("مرحبا، كيف يمكنني مساعدتك؟", "ar")
-    heard = speech.hear(codec.decode(codec.encode(sound, output_format)))
-    assert (heard.text, heard.language) == ("مرحبا، كيف يمكنني مساعدتك؟", "ara")
+    """With its language, in all formats."""
+    sound = speech.synthesize("مرحبا، كيف يمكنني مساعدتك؟", "ar")
+    transcript = speech.transcribe(codec.decode(codec.encode(sound, output_format)))
+    assert (transcript.text, transcript.language) == ("مرحبا، كيف يمكنني مساعدتك؟", "ara")
 
 
-def test_pieces_are_heard_in_the_order_they_were_joined(
-    codec: Codec, speech: FixtureSpeech
-) -> None:
-    """One note of several answers tells which came first."""
+def test_joined_pieces_are_transcribed_in_their_order(codec: Codec, speech: FixtureSpeech) -> None:
+    """A voice note of several texts has all of them as its transcript."""
     texts = [f"This is sentence number {number}." for number in range(8)]
-    joined = b"".join(speech.say(text, "en").pcm for text in texts)
-    assert speech.hear(codec.decode(codec.note(joined))).text == " ".join(texts)
+    joined = b"".join(speech.synthesize(text, "en").pcm for text in texts)
+    assert speech.transcribe(codec.decode(codec.note(joined))).text == " ".join(texts)
 
 
-def test_speaking_takes_sixty_milliseconds_a_character(speech: FixtureSpeech) -> None:
-    """The length of the sound follows from the text."""
-    assert speech.say("x" * 100, "en").seconds == pytest.approx(6.0)
+def test_synthesized_speech_takes_sixty_milliseconds_per_character(speech: FixtureSpeech) -> None:
+    assert speech.synthesize("x" * 100, "en").seconds == pytest.approx(6.0)
 
 
-def test_more_texts_than_tones_let_the_oldest_go() -> None:
-    """Hums never run out, and the newest texts always have one of their own."""
-    known = ToneTexts()
-    texts = [f"text {number}" for number in range(2 * len(ToneTexts.SPOKEN))]
-    tones = {text: known.spoken(Heard(text)) for text in texts}
-    newest = texts[len(ToneTexts.SPOKEN) :]
-    assert [known.meaning(tones[text]) for text in newest] == [Heard(text) for text in newest]
+def test_with_more_texts_than_tones_the_oldest_lose_theirs() -> None:
+    """The newest texts always have a tone of their own."""
+    known = ToneRegistry()
+    texts = [f"text {number}" for number in range(2 * len(ToneRegistry.ANSWER_TONES_HZ))]
+    tones = {text: known.assign(Transcript(text)) for text in texts}
+    newest = texts[len(ToneRegistry.ANSWER_TONES_HZ) :]
+    assert [known.find(tones[text]) for text in newest] == [Transcript(text) for text in newest]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +103,7 @@ def test_more_texts_than_tones_let_the_oldest_go() -> None:
         ("wav_16000", "Audio: pcm_s16le"),
     ],
 )
-def test_formats_are_what_their_names_say(
+def test_formats_match_their_names(
     codec: Codec, tmp_path: Path, output_format: str, described: str
 ) -> None:
     """ffmpeg recognises the container, the codec and one channel."""
@@ -124,20 +121,20 @@ def test_raw_formats_have_no_header(codec: Codec, name: str, bytes_a_second: int
 
 
 def test_the_same_sound_is_encoded_once() -> None:
-    """However many threads ask, ffmpeg runs once; a failure is not remembered."""
+    """Even for parallel threads; a failure is not cached."""
     codec = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
     sound = Sound(tone.sine(440, 1.0), tone.RATE)
     with ThreadPoolExecutor(8) as pool:
         files = list(pool.map(lambda _: codec.encode(sound, "opus_48000_32"), range(8)))
-    # Each run of ffmpeg would have numbered its Ogg stream differently.
+    # Each run of ffmpeg gives the Ogg stream another serial number.
     assert len(set(files)) == 1
     with pytest.raises(Undecodable):
         codec.encode(sound, "opus_12345_32")
     assert codec.encode(sound, "opus_24000_32")
 
 
-def test_what_is_no_audio_is_undecodable(codec: Codec) -> None:
-    """A web page in place of audio is refused."""
+def test_other_files_are_undecodable(codec: Codec) -> None:
+    """For example a web page."""
     with pytest.raises(Undecodable):
         codec.decode(b"<html>not audio</html>")
 
@@ -162,45 +159,45 @@ def local() -> Iterator[LocalSpeech]:
         ),
     ],
 )
-def test_whisper_hears_the_recordings(
+def test_whisper_transcribes_the_recordings(
     local: LocalSpeech, codec: Codec, recording: str, words: str
 ) -> None:
-    """The recorded questions are understood word for word."""
-    assert local.hear(codec.decode((RECORDINGS / recording).read_bytes())).text == words
+    """Word for word."""
+    assert local.transcribe(codec.decode((RECORDINGS / recording).read_bytes())).text == words
 
 
-def test_whisper_hears_what_piper_says(local: LocalSpeech, codec: Codec) -> None:
-    """Real speech survives the way through a voice note, several lines included."""
-    sound = local.say("Open the billing page.\nThen choose new invoice.", "en")
-    heard = local.hear(codec.decode(codec.encode(sound, "opus_48000_32")))
-    assert heard.text.lower().startswith("open the billing page")
+def test_whisper_transcribes_pipers_speech(local: LocalSpeech, codec: Codec) -> None:
+    """After encoding as a voice note, and with several lines."""
+    sound = local.synthesize("Open the billing page.\nThen choose new invoice.", "en")
+    transcript = local.transcribe(codec.decode(codec.encode(sound, "opus_48000_32")))
+    assert transcript.text.lower().startswith("open the billing page")
 
 
 @pytest.mark.parametrize("pcm", [tone.silence(2.0), tone.noise(2.0)], ids=["silence", "noise"])
-def test_whisper_makes_up_nothing(local: LocalSpeech, pcm: bytes) -> None:
-    """Where no one speaks there is no text."""
-    assert local.hear(pcm).text == ""
+def test_whisper_makes_up_no_words(local: LocalSpeech, pcm: bytes) -> None:
+    """Without speech the transcript is empty."""
+    assert local.transcribe(pcm).text == ""
 
 
-def test_what_cannot_be_spoken_still_has_a_sound(local: LocalSpeech) -> None:
-    """Arabic is hummed, a text without words is silent, and Piper lives on."""
-    assert local.say("مرحبا كيف حالك", None).seconds == pytest.approx(14 * 0.06, abs=0.01)
-    assert local.say("…", "en").seconds > 0
-    assert local.say("Still here.", "en").seconds > 0.3
+def test_texts_that_piper_cannot_read_have_a_sound(local: LocalSpeech) -> None:
+    """Arabic becomes a tone, a text without words silence, and Piper keeps running."""
+    assert local.synthesize("مرحبا كيف حالك", None).seconds == pytest.approx(14 * 0.06, abs=0.01)
+    assert local.synthesize("…", "en").seconds > 0
+    assert local.synthesize("Still here.", "en").seconds > 0.3
 
 
 def test_a_piper_that_cannot_start_says_why(tmp_path: Path) -> None:
-    """The last words of the child are in the error."""
+    """The error is the end of Piper's log."""
     piper = PiperProcess(voice=tmp_path / "missing.onnx")
     with pytest.raises(PiperFailed, match=r"missing\.onnx|No module named"):
-        piper.say("Hello.")
+        piper.synthesize("Hello.")
     piper.close()
 
 
 def test_missing_models_are_named() -> None:
     """The error says which package is missing and what to run."""
     with pytest.raises(models.ModelsMissing, match=r"no-such-package .*make setup"):
-        models._located("no-such-package", "model.bin")
+        models._find("no-such-package", "model.bin")
 
 
 def _probe(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Waiting for what processes do."""
+"""Helpers that wait for conditions and for the end of processes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import psutil
 
 
 def wait_until(
-    happened: Callable[[], bool], what: str, timeout: float = 60.0, *, every: float = 0.01
+    condition: Callable[[], bool], what: str, timeout: float = 60.0, *, every: float = 0.01
 ) -> None:
-    """Raises ``AssertionError`` that says ``what`` was waited for."""
+    """Raises ``AssertionError`` with ``what`` in its message."""
     deadline = time.monotonic() + timeout
-    while not happened():
+    while not condition():
         assert time.monotonic() < deadline, f"not within {timeout:.0f} s: {what}"
         time.sleep(every)
 
@@ -25,7 +25,7 @@ def wait_until_ended(processes: Iterable[psutil.Process]) -> None:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    # Whether the dead are buried is up to the system's first process.
+    # The system's init process may not reap orphans, which then stay zombies.
     with contextlib.suppress(psutil.NoSuchProcess):
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     return True

@@ -72,7 +72,7 @@ def deliver_genuine(deployment: Deployment, users: Sequence[str]) -> list[Delive
         pytest.param(hostile.ODD_LENGTHS, id="other lengths"),
         pytest.param(hostile.RUNS_OF_BLANKS, id="blanks in headers"),
         pytest.param(hostile.OTHER_RUNS, id="other long headers"),
-        pytest.param(hostile.COSTLY_BODIES, id="fields and percent signs"),
+        pytest.param(hostile.EXPENSIVE_BODIES, id="fields and percent signs"),
         pytest.param(hostile.OTHER_BODIES, id="other large bodies"),
     ],
 )

@@ -33,7 +33,7 @@ def post(deployment: Deployment, fields: list[tuple[str, str]], signature: dict[
 def test_a_message_is_not_taken_again_under_a_longer_sid(deployment: Deployment) -> None:
     user = deployment.user()
     form = dict(deployment.twilio.forms.text(user, "hello"))
-    deployment.twilio._messages.receive(form)
+    deployment.twilio.register_inbound(form)
     signature = signature_of(deployment, form)
     assert post(deployment, list(form.items()), signature) == 200
     kind = form.pop("MessageType")
@@ -70,7 +70,7 @@ def test_a_text_does_not_change_the_sender_of_its_own_message(deployment: Deploy
     """With the SID that Twilio gave it, it is a repetition of the same message."""
     user = deployment.user()
     form = dict(deployment.twilio.forms.text(user, f"helloFrom{VICTIM}Fromage"))
-    deployment.twilio._messages.receive(form)
+    deployment.twilio.register_inbound(form)
     signature = signature_of(deployment, form)
     assert post(deployment, list(form.items()), signature) == 200
     deployment.answers(user, 1)

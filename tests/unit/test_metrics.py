@@ -27,7 +27,7 @@ def samples(metrics: Metrics) -> dict[tuple[str, str], float]:
     }
 
 
-def test_the_predecessors_stages_come_first_with_its_keys() -> None:
+def test_the_five_stages_that_stay_come_first_with_their_four_figures() -> None:
     report = json.loads(json.dumps(Metrics().snapshot().report(0)))
     assert list(report)[:5] == PREDECESSOR_STAGES
     for stage in STAGES:

@@ -43,7 +43,7 @@ def started() -> Iterator[Sandbox]:
 def provider(started: Sandbox) -> Iterator[Sandbox]:
     started.faults.clear()
     started.recorder.clear()
-    started.elevenlabs.spoken.clear()
+    started.elevenlabs.syntheses.clear()
     yield started
     started.elevenlabs.account.plan = "creator"
     assert not started.recorder.violations

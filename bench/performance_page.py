@@ -1,4 +1,4 @@
-"""What was measured, written into docs/performance.md between its two marks."""
+"""Writes the results into docs/performance.md, between its two markers."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.findings import Findings
-from bench.pictures import draw
-from bench.report import markdown
+from bench.charts import write_charts
+from bench.report import as_markdown
+from bench.results import Results
 
 BEGIN, END = "<!-- make bench WRITE=1 writes from here … -->", "<!-- … to here. -->"
 NAME = "performance"
 
 
-def write(found: Findings, folder: Path) -> None:
-    """``performance.md`` in ``folder``, whose other text stays, and its pictures beside it."""
-    draw(found, folder / NAME)
+def write_page(results: Results, folder: Path) -> None:
+    """Write ``performance.md`` in ``folder`` and its charts in ``folder/performance``.
+
+    Of an existing page only the part between the markers is replaced.
+    """
+    write_charts(results, folder / NAME)
     page = folder / f"{NAME}.md"
     old = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
-    measured = f"{BEGIN}\n\n{_machine(found.load)}\n\n{markdown(found)}\n\n{END}"
+    machine = _describe_machine(results.load_average)
+    measured = f"{BEGIN}\n\n{machine}\n\n{as_markdown(results)}\n\n{END}"
     between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     page.write_text(between.sub(lambda _: measured, old), encoding="utf-8")
 
 
-def _machine(load: float) -> str:
+def _describe_machine(load_average: float) -> str:
     system = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     return (
         f"Measured by `make bench WRITE=1` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} "
         f"cores ({system}) that bots, providers and writers shared; "
-        f"load average before: {load:.1f}."
+        f"load average before: {load_average:.1f}."
     )

@@ -1,4 +1,4 @@
-"""What must not be read out loud."""
+"""Rules for texts that are synthesized: they must not contain markup, URLs, emoji and the like."""
 
 from __future__ import annotations
 
@@ -25,11 +25,8 @@ _RULES = {
 }
 
 
-def breaches_of(text: str) -> list[str]:
-    """Why ``text`` should not have been sent to be spoken; empty when it is fine.
-
-    The rules name no part of the text: what users say stays out of records.
-    """
+def find_breaches(text: str) -> list[str]:
+    """The rules that ``text`` breaks; they do not quote it, to keep users' words out of logs."""
     found = [f"text to speak holds {what}" for what, rule in _RULES.items() if rule.search(text)]
     if any(_is_control(character) for character in text):
         found.append("text to speak holds a control character")

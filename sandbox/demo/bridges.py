@@ -1,4 +1,4 @@
-"""The bridge that the demo shows: one process alone, or a cluster on PostgreSQL."""
+"""Starts the bridge for the demo: a single process, or a cluster with PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ WEBS = 2
 WORKERS = 2
 
 
-class Impossible(Exception):
-    """The demo cannot go on; the message says why."""
+class DemoError(Exception):
+    """The demo cannot start; the message says why."""
 
 
 @contextlib.contextmanager
 def running_bridge(sandbox: Sandbox, screen: Screen, folder: Path) -> Iterator[Bridge]:
-    """One process that does everything, its log in ``folder``. Raises ``Impossible``."""
+    """One process without workers, which logs to ``folder``. Raises ``DemoError``."""
     log_file = folder / "bridge.log"
     log_file.unlink(missing_ok=True)
-    bridge = Bridge(log_file=log_file, port=_or_free(BRIDGE_PORT))
+    bridge = Bridge(log_file=log_file, port=_free_or_other(BRIDGE_PORT))
     bridge.settings = sandbox.environment(bridge.url)
-    # The sandbox forgets when it stops, so the bridge must not remember.
+    # The sandbox starts without messages and sessions, so the bridge must too.
     shutil.rmtree(bridge.state_dir, ignore_errors=True)
     sandbox.connect(bridge.url)
     try:
         with screen.step("Starting the bridge"):
             bridge.start()
         yield bridge
-    except BridgeDied as death:
-        raise Impossible(f"The bridge did not start. The end of its log:\n{death}") from None
+    except BridgeDied as error:
+        raise DemoError(f"The bridge did not start. The end of its log:\n{error}") from None
     finally:
         bridge.stop()
 
 
 @contextlib.contextmanager
 def running_cluster(sandbox: Sandbox, screen: Screen, folder: Path) -> Iterator[Cluster]:
-    """Webs and workers on a database of their own, all logs in ``folder``.
+    """Web and worker processes with a new database, which log to ``folder``.
 
-    Raises ``Impossible``.
+    Raises ``DemoError``.
     """
     for old in folder.glob("*.log"):
         old.unlink()
@@ -55,44 +55,45 @@ def running_cluster(sandbox: Sandbox, screen: Screen, folder: Path) -> Iterator[
         try:
             with screen.step("Starting PostgreSQL"):
                 server = stack.enter_context(Postgres(folder))
-            cluster = _cluster(sandbox, folder, server.database("demo"))
+            cluster = _create_cluster(sandbox, folder, server.database("demo"))
             with screen.step(f"Starting {WEBS} webs, {WORKERS} workers"):
                 stack.enter_context(cluster)
-        except PostgresDied as death:
-            raise Impossible(f"PostgreSQL did not start. The end of its log:\n{death}") from None
-        except BridgeDied as death:
-            raise Impossible(f"A process did not start. The end of its log:\n{death}") from None
+        except PostgresDied as error:
+            raise DemoError(f"PostgreSQL did not start. The end of its log:\n{error}") from None
+        except BridgeDied as error:
+            raise DemoError(f"A process did not start. The end of its log:\n{error}") from None
         yield cluster
 
 
-def _cluster(sandbox: Sandbox, folder: Path, database_url: str) -> Cluster:
+def _create_cluster(sandbox: Sandbox, folder: Path, database_url: str) -> Cluster:
     cluster = Cluster(
         folder=folder,
         database_url=database_url,
         webs=WEBS,
         workers=WORKERS,
-        port=_or_free(BRIDGE_PORT),
+        port=_free_or_other(BRIDGE_PORT),
     )
     cluster.settings = sandbox.environment(cluster.url)
     sandbox.connect(cluster.url)
-    # Every process fetches a token of its own, and so does the one that is started again.
+    # Every process fetches its own token, and so does the worker that is started again.
     sandbox.agentforce.token_clients = len(cluster.processes) + 1
     return cluster
 
 
 def free_ports() -> dict[str, int]:
-    """Those of the sandbox's usual ports that nobody uses."""
+    """Those of the sandbox's usual ports that are not in use."""
     return {name: port for name, port in PORTS.items() if _is_free(port)}
 
 
-def _or_free(port: int) -> int:
+def _free_or_other(port: int) -> int:
+    """``port``, or another free port if it is in use."""
     return port if _is_free(port) else free_port()
 
 
 def _is_free(port: int) -> bool:
-    """Whether nobody listens there, on loopback or on every address."""
-    with socket.socket() as caller:
-        if caller.connect_ex(("127.0.0.1", port)) == 0:
+    """Whether no process listens on the port, on loopback or on all addresses."""
+    with socket.socket() as client:
+        if client.connect_ex(("127.0.0.1", port)) == 0:
             return False
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
