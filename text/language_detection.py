@@ -10,7 +10,7 @@ import regex
 # numpy, which py3langid needs, would otherwise start a thread for each core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: E402
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 # Below this, more guesses about short texts are wrong than right.
 LEAST_PROBABILITY = 0.6
@@ -72,6 +72,14 @@ def detect_language(
     if fallback in _LANGUAGES_OF_SCRIPT[script]:
         return fallback
     return _USUAL_LANGUAGE.get(script, fallback)
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has more than numbers, addresses and codes in capital letters."""
+    return any(
+        _is_word(token) and _LETTERS.search(token) and not token.isupper()
+        for token in text[:LONGEST_SAMPLE].split()
+    )
 
 
 def _is_word(token: str) -> bool:
