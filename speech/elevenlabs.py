@@ -107,9 +107,9 @@ class Speech:
         """
         return self._voice.synthesize(text, language, previous=previous, following=following)
 
-    def voice_key(self, language: str | None) -> tuple[str | None, ...]:
-        """What decides, beside the text, how it sounds."""
-        return self._voice.key(language)
+    def synthesis_key(self, text: str, language: str | None) -> tuple[str | None, ...]:
+        """Everything that decides how ``text`` sounds, but what is spoken around it."""
+        return self._voice.key(text, language)
 
 
 def _build_client(settings: Settings, http: httpx.Client) -> BaseElevenLabs:

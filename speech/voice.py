@@ -66,7 +66,7 @@ class Voice:
 
         ``previous`` and ``following`` are what is spoken around it, for the melody.
         """
-        words = to_spoken_text(text, language, with_numbers=not self._model.reads_numbers)
+        words = self._word(text, language)
         self._metrics.count("speech_characters", len(words))
         request = {"text": words, "model_id": self._model_name}
         if code := self._model.language_code(language):
@@ -76,11 +76,13 @@ class Voice:
             request |= {"next_text": following} if following else {}
         return self._synthesize_opus(request)
 
-    def key(self, language: str | None) -> tuple[str | None, ...]:
-        """What decides, beside the text, how it sounds."""
-        # The language also decides how numbers are read, where the model takes no code.
-        code = self._model.language_code(language)
-        return self._voice_id, self._model_name, language, code, self._format
+    def key(self, text: str, language: str | None) -> tuple[str | None, ...]:
+        """Everything that decides how ``text`` sounds, but what is spoken around it."""
+        words, code = self._word(text, language), self._model.language_code(language)
+        return self._voice_id, self._model_name, code, words, self._format
+
+    def _word(self, text: str, language: str | None) -> str:
+        return to_spoken_text(text, language, with_numbers=not self._model.reads_numbers)
 
     def _synthesize_opus(self, request: dict[str, str]) -> bytes:
         if self._may_ask_for_opus():

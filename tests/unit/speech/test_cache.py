@@ -59,8 +59,8 @@ class Account(Speech):
         self.before()
         return f"{len(self.spoken):10}".encode()
 
-    def voice_key(self, language: str | None) -> tuple[str | None, ...]:
-        return (*super().voice_key(language)[:-1], self.output_format)
+    def synthesis_key(self, text: str, language: str | None) -> tuple[str | None, ...]:
+        return (*super().synthesis_key(text, language)[:-1], self.output_format)
 
 
 class AtOnce(Executor):

@@ -203,7 +203,7 @@ def test_a_larger_plan_is_found_out_within_the_hour(
     account.plan = "free"
     say(speech)
     assert answers(provider) == [REFUSED, MP3]
-    manner = speech.voice_key("en")
+    manner = speech.synthesis_key("Hello!", "en")
     account.plan = "creator"
     clock.now += OPUS_PAUSE_SECONDS - 1
     say(speech)
@@ -212,7 +212,7 @@ def test_a_larger_plan_is_found_out_within_the_hour(
     say(speech)
     say(speech)
     assert answers(provider) == [OPUS, OPUS]
-    assert speech.voice_key("en") != manner
+    assert speech.synthesis_key("Hello!", "en") != manner
 
 
 def test_a_plan_that_stays_is_asked_once_an_hour_and_logged_once(
