@@ -152,3 +152,12 @@ def test_a_part_in_another_language_is_spoken_in_that(
     synthesis.voice_note()
     assert languages(speaker) == {"en", "ar"}
     assert all(("غادر" in text) == (language == "ar") for language, text in speaker.spoken)
+
+
+def test_an_end_that_tells_no_language_is_spoken_in_that_of_the_answer(
+    speaker: Speaker, synthesis: StreamingSynthesis
+) -> None:
+    synthesis.finish(GERMAN * 4 + NAMES)
+    synthesis.voice_note()
+    assert languages(speaker) == {"de"}
+    assert any("Müller" in text and "Paket" not in text for _, text in speaker.spoken)
