@@ -7,12 +7,12 @@ from collections import Counter
 
 import regex
 
-# numpy, which py3langid needs, would otherwise start a thread for each core.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# numpy, which py3langid needs, would otherwise start a thread of the system for each core.
+os.putenv("OPENBLAS_NUM_THREADS", "1")
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-# Below this, more guesses about short texts are wrong than right.
+# Guesses about short texts that are less probable than this are wrong too often.
 LEAST_PROBABILITY = 0.6
 # Characters; more text makes no guess better.
 LONGEST_SAMPLE = 2000
