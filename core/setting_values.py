@@ -14,6 +14,11 @@ _SENDER = re.compile(rf"{_NUMBER}|whatsapp:[A-Z]{{2}}\.(ENT\.)?[A-Za-z0-9]{{1,12
 _PLACE = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]+)?")
 _KEY = re.compile(r"[!-~]+")
 QUOTES = "\"'`"
+# Of a transcription; more are billed as 20 s of audio at least
+# (docs/providers/elevenlabs.md, "Speech to text").
+_MOST_KEYTERMS = 100
+_LONGEST_KEYTERM = 49
+_MOST_KEYTERM_WORDS = 5
 # Where Salesforce shows itself to people; the API and its tokens are elsewhere.
 _SALESFORCE = (
     "salesforce.com",
@@ -119,6 +124,19 @@ def senders(values: tuple[str, ...]) -> tuple[str, ...]:
 def hosts(values: tuple[str, ...]) -> tuple[str, ...]:
     if not all(_PLACE.fullmatch(value) for value in values):
         raise ValueError("must be names of hosts in lower case, without https:// and paths")
+    return values
+
+
+def keyterms(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Words and names that a transcription is to spell like that."""
+    if len(values) > _MOST_KEYTERMS:
+        raise ValueError(f"must be {_MOST_KEYTERMS} terms at most")
+    if any(len(term) > _LONGEST_KEYTERM for term in values):
+        raise ValueError(f"must be terms of {_LONGEST_KEYTERM} characters at most")
+    if any(len(term.split()) > _MOST_KEYTERM_WORDS for term in values):
+        raise ValueError(f"must be terms of {_MOST_KEYTERM_WORDS} words at most")
+    if any(set(term) & set("<>{}[]\\") or not term.isprintable() for term in values):
+        raise ValueError("must not hold any of < > { } [ ] \\ or control characters")
     return values
 
 

@@ -64,6 +64,7 @@ WHERE = {
     ),
     "ELEVENLABS_STT_MODEL": "elevenlabs.io > Docs > Models; like scribe_v2",
     "ELEVENLABS_TTS_MODEL": "elevenlabs.io > Docs > Models; like eleven_flash_v2_5",
+    "STT_KEYTERMS": "names that your customers say; like Acme Router 5, FiberPlus",
 }
 
 
@@ -193,6 +194,10 @@ class Settings(Account):
     # Parallel requests of a kind, until a response of ElevenLabs says what the plan allows.
     ELEVENLABS_CONCURRENCY: Count = 10
     STT_MIN_CONFIDENCE: Annotated[float, Field(ge=0, le=1)] = 0.5
+    # Terms, such as product names, that transcripts spell as written. They cost a fifth more.
+    STT_KEYTERMS: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.keyterms)
+    ] = ()
     # Synthesised audio that each process keeps in memory, so that repeated text is not paid again.
     SPEECH_CACHE_BYTES: Bytes = 16 * 1024 * 1024
 
@@ -257,6 +262,13 @@ class Settings(Account):
     METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
     # For the sandbox: accept unsigned webhooks from this machine.
     UNSIGNED_LOCAL_WEBHOOKS: bool = False
+
+    @field_validator("STT_KEYTERMS")
+    @classmethod
+    def _taken_by_the_model(cls, given: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if given and others.data.get("ELEVENLABS_STT_MODEL", "").startswith("scribe_v1"):
+            raise ValueError("needs scribe_v2 or a later model in ELEVENLABS_STT_MODEL")
+        return given
 
     @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
     @classmethod

@@ -1,4 +1,4 @@
-"""The same piece of text is synthesised once."""
+"""A cache of speech: the same piece of text is synthesised once."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ log = structlog.get_logger(__name__)
 
 
 class SpeechCache:
-    """Speaks like ``Speech``, but what it spoke before from memory or from ``shared``.
+    """Speaks like ``Speech``, but takes audio that was made before from memory or ``shared``.
 
-    Memory holds ``most_bytes`` of audio, each piece for ``lifetime`` seconds at most. What is new
-    is shared on a thread of ``pool``.
+    Memory holds ``most_bytes`` of audio, each piece for ``lifetime`` seconds at most. New audio is
+    written to ``shared``, a table that several processes use, on a thread of ``pool``.
     """
 
     def __init__(
@@ -42,9 +42,11 @@ class SpeechCache:
         self._metrics = metrics
         self._shared = shared
         self._pool = pool
+        # Whether the shared table failed when it was last used.
         self._failing = False
         self._lock = threading.Lock()
-        self._speaking: dict[str, Future[bytes]] = {}
+        # What is being synthesised, by its key.
+        self._under_way: dict[str, Future[bytes]] = {}
         self._memory: TLRUCache[str, AudioSegment] = TLRUCache(
             most_bytes,
             ttu=lambda _, piece, __: piece.made_at + lifetime,
@@ -62,25 +64,25 @@ class SpeechCache:
     ) -> bytes:
         """``text`` spoken, as Ogg/Opus. Raises ``SpeechError`` or ``DeadlineExceeded``.
 
-        Whoever asks for what is being synthesised waits for that, and shares its failure unless
-        that is only the other one's own: then it tries itself.
-        ``previous`` and ``following`` colour the melody only: any recording of ``text`` will do.
+        A text that another thread is synthesising is not synthesised again: both get the same
+        audio or the same failure. Only where that thread ran out of its own time does this one try.
+        ``previous`` and ``following`` change the melody only, so any recording of ``text`` will do.
         """
         while True:
             key = self._key(text, language)
             ours: Future[bytes] = Future()
             with self._lock:
-                audio = self._remembered(key) or self._speaking.setdefault(key, ours)
+                audio = self._recall(key) or self._under_way.setdefault(key, ours)
             if audio is ours:
-                return self._spoken(ours, key, text, language, previous, following)
-            failure = _awaited(audio)
+                return self._complete(ours, key, text, language, previous, following)
+            failure = _await_failure(audio)
             if failure is None:
                 self._count_hit(text)
                 return audio.result()
-            if not _is_of_one(failure):
+            if not _concerns_one_thread(failure):
                 raise failure
 
-    def _spoken(
+    def _complete(
         self,
         ours: Future[bytes],
         key: str,
@@ -89,9 +91,9 @@ class SpeechCache:
         previous: str,
         following: str,
     ) -> bytes:
-        """What comes of it is told to those who wait for ``ours``."""
+        """Get the audio, and hand it or its failure to the threads that wait for ``ours``."""
         try:
-            audio = self._obtained(key, text, language, previous, following)
+            audio = self._fetch(key, text, language, previous, following)
         except BaseException as error:
             self._end(key)
             ours.set_exception(error)
@@ -101,11 +103,11 @@ class SpeechCache:
         return audio
 
     def _end(self, key: str) -> None:
-        """Before those who wait are told: whoever then tries itself must not find it again."""
+        """No longer under way. Before the others wake: one that tries next must not find it."""
         with self._lock:
-            del self._speaking[key]
+            del self._under_way[key]
 
-    def _obtained(
+    def _fetch(
         self, key: str, text: str, language: str | None, previous: str, following: str
     ) -> bytes:
         piece = self._find_shared(key)
@@ -115,7 +117,7 @@ class SpeechCache:
             self._metrics.count("speech_cache_misses")
             audio = self._speech.synthesize(text, language, previous=previous, following=following)
             piece = AudioSegment(audio, time.time())
-            # A plan that refuses a format leads to another one.
+            # It may be in another format now, if the plan refused the first.
             key = self._key(text, language)
             if self._shared:
                 self._pool.submit(self._share, self._shared, key, piece)
@@ -123,10 +125,10 @@ class SpeechCache:
         return piece.audio
 
     def _key(self, text: str, language: str | None) -> str:
-        parts = json.dumps([*self._speech.voice_key(language), text])
+        parts = json.dumps(self._speech.synthesis_key(text, language))
         return hashlib.sha256(parts.encode()).hexdigest()
 
-    def _remembered(self, key: str) -> Future[bytes] | None:
+    def _recall(self, key: str) -> Future[bytes] | None:
         try:
             piece = self._memory[key]
         except KeyError:
@@ -141,7 +143,7 @@ class SpeechCache:
                 self._memory[key] = piece
 
     def _find_shared(self, key: str) -> AudioSegment | None:
-        """A database that fails costs a synthesis, never an answer."""
+        """The piece in the shared table; ``None`` too where the database fails."""
         if self._shared is None:
             return None
         try:
@@ -168,16 +170,16 @@ class SpeechCache:
         self._metrics.count("speech_characters_saved", len(text))
 
 
-def _awaited(audio: Future[bytes]) -> BaseException | None:
-    """How it failed, if it did. Raises ``DeadlineExceeded`` where it does not end in time."""
+def _await_failure(audio: Future[bytes]) -> BaseException | None:
+    """The exception of ``audio``, if it failed. Raises ``DeadlineExceeded`` if it is too slow."""
     try:
         return audio.exception(remaining_time())
     except TimeoutError:
-        raise DeadlineExceeded("the same is still being spoken for another") from None
+        raise DeadlineExceeded("the same text is still being spoken for another turn") from None
 
 
-def _is_of_one(failure: BaseException) -> bool:
-    """Whether it says nothing of ElevenLabs: that one had no more time, or its thread was ended."""
+def _concerns_one_thread(failure: BaseException) -> bool:
+    """Whether only its thread failed, by its own deadline or end, and not ElevenLabs."""
     if isinstance(failure, BridgeError):
         return failure.cut_short or isinstance(failure, DeadlineExceeded)
     return not isinstance(failure, Exception)

@@ -1,4 +1,4 @@
-"""An answer read aloud: one voice note of pieces that are spoken while the agent still writes."""
+"""One voice note of an answer, made of pieces that are spoken while the agent still writes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from core.errors import NothingHeard, SpeechUnavailable
 from core.models import Answer
 from metrics import Metrics
 from speech.elevenlabs import Synthesizer
+from text.language_detection import detect_language
 from text.markdown import to_speech
 from text.phrases import Phrases
 from text.splitting import first_sentences, group_sentences, split_sentences
@@ -30,13 +31,17 @@ LAST_PIECE = 100
 PIECE_IN_LINE = 200
 LONGEST_SENTENCE = 80
 
-# Where the next sentence begins: behind signs of which one ends a sentence, with a blank behind it.
+# How probable the language of a piece has to be, so that it is not spoken in that of the answer;
+# and that of an answer's beginning, so that its first piece need not wait for more of it.
+CERTAIN = 0.9
+
+# Matches up to the first letter of the next sentence: a full stop or the like, and a blank.
 _BEGINNING = regex.compile(r"(?:\G|(?<!\W))[^\w.!?…؟。！？\n]*+[.!?…؟。！？\n][^\w\s]*+\s\W*+\w")
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Sentences, and their sound to come (Ogg/Opus)."""
+    """Sentences, and the audio that is being made of them (Ogg/Opus)."""
 
     sentences: list[str]
     audio: Future[bytes]
@@ -47,11 +52,14 @@ class _Piece:
 
 
 class StreamingSynthesis:
-    """The voice note of one answer in ``language`` (ISO 639-1).
+    """The voice note of one answer.
 
-    ``write`` and ``discard`` follow the agent's stream, ``finish`` says what is really to be said,
-    ``note`` waits for it. For one thread at a time. Only ``note`` raises: an answer that cannot be
-    spoken can still be read. Each piece may take ``piece_seconds``, whatever is left of the turn.
+    It is spoken in the language it is written in. ``language`` (ISO 639-1) is the sender's, for an
+    answer that does not tell its own.
+    ``write`` and ``discard`` follow the agent's stream, ``finish`` takes the whole answer, and
+    ``voice_note`` waits for the audio. For one thread at a time. Only ``voice_note`` raises: an
+    answer that cannot be spoken can still be read. Each piece may take ``piece_seconds``, whatever
+    is left of the turn.
     """
 
     def __init__(
@@ -66,7 +74,7 @@ class StreamingSynthesis:
         longest: int,
         piece_seconds: float,
     ) -> None:
-        self._language = language
+        self._senders_language = language
         self._speech = speech
         self._ffmpeg = ffmpeg
         self._phrases = phrases
@@ -75,7 +83,8 @@ class StreamingSynthesis:
         self._longest = longest
         self._piece_seconds = piece_seconds
         self._written = ""
-        self._looked_at = 0
+        # Up to where the written text was searched for the beginning of a sentence.
+        self._examined = 0
         self._pieces: list[_Piece] = []
         self._note: bytes | None = None
         self._failure: Exception | None = None
@@ -83,32 +92,33 @@ class StreamingSynthesis:
         self.finished_at = 0.0
 
     def write(self, chunk: str) -> None:
-        """Have spoken what is complete now that the agent wrote ``chunk``."""
+        """Start to speak the sentences that are complete now that the agent wrote ``chunk``."""
         if len(self._written) >= self._longest:
             return
         self._written += chunk
-        begun = self._begun()
-        if begun:
-            self._looked_at = begun
-            with self._readable():
-                # Where the text ends for now is no full stop.
-                words = to_speech(self._written).removesuffix(".")
-                self._speak(_sentences(words), whole=False)
+        next_sentence = self._find_next_sentence()
+        if next_sentence:
+            self._examined = next_sentence
+            with self._keep_failure():
+                # The full stop that ``to_speech`` adds where the text ends for now is none.
+                self._speak_beginning(to_speech(self._written).removesuffix("."))
 
     def discard(self) -> None:
-        """What was written so far is not to be said."""
+        """Forget what was written so far: the agent took it back."""
         self._written = ""
-        self._looked_at = 0
-        self._keep(0)
+        self._examined = 0
+        self._drop_pieces(0)
 
     def finish(self, markdown: str) -> None:
-        """Have the rest of ``markdown`` spoken, which is the whole answer.
+        """Start to speak the rest of ``markdown``, which is the whole answer.
 
-        What goes beyond ``longest`` characters is left to be read.
+        Sentences beyond ``longest`` characters are left to be read.
         """
         self.finished_at = time.monotonic()
-        with self._readable():
-            self._speak(_sentences(self._shortened(to_speech(markdown))), whole=True)
+        with self._keep_failure():
+            words = to_speech(markdown)
+            language = detect_language(words, self._senders_language)
+            self._speak(self._shorten(words, language), language, whole=True)
 
     def voice_note(self) -> bytes:
         """The note, at most 512 KB of Ogg/Opus. Raises ``SpeechError`` or ``AudioError``."""
@@ -117,89 +127,101 @@ class StreamingSynthesis:
         if self._note is None:
             if not self._pieces:
                 raise NothingHeard("the answer has no words to speak")
-            joined = self._ffmpeg.join([_sound(piece) for piece in self._pieces])
+            joined = self._ffmpeg.join([_await_audio(piece) for piece in self._pieces])
             self._note = self._ffmpeg.fit_note(joined)
             self._pieces = []
         return self._note
 
-    def _begun(self) -> int:
-        """Where a sentence begins, a piece behind the last that was looked at; 0 if none does."""
-        begun = _BEGINNING.search(self._written, self._looked_at + PIECE)
-        return begun.end() if begun else 0
+    def _find_next_sentence(self) -> int:
+        """Where a sentence begins, a piece behind what was examined; 0 if none does."""
+        beginning = _BEGINNING.search(self._written, self._examined + PIECE)
+        return beginning.end() if beginning else 0
 
     @contextmanager
-    def _readable(self) -> Iterator[None]:
+    def _keep_failure(self) -> Iterator[None]:
+        """Keep whatever is raised until the voice note is asked for."""
         try:
             yield
         except Exception as error:
             self._failure = error
 
-    def _shortened(self, words: str) -> str:
+    def _shorten(self, words: str, language: str | None) -> str:
         kept = first_sentences(words, self._longest)
         if kept == words:
             return words
-        return f"{kept}\n{self._phrases.translate('rest_in_text', self._language)}"
+        return f"{kept}\n{self._phrases.translate('rest_in_text', language)}"
 
-    def _speak(self, sentences: list[str], *, whole: bool) -> None:
-        rest = sentences[self._agreed(sentences) :]
-        groups = self._grouped(rest, LAST_PIECE if whole else PIECE)
+    def _speak_beginning(self, words: str) -> None:
+        """Speak the beginning of an answer once its language is certain.
+
+        Waiting for another sentence costs less than to speak and pay twice.
+        """
+        language = detect_language(words, least_probability=CERTAIN)
+        if language:
+            self._speak(words, language, whole=False)
+
+    def _speak(self, words: str, language: str | None, *, whole: bool) -> None:
+        sentences = split_sentences(words, LONGEST_SENTENCE)
+        rest = sentences[self._drop_changed(sentences) :]
+        groups = self._group(rest, LAST_PIECE if whole else PIECE)
         # The last sentence may go on, and with it the last group.
         last = len(groups) if whole else len(groups) - 1
         for index, group in enumerate(groups[:last]):
             previous = self._pieces[-1].text if self._pieces else ""
             following = " ".join(groups[index + 1]) if index + 1 < len(groups) else ""
-            self._pieces.append(self._spoken(group, previous, following))
+            self._pieces.append(self._start_piece(group, language, previous, following))
 
-    def _agreed(self, sentences: list[str]) -> int:
-        """How many of the sentences are being spoken already; what is spoken in vain is dropped."""
-        agreed = 0
+    def _drop_changed(self, sentences: list[str]) -> int:
+        """Drop pieces that are no longer in the answer; returns how many sentences are left."""
+        unchanged = 0
         for number, piece in enumerate(self._pieces):
-            end = agreed + len(piece.sentences)
-            if sentences[agreed:end] != piece.sentences:
-                self._keep(number)
+            end = unchanged + len(piece.sentences)
+            if sentences[unchanged:end] != piece.sentences:
+                self._drop_pieces(number)
                 break
-            agreed = end
-        return agreed
+            unchanged = end
+        return unchanged
 
-    def _grouped(self, sentences: list[str], size: int) -> list[list[str]]:
+    def _group(self, sentences: list[str], size: int) -> list[list[str]]:
         groups = group_sentences(sentences, size)
         if len(groups) <= self._speech.available_slots:
             return groups
         return group_sentences(sentences, PIECE_IN_LINE)
 
-    def _spoken(self, sentences: list[str], previous: str, following: str) -> _Piece:
-        speak = partial(self._speech.synthesize, previous=previous, following=following)
-        # The pool takes over the deadline of whoever submits, which here is that of the asking.
+    def _start_piece(
+        self, sentences: list[str], language: str | None, previous: str, following: str
+    ) -> _Piece:
+        words = " ".join(sentences)
+        # An answer may change its language, as from English to Arabic.
+        own_language = detect_language(words, language, least_probability=CERTAIN)
+        synthesize = partial(self._speech.synthesize, previous=previous, following=following)
+        # The pool takes over the current deadline, which is that of the question.
         with Deadline(self._piece_seconds).applied():
-            audio = self._pool.submit(speak, " ".join(sentences), self._language)
+            audio = self._pool.submit(synthesize, words, own_language)
         return _Piece(sentences, audio)
 
-    def _keep(self, number: int) -> None:
-        """Drop all pieces but the first ``number``."""
-        for piece in self._pieces[number:]:
+    def _drop_pieces(self, first: int) -> None:
+        """Drop the pieces from number ``first`` on."""
+        for piece in self._pieces[first:]:
             if not piece.audio.cancel():
                 self._metrics.count("speech_characters_discarded", len(piece.text))
-        del self._pieces[number:]
+        del self._pieces[first:]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a sender gets, and the voice note of it if that is being made already."""
+    """An answer, and its voice note if that is being made already."""
 
     answer: Answer
     synthesis: StreamingSynthesis | None = None
 
 
-# Begins the voice note of an answer in that language (ISO 639-1).
+# Begins the voice note of an answer; the argument is the sender's language (ISO 639-1).
 StartSynthesis = Callable[[str | None], StreamingSynthesis]
 
 
-def _sound(piece: _Piece) -> bytes:
+def _await_audio(piece: _Piece) -> bytes:
     try:
         return piece.audio.result(remaining_time())
     except TimeoutError:
         raise SpeechUnavailable("no voice note in time") from None
-
-
-def _sentences(words: str) -> list[str]:
-    return split_sentences(words, LONGEST_SENTENCE)

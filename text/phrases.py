@@ -1,35 +1,38 @@
-"""What the service says in its own name, and the words it obeys, in each language."""
+"""The service's own sentences and its commands, in each language (``phrases.toml``)."""
 
 from __future__ import annotations
 
 import tomllib
 import unicodedata
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from core.errors import SettingsError
+from text.language_detection import detect_language
 
 CATALOGUE = Path(__file__).with_name("phrases.toml")
 
 Command = Literal["voice_on", "voice_off", "new_conversation"]
 
-# In characters; signs and blanks around a command may make it longer than it is.
+# Characters. Punctuation and spaces around a command may make a message longer than the command.
 LONGEST_COMMAND = 200
 
-# What people type for one another at the end of a word, and the stroke that only lengthens it.
-_ARABIC_SPELLINGS = str.maketrans({"ة": "ه", "ى": "ي", "ـ": None})
+# Letters that people type for one another: at the end of Arabic words, on Arabic keyboards for
+# Urdu, and the Turkish dotless i. The stroke that only lengthens an Arabic word is left out.
+_SPELLINGS = str.maketrans(
+    {"ة": "ه", "ى": "ي", "ـ": None, "ی": "ي", "ک": "ك", "ہ": "ه", "ھ": "ه", "ı": "i"}
+)
 
 
 @dataclass(frozen=True)
 class Language:
-    """One table of the catalogue; ``code`` is ISO 639-1."""
+    """One table of the catalogue; ``code`` is ISO 639-1. Messages and commands are normalised."""
 
     code: str
-    script: str
     phrases: dict[str, str]
     commands: dict[str, Command]
+    short_messages: frozenset[str]
 
 
 class Phrases:
@@ -54,28 +57,26 @@ class Phrases:
         return chosen.phrases[key].format(**values)
 
     def command(self, text: str) -> Command | None:
-        """What the user orders the service itself to do, if the text is nothing else."""
-        # Folding a text of many combining signs takes quadratic time.
-        words = _plain(text) if len(text) <= LONGEST_COMMAND else ""
+        """The command that ``text`` is, if it is nothing else."""
+        wording = _normalize(text)
         for language in self._languages.values():
-            if words in language.commands:
-                return language.commands[words]
+            if wording in language.commands:
+                return language.commands[wording]
         return None
 
     def detect_language(self, text: str, known: str | None = None) -> str | None:
-        """The language of a typed text, by its script (ISO 639-1); ``None`` where it can't be told.
+        """The language of a message (ISO 639-1), or ``known`` where the message does not tell it.
 
-        ``known`` is what the sender was last heard speaking or seen writing. It decides where the
-        text has no letters, or where its script is shared by several languages.
+        ``known`` is what the sender used last. Commands and greetings tell their language
+        although they are short; codes and numbers do not.
         """
-        script = _script(text)
-        if script is None:
-            return known
-        candidates = [code for code, entry in self._languages.items() if entry.script == script]
-        unlisted = known is not None and known not in self._languages
-        if known in candidates or (unlisted and script == self._default.script):
-            return known
-        return candidates[0] if candidates else None
+        return self._language_of_wording(_normalize(text)) or detect_language(text, known)
+
+    def _language_of_wording(self, wording: str) -> str | None:
+        for language in self._languages.values():
+            if wording in language.commands or wording in language.short_messages:
+                return language.code
+        return None
 
 
 def _read(catalogue: Path) -> dict[str, Language]:
@@ -84,13 +85,13 @@ def _read(catalogue: Path) -> dict[str, Language]:
         return {
             code: Language(
                 code=code,
-                script=table["script"],
                 phrases=table["phrases"],
                 commands={
-                    _plain(wording): command
+                    _normalize(wording): command
                     for command in get_args(Command)
                     for wording in table["commands"].get(command, [])
                 },
+                short_messages=frozenset(map(_normalize, table.get("short_messages", []))),
             )
             for code, table in tables.items()
         }
@@ -98,20 +99,20 @@ def _read(catalogue: Path) -> dict[str, Language]:
         raise SettingsError(f"{catalogue.name} cannot be read: {error}.") from error
 
 
-def _plain(text: str) -> str:
-    """Case, marks, Arabic vowel signs and hamza carriers folded away; single spaces."""
-    decomposed = unicodedata.normalize("NFKD", text).casefold().translate(_ARABIC_SPELLINGS)
+def _normalize(text: str) -> str:
+    """Lower case without accents, vowel signs and punctuation, single spaces; "" if too long."""
+    # Decomposing a text of many combining marks takes quadratic time.
+    if len(text) > LONGEST_COMMAND:
+        return ""
+    decomposed = unicodedata.normalize("NFKD", text).casefold().translate(_SPELLINGS)
     letters = "".join(
-        character if character.isalnum() else " "
+        character if _is_part_of_word(character) else " "
         for character in decomposed
         if not unicodedata.combining(character)
     )
     return " ".join(letters.split())
 
 
-def _script(text: str) -> str | None:
-    """The first word of the Unicode name of most letters: LATIN, ARABIC, …"""
-    scripts = Counter(
-        unicodedata.name(character, "").split(" ")[0] for character in text if character.isalpha()
-    )
-    return scripts.most_common(1)[0][0] if scripts else None
+def _is_part_of_word(character: str) -> bool:
+    """Letters, digits, and the vowel signs of Hindi, which are no combining marks."""
+    return character.isalnum() or unicodedata.category(character) in ("Mc", "Mn")

@@ -58,7 +58,7 @@ def test_the_synchronous_endpoint_gives_the_same_answers(start_deployment: Start
         deployment.twilio.say(user, "test error")
         bodies = [message.body for message in deployment.answers(user, 4)]
         assert bodies[0].startswith("To register an electronic invoice")
-        assert "handing you over to a person" in bodies[1]
+        assert "Please contact our team" in bodies[1]
         assert bodies[2].startswith("Sorry, I have no answer")
         assert bodies[3].startswith("Sorry, I couldn't get an answer")
         assert not any(question.streamed for question in deployment.asked(user))

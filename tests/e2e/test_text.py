@@ -53,7 +53,7 @@ def test_several_messages_of_the_agent_are_one_answer(deployment: Deployment) ->
 def test_a_person_taking_over_is_announced_and_counted(deployment: Deployment) -> None:
     before = deployment.counter("escalations")
     answer = deployment.ask("I want to talk to a human")
-    assert "handing you over to a person" in answer.body
+    assert "contact our team" in answer.body
     assert deployment.counter("escalations") == before + 1
 
 
@@ -98,7 +98,7 @@ def test_a_session_that_the_agent_ends_is_followed_by_a_new_one(deployment: Depl
         ("test error after text", "Sorry, I couldn't get an answer."),
         ("test unknown type", "This came after two messages of an unknown type."),
         ("test messages envelope", "This came in a list of messages."),
-        ("test escalation failure", "I'm handing you over to a person"),
+        ("test escalation failure", "Sorry, I can't help with this here."),
         ("test session ended", "This conversation has ended."),
     ],
 )

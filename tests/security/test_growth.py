@@ -28,9 +28,11 @@ from core.errors import ForgedRequest, MalformedRequest
 from core.logs import _WORDS, _escape
 from http_clients.event_stream import read_events
 from http_clients.retries import parse_retry_after
-from speech.elevenlabs import _EVENTS_ONLY
+from speech.spoken_text import to_spoken_text
 from speech.synthesis import _BEGINNING
+from speech.transcription import has_speech
 from text import markdown as markup
+from text.language_detection import has_words
 from text.markdown import clean, to_speech, to_whatsapp
 from text.phrases import Phrases
 from text.splitting import first_sentences, split_message, split_sentences
@@ -90,7 +92,8 @@ READERS: dict[str, Reader] = {
     "a text cut into sentences": partial(split_sentences, longest=80),
     "the first sentences": partial(first_sentences, limit=4000),
     "where a sentence begins": lambda text: _BEGINNING.search(text, 160),
-    "sounds that are no words": _EVENTS_ONLY.fullmatch,
+    "sounds that are no words": has_speech,
+    "the words of a language": has_words,
     "a command": _phrases.command,
     "a language": _phrases.detect_language,
     "a public question": normalised,
@@ -188,6 +191,11 @@ def test_longer_markdown_takes_longer_in_proportion(
     """Its parser gets pieces, so what counts is how many there are; short ones take less time."""
     monkeypatch.setattr(markup, "PIECE_CHARACTERS", 1024)
     _check(read, 4096, 16384)
+
+
+def test_a_longer_sentence_takes_longer_in_proportion() -> None:
+    """It is cut short before its numbers are worded, so that shorter ones will do here."""
+    _check(partial(to_spoken_text, language="en", with_numbers=True), 1024, 8192)
 
 
 @pytest.mark.parametrize(("text", "read"), ENDLESS.values(), ids=ENDLESS.keys())

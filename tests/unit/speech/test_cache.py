@@ -24,7 +24,8 @@ from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
 from speech import cache as speech_cache
 from speech.cache import SpeechCache
-from speech.elevenlabs import MP3, Speech
+from speech.elevenlabs import Speech
+from speech.voice import MP3, OPUS
 from storage.database import Database
 from storage.speech import AudioSegment, AudioTable
 from tests.unit.conftest import START, Clock
@@ -48,6 +49,7 @@ class Account(Speech):
             width=1,
         )
         self.spoken: list[str] = []
+        self.output_format = OPUS
         self.before: Callable[[], None] = lambda: None
 
     def synthesize(
@@ -56,6 +58,9 @@ class Account(Speech):
         self.spoken.append(text)
         self.before()
         return f"{len(self.spoken):10}".encode()
+
+    def synthesis_key(self, text: str, language: str | None) -> tuple[str | None, ...]:
+        return (*super().synthesis_key(text, language)[:-1], self.output_format)
 
 
 class AtOnce(Executor):
@@ -162,13 +167,13 @@ def test_a_piece_is_kept_in_the_format_that_the_plan_took(
     """A process that has not met the refusal yet looks for Opus, one that has finds it."""
 
     def refuse_opus() -> None:
-        account._format = MP3
+        account.output_format = MP3
 
     account.before = refuse_opus
     cache = cache_of(account, shared=pieces)
     assert cache.synthesize("Hello!", "en") == cache.synthesize("Hello!", "en")
     unaware, aware = Account(), Account()
-    aware._format = MP3
+    aware.output_format = MP3
     for other in (unaware, aware):
         cache_of(other, shared=pieces).synthesize("Hello!", "en")
     assert [len(each.spoken) for each in (account, unaware, aware)] == [1, 1, 0]

@@ -20,8 +20,9 @@ from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
-from speech import elevenlabs as speech_module
-from speech.elevenlabs import MP3, OPUS, OPUS_PAUSE_SECONDS, Speech
+from speech import endpoint, voice
+from speech.elevenlabs import Speech
+from speech.voice import MP3, OPUS, OPUS_PAUSE_SECONDS
 
 REFUSED = "refused"
 
@@ -52,7 +53,7 @@ def provider(started: Sandbox) -> Iterator[Sandbox]:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(speech_module, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(voice, "time", SimpleNamespace(monotonic=clock))
     return clock
 
 
@@ -173,7 +174,7 @@ def test_a_refusal_of_another_thing_is_told_and_changes_no_format(
 def test_a_limit_is_no_refusal_of_the_format(
     provider: Sandbox, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speech_module, "RETRY_DELAYS", ())
+    monkeypatch.setattr(endpoint, "RETRY_DELAYS", ())
     monkeypatch.setattr(SpeechBusy, "retry_seconds", 0.0)
     provider.faults.add(refusal(429, {"code": "rate_limit_exceeded", "param": "output_format"}))
     with pytest.raises(SpeechBusy):
@@ -202,7 +203,7 @@ def test_a_larger_plan_is_found_out_within_the_hour(
     account.plan = "free"
     say(speech)
     assert answers(provider) == [REFUSED, MP3]
-    manner = speech.voice_key("en")
+    manner = speech.synthesis_key("Hello!", "en")
     account.plan = "creator"
     clock.now += OPUS_PAUSE_SECONDS - 1
     say(speech)
@@ -211,7 +212,7 @@ def test_a_larger_plan_is_found_out_within_the_hour(
     say(speech)
     say(speech)
     assert answers(provider) == [OPUS, OPUS]
-    assert speech.voice_key("en") != manner
+    assert speech.synthesis_key("Hello!", "en") != manner
 
 
 def test_a_plan_that_stays_is_asked_once_an_hour_and_logged_once(

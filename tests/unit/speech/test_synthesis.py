@@ -1,4 +1,4 @@
-"""How long the pieces of a voice note may take."""
+"""How long the pieces of a voice note may take, and in which language they are spoken."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ class Clock:
 
 
 class Speaker:
-    """Notes how much time there is for each piece."""
+    """Notes how much time there is for each piece, and its language."""
 
     available_slots = 8
 
     def __init__(self) -> None:
         self.seconds_left: list[float | None] = []
+        self.spoken: list[tuple[str | None, str]] = []
 
     def synthesize(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:
         self.seconds_left.append(remaining_time())
+        self.spoken.append((language, text))
         return b"sound"
 
 
@@ -62,7 +64,7 @@ def synthesis(speaker: Speaker) -> Iterator[StreamingSynthesis]:
             "en",
             speech=speaker,
             ffmpeg=cast(Ffmpeg, joining),
-            phrases=cast(Phrases, None),
+            phrases=Phrases(),
             metrics=Metrics(),
             pool=pool,
             longest=4000,
@@ -99,3 +101,63 @@ def test_a_note_after_the_turn_has_no_more_time(
         synthesis.finish(SENTENCE)
         assert synthesis.voice_note() == b"sound"
     assert speaker.seconds_left == [NOTE_SECONDS]
+
+
+# More characters than a piece, and nothing that tells their language.
+NAMES = "Müller AB-12, Schmidt CD-34, García EF-56. " * 6
+GERMAN = "Ihr Paket hat unser Lager am Dienstag verlassen und kommt am Freitag bei Ihnen an. "
+ARABIC = "غادر طردك مستودعنا يوم الثلاثاء، وسيصلك يوم الجمعة إن شاء الله. "
+
+
+def languages(speaker: Speaker) -> set[str | None]:
+    return {language for language, _ in speaker.spoken}
+
+
+def test_an_answer_is_spoken_in_its_own_language_and_not_the_senders(
+    speaker: Speaker, synthesis: StreamingSynthesis
+) -> None:
+    synthesis.write(GERMAN * 4)
+    synthesis.finish(GERMAN * 4)
+    synthesis.voice_note()
+    assert languages(speaker) == {"de"}
+
+
+def test_nothing_is_spoken_before_the_language_is_certain(
+    speaker: Speaker, synthesis: StreamingSynthesis
+) -> None:
+    """Names could be of any language; once sentences follow, all is spoken in theirs, once."""
+    synthesis.write(NAMES)
+    synthesis.write(NAMES)
+    synthesis.write(GERMAN * 8)
+    synthesis.finish(NAMES * 2 + GERMAN * 8)
+    synthesis.voice_note()
+    assert languages(speaker) == {"de"}
+    assert " ".join(text for _, text in speaker.spoken) == (NAMES * 2 + GERMAN * 8).strip()
+
+
+def test_an_answer_that_tells_no_language_is_spoken_in_the_senders(
+    speaker: Speaker, synthesis: StreamingSynthesis
+) -> None:
+    synthesis.write(NAMES)
+    synthesis.finish(NAMES)
+    synthesis.voice_note()
+    assert languages(speaker) == {"en"}
+
+
+def test_a_part_in_another_language_is_spoken_in_that(
+    speaker: Speaker, synthesis: StreamingSynthesis
+) -> None:
+    synthesis.write(SENTENCE * 4)
+    synthesis.finish(f"{SENTENCE * 4}\n\n{ARABIC * 4}")
+    synthesis.voice_note()
+    assert languages(speaker) == {"en", "ar"}
+    assert all(("غادر" in text) == (language == "ar") for language, text in speaker.spoken)
+
+
+def test_an_end_that_tells_no_language_is_spoken_in_that_of_the_answer(
+    speaker: Speaker, synthesis: StreamingSynthesis
+) -> None:
+    synthesis.finish(GERMAN * 4 + NAMES)
+    synthesis.voice_note()
+    assert languages(speaker) == {"de"}
+    assert any("Müller" in text and "Paket" not in text for _, text in speaker.spoken)

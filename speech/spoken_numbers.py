@@ -1,0 +1,179 @@
+"""Numbers with their units, currencies and dates, in the words of a language."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from functools import cache
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date
+from babel.numbers import format_decimal, get_currency_name, get_decimal_symbol
+from babel.units import format_unit
+from num2words import num2words
+
+from speech.spoken_signs import NO_SIGNS, SIGNS
+
+# Models read smaller whole numbers well by themselves.
+LARGE = 10_000
+# Digits say more about larger ones, and not every language has words for them.
+TOO_LARGE = 10**12
+# CLDR's patterns of units round to more digits than these, which would change the number.
+_MOST_DECIMALS = 3
+
+# Languages whose large numbers num2words writes well, by its names for them.
+_NUM2WORDS = {
+    code: code for code in "en ar es fr de it tr id he nl pl sv ru uk cs fi hu no ro".split()
+} | {"pt": "pt_BR"}
+
+UNITS = {
+    "%": "concentr-percent",
+    "km/h": "speed-kilometer-per-hour",
+    "mph": "speed-mile-per-hour",
+    "m/s": "speed-meter-per-second",
+    "°C": "temperature-celsius",
+    "°F": "temperature-fahrenheit",
+    "kg": "mass-kilogram",
+    "g": "mass-gram",
+    "mg": "mass-milligram",
+    "lb": "mass-pound",
+    "km²": "area-square-kilometer",
+    "m²": "area-square-meter",
+    "m³": "volume-cubic-meter",
+    "km": "length-kilometer",
+    "m": "length-meter",
+    "cm": "length-centimeter",
+    "mm": "length-millimeter",
+    "l": "volume-liter",
+    "L": "volume-liter",
+    "ml": "volume-milliliter",
+    "kB": "digital-kilobyte",
+    "KB": "digital-kilobyte",
+    "MB": "digital-megabyte",
+    "GB": "digital-gigabyte",
+    "TB": "digital-terabyte",
+    "Mbit": "digital-megabit",
+    "Gbit": "digital-gigabit",
+    "kW": "power-kilowatt",
+    "kWh": "energy-kilowatt-hour",
+    "V": "electric-volt",
+    "W": "power-watt",
+    "MHz": "frequency-megahertz",
+    "GHz": "frequency-gigahertz",
+    "ms": "duration-millisecond",
+    "s": "duration-second",
+    "min": "duration-minute",
+    "h": "duration-hour",
+}
+CURRENCY_SIGNS = {
+    "€": "EUR",
+    "£": "GBP",
+    "₹": "INR",
+    "₺": "TRY",
+    "₪": "ILS",
+    "R$": "BRL",
+    "Rp": "IDR",
+}
+CURRENCY_CODES = frozenset(
+    """EUR USD GBP CHF SAR AED EGP QAR KWD BHD OMR JOD INR PKR IDR TRY ILS BRL MXN ARS JPY CNY CAD
+    AUD SEK NOK DKK PLN""".split()
+)
+# Dollars of many countries.
+DOLLAR = "$"
+
+
+@cache
+def has_numbers(language: str) -> bool:
+    """Whether the names of units, currencies and months are known in a language (ISO 639-1)."""
+    try:
+        Locale.parse(language)
+    except (UnknownLocaleError, ValueError):
+        return False
+    return True
+
+
+def parse_number(written: str, language: str) -> Decimal | None:
+    """``1.234,5`` or ``1,234.5``, whichever way the language writes it; ``None`` for neither."""
+    marks = [character for character in written if not character.isdigit()]
+    parts = re.split(r"\D", written)
+    if not marks:
+        return Decimal(written)
+    if len(set(marks)) == 1 and (len(marks) > 1 or _groups(marks[0], parts, language)):
+        return _join_groups(parts)
+    if len(set(marks)) > 2 or marks[-1] in marks[:-1] or marks[-1] not in ".,":
+        return None
+    whole = _join_groups(parts[:-1])
+    return None if whole is None else Decimal(f"{whole}.{parts[-1]}")
+
+
+def _groups(mark: str, parts: list[str], language: str) -> bool:
+    """Whether the only mark in a number separates thousands."""
+    if mark not in ".,":
+        return True
+    fits = len(parts[-1]) == 3 and len(parts[0]) <= 3 and parts[0] != "0"
+    return fits and mark != get_decimal_symbol(language)
+
+
+def _join_groups(parts: list[str]) -> Decimal | None:
+    """Thousands put together, also of Indian numbers such as 1,23,456."""
+    grouped = all(len(part) in (2, 3) for part in parts[1:-1]) and len(parts[-1]) == 3
+    if len(parts) > 1 and not (grouped and len(parts[0]) <= 3):
+        return None
+    return Decimal("".join(parts))
+
+
+def say_number(value: Decimal, language: str) -> str:
+    """Words for a large whole number, if the language has them, else digits without groups."""
+    is_whole = value == value.to_integral_value()
+    if is_whole and LARGE <= value < TOO_LARGE and language in _NUM2WORDS:
+        # Arabic joins its "and" to the next word.
+        words = str(num2words(int(value), lang=_NUM2WORDS[language]))
+        return words.replace(" و ", " و") if language == "ar" else words
+    return f"{value:f}".replace(".", get_decimal_symbol(language))
+
+
+def say_quantity(value: Decimal, unit: str, language: str) -> str | None:
+    """``5 kilometers per hour``; ``None`` where it cannot be said exactly."""
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or -exponent > _MOST_DECIMALS:
+        return None
+    said = format_unit(value, UNITS[unit], length="long", locale=language)
+    said = said.replace(format_decimal(value, locale=language), say_number(value, language))
+    if any(character.isalpha() for character in said):
+        return " ".join(said.split())
+    name = SIGNS.get(language, NO_SIGNS).words.get("percent")
+    return f"{say_number(value, language)} {name}" if name else None
+
+
+def say_money(value: Decimal, currency: str, language: str) -> str | None:
+    """``12 euros 50``: cents follow the name, as they are said in most languages."""
+    whole, cents = value.to_integral_value(rounding="ROUND_DOWN"), f"{value:f}".partition(".")[2]
+    if set(cents) <= {"0"}:
+        value, cents = whole, ""
+    name = _name_currency(value, currency, language)
+    if not name:
+        return None
+    if len(cents) != 2 or not whole:
+        return f"{say_number(value, language)} {name}"
+    return f"{say_number(whole, language)} {name} {cents}"
+
+
+def _name_currency(value: Decimal, currency: str, language: str) -> str | None:
+    if currency == DOLLAR:
+        words = SIGNS.get(language, NO_SIGNS).words
+        return words.get("dollar" if value == 1 else "dollars")
+    code = CURRENCY_SIGNS.get(currency, currency)
+    return get_currency_name(code, count=value, locale=language)
+
+
+def say_date(year: int, month: int, day: int, language: str) -> str | None:
+    """``March 1, 2024``; ``None`` for a day that does not exist."""
+    try:
+        return format_date(date(year, month, day), "long", locale=language)
+    except ValueError:
+        return None
+
+
+def say_ordinal(number: int, language: str) -> str:
+    return str(num2words(number, lang=_NUM2WORDS[language], to="ordinal"))

@@ -1,0 +1,48 @@
+"""The words for signs, times and abbreviations in each language (``spoken_signs.toml``)."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CATALOGUE = Path(__file__).with_name("spoken_signs.toml")
+
+
+@dataclass(frozen=True)
+class Signs:
+    """One language: ``words`` by the name of their sign, ``abbreviations`` by how they look."""
+
+    words: dict[str, str] = field(default_factory=dict)
+    abbreviations: dict[str, str] = field(default_factory=dict)
+
+
+NO_SIGNS = Signs()
+
+
+def compact(abbreviation: str) -> str:
+    """An abbreviation without what people write differently: spaces and capitals."""
+    return "".join(abbreviation.split()).lower()
+
+
+def _read(table: dict[str, Any]) -> Signs:
+    abbreviations = table.get("abbreviations", {})
+    return Signs(
+        words={name: word for name, word in table.items() if isinstance(word, str)},
+        abbreviations={compact(short): words for short, words in abbreviations.items()},
+    )
+
+
+def _match_any(abbreviations: set[str]) -> str:
+    """A pattern of all abbreviations, with or without the spaces in them."""
+    longest_first = sorted(abbreviations, key=lambda short: (-len(short), short))
+    return "|".join(re.escape(short).replace(r"\ ", r"\s?") for short in longest_first)
+
+
+_TABLES = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
+SIGNS = {language: _read(table) for language, table in _TABLES.items()}
+ABBREVIATIONS = _match_any(
+    {short for table in _TABLES.values() for short in table.get("abbreviations", {})}
+)

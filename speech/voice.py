@@ -1,0 +1,136 @@
+"""Text to speech: one piece of text in our voice, as Ogg/Opus."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from elevenlabs.base_client import BaseElevenLabs
+
+from audio import formats as container
+from audio.ffmpeg import Ffmpeg
+from core.errors import SpeechUnavailable
+from metrics import Metrics
+from speech.endpoint import Endpoint
+from speech.refusals import FormatRefused
+from speech.spoken_text import to_spoken_text
+from speech.voice_models import find_voice_model
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_SECONDS = 30
+
+OPUS = "opus_48000_32"
+# Where the plan refuses Opus; every plan has this one
+# (docs/providers/elevenlabs.md, "Output formats").
+MP3 = "mp3_44100_128"
+# After a refusal Opus is not asked for that long: the plan may change.
+OPUS_PAUSE_SECONDS = 3600.0
+CONTAINERS = {OPUS: container.OPUS, MP3: container.MP3}
+
+
+class Voice:
+    """One voice of ElevenLabs, spoken by one model."""
+
+    def __init__(
+        self,
+        *,
+        client: BaseElevenLabs,
+        endpoint: Endpoint,
+        ffmpeg: Ffmpeg,
+        metrics: Metrics,
+        voice_id: str,
+        model: str,
+        patience: float,
+    ) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._ffmpeg = ffmpeg
+        self._metrics = metrics
+        self._voice_id = voice_id
+        self._model_name = model
+        self._model = find_voice_model(model)
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._format = OPUS
+        # When Opus is asked for again after a refusal (monotonic seconds).
+        self._opus_due_at = 0.0
+
+    def synthesize(
+        self, text: str, language: str | None, *, previous: str, following: str
+    ) -> bytes:
+        """``text`` spoken, as Ogg/Opus. Raises ``SpeechError``.
+
+        ``previous`` and ``following`` are what is spoken around it, for the melody.
+        """
+        words = self._word(text, language)
+        self._metrics.count("speech_characters", len(words))
+        request = {"text": words, "model_id": self._model_name}
+        if code := self._model.language_code(language):
+            request["language_code"] = code
+        if self._model.takes_context:
+            request |= {"previous_text": previous} if previous else {}
+            request |= {"next_text": following} if following else {}
+        return self._synthesize_opus(request)
+
+    def key(self, text: str, language: str | None) -> tuple[str | None, ...]:
+        """Everything that decides how ``text`` sounds, but what is spoken around it."""
+        words, code = self._word(text, language), self._model.language_code(language)
+        return self._voice_id, self._model_name, code, words, self._format
+
+    def _word(self, text: str, language: str | None) -> str:
+        return to_spoken_text(text, language, with_numbers=not self._model.reads_numbers)
+
+    def _synthesize_opus(self, request: dict[str, str]) -> bytes:
+        if self._may_ask_for_opus():
+            try:
+                audio = self._submit(request, OPUS)
+            except FormatRefused as error:
+                self._note_no_opus(error)
+            else:
+                self._format = OPUS
+                return audio
+        return self._ffmpeg.encode_note(self._submit(request, MP3))
+
+    def _may_ask_for_opus(self) -> bool:
+        """Whether to ask for Opus; after a refusal one piece tries again while the others go on."""
+        with self._lock:
+            if self._format == OPUS:
+                return True
+            due = time.monotonic() >= self._opus_due_at
+            if due:
+                self._opus_due_at = time.monotonic() + OPUS_PAUSE_SECONDS
+            return due
+
+    def _note_no_opus(self, refusal: FormatRefused) -> None:
+        with self._lock:
+            known, self._format = self._format == MP3, MP3
+            self._opus_due_at = time.monotonic() + OPUS_PAUSE_SECONDS
+        if not known:
+            reason = str(refusal)
+            log.warning("The ElevenLabs plan has no Opus; encoding voice notes here", error=reason)
+
+    def _submit(self, request: dict[str, str], output_format: str) -> bytes:
+        return self._endpoint.call(lambda: self._request(request, output_format))
+
+    def _request(self, request: dict[str, str], output_format: str) -> bytes:
+        # A note is sent whole; streamed, it would come in many small parts, each read by itself.
+        convert: Callable[..., Any] = self._client.text_to_speech.with_raw_response.convert
+        with convert(
+            self._voice_id,
+            output_format=output_format,
+            request_options={
+                "timeout_in_seconds": TIMEOUT_SECONDS * self._patience,
+                "chunk_size": None,
+            },
+            **request,
+        ) as answer:
+            audio = b"".join(answer.data)
+        self._endpoint.set_limit(answer.headers)
+        if container.detect_format(audio) != CONTAINERS[output_format]:
+            # It would be kept in the cache, and sent again.
+            raise SpeechUnavailable("ElevenLabs sent something else than audio")
+        return audio

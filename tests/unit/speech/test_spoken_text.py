@@ -1,0 +1,146 @@
+"""What is sent to be spoken: numbers, codes and signs in words, everything else as it is."""
+
+from __future__ import annotations
+
+import tomllib
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speech.spoken_numbers import UNITS, say_quantity
+from speech.spoken_signs import CATALOGUE
+from speech.spoken_text import to_spoken_text
+from text.phrases import CATALOGUE as PHRASES
+
+TABLES = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
+
+CODES = [
+    ("Invoice INV-2024-00123.", "Invoice I N V, 2024, 0 0 1 2 3."),
+    ("ORDER-00815", "ORDER, 0 0 8 1 5"),
+    ("AB123CD", "A B, 1 2 3, C D"),
+    ("No 0815 and 007", "No 0 8 1 5 and 0 0 7"),
+    ("12345678", "1 2 3, 4 5 6, 7 8"),
+    ("1234567", "1 2 3, 4 5 6 7"),
+    ("+44 20 7946 0018", "plus 4 4, 2 0, 7 9 4 6, 0 0 1 8"),
+    ("+14155550000", "plus 1 4 1, 5 5 5, 5 0 0, 0 0"),
+    ("(202) 555-0123", "2 0 2, 5 5 5, 0 1 2 3"),
+    ("030 1234567", "0 3 0, 1 2 3, 4 5 6 7"),
+    ("DE89 3704 0044 0532 0130 00", "D E 8 9, 3 7 0 4, 0 0 4 4, 0 5 3 2, 0 1 3 0, 0 0"),
+    ("help.desk@acme.com", "help dot desk at acme dot com"),
+    ("https://www.acme.com/help?x=1.", "acme dot com slash help."),
+    ("see acme.com, please", "see acme dot com, please"),
+]
+KEPT = """COVID-19 | A4 paper | 24/7 | B2B | 4G and MP3 | in 2024 | v1.2.3 | 192.168.0.1
+    | 12 o'clock | $5 million | Mr.Smith | 99.99.2024 | 2024-13-45 | C++ | well-known | e-mail | 3.5
+    | 1 or 2 | 11/9/2024 | e.g.this""".split("|")
+WORDS = {
+    "en": [
+        ("due 2024-03-01", "due March 1, 2024"),
+        ("at 2024-03-01T14:30", "at March 1, 2024, 14:30"),
+        (
+            "1,234 and 1,234,567",
+            "1234 and one million, two hundred and thirty-four thousand, five "
+            "hundred and sixty-seven",
+        ),
+        ("$1 $5 $1,234.50 $0.99", "1 dollar 5 dollars 1234 dollars 50 0.99 dollars"),
+        ("€20 or 100 SAR", "20 euros or 100 Saudi riyals"),
+        ("15% or 15 %", "15 percent or 15 percent"),
+        ("1 km/h, 5 km/h", "1 kilometer per hour, 5 kilometers per hour"),
+        ("20 °C, 128GB, 2 kg", "20 degrees Celsius, 128 gigabytes, 2 kilograms"),
+        ("10^6 and 10^-3", "10 to the power of 6 and 10 to the power of minus 3"),
+        ("if x < 5 or x > 3", "if x less than 5 or x more than 3"),
+        ("≤ 5, >= 7", "at most 5, at least 7"),
+        ("+5 or -120", "plus 5 or minus 120"),
+        ("2 + 2, 3 × 4", "2 plus 2, 3 times 4"),
+        ("9–17 and 9-17, 2–3 kg", "9 to 17 and 9 to 17, 2 to 3 kilograms"),
+        ("5 %–10 %", "5 percent to 10 percent"),
+        ("the 1st and 22nd", "the first and twenty-second"),
+        ("e.g. or e. g. approx. 5", "for example or for example approximately 5"),
+        ("20,000", "twenty thousand"),
+        ("1000000 users", "one million users"),
+    ],
+    "de": [
+        ("am 01.03.2024", "am 1. März 2024"),
+        ("1.234,50 € und 5 €", "1234 Euro 50 und 5 Euro"),
+        ("z. B. ca. 3.5 kg", "zum Beispiel circa 3,5 Kilogramm"),
+        ("9:00–17:30 Uhr", "9 Uhr bis 17 Uhr 30"),
+        ("um 14:05 Uhr", "um 14 Uhr 5"),
+        ("1 Std., 12.500", "1 Std., zwölftausendfünfhundert"),
+    ],
+    "fr": [
+        ("le 01/03/2024 à 14h30", "le 1 mars 2024 à 14 heures 30"),
+        ("1 234,50 €", "1234 euros 50"),
+        ("2e étage, 1er mars, 15 %", "deuxième étage, premier mars, 15 pour cent"),
+        ("n° 5", "numéro 5"),
+    ],
+    "es": [("a las 14:05, n.º 5", "a las 14 05, número 5"), ("5 km/h", "5 kilómetros por hora")],
+    "pt": [("às 14:30, R$ 20,50", "às 14 e 30, 20 Reais brasileiros 50"), ("1º", "primeiro")],
+    "it": [("alle 14:30", "alle 14 e 30"), ("16 GB", "16 gigabyte")],
+    "tr": [("%15 ve 15 %", "yüzde 15 ve yüzde 15")],
+    "id": [("Rp 20.000", "dua puluh ribu Rupiah Indonesia"), ("dll.", "dan lain-lain")],
+    "ar": [
+        ("خصم 15%", "خصم 15 بالمئة"),
+        ("و15% و 5 km/h", "و15 بالمئة و 5 كيلومتر في الساعة"),
+        ("100 SAR", "100 ريال سعودي"),
+    ],
+    "he": [("15% או 5 km/h", "15 אחוז או 5 קילומטר לשעה")],
+    "hi": [("₹1,23,456 और 15%", "123456 भारतीय रुपए और 15 प्रतिशत")],
+    "ur": [("15% اور 5 kg", "15 فیصد اور 5 کلو گرام")],
+    # Without words for signs, but with units and months.
+    "nl": [("5 km/h op 01.03.2024, x < 5", "5 kilometer per uur op 1 maart 2024, x < 5")],
+}
+
+
+@pytest.mark.parametrize(("written", "said"), CODES)
+@pytest.mark.parametrize("with_numbers", [True, False])
+def test_codes_are_spelt_for_every_model(written: str, said: str, with_numbers: bool) -> None:
+    assert to_spoken_text(written, "en", with_numbers=with_numbers) == said
+
+
+@pytest.mark.parametrize("text", [text.strip() for text in KEPT])
+def test_what_is_read_well_or_is_unclear_stays_as_it_is(text: str) -> None:
+    assert to_spoken_text(text, "en", with_numbers=True) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "written", "said"),
+    [(language, *row) for language, rows in WORDS.items() for row in rows],
+)
+def test_numbers_and_signs_become_words_of_the_language(
+    language: str, written: str, said: str
+) -> None:
+    assert to_spoken_text(written, language, with_numbers=True) == said
+
+
+@pytest.mark.parametrize(("language", "with_numbers"), [("en", False), ("xx", True), (None, True)])
+def test_numbers_stay_where_the_model_reads_them_or_the_language_has_no_data(
+    language: str | None, with_numbers: bool
+) -> None:
+    text = "5 km/h, 15 %, $1,234.50, 128GB, 2024-03-01, 10^6"
+    assert to_spoken_text(text, language, with_numbers=with_numbers) == text
+
+
+def test_a_code_without_a_known_language_is_spelt_and_its_address_is_not() -> None:
+    text = "INV-2024-00123, help@acme.com"
+    said = to_spoken_text(text, None, with_numbers=True)
+    assert said == "I N V, 2024, 0 0 1 2 3, help@acme.com"
+
+
+@pytest.mark.parametrize("language", tomllib.loads(PHRASES.read_text(encoding="utf-8")))
+def test_every_language_of_ours_has_words_for_addresses_and_signs(language: str) -> None:
+    needed = {"plus", "minus", "to", "at", "dot", "hyphen", "underscore", "slash", "times", "power"}
+    assert needed <= TABLES[language].keys()
+
+
+@pytest.mark.parametrize("language", TABLES)
+def test_every_unit_has_a_name_in_every_language(language: str) -> None:
+    for unit in UNITS:
+        assert say_quantity(Decimal(5), unit, language)
+
+
+@given(st.text(alphabet="0123456789.,:-–+%€$<>^/@ aAkKmhº°CéوІ٣\n'()", max_size=60))
+def test_any_text_can_be_worded(text: str) -> None:
+    for language in (None, "en", "ar", "hi", "xx"):
+        assert isinstance(to_spoken_text(text, language, with_numbers=True), str)
