@@ -56,11 +56,11 @@ ANSWER_TIMEOUT = 125.0
 END_TIMEOUT = 10.0
 # For a whole JSON body, which is small and arrives with the status.
 BODY_TIMEOUT = 10.0
-# A stream ends right after its turn. A connection whose stream does not is closed.
+# How long to wait for the end of the stream after EndOfTurn, before the connection is closed.
 DRAIN_TIMEOUT = 2.0
-# Of a streamed answer. Each word may be an event of 400 bytes, and no agent writes ten thousand.
+# The maximum size of a streamed answer: about 10,000 words at 400 bytes per event.
 STREAM_LIMIT_BYTES = 4 * 1024 * 1024
-# In seconds. Limits (429) and locked sessions (423) are waited out for longer, see
+# In seconds. Rate limits (429) and locked sessions (423) are retried for longer, see
 # ``retry_seconds`` of their errors.
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -106,12 +106,12 @@ class Agentforce:
         self._timeout_factor = settings.PROVIDER_TIMEOUT_FACTOR
         self._answer_timeout = ANSWER_TIMEOUT * settings.PROVIDER_TIMEOUT_FACTOR
         self._sequence = _SequenceNumbers()
-        # Agentforce documents no limit; the limiter learns it from refusals.
+        # Agentforce documents no limit; the limiter learns it from 429 responses.
         self._limiter = ConcurrencyLimiter(settings.TURN_THREADS, provider="Agentforce")
-        # One each: sessions may start while no question is answered, and would close a shared one.
+        # Two breakers: session starts that succeed would close a shared one while questions fail.
         self._session_breaker = breakers.create("Agentforce sessions", AgentUnavailable)
         self._answer_breaker = breakers.create("Agentforce answers", AgentUnavailable)
-        # Service agents run as a user of their own. Employee agents have none, and refuse this
+        # ``bypassUser``: service agents need true. Employee agents refuse that; then it stays false
         # (docs/providers/agentforce.md, "Starting a session").
         self._bypass_user = True
 
@@ -359,7 +359,7 @@ def _refusal(
     return AgentDown(reason) if has_effect else AgentUnavailable(reason)
 
 
-# Types without text for the sender. Every other type has a meaning below, or its text is shown.
+# Types whose text is never shown. The text of all other types is shown; some also set a flag.
 _HIDDEN_TYPES = ("ProgressIndicator", "ThoughtTextChunk", "LightningChunk", "EndOfTurn")
 
 
@@ -373,7 +373,7 @@ def read_messages(messages: Iterable[Message]) -> AgentReply:
     for message in messages:
         kind = message.get("type")
         if kind == "Error":
-            raise _turn_error(message)
+            raise _answer_error(message)
         escalated |= kind == "Escalate" or message.get("code") == "ESCALATE"
         ended |= kind == "SessionEnded"
         failed |= kind == "Failure" and message.get("code") != "ESCALATE"
@@ -386,11 +386,12 @@ def read_messages(messages: Iterable[Message]) -> AgentReply:
 def read_stream(events: Iterable[str], listener: AnswerListener | None = None) -> AgentReply:
     """Read the answer from the ``data`` of the stream's events, up to the end of the turn.
 
-    A whole message replaces the chunks before it; a ``ValidationFailureChunk`` discards them.
+    If any complete message has a text, all chunks are ignored. A ``ValidationFailureChunk``
+    discards the chunks before it.
     Raises ``AgentFailed`` for an error event or one that is not UTF-8, ``AnswerTruncated`` if the
     events end before the turn.
     """
-    turn = _StreamedTurn(listener)
+    turn = _StreamedAnswer(listener)
     try:
         for data in events:
             for message in _parse_event(data):
@@ -403,7 +404,7 @@ def read_stream(events: Iterable[str], listener: AnswerListener | None = None) -
 
 
 @dataclass
-class _StreamedTurn:
+class _StreamedAnswer:
     """What has arrived of a turn."""
 
     listener: AnswerListener | None
@@ -460,7 +461,7 @@ def _text(message: Message) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _turn_error(message: Message) -> AgentFailed:
+def _answer_error(message: Message) -> AgentFailed:
     names = codes_in(str(message.get("error"))) or ["an error"]
     status = message.get("httpStatus", message.get("status"))
     suffix = f" ({status})" if isinstance(status, int) else ""

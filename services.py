@@ -56,11 +56,11 @@ log = structlog.get_logger(__name__)
 
 # How long a provider that failed BREAKER_FAILURES times in a row is not asked.
 BREAKER_SECONDS = 30.0
-# The part of a session's idle time that it may spend in the pool; the rest is for its turn.
-POOL_LIFETIME = 5 / 6
-# A web process beside workers only ends idle sessions in the background.
+# The fraction of AGENTFORCE_SESSION_IDLE that a session may wait in the pool.
+POOL_LIFETIME_FRACTION = 5 / 6
+# A web process next to workers does nothing in the background but end idle sessions.
 WEB_BACKGROUND_THREADS = 4
-# How long a stop may take longer to end the sessions of the pool.
+# Extra seconds of a stop, for ending the sessions of the pool.
 END_SESSIONS_SECONDS = 1.0
 
 
@@ -72,13 +72,13 @@ class Role(Enum):
     WORKER = "worker"
 
 
-# Database connections beside those for turns, and the seconds that a call on them may take. A web
-# process accepts messages on them, for which Twilio waits 15 s. A worker renews its claims, which
-# must succeed more than once before a claim ends, and listens for new turns.
-URGENT_CONNECTIONS = {Role.SINGLE: (0, 0.0), Role.WEB: (3, 9.0), Role.WORKER: (2, 3.0)}
+# Reserved database connections, and the seconds that a call on them may take. On them a web process
+# stores messages, for which Twilio waits 15 s. A worker renews its claims, several times before
+# they expire, and listens for new turns.
+RESERVED_CONNECTIONS = {Role.SINGLE: (0, 0.0), Role.WEB: (3, 9.0), Role.WORKER: (2, 3.0)}
 
 
-class _Thread(Protocol):
+class _BackgroundTask(Protocol):
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -103,11 +103,11 @@ class Services:
         self._public_questions = public_questions(settings)
         self._build_all()
 
-    # What requests are made with
+    # Shared by the other parts
 
     @cached_property
     def background(self) -> ContextPool:
-        """Threads for what is done beside the turns."""
+        """Threads for work on the side of the turns."""
         threads = self.settings.TURN_THREADS * 2 if self._runs_turns else WEB_BACKGROUND_THREADS
         return ContextPool(threads, thread_name_prefix="background")
 
@@ -128,8 +128,8 @@ class Services:
 
     @cached_property
     def storage(self) -> Storage:
-        connections, seconds = URGENT_CONNECTIONS[self.role]
-        return Storage(self.settings, urgent_connections=connections, urgent_seconds=seconds)
+        connections, seconds = RESERVED_CONNECTIONS[self.role]
+        return Storage(self.settings, reserved_connections=connections, reserved_seconds=seconds)
 
     # Text and audio
 
@@ -213,7 +213,7 @@ class Services:
 
     @cached_property
     def salesforce_http(self) -> requests.Session:
-        # As wide as there are threads that ask questions, start sessions and end sessions.
+        # A connection for each thread that asks, starts a session or ends one.
         return requests_session(self.settings, width=self.settings.TURN_THREADS * 3)
 
     @cached_property
@@ -270,7 +270,7 @@ class Services:
             agent=self.agent,
             metrics=self.metrics,
             number=self.settings.AGENTFORCE_SPARE_SESSIONS if self._runs_turns else 0,
-            lifetime=self.settings.AGENTFORCE_SESSION_IDLE * POOL_LIFETIME,
+            lifetime=self.settings.AGENTFORCE_SESSION_IDLE * POOL_LIFETIME_FRACTION,
         )
 
     @cached_property
@@ -408,7 +408,7 @@ class Services:
 
     @cached_property
     def intake(self) -> Intake:
-        # PostgreSQL notifies the workers of other processes.
+        # A web process has no worker to wake; PostgreSQL notifies those of other processes.
         wake = self.worker.wake if self._runs_turns else lambda: None
         limit = self.settings.INBOX_LIMIT
         return Intake(
@@ -435,7 +435,8 @@ class Services:
     def start(self) -> None:
         """Resume the turns that an earlier process left, and start all threads; only once.
 
-        To be called by the process that serves, so that what kills it is seen as its death.
+        Call it in the process that serves, not in gunicorn's master: a turn that kills the process
+        must be found at the next start.
         """
         with self._start_lock:
             if self._started:
@@ -443,8 +444,8 @@ class Services:
             self._started = True
             if self.role is Role.SINGLE:
                 self._resume_turns()
-            for thread in self._threads:
-                thread.start()
+            for task in self._background_tasks:
+                task.start()
             if self._runs_turns:
                 self.worker.start()
 
@@ -463,44 +464,44 @@ class Services:
         finished = True
         if self._runs_turns:
             finished = self.worker.close(max(until - time.monotonic(), 0.0))
-        for thread in self._threads:
-            thread.stop()
+        for task in self._background_tasks:
+            task.stop()
         self.session_pool.join(END_SESSIONS_SECONDS)
         self.delivery_statuses.stop()
         self.storage.close()
         return finished
 
     @cached_property
-    def _threads(self) -> list[_Thread]:
-        """What runs in the background, but the turns themselves."""
-        threads: list[_Thread] = [self.cleanup]
+    def _background_tasks(self) -> list[_BackgroundTask]:
+        """All background tasks but the worker that runs turns."""
+        tasks: list[_BackgroundTask] = [self.cleanup]
         if self.settings.KEEP_WARM:
-            threads += [self.warmer, self.session_pool]
+            tasks += [self.warmer, self.session_pool]
         if self.storage.is_shared:
-            threads.append(self.process_metrics)
+            tasks.append(self.process_metrics)
         if self.role is Role.WEB:
-            threads.append(Heartbeat([self.storage.leases.renew]))
+            tasks.append(Heartbeat([self.storage.leases.renew]))
         if self.role is Role.WORKER:
-            threads.append(Heartbeat([self.storage.claims.renew, self.storage.leases.renew]))
-            threads.append(Listener(database=self.storage.urgent, wake=self.worker.wake))
+            tasks.append(Heartbeat([self.storage.claims.renew, self.storage.leases.renew]))
+            tasks.append(Listener(database=self.storage.reserved, wake=self.worker.wake))
         if self._runs_turns:
-            threads.append(self.redelivery)
-        return threads
+            tasks.append(self.redelivery)
+        return tasks
 
     def _build_all(self) -> None:
         """Build what this role needs, so that errors show now and no turn waits for it."""
-        _ = self._threads
+        _ = self._background_tasks
         if self._runs_turns:
             _ = self.worker
         if self.role is not Role.WORKER:
             _ = self.intake
 
     def _resume_turns(self) -> None:
-        """Return the turns that were running when an earlier process died to the queue."""
-        self.storage.queue.release_all()
+        """Put the turns back into the queue that an earlier process was running when it died."""
+        self.storage.queue.requeue_running()
         unfinished = self.storage.turns.count_unfinished(limit=self.settings.INBOX_LIMIT)
         if unfinished:
-            log.info("Taking up turns that a former process left", turns=unfinished)
+            log.info("Resuming turns that an earlier process left", turns=unfinished)
 
 
 def build_web(settings: Settings) -> Services:

@@ -29,7 +29,7 @@ class Adapter(HTTPAdapter):
     """Shares one TLS context among all connections, and limits the time to connect.
 
     By itself requests makes a context for each connection and loads the root certificates into it,
-    which takes most of the CPU and memory of opening it (docs/decisions.md, 22). ``width`` is how
+    which takes most of the CPU and memory of opening it (docs/decisions.md). ``width`` is how
     many connections each host's pool keeps, ``timeout_factor`` multiplies ``CONNECT_SECONDS``.
     """
 

@@ -31,7 +31,7 @@ class ConcurrencyLimiter:
         self._ceiling = ceiling
         # How many processes share the ceiling.
         self._processes = 1
-        # What refusals have taught; until the first one there is no such limit.
+        # The limit that 429 responses have taught; there is none before the first one.
         self._learned_limit = math.inf
         # How often the learned limit was halved.
         self._decreases = 0
@@ -64,7 +64,7 @@ class ConcurrencyLimiter:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait for a slot and hold it for one request, whose errors must pass through here.
+        """Wait for a slot and hold it for one request, whose errors must leave the block.
 
         Raises ``DeadlineExceeded`` if the turn's deadline ends before there is a slot.
         """
@@ -110,16 +110,16 @@ class ConcurrencyLimiter:
             self._waiters.popleft().set_result(self._decreases)
 
     def _decrease(self, decreases: int) -> None:
-        """Halve the limit after a refusal; ``decreases`` is what ``_acquire`` returned."""
+        """Halve the limit after a 429; ``decreases`` is what ``_acquire`` returned."""
         with self._lock:
             # Requests that were in flight together are refused together: that counts once.
             if decreases < self._decreases:
                 return
             self._decreases += 1
-            # Half of those in flight: a limit that was not reached says nothing about the provider.
+            # Half of what is in flight: the limit itself may never have been reached.
             self._learned_limit = max(min(self.limit, self._in_flight) // 2, 1)
             limit = self.limit
-        log.warning("Limit met; fewer requests at once", provider=self._provider, at_once=limit)
+        log.warning("Rate limited; fewer requests at once", provider=self._provider, at_once=limit)
 
     def _increase(self) -> None:
         with self._lock:

@@ -18,20 +18,21 @@ from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 
 log = structlog.get_logger(__name__)
 
-# What begins within this time after a renewal has ended before the claim can expire.
-SURE_SECONDS = CLAIM_SECONDS - 4
+# What starts within this time after a renewal ends before the claim expires: the remaining 4 s are
+# the margin for it.
+SAFE_SECONDS = CLAIM_SECONDS - 4
 LOOK_SECONDS = 1.0
 
 
 @dataclass
 class _Claim:
-    """``sure_until`` is in monotonic seconds, which also count while the process is paused.
+    """``safe_until`` is a time of ``time.monotonic()``: it runs on while the process is paused.
 
     ``asked``: the agent was asked.
     """
 
     turn: Turn
-    sure_until: float
+    safe_until: float
     asked: bool = False
 
 
@@ -40,8 +41,8 @@ class Claims:
 
     A process that was paused or cannot reach the database does not know whether other processes
     have claimed its turns meanwhile. Call ``confirm`` right before each effect that cannot be
-    undone, such as asking or sending. ``renewals`` is the same queue, with database connections
-    that running turns cannot use up.
+    undone, such as asking or sending. ``renewals`` is the same queue on reserved database
+    connections.
     """
 
     def __init__(self, *, queue: TurnQueue, renewals: TurnQueue) -> None:
@@ -53,14 +54,14 @@ class Claims:
 
     def claim_turns(self, most: int) -> list[Turn]:
         """Claim up to ``most`` turns. Raises ``StorageError``."""
-        if not self._all_certain():
-            # Otherwise we might claim a turn again that we are running, because its claim expired.
+        if not self._all_safe():
+            # If one of our claims has expired, the queue could return a turn that we still run.
             self.renew()
-        sure_until = self._certain_until()
+        safe_until = self._safe_until()
         claimed = self._queue.claim(most)
         with self._changed:
             for turn in claimed:
-                self._claims[turn.id] = _Claim(turn, sure_until)
+                self._claims[turn.id] = _Claim(turn, safe_until)
         return claimed
 
     def confirm(self, turn: Turn) -> None:
@@ -69,11 +70,11 @@ class Claims:
         Raises ``TurnSuperseded``, or ``DeadlineExceeded`` if a deadline applies and has passed.
         """
         with self._changed:
-            while time.monotonic() >= self._claim(turn).sure_until:
+            while time.monotonic() >= self._claim(turn).safe_until:
                 self._changed.wait(clamp(LOOK_SECONDS))
 
     def mark_asked(self, turn: Turn) -> None:
-        """Remember that the agent is asked now, so that a release counts this start."""
+        """Remember that the agent is asked now, so that a release keeps this attempt counted."""
         with self._changed:
             self._claim(turn).asked = True
 
@@ -86,7 +87,7 @@ class Claims:
             held = list(self._claims.values())
         if not held:
             return
-        sure_until = self._certain_until()
+        safe_until = self._safe_until()
         try:
             ours = self._renewals.renew({str(claim.turn.claim) for claim in held})
         except StorageError:
@@ -96,7 +97,7 @@ class Claims:
         with self._changed:
             for claim in held:
                 if claim.turn.id in ours:
-                    claim.sure_until = sure_until
+                    claim.safe_until = safe_until
                 elif self._claims.get(claim.turn.id) is claim:
                     del self._claims[claim.turn.id]
             self._changed.notify_all()
@@ -107,12 +108,12 @@ class Claims:
             if self._find(turn):
                 del self._claims[turn.id]
 
-    def release(self, turn: Turn, *, broken: bool = False) -> None:
-        """Let other processes claim a turn that is not finished; ``broken`` if it failed."""
+    def release(self, turn: Turn, *, failed: bool = False) -> None:
+        """Let other processes claim a turn; ``failed`` keeps its attempt counted."""
         with self._changed:
             held = self._find(turn)
         if held:
-            self._release([held], broken=[turn.id] if broken else [])
+            self._release([held], failed=[turn.id] if failed else [])
 
     def release_all(self) -> None:
         """Let other processes claim all turns of this process, because it stops."""
@@ -121,14 +122,14 @@ class Claims:
         if held:
             self._release(held)
 
-    def _release(self, held: list[_Claim], *, broken: Sequence[int] = ()) -> None:
+    def _release(self, held: list[_Claim], *, failed: Sequence[int] = ()) -> None:
         """Release claims; if that fails, they expire by themselves."""
         asked = [claim.turn.id for claim in held if claim.asked]
         for claim in held:
             self.forget(claim.turn)
         try:
             turns = [claim.turn for claim in held]
-            self._queue.release(turns, asked=asked, broken=broken)
+            self._queue.release(turns, asked=asked, failed=failed)
         except StorageError as error:
             log.warning(
                 "Turns not released; their claims will expire",
@@ -136,10 +137,10 @@ class Claims:
                 error=type(error).__name__,
             )
 
-    def _all_certain(self) -> bool:
+    def _all_safe(self) -> bool:
         now = time.monotonic()
         with self._changed:
-            return all(now < claim.sure_until for claim in self._claims.values())
+            return all(now < claim.safe_until for claim in self._claims.values())
 
     def _claim(self, turn: Turn) -> _Claim:
         held = self._find(turn)
@@ -148,15 +149,15 @@ class Claims:
         return held
 
     def _find(self, turn: Turn) -> _Claim | None:
-        """The claim, if it is of the same start of the turn."""
+        """The claim, if it is of the same attempt of the turn."""
         held = self._claims.get(turn.id)
         return held if held and held.turn.claim == turn.claim else None
 
-    def _certain_until(self) -> float:
-        return math.inf if self._queue.single_process else time.monotonic() + SURE_SECONDS
+    def _safe_until(self) -> float:
+        return math.inf if self._queue.single_process else time.monotonic() + SAFE_SECONDS
 
     def _log_once(self, held: list[_Claim]) -> None:
-        if not self._cut_off and time.monotonic() >= min(claim.sure_until for claim in held):
+        if not self._cut_off and time.monotonic() >= min(claim.safe_until for claim in held):
             self._cut_off = True
             log.error(
                 "The database cannot be reached: until it is, nothing more is asked or sent",

@@ -1,4 +1,4 @@
-"""The tables of ``storage/store.py``; ``migrations/`` brings a database to them."""
+"""The tables; ``migrations/`` brings a database to them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ agent_sessions = Table(
     Column("sender", Text, primary_key=True),
     Column("session_id", Text, nullable=False),
     Column("used_at", Float, nullable=False),
-    # Nothing, only what is public, or anything else too: see storage/store.py.
+    # Nothing, only what is public, or anything else too: see core/models.py.
     Column("asked", String(8), nullable=False, server_default="personal"),
 )
 

@@ -30,47 +30,47 @@ MEDIA_SECONDS = 3600.0
 class Storage:
     """Opens PostgreSQL if DATABASE_URL is set, which several processes share, otherwise SQLite.
 
-    ``urgent_connections`` are PostgreSQL connections that running turns cannot use up; a call on
-    them may take ``urgent_seconds``. Raises ``SettingsError``.
+    ``reserved_connections`` are PostgreSQL connections that running turns cannot use up. A call on
+    them may take ``reserved_seconds``. Raises ``SettingsError``.
     """
 
     def __init__(
-        self, settings: Settings, *, urgent_connections: int, urgent_seconds: float
+        self, settings: Settings, *, reserved_connections: int, reserved_seconds: float
     ) -> None:
         self.is_shared = bool(settings.DATABASE_URL)
         self._state_dir_lock: IO[str] | None = None
         self.leases: Leases
         if self.is_shared:
             self.database = open_postgres(settings.DATABASE_URL, connections=CONNECTIONS)
-            self.urgent = connect_postgres(
+            self.reserved = connect_postgres(
                 settings.DATABASE_URL,
-                connections=urgent_connections,
+                connections=reserved_connections,
                 ping=False,
-                seconds=urgent_seconds,
+                seconds=reserved_seconds,
             )
-            self.urgent.open(urgent_connections)
-            self.leases = DatabaseLeases(database=self.urgent)
+            self.reserved.open(reserved_connections)
+            self.leases = DatabaseLeases(database=self.reserved)
         else:
             # Two processes on one file would both resume the turns that a third one left.
             self._state_dir_lock = lock_state_dir(settings.STATE_DIR)
-            self.database = self.urgent = open_sqlite(settings.STATE_DIR)
+            self.database = self.reserved = open_sqlite(settings.STATE_DIR)
             self.leases = InMemoryLeases()
         self._add_tables(settings, self.database)
 
     def close(self) -> None:
         """Close all connections."""
         self.database.close()
-        self.urgent.close()
+        self.reserved.close()
 
     def _add_tables(self, settings: Settings, database: Database) -> None:
         alone = not self.is_shared
         self.turns = TurnTable(database=database)
         self.queue = TurnQueue(database=database, single_process=alone)
-        renewals = TurnQueue(database=self.urgent, single_process=alone)
+        renewals = TurnQueue(database=self.reserved, single_process=alone)
         self.claims = Claims(queue=self.queue, renewals=renewals)
         self.quotas = Quotas(database=database, quotas=build_quotas(settings))
         self.accepted_turns = TurnTable(
-            database=self.urgent, admission=self.quotas.admission_condition()
+            database=self.reserved, admission=self.quotas.admission_condition()
         )
         self.sessions = AgentSessionTable(
             database=database, tracks_privacy=settings.ANSWER_CACHE_SECONDS > 0

@@ -51,10 +51,10 @@ class TurnQueue:
         self._claim_statement = self._build_claim_statement()
 
     def claim(self, most: int) -> list[Turn]:
-        """Claim up to ``most`` turns, the oldest first, and count a start of each.
+        """Claim up to ``most`` turns, the oldest first, and count an attempt of each.
 
-        A turn can be claimed when all earlier turns of its sender are finished, and if it waits or
-        if the claim on it has expired.
+        A turn can be claimed if it waits, or runs with an expired claim, and if its sender has no
+        earlier unfinished turn.
         """
         claim = secrets.token_hex(16)
         try:
@@ -79,17 +79,17 @@ class TurnQueue:
         turns_to_release: Collection[Turn],
         *,
         asked: Collection[int],
-        broken: Collection[int] = (),
+        failed: Collection[int] = (),
     ) -> None:
-        """Let other processes claim turns that are not finished, as far as they are still ours.
+        """Let other processes claim turns that are not finished, if the claim is still ours.
 
-        Their last start is not counted, unless the id is in ``broken`` (the turn failed) or in
-        ``asked`` and there is no answer: the agent may have processed the question.
+        Their last attempt is not counted, except for the ids in ``failed``, and for those in
+        ``asked`` without a stored answer: the agent may have processed the question.
         """
         owned = tuple_(turns.c.id, turns.c.claim).in_(
             [(turn.id, turn.claim) for turn in turns_to_release]
         )
-        counts = or_(turns.c.id.in_(broken), and_(turns.c.id.in_(asked), turns.c.answer.is_(None)))
+        counts = or_(turns.c.id.in_(failed), and_(turns.c.id.in_(asked), turns.c.answer.is_(None)))
         self._database.change(
             update(turns)
             .where(owned)
@@ -101,8 +101,8 @@ class TurnQueue:
             )
         )
 
-    def release_all(self) -> int:
-        """Release the turns that an earlier process ran when it died; returns how many."""
+    def requeue_running(self) -> int:
+        """Put back all running turns, after an earlier process died; returns how many."""
         left = update(turns).where(turns.c.state == RUNNING).values(state=WAITING, claim=null())
         return self._database.change(left)
 

@@ -29,12 +29,12 @@ from core.models import Answer, Backlog, Inbound, Kind, Turn
 from storage.database import Database
 from storage.schema import outbound_messages, turns
 
-# The states of a turn. A turn in quarantine is finished without the agent, because its process
-# died again and again. A forgotten turn keeps nothing but the SID of its message.
-WAITING, RUNNING, DONE, QUARANTINED = "waiting", "running", "done", "set aside"
+# The states of a turn. An abandoned turn got no answer of the agent, because its process died
+# again and again, or because it came too late. A forgotten turn has nothing left but its SID.
+WAITING, RUNNING, DONE, ABANDONED = "waiting", "running", "done", "set aside"
 FORGOTTEN = "forgotten"
 UNFINISHED = (WAITING, RUNNING)
-FINISHED = (DONE, QUARANTINED)
+FINISHED = (DONE, ABANDONED)
 
 # A SID is kept for this long after the message's text is deleted. Whoever finds a signed webhook,
 # in a log for instance, can post it again; most logs are kept no longer than a week.

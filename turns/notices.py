@@ -33,6 +33,16 @@ class Notices:
         language = self._preferences.find(sender).language
         return Answer(self._phrases.translate(key, language), language)
 
+    def apology(self, sender: str, key: str) -> Answer:
+        """The same after the agent was asked: it never raises, or the agent would be asked again.
+
+        If the database fails, the phrase is in the default language.
+        """
+        try:
+            return self.answer(sender, key)
+        except StorageError:
+            return Answer(self._phrases.translate(key, None), None)
+
     def refusal(self, message: Inbound, key: str) -> str:
         """The phrase for the sender of a message that is not accepted.
 

@@ -1,4 +1,4 @@
-"""The way of one turn: read the question, ask the agent, write the answer, send it."""
+"""The stages of one turn: read the question, ask the agent, write the answer, send it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from turns.stage_log import log_failure
 
 log = structlog.get_logger(__name__)
 
-# A call that runs into the deadline raises an error that says more than we could; wait for that.
+# A call that reaches the deadline raises an error that says more than DeadlineExceeded. Wait this
+# long for it.
 GRACE_SECONDS = 2.0
 
 
 class Pipeline:
     """Answers one turn at a time for each sender. Thread-safe.
 
-    ``threads`` run the stages, so that the caller's thread can tell the sender that it takes long.
-    They must not do anything else: no turn may wait for a thread that waits for a turn.
+    The stages run on ``threads``, so that the calling thread can send the "still working" message.
+    The pool must be used for nothing else: a shared pool could deadlock.
     """
 
     def __init__(
@@ -63,14 +64,14 @@ class Pipeline:
         self._replies = replies
         self._notices = notices
         self._threads = threads
-        # Transcripts of turns that are not answered yet. When the database fails after the
-        # transcription, the turn is tried again, and the transcription need not be paid twice.
-        self._transcripts: LRUCache[int, Question] = LRUCache(settings.TURN_THREADS)
+        # The questions of turns that are not answered yet. After a database error the turn is tried
+        # again, and the transcription need not be paid twice.
+        self._questions_read: LRUCache[int, Question] = LRUCache(settings.TURN_THREADS)
 
     def answer(self, turn: Turn) -> Reply | None:
         """The agent's answer, or an apology; ``None`` if the message needs no answer.
 
-        Raises ``StorageError`` only before the agent was asked.
+        Raises ``StorageError`` before the agent is asked, or ``TurnSuperseded``.
         """
         self._metrics.record_time("queue_time", time.time() - turn.message.received_at)
         if turn.message.kind is Kind.SILENT:
@@ -79,15 +80,15 @@ class Pipeline:
         self._replies.show_typing(turn)
         deadline = Deadline(self._settings.TURN_DEADLINE)
         with deadline.applied():
-            reply = self._threads.submit(self._answer, turn)
+            pending_reply = self._threads.submit(self._answer, turn)
         try:
-            return self._wait_for_reply(turn, reply, deadline)
+            return self._wait_for_reply(turn, pending_reply, deadline)
         except (StorageError, TurnSuperseded):
             raise
         except Exception as error:
             self._count_failure(error)
             phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
-            return Reply(self._notices.answer(turn.message.sender, phrase))
+            return Reply(self._notices.apology(turn.message.sender, phrase))
 
     def deliver(self, turn: Turn, reply: Reply) -> None:
         """Send the reply, or what an earlier attempt has left of it.
@@ -110,20 +111,20 @@ class Pipeline:
         self._metrics.count_error(error)
         log_failure("❌ Turn failed", error)
 
-    def _wait_for_reply(self, turn: Turn, reply: Future[Reply], deadline: Deadline) -> Reply:
+    def _wait_for_reply(self, turn: Turn, pending: Future[Reply], deadline: Deadline) -> Reply:
         """Wait until the deadline; if it takes long, tell the sender once that we still work."""
         notice_after = self._settings.STILL_WORKING_AFTER
         waited = time.time() - turn.message.received_at
-        # A turn that starts late may nevertheless be answered quickly: give it a quarter.
-        silent_seconds = max(notice_after - waited, notice_after / 4)
-        wait([reply], timeout=min(silent_seconds, deadline.remaining() + GRACE_SECONDS))
-        if not reply.done() and deadline.remaining():
+        # A turn that waited in the queue still gets a quarter of the time before the message.
+        notice_delay = max(notice_after - waited, notice_after / 4)
+        wait([pending], timeout=min(notice_delay, deadline.remaining() + GRACE_SECONDS))
+        if not pending.done() and deadline.remaining():
             self._say_still_working(turn)
-        wait([reply], timeout=deadline.remaining() + GRACE_SECONDS)
-        if not reply.done():
-            reply.cancel()
+        wait([pending], timeout=deadline.remaining() + GRACE_SECONDS)
+        if not pending.done():
+            pending.cancel()
             raise DeadlineExceeded
-        return reply.result()
+        return pending.result()
 
     def _say_still_working(self, turn: Turn) -> None:
         try:
@@ -131,7 +132,7 @@ class Pipeline:
                 self._metrics.count("still_working_sent")
         except StorageError as error:
             # The agent is being asked. If this error were raised, it would be asked again.
-            log.warning("Sender could not be told", error=type(error).__name__)
+            log.warning("The message “still working” is not sent", error=type(error).__name__)
 
     def _answer(self, turn: Turn) -> Reply:
         """All stages of a turn, in their order."""
@@ -147,9 +148,9 @@ class Pipeline:
         return self._ask_and_write(turn, question, session, preferences)
 
     def _read_question(self, turn: Turn, preferences: Preferences) -> Question:
-        known = self._transcripts.get(turn.id)
+        known = self._questions_read.get(turn.id)
         question = known or self._questions.read(turn.message, preferences.language)
-        self._transcripts[turn.id] = question
+        self._questions_read[turn.id] = question
         return question
 
     def _save_language(self, sender: str, language: str | None, preferences: Preferences) -> None:
@@ -171,7 +172,7 @@ class Pipeline:
         session = wait_for_session(pending_session)
         synthesis = self._start_synthesis(question.language) if with_voice else None
         reply = self._agent.ask(turn, question, session, synthesis)
-        self._transcripts.pop(turn.id, None)
+        self._questions_read.pop(turn.id, None)
         waited = question.waited + time.monotonic() - started
         answer = self._answers.write(question, reply, with_voice=with_voice, waited=waited)
         if synthesis:

@@ -45,7 +45,7 @@ class ReplyDelivery:
         self._background = background
 
     def show_typing(self, turn: Turn) -> None:
-        """Show the sender in the background that an answer is being written."""
+        """Show the typing indicator, in the background; it also marks the message as read."""
         self._background.submit(self._whatsapp.show_typing, turn.message.sid)
 
     def send(self, turn: Turn, reply: Reply) -> None:
@@ -71,7 +71,7 @@ class ReplyDelivery:
             text = self._notices.answer(turn.message.sender, key).text
             self._delivery.send_line(turn, part, text)
         except SendError as error:
-            log.warning("Sender could not be told", line=key, error=str(error))
+            log.warning("Sender could not be told", phrase=key, error=str(error))
             return False
         return True
 

@@ -16,15 +16,15 @@ from core.models import Answer, Turn
 from core.redaction import describe_error
 from speech.synthesis import Reply
 from storage.database import StorageError
-from storage.turns import QUARANTINED, STALE_SECONDS, TurnTable
+from storage.turns import ABANDONED, STALE_SECONDS, TurnTable
 from turns.notices import Notices
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# A turn that was running this often when its process died is taken for the cause of that. It is
-# also how often the agent may be asked for one message.
+# If so many attempts of a turn ended with the death of their process, the turn is taken to be the
+# cause. It is also how often the agent may be asked for one message.
 MAX_ATTEMPTS = 2
 # How long a turn waits before it tries again, when the database fails or Twilio takes no message.
 RETRY_SECONDS = 5.0
@@ -78,10 +78,10 @@ class TurnRunner:
             raise Stopping
         with turn_context(turn.message.sid, turn.message.sender, key=self._log_key):
             try:
-                resumed = self._retry_until_ok(lambda: self._resume(turn))
-                if resumed:
-                    self._process(resumed)
-                    self._retry_until_ok(lambda: self._turns.finish(resumed))
+                prepared = self._retry_until_ok(lambda: self._prepare(turn))
+                if prepared:
+                    self._process(prepared)
+                    self._retry_until_ok(lambda: self._turns.finish(prepared))
             except TurnSuperseded:
                 log.warning("Turn taken over by another process")
 
@@ -117,31 +117,31 @@ class TurnRunner:
             try:
                 return step()
             except (StorageError, SendError) as error:
-                log.error("Turn held up; trying again", error=describe_error(error))
+                log.error("A step of the turn failed; trying again", error=describe_error(error))
             if self._stopping.wait(RETRY_SECONDS * self._retry_factor):
                 raise Stopping
 
-    def _resume(self, turn: Turn) -> Turn | None:
-        """The turn as it is to be processed, which may be that it only says it came too late."""
+    def _prepare(self, turn: Turn) -> Turn | None:
+        """How to go on: with the turn, perhaps with a fixed answer; ``None`` if nothing is left."""
         if turn.attempts > MAX_ATTEMPTS:
-            return self._quarantine(turn)
+            return self._abandon(turn)
         is_recent = time.time() - turn.message.received_at < STALE_SECONDS
         if is_recent or turn.answer:
             return turn
         if self._turns.has_later(turn):
             # If several messages came too late, one line about it is enough.
-            self._turns.finish(turn, QUARANTINED)
+            self._turns.finish(turn, ABANDONED)
             return None
         return self._answer_with_phrase(turn, "resend")
 
-    def _quarantine(self, turn: Turn) -> Turn | None:
-        """One more try, which does nothing of what the process may have died of."""
-        log.error("Turn set aside: it was begun and not ended again and again")
+    def _abandon(self, turn: Turn) -> Turn | None:
+        """The last attempt: send a stored or a fixed answer, without agent, download or speech."""
+        log.error("Turn abandoned: its process died again and again", attempts=turn.attempts)
         if turn.attempts > MAX_ATTEMPTS + 1:
-            self._turns.finish(turn, QUARANTINED)
+            self._turns.finish(turn, ABANDONED)
             return None
         if turn.answer and self._handler.was_sent(turn):
-            # Only the voice note is missing, and perhaps more of the text. Do without the former.
+            # The beginning of the text was sent. Send the rest of it, without the voice note.
             return self._save_answer(turn, replace(turn.answer, aloud=""))
         return self._answer_with_phrase(turn, "failed")
 

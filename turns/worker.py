@@ -99,9 +99,9 @@ class TurnWorker:
             self._claims.release(turn)
         except Exception:
             # The runner handles all errors it knows, so this one is a fault of the service.
-            log.exception("Turn broke off; trying again", turn=turn.message.sid)
+            log.exception("Turn failed unexpectedly; trying again", turn=turn.message.sid)
             self._stopping.wait(RETRY_SECONDS)
-            self._claims.release(turn, broken=True)
+            self._claims.release(turn, failed=True)
         finally:
             with self._changed:
                 self._running -= 1

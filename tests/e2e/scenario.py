@@ -166,8 +166,10 @@ class Scenarios:
         elif cell.row.reads in (TEXT, IF_TAKEN):
             self._wait_for_log(message, "Voice note not sent")
         elif cell.row.reads == ANSWER:
-            held_up = cell.fault in UNREACHABLE
-            self._wait_for_log(message, "Turn held up" if held_up else "Total processing time")
+            step_failed = cell.fault in UNREACHABLE
+            self._wait_for_log(
+                message, "A step of the turn failed" if step_failed else "Total processing time"
+            )
         else:
             self._wait_for_texts(message)
 

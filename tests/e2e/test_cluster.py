@@ -32,7 +32,7 @@ SHORT_CLAIMS = """
 from storage import claims, turn_queue
 from turns import heartbeat
 
-turn_queue.CLAIM_SECONDS, claims.SURE_SECONDS = 5.0, 3.0
+turn_queue.CLAIM_SECONDS, claims.SAFE_SECONDS = 5.0, 3.0
 heartbeat.INTERVAL_SECONDS = 0.5
 """
 # Health counts a worker as gone after 3 s without a heartbeat instead of 15.

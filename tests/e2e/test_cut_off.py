@@ -136,7 +136,9 @@ def test_the_only_worker_goes_on_with_its_own_turns(
         deployment.twilio.say(user, "hello")
         worker_that_calls(deployment, cluster, "agentforce", "ask")
         proxy.cut()
-        wait_until(lambda: "Turn held up" in cluster.log(), "that the answer cannot be kept")
+        wait_until(
+            lambda: "A step of the turn failed" in cluster.log(), "that the answer cannot be kept"
+        )
         proxy.restore()
         deployment.answers(user, 1, timeout=60)
         assert len(deployment.asked(user)) == 1

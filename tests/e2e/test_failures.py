@@ -206,7 +206,7 @@ def test_a_transcript_is_not_paid_for_again_while_the_database_is_read_only(
         user = deployment.user()
         deployment.twilio.speak(user, deployment.note("Hello"))
         deployment.answers(user, 2)
-        assert deployment.log().count("Turn held up") == 3
+        assert deployment.log().count("A step of the turn failed") == 3
         for service, call in (("twilio", "media"), ("elevenlabs", "transcribe")):
             assert len(deployment.calls(service, call)) == 1
         assert len(deployment.asked(user)) == 1

@@ -66,7 +66,7 @@ def test_a_migration_of_an_older_file_may_be_killed_at_any_statement(
         killed = killed_start(str(folder), number)
         database = open_sqlite(str(folder))
         queue = TurnQueue(database=database, single_process=True)
-        assert queue.release_all() == 1
+        assert queue.requeue_running() == 1
         assert [turn.attempts for turn in queue.claim(1)] == [2]
         database.close()
         if not killed:

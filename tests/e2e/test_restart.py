@@ -138,7 +138,7 @@ def test_a_turn_that_kills_the_process_again_and_again_is_set_aside(
         deployment.wait_for_call("agentforce", "ask")
         restart(deployment, *[hang] * (attempt < MAX_ATTEMPTS))
     assert deployment.answers(user, 1)[0].body.startswith("Sorry, something went wrong")
-    assert "Turn set aside" in deployment.log()
+    assert "Turn abandoned" in deployment.log()
     deployment.expect_no_more(user, 1)
 
 

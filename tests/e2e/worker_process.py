@@ -159,7 +159,7 @@ def run_worker(url: str, outside: str) -> None:
 
 def _shorten_times() -> None:
     turn_queue.CLAIM_SECONDS = CLAIM_SECONDS
-    storage_claims.SURE_SECONDS = CLAIM_SECONDS / 2
+    storage_claims.SAFE_SECONDS = CLAIM_SECONDS / 2
     storage_claims.LOOK_SECONDS = 0.05
     heartbeat.INTERVAL_SECONDS = 0.1
     turns_worker.POLL_SECONDS = 0.2

@@ -19,5 +19,5 @@ class Unclaimed(Claims):
 def begin(database: Database, turn: Turn) -> Turn:
     """Claim the turn for a new owner, and return it as that owner has it."""
     queue = TurnQueue(database=database, single_process=True)
-    queue.release_all()
+    queue.requeue_running()
     return next(claimed for claimed in queue.claim(1000) if claimed.id == turn.id)

@@ -125,7 +125,7 @@ class Crowd:
 def test_agentforce_with_a_low_limit_answers_everybody(
     sandbox: Sandbox, agent: Agentforce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox.agentforce, "at_once", AT_ONCE)
+    monkeypatch.setattr(sandbox.agentforce, "concurrency", AT_ONCE)
     with ThreadPoolExecutor(len(USERS)) as pool:
         sessions = list(pool.map(lambda _: agent.start(), USERS))
     replies = ask_at_once(agent, sessions, "hello")
@@ -175,7 +175,7 @@ def test_starting_a_session_is_tried_for_as_long(
 def test_twilio_with_a_low_limit_gets_every_message_once(
     sandbox: Sandbox, whatsapp: WhatsApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox.twilio, "at_once", AT_ONCE)
+    monkeypatch.setattr(sandbox.twilio, "concurrency", AT_ONCE)
     sids = at_once(lambda user: whatsapp.send_text(user, "a burst", callback=""))
     accepted = [message.sid for message in sandbox.twilio.messages() if message.body == "a burst"]
     assert sorted(map(str, sids)) == sorted(accepted)

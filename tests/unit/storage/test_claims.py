@@ -12,7 +12,7 @@ from core.deadline import Deadline
 from core.errors import DeadlineExceeded, TurnSuperseded
 from core.models import Inbound, Kind, Turn
 from storage import claims as storage_claims
-from storage.claims import SURE_SECONDS, Claims
+from storage.claims import SAFE_SECONDS, Claims
 from storage.database import Database, StorageError
 from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 from storage.turns import TurnTable
@@ -53,7 +53,7 @@ def test_a_turn_can_be_confirmed_while_its_claim_is_renewed(
     claims: Claims, turn: Turn, clock: Clock
 ) -> None:
     for _ in range(5):
-        clock.now += SURE_SECONDS - 1
+        clock.now += SAFE_SECONDS - 1
         claims.confirm(turn)
         claims.renew()
 
@@ -62,7 +62,7 @@ def test_confirming_waits_until_the_database_is_reachable_again(
     claims: Claims, queue: UnreliableQueue, turn: Turn, clock: Clock
 ) -> None:
     queue.unreachable = True
-    clock.now += SURE_SECONDS
+    clock.now += SAFE_SECONDS
     with capture_logs() as lines:
         for _ in range(3):
             with pytest.raises(StorageError):
@@ -103,7 +103,7 @@ def test_a_process_that_returns_before_anybody_took_its_turns_keeps_them(
 def test_confirming_waits_no_longer_than_the_deadline(
     claims: Claims, turn: Turn, clock: Clock
 ) -> None:
-    clock.now += SURE_SECONDS
+    clock.now += SAFE_SECONDS
     with Deadline(0.01).applied(), pytest.raises(DeadlineExceeded):
         claims.confirm(turn)
 

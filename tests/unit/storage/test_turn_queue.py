@@ -164,7 +164,7 @@ def test_claims_of_a_single_process_do_not_expire(
     clock.now += CLAIM_SECONDS * 9
     (other,) = queue.claim(5)
     assert other.id != turn.id
-    assert queue.release_all() == 2
+    assert queue.requeue_running() == 2
     assert ids(queue.claim(5)) == [turn.id, other.id]
 
 

@@ -19,7 +19,7 @@ from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
 from storage.schema import turns
 from storage.turn_queue import TurnQueue
-from storage.turns import DONE, QUARANTINED, SID_SECONDS, TurnTable
+from storage.turns import ABANDONED, DONE, SID_SECONDS, TurnTable
 from tests.unit.claiming import begin
 from tests.unit.conftest import START, Clock
 
@@ -134,11 +134,11 @@ def test_the_backlog_counts_turns_and_names_the_oldest_waiting_one(
     first, second = TurnQueue(database=database, single_process=True).claim(2)
     assert table.backlog() == Backlog(1, 2, START + 2)
     table.finish(first)
-    table.finish(second, QUARANTINED)
+    table.finish(second, ABANDONED)
     assert table.backlog() == Backlog(1, 0, START + 2)
 
 
-@pytest.mark.parametrize("state", [DONE, QUARANTINED])
+@pytest.mark.parametrize("state", [DONE, ABANDONED])
 def test_a_finished_turn_is_not_claimed(table: TurnTable, database: Database, state: str) -> None:
     first, second = insert(table, "SM1"), insert(table, "SM2")
     first = begin(database, first)
@@ -156,7 +156,7 @@ def test_old_finished_turns_are_purged(table: TurnTable, database: Database) -> 
     young = table.insert(message("SM4", received_at=START + 10))
     assert young
     table.finish(done)
-    table.finish(quarantined, QUARANTINED)
+    table.finish(quarantined, ABANDONED)
     table.finish(young)
     assert table.purge(before=START) == 0
     assert table.purge(before=START + 1) == 2

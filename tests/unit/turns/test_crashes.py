@@ -123,10 +123,10 @@ class CountingQueue(TurnQueue):
         return claimed
 
     def release(
-        self, left: Collection[Turn], *, asked: Collection[int], broken: Collection[int] = ()
+        self, left: Collection[Turn], *, asked: Collection[int], failed: Collection[int] = ()
     ) -> None:
         before = [self._attempts(turn) for turn in left]
-        super().release(left, asked=asked, broken=broken)
+        super().release(left, asked=asked, failed=failed)
         for turn, attempts in zip(left, before, strict=True):
             self._record.count(turn, self._attempts(turn) - attempts)
 
@@ -167,7 +167,7 @@ class Process:
         self.close = self._worker.close
 
     def start(self) -> None:
-        self.queue.release_all()
+        self.queue.requeue_running()
         self._worker.start()
 
     def hold(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from core.errors import AgentUnavailable, BridgeError, MediaMissing
+from core.errors import AgentDown, AgentUnavailable, BridgeError, MediaMissing
 from core.models import AgentReply, AgentSession, Answer, Inbound, Kind, Turn
 from core.settings import Settings
 from metrics import Metrics
@@ -60,6 +60,7 @@ class Agent:
     def __init__(self) -> None:
         self.reply = AgentReply("It is on its **way**.")
         self.error: Exception | None = None
+        self.before_answer: Callable[[], None] = lambda: None
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.sessions: list[str] = []
@@ -74,6 +75,7 @@ class Agent:
     def ask(self, turn: Turn, question: Question, session: AgentSession, synthesis: Any) -> Any:
         self.questions.append(question.text)
         assert self.may_answer.wait(10)
+        self.before_answer()
         if self.error:
             raise self.error
         return self.reply
@@ -274,6 +276,20 @@ def test_a_recording_is_transcribed_once_although_the_database_fails_before_the_
     bench.agent.error = None
     assert bench.text(Kind.VOICE) == "It is on its *way*."
     assert bench.questions.reads == 1
+
+
+def test_a_database_that_fails_after_the_question_does_not_repeat_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The apology comes in the default language; an error would make the runner ask again."""
+    bench.agent.error = AgentDown()
+
+    def fail(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("no route"))
+
+    bench.agent.before_answer = lambda: monkeypatch.setattr(PreferenceTable, "find", fail)
+    assert bench.text() == PHRASES.translate("agent_failed", None)
+    assert len(bench.agent.questions) == 1
 
 
 def test_the_sender_is_told_once_when_the_agent_takes_long(database: Database) -> None:

@@ -122,7 +122,7 @@ class Process:
         self.close = self.worker.close
 
     def start(self) -> Process:
-        self._queue.release_all()
+        self._queue.requeue_running()
         self.worker.start()
         return self
 
