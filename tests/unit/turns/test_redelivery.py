@@ -21,18 +21,20 @@ from sandbox.speech.codec import Codec
 from sandbox.speech.tone import sine
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
+from storage import resend_queue as resend_queue_module
 from storage.database import Database, StorageError
 from storage.engine import open_sqlite
 from storage.outbound_messages import MP3, VOICE, OutboundMessages
+from storage.resend_queue import CLAIM_SECONDS, ResendQueue
 from storage.turns import STALE_SECONDS, TurnTable
 from tests.unit.conftest import PUBLIC_URL, START, USER, Clock, Unclaimed, begin
 from text.splitting import MESSAGE_LIMIT
 from turns.redelivery import Redelivery
 from whatsapp import client as whatsapp_module
-from whatsapp import delivery_status as receipts_module
+from whatsapp import delivery_status as delivery_status_module
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
-from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, DeliveryStatuses
+from whatsapp.delivery_status import RESEND_SECONDS, DeliveryStatuses
 from whatsapp.status_callbacks import State, Status
 
 LONG = f"{'a' * MESSAGE_LIMIT}\n\n*b*"
@@ -59,19 +61,25 @@ def outbound_messages(database: Database, clock: Clock) -> OutboundMessages:
 def delivery_statuses(
     database: Database, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> DeliveryStatuses:
-    monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
+    monkeypatch.setattr(delivery_status_module, "time", SimpleNamespace(time=clock))
     return DeliveryStatuses(database=database, metrics=metrics, log_key="")
 
 
 @pytest.fixture
+def resends(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ResendQueue:
+    monkeypatch.setattr(resend_queue_module, "time", SimpleNamespace(time=clock))
+    return ResendQueue(database=database)
+
+
+@pytest.fixture
 def redelivery(
-    delivery_statuses: DeliveryStatuses,
+    resends: ResendQueue,
     outbound_messages: OutboundMessages,
     whatsapp: WhatsApp,
     metrics: Metrics,
 ) -> Redelivery:
     return Redelivery(
-        delivery_statuses=delivery_statuses,
+        queue=resends,
         outbound_messages=outbound_messages,
         whatsapp=whatsapp,
         ffmpeg=Ffmpeg(path=FFMPEG, longest_seconds=60),
@@ -157,7 +165,7 @@ def test_what_met_a_limit_is_sent_as_it_was(
         fail(delivery_statuses, outbound_messages, turn, part, 63018)
     redelivery.send_due()
     assert resent(twilio) == []
-    clock.now += LIMIT_SECONDS
+    clock.now += RESEND_SECONDS
     for _ in range(2):
         redelivery.send_due()
     text, voice = resent(twilio)
@@ -192,6 +200,7 @@ def test_the_mp3_is_kept_for_twilio_to_fetch(
 
 def test_a_voice_note_that_is_gone_is_let_go(
     delivery_statuses: DeliveryStatuses,
+    resends: ResendQueue,
     redelivery: Redelivery,
     outbound_messages: OutboundMessages,
     turn: Turn,
@@ -204,7 +213,7 @@ def test_a_voice_note_that_is_gone_is_let_go(
     redelivery.send_due()
     assert resent(twilio) == []
     clock.now += CLAIM_SECONDS
-    assert delivery_statuses.claim_undelivered() is None
+    assert resends.claim() is None
 
 
 def test_what_twilio_refuses_then_is_let_go(
@@ -222,7 +231,7 @@ def test_what_twilio_refuses_then_is_let_go(
     for part in sent:
         fail(delivery_statuses, outbound_messages, turn, part, 63018)
         clock.now += 1
-    clock.now += LIMIT_SECONDS
+    clock.now += RESEND_SECONDS
     faults.add(Fault("twilio", "send", status=400))
     for _ in range(2):
         redelivery.send_due()
@@ -288,7 +297,7 @@ def test_a_note_that_ffmpeg_could_not_be_run_for_is_sent_once_it_can(
     """What else is due is sent meanwhile."""
     fail(delivery_statuses, outbound_messages, turn, VOICE, 63019)
     fail(delivery_statuses, outbound_messages, turn, "text 2", 63018)
-    clock.now += LIMIT_SECONDS
+    clock.now += RESEND_SECONDS
 
     def encode(_: Ffmpeg, note: bytes) -> bytes:
         raise error
@@ -327,7 +336,7 @@ def test_what_surely_was_not_sent_is_sent_later(
 ) -> None:
     """And what becomes of it is noted, as ever."""
     fail(delivery_statuses, outbound_messages, turn, part, 63018)
-    clock.now += LIMIT_SECONDS
+    clock.now += RESEND_SECONDS
     if trouble == "a limit":
         faults.add(Fault("twilio", "send", status=429))
     else:
@@ -405,7 +414,7 @@ def test_what_was_sent_is_not_sent_again_where_that_cannot_be_noted(
     for part in sent[1:]:
         fail(delivery_statuses, outbound_messages, turn, part, 63018)
         clock.now += 1
-    clock.now += LIMIT_SECONDS
+    clock.now += RESEND_SECONDS
     refuse(database, "UPDATE OF sid ON sendings")
     with capture_logs() as lines:
         redelivery.send_due()

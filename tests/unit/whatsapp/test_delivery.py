@@ -21,7 +21,7 @@ from storage.outbound_messages import VOICE, OutboundMessages
 from storage.turns import TurnTable
 from tests.unit.conftest import PUBLIC_URL, USER, Unclaimed
 from text.splitting import MESSAGE_LIMIT
-from whatsapp.client import LISTED, WhatsApp
+from whatsapp.client import LISTING_LIMIT, WhatsApp
 from whatsapp.delivery import Delivery
 
 PARTS = ["a" * MESSAGE_LIMIT, "b" * MESSAGE_LIMIT, "c"]
@@ -380,7 +380,7 @@ def test_many_messages_of_another_sender_do_not_hide_ours(
 ) -> None:
     """The list is looked through for a few messages only."""
     whatsapp.send_text(USER, "Hello", callback="")
-    for number in range(LISTED):
+    for number in range(LISTING_LIMIT):
         twilio.send_as(OTHER, USER, f"Offer {number}")
     faults.add(Fault("twilio", "send", "reset"))
     delivery.send_text(turn, "Hello")

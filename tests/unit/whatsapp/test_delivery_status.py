@@ -1,4 +1,4 @@
-"""What became of what was sent: merged, counted, and claimed for a second try."""
+"""Delivery statuses: merged, counted, logged, and the messages that are sent again for them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from structlog.testing import capture_logs
 
 from core.models import Inbound, Kind, Turn
 from metrics import Metrics
+from storage import resend_queue as resend_queue_module
 from storage.database import Database
 from storage.outbound_messages import VOICE, OutboundMessage, OutboundMessages
+from storage.resend_queue import CLAIM_SECONDS, ResendQueue, Undelivered
 from storage.turns import STALE_SECONDS, TurnTable
 from tests.sandbox.waiting import wait_until
 from tests.unit.conftest import START, USER, Clock, begin
-from whatsapp import delivery_status as receipts_module
-from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, DeliveryStatuses, Undelivered
+from whatsapp import delivery_status as delivery_status_module
+from whatsapp.delivery_status import RESEND_SECONDS, DeliveryStatuses
 from whatsapp.status_callbacks import State, Status
 
 # Were each to wait for its next attempt, this would take longer than the test does.
@@ -33,9 +35,15 @@ Tell = Callable[..., None]
 def delivery_statuses(
     database: Database, metrics: Metrics, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> DeliveryStatuses:
-    monkeypatch.setattr(receipts_module, "time", SimpleNamespace(time=clock))
-    monkeypatch.setattr(receipts_module, "LATE_LIMIT", LATE_LIMIT)
+    monkeypatch.setattr(delivery_status_module, "time", SimpleNamespace(time=clock))
+    monkeypatch.setattr(delivery_status_module, "LATE_LIMIT", LATE_LIMIT)
     return DeliveryStatuses(database=database, metrics=metrics, log_key="key")
+
+
+@pytest.fixture
+def resends(database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ResendQueue:
+    monkeypatch.setattr(resend_queue_module, "time", SimpleNamespace(time=clock))
+    return ResendQueue(database=database)
 
 
 @pytest.fixture
@@ -115,6 +123,7 @@ def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
 
 def test_a_status_of_nobody_knows_what_changes_nothing(
     delivery_statuses: DeliveryStatuses,
+    resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
     metrics: Metrics,
@@ -124,7 +133,7 @@ def test_a_status_of_nobody_knows_what_changes_nothing(
     delivery_statuses.record(Status("f" * 32, "SM-out", State.FAILED, 63019))
     delivery_statuses.record(Status("", "SM-out", State.READ, None))
     assert counted(metrics) == {}
-    assert delivery_statuses.claim_undelivered() is None
+    assert resends.claim() is None
 
 
 def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
@@ -154,7 +163,7 @@ def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
 
 @pytest.mark.parametrize("code", [63019, 63021])
 def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
-    delivery_statuses: DeliveryStatuses,
+    resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
     tell: Tell,
@@ -164,22 +173,22 @@ def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
     begun = outbound_messages.begin(turn, VOICE, audio=b"OggS")
     tell(begun, *[State.UNDELIVERED] * 2, code=code)
     with ThreadPoolExecutor(8) as pool:
-        claims = list(pool.map(lambda _: delivery_statuses.claim_undelivered(), range(8)))
+        claims = list(pool.map(lambda _: resends.claim(), range(8)))
     (lost,) = filter(None, claims)
     assert (lost.part, lost.code, lost.voice_note_token) == (VOICE, code, begun.voice_note_token)
     assert lost.turn.message.sender == USER
-    assert delivery_statuses.begin_resend(lost)
+    assert resends.begin(lost)
     # What is sent in its place has callbacks of its own, and is the last attempt.
     again = outbound_messages.find(turn, lost.resend_part)
     assert again
     assert again.callback == lost.callback != begun.callback
     tell(again, State.UNDELIVERED, code=code)
     clock.now += CLAIM_SECONDS
-    assert delivery_statuses.claim_undelivered() is None
+    assert resends.claim() is None
 
 
 def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
-    delivery_statuses: DeliveryStatuses,
+    resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
     tell: Tell,
@@ -187,20 +196,20 @@ def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
 ) -> None:
     """By whichever process; the first, if it was only slow, is too late then."""
     tell(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
-    slow = delivery_statuses.claim_undelivered()
+    slow = resends.claim()
     assert slow
-    assert delivery_statuses.claim_undelivered() is None
+    assert resends.claim() is None
     clock.now += CLAIM_SECONDS
-    lost = delivery_statuses.claim_undelivered()
+    lost = resends.claim()
     assert lost
-    delivery_statuses.drop(slow)
-    assert not delivery_statuses.begin_resend(slow)
-    assert delivery_statuses.begin_resend(lost)
-    assert not delivery_statuses.begin_resend(lost)
+    resends.drop(slow)
+    assert not resends.begin(slow)
+    assert resends.begin(lost)
+    assert not resends.begin(lost)
 
 
 def test_what_was_begun_in_vain_can_be_given_back(
-    delivery_statuses: DeliveryStatuses,
+    resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
     tell: Tell,
@@ -209,42 +218,46 @@ def test_what_was_begun_in_vain_can_be_given_back(
     """Unless a callback says that it was sent."""
     tell(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
     for sent in (False, True):
-        lost = delivery_statuses.claim_undelivered()
+        lost = resends.claim()
         assert lost
-        assert delivery_statuses.begin_resend(lost)
+        assert resends.begin(lost)
         again = outbound_messages.find(turn, lost.resend_part)
         assert again
         if sent:
             tell(again, State.QUEUED)
-        delivery_statuses.postpone(lost)
+        resends.postpone(lost)
         assert (outbound_messages.find(turn, lost.resend_part) is not None) is sent
         clock.now += CLAIM_SECONDS
-    assert delivery_statuses.claim_undelivered() is None
+    assert resends.claim() is None
 
 
+@pytest.mark.parametrize("code", [63018, 30500, 63009, 63010, 63012])
 @pytest.mark.parametrize("part", ["text 2", VOICE])
-def test_what_met_a_limit_is_claimed_a_minute_later(
-    delivery_statuses: DeliveryStatuses,
+def test_after_a_rate_limit_or_an_internal_error_a_part_is_sent_again_a_minute_later(
+    resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
     tell: Tell,
     clock: Clock,
     part: str,
+    code: int,
 ) -> None:
-    tell(outbound_messages.begin(turn, part), State.FAILED, code=63018)
-    assert delivery_statuses.claim_undelivered() is None
-    clock.now += LIMIT_SECONDS
-    lost = delivery_statuses.claim_undelivered()
+    tell(outbound_messages.begin(turn, part), State.FAILED, code=code)
+    assert resends.claim() is None
+    clock.now += RESEND_SECONDS
+    lost = resends.claim()
     assert isinstance(lost, Undelivered)
     assert lost.part == part
 
 
 @pytest.mark.parametrize(
     ("part", "code"),
-    [("text 1", 63016), ("text 1", 63019), ("notice", 63018), ("apology", 63018), (VOICE, 63024)],
+    [("text 1", 63016), ("text 1", 63019), ("notice", 63018), ("apology", 63018), (VOICE, 63024)]
+    + [("notice", 30500), ("text 1 again", 63010), ("text 1", 63014), (VOICE, 63017)]
+    + [("text 1", 63032), ("text 1", 63051), ("text 1", 30002), ("text 1", 30007)],
 )
 def test_what_would_not_help_is_not_sent_again(
-    delivery_statuses: DeliveryStatuses,
+    resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
     tell: Tell,
@@ -253,12 +266,12 @@ def test_what_would_not_help_is_not_sent_again(
     code: int,
 ) -> None:
     tell(outbound_messages.begin(turn, part), State.UNDELIVERED, code=code)
-    clock.now += LIMIT_SECONDS
-    assert delivery_statuses.claim_undelivered() is None
+    clock.now += RESEND_SECONDS
+    assert resends.claim() is None
 
 
 def test_nothing_of_a_turn_long_ago_is_sent_again(
-    delivery_statuses: DeliveryStatuses,
+    resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
     tell: Tell,
@@ -267,4 +280,4 @@ def test_nothing_of_a_turn_long_ago_is_sent_again(
     begun = outbound_messages.begin(turn, VOICE, audio=b"OggS")
     clock.now += STALE_SECONDS
     tell(begun, State.UNDELIVERED, code=63019)
-    assert delivery_statuses.claim_undelivered() is None
+    assert resends.claim() is None
