@@ -336,6 +336,7 @@ class Services:
                 phrases=self.phrases,
                 metrics=self.metrics,
                 transcript_echo=self.settings.TRANSCRIPT_ECHO,
+                handoff_contact=self.settings.HANDOFF_CONTACT,
             ),
             start_synthesis=self.start_synthesis,
             replies=ReplyDelivery(

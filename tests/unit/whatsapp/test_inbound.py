@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import MalformedRequest
-from core.models import Kind
+from core.models import Attachment, Kind
 from sandbox.twilio.forms import Form, InboundForms
 from whatsapp.inbound import ADDRESS_LIMIT, parse_message
 
@@ -37,7 +37,7 @@ def media(content_type: str, message_type: str = "", body: str = "") -> Form:
 def test_a_text() -> None:
     read = parse_message(FORMS.text(USER, "Where is my order?\n\nThanks"))
     assert (read.kind, read.text) == (Kind.TEXT, "Where is my order?\n\nThanks")
-    assert (read.sender, read.media_url) == (USER, "")
+    assert (read.reply_address, read.media_url, read.attachment) == (USER, "", None)
     assert read.sid.startswith("SM")
 
 
@@ -58,19 +58,26 @@ def test_audio_is_heard_whatever_twilio_calls_the_message(
     assert parse_message(media(content_type, message_type)).kind is Kind.VOICE
 
 
+@pytest.mark.parametrize("content_type", ["", "application/ogg", "application/octet-stream"])
+@pytest.mark.parametrize("message_type", ["audio", "voice", " Audio "])
+def test_a_recording_is_heard_whatever_its_media_type(content_type: str, message_type: str) -> None:
+    read = parse_message(media(content_type, message_type))
+    assert (read.kind, read.media_url, read.attachment) == (Kind.VOICE, MEDIA, None)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
         FORMS.image(USER),
-        FORMS.image(USER, caption="What is this?"),
         FORMS.document(USER, name="audio.ogg"),
+        FORMS.document(USER, name="عقد الإيجار.pdf"),
+        FORMS.document(USER, name="My report v1.2.docx"),
+        media("image/jpeg", "document", body="IMG_0001.JPG"),
+        media("application/pdf", body="invoice.pdf"),
         FORMS.sticker(USER),
-        FORMS.video(USER, caption="Look"),
         FORMS.contact(USER),
-        media("", "audio"),
-        media("application/ogg", "audio"),
         media("text/plain; audio/ogg", "document"),
-        form(NumMedia="2"),
+        form(MessageType="sticker"),
         form(MessageType="contacts"),
         form(MessageType="order"),
         form(MessageType="text"),
@@ -81,8 +88,57 @@ def test_audio_is_heard_whatever_twilio_calls_the_message(
     ids=lambda sent: f"{sent.get('MessageType')}-{sent.get('MediaContentType0')}-{sent['Body']!r}",
 )
 def test_what_is_neither_text_nor_audio_gets_a_polite_answer(sent: Form) -> None:
-    """A caption is no question on its own, and a document's ``Body`` is its file name."""
-    assert parse_message(sent).kind is Kind.UNSUPPORTED
+    """The ``Body`` of a document is its file name, which is no question."""
+    read = parse_message(sent)
+    assert (read.kind, read.text) == (Kind.UNSUPPORTED, "")
+    assert read.attachment is not Attachment.MISSING
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        FORMS.image(USER, caption="What is this?"),
+        FORMS.video(USER, caption="Look at www.acme.com"),
+        FORMS.image(USER, caption="invoice.pdf"),
+        FORMS.document(USER, name="Is this bill right?"),
+        FORMS.document(USER, name="I mean page 1.5"),
+        FORMS.document(USER, name="See https://acme.com/terms.html"),
+        FORMS.document(USER, name="Two lines:\ninvoice.pdf"),
+        FORMS.document(USER, name="هل هذه الفاتورة صحيحة؟"),
+    ],
+    ids=lambda sent: str(sent["Body"]),
+)
+def test_a_caption_is_read_as_text_that_came_with_a_file(sent: Form) -> None:
+    read = parse_message(sent)
+    assert (read.kind, read.text) == (Kind.TEXT, sent["Body"])
+    assert read.attachment is Attachment.UNSEEN
+
+
+def test_the_caption_of_a_picture_that_is_missing_is_read() -> None:
+    read = parse_message(form(MessageType="image", Body="What is this?"))
+    assert (read.kind, read.text) == (Kind.TEXT, "What is this?")
+    assert read.attachment is Attachment.MISSING
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(form(MessageType=kind) for kind in ("audio", "voice", "image", "video", "document")),
+        form(MessageType="document", Body="invoice.pdf"),
+        form(MessageType="Audio"),
+        form(MessageType="location"),
+        form(MessageType="location", Latitude="1"),
+        form(MessageType="unsupported"),
+        form(NumMedia="1", MediaContentType0="audio/ogg", MessageType="audio"),
+        form(NumMedia="1", MediaContentType0="audio/ogg", MediaUrl0=""),
+        form(NumMedia="2"),
+    ],
+    ids=str,
+)
+def test_a_content_that_twilio_did_not_pass_on_is_missing(sent: Form) -> None:
+    read = parse_message(sent)
+    assert (read.kind, read.text, read.media_url) == (Kind.UNSUPPORTED, "", "")
+    assert read.attachment is Attachment.MISSING
 
 
 @pytest.mark.parametrize(
@@ -92,8 +148,6 @@ def test_what_is_neither_text_nor_audio_gets_a_polite_answer(sent: Form) -> None
         form(MessageType="reaction", Body="👍"),
         form(MessageType="Reaction"),
         form(MessageType="poll_update"),
-        form(MessageType="unsupported"),
-        form(MessageType="location"),
     ],
 )
 def test_reactions_and_unknown_empty_types_get_no_answer(sent: Form) -> None:
@@ -166,8 +220,28 @@ def test_a_location_is_its_name_and_coordinates(sent: Form, place: str) -> None:
         "x" * ADDRESS_LIMIT,
     ],
 )
-def test_the_sender_is_kept_as_it_came(sender: str) -> None:
-    assert parse_message(FORMS.text(sender, "Hi")).sender == sender
+def test_the_address_is_kept_as_it_came(sender: str) -> None:
+    assert parse_message(FORMS.text(sender, "Hi")).reply_address == sender
+
+
+USER_ID = "whatsapp:US.13491208655302741918"
+
+
+@pytest.mark.parametrize("address", [USER, USER_ID])
+def test_a_user_is_known_by_the_user_id_whether_the_number_is_shown_or_hidden(address: str) -> None:
+    read = parse_message(form(From=address, ExternalUserId=USER_ID, Body="Hi"))
+    assert (read.sender, read.reply_address) == (USER_ID, address)
+
+
+@pytest.mark.parametrize(
+    "user_id",
+    ["", " ", "US.13491208655302741918", "whatsapp:+14155550199", "whatsapp:US.", "whatsapp:us.1"]
+    + ["whatsapp:US." + "1" * 129, "whatsapp:US.1\0", "whatsapp:US.1 2", f"{USER_ID}\n", "null"],
+)
+def test_what_is_no_user_id_does_not_say_who_somebody_is(user_id: str) -> None:
+    """Users who share such a value must not share a session."""
+    read = parse_message(form(ExternalUserId=user_id, Body="Hi"))
+    assert (read.sender, read.reply_address, read.address) == (USER, USER, "")
 
 
 @pytest.mark.parametrize("number", ["15551234567", "5215512345678", "1"])
@@ -212,7 +286,16 @@ def test_the_time_of_arrival_is_noted() -> None:
 
 FIELDS = st.sampled_from(
     ["MessageSid", "From", "Body", "NumMedia", "MessageType", "MediaUrl0"]
-    + ["MediaContentType0", "Latitude", "Longitude", "Label", "Address", "ButtonText", "ListTitle"]
+    + [
+        "ExternalUserId",
+        "MediaContentType0",
+        "Latitude",
+        "Longitude",
+        "Label",
+        "Address",
+        "ButtonText",
+        "ListTitle",
+    ]
 )
 VALUES = st.one_of(
     st.text(max_size=70),
@@ -227,8 +310,9 @@ def test_any_form_is_read_or_malformed(fields: Form) -> None:
         read = parse_message(fields)
     except MalformedRequest:
         return
-    assert read.sender in (fields["From"], fields["From"].replace(": ", ":+", 1))
+    assert read.reply_address in (fields["From"], fields["From"].replace(": ", ":+", 1))
+    assert read.sender in (read.reply_address, fields.get("ExternalUserId"))
     assert (read.text != "") or read.kind is not Kind.TEXT
     assert not set(read.text) & set("\x00\x07\x1b\r\u202e")
     # No database takes one.
-    assert "\0" not in read.sender + read.media_url
+    assert "\0" not in read.sender + read.reply_address + read.media_url

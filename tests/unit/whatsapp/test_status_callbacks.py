@@ -1,4 +1,4 @@
-"""Status callbacks: read, and added up in whatever order they come."""
+"""Status callbacks: how they are read, and how they add up in any order."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import MalformedRequest
-from whatsapp.status_callbacks import State, Status, parse_status
+from whatsapp.status_callbacks import LONGEST_DETAIL, State, Status, parse_status
 
 SID = "SM" + "1" * 32
 FORM = {"MessageSid": SID, "MessageStatus": "sent"}
 CALLBACKS = st.lists(st.sampled_from(State))
 
 
-def added_up(states: list[State]) -> tuple[State | None, list[State]]:
-    """What is known in the end, and all that was news on the way."""
+def add_up(states: list[State]) -> tuple[State | None, list[State]]:
+    """The last known state, and all states that were new on the way."""
     known: State | None = None
-    told = []
+    reported = []
     for state in states:
-        news = state.new_states_after(known)
-        told += news
-        known = news[-1] if news else known
-    return known, told
+        new_states = state.new_states_after(known)
+        reported += new_states
+        known = new_states[-1] if new_states else known
+    return known, reported
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,45 @@ def test_a_callback_is_read(
     query: dict[str, str], change: dict[str, str], expected: Status
 ) -> None:
     assert parse_status(query, FORM | change) == expected
+
+
+def detail(text: str) -> str:
+    return parse_status({}, FORM | {"ChannelStatusMessage": text}).detail
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Rate limit hit (#131056)", "Rate limit hit (#131056)"),
+        (" Something\r\nwent\x1b[2J wrong\u202e ", "Something went [2J wrong"),
+        ("x" * 5000, "x" * LONGEST_DETAIL + "…"),
+        ("Can't send, see error 63016 at 12:30", "Can't send, see error 63016 at 12:30"),
+    ],
+)
+def test_the_text_of_the_channel_is_one_short_line(text: str, expected: str) -> None:
+    assert detail(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Recipient +14155550100 is unknown",
+        "Recipient 1 (415) 555-0100 is unknown",
+        "Recipient +1415555XXXX is unknown",
+        "Recipient 1_4_1_5_5_5_5 is unknown",
+        "Recipient ١٤١٥٥٥٥٠١٠٠ is unknown",
+        "whatsapp:US.13491208655302741918",
+        "User CO.abcDEF is unknown",
+        "User CO.ENT.abc is unknown",
+        "Write to ana@example.com",
+        "See https://cdn.example.com/?Signature=abc",
+        'The text "my secret" is refused',
+        "The text “my secret” is refused",
+        "x" * 5000 + "+14155550100",
+    ],
+)
+def test_the_text_of_the_channel_is_left_out_if_it_may_hold_personal_data(text: str) -> None:
+    assert detail(text) == ""
 
 
 @pytest.mark.parametrize(
@@ -70,9 +109,9 @@ def test_what_is_lost_stays_lost() -> None:
 def test_order_and_repetition_change_nothing(states: list[State], chance: object) -> None:
     again = [*states, *states]
     chance.shuffle(again)  # type: ignore[attr-defined]
-    known, told = added_up(states)
-    shuffled, _ = added_up(again)
-    assert len(told) == len(set(told))
+    known, reported = add_up(states)
+    shuffled, _ = add_up(again)
+    assert len(reported) == len(set(reported))
     assert (known and known.is_failure) == (shuffled and shuffled.is_failure)
     if not (known and known.is_failure):
-        assert (known, told) == added_up(again)
+        assert (known, reported) == add_up(again)
