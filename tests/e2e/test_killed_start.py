@@ -51,7 +51,8 @@ def test_a_start_that_brings_an_older_file_to_the_current_schema(
     """What it holds is still there: a turn that ran when the former release was stopped."""
     older = tmp_path / "older"
     shutil.copytree(opening.MIGRATIONS, tmp_path / "migrations")
-    (tmp_path / "migrations" / "versions" / "0005_claims.py").unlink()
+    for newer in ("0005_claims.py", "0006_user_ids.py"):
+        (tmp_path / "migrations" / "versions" / newer).unlink()
     with monkeypatch.context() as former:
         former.setattr(opening, "MIGRATIONS", tmp_path / "migrations")
         open_sqlite(str(older)).close()

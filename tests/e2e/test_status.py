@@ -1,4 +1,4 @@
-"""What becomes of messages that Twilio took, as it calls back."""
+"""Delivery statuses: what Twilio calls back about the messages that it took."""
 
 from __future__ import annotations
 
@@ -169,6 +169,38 @@ def test_a_text_outside_the_window_is_told_to_the_operator_only(
     assert user.removeprefix("whatsapp:") not in deployment.log()
     deployment.expect_no_more(user, 1)
     counts.wait_for(undelivered=1, delivered=1, read=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "logged"),
+    [
+        ("Message \x1b[2Jfailed\nto send (#131000)", "Message [2Jfailed to send (#131000)"),
+        ("Message to +1 415 555 0100 failed", ""),
+    ],
+)
+def test_the_text_of_the_channel_is_logged_unless_it_may_hold_personal_data(
+    deployment: Deployment, counts: Counts, given: str, logged: str
+) -> None:
+    user = deployment.user()
+    deployment.sandbox.faults.add(Fault("twilio", "callback", "unsigned"))
+    delivery = deployment.twilio.say(user, "hello")
+    (text,) = deployment.answers(user, 1)
+    assert text.callback
+    failure = {"MessageStatus": "undelivered", "ErrorCode": "63009", "ChannelStatusMessage": given}
+    form = a_status(deployment, MessageSid=text.sid, **failure)
+    assert signed(deployment, text.callback, form) == 204
+    counts.wait_for(undelivered=1)
+
+    def lines() -> list[str]:
+        everything = deployment.log().splitlines()
+        return [line for line in everything if delivery.sid in line and "Not delivered" in line]
+
+    wait_until(lambda: len(lines()) == 1, "the log line")
+    (line,) = lines()
+    assert "Not delivered (63009): WhatsApp failed" in line
+    assert ("channel=" in line) is bool(logged)
+    assert logged in line
+    assert "0100" not in line
 
 
 def test_a_process_that_dies_while_it_sends_again_does_not_do_so_twice(
