@@ -16,7 +16,7 @@ from text.markdown import clean
 CHANNEL = "whatsapp:"
 # The SID of a message, as Twilio makes it.
 SID = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
-# With curl, any short word may take the place of the SID; the README's example is test123.
+# People who test with curl take any short word as the SID, such as test123.
 CURL_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ADDRESS_LIMIT = 256
 

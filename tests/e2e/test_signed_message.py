@@ -1,4 +1,4 @@
-"""The command that posts a signed message, against a bridge that refuses unsigned ones."""
+"""``cli.signed_message`` against a service that refuses unsigned messages."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_refusal_says_what_to_check(deployed: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--url", f"http://127.0.0.1:{free_port()}"], "No answer: ConnectionError"),
         (["--url", "{elevenlabs}"], "no bridge answers there"),
@@ -67,11 +67,11 @@ def test_a_refusal_says_what_to_check(deployed: Deployment) -> None:
         (["--settings", "no-such-file"], "No such file"),
     ],
 )
-def test_what_is_wrong_is_said_in_words(
-    deployed: Deployment, arguments: list[str], said: str
+def test_the_output_explains_what_is_wrong(
+    deployed: Deployment, arguments: list[str], expected: str
 ) -> None:
     elsewhere = deployed.sandbox.elevenlabs.url
     arguments = [each.format(elevenlabs=elsewhere) for each in arguments]
     done = post(deployed, "--sender", "+15550101", *arguments)
     assert (done.returncode, done.stderr) == (1, "")
-    assert said in done.stdout
+    assert expected in done.stdout

@@ -1,4 +1,4 @@
-"""What a turn sends, once each; over restarts, and whatever Twilio leaves unsaid."""
+"""Each part of an answer is sent once, over restarts and if answers of Twilio are lost."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Died(BaseException):
 
 
 @dataclass(frozen=True)
-class Life:
-    """What one process has."""
+class Process:
+    """The parts of one process."""
 
     store: TurnTable
     outbound_messages: OutboundMessages
@@ -42,10 +42,10 @@ class Life:
 
 
 @pytest.fixture
-def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[], Life]:
-    """What the next process has; all share a file."""
+def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[], Process]:
+    """Starts the next process on the same database."""
 
-    def start() -> Life:
+    def start() -> Process:
         database = open_sqlite(str(tmp_path))
         outbound_messages = OutboundMessages(database=database, note_lifetime=60)
         delivery = Delivery(
@@ -54,29 +54,29 @@ def restart(tmp_path: Path, whatsapp: WhatsApp, metrics: Metrics) -> Callable[[]
             outbound_messages=outbound_messages,
             metrics=metrics,
         )
-        return Life(TurnTable(database=database), outbound_messages, delivery)
+        return Process(TurnTable(database=database), outbound_messages, delivery)
 
     return start
 
 
 @pytest.fixture
-def life(restart: Callable[[], Life]) -> Life:
+def process(restart: Callable[[], Process]) -> Process:
     return restart()
 
 
 @pytest.fixture
-def store(life: Life) -> TurnTable:
-    return life.store
+def store(process: Process) -> TurnTable:
+    return process.store
 
 
 @pytest.fixture
-def outbound_messages(life: Life) -> OutboundMessages:
-    return life.outbound_messages
+def outbound_messages(process: Process) -> OutboundMessages:
+    return process.outbound_messages
 
 
 @pytest.fixture
-def delivery(life: Life) -> Delivery:
-    return life.delivery
+def delivery(process: Process) -> Delivery:
+    return process.delivery
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def counted(metrics: Metrics, counter: str) -> int:
     return number
 
 
-def test_a_long_text_goes_out_in_parts_that_are_noted(
+def test_a_long_text_is_sent_in_parts_that_are_stored(
     delivery: Delivery,
     turn: Turn,
     outbound_messages: OutboundMessages,
@@ -118,13 +118,13 @@ def test_a_long_text_goes_out_in_parts_that_are_noted(
 ) -> None:
     delivery.send_text(turn, LONG)
     assert texts(twilio) == PARTS
-    noted = [outbound_messages.find(turn, f"text {number}") for number in (1, 2, 3)]
-    assert [sending and sending.sid for sending in noted] == [m.sid for m in twilio.messages()]
+    stored = [outbound_messages.find(turn, f"text {number}") for number in (1, 2, 3)]
+    assert [sending and sending.sid for sending in stored] == [m.sid for m in twilio.messages()]
     assert counted(metrics, "texts_sent") == 3
 
 
 def test_what_was_sent_is_not_sent_again(
-    restart: Callable[[], Life],
+    restart: Callable[[], Process],
     turn: Turn,
     twilio: TwilioStandIn,
     metrics: Metrics,
@@ -138,8 +138,8 @@ def test_what_was_sent_is_not_sent_again(
     assert twilio.recorder.calls("twilio", "list") == []
 
 
-def test_a_restart_goes_on_with_the_part_that_is_missing(
-    restart: Callable[[], Life],
+def test_a_restart_continues_with_the_missing_part(
+    restart: Callable[[], Process],
     turn: Turn,
     twilio: TwilioStandIn,
     faults: Faults,
@@ -154,8 +154,8 @@ def test_a_restart_goes_on_with_the_part_that_is_missing(
     assert counted(metrics, "texts_sent") == 3
 
 
-def test_a_part_is_noted_before_it_is_sent(
-    restart: Callable[[], Life],
+def test_a_part_is_stored_before_it_is_sent(
+    restart: Callable[[], Process],
     turn: Turn,
     outbound_messages: OutboundMessages,
     whatsapp: WhatsApp,
@@ -176,18 +176,18 @@ def test_a_part_is_noted_before_it_is_sent(
         assert sending.sid is None
 
 
-@pytest.mark.parametrize("taken", [True, False])
-def test_a_text_whose_end_nobody_knows_is_looked_up(
+@pytest.mark.parametrize("was_sent", [True, False])
+def test_a_text_that_may_have_been_sent_is_looked_up(
     delivery: Delivery,
     turn: Turn,
     outbound_messages: OutboundMessages,
     whatsapp: WhatsApp,
     twilio: TwilioStandIn,
-    taken: bool,
+    was_sent: bool,
 ) -> None:
-    """The process died between noting the part and hearing from Twilio."""
+    """The process died after it had stored the part and before Twilio answered."""
     outbound_messages.begin(turn, "text 1")
-    if taken:
+    if was_sent:
         whatsapp.send_text(turn.message.sender, "Hello", callback="")
     delivery.send_text(turn, "Hello")
     assert texts(twilio) == ["Hello"]
@@ -206,7 +206,7 @@ def test_a_text_whose_end_nobody_knows_is_looked_up(
     ],
     ids=lambda fault: fault.kind,
 )
-def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
+def test_a_text_is_sent_once_if_twilios_answer_is_lost(
     delivery: Delivery,
     turn: Turn,
     outbound_messages: OutboundMessages,
@@ -222,14 +222,29 @@ def test_a_lost_answer_of_twilio_loses_and_repeats_nothing(
     assert sending.sid == twilio.messages()[0].sid
 
 
-def test_the_same_words_sent_just_before_are_not_taken_for_it(
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_turn_is_answered_and_looked_up_at_the_address_of_its_message(
+    delivery: Delivery, store: TurnTable, twilio: TwilioStandIn, faults: Faults, is_lost: bool
+) -> None:
+    """The user id says who wrote it, and not where to answer."""
+    received = Inbound(sid="SM1", sender="whatsapp:US.1", kind=Kind.TEXT, address=USER)
+    turn = store.insert(received)
+    assert turn
+    if is_lost:
+        faults.add(Fault("twilio", "send", "vanish"))
+    delivery.send_text(turn, "Hello")
+    delivery.send_voice(turn, b"note")
+    assert [message.to for message in twilio.messages()] == [USER, USER]
+
+
+def test_the_same_text_of_an_earlier_turn_is_not_mistaken_for_it(
     delivery: Delivery,
     new_turn: Callable[[], Turn],
     outbound_messages: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
 ) -> None:
-    """Two questions in one second may get the same apology; each needs its own."""
+    """Two questions within one second may both be answered with the same apology."""
     delivery.send_text(new_turn(), "Sorry")
     second, third = new_turn(), new_turn()
     faults.add(Fault("twilio", "send", status=500))
@@ -240,7 +255,7 @@ def test_the_same_words_sent_just_before_are_not_taken_for_it(
     assert texts(twilio) == ["Sorry"] * 3
 
 
-def test_a_callback_says_that_a_text_was_taken(
+def test_a_status_callback_shows_that_a_text_was_sent(
     delivery: Delivery,
     turn: Turn,
     outbound_messages: OutboundMessages,
@@ -251,27 +266,27 @@ def test_a_callback_says_that_a_text_was_taken(
 ) -> None:
     """Twilio's answer is lost, and its list does not show the message yet."""
 
-    def called_back(*_: object, **__: object) -> None:
+    def report(*_: object, **__: object) -> None:
         outbound_messages.finish(turn, "text 1", twilio.messages()[0].sid)
 
-    monkeypatch.setattr(whatsapp, "find_text", called_back)
+    monkeypatch.setattr(whatsapp, "find_text", report)
     faults.add(Fault("twilio", "send", "vanish"))
     delivery.send_text(turn, "Hello")
     assert texts(twilio) == ["Hello"]
 
 
-def test_every_send_asks_for_callbacks_of_its_own(
+def test_every_message_has_a_callback_address_of_its_own(
     delivery: Delivery, turn: Turn, outbound_messages: OutboundMessages, twilio: TwilioStandIn
 ) -> None:
     delivery.send_text(turn, LONG)
     delivery.send_voice(turn, b"note")
-    noted = [outbound_messages.find(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
+    stored = [outbound_messages.find(turn, part) for part in ("text 1", "text 2", "text 3", VOICE)]
     assert [message.callback for message in twilio.messages()] == [
-        f"{PUBLIC_URL}/status?sending={sending and sending.callback}" for sending in noted
+        f"{PUBLIC_URL}/status?sending={sending and sending.callback}" for sending in stored
     ]
 
 
-def test_twilio_that_stays_silent_is_an_error_and_the_next_attempt_sends(
+def test_a_text_that_twilio_does_not_answer_is_sent_by_the_next_attempt(
     delivery: Delivery,
     turn: Turn,
     outbound_messages: OutboundMessages,
@@ -288,11 +303,11 @@ def test_twilio_that_stays_silent_is_an_error_and_the_next_attempt_sends(
     assert texts(twilio) == ["Hello"]
 
 
-def test_a_disk_that_fails_after_the_send_repeats_nothing(
+def test_a_text_is_not_sent_again_if_its_sid_could_not_be_stored(
     delivery: Delivery,
     turn: Turn,
     twilio: TwilioStandIn,
-    restart: Callable[[], Life],
+    restart: Callable[[], Process],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
@@ -306,8 +321,8 @@ def test_a_disk_that_fails_after_the_send_repeats_nothing(
     assert texts(twilio) == ["Hello"]
 
 
-def test_a_voice_note_is_known_to_be_sent(
-    restart: Callable[[], Life],
+def test_a_voice_note_that_was_sent_is_found_after_a_restart(
+    restart: Callable[[], Process],
     turn: Turn,
     outbound_messages: OutboundMessages,
     twilio: TwilioStandIn,
@@ -324,26 +339,26 @@ def test_a_voice_note_is_known_to_be_sent(
     assert twilio.recorder.calls("twilio", "list") == []
 
 
-@pytest.mark.parametrize("taken", [True, False])
-def test_a_voice_note_whose_end_nobody_knows_is_looked_up(
+@pytest.mark.parametrize("was_sent", [True, False])
+def test_a_voice_note_that_may_have_been_sent_is_looked_up(
     delivery: Delivery,
     turn: Turn,
     outbound_messages: OutboundMessages,
     whatsapp: WhatsApp,
-    taken: bool,
+    was_sent: bool,
 ) -> None:
-    """The text that goes before it is not it."""
+    """The text that was sent before it is not mistaken for it."""
     delivery.send_text(turn, "Hello")
     outbound_messages.begin(turn, VOICE)
     to = turn.message.sender
-    sid = whatsapp.send_voice(to, "note.ogg", callback="") if taken else None
-    assert delivery.voice_sent(turn) is taken
+    sid = whatsapp.send_voice(to, "note.ogg", callback="") if was_sent else None
+    assert delivery.voice_sent(turn) is was_sent
     sending = outbound_messages.find(turn, VOICE)
     assert sending
     assert sending.sid == sid
 
 
-def test_the_voice_note_before_is_not_taken_for_it(
+def test_the_voice_note_of_an_earlier_turn_is_not_mistaken_for_it(
     delivery: Delivery, new_turn: Callable[[], Turn], outbound_messages: OutboundMessages
 ) -> None:
     first, second = new_turn(), new_turn()
@@ -357,14 +372,14 @@ def test_the_voice_note_before_is_not_taken_for_it(
 OTHER = "whatsapp:+14155238887"
 
 
-def test_what_another_sender_of_the_account_sent_is_not_taken_for_ours(
+def test_a_message_of_another_sender_of_the_account_is_not_mistaken_for_ours(
     delivery: Delivery,
     turn: Turn,
     outbound_messages: OutboundMessages,
     twilio: TwilioStandIn,
     faults: Faults,
 ) -> None:
-    """Such as one for campaigns, which wrote the same words to the same user, or spoke."""
+    """The other sender has sent the same text and a voice note to the same user."""
     twilio.send_as(OTHER, USER, "Hello")
     twilio.send_as(OTHER, USER, media_url=f"{PUBLIC_URL}/note.ogg")
     faults.add(Fault("twilio", "send", "reset"))
@@ -378,7 +393,7 @@ def test_what_another_sender_of_the_account_sent_is_not_taken_for_ours(
 def test_many_messages_of_another_sender_do_not_hide_ours(
     delivery: Delivery, turn: Turn, twilio: TwilioStandIn, faults: Faults, whatsapp: WhatsApp
 ) -> None:
-    """The list is looked through for a few messages only."""
+    """Only the first messages of Twilio's list are read."""
     whatsapp.send_text(USER, "Hello", callback="")
     for number in range(LISTING_LIMIT):
         twilio.send_as(OTHER, USER, f"Offer {number}")
@@ -387,7 +402,7 @@ def test_many_messages_of_another_sender_do_not_hide_ours(
     assert texts(twilio).count("Hello") == 1
 
 
-def test_an_answer_to_a_webhook_is_not_taken_for_a_text_that_was_sent(
+def test_an_answer_by_twiml_is_not_mistaken_for_a_text_of_ours(
     delivery: Delivery, turn: Turn, twilio: TwilioStandIn, faults: Faults
 ) -> None:
     twilio.answer_by_twiml(USER, "Hello")
@@ -409,7 +424,7 @@ def test_an_answer_to_a_webhook_is_not_taken_for_a_text_that_was_sent(
 def test_a_listed_message_is_ours_by_its_sender(
     whatsapp: WhatsApp, twilio: TwilioStandIn, faults: Faults, sender: str | None, ours: bool
 ) -> None:
-    """Whatever Twilio made of the sender that was asked for; the number counts."""
+    """Twilio may list the sender with or without the prefix of the channel."""
     message = twilio.send_as(twilio.sender, USER, "Hello")
     shown = resource(message, twilio.account_sid) | {"from": sender}
     listed = {"messages": [shown], "page": 0, "page_size": 1, "next_page_uri": None}

@@ -25,10 +25,10 @@ from whatsapp import delivery_status as delivery_status_module
 from whatsapp.delivery_status import RESEND_SECONDS, DeliveryStatuses
 from whatsapp.status_callbacks import State, Status
 
-# Were each to wait for its next attempt, this would take longer than the test does.
+# So many that the test would take too long if each of them waited for an attempt of its own.
 LATE_LIMIT = 50
 
-Tell = Callable[..., None]
+Report = Callable[..., None]
 
 
 @pytest.fixture
@@ -64,36 +64,36 @@ def turn(store: TurnTable, database: Database) -> Turn:
 
 
 @pytest.fixture
-def tell(delivery_statuses: DeliveryStatuses) -> Tell:
-    """Twilio calls back about a sending."""
+def report(delivery_statuses: DeliveryStatuses) -> Report:
+    """Makes Twilio call back about a message, with each state in turn."""
 
-    def take(sending: OutboundMessage, *states: State, code: int | None = None) -> None:
+    def record(message: OutboundMessage, *states: State, code: int | None = None) -> None:
         for state in states:
-            delivery_statuses.record(Status(sending.callback, "SM-out", state, code))
+            delivery_statuses.record(Status(message.callback, "SM-out", state, code))
 
-    return take
+    return record
 
 
-def counted(metrics: Metrics) -> dict[str, int]:
+def count_states(metrics: Metrics) -> dict[str, int]:
     names = ("delivered", "read", "undelivered", "failed")
     counters = metrics.snapshot().counters
     return {name: counters[f"messages_{name}"] for name in names if counters[f"messages_{name}"]}
 
 
-def test_a_callback_that_comes_before_our_answer_counts(
-    outbound_messages: OutboundMessages, turn: Turn, tell: Tell, metrics: Metrics
+def test_a_status_that_comes_before_the_answer_to_the_send_counts(
+    outbound_messages: OutboundMessages, turn: Turn, report: Report, metrics: Metrics
 ) -> None:
-    """It also says which message it was, in case the answer never comes."""
+    """Its SID is stored, in case that answer never comes."""
     begun = outbound_messages.begin(turn, "text 1")
-    tell(begun, State.DELIVERED)
+    report(begun, State.DELIVERED)
     known = outbound_messages.find(turn, "text 1")
     assert known
     assert known.sid == "SM-out"
-    tell(begun, State.SENT, State.DELIVERED, State.READ, State.READ)
-    assert counted(metrics) == {"delivered": 1, "read": 1}
+    report(begun, State.SENT, State.DELIVERED, State.READ, State.READ)
+    assert count_states(metrics) == {"delivered": 1, "read": 1}
 
 
-def test_callbacks_at_the_same_moment_count_once(
+def test_statuses_that_come_at_the_same_moment_count_once(
     delivery_statuses: DeliveryStatuses,
     outbound_messages: OutboundMessages,
     turn: Turn,
@@ -104,16 +104,16 @@ def test_callbacks_at_the_same_moment_count_once(
         status = Status(begun.callback, "SM-out", State.READ, None)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(delivery_statuses.record, [status] * 4))
-    assert counted(metrics) == {"delivered": 20, "read": 20}
+    assert count_states(metrics) == {"delivered": 20, "read": 20}
 
 
-def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
-    outbound_messages: OutboundMessages, turn: Turn, tell: Tell, metrics: Metrics
+def test_a_failure_is_counted_by_its_code_and_logged_without_the_number(
+    outbound_messages: OutboundMessages, turn: Turn, report: Report, metrics: Metrics
 ) -> None:
     begun = outbound_messages.begin(turn, "text 1")
     with capture_logs(processors=[merge_contextvars]) as lines:
-        tell(begun, *[State.UNDELIVERED] * 3, State.FAILED, code=63016)
-    assert counted(metrics) == {"undelivered": 1}
+        report(begun, *[State.UNDELIVERED] * 3, State.FAILED, code=63016)
+    assert count_states(metrics) == {"undelivered": 1}
     assert metrics.snapshot().delivery_errors == {"63016": 1}
     (line,) = lines
     assert re.match(r"Not delivered \(63016\): .*24 h", line["event"])
@@ -121,29 +121,29 @@ def test_a_failure_is_counted_by_its_code_and_told_without_the_number(
     assert USER.removeprefix("whatsapp:+") not in str(line)
 
 
-def test_a_status_of_nobody_knows_what_changes_nothing(
+def test_the_status_of_an_unknown_message_changes_nothing(
     delivery_statuses: DeliveryStatuses,
     resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
     metrics: Metrics,
 ) -> None:
-    """A message of another app, or of a database that is gone."""
+    """Another program may have sent it, or this one with another database."""
     outbound_messages.begin(turn, "text 1")
     delivery_statuses.record(Status("f" * 32, "SM-out", State.FAILED, 63019))
     delivery_statuses.record(Status("", "SM-out", State.READ, None))
-    assert counted(metrics) == {}
+    assert count_states(metrics) == {}
     assert resends.claim() is None
 
 
-def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
+def test_statuses_wait_up_to_a_limit_while_the_database_fails(
     delivery_statuses: DeliveryStatuses,
     outbound_messages: OutboundMessages,
     turn: Turn,
     metrics: Metrics,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Once it is back they are written without further waiting."""
+    """They are stored as soon as it works again."""
     begun = [outbound_messages.begin(turn, f"text {number}") for number in range(LATE_LIMIT + 1)]
     statuses = [Status(each.callback, "SM-out", State.READ, None) for each in begun]
 
@@ -155,10 +155,10 @@ def test_a_failing_database_keeps_callbacks_waiting_up_to_a_limit(
         assert [delivery_statuses.record(status) for status in statuses] == [True] * LATE_LIMIT + [
             False
         ]
-        assert counted(metrics) == {}
-    wait_until(lambda: counted(metrics).get("read") == LATE_LIMIT, "all that waited")
+        assert count_states(metrics) == {}
+    wait_until(lambda: count_states(metrics).get("read") == LATE_LIMIT, "all statuses that waited")
     assert delivery_statuses.record(statuses[-1])
-    wait_until(lambda: counted(metrics)["read"] == LATE_LIMIT + 1, "the one that found no place")
+    wait_until(lambda: count_states(metrics)["read"] == LATE_LIMIT + 1, "the last status")
 
 
 @pytest.mark.parametrize("code", [63019, 63021])
@@ -166,67 +166,71 @@ def test_a_voice_note_that_twilio_cannot_use_is_claimed_once(
     resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
-    tell: Tell,
+    report: Report,
     clock: Clock,
     code: int,
 ) -> None:
     begun = outbound_messages.begin(turn, VOICE, audio=b"OggS")
-    tell(begun, *[State.UNDELIVERED] * 2, code=code)
+    report(begun, *[State.UNDELIVERED] * 2, code=code)
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda _: resends.claim(), range(8)))
-    (lost,) = filter(None, claims)
-    assert (lost.part, lost.code, lost.voice_note_token) == (VOICE, code, begun.voice_note_token)
-    assert lost.turn.message.sender == USER
-    assert resends.begin(lost)
-    # What is sent in its place has callbacks of its own, and is the last attempt.
-    again = outbound_messages.find(turn, lost.resend_part)
+    (undelivered,) = filter(None, claims)
+    assert (undelivered.part, undelivered.code, undelivered.voice_note_token) == (
+        VOICE,
+        code,
+        begun.voice_note_token,
+    )
+    assert undelivered.turn.message.sender == USER
+    assert resends.begin(undelivered)
+    # The second message has a callback address of its own, and is the last attempt.
+    again = outbound_messages.find(turn, undelivered.resend_part)
     assert again
-    assert again.callback == lost.callback != begun.callback
-    tell(again, State.UNDELIVERED, code=code)
+    assert again.callback == undelivered.callback != begun.callback
+    report(again, State.UNDELIVERED, code=code)
     clock.now += CLAIM_SECONDS
     assert resends.claim() is None
 
 
-def test_what_was_claimed_and_not_begun_is_claimed_again_a_minute_later(
+def test_a_message_that_was_claimed_but_not_sent_is_claimed_again_a_minute_later(
     resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
-    tell: Tell,
+    report: Report,
     clock: Clock,
 ) -> None:
-    """By whichever process; the first, if it was only slow, is too late then."""
-    tell(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
+    """Another process may claim it. The first one, if it was only slow, cannot send it then."""
+    report(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
     slow = resends.claim()
     assert slow
     assert resends.claim() is None
     clock.now += CLAIM_SECONDS
-    lost = resends.claim()
-    assert lost
+    undelivered = resends.claim()
+    assert undelivered
     resends.drop(slow)
     assert not resends.begin(slow)
-    assert resends.begin(lost)
-    assert not resends.begin(lost)
+    assert resends.begin(undelivered)
+    assert not resends.begin(undelivered)
 
 
-def test_what_was_begun_in_vain_can_be_given_back(
+def test_a_resend_that_surely_failed_is_tried_again(
     resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
-    tell: Tell,
+    report: Report,
     clock: Clock,
 ) -> None:
-    """Unless a callback says that it was sent."""
-    tell(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
+    """Unless a status shows that it was sent after all."""
+    report(outbound_messages.begin(turn, VOICE, audio=b"OggS"), State.UNDELIVERED, code=63019)
     for sent in (False, True):
-        lost = resends.claim()
-        assert lost
-        assert resends.begin(lost)
-        again = outbound_messages.find(turn, lost.resend_part)
+        undelivered = resends.claim()
+        assert undelivered
+        assert resends.begin(undelivered)
+        again = outbound_messages.find(turn, undelivered.resend_part)
         assert again
         if sent:
-            tell(again, State.QUEUED)
-        resends.postpone(lost)
-        assert (outbound_messages.find(turn, lost.resend_part) is not None) is sent
+            report(again, State.QUEUED)
+        resends.postpone(undelivered)
+        assert (outbound_messages.find(turn, undelivered.resend_part) is not None) is sent
         clock.now += CLAIM_SECONDS
     assert resends.claim() is None
 
@@ -237,17 +241,17 @@ def test_after_a_rate_limit_or_an_internal_error_a_part_is_sent_again_a_minute_l
     resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
-    tell: Tell,
+    report: Report,
     clock: Clock,
     part: str,
     code: int,
 ) -> None:
-    tell(outbound_messages.begin(turn, part), State.FAILED, code=code)
+    report(outbound_messages.begin(turn, part), State.FAILED, code=code)
     assert resends.claim() is None
     clock.now += RESEND_SECONDS
-    lost = resends.claim()
-    assert isinstance(lost, Undelivered)
-    assert lost.part == part
+    undelivered = resends.claim()
+    assert isinstance(undelivered, Undelivered)
+    assert undelivered.part == part
 
 
 @pytest.mark.parametrize(
@@ -256,28 +260,28 @@ def test_after_a_rate_limit_or_an_internal_error_a_part_is_sent_again_a_minute_l
     + [("notice", 30500), ("text 1 again", 63010), ("text 1", 63014), (VOICE, 63017)]
     + [("text 1", 63032), ("text 1", 63051), ("text 1", 30002), ("text 1", 30007)],
 )
-def test_what_would_not_help_is_not_sent_again(
+def test_a_message_is_not_sent_again_if_that_would_not_help(
     resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
-    tell: Tell,
+    report: Report,
     clock: Clock,
     part: str,
     code: int,
 ) -> None:
-    tell(outbound_messages.begin(turn, part), State.UNDELIVERED, code=code)
+    report(outbound_messages.begin(turn, part), State.UNDELIVERED, code=code)
     clock.now += RESEND_SECONDS
     assert resends.claim() is None
 
 
-def test_nothing_of_a_turn_long_ago_is_sent_again(
+def test_a_message_of_an_old_turn_is_not_sent_again(
     resends: ResendQueue,
     outbound_messages: OutboundMessages,
     turn: Turn,
-    tell: Tell,
+    report: Report,
     clock: Clock,
 ) -> None:
     begun = outbound_messages.begin(turn, VOICE, audio=b"OggS")
     clock.now += STALE_SECONDS
-    tell(begun, State.UNDELIVERED, code=63019)
+    report(begun, State.UNDELIVERED, code=63019)
     assert resends.claim() is None

@@ -1,4 +1,4 @@
-"""Twilio's form, read into a message (docs/providers/twilio.md, "Message types")."""
+"""How Twilio's form is read into a message (docs/providers/twilio.md, "Message types")."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_voice_note() -> None:
     + ["audio/aac", "audio/amr", "audio/3gpp"],
 )
 @pytest.mark.parametrize("message_type", ["audio", "voice", "document", ""])
-def test_audio_is_heard_whatever_twilio_calls_the_message(
+def test_audio_is_a_voice_note_whatever_the_message_type(
     content_type: str, message_type: str
 ) -> None:
     assert parse_message(media(content_type, message_type)).kind is Kind.VOICE
@@ -60,7 +60,9 @@ def test_audio_is_heard_whatever_twilio_calls_the_message(
 
 @pytest.mark.parametrize("content_type", ["", "application/ogg", "application/octet-stream"])
 @pytest.mark.parametrize("message_type", ["audio", "voice", " Audio "])
-def test_a_recording_is_heard_whatever_its_media_type(content_type: str, message_type: str) -> None:
+def test_a_recording_is_a_voice_note_whatever_its_media_type(
+    content_type: str, message_type: str
+) -> None:
     read = parse_message(media(content_type, message_type))
     assert (read.kind, read.media_url, read.attachment) == (Kind.VOICE, MEDIA, None)
 
@@ -87,7 +89,7 @@ def test_a_recording_is_heard_whatever_its_media_type(content_type: str, message
     ],
     ids=lambda sent: f"{sent.get('MessageType')}-{sent.get('MediaContentType0')}-{sent['Body']!r}",
 )
-def test_what_is_neither_text_nor_audio_gets_a_polite_answer(sent: Form) -> None:
+def test_a_message_without_text_and_audio_is_unsupported(sent: Form) -> None:
     """The ``Body`` of a document is its file name, which is no question."""
     read = parse_message(sent)
     assert (read.kind, read.text) == (Kind.UNSUPPORTED, "")
@@ -238,14 +240,14 @@ def test_a_user_is_known_by_the_user_id_whether_the_number_is_shown_or_hidden(ad
     ["", " ", "US.13491208655302741918", "whatsapp:+14155550199", "whatsapp:US.", "whatsapp:us.1"]
     + ["whatsapp:US." + "1" * 129, "whatsapp:US.1\0", "whatsapp:US.1 2", f"{USER_ID}\n", "null"],
 )
-def test_what_is_no_user_id_does_not_say_who_somebody_is(user_id: str) -> None:
-    """Users who share such a value must not share a session."""
+def test_a_malformed_user_id_is_ignored(user_id: str) -> None:
+    """Otherwise users with the same wrong value would share a session."""
     read = parse_message(form(ExternalUserId=user_id, Body="Hi"))
     assert (read.sender, read.reply_address, read.address) == (USER, USER, "")
 
 
 @pytest.mark.parametrize("number", ["15551234567", "5215512345678", "1"])
-def test_a_plus_that_curl_did_not_encode_is_put_back(number: str) -> None:
+def test_a_plus_that_curl_did_not_encode_is_restored(number: str) -> None:
     """``curl -d`` sends the plus as it is, and forms read it as a blank."""
     assert parse_message(form(From=f"whatsapp: {number}")).sender == f"whatsapp:+{number}"
 
@@ -256,7 +258,7 @@ def test_a_message_is_known_by_its_sid(sid: str) -> None:
 
 
 @pytest.mark.parametrize("sid", ["test123", "a", "A-b_9", "x" * 64])
-def test_any_modest_sid_will_do_for_curl_and_for_nobody_else(sid: str) -> None:
+def test_a_short_word_is_accepted_as_sid_from_curl_only(sid: str) -> None:
     assert parse_message(form(MessageSid=sid), by_curl=True).sid == sid
     with pytest.raises(MalformedRequest):
         parse_message(form(MessageSid=sid))
@@ -274,12 +276,12 @@ def test_a_hostile_sid_is_refused(sid: str) -> None:
 
 
 @pytest.mark.parametrize("sender", ["", "x" * (ADDRESS_LIMIT + 1), "whatsapp:+1\0"])
-def test_a_message_of_nobody_is_refused(sender: str) -> None:
+def test_a_message_without_a_proper_address_is_refused(sender: str) -> None:
     with pytest.raises(MalformedRequest):
         parse_message(form(From=sender))
 
 
-def test_the_time_of_arrival_is_noted() -> None:
+def test_a_message_has_the_time_of_its_arrival() -> None:
     earlier, later = parse_message(form()), parse_message(form())
     assert earlier.received_at <= later.received_at
 

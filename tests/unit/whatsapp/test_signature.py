@@ -1,4 +1,4 @@
-"""Who may post to the webhook, by known vectors (docs/providers/twilio.md, "Signatures")."""
+"""Signatures of requests, by known test vectors (docs/providers/twilio.md, "Signatures")."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def check(
     ],
 )
 def test_the_published_vectors(public_url: str, fields: dict[str, str], signature: str) -> None:
-    """With and without a port, as Twilio may sign either form."""
+    """With and without a port, because Twilio may sign either address."""
     check(
         fields,
         signature,
@@ -96,8 +96,8 @@ def test_the_published_vectors(public_url: str, fields: dict[str, str], signatur
     )
 
 
-def test_a_field_that_is_there_twice_is_refused_though_it_is_signed() -> None:
-    """Which of the two counts is a matter of whoever reads them."""
+def test_a_repeated_field_is_refused_although_it_is_signed() -> None:
+    """Programs differ in which of the two values they use."""
     fields: dict[str, str | list[str]] = {
         "Sid": "CA123",
         "SidAccount": "AC123",
@@ -154,7 +154,7 @@ def test_a_whatsapp_message_in_utf_8(signature: str, options: dict[str, str]) ->
         ("AiAxDrYsNzya32dJbU0y0mRG/rw=", {"query": "tenant=a+b&x=1"}),
     ],
 )
-def test_everything_else_is_forged(signature: str | None, options: dict[str, str]) -> None:
+def test_every_other_signature_is_refused(signature: str | None, options: dict[str, str]) -> None:
     with pytest.raises(ForgedRequest):
         check(FIELDS, signature, **options)
 
@@ -168,21 +168,21 @@ def test_everything_else_is_forged(signature: str | None, options: dict[str, str
         (GOOD, "key=k1"),
     ],
 )
-def test_a_shared_key_signs_in_place_of_the_token(signature: str, settings: str) -> None:
+def test_a_shared_key_signs_instead_of_the_token(signature: str, settings: str) -> None:
     check(FIELDS, signature, token="another", shared_key=TOKEN, settings=settings)
     with pytest.raises(ForgedRequest):
         check(FIELDS, signature, token=TOKEN, shared_key="another", settings=settings)
 
 
-def test_with_a_shared_key_the_token_still_proves_what_it_signed() -> None:
-    """What ``make message`` posts, and Twilio's webhooks until the account signs with the key."""
+def test_signatures_by_the_token_are_accepted_beside_a_shared_key() -> None:
+    """``make message`` signs so, and Twilio until the account signs with the key."""
     check(FIELDS, GOOD, shared_key="another")
     with pytest.raises(ForgedRequest):
         check(FIELDS, GOOD, token="another", shared_key=TOKEN)
 
 
 @pytest.mark.parametrize(
-    ("settings", "shared_key", "told"),
+    ("settings", "shared_key", "reason"),
     [
         ("key=k1,algorithm=HMAC_SHA256", "", "set TWILIO_SHARED_KEY to its secret"),
         ("key=k1,algorithm=HMAC_SHA1", "", "set TWILIO_SHARED_KEY to its secret"),
@@ -194,16 +194,16 @@ def test_with_a_shared_key_the_token_still_proves_what_it_signed() -> None:
         ("", "another", "no valid signature"),
     ],
 )
-def test_what_is_refused_says_what_to_do_about_a_shared_key(
-    settings: str | None, shared_key: str, told: str
+def test_the_refusal_says_what_to_do_about_a_shared_key(
+    settings: str | None, shared_key: str, reason: str
 ) -> None:
     signature = sign(f"{HOST}/whatsapp", FIELDS, "the shared key", "sha256")
-    with pytest.raises(ForgedRequest, match=told):
+    with pytest.raises(ForgedRequest, match=reason):
         check(FIELDS, signature, settings=settings, shared_key=shared_key)
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_changed_missing_or_added_field_is_forged(name: str) -> None:
+def test_a_changed_missing_or_added_field_is_refused(name: str) -> None:
     for changed in (
         FIELDS | {name: f"{FIELDS[name]} "},
         {key: value for key, value in FIELDS.items() if key != name},
@@ -213,7 +213,7 @@ def test_a_changed_missing_or_added_field_is_forged(name: str) -> None:
             check(changed, GOOD)
 
 
-def test_empty_fields_and_edges_of_texts_are_signed() -> None:
+def test_empty_fields_and_blanks_around_texts_are_signed() -> None:
     fields = FIELDS | {"Body": "  padded \n", "ReferralBody": ""}
     signature = sign(f"{HOST}/whatsapp", fields, TOKEN)
     check(fields, signature)
@@ -233,7 +233,7 @@ def test_empty_fields_and_edges_of_texts_are_signed() -> None:
         ("/whatsapp", "signature=%3D%26"),
     ],
 )
-def test_paths_and_queries_count_as_they_stood_on_the_wire(path: str, query: str) -> None:
+def test_paths_and_queries_are_signed_as_they_were_sent(path: str, query: str) -> None:
     url = f"{HOST}{path}?{query}" if query else f"{HOST}{path}"
     check(FIELDS, sign(url, FIELDS, TOKEN), path=path, query=query)
 
@@ -243,7 +243,7 @@ def test_an_address_without_a_path_may_be_signed_with_or_without_its_slash(confi
     check(FIELDS, sign(configured, FIELDS, TOKEN), path="/")
 
 
-def test_the_slash_is_needed_before_a_query() -> None:
+def test_an_address_with_a_query_is_signed_with_the_slash() -> None:
     with pytest.raises(ForgedRequest):
         check(FIELDS, sign(HOST, FIELDS, TOKEN), path="/", query="x=1")
 
@@ -254,14 +254,14 @@ def test_the_header_is_found_in_a_wsgi_environment() -> None:
     checker.check("/whatsapp", "", list(FIELDS.items()), headers)
 
 
-def test_another_account_is_refused_though_the_signature_fits() -> None:
+def test_another_account_is_refused_although_the_signature_is_right() -> None:
     fields = FIELDS | {"AccountSid": "AC" + "c" * 32}
     with pytest.raises(ForgedRequest, match="another Twilio account"):
         check(fields, sign(f"{HOST}/whatsapp", fields, TOKEN))
 
 
-def test_a_request_that_names_no_account_is_judged_by_its_signature() -> None:
-    """The documented curl sends none, and Twilio's status callbacks may."""
+def test_a_request_needs_no_account_if_its_signature_is_right() -> None:
+    """People who test with curl leave it out."""
     fields = {"MessageSid": "test123"}
     check(fields, sign(f"{HOST}/whatsapp", fields, TOKEN))
 
@@ -271,8 +271,8 @@ def test_a_request_that_names_no_account_is_judged_by_its_signature() -> None:
     st.text(max_size=44),
     st.text(max_size=30),
 )
-def test_nobody_gets_in_by_chance(fields: dict[str, str], signature: str, settings: str) -> None:
-    """Whatever the fields and headers hold, only ``ForgedRequest`` comes out."""
+def test_random_requests_are_refused(fields: dict[str, str], signature: str, settings: str) -> None:
+    """No other error than ``ForgedRequest`` is raised, whatever fields and headers hold."""
     checker = Signature(auth_token=TOKEN, account_sid=ACCOUNT, public_url=HOST)
     headers = EnvironHeaders(
         {
