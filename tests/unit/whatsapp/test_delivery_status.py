@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from core.logs import hash_sender
 from core.models import Inbound, Kind, Turn
 from metrics import Metrics
 from storage import resend_queue as resend_queue_module
@@ -119,6 +120,19 @@ def test_a_failure_is_counted_by_its_code_and_logged_without_the_number(
     assert re.match(r"Not delivered \(63016\): .*24 h", line["event"])
     assert (line["part"], line["turn"]) == ("text 1", "SM1")
     assert USER.removeprefix("whatsapp:+") not in str(line)
+
+
+def test_a_failure_is_logged_with_the_hash_of_the_user_and_not_of_the_address(
+    outbound_messages: OutboundMessages, store: TurnTable, database: Database, report: Report
+) -> None:
+    """So that all lines about a user can be found, whether the number is hidden or not."""
+    received = Inbound(sid="SM2", sender="whatsapp:US.1", kind=Kind.TEXT, address=USER)
+    turn = store.insert(received)
+    assert turn
+    message = outbound_messages.begin(begin(database, turn), "text 1")
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        report(message, State.FAILED, code=63016)
+    assert [line["sender"] for line in lines] == [hash_sender("whatsapp:US.1", key="key")]
 
 
 def test_the_status_of_an_unknown_message_changes_nothing(
