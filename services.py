@@ -336,6 +336,7 @@ class Services:
                 phrases=self.phrases,
                 metrics=self.metrics,
                 transcript_echo=self.settings.TRANSCRIPT_ECHO,
+                handoff_contact=self.settings.HANDOFF_CONTACT,
             ),
             start_synthesis=self.start_synthesis,
             replies=ReplyDelivery(
@@ -367,7 +368,7 @@ class Services:
     @cached_property
     def redelivery(self) -> Redelivery:
         return Redelivery(
-            delivery_statuses=self.delivery_statuses,
+            queue=self.storage.resends,
             outbound_messages=self.storage.outbound_messages,
             whatsapp=self.whatsapp,
             ffmpeg=self.ffmpeg,
@@ -412,7 +413,11 @@ class Services:
         wake = self.worker.wake if self._runs_turns else lambda: None
         limit = self.settings.INBOX_LIMIT
         return Intake(
-            turns=self.storage.accepted_turns, quotas=self.storage.quotas, limit=limit, wake=wake
+            turns=self.storage.accepted_turns,
+            user_ids=self.storage.user_ids,
+            quotas=self.storage.quotas,
+            limit=limit,
+            wake=wake,
         )
 
     @cached_property

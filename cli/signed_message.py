@@ -21,12 +21,12 @@ ENV_FILE = ".env"
 
 
 def main() -> int:
-    """Post, and say what came back; 0 where the message was taken."""
-    arguments = _arguments()
+    """Post the message and print the result; returns 0 if the service accepted it, otherwise 1."""
+    arguments = _parse_arguments()
     try:
-        given = _given(arguments.settings)
-        own = {"PUBLIC_URL": arguments.url} if arguments.url else {}
-        account = load_account(given | own, env_file=ENV_FILE)
+        settings = _read_settings(arguments.settings)
+        overrides = {"PUBLIC_URL": arguments.url} if arguments.url else {}
+        account = load_account(settings | overrides, env_file=ENV_FILE)
     except (SettingsError, OSError) as error:
         print(error)
         return 1
@@ -36,13 +36,13 @@ def main() -> int:
         return 1
     url = f"{account.PUBLIC_URL}/"
     print(f"Posting “{form['Body']}” as {form['From']} to {url}")
-    taken, words = _post(url, form, account, known_as=given.get("PUBLIC_URL"))
-    print(words)
-    return 0 if taken else 1
+    accepted, result = _post(url, form, account, public_url=settings.get("PUBLIC_URL"))
+    print(result)
+    return 0 if accepted else 1
 
 
 def message(account: Account, *, sender: str, text: str) -> dict[str, str]:
-    """The form of a WhatsApp text, under an id of its own.
+    """The form of a WhatsApp text with a new random SID.
 
     ``sender`` is a phone number, or an address that begins with ``whatsapp:``.
     """
@@ -58,9 +58,12 @@ def message(account: Account, *, sender: str, text: str) -> dict[str, str]:
 
 
 def _post(
-    url: str, form: dict[str, str], account: Account, *, known_as: str | None
+    url: str, form: dict[str, str], account: Account, *, public_url: str | None
 ) -> tuple[bool, str]:
-    """Whether it was taken, and in words what came back."""
+    """Whether the service accepted the message, and the result in words.
+
+    ``public_url`` is the PUBLIC_URL of the service's own settings, if they were given.
+    """
     signature = RequestValidator(account.TWILIO_AUTH_TOKEN).compute_signature(url, form)
     try:
         answer = requests.post(
@@ -77,23 +80,25 @@ def _post(
     except requests.RequestException as error:
         return False, f"No answer: {type(error).__name__}. Is the address right, and the app up?"
     if answer.status_code == 200 and "<Response" in answer.text:
-        return _taken(answer, form)
-    return False, f"{answer.status_code}: {_refusal(answer, url, known_as)}"
+        return _read_twiml(answer, form)
+    return False, f"{answer.status_code}: {_explain(answer, url, public_url)}"
 
 
-def _taken(answer: requests.Response, form: dict[str, str]) -> tuple[bool, str]:
+def _read_twiml(answer: requests.Response, form: dict[str, str]) -> tuple[bool, str]:
+    """Whether the message was accepted: if not, the TwiML holds what the sender is told."""
     if "<Message>" in answer.text:
-        return False, f"200, but too many messages wait; the sender reads at once: {answer.text}"
+        return False, f"200, but not accepted; the sender gets the reason at once: {answer.text}"
     return True, (
         "200: taken. The answer goes to that phone by way of Twilio, which delivers it if the "
         f"phone wrote to the service within 24 h. In the log: turn={form['MessageSid']}"
     )
 
 
-def _refusal(answer: requests.Response, url: str, known_as: str | None) -> str:
+def _explain(answer: requests.Response, url: str, public_url: str | None) -> str:
+    """What to do about an answer that is not TwiML."""
     status = answer.status_code
     if status == 403:
-        known = f", here {known_as}" if known_as else ""
+        known = f", here {public_url}" if public_url else ""
         return (
             "refused: the signature is not the one the service computes. It must have\n"
             "- the same TWILIO_AUTH_TOKEN and TWILIO_ACCOUNT_SID as were used here;\n"
@@ -106,8 +111,8 @@ def _refusal(answer: requests.Response, url: str, known_as: str | None) -> str:
     return "no bridge answers there; the address must be that of Twilio's webhook."
 
 
-def _given(source: str | None) -> dict[str, str | None]:
-    """The settings in a file, or in standard input where it is ``-``."""
+def _read_settings(source: str | None) -> dict[str, str | None]:
+    """The settings in a file, or in standard input if ``source`` is ``-``."""
     if source is None:
         return {}
     if source == "-":
@@ -116,7 +121,7 @@ def _given(source: str | None) -> dict[str, str | None]:
         return dotenv_values(stream=stream, interpolate=False)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cli.signed_message", description=__doc__)
     parser.add_argument("--url", help="where the service is; else its PUBLIC_URL")
     parser.add_argument("--sender", required=True, metavar="+1…", help="your phone's number")

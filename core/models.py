@@ -18,12 +18,23 @@ class Kind(Enum):
     SILENT = "silent"
 
 
+class Attachment(Enum):
+    """What is known of a file that is no recording. The values are stored in the database."""
+
+    # It came with the message, but the agent cannot see it.
+    UNSEEN = "unseen"
+    # Twilio names a type of content that it did not pass on.
+    MISSING = "missing"
+
+
 @dataclass(frozen=True)
 class Inbound:
     """One message of a WhatsApp user.
 
-    ``sender`` is opaque: it is stored as it came, and is the address to answer to. ``received_at``
-    is in epoch seconds. ``text`` is the typed text, or the place of a location.
+    ``sender`` says who wrote it, and stays the same when the user hides or shows the phone number.
+    ``address`` is where to answer, if that is not ``sender``. Both are opaque, and are stored as
+    they came. ``received_at`` is in epoch seconds. ``text`` is the typed text, a caption, or the
+    place of a location.
     """
 
     sid: str
@@ -32,6 +43,13 @@ class Inbound:
     text: str = ""
     media_url: str = ""
     received_at: float = field(default_factory=time.time)
+    address: str = ""
+    attachment: Attachment | None = None
+
+    @property
+    def reply_address(self) -> str:
+        """The address to answer to."""
+        return self.address or self.sender
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,12 @@ _NUMBER = r"whatsapp:\+[1-9][0-9]{6,14}"
 _SENDER = re.compile(rf"{_NUMBER}|whatsapp:[A-Z]{{2}}\.(ENT\.)?[A-Za-z0-9]{{1,128}}")
 _PLACE = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]+)?")
 _KEY = re.compile(r"[!-~]+")
+_CONTACTS = (
+    # A phone number as people write it, with 3 to 15 digits.
+    re.compile(r"\+?(?:[0-9][ ()./-]{0,2}){2,14}[0-9]|\+?\([0-9]{1,5}\)(?:[ ./-]?[0-9]){2,14}"),
+    re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,63}"),
+    re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!-~]{0,200})?"),
+)
 QUOTES = "\"'`"
 # Of a transcription; more are billed as 20 s of audio at least
 # (docs/providers/elevenlabs.md, "Speech to text").
@@ -113,6 +119,13 @@ def whatsapp_number(value: str) -> str:
     if not re.fullmatch(_NUMBER, address):
         raise ValueError("must be whatsapp:+ and the number with its country code, digits only")
     return address
+
+
+def contact(value: str) -> str:
+    """A phone number, an e-mail address or a link, which senders are told; or none."""
+    if value and not any(pattern.fullmatch(value) for pattern in _CONTACTS):
+        raise ValueError("must be a phone number, an e-mail address or a link, and nothing else")
+    return value
 
 
 def senders(values: tuple[str, ...]) -> tuple[str, ...]:

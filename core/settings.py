@@ -52,6 +52,7 @@ WHERE = {
         "the https:// address under which Twilio reaches this service; on Heroku, "
         "`heroku labs:enable runtime-dyno-metadata` provides it instead"
     ),
+    "HANDOFF_CONTACT": "like +1 415 555 0100, help@acme.com or https://acme.com/contact",
     "ALLOWED_SENDERS": "as From in Twilio Console > Monitor > Logs; like whatsapp:+14155550000",
     "TWILIO_API_URL": "leave it out, but for a region; like https://api.dublin.ie1.twilio.com",
     "TWILIO_MESSAGING_URL": "leave it out; like https://messaging.twilio.com",
@@ -223,6 +224,9 @@ class Settings(Account):
     VOICE_REPLIES: Literal["mirror", "always", "never"] = "mirror"
     TRANSCRIPT_ECHO: bool = False
     DEFAULT_LANGUAGE: Required = "en"
+    # Where senders reach a person, if the agent hands over: a phone number, an e-mail address or a
+    # link.
+    HANDOFF_CONTACT: Annotated[str, AfterValidator(setting_values.contact)] = ""
     VOICE_NOTE_MAX_SECONDS: Seconds = 300
     # About 4.5 minutes of speech, which fits into 512 KB at 15 kbit/s.
     SPEECH_MAX_CHARACTERS: Count = 4000

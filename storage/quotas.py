@@ -13,12 +13,15 @@ from sqlalchemy import ColumnElement, Float, Text, and_, bindparam, func, select
 from core.models import Inbound
 from core.settings import Settings
 from storage.database import Database
-from storage.schema import turns
+from storage.schema import turn_sender, turns
+from storage.turns import external_user_id
 
 MINUTE, DAY = 60.0, 86400.0
 
-# Parameters of the new message, as ``TurnTable.insert`` names it.
-_SENDER = bindparam("new_sender", type_=Text)
+# Parameters of the new message, as ``TurnTable.insert`` names them.
+_SENDER = func.coalesce(
+    bindparam("new_external_user_id", type_=Text), bindparam("new_sender", type_=Text)
+)
 _RECEIVED_AT = bindparam("new_received_at", type_=Float)
 
 
@@ -38,7 +41,7 @@ class Quota:
         """Whether one more message is allowed, as SQL; it reads ``limit`` entries of an index."""
         latest = select(turns.c.received_at).order_by(turns.c.id.desc())
         if not self.shared:
-            latest = latest.where(turns.c.sender == _SENDER)
+            latest = latest.where(turn_sender == _SENDER)
         # If the message that came ``limit`` messages ago is within the time, one more is too many.
         first = latest.limit(1).offset(self.limit - 1).scalar_subquery()
         return func.coalesce(first, 0.0) <= _RECEIVED_AT - self.seconds
@@ -57,7 +60,11 @@ class Quotas:
 
     def find_exceeded(self, message: Inbound) -> Quota | None:
         """The quota that the message exceeds, if any. Raises ``StorageError``."""
-        values = {"new_sender": message.sender, "new_received_at": message.received_at}
+        values = {
+            "new_sender": message.reply_address,
+            "new_external_user_id": external_user_id(message),
+            "new_received_at": message.received_at,
+        }
         for quota in self._quotas:
             if not self._database.value(select(quota.condition()), values):
                 return quota

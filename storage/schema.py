@@ -1,4 +1,4 @@
-"""The tables; ``migrations/`` brings a database to them."""
+"""All tables; ``migrations/`` brings a database to them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    func,
     text,
 )
 
@@ -30,32 +31,40 @@ turns = Table(
     metadata,
     Column("id", _Counter, primary_key=True, autoincrement=True),
     Column("message_sid", String(64), nullable=False, unique=True),
+    # The address that Twilio calls From, which the answer goes to.
     Column("sender", Text, nullable=False),
+    # The user id that Twilio calls ExternalUserId, if there is one and it is not the address.
+    Column("external_user_id", Text),
     Column("kind", String(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("media_url", Text, nullable=False),
+    Column("attachment", String(16)),
     Column("received_at", Float, nullable=False),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("answer", JSON),
-    # Whoever runs the turn; a process that lost it to another finds another claim.
+    # The random token of the process that runs the turn, which changes when another takes it over.
     Column("claim", String(32)),
-    # Until when nobody else may take it; without, for as long as the one process lives.
+    # Until when no other process may claim the turn. Without a time the claim does not end.
     Column("claimed_until", Float),
     Index("turns_by_state", "state", "id"),
-    # Of each sender one turn runs at a time, whoever asks.
-    Index(
-        "turns_running",
-        "sender",
-        unique=True,
-        sqlite_where=text("state = 'running'"),
-        postgresql_where=text("state = 'running'"),
-    ),
-    Index("turns_by_sender", "sender", "id"),
     Index("turns_by_age", "received_at"),
 )
 
-# What a turn began to send and, once Twilio took it, the SID it got.
+# Who sent a message. A process of an earlier release stores no user id.
+turn_sender = func.coalesce(turns.c.external_user_id, turns.c.sender)
+
+# The database itself makes sure that one turn of a sender runs at a time.
+Index(
+    "turns_running",
+    turn_sender,
+    unique=True,
+    sqlite_where=text("state = 'running'"),
+    postgresql_where=text("state = 'running'"),
+)
+Index("turns_by_sender", turn_sender, turns.c.id)
+
+# The messages that turns send. Each is stored before it is sent, and gets its SID afterwards.
 outbound_messages = Table(
     "sendings",
     metadata,
@@ -63,11 +72,11 @@ outbound_messages = Table(
     Column("part", String(16), primary_key=True),
     Column("begun_at", Float, nullable=False),
     Column("sid", String(64)),
-    # What its status callbacks are called by, and what the last of them said.
+    # The name that Twilio's status callbacks give, and what the last of them reported.
     Column("callback", String(32)),
     Column("state", String(16)),
     Column("error_code", Integer),
-    # When it is to be sent again, and the voice note that was sent.
+    # When to send it again, and the token of its voice note.
     Column("retry_at", Float),
     Column("note", String(32)),
     Index("sendings_by_callback", "callback", unique=True),
@@ -86,7 +95,7 @@ agent_sessions = Table(
     Column("sender", Text, primary_key=True),
     Column("session_id", Text, nullable=False),
     Column("used_at", Float, nullable=False),
-    # Nothing, only what is public, or anything else too: see core/models.py.
+    # A value of ``SessionPrivacy``: what was asked so far.
     Column("asked", String(8), nullable=False, server_default="personal"),
 )
 
@@ -108,7 +117,7 @@ voice_notes = Table(
     Column("expires_at", Float, nullable=False, index=True),
 )
 
-# Keys are hashes of what was spoken, or asked, and of how.
+# The keys of both caches are hashes of the text and of all that the result depends on.
 spoken_pieces = Table(
     "spoken_pieces",
     metadata,
@@ -126,7 +135,7 @@ kept_answers = Table(
     Column("kept_at", Float, nullable=False),
 )
 
-# What one process at a time may do, until when, and which one it is.
+# What one process at a time may do, which process that is, and until when.
 leases = Table(
     "leases",
     metadata,
@@ -135,7 +144,7 @@ leases = Table(
     Column("until", Float, nullable=False),
 )
 
-# What each process last said of itself, and when.
+# The latest metrics of each process.
 processes = Table(
     "processes",
     metadata,

@@ -15,9 +15,11 @@ from storage.outbound_messages import OutboundMessages
 from storage.preferences import PreferenceTable
 from storage.processes import Processes
 from storage.quotas import Quotas, build_quotas
+from storage.resend_queue import ResendQueue
 from storage.speech import AudioTable
 from storage.turn_queue import TurnQueue
 from storage.turns import TurnTable
+from storage.user_ids import UserIds
 
 # The most connections that a process opens for its turns.
 CONNECTIONS = 4
@@ -72,11 +74,13 @@ class Storage:
         self.accepted_turns = TurnTable(
             database=self.reserved, admission=self.quotas.admission_condition()
         )
+        self.user_ids = UserIds(database=self.reserved)
         self.sessions = AgentSessionTable(
             database=database, tracks_privacy=settings.ANSWER_CACHE_SECONDS > 0
         )
         self.preferences = PreferenceTable(database=database)
         self.outbound_messages = OutboundMessages(database=database, note_lifetime=MEDIA_SECONDS)
+        self.resends = ResendQueue(database=database)
         self.answers = AnswerTable(database=database, lifetime=settings.ANSWER_CACHE_SECONDS)
         most_bytes = SHARED_AUDIO_FACTOR * settings.SPEECH_CACHE_BYTES
         self.audio = AudioTable(database=database, most_bytes=most_bytes)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    func,
     literal,
     not_,
     null,
@@ -30,7 +31,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from core.models import Turn
 from storage.database import Database
-from storage.schema import turns
+from storage.schema import turn_sender, turns
 from storage.turns import RUNNING, WAITING, turn_from_row
 
 CLAIM_SECONDS = 12.0
@@ -109,7 +110,7 @@ class TurnQueue:
     def _build_claim_statement(self) -> ReturningUpdate[Any]:
         others = turns.alias("others")
         earlier = exists().where(
-            others.c.sender == turns.c.sender,
+            func.coalesce(others.c.external_user_id, others.c.sender) == turn_sender,
             others.c.id != turns.c.id,
             or_(
                 others.c.state == _running,

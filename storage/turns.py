@@ -25,9 +25,9 @@ from sqlalchemy import (
 )
 
 from core.errors import TurnSuperseded
-from core.models import Answer, Backlog, Inbound, Kind, Turn
+from core.models import Answer, Attachment, Backlog, Inbound, Kind, Turn
 from storage.database import Database
-from storage.schema import outbound_messages, turns
+from storage.schema import outbound_messages, turn_sender, turns
 
 # The states of a turn. An abandoned turn got no answer of the agent, because its process died
 # again and again, or because it came too late. A forgotten turn has nothing left but its SID.
@@ -51,9 +51,11 @@ NEW_TURNS = "new_turns"
 _INSERTED = (
     "message_sid",
     "sender",
+    "external_user_id",
     "kind",
     "text",
     "media_url",
+    "attachment",
     "received_at",
     "state",
     "attempts",
@@ -90,10 +92,12 @@ class TurnTable:
         """
         row = {
             "new_message_sid": message.sid,
-            "new_sender": message.sender,
+            "new_sender": message.reply_address,
+            "new_external_user_id": external_user_id(message),
             "new_kind": message.kind.value,
             "new_text": message.text,
             "new_media_url": message.media_url,
+            "new_attachment": message.attachment.value if message.attachment else None,
             "new_received_at": message.received_at,
             "new_state": WAITING,
             "new_attempts": 0,
@@ -118,7 +122,7 @@ class TurnTable:
     def has_later(self, turn: Turn) -> bool:
         """Whether the sender has a later turn that is unfinished."""
         later = select(turns.c.id).where(
-            turns.c.sender == turn.message.sender,
+            turn_sender == turn.message.sender,
             turns.c.id > turn.id,
             turns.c.state.in_(UNFINISHED),
         )
@@ -182,15 +186,22 @@ def claim_parameters(turn: Turn) -> dict[str, object]:
     return {"turn": turn.id, "whose": turn.claim}
 
 
+def external_user_id(message: Inbound) -> str | None:
+    """The user id of a message's sender, if it is not the address."""
+    return message.sender if message.reply_address != message.sender else None
+
+
 def turn_from_row(row: Row[Any]) -> Turn:
     """The turn that a row of ``turns`` stores."""
     message = Inbound(
         sid=row.message_sid,
-        sender=row.sender,
+        sender=row.external_user_id or row.sender,
         kind=Kind(row.kind),
         text=row.text,
         media_url=row.media_url,
         received_at=row.received_at,
+        address=row.sender if row.external_user_id else "",
+        attachment=Attachment(row.attachment) if row.attachment else None,
     )
     answer = Answer(**row.answer) if row.answer else None
     return Turn(row.id, message, row.attempts, answer, row.claim)
@@ -206,6 +217,7 @@ def _clear_batch(old: ColumnElement[bool], connection: Connection) -> int:
     ids = connection.execute(_batch(old)).scalars().all()
     connection.execute(delete(outbound_messages).where(outbound_messages.c.turn_id.in_(ids)))
     cleared: dict[str, Any] = {"sender": "", "text": "", "media_url": "", "answer": null()}
+    cleared |= {"external_user_id": null(), "attachment": null()}
     cleared |= {"claim": null(), "state": FORGOTTEN}
     connection.execute(update(turns).where(turns.c.id.in_(ids)).values(cleared))
     return len(ids)

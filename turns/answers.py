@@ -14,12 +14,18 @@ log = structlog.get_logger(__name__)
 
 
 class AnswerWriter:
-    """``transcript_echo``: the answer to a voice note begins with what was understood."""
+    """``transcript_echo``: the answer to a voice note begins with what was understood.
 
-    def __init__(self, *, phrases: Phrases, metrics: Metrics, transcript_echo: bool) -> None:
+    ``handoff_contact`` is where the sender reaches a person, if the agent wants one to take over.
+    """
+
+    def __init__(
+        self, *, phrases: Phrases, metrics: Metrics, transcript_echo: bool, handoff_contact: str
+    ) -> None:
         self._phrases = phrases
         self._metrics = metrics
         self._transcript_echo = transcript_echo
+        self._handoff_contact = handoff_contact
 
     def write(
         self, question: Question, reply: AgentReply, *, with_voice: bool, waited: float
@@ -36,11 +42,14 @@ class AnswerWriter:
 
     def _remarks(self, reply: AgentReply, language: str | None) -> list[str]:
         """Our own sentences after, or instead of, the agent's text."""
-        keys = []
+        if reply.escalated and self._handoff_contact:
+            contact = self._handoff_contact
+            return [self._phrases.translate("escalated_contact", language, contact=contact)]
         if reply.escalated:
-            keys.append("escalated")
-        elif reply.ended:
-            keys.append("session_ended")
-        elif not reply.text:
-            keys.append("action_failed" if reply.failed else "no_answer")
-        return [self._phrases.translate(key, language) for key in keys]
+            return [self._phrases.translate("escalated", language)]
+        if reply.ended:
+            return [self._phrases.translate("session_ended", language)]
+        if not reply.text:
+            key = "action_failed" if reply.failed else "no_answer"
+            return [self._phrases.translate(key, language)]
+        return []

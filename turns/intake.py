@@ -12,6 +12,7 @@ from core.models import Inbound, Turn
 from storage.database import StorageError
 from storage.quotas import Quotas
 from storage.turns import TurnTable
+from storage.user_ids import UserIds
 
 log = structlog.get_logger(__name__)
 
@@ -33,9 +34,16 @@ class Intake:
     """
 
     def __init__(
-        self, *, turns: TurnTable, quotas: Quotas, limit: int, wake: Callable[[], None]
+        self,
+        *,
+        turns: TurnTable,
+        user_ids: UserIds,
+        quotas: Quotas,
+        limit: int,
+        wake: Callable[[], None],
     ) -> None:
         self._turns = turns
+        self._user_ids = user_ids
         self._quotas = quotas
         self._limit = limit
         self._wake = wake
@@ -53,12 +61,16 @@ class Intake:
 
     def _insert(self, message: Inbound) -> Turn | None:
         try:
-            return self._turns.insert(message, limit=self._limit)
+            return self._store(message)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
         # The server closed the idle connection, so the new one is tried. If the message was stored
         # nevertheless, it counts as a duplicate.
+        return self._store(message)
+
+    def _store(self, message: Inbound) -> Turn | None:
+        self._user_ids.move_rows(message)
         return self._turns.insert(message, limit=self._limit)
 
     def _find_reason(self, message: Inbound) -> Acceptance:

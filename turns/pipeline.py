@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from core.deadline import Deadline
 from core.errors import BridgeError, DeadlineExceeded, TurnSuperseded
-from core.models import AgentSession, Kind, Preferences, Turn
+from core.models import AgentSession, Attachment, Kind, Preferences, Turn
 from core.settings import Settings
 from metrics import Metrics
 from speech.synthesis import Reply, StartSynthesis
@@ -138,7 +138,9 @@ class Pipeline:
         """All stages of a turn, in their order."""
         message = turn.message
         if message.kind is Kind.UNSUPPORTED:
-            return Reply(self._notices.answer(message.sender, "unsupported"))
+            is_missing = message.attachment is Attachment.MISSING
+            phrase = "media_gone" if is_missing else "unsupported"
+            return Reply(self._notices.answer(message.sender, phrase))
         session = self._agent.start_session(message.sender)
         preferences = self._preferences.find(message.sender)
         question = self._read_question(turn, preferences)

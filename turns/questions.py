@@ -54,7 +54,11 @@ class QuestionReader:
         if message.kind is Kind.LOCATION:
             text = self._phrases.translate("location", language, place=message.text)
             return Question(text, language)
-        return Question(message.text, self._phrases.detect_language(message.text, language))
+        language = self._phrases.detect_language(message.text, language)
+        if message.attachment:
+            unseen = self._phrases.translate("file_unseen", language)
+            return Question(f"{unseen}\n{message.text}", language)
+        return Question(message.text, language)
 
     def _transcribe(self, message: Inbound, language: str | None) -> Question:
         recording = self._voice_note_loader.load(message.media_url)

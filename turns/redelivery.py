@@ -1,4 +1,4 @@
-"""Sends messages again that did not arrive: voice notes as MP3, and what exceeded a rate limit."""
+"""Sends messages again that were not delivered: voice notes as MP3, and after transient errors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from core.logs import turn_context
 from metrics import Metrics
 from storage.database import StorageError
 from storage.outbound_messages import MP3, VOICE, OutboundMessages
+from storage.resend_queue import ResendQueue, Undelivered
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import text_parts
-from whatsapp.delivery_status import DeliveryStatuses, Undelivered
 from whatsapp.error_codes import UNPLAYABLE
 
 log = structlog.get_logger(__name__)
@@ -37,14 +37,14 @@ class Redelivery:
     def __init__(
         self,
         *,
-        delivery_statuses: DeliveryStatuses,
+        queue: ResendQueue,
         outbound_messages: OutboundMessages,
         whatsapp: WhatsApp,
         ffmpeg: Ffmpeg,
         metrics: Metrics,
         log_key: str,
     ) -> None:
-        self._delivery_statuses = delivery_statuses
+        self._queue = queue
         self._outbound_messages = outbound_messages
         self._whatsapp = whatsapp
         self._ffmpeg = ffmpeg
@@ -63,9 +63,7 @@ class Redelivery:
 
     def send_due(self) -> None:
         """Send all messages that are due. Raises ``StorageError``."""
-        while not self._stopped.is_set() and (
-            undelivered := self._delivery_statuses.claim_undelivered()
-        ):
+        while not self._stopped.is_set() and (undelivered := self._queue.claim()):
             message = undelivered.turn.message
             with turn_context(message.sid, message.sender, key=self._log_key):
                 self._send_again(undelivered)
@@ -86,9 +84,9 @@ class Redelivery:
             self._log_failure(undelivered, error, "Not sent again yet")
             return
         if send is None:
-            self._delivery_statuses.drop(undelivered)
+            self._queue.drop(undelivered)
             log.info("Not sent again: it is gone", part=undelivered.part)
-        elif self._delivery_statuses.begin_resend(undelivered):
+        elif self._queue.begin(undelivered):
             self._send(undelivered, send)
 
     def _send(self, undelivered: Undelivered, send: Callable[[], str]) -> None:
@@ -96,7 +94,7 @@ class Redelivery:
             sid = send()
         except (SendBusy, SendUnreachable) as error:
             self._log_failure(undelivered, error, "Not sent again yet")
-            self._delivery_statuses.postpone(undelivered)
+            self._queue.postpone(undelivered)
         except BridgeError as error:
             self._log_failure(undelivered, error, "Not sent again")
         else:
@@ -127,9 +125,8 @@ class Redelivery:
             send, content = self._whatsapp.send_text, _text(undelivered)
         if content is None:
             return None
-        return partial(
-            send, undelivered.turn.message.sender, content, callback=undelivered.callback
-        )
+        address = undelivered.turn.message.reply_address
+        return partial(send, address, content, callback=undelivered.callback)
 
     def _media_file(self, undelivered: Undelivered) -> str | None:
         """The name of the file that Twilio is to fetch."""

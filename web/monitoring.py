@@ -1,4 +1,4 @@
-"""What operators look at: the figures, the dashboard, and whether messages get answered."""
+"""The pages for operators: metrics, dashboard and health."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from whatsapp.error_codes import ADVICE
 
 log = structlog.get_logger(__name__)
 
-# For operators with curl, a browser or a scraper alike.
 CLOSED = (
     "Set METRICS_TOKEN to open this page at a public address, and send it as the password or as "
     "the header Authorization: Bearer.\n"
 )
-# The page's own style and script, and what it reads; nothing else, from nowhere else.
+# The page may use its own style and script and read from this service, and nothing else.
 POLICY = (
     "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -41,9 +40,10 @@ def add_monitoring(
     snapshots: Callable[[], dict[str, MetricsSnapshot]],
     several: bool,
 ) -> None:
-    """Add ``/metrics`` and ``/dashboard``, behind ``METRICS_TOKEN``, and ``/health``.
+    """Add ``/metrics`` and ``/dashboard``, which need ``METRICS_TOKEN``, and ``/health``.
 
-    ``figures`` gives those of all processes, by process, of which there are ``several``.
+    ``snapshots`` returns the metrics of all processes by their names. ``several``: there may be
+    more than one process.
     """
     if _is_closed(settings):
         log.warning("/metrics and /dashboard are closed; set METRICS_TOKEN to open them")
@@ -51,22 +51,22 @@ def add_monitoring(
     @app.get("/metrics")
     def show_metrics() -> Response | dict[str, object]:
         _check_token(settings)
-        found = snapshots()
+        by_process = snapshots()
         if _wants_prometheus():
-            return Response(prometheus(found), content_type=CONTENT_TYPE)
-        return MetricsSnapshot.merged(found.values()).report(metrics.uptime())
+            return Response(prometheus(by_process), content_type=CONTENT_TYPE)
+        return MetricsSnapshot.merged(by_process.values()).report(metrics.uptime())
 
     @app.get("/dashboard")
     def show_dashboard() -> Any:
-        if _came_in_clear(settings):
-            # Before the browser asks for the password.
+        if _is_unencrypted(settings):
+            # Before the browser sends the password.
             return redirect(f"{settings.PUBLIC_URL}/dashboard", 308)
         _check_token(settings)
         nonce = secrets.token_urlsafe(16)
         page = render_template(
             "dashboard.html",
             nonce=nonce,
-            advice=advice() | {str(code): words for code, words in ADVICE.items()},
+            advice=advice() | {str(code): text for code, text in ADVICE.items()},
             several=several,
             release=settings.RELEASE,
         )
@@ -79,44 +79,44 @@ def add_monitoring(
 
 
 def advice(tree: type[BridgeError] = BridgeError) -> dict[str, str]:
-    """What to do about each error of the tree, by the name of its class."""
-    found = {tree.__name__: tree.advice}
-    for branch in tree.__subclasses__():
-        found |= advice(branch)
-    return found
+    """What to do about each error class and its subclasses, by the name of the class."""
+    by_name = {tree.__name__: tree.advice}
+    for subclass in tree.__subclasses__():
+        by_name |= advice(subclass)
+    return by_name
 
 
-def _came_in_clear(settings: Settings) -> bool:
-    """Whether a router in front of the service says so, while the service is to be had by https."""
-    clear = request.headers.get("X-Forwarded-Proto") == "http"
-    return clear and settings.PUBLIC_URL.startswith("https:")
+def _is_unencrypted(settings: Settings) -> bool:
+    """Whether the router in front reports plain HTTP, although the public address is https."""
+    is_http = request.headers.get("X-Forwarded-Proto") == "http"
+    return is_http and settings.PUBLIC_URL.startswith("https:")
 
 
 def _is_closed(settings: Settings) -> bool:
-    """Whether nobody may see the figures, because everybody could."""
+    """Whether nobody may see the metrics: the address is public, and there is no token."""
     return not settings.METRICS_TOKEN and is_public_url(settings.PUBLIC_URL)
 
 
 def _check_token(settings: Settings) -> None:
-    """Answer 401 unless the request brings the token, as ``Bearer`` or as a browser's password.
+    """Answer 401 unless the request has the token, as ``Bearer`` or as the password.
 
-    Without a token figures are for this machine only: 403 where the service has a public address.
+    If METRICS_TOKEN is not set, answer 403 at a public address, and accept all requests otherwise.
     """
     if _is_closed(settings):
         abort(Response(CLOSED, 403, mimetype="text/plain"))
     token = settings.METRICS_TOKEN
-    given = request.authorization
-    brought = (given.token or given.password or "") if given else ""
-    if token and not hmac.compare_digest(brought.encode(), token.encode()):
-        asked = WWWAuthenticate("basic", {"realm": "WhatsApp bridge", "charset": "UTF-8"})
-        abort(401, www_authenticate=asked)
+    authorization = request.authorization
+    given = (authorization.token or authorization.password or "") if authorization else ""
+    if token and not hmac.compare_digest(given.encode(), token.encode()):
+        challenge = WWWAuthenticate("basic", {"realm": "WhatsApp bridge", "charset": "UTF-8"})
+        abort(401, www_authenticate=challenge)
 
 
 def _wants_prometheus() -> bool:
-    """Whether the request asks for text rather than JSON; ``*/*``, as curl sends, does not."""
+    """Whether the request prefers text to JSON. ``*/*``, which curl sends, means JSON."""
     if "format" in request.args:
         return request.args["format"] == "prometheus"
     accepted = request.accept_mimetypes
-    scraped = ("text/plain", "application/openmetrics-text")
-    text = max((quality for mime, quality in accepted if mime.startswith(scraped)), default=0)
+    text_types = ("text/plain", "application/openmetrics-text")
+    text = max((quality for mime, quality in accepted if mime.startswith(text_types)), default=0)
     return bool(text > accepted["application/json"])

@@ -1,4 +1,4 @@
-"""The voice notes that Twilio fetches."""
+"""Serves the voice notes that Twilio fetches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from storage.outbound_messages import MP3, OGG, TOKEN, OutboundMessages
 
 
 def add_voice_notes(app: Flask, outbound_messages: OutboundMessages) -> None:
-    """Add ``GET /media/<token>.ogg`` and ``.mp3``; a token is as good as a password."""
+    """Add ``GET /media/<token>.ogg`` and ``.mp3``. Only Twilio knows the random tokens."""
 
     @app.get("/media/<token>.<any(ogg, mp3):extension>")
     def voice_note(token: str, extension: str) -> Response:
@@ -21,6 +21,6 @@ def add_voice_notes(app: Flask, outbound_messages: OutboundMessages) -> None:
         response = Response(note, content_type=media_type)
         response.headers["Cache-Control"] = "private, no-store"
         response.headers["Content-Disposition"] = f"inline; filename=answer.{extension}"
-        # Twilio asks for all of it; players, and caches in between, may ask for parts.
+        # Twilio fetches whole files, but proxies and players may ask for ranges.
         response.make_conditional(request, accept_ranges=True, complete_length=len(note))
         return response

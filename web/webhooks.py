@@ -1,4 +1,4 @@
-"""Twilio's webhooks: messages of users, and the delivery statuses of ours."""
+"""Twilio's webhooks: messages from users, and delivery statuses of our messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from turns.notices import Notices
 from turns.prewarming import Prewarmer
 from web.forms import parse_form
 from whatsapp.delivery_status import DeliveryStatuses
-from whatsapp.inbound import parse_message
+from whatsapp.inbound import CHANNEL, parse_message
 from whatsapp.signature import SIGNATURE, Signature
 from whatsapp.status_callbacks import parse_status
 
@@ -33,6 +33,9 @@ View = Callable[[Form], Response]
 
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 LOOPBACK = ("127.0.0.1", "::1")
+
+# Others may write to that number as often as they like, so this is one line a minute.
+OTHER_CHANNELS = SummaryLog("The webhook is set on a number that is no WhatsApp sender")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Webhooks:
     prewarmer: Prewarmer | None
 
     def add_to(self, app: Flask) -> None:
-        """Add ``POST /`` and ``POST /status``, which must be signed by Twilio, and ``GET /``."""
+        """Add ``POST /`` and ``POST /status``, which Twilio must have signed, and ``GET /``."""
         answer_signed = self._signature_filter()
 
         @app.get("/")
@@ -73,7 +76,10 @@ class Webhooks:
             return answer_signed(self._record_status)
 
     def _signature_filter(self) -> Callable[[View], Response]:
-        """A function that calls a view with the form if Twilio signed it, and refuses it if not."""
+        """Returns a function that calls a view with the form if Twilio signed the request.
+
+        Otherwise that function answers 403, or 400 to a malformed request.
+        """
         settings = self.settings
         signature = Signature(
             auth_token=settings.TWILIO_AUTH_TOKEN,
@@ -98,10 +104,13 @@ class Webhooks:
 
     def _accept(self, message: Inbound) -> str:
         """Store a message for its turn; returns the TwiML that answers the webhook."""
-        if message.sender == self.settings.TWILIO_WHATSAPP_FROM:
+        if message.reply_address == self.settings.TWILIO_WHATSAPP_FROM:
             return EMPTY_TWIML
-        allowed = self.settings.ALLOWED_SENDERS
-        if allowed and message.sender not in allowed:
+        if not message.reply_address.startswith(CHANNEL):
+            self.metrics.count("messages_refused")
+            OTHER_CHANNELS.warn("remove it there; it is for the WhatsApp sender only")
+            return EMPTY_TWIML
+        if not self._is_allowed(message):
             return self._refuse(message, "not_allowed", DAY)
         acceptance = self.intake.accept(message)
         if acceptance is Acceptance.NEW:
@@ -116,6 +125,11 @@ class Webhooks:
             log.error("Inbox full; sender asked to come back")
             return _twiml(self.notices.refusal(message, "busy"))
         return EMPTY_TWIML
+
+    def _is_allowed(self, message: Inbound) -> bool:
+        """Operators may list a user's phone number, or the id that Twilio gives for the user."""
+        allowed = self.settings.ALLOWED_SENDERS
+        return not allowed or message.reply_address in allowed or message.sender in allowed
 
     def _refuse(self, message: Inbound, phrase: str, seconds: float) -> str:
         """The TwiML for a message that is not accepted; it gives the reason once in ``seconds``."""
@@ -136,13 +150,16 @@ class Webhooks:
                 log.exception("Session not pre-warmed")
 
     def _record_status(self, form: Form) -> Response:
-        """Store a delivery status; Twilio's debugger shows it when we answer 503."""
+        """Store a delivery status. Twilio's debugger shows it as an error if we answer 503."""
         recorded = self.delivery_statuses.record(parse_status(request.args, form))
         return Response(status=204 if recorded else 503)
 
 
 def _check_origin(signature: Signature, fields: list[tuple[str, str]], *, unsigned: bool) -> None:
-    """Raise ``ForgedRequest`` unless Twilio signed the request, or it is the sandbox's curl."""
+    """Raise ``ForgedRequest`` unless Twilio signed the request.
+
+    With ``unsigned``, requests from this machine need no signature.
+    """
     local = request.remote_addr in LOOPBACK and "X-Forwarded-For" not in request.headers
     if SIGNATURE not in request.headers and local and unsigned:
         signature.check_account(fields)

@@ -1,1 +1,1 @@
-"""WhatsApp by way of Twilio: sending, receiving, and what became of it."""
+"""WhatsApp, through Twilio: sending, receiving, and delivery statuses."""

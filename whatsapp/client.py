@@ -24,6 +24,7 @@ from http_clients.routes import Route
 from http_clients.sessions import requests_session
 from http_clients.unsent_requests import request_was_not_sent
 from metrics import Metrics
+from whatsapp.inbound import CHANNEL
 
 T = TypeVar("T")
 
@@ -31,15 +32,13 @@ log = structlog.get_logger(__name__)
 
 SEND_TIMEOUT = 10.0
 TYPING_TIMEOUT = 3.0
-# 429 is documented as never processed, so waiting is all it takes
+# Twilio has surely not processed what it answers with 429, so repeating is safe
 # (docs/providers/twilio.md, "Error codes").
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)
-# How long Twilio may need to list a message whose acceptance we did not hear of.
+# Twilio may need so many seconds to list a message that it has accepted.
 LISTING_DELAY = 1.0
-LISTED = 20
+LISTING_LIMIT = 20
 CLOCK_SKEW = timedelta(seconds=2)
-
-CHANNEL = "whatsapp:"
 
 _INBOUND_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 
@@ -56,8 +55,8 @@ class WhatsApp:
         self._sender = settings.TWILIO_WHATSAPP_FROM
         self._public_url = settings.PUBLIC_URL
         self._metrics = metrics
-        self._patience = settings.PROVIDER_TIMEOUT_FACTOR
-        # Twilio documents no number; its refusals (20429) teach one.
+        self._timeout_factor = settings.PROVIDER_TIMEOUT_FACTOR
+        # Twilio documents no limit, so it is found by Twilio's refusals (20429).
         self._limiter = ConcurrencyLimiter(width, provider="Twilio")
         sending = requests_session(settings, width=width)
         typing = requests_session(settings, width=typing_width)
@@ -67,39 +66,46 @@ class WhatsApp:
             Route(sending, settings.TWILIO_API_URL),
             Route(typing, settings.TWILIO_MESSAGING_URL),
         ]
-        # Importing these takes 80 ms; better now than in the first turn.
+        # The SDK imports these when they are first used, which takes 80 ms.
         self._messages = self._client.messages
         self._indicator = self._typing.messaging.v2.typing_indicator
 
     def routes(self) -> list[Route]:
-        """What is worth keeping open."""
+        """The connections that are worth keeping open."""
         return self._routes
 
     def send_text(self, to: str, text: str, *, callback: str) -> str:
         """Send one message of at most 1600 characters; returns its SID. Raises ``SendError``.
 
-        ``callback`` is the name by which Twilio tells what becomes of it.
+        ``callback`` is the name that Twilio's status callbacks give for it.
         """
         return self._create(callback, to=to, body=text)
 
     def send_voice(self, to: str, file: str, *, callback: str) -> str:
-        """Send the voice note that Twilio can fetch as ``file`` of ``/media``; returns its SID."""
+        """Send the voice note that is served as ``/media/<file>``; returns its SID.
+
+        Raises ``SendError``.
+        """
         return self._create(callback, to=to, media_url=[f"{self._public_url}/media/{file}"])
 
     def find_text(self, to: str, text: str, *, since: float) -> str | None:
-        """The SID of a message that Twilio took whose answer was lost. Raises ``SendError``."""
-        found = (message.sid for message in self._listed(to, since) if message.body == text)
+        """The SID of a text that Twilio accepted since then (epoch seconds), if it lists one.
+
+        To be used if Twilio's answer to a send was lost. Raises ``SendError``.
+        """
+        found = (message.sid for message in self._list_sent(to, since) if message.body == text)
         return next(found, None)
 
     def find_voice(self, to: str, *, since: float) -> str | None:
-        """The same for a voice note; senders get one at a time, so any recording is it."""
-        found = (message.sid for message in self._listed(to, since) if message.num_media == "1")
-        return next(found, None)
+        """The same for a voice note. A user gets one at a time, so any recording is the one."""
+        sent = self._list_sent(to, since)
+        return next((message.sid for message in sent if message.num_media == "1"), None)
 
     def show_typing(self, message_sid: str) -> None:
-        """Mark the message read and show that an answer is on its way; failing is harmless.
+        """Mark the message as read and show that an answer is being written.
 
-        It does not wait for a place: late, it would follow the answer.
+        Errors are only logged. It does not count as one of the parallel sends, because it would be
+        useless if it had to wait for them.
         """
         if not _INBOUND_SID.fullmatch(message_sid):
             return
@@ -115,33 +121,34 @@ class WhatsApp:
             "status_callback": f"{self._public_url}/status?sending={callback}",
         }
         with self._metrics.timer("send_time"):
-            sent = self._patiently(lambda: self._messages.create(**message))
+            sent = self._call_with_retries(lambda: self._messages.create(**message))
         return str(sent.sid)
 
-    def _listed(self, to: str, since: float) -> list[MessageInstance]:
-        """What Twilio took from us for ``to`` since then (epoch seconds), the newest first."""
-        time.sleep(LISTING_DELAY * self._patience)
-        recent = self._patiently(
-            lambda: self._messages.list(to=to, from_=self._sender, limit=LISTED)
+    def _list_sent(self, to: str, since: float) -> list[MessageInstance]:
+        """The messages that we sent ``to`` a user since then (epoch seconds), the newest first."""
+        time.sleep(LISTING_DELAY * self._timeout_factor)
+        recent = self._call_with_retries(
+            lambda: self._messages.list(to=to, from_=self._sender, limit=LISTING_LIMIT)
         )
         oldest = datetime.fromtimestamp(since, UTC) - CLOCK_SKEW
         ours = (message for message in recent if self._is_ours(message))
         return [message for message in ours if (message.date_created or oldest) >= oldest]
 
     def _is_ours(self, message: MessageInstance) -> bool:
-        """Whether our sender sent it by REST: not another one, nor a TwiML answer.
+        """Whether our sender sent it through the REST API, and not as TwiML.
 
-        What a Messaging Service sends names no sender at first; we use none.
+        Messages of a Messaging Service name no sender at first, but the service uses none.
         """
         sender = (message.from_ or "").removeprefix(CHANNEL)
         return sender == self._sender.removeprefix(CHANNEL) and message.direction == "outbound-api"
 
-    def _patiently(self, call: Callable[[], T]) -> T:
-        return cast(T, retrying(RETRY_DELAYS, factor=self._patience)(self._placed, call))
+    def _call_with_retries(self, call: Callable[[], T]) -> T:
+        retry = retrying(RETRY_DELAYS, factor=self._timeout_factor)
+        return cast(T, retry(self._call_in_slot, call))
 
-    def _placed(self, call: Callable[[], T]) -> T:
+    def _call_in_slot(self, call: Callable[[], T]) -> T:
         with self._limiter.slot():
-            return _translated(call)
+            return _call(call)
 
 
 def _client(settings: Settings, timeout: float, session: requests.Session) -> Client:
@@ -149,17 +156,17 @@ def _client(settings: Settings, timeout: float, session: requests.Session) -> Cl
     http = TwilioHttpClient(timeout=timeout, request_hooks={"response": limit_answer_time(timeout)})
     http.session = session
     client = Client(settings.TWILIO_ACCOUNT_SID, settings.TWILIO_AUTH_TOKEN, http_client=http)
-    # The SDK would take a region from the environment and rewrite the host with it.
+    # Otherwise the SDK changes the host to that of a region named in the environment.
     client.region = client.edge = None
     client.api.base_url = settings.TWILIO_API_URL
     client.messaging.base_url = settings.TWILIO_MESSAGING_URL
     return client
 
 
-def _translated(call: Callable[[], T]) -> T:
-    """Make a call; whatever the SDK raises becomes a ``SendError``.
+def _call(call: Callable[[], T]) -> T:
+    """Make a call of the SDK, and raise its errors as ``SendError``.
 
-    What it raises is in docs/providers/twilio.md, "Python library".
+    docs/providers/twilio.md, "Python library".
     """
     try:
         return call()
@@ -174,10 +181,10 @@ def _translated(call: Callable[[], T]) -> T:
         kind = SendUnreachable if request_was_not_sent(error) else SendUncertain
         raise kind(_reason(error)) from None
     except UNREADABLE as error:
-        raise SendUncertain("Twilio answered with something else than JSON") from error
+        raise SendUncertain("Twilio's answer is not JSON") from error
 
 
 def _reason(error: BaseException) -> str:
-    """What may be logged: Twilio's code, never its text, which can quote the message."""
+    """Twilio's code, for the log. Twilio's text is left out, because it can quote the message."""
     code = getattr(error, "code", None)
     return f"Twilio error {code}" if code else type(error).__name__

@@ -1,4 +1,4 @@
-"""Handing a turn's answer to Twilio, part by part, each of them once."""
+"""Sends the parts of a turn's answer through Twilio, each part once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = structlog.get_logger(__name__)
 
 
 def text_parts(text: str) -> dict[str, str]:
-    """The messages that an answer takes, in order, by the names they are noted under."""
+    """The messages that a text is split into, in order, by the names of their parts."""
     return {f"{TEXT} {number}": part for number, part in enumerate(split_message(text), 1)}
 
 
 class Delivery:
-    """Writes down what it sends before and after, so that a restart repeats nothing known sent."""
+    """Stores each message before and after it is sent, so that a restart does not send it again."""
 
     def __init__(
         self,
@@ -46,66 +46,67 @@ class Delivery:
 
     def text_sent(self, turn: Turn) -> bool:
         """Whether the first message of the text is known to be sent."""
-        begun = self._outbound_messages.find(turn, f"{TEXT} 1")
-        return begun is not None and begun.sid is not None
+        first = self._outbound_messages.find(turn, f"{TEXT} 1")
+        return first is not None and first.sid is not None
 
     def send_line(self, turn: Turn, part: str, text: str) -> None:
-        """Send a line beside the answer, noted as ``part``. Raises ``SendError``."""
+        """Send a line beside the answer, stored as ``part``. Raises ``SendError``."""
         self._send_text(turn, part, text)
 
     def send_voice(self, turn: Turn, audio: bytes) -> None:
-        """Send a voice note, which Twilio can fetch from now on. Raises ``SendError``."""
+        """Store a voice note, so that Twilio can fetch it, and send it. Raises ``SendError``."""
         begun = self._outbound_messages.begin(turn, VOICE, audio=audio)
         self._claims.confirm(turn)
         sid = self._whatsapp.send_voice(
-            turn.message.sender, f"{begun.voice_note_token}.ogg", callback=begun.callback
+            turn.message.reply_address, f"{begun.voice_note_token}.ogg", callback=begun.callback
         )
         self._outbound_messages.finish(turn, VOICE, sid)
 
     def voice_sent(self, turn: Turn) -> bool:
-        """Whether the turn's voice note went out before the process was stopped."""
+        """Whether an earlier attempt sent the turn's voice note. Raises ``SendError``."""
         begun = self._outbound_messages.find(turn, VOICE)
         if begun is None or begun.sid:
             return begun is not None
-        sid = self._unclaimed(self._whatsapp.find_voice(turn.message.sender, since=begun.begun_at))
+        found = self._whatsapp.find_voice(turn.message.reply_address, since=begun.begun_at)
+        sid = self._unless_known(found)
         if sid:
             self._outbound_messages.finish(turn, VOICE, sid)
         return sid is not None
 
     def _send_text(self, turn: Turn, part: str, text: str) -> bool:
-        """``False`` where it is known that a former attempt sent it."""
+        """Send a part once; ``False`` if an earlier attempt has sent it."""
         begun = self._outbound_messages.begin(turn, part)
         if begun.sid:
             return False
-        sid = self._sid(turn, part, text, begun)
+        sid = self._find_or_post_text(turn, part, text, begun)
         self._outbound_messages.finish(turn, part, sid)
         return True
 
-    def _sid(self, turn: Turn, part: str, text: str, begun: OutboundMessage) -> str:
-        """Send a text, unless Twilio lists it from a send whose end nobody knows."""
-        sender = turn.message.sender
-        if not begun.is_new and (found := self._listed(sender, text, since=begun.begun_at)):
+    def _find_or_post_text(self, turn: Turn, part: str, text: str, begun: OutboundMessage) -> str:
+        """The SID of the text; it is sent unless Twilio has it from an interrupted attempt."""
+        if not begun.is_new and (found := self._find_text(turn, text, since=begun.begun_at)):
             return found
         since = time.time()
         try:
             return self._post_text(turn, text, begun)
         except SendUncertain as error:
             log.warning("Twilio did not say whether it took the message", error=str(error))
-            found = self._listed(sender, text, since=since) or self._called_back(turn, part)
+            found = self._find_text(turn, text, since=since) or self._find_reported(turn, part)
             return found or self._post_text(turn, text, begun)
 
     def _post_text(self, turn: Turn, text: str, begun: OutboundMessage) -> str:
         self._claims.confirm(turn)
-        return self._whatsapp.send_text(turn.message.sender, text, callback=begun.callback)
+        return self._whatsapp.send_text(turn.message.reply_address, text, callback=begun.callback)
 
-    def _called_back(self, turn: Turn, part: str) -> str | None:
-        """The SID that a status callback named meanwhile: the message was taken."""
-        begun = self._outbound_messages.find(turn, part)
-        return begun.sid if begun else None
+    def _find_reported(self, turn: Turn, part: str) -> str | None:
+        """The SID of the part, if a status callback has reported it in the meantime."""
+        stored = self._outbound_messages.find(turn, part)
+        return stored.sid if stored else None
 
-    def _listed(self, sender: str, text: str, *, since: float) -> str | None:
-        return self._unclaimed(self._whatsapp.find_text(sender, text, since=since))
+    def _find_text(self, turn: Turn, text: str, *, since: float) -> str | None:
+        found = self._whatsapp.find_text(turn.message.reply_address, text, since=since)
+        return self._unless_known(found)
 
-    def _unclaimed(self, found: str | None) -> str | None:
-        """The newest that Twilio lists, unless it is on record as something sent before."""
+    def _unless_known(self, found: str | None) -> str | None:
+        """The SID that was found, unless it is stored as that of another message."""
         return None if found is None or self._outbound_messages.has_sid(found) else found

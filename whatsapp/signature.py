@@ -18,7 +18,7 @@ from werkzeug.datastructures import Headers
 from core.errors import ForgedRequest
 
 SIGNATURE = "X-Twilio-Signature"
-# How a message's SID stands in what is signed, and the fields that hold one.
+# How the SID of a message appears in the signed text, and the names of the fields that hold one.
 _NAMED_SID = re.compile(r"MessageSid(?:SM|MM)[0-9a-fA-F]{32}")
 _SID_FIELD = re.compile(r"[A-Za-z]*MessageSid")
 SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
@@ -30,11 +30,11 @@ Fields = Collection[tuple[str, str]]
 class Signature:
     """Checks requests against the account's primary auth token and the configured address.
 
-    ``shared_key`` is the secret of a key that the account signs with instead, if it has one; Twilio
-    says in a header of each request that it was (a public beta).
+    ``shared_key`` is the secret of a key that the account signs with instead (a public beta). A
+    header of each request says that it was signed so.
 
-    The signature is computed by the SDK. Its ``validate`` would put the fields together anew for
-    each form in which the address may be signed, and log headers of strangers.
+    The SDK computes the signatures. Its ``validate`` is not used: it joins the fields again for
+    each variant of the address, and logs headers that strangers sent.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Signature:
         self._by_shared_key = RequestValidator(shared_key) if shared_key else None
         self._account_sid = account_sid
         parts = urlsplit(public_url)
-        # Twilio signs the address with its port or without.
+        # Twilio may sign the address with its port or without it.
         self._hosts = tuple(dict.fromkeys((remove_port(parts), add_port(parts))))
 
     def check(
@@ -52,31 +52,32 @@ class Signature:
     ) -> None:
         """Raise ``ForgedRequest`` unless the request is signed for this address and account.
 
-        ``path`` and ``query`` are as they stood on the wire: decoded ones sign differently.
+        ``path`` and ``query`` must be as the request had them: once decoded, they have another
+        signature.
         """
         given = headers.get(SIGNATURE, "").encode()
         settings = headers.get(SETTINGS, "")
         algorithm = get_signature_algorithm(settings).upper()
         validator = (self._by_shared_key if settings else None) or self._by_token
-        # The console takes an address without a path, and signs it so.
+        # An address without a path may be entered in Twilio's console, and is then signed so.
         ends = ("/", "") if path == "/" and not query else (f"{path}?{query}" if query else path,)
-        signed = "".join(name + value for name, value in sorted(fields))
+        signed_fields = "".join(name + value for name, value in sorted(fields))
         if algorithm not in ALGORITHMS or not any(
-            hmac.compare_digest(_sign(validator, host + end + signed, algorithm), given)
+            hmac.compare_digest(_sign(validator, host + end + signed_fields, algorithm), given)
             for host in self._hosts
             for end in ends
         ):
             raise ForgedRequest(self._reason(algorithm) if settings else "")
-        _check_parting(fields, signed)
+        _check_field_borders(fields, signed_fields)
         self.check_account(fields)
 
     def check_account(self, fields: Fields) -> None:
-        """Raise ``ForgedRequest`` where the request names another account."""
+        """Raise ``ForgedRequest`` if the request names another account."""
         if any(name == "AccountSid" and value != self._account_sid for name, value in fields):
             raise ForgedRequest("the request names another Twilio account")
 
     def _reason(self, algorithm: str) -> str:
-        """What an operator can do about a refused request that says a shared key signed it."""
+        """Why a request that was signed with a shared key is refused, for the operator."""
         if algorithm not in ALGORITHMS:
             return f"Twilio signs by another algorithm than {' and '.join(ALGORITHMS)}"
         if self._by_shared_key:
@@ -88,20 +89,20 @@ def _sign(validator: RequestValidator, text: str, algorithm: str) -> bytes:
     return str(validator.compute_signature(text, {}, algorithm)).encode()
 
 
-def _check_parting(fields: Fields, signed: str) -> None:
-    """Raise ``ForgedRequest`` where Twilio may have signed other fields.
+def _check_field_borders(fields: Fields, signed_fields: str) -> None:
+    """Raise ``ForgedRequest`` if Twilio may have signed other fields.
 
-    It joins names and values without anything in between, so whoever chose the text of a message
-    and has its signature can part it anew: into one of another sender with another SID, say. Then
-    the SID that Twilio named lies within some other field. Without another SID it is a message
-    that is known.
+    Twilio signs names and values joined without separators. So somebody who wrote the text of a
+    message and knows its signature can move the borders between the fields, for example to make a
+    message of another sender with another SID. Then the SID that Twilio gave stands inside some
+    other field. A request that keeps the SID is a message that was accepted before.
     """
     if len({name for name, _ in fields}) < len(fields):
         raise ForgedRequest("a field is there twice")
-    named = sum(
+    sid_fields = sum(
         _NAMED_SID.fullmatch(f"MessageSid{value}") is not None
         for name, value in fields
         if _SID_FIELD.fullmatch(name)
     )
-    if len(_NAMED_SID.findall(signed)) != named:
+    if len(_NAMED_SID.findall(signed_fields)) != sid_fields:
         raise ForgedRequest("a field holds the SID of another message")

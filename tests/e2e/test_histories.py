@@ -23,6 +23,7 @@ from sandbox.postgres import Postgres
 from storage.engine import open_postgres
 from storage.quotas import Quotas
 from storage.turns import TurnTable
+from storage.user_ids import UserIds
 from tests.e2e.killed_start import killed_start
 from tests.e2e.worker_process import CLAIM_SECONDS, run_worker
 from text.phrases import Phrases
@@ -57,6 +58,7 @@ class History:
         self.store = TurnTable(database=self._database)
         self._intake = Intake(
             turns=self.store,
+            user_ids=UserIds(database=self._database),
             quotas=Quotas(database=self._database, quotas=()),
             limit=1000,
             wake=lambda: None,

@@ -51,7 +51,8 @@ def test_a_migration_of_an_older_file_may_be_killed_at_any_statement(
     """The file keeps a turn that ran when the former release was stopped."""
     older = tmp_path / "older"
     shutil.copytree(storage_engine.MIGRATIONS, tmp_path / "migrations")
-    (tmp_path / "migrations" / "versions" / "0005_claims.py").unlink()
+    for newer in ("0005_claims.py", "0006_user_ids.py"):
+        (tmp_path / "migrations" / "versions" / newer).unlink()
     with monkeypatch.context() as former:
         former.setattr(storage_engine, "MIGRATIONS", tmp_path / "migrations")
         open_sqlite(str(older)).close()

@@ -1,4 +1,4 @@
-"""The command that posts a signed message, against a bridge that refuses unsigned ones."""
+"""``cli.signed_message`` against a service that refuses unsigned messages."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_refusal_says_what_to_check(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--url", f"http://127.0.0.1:{free_port()}"], "No answer: ConnectionError"),
         (["--url", "{elevenlabs}"], "no bridge answers there"),
@@ -75,10 +75,10 @@ def test_a_refusal_says_what_to_check(deployment: Deployment) -> None:
     ],
 )
 def test_every_error_is_explained_in_one_sentence(
-    deployment: Deployment, arguments: list[str], said: str
+    deployment: Deployment, arguments: list[str], expected: str
 ) -> None:
     elsewhere = deployment.sandbox.elevenlabs.url
     arguments = [each.format(elevenlabs=elsewhere) for each in arguments]
     done = post(deployment, "--sender", "+15550101", *arguments)
     assert (done.returncode, done.stderr) == (1, "")
-    assert said in done.stdout
+    assert expected in done.stdout

@@ -230,3 +230,35 @@ def test_a_malformed_callback_is_a_clear_error(
         == answer
     )
     counts.wait_for()
+
+
+@pytest.mark.parametrize(
+    ("given", "logged"),
+    [
+        ("Message \x1b[2Jfailed\nto send (#131000)", "Message [2Jfailed to send (#131000)"),
+        ("Message to +1 415 555 0100 failed", ""),
+    ],
+)
+def test_the_text_of_the_channel_is_logged_unless_it_may_hold_personal_data(
+    deployment: Deployment, counts: Counts, given: str, logged: str
+) -> None:
+    user = deployment.user()
+    deployment.add_fault("twilio", "callback", "unsigned")
+    delivery = deployment.twilio.say(user, "hello")
+    (text,) = deployment.answers(user, 1)
+    assert text.callback
+    failure = {"MessageStatus": "undelivered", "ErrorCode": "63009", "ChannelStatusMessage": given}
+    form = make_status(deployment, MessageSid=text.sid, **failure)
+    assert post_signed(deployment, text.callback, form) == 204
+    counts.wait_for(undelivered=1)
+
+    def lines() -> list[str]:
+        everything = deployment.log().splitlines()
+        return [line for line in everything if delivery.sid in line and "Not delivered" in line]
+
+    wait_until(lambda: len(lines()) == 1, "the log line")
+    (line,) = lines()
+    assert "Not delivered (63009): WhatsApp failed" in line
+    assert ("channel=" in line) is bool(logged)
+    assert logged in line
+    assert "0100" not in line

@@ -22,7 +22,7 @@ from sandbox.latency import INSTANT
 from sandbox.postgres import Postgres
 from sandbox.twilio.standin import TwilioStandIn
 from speech import cache as speech_cache
-from storage import agent_sessions, answers, leases, outbound_messages, preferences
+from storage import agent_sessions, answers, leases, outbound_messages, preferences, resend_queue
 from storage import speech as storage_speech
 from storage.agent_sessions import AgentSessionTable
 from storage.database import Database
@@ -42,6 +42,7 @@ START = 1_700_000_000.0
 PUBLIC_URL = "http://127.0.0.1:9"
 # The modules that date what they store.
 DATED = (
+    resend_queue,
     agent_sessions,
     preferences,
     outbound_messages,

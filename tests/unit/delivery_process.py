@@ -14,6 +14,7 @@ from sandbox.faults import Faults
 from sandbox.twilio.standin import TwilioStandIn
 from storage.database import Database
 from storage.outbound_messages import OutboundMessage, OutboundMessages
+from storage.resend_queue import ResendQueue
 from storage.turns import TurnTable
 from tests.unit.claiming import Unclaimed, begin
 from turns.redelivery import Redelivery
@@ -60,8 +61,9 @@ class DeliveryProcess:
             database=database, note_lifetime=NOTE_LIFETIME_SECONDS
         )
         self.delivery_statuses = DeliveryStatuses(database=database, metrics=metrics, log_key="key")
+        self.resends = ResendQueue(database=database)
         self.redelivery = Redelivery(
-            delivery_statuses=self.delivery_statuses,
+            queue=self.resends,
             outbound_messages=self.outbound_messages,
             whatsapp=self.whatsapp,
             ffmpeg=Ffmpeg(path=FFMPEG, longest_seconds=60),

@@ -177,6 +177,18 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("ELEVENLABS_VOICE_ID", "صوت"),
         ("ELEVENLABS_STT_MODEL", '"scribe_v2"'),
         ("ELEVENLABS_TTS_MODEL", "Eleven Flash v2.5"),
+        ("HANDOFF_CONTACT", "our help desk"),
+        ("HANDOFF_CONTACT", "+1 415 555 0100\nor never"),
+        ("HANDOFF_CONTACT", "call +1 415 555 0100"),
+        ("HANDOFF_CONTACT", "12"),
+        ("HANDOFF_CONTACT", "1" * 16),
+        ("HANDOFF_CONTACT", "help@"),
+        ("HANDOFF_CONTACT", "help@acme"),
+        ("HANDOFF_CONTACT", f"{'a' * 65}@acme.com"),
+        ("HANDOFF_CONTACT", "https://"),
+        ("HANDOFF_CONTACT", "https://acme.com/contact us"),
+        ("HANDOFF_CONTACT", "https://acme.com/" + "a" * 201),
+        ("HANDOFF_CONTACT", "javascript:alert(1)"),
         ("ALLOWED_SENDERS", "+14155550000"),
         ("ALLOWED_SENDERS", "whatsapp:+14155550000, whatsapp:14155550001"),
         ("ALLOWED_SENDERS", "whatsapp:+14155550000 whatsapp:+14155550001"),
@@ -264,6 +276,16 @@ def test_a_wrong_setting_says_what_is_right_and_where_it_is_found(
 )
 def test_what_the_clouds_allow_is_taken(load: Load, name: str, value: str) -> None:
     assert getattr(load(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    "contact",
+    ["112", "+14155550100", "+1 (415) 555-0100", "(0)30 123456", "020/7946.0000"]
+    + ["help@acme.com", "first.last+bot@mail.acme.co.uk"]
+    + ["https://acme.com", "https://wa.me/14155550100", "http://acme.com:8080/a?b=c#d"],
+)
+def test_a_person_is_reached_by_phone_email_or_link(load: Load, contact: str) -> None:
+    assert contact == load(HANDOFF_CONTACT=f" {contact}\n").HANDOFF_CONTACT
 
 
 def test_senders_may_hide_their_number(load: Load) -> None:

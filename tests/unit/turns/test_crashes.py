@@ -26,6 +26,7 @@ from storage.engine import FILE_NAME, open_sqlite
 from storage.quotas import Quotas
 from storage.turn_queue import TurnQueue
 from storage.turns import TurnTable
+from storage.user_ids import UserIds
 from tests.unit.conftest import notices_of
 from text.phrases import Phrases
 from turns import runner
@@ -160,6 +161,7 @@ class Process:
         )
         self.accept = Intake(
             turns=self.store,
+            user_ids=UserIds(database=self._database),
             quotas=Quotas(database=self._database, quotas=()),
             limit=1000,
             wake=self._worker.wake,

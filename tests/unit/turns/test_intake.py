@@ -13,6 +13,7 @@ from storage.database import Database
 from storage.engine import connect_postgres, open_postgres
 from storage.quotas import MINUTE, Quota, Quotas
 from storage.turns import TurnTable
+from storage.user_ids import UserIds
 from turns.intake import Acceptance, Intake
 
 NAME = "intake"
@@ -33,7 +34,8 @@ def urgent(server: Postgres) -> Iterator[Database]:
 def intake(urgent: Database) -> Intake:
     quotas = Quotas(database=urgent, quotas=[Quota(2, MINUTE, "limit_minute")])
     store = TurnTable(database=urgent, admission=quotas.admission_condition())
-    return Intake(turns=store, quotas=quotas, limit=4, wake=lambda: None)
+    user_ids = UserIds(database=urgent)
+    return Intake(turns=store, user_ids=user_ids, quotas=quotas, limit=4, wake=lambda: None)
 
 
 def message(sid: str, sender: str) -> Inbound:

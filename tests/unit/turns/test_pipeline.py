@@ -141,6 +141,7 @@ class Bench:
                 phrases=PHRASES,
                 metrics=self.metrics,
                 transcript_echo=self._settings.TRANSCRIPT_ECHO,
+                handoff_contact=self._settings.HANDOFF_CONTACT,
             ),
             start_synthesis=self._start_synthesis,
             replies=cast(ReplyDelivery, self.replies),
@@ -334,6 +335,12 @@ def test_an_empty_reply_says_what_happened(bench: Bench, reply: AgentReply, key:
     bench.agent.reply = reply
     assert bench.text() == PHRASES.translate(key, "en")
     assert bench.count("escalations") == int(reply.escalated)
+
+
+def test_a_handover_names_the_contact_of_the_setting(database: Database) -> None:
+    bench = Bench(database, HANDOFF_CONTACT="help@example.com")
+    bench.agent.reply = AgentReply("", escalated=True)
+    assert "help@example.com" in bench.text()
 
 
 def test_an_answer_of_the_notices_has_no_voice(bench: Bench) -> None:

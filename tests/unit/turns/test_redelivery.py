@@ -20,12 +20,13 @@ from sandbox.twilio.messages import Outbound
 from storage.database import Database, StorageError
 from storage.engine import open_sqlite
 from storage.outbound_messages import MP3, VOICE
+from storage.resend_queue import CLAIM_SECONDS
 from storage.turns import STALE_SECONDS
 from tests.unit.conftest import PUBLIC_URL, START
 from tests.unit.delivery_process import FFMPEG, NOTE_LIFETIME_SECONDS, DeliveryProcess
 from text.splitting import MESSAGE_LIMIT
 from whatsapp import client as whatsapp_client
-from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS
+from whatsapp.delivery_status import RESEND_SECONDS
 from whatsapp.status_callbacks import State
 
 LONG = f"{'a' * MESSAGE_LIMIT}\n\n*b*"
@@ -103,7 +104,7 @@ def test_parts_that_met_a_rate_limit_are_sent_again_once_after_a_minute(
         report_failure(process, part, RATE_LIMIT)
     process.redelivery.send_due()
     assert resent(process) == []
-    process.clock.now += LIMIT_SECONDS
+    process.clock.now += RESEND_SECONDS
     for _ in range(2):
         process.redelivery.send_due()
     second_text, voice = resent(process)
@@ -134,7 +135,7 @@ def test_a_voice_note_that_has_expired_is_not_sent_again(process: DeliveryProces
     process.redelivery.send_due()
     assert resent(process) == []
     process.clock.now += CLAIM_SECONDS
-    assert process.delivery_statuses.claim_undelivered() is None
+    assert process.resends.claim() is None
 
 
 def test_a_part_that_twilio_refuses_the_second_time_is_given_up(process: DeliveryProcess) -> None:
@@ -142,7 +143,7 @@ def test_a_part_that_twilio_refuses_the_second_time_is_given_up(process: Deliver
     for part in PARTS:
         report_failure(process, part, RATE_LIMIT)
         process.clock.now += 1
-    process.clock.now += LIMIT_SECONDS
+    process.clock.now += RESEND_SECONDS
     process.faults.add(Fault("twilio", "send", status=400))
     for _ in range(2):
         process.redelivery.send_due()
@@ -182,7 +183,7 @@ def test_a_voice_note_is_sent_later_where_ffmpeg_cannot_be_run_now(
     """Other parts that are due are sent meanwhile."""
     report_failure(process, VOICE, UNPLAYABLE)
     report_failure(process, "text 2", RATE_LIMIT)
-    process.clock.now += LIMIT_SECONDS
+    process.clock.now += RESEND_SECONDS
 
     def fail(_: Ffmpeg, note: bytes) -> bytes:
         raise error
@@ -208,7 +209,7 @@ def test_a_second_attempt_that_surely_failed_is_repeated_and_recorded(
     process: DeliveryProcess, trouble: str, part: str
 ) -> None:
     report_failure(process, part, RATE_LIMIT)
-    process.clock.now += LIMIT_SECONDS
+    process.clock.now += RESEND_SECONDS
     if trouble == "a limit":
         process.faults.add(Fault("twilio", "send", status=429))
     else:
@@ -251,7 +252,7 @@ def test_a_second_attempt_that_cannot_be_recorded_is_not_repeated(process: Deliv
     for part in PARTS[1:]:
         report_failure(process, part, RATE_LIMIT)
         process.clock.now += 1
-    process.clock.now += LIMIT_SECONDS
+    process.clock.now += RESEND_SECONDS
     refuse_change(process.database, "UPDATE OF sid ON sendings")
     with capture_logs() as lines:
         process.redelivery.send_due()

@@ -30,6 +30,7 @@ from storage.quotas import Quotas
 from storage.schema import turns as rows
 from storage.turn_queue import TurnQueue
 from storage.turns import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, TurnTable
+from storage.user_ids import UserIds
 from tests.sandbox.waiting import wait_until
 from tests.unit.conftest import notices_of
 from text.phrases import Phrases
@@ -115,6 +116,7 @@ class Process:
         )
         self.accept = Intake(
             turns=self.store,
+            user_ids=UserIds(database=database),
             quotas=Quotas(database=database, quotas=()),
             limit=limit,
             wake=self.worker.wake,

@@ -16,7 +16,7 @@ from storage.outbound_messages import VOICE, OutboundMessages
 from tests.unit.conftest import PUBLIC_URL
 from tests.unit.delivery_process import USER, DeliveryProcess
 from text.splitting import MESSAGE_LIMIT
-from whatsapp.client import LISTED
+from whatsapp.client import LISTING_LIMIT
 
 PARTS = ["a" * MESSAGE_LIMIT, "b" * MESSAGE_LIMIT, "c"]
 LONG = "\n\n".join(PARTS)
@@ -225,7 +225,7 @@ def test_messages_from_another_number_of_the_account_do_not_count_as_sent(
 def test_many_messages_from_another_number_do_not_hide_ours(process: DeliveryProcess) -> None:
     """Only the newest messages of Twilio's list are read."""
     process.whatsapp.send_text(USER, "Hello", callback="")
-    for number in range(LISTED):
+    for number in range(LISTING_LIMIT):
         process.twilio.send_as(OTHER_NUMBER, USER, f"Offer {number}")
     process.faults.add(Fault("twilio", "send", "reset"))
     process.delivery.send_text(process.turn, "Hello")

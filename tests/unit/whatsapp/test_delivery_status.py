@@ -10,13 +10,17 @@ from sqlalchemy.exc import OperationalError
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from core.logs import hash_sender
+from core.models import Inbound, Kind
 from metrics import Metrics
 from storage.outbound_messages import VOICE
+from storage.resend_queue import CLAIM_SECONDS, Undelivered
 from storage.turns import STALE_SECONDS
 from tests.sandbox.waiting import wait_until
+from tests.unit.claiming import begin
 from tests.unit.delivery_process import USER, DeliveryProcess
 from whatsapp import delivery_status
-from whatsapp.delivery_status import CLAIM_SECONDS, LIMIT_SECONDS, Undelivered
+from whatsapp.delivery_status import RESEND_SECONDS
 from whatsapp.status_callbacks import State, Status
 
 # So many that the test would time out if each waited for its own next attempt.
@@ -68,13 +72,26 @@ def test_a_failure_is_counted_by_its_code_and_logged_without_the_number(
     assert USER.removeprefix("whatsapp:+") not in str(line)
 
 
+def test_a_failure_is_logged_with_the_hash_of_the_user_and_not_of_the_address(
+    process: DeliveryProcess,
+) -> None:
+    """So all lines about a user can be found, whether the number is hidden or not."""
+    received = Inbound(sid="SM99", sender="whatsapp:US.1", kind=Kind.TEXT, address=USER)
+    turn = process.store.insert(received)
+    assert turn
+    message = process.outbound_messages.begin(begin(process.database, turn), "text 1")
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        process.report(message, State.FAILED, code=63016)
+    assert [line["sender"] for line in lines] == [hash_sender("whatsapp:US.1", key="key")]
+
+
 def test_a_status_of_an_unknown_message_changes_nothing(process: DeliveryProcess) -> None:
     """It may belong to another app, or to a database that was replaced."""
     process.outbound_messages.begin(process.turn, "text 1")
     process.delivery_statuses.record(Status("f" * 32, "SM-out", State.FAILED, 63019))
     process.delivery_statuses.record(Status("", "SM-out", State.READ, None))
     assert counted(process.metrics) == {}
-    assert process.delivery_statuses.claim_undelivered() is None
+    assert process.resends.claim() is None
 
 
 def test_callbacks_wait_in_memory_while_the_database_fails_up_to_a_limit(
@@ -108,18 +125,22 @@ def test_an_unplayable_voice_note_is_claimed_once(process: DeliveryProcess, code
     begun = process.outbound_messages.begin(process.turn, VOICE, audio=b"OggS")
     process.report(begun, *[State.UNDELIVERED] * 2, code=code)
     with ThreadPoolExecutor(8) as pool:
-        claims = list(pool.map(lambda _: process.delivery_statuses.claim_undelivered(), range(8)))
-    (lost,) = filter(None, claims)
-    assert (lost.part, lost.code, lost.voice_note_token) == (VOICE, code, begun.voice_note_token)
-    assert lost.turn.message.sender == USER
-    assert process.delivery_statuses.begin_resend(lost)
+        claims = list(pool.map(lambda _: process.resends.claim(), range(8)))
+    (undelivered,) = filter(None, claims)
+    assert (undelivered.part, undelivered.code, undelivered.voice_note_token) == (
+        VOICE,
+        code,
+        begun.voice_note_token,
+    )
+    assert undelivered.turn.message.sender == USER
+    assert process.resends.begin(undelivered)
     # The second attempt has a callback address of its own, and is the last.
-    again = process.outbound_messages.find(process.turn, lost.resend_part)
+    again = process.outbound_messages.find(process.turn, undelivered.resend_part)
     assert again
-    assert again.callback == lost.callback != begun.callback
+    assert again.callback == undelivered.callback != begun.callback
     process.report(again, State.UNDELIVERED, code=code)
     process.clock.now += CLAIM_SECONDS
-    assert process.delivery_statuses.claim_undelivered() is None
+    assert process.resends.claim() is None
 
 
 def test_a_claim_that_was_not_begun_expires_after_a_minute(process: DeliveryProcess) -> None:
@@ -129,16 +150,16 @@ def test_a_claim_that_was_not_begun_expires_after_a_minute(process: DeliveryProc
         State.UNDELIVERED,
         code=63019,
     )
-    slow = process.delivery_statuses.claim_undelivered()
+    slow = process.resends.claim()
     assert slow
-    assert process.delivery_statuses.claim_undelivered() is None
+    assert process.resends.claim() is None
     process.clock.now += CLAIM_SECONDS
-    lost = process.delivery_statuses.claim_undelivered()
-    assert lost
-    process.delivery_statuses.drop(slow)
-    assert not process.delivery_statuses.begin_resend(slow)
-    assert process.delivery_statuses.begin_resend(lost)
-    assert not process.delivery_statuses.begin_resend(lost)
+    undelivered = process.resends.claim()
+    assert undelivered
+    process.resends.drop(slow)
+    assert not process.resends.begin(slow)
+    assert process.resends.begin(undelivered)
+    assert not process.resends.begin(undelivered)
 
 
 def test_a_second_attempt_that_was_not_sent_can_be_postponed(process: DeliveryProcess) -> None:
@@ -149,34 +170,39 @@ def test_a_second_attempt_that_was_not_sent_can_be_postponed(process: DeliveryPr
         code=63019,
     )
     for sent in (False, True):
-        lost = process.delivery_statuses.claim_undelivered()
-        assert lost
-        assert process.delivery_statuses.begin_resend(lost)
-        again = process.outbound_messages.find(process.turn, lost.resend_part)
+        undelivered = process.resends.claim()
+        assert undelivered
+        assert process.resends.begin(undelivered)
+        again = process.outbound_messages.find(process.turn, undelivered.resend_part)
         assert again
         if sent:
             process.report(again, State.QUEUED)
-        process.delivery_statuses.postpone(lost)
-        assert (process.outbound_messages.find(process.turn, lost.resend_part) is not None) is sent
+        process.resends.postpone(undelivered)
+        assert (
+            process.outbound_messages.find(process.turn, undelivered.resend_part) is not None
+        ) is sent
         process.clock.now += CLAIM_SECONDS
-    assert process.delivery_statuses.claim_undelivered() is None
+    assert process.resends.claim() is None
 
 
+@pytest.mark.parametrize("code", [63018, 30500, 63009, 63010, 63012])
 @pytest.mark.parametrize("part", ["text 2", VOICE])
-def test_a_part_that_met_a_rate_limit_is_claimed_a_minute_later(
-    process: DeliveryProcess, part: str
+def test_after_a_rate_limit_or_an_internal_error_a_part_is_claimed_a_minute_later(
+    process: DeliveryProcess, part: str, code: int
 ) -> None:
-    process.report(process.outbound_messages.begin(process.turn, part), State.FAILED, code=63018)
-    assert process.delivery_statuses.claim_undelivered() is None
-    process.clock.now += LIMIT_SECONDS
-    lost = process.delivery_statuses.claim_undelivered()
-    assert isinstance(lost, Undelivered)
-    assert lost.part == part
+    process.report(process.outbound_messages.begin(process.turn, part), State.FAILED, code=code)
+    assert process.resends.claim() is None
+    process.clock.now += RESEND_SECONDS
+    undelivered = process.resends.claim()
+    assert isinstance(undelivered, Undelivered)
+    assert undelivered.part == part
 
 
 @pytest.mark.parametrize(
     ("part", "code"),
-    [("text 1", 63016), ("text 1", 63019), ("notice", 63018), ("apology", 63018), (VOICE, 63024)],
+    [("text 1", 63016), ("text 1", 63019), ("notice", 63018), ("apology", 63018), (VOICE, 63024)]
+    + [("notice", 30500), ("text 1 again", 63010), ("text 1", 63014), (VOICE, 63017)]
+    + [("text 1", 63032), ("text 1", 63051), ("text 1", 30002), ("text 1", 30007)],
 )
 def test_parts_that_a_second_attempt_would_not_help_are_not_claimed(
     process: DeliveryProcess, code: int, part: str
@@ -184,12 +210,12 @@ def test_parts_that_a_second_attempt_would_not_help_are_not_claimed(
     process.report(
         process.outbound_messages.begin(process.turn, part), State.UNDELIVERED, code=code
     )
-    process.clock.now += LIMIT_SECONDS
-    assert process.delivery_statuses.claim_undelivered() is None
+    process.clock.now += RESEND_SECONDS
+    assert process.resends.claim() is None
 
 
 def test_no_part_of_an_old_turn_is_claimed(process: DeliveryProcess) -> None:
     begun = process.outbound_messages.begin(process.turn, VOICE, audio=b"OggS")
     process.clock.now += STALE_SECONDS
     process.report(begun, State.UNDELIVERED, code=63019)
-    assert process.delivery_statuses.claim_undelivered() is None
+    assert process.resends.claim() is None

@@ -1,4 +1,4 @@
-"""Parsing Twilio's form into a message (docs/providers/twilio.md, "Message types")."""
+"""How Twilio's form is read into a message (docs/providers/twilio.md, "Message types")."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import MalformedRequest
-from core.models import Kind
+from core.models import Attachment, Kind
 from sandbox.twilio.forms import Form, InboundForms
 from whatsapp.inbound import ADDRESS_LIMIT, parse_message
 
@@ -37,7 +37,7 @@ def media(content_type: str, message_type: str = "", body: str = "") -> Form:
 def test_a_text() -> None:
     read = parse_message(FORMS.text(USER, "Where is my order?\n\nThanks"))
     assert (read.kind, read.text) == (Kind.TEXT, "Where is my order?\n\nThanks")
-    assert (read.sender, read.media_url) == (USER, "")
+    assert (read.reply_address, read.media_url, read.attachment) == (USER, "", None)
     assert read.sid.startswith("SM")
 
 
@@ -52,42 +52,34 @@ def test_a_voice_note() -> None:
     + ["audio/aac", "audio/amr", "audio/3gpp"],
 )
 @pytest.mark.parametrize("message_type", ["audio", "voice", "document", ""])
-def test_audio_is_a_voice_note_whatever_its_message_type(
+def test_audio_is_a_voice_note_whatever_the_message_type(
     content_type: str, message_type: str
 ) -> None:
     assert parse_message(media(content_type, message_type)).kind is Kind.VOICE
 
 
-@pytest.mark.parametrize(
-    ("content_type", "message_type"),
-    [
-        ("", "audio"),
-        ("video/mp4", "audio"),
-        ("text/plain", "voice"),
-        ("application/ogg", "document"),
-        ("application/octet-stream", ""),
-        ("", ""),
-    ],
-)
-def test_a_recording_is_heard_whatever_its_media_type(content_type: str, message_type: str) -> None:
-    """What was sent as audio, or as nothing that is named, is judged by its bytes later."""
-    assert parse_message(media(content_type, message_type)).kind is Kind.VOICE
+@pytest.mark.parametrize("content_type", ["", "application/ogg", "application/octet-stream"])
+@pytest.mark.parametrize("message_type", ["audio", "voice", " Audio "])
+def test_a_recording_is_a_voice_note_whatever_its_media_type(
+    content_type: str, message_type: str
+) -> None:
+    read = parse_message(media(content_type, message_type))
+    assert (read.kind, read.media_url, read.attachment) == (Kind.VOICE, MEDIA, None)
 
 
 @pytest.mark.parametrize(
     "sent",
     [
         FORMS.image(USER),
-        FORMS.image(USER, caption="What is this?"),
         FORMS.document(USER, name="audio.ogg"),
+        FORMS.document(USER, name="عقد الإيجار.pdf"),
+        FORMS.document(USER, name="My report v1.2.docx"),
+        media("image/jpeg", "document", body="IMG_0001.JPG"),
+        media("application/pdf", body="invoice.pdf"),
         FORMS.sticker(USER),
-        FORMS.video(USER, caption="Look"),
         FORMS.contact(USER),
-        media("", "document"),
-        media("application/octet-stream", "document"),
         media("text/plain; audio/ogg", "document"),
-        media("video/mp4"),
-        form(NumMedia="2", MessageType="image"),
+        form(MessageType="sticker"),
         form(MessageType="contacts"),
         form(MessageType="order"),
         form(MessageType="text"),
@@ -97,9 +89,58 @@ def test_a_recording_is_heard_whatever_its_media_type(content_type: str, message
     ],
     ids=lambda sent: f"{sent.get('MessageType')}-{sent.get('MediaContentType0')}-{sent['Body']!r}",
 )
-def test_a_message_without_text_or_audio_is_unsupported(sent: Form) -> None:
-    """A caption alone is no question, and the ``Body`` of a document is its file name."""
-    assert parse_message(sent).kind is Kind.UNSUPPORTED
+def test_a_message_without_text_and_audio_is_unsupported(sent: Form) -> None:
+    """The ``Body`` of a document is its file name, which is no question."""
+    read = parse_message(sent)
+    assert (read.kind, read.text) == (Kind.UNSUPPORTED, "")
+    assert read.attachment is not Attachment.MISSING
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        FORMS.image(USER, caption="What is this?"),
+        FORMS.video(USER, caption="Look at www.acme.com"),
+        FORMS.image(USER, caption="invoice.pdf"),
+        FORMS.document(USER, name="Is this bill right?"),
+        FORMS.document(USER, name="I mean page 1.5"),
+        FORMS.document(USER, name="See https://acme.com/terms.html"),
+        FORMS.document(USER, name="Two lines:\ninvoice.pdf"),
+        FORMS.document(USER, name="هل هذه الفاتورة صحيحة؟"),
+    ],
+    ids=lambda sent: str(sent["Body"]),
+)
+def test_a_caption_is_read_as_text_that_came_with_a_file(sent: Form) -> None:
+    read = parse_message(sent)
+    assert (read.kind, read.text) == (Kind.TEXT, sent["Body"])
+    assert read.attachment is Attachment.UNSEEN
+
+
+def test_the_caption_of_a_picture_that_is_missing_is_read() -> None:
+    read = parse_message(form(MessageType="image", Body="What is this?"))
+    assert (read.kind, read.text) == (Kind.TEXT, "What is this?")
+    assert read.attachment is Attachment.MISSING
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(form(MessageType=kind) for kind in ("audio", "voice", "image", "video", "document")),
+        form(MessageType="document", Body="invoice.pdf"),
+        form(MessageType="Audio"),
+        form(MessageType="location"),
+        form(MessageType="location", Latitude="1"),
+        form(MessageType="unsupported"),
+        form(NumMedia="1", MediaContentType0="audio/ogg", MessageType="audio"),
+        form(NumMedia="1", MediaContentType0="audio/ogg", MediaUrl0=""),
+        form(NumMedia="2"),
+    ],
+    ids=str,
+)
+def test_a_content_that_twilio_did_not_pass_on_is_missing(sent: Form) -> None:
+    read = parse_message(sent)
+    assert (read.kind, read.text, read.media_url) == (Kind.UNSUPPORTED, "", "")
+    assert read.attachment is Attachment.MISSING
 
 
 @pytest.mark.parametrize(
@@ -109,15 +150,13 @@ def test_a_message_without_text_or_audio_is_unsupported(sent: Form) -> None:
         form(MessageType="reaction", Body="👍"),
         form(MessageType="Reaction"),
         form(MessageType="poll_update"),
-        form(MessageType="unsupported"),
-        form(MessageType="location"),
     ],
 )
-def test_reactions_and_unknown_empty_types_are_silent(sent: Form) -> None:
+def test_reactions_and_unknown_empty_types_get_no_answer(sent: Form) -> None:
     assert parse_message(sent).kind is Kind.SILENT
 
 
-def test_an_unknown_type_with_a_body_is_a_text() -> None:
+def test_an_unknown_type_that_carries_words_is_read() -> None:
     read = parse_message(form(MessageType="ephemeral_text", Body="Hi"))
     assert (read.kind, read.text) == (Kind.TEXT, "Hi")
 
@@ -137,12 +176,12 @@ def test_an_unknown_type_with_a_body_is_a_text() -> None:
         (form(Body="voice on"), "voice on"),
     ],
 )
-def test_buttons_list_rows_and_old_webhooks_are_texts(sent: Form, text: str) -> None:
+def test_pressed_buttons_and_rows_are_read_as_text(sent: Form, text: str) -> None:
     read = parse_message(sent)
     assert (read.kind, read.text) == (Kind.TEXT, text)
 
 
-def test_a_missing_media_count_means_no_media() -> None:
+def test_a_count_that_is_left_out_means_no_media() -> None:
     assert parse_message({"MessageSid": SM, "From": USER, "Body": "Hi"}).kind is Kind.TEXT
 
 
@@ -183,23 +222,43 @@ def test_a_location_is_its_name_and_coordinates(sent: Form, place: str) -> None:
         "x" * ADDRESS_LIMIT,
     ],
 )
-def test_the_sender_is_not_changed(sender: str) -> None:
-    assert parse_message(FORMS.text(sender, "Hi")).sender == sender
+def test_the_address_is_kept_as_it_came(sender: str) -> None:
+    assert parse_message(FORMS.text(sender, "Hi")).reply_address == sender
+
+
+USER_ID = "whatsapp:US.13491208655302741918"
+
+
+@pytest.mark.parametrize("address", [USER, USER_ID])
+def test_a_user_is_known_by_the_user_id_whether_the_number_is_shown_or_hidden(address: str) -> None:
+    read = parse_message(form(From=address, ExternalUserId=USER_ID, Body="Hi"))
+    assert (read.sender, read.reply_address) == (USER_ID, address)
+
+
+@pytest.mark.parametrize(
+    "user_id",
+    ["", " ", "US.13491208655302741918", "whatsapp:+14155550199", "whatsapp:US.", "whatsapp:us.1"]
+    + ["whatsapp:US." + "1" * 129, "whatsapp:US.1\0", "whatsapp:US.1 2", f"{USER_ID}\n", "null"],
+)
+def test_a_malformed_user_id_is_ignored(user_id: str) -> None:
+    """Otherwise users with the same wrong value would share a session."""
+    read = parse_message(form(ExternalUserId=user_id, Body="Hi"))
+    assert (read.sender, read.reply_address, read.address) == (USER, USER, "")
 
 
 @pytest.mark.parametrize("number", ["15551234567", "5215512345678", "1"])
 def test_a_plus_that_curl_did_not_encode_is_restored(number: str) -> None:
-    """``curl -d`` sends the plus unencoded, and form parsers decode it as a blank."""
+    """``curl -d`` sends the plus as it is, and forms read it as a blank."""
     assert parse_message(form(From=f"whatsapp: {number}")).sender == f"whatsapp:+{number}"
 
 
 @pytest.mark.parametrize("sid", [SM, MM])
-def test_the_sid_is_parsed(sid: str) -> None:
+def test_a_message_is_known_by_its_sid(sid: str) -> None:
     assert parse_message(form(MessageSid=sid)).sid == sid
 
 
 @pytest.mark.parametrize("sid", ["test123", "a", "A-b_9", "x" * 64])
-def test_other_forms_of_sid_are_accepted_from_curl_only(sid: str) -> None:
+def test_a_short_word_is_accepted_as_sid_from_curl_only(sid: str) -> None:
     assert parse_message(form(MessageSid=sid), by_curl=True).sid == sid
     with pytest.raises(MalformedRequest):
         parse_message(form(MessageSid=sid))
@@ -217,19 +276,28 @@ def test_a_hostile_sid_is_refused(sid: str) -> None:
 
 
 @pytest.mark.parametrize("sender", ["", "x" * (ADDRESS_LIMIT + 1), "whatsapp:+1\0"])
-def test_a_missing_or_oversized_sender_is_refused(sender: str) -> None:
+def test_a_message_without_a_proper_address_is_refused(sender: str) -> None:
     with pytest.raises(MalformedRequest):
         parse_message(form(From=sender))
 
 
-def test_the_time_of_arrival_is_recorded() -> None:
+def test_a_message_has_the_time_of_its_arrival() -> None:
     earlier, later = parse_message(form()), parse_message(form())
     assert earlier.received_at <= later.received_at
 
 
 FIELDS = st.sampled_from(
     ["MessageSid", "From", "Body", "NumMedia", "MessageType", "MediaUrl0"]
-    + ["MediaContentType0", "Latitude", "Longitude", "Label", "Address", "ButtonText", "ListTitle"]
+    + [
+        "ExternalUserId",
+        "MediaContentType0",
+        "Latitude",
+        "Longitude",
+        "Label",
+        "Address",
+        "ButtonText",
+        "ListTitle",
+    ]
 )
 VALUES = st.one_of(
     st.text(max_size=70),
@@ -238,14 +306,15 @@ VALUES = st.one_of(
 
 
 @given(st.dictionaries(FIELDS, VALUES))
-def test_any_form_is_parsed_or_malformed(fields: Form) -> None:
-    """No form raises anything but ``MalformedRequest`` or leaves control characters in the text."""
+def test_any_form_is_read_or_malformed(fields: Form) -> None:
+    """Nothing but ``MalformedRequest`` ever comes out, and never an unclean text."""
     try:
         read = parse_message(fields)
     except MalformedRequest:
         return
-    assert read.sender in (fields["From"], fields["From"].replace(": ", ":+", 1))
+    assert read.reply_address in (fields["From"], fields["From"].replace(": ", ":+", 1))
+    assert read.sender in (read.reply_address, fields.get("ExternalUserId"))
     assert (read.text != "") or read.kind is not Kind.TEXT
     assert not set(read.text) & set("\x00\x07\x1b\r\u202e")
-    # PostgreSQL stores no NUL.
-    assert "\0" not in read.sender + read.media_url
+    # No database takes one.
+    assert "\0" not in read.sender + read.reply_address + read.media_url

@@ -1,4 +1,4 @@
-"""Status callbacks are parsed, and combined in whatever order they come."""
+"""Status callbacks: how they are read, and how they add up in any order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import MalformedRequest
-from whatsapp.status_callbacks import State, Status, parse_status
+from whatsapp.status_callbacks import LONGEST_DETAIL, State, Status, parse_status
 
 SID = "SM" + "1" * 32
 FORM = {"MessageSid": SID, "MessageStatus": "sent"}
@@ -15,14 +15,14 @@ CALLBACKS = st.lists(st.sampled_from(State))
 
 
 def add_up(states: list[State]) -> tuple[State | None, list[State]]:
-    """The state that is known in the end, and all states that were new on the way."""
+    """The last known state, and all states that were new on the way."""
     known: State | None = None
-    all_new = []
+    reported = []
     for state in states:
-        new = state.new_states_after(known)
-        all_new += new
-        known = new[-1] if new else known
-    return known, all_new
+        new_states = state.new_states_after(known)
+        reported += new_states
+        known = new_states[-1] if new_states else known
+    return known, reported
 
 
 @pytest.mark.parametrize(
@@ -41,26 +41,65 @@ def add_up(states: list[State]) -> tuple[State | None, list[State]]:
         ({}, {"ErrorCode": "9" * 7}, Status("", SID, State.SENT, None)),
     ],
 )
-def test_a_callback_is_parsed(
+def test_a_callback_is_read(
     query: dict[str, str], change: dict[str, str], expected: Status
 ) -> None:
     assert parse_status(query, FORM | change) == expected
 
 
+def detail(text: str) -> str:
+    return parse_status({}, FORM | {"ChannelStatusMessage": text}).detail
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Rate limit hit (#131056)", "Rate limit hit (#131056)"),
+        (" Something\r\nwent\x1b[2J wrong\u202e ", "Something went [2J wrong"),
+        ("x" * 5000, "x" * LONGEST_DETAIL + "…"),
+        ("Can't send, see error 63016 at 12:30", "Can't send, see error 63016 at 12:30"),
+    ],
+)
+def test_the_text_of_the_channel_is_one_short_line(text: str, expected: str) -> None:
+    assert detail(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Recipient +14155550100 is unknown",
+        "Recipient 1 (415) 555-0100 is unknown",
+        "Recipient +1415555XXXX is unknown",
+        "Recipient 1_4_1_5_5_5_5 is unknown",
+        "Recipient ١٤١٥٥٥٥٠١٠٠ is unknown",
+        "whatsapp:US.13491208655302741918",
+        "User CO.abcDEF is unknown",
+        "User CO.ENT.abc is unknown",
+        "Write to ana@example.com",
+        "See https://cdn.example.com/?Signature=abc",
+        'The text "my secret" is refused',
+        "The text “my secret” is refused",
+        "x" * 5000 + "+14155550100",
+    ],
+)
+def test_the_text_of_the_channel_is_left_out_if_it_may_hold_personal_data(text: str) -> None:
+    assert detail(text) == ""
+
+
 @pytest.mark.parametrize(
     "change", [{"MessageSid": ""}, {"MessageSid": "../"}, {"MessageStatus": ""}]
 )
-def test_a_malformed_callback_is_refused(change: dict[str, str]) -> None:
+def test_what_is_no_callback_is_refused(change: dict[str, str]) -> None:
     with pytest.raises(MalformedRequest):
         parse_status({}, FORM | change)
 
 
-def test_a_read_message_counts_as_delivered_too() -> None:
+def test_a_message_that_was_read_was_delivered_too() -> None:
     assert State.READ.new_states_after(State.SENT) == [State.DELIVERED, State.READ]
     assert State.DELIVERED.new_states_after(State.READ) == []
 
 
-def test_an_undelivered_message_stays_undelivered() -> None:
+def test_what_is_lost_stays_lost() -> None:
     assert State.UNDELIVERED.new_states_after(State.SENT) == [State.UNDELIVERED]
     for later in State:
         assert later.new_states_after(State.UNDELIVERED) == []
@@ -70,9 +109,9 @@ def test_an_undelivered_message_stays_undelivered() -> None:
 def test_order_and_repetition_change_nothing(states: list[State], chance: object) -> None:
     again = [*states, *states]
     chance.shuffle(again)  # type: ignore[attr-defined]
-    known, new = add_up(states)
+    known, reported = add_up(states)
     shuffled, _ = add_up(again)
-    assert len(new) == len(set(new))
+    assert len(reported) == len(set(reported))
     assert (known and known.is_failure) == (shuffled and shuffled.is_failure)
     if not (known and known.is_failure):
-        assert (known, new) == add_up(again)
+        assert (known, reported) == add_up(again)

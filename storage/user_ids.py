@@ -1,0 +1,74 @@
+"""Moves what is stored under a sender's address to the user id that Twilio has begun to give."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+from cachetools import LRUCache
+from sqlalchemy import Connection, Table, exists, not_, update
+from sqlalchemy.exc import IntegrityError
+
+from core.models import Inbound
+from storage.database import Database
+from storage.schema import agent_sessions, preferences, turn_sender, turns
+
+# Senders that a process remembers to have seen. The others cost three statements more.
+REMEMBERED = 10_000
+
+
+class UserIds:
+    """Thread-safe.
+
+    What is stored under an address comes from the former release, which did not read user ids, or
+    from messages for which Twilio gave none.
+    """
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._seen: LRUCache[str, bool] = LRUCache(REMEMBERED)
+
+    def move_rows(self, message: Inbound) -> None:
+        """Move the rows of the message's address to its sender, once for each sender.
+
+        Raises ``StorageError``.
+        """
+        if not message.address or self._was_seen(message.sender):
+            return
+
+        def move(connection: Connection) -> None:
+            for table in (agent_sessions, preferences):
+                _move_row(connection, table, message)
+            _move_turns(connection, message)
+
+        # Another process may move them at the same moment.
+        with suppress(IntegrityError):
+            self._database.run(move)
+        with self._lock:
+            self._seen[message.sender] = True
+
+    def _was_seen(self, sender: str) -> bool:
+        with self._lock:
+            return sender in self._seen
+
+
+def _move_row(connection: Connection, table: Table, message: Inbound) -> None:
+    """Move the row of one table, unless the sender has one under the user id already."""
+    stored = table.alias()
+    is_known = exists().where(stored.c.sender == message.sender)
+    connection.execute(
+        update(table)
+        .where(table.c.sender == message.address, not_(is_known))
+        .values(sender=message.sender)
+    )
+
+
+def _move_turns(connection: Connection, message: Inbound) -> None:
+    """Let earlier messages count for the sender's order and quotas."""
+    without_id = turns.c.external_user_id.is_(None)
+    connection.execute(
+        update(turns)
+        .where(turn_sender == message.address, without_id)
+        .values(external_user_id=message.sender)
+    )
