@@ -29,6 +29,8 @@ _NOT_AT_THE_END = frozenset(".,:;!?'*_~")
 
 def find_addresses(text: str) -> Iterator[tuple[int, int]]:
     """The start and end of each address in ``text``, in order."""
+    if "/" not in text and "www." not in text.lower():
+        return
     position = 0
     while beginning := _BEGINNING.search(text, position):
         position = address_end(text, beginning.end())

@@ -127,7 +127,7 @@ class HtmlTags:
         if not name:
             return ""
         tag = Tag(name, source, source.startswith("</"))
-        border = LINE if name in _OWN_LINE else " " if name in ("td", "th") else ""
+        border = LINE if name in _OWN_LINE else ""
         return border + self._content(tag)
 
     def _content(self, tag: Tag) -> str:
@@ -139,6 +139,8 @@ class HtmlTags:
             return ""
         if tag.name == "img":
             return self._image(tag)
+        if tag.name in ("td", "th"):
+            return " "
         if tag.name == "li":
             return self._number()
         return _RAISED if tag.name == "sup" else ""

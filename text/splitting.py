@@ -63,12 +63,7 @@ def split_message(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
     marked text. A code fence that is cut is closed, and opened again in the next part. Parts are
     stripped; text that is blank has none.
     """
-    parts = []
-    rest = text.strip()
-    while _fitting(rest, limit) < len(rest):
-        part, rest = _first_part(rest, limit)
-        parts.append(part)
-    return [part for part in (*parts, rest) if part]
+    return _split(text, limit, keep_fences=limit >= _SHORTEST_FENCED_PART)
 
 
 def split_sentences(text: str, longest: int) -> list[str]:
@@ -78,7 +73,7 @@ def split_sentences(text: str, longest: int) -> list[str]:
     """
     lines = (line for line in text.split("\n") if line.strip())
     sentences = (sentence for line in lines for sentence in _sentences(line.strip()))
-    return [part for sentence in sentences for part in split_message(sentence, longest)]
+    return [part for sentence in sentences for part in _split(sentence, longest, keep_fences=False)]
 
 
 def group_sentences(sentences: Sequence[str], size: int) -> list[list[str]]:
@@ -101,10 +96,19 @@ def first_sentences(text: str, limit: int) -> str:
     return text if fitting == len(text) else text[: _cut(text, fitting)].rstrip()
 
 
-def _first_part(text: str, limit: int) -> tuple[str, str]:
+def _split(text: str, limit: int, *, keep_fences: bool) -> list[str]:
+    parts = []
+    rest = text.strip()
+    while _fitting(rest, limit) < len(rest):
+        part, rest = _first_part(rest, limit, keep_fences=keep_fences)
+        parts.append(part)
+    return [part for part in (*parts, rest) if part]
+
+
+def _first_part(text: str, limit: int, *, keep_fences: bool) -> tuple[str, str]:
     """The first part of a text that exceeds ``limit``, and the rest."""
     end = _cut(text, _fitting(text, limit))
-    fence = open_fence(text[:end]) if limit >= _SHORTEST_FENCED_PART else ""
+    fence = open_fence(text[:end]) if keep_fences else ""
     if fence:
         # The part needs place for the fence that closes it.
         end = _cut(text, _fitting(text, limit - len(f"\n{fence}")))

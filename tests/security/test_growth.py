@@ -31,8 +31,10 @@ from http_clients.retries import parse_retry_after
 from speech.elevenlabs import _EVENTS_ONLY
 from speech.synthesis import _BEGINNING
 from text import markdown as markup
+from text.addresses import find_addresses
 from text.markdown import clean, to_speech, to_whatsapp
 from text.phrases import Phrases
+from text.pieces import split_markdown
 from text.splitting import first_sentences, split_message, split_sentences
 from turns.public_questions import normalised
 from web.security import FORM
@@ -86,6 +88,8 @@ def _form(text: str) -> dict[str, str]:
 
 READERS: dict[str, Reader] = {
     "a cleaned text": clean,
+    "addresses in a text": lambda text: list(find_addresses(text)),
+    "a text cut into pieces": lambda text: list(split_markdown(text, 4096)),
     "a text cut into messages": split_message,
     "a text cut into sentences": partial(split_sentences, longest=80),
     "the first sentences": partial(first_sentences, limit=4000),
