@@ -35,17 +35,15 @@ _CLAUSES = regex.compile(
     r"|(?<!\s)(?P<gap>\s++)(?=[–—(])"
 )
 _WORDS = regex.compile(r"(?P<gap>\s+)")
-# Where a script without blanks between words begins or ends, and between any two of its characters;
-# not before what closes, nor behind what opens.
-_UNSPACED = (
+_BORDERS = (_PARAGRAPHS, _LINES, _SENTENCES, _CLAUSES, _WORDS)
+_GRAPHEMES = regex.compile(r"\X")
+# Scripts without blanks between words may be parted between any two characters, but not before what
+# closes, nor behind what opens.
+_UNSPACED = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー々〆。、，]"
 )
-_CHARACTERS = regex.compile(
-    rf"\X(?P<gap>)(?:(?<={_UNSPACED}\p{{M}}*)|(?={_UNSPACED}))(?![。、，；：！？」』）】》〉］ー])"
-    r"(?<![「『（【《〈［])"
-)
-_GRAPHEMES = regex.compile(r"\X(?P<gap>)")
-_BORDERS = (_PARAGRAPHS, _LINES, _SENTENCES, _CLAUSES, _WORDS, _CHARACTERS)
+_NOT_FIRST = frozenset("。、，；：！？」』）】》〉］ー")
+_NOT_LAST = frozenset("「『（【《〈［")
 
 _MARKED = regex.compile(
     r"```.*?```|`[^`\n]+`"
@@ -158,20 +156,35 @@ def _cut(text: str, longest: int) -> int:
     links_and_marks = _inside(marked, bytearray(links))
     for protected in (links_and_marks, links):
         for border in _BORDERS:
-            cut = _last(border.finditer(text, 0, longest + 1), protected, shortest, longest)
+            gaps = (found.start("gap") for found in border.finditer(text, 0, longest + 1))
+            cut = _last(gaps, protected, shortest, longest)
             if cut:
                 return cut
     anywhere = bytearray(reach)
-    return _last(_GRAPHEMES.finditer(text, 0, reach), anywhere, 1, longest) or longest
+    return (
+        _last(_unspaced_borders(text, longest + 1), links, shortest, longest)
+        or _last(_grapheme_borders(text, reach), anywhere, 1, longest)
+        or longest
+    )
 
 
-def _last(
-    borders: Iterable[regex.Match[str]], protected: bytearray, shortest: int, longest: int
-) -> int:
+def _grapheme_borders(text: str, limit: int) -> Iterator[int]:
+    return (grapheme.end() for grapheme in _GRAPHEMES.finditer(text, 0, limit))
+
+
+def _unspaced_borders(text: str, limit: int) -> Iterator[int]:
+    """Borders of characters of which at least one is of a script without blanks between words."""
+    for grapheme in _GRAPHEMES.finditer(text, 0, limit):
+        first, following = grapheme[0][0], text[grapheme.end() : grapheme.end() + 1]
+        unspaced = _UNSPACED.match(first) or _UNSPACED.match(following)
+        if unspaced and first not in _NOT_LAST and following not in _NOT_FIRST:
+            yield grapheme.end()
+
+
+def _last(borders: Iterable[int], protected: bytearray, shortest: int, longest: int) -> int:
     """The last border within the limits that is not protected; 0 if there is none."""
     found = 0
-    for border in borders:
-        position = border.start("gap")
+    for position in borders:
         if position > longest:
             break
         if position >= shortest and not protected[position]:

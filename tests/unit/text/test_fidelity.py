@@ -110,7 +110,7 @@ def test_no_number_is_cut_where_nothing_else_parts_words(unit: str) -> None:
     )
 
 
-@pytest.mark.parametrize("lines", [20, 120, 400])
+@pytest.mark.parametrize("lines", [20, 120, 400, *range(37, 47)])
 def test_each_part_of_a_long_program_is_a_fence_of_its_own(lines: int) -> None:
     program = [f"    line_{number} = __init__(*args)  # *x* | y" for number in range(lines)]
     markdown = "Look:\n\n```python\n" + "\n".join(program) + "\n```\n\nThat is **all**."
