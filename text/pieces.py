@@ -11,7 +11,7 @@ from text.splitting import split_message
 _DATA = re.compile(
     r"(data:[\w.+-]+/[\w.+-]+(?:;[\w.+=-]+)*,)[\w%+/=.~!$&*;:@?-]{20,}", re.IGNORECASE
 )
-_DELIMITER_ROW = re.compile(r"^ {0,3}\|?[ :|-]*-[ :|-]*$")
+_DELIMITER_ROW = re.compile(r"[ :|-]*+")
 
 
 def split_markdown(markdown: str, longest: int) -> Iterator[str]:
@@ -31,6 +31,8 @@ def split_markdown(markdown: str, longest: int) -> Iterator[str]:
 def _table_header(piece: str) -> str:
     """The first two lines of the table that ``piece`` ends with; "" if it ends with none."""
     lines = piece.rpartition("\n\n")[2].split("\n")
-    if len(lines) < 2 or "|" not in lines[0] or not _DELIMITER_ROW.match(lines[1]):
+    if len(lines) < 2 or "|" not in lines[0] or "-" not in lines[1]:
+        return ""
+    if not _DELIMITER_ROW.fullmatch(lines[1]):
         return ""
     return "\n".join(lines[:2])

@@ -89,7 +89,7 @@ def _form(text: str) -> dict[str, str]:
 READERS: dict[str, Reader] = {
     "a cleaned text": clean,
     "addresses in a text": lambda text: list(find_addresses(text)),
-    "a text cut into pieces": lambda text: list(split_markdown(text, 4096)),
+    "a text cut into pieces": lambda text: list(split_markdown(text, 1024)),
     "a text cut into messages": split_message,
     "a text cut into sentences": partial(split_sentences, longest=80),
     "the first sentences": partial(first_sentences, limit=4000),
