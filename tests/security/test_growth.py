@@ -32,9 +32,11 @@ from speech.spoken_text import to_spoken_text
 from speech.synthesis import _BEGINNING
 from speech.transcription import has_speech
 from text import markdown as markup
+from text.addresses import find_addresses
 from text.language_detection import has_words
 from text.markdown import clean, to_speech, to_whatsapp
 from text.phrases import Phrases
+from text.pieces import split_markdown
 from text.splitting import first_sentences, split_message, split_sentences
 from turns.public_questions import normalised
 from web.security import FORM
@@ -88,6 +90,8 @@ def _form(text: str) -> dict[str, str]:
 
 READERS: dict[str, Reader] = {
     "a cleaned text": clean,
+    "addresses in a text": lambda text: list(find_addresses(text)),
+    "a text cut into pieces": lambda text: list(split_markdown(text, 1024)),
     "a text cut into messages": split_message,
     "a text cut into sentences": partial(split_sentences, longest=80),
     "the first sentences": partial(first_sentences, limit=4000),

@@ -1,0 +1,85 @@
+"""Rules of the Markdown parser for blocks, where chat differs from documents."""
+
+from __future__ import annotations
+
+import re
+
+import regex
+from markdown_it.rules_block import StateBlock, blockquote, lheading, reference
+
+from text.html_tags import HIDDEN, text_of
+
+# In a sum that is written in lines, ``=`` or ``-`` below a number is no underline.
+_SHORTEST_UNDERLINE = 3
+# ``>65`` and ``>=5`` compare; a quote has a blank behind its mark, or words.
+_COMPARISON = regex.compile(r">(?:=|[+-]?[\p{Sc}]?\p{Nd})")
+_DEFINITION = re.compile(r"\[([^\]\d^][^\]\n]*)\]:\s*<?(?:https?://|mailto:)", re.IGNORECASE)
+_HIDDEN_START = re.compile(rf"<(?:!--|(?P<name>{'|'.join(HIDDEN)}|pre)\b[^<>]*>)", re.IGNORECASE)
+
+
+def read_quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A quote, but no comparison with a number."""
+    if _COMPARISON.match(state.src, _position(state, start)):
+        return False
+    return blockquote(state, start, end, silent)
+
+
+def read_underlined_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A heading whose underline is long enough to be one."""
+    tokens = len(state.tokens)
+    if not lheading(state, start, end, silent):
+        return False
+    underline = state.getLines(state.line - 1, state.line, 0, False).strip()
+    if len(underline) >= _SHORTEST_UNDERLINE:
+        return True
+    del state.tokens[tokens:]
+    state.line = start
+    return False
+
+
+def read_definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """The address of a label that is used elsewhere; other lines of this form are footnotes."""
+    definition = _DEFINITION.match(state.src, _position(state, start))
+    if not definition or state.src.count(f"[{definition[1]}]") < len(("definition", "use")):
+        return False
+    return reference(state, start, end, silent)
+
+
+def read_hidden_html(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Comments, scripts and preformatted text of several lines; what follows them is read on."""
+    position = _position(state, start)
+    hidden = _HIDDEN_START.match(state.src, position)
+    limit = state.eMarks[end - 1]
+    closing = _closing(state.src, hidden, limit) if hidden else None
+    if not hidden or not closing or closing.end() <= state.eMarks[start]:
+        return False
+    if silent:
+        return True
+    if (hidden["name"] or "").lower() == "pre":
+        fence = state.push("fence", "code", 0)
+        fence.content = text_of(state.src[position : closing.end()]).strip("\n")
+    _go_on_behind(state, start, closing.end())
+    return True
+
+
+def _position(state: StateBlock, line: int) -> int:
+    return state.bMarks[line] + state.tShift[line]
+
+
+def _closing(text: str, hidden: re.Match[str], limit: int) -> re.Match[str] | None:
+    end = rf"</{hidden['name']}\s*>" if hidden["name"] else "-->"
+    return re.compile(end, re.IGNORECASE).search(text, hidden.end(), limit)
+
+
+def _go_on_behind(state: StateBlock, line: int, position: int) -> None:
+    """Let the rest of the line that ``position`` is on be the next that is read."""
+    while state.eMarks[line] < position:
+        line += 1
+    rest = state.src[position : state.eMarks[line]]
+    if not rest.strip():
+        state.line = line + 1
+        return
+    state.bMarks[line] = position
+    state.tShift[line] = len(rest) - len(rest.lstrip())
+    state.sCount[line] = state.tShift[line] + state.blkIndent
+    state.line = line

@@ -1,0 +1,183 @@
+"""HTML that an agent wrote between its words: which tags are HTML, and what stays of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from html import unescape
+
+import nh3
+
+# Names that are no words, so that a tag of this name is never a placeholder.
+_PLAIN_NAMES = frozenset(
+    "blockquote body br dd div dl dt em h1 h2 h3 h4 h5 h6 hr html img li ol p pre span strong sub"
+    " sup svg tbody td tfoot th thead tr ul wbr".split()
+)
+# The rest of HTML, and what is drawn with in SVG. ``<code>`` or ``<address>`` may also stand for
+# what the reader is to fill in: they are tags where they have attributes or are closed again.
+_OTHER_NAMES = frozenset(
+    "a abbr acronym address applet area article aside audio b base basefont bdi bdo big button"
+    " canvas caption center cite code col colgroup data datalist del details dfn dialog dir embed"
+    " fieldset figcaption figure font footer form frame frameset head header hgroup i iframe input"
+    " ins kbd label legend link main map mark math menu meta meter nav noframes noscript object"
+    " optgroup option output param picture progress q rp rt ruby s samp script search section"
+    " select slot small source strike style summary table template textarea time title track tt u"
+    " var video animate circle clippath defs desc ellipse filter foreignobject g image line"
+    " lineargradient marker mask metadata path pattern polygon polyline radialgradient rect stop"
+    " switch symbol text textpath tspan use view".split()
+)
+# Attributes that have no value.
+_FLAGS = frozenset(
+    "async autofocus autoplay checked controls default defer disabled hidden ismap itemscope loop"
+    " multiple muted nomodule novalidate open playsinline readonly required reversed selected"
+    " nowrap noshade".split()
+)
+# A browser shows nothing of these.
+HIDDEN = frozenset("head script style template".split())
+# What stands in these is shown as it is.
+VERBATIM = frozenset("code kbd pre samp tt".split())
+_OWN_LINE = frozenset(
+    "address article aside blockquote br center dd details dialog div dl dt fieldset figcaption"
+    " figure footer form h1 h2 h3 h4 h5 h6 header hr legend li main menu nav ol optgroup option p"
+    " pre search section summary table tr ul".split()
+)
+
+_NAME = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
+_ATTRIBUTE = re.compile(r"\s([a-zA-Z_:][\w:.-]*)(\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+))?")
+_CLOSED = re.compile(r"</([a-z][a-z0-9]*)\s*>", re.IGNORECASE)
+
+# What nh3 leaves of a tag has lower-case names, values in double quotation marks, and addresses
+# that are safe to open.
+_SANITIZER = nh3.Cleaner(
+    tags={"a", "img"},
+    attributes={"a": {"href"}, "img": {"alt", "src"}},
+    url_schemes={"http", "https", "ftp", "mailto", "tel"},
+    link_rel=None,
+)
+_SANITIZED_ATTRIBUTE = re.compile(r' (href|alt|src)="([^"]*)"')
+_TEXT_SANITIZER = nh3.Cleaner(tags=set(), clean_content_tags={"script", "style"})
+
+# Characters that ``clean`` removes, so that no text of the agent holds them: the border of a line
+# of its own, both ends of an address that follows its label, and the beginning of what is raised.
+LINE = "\x1e"
+_ADDRESS = "\x1d"
+_RAISED = "\x1f"
+_LINES = re.compile(rf"[ \t\n]*{LINE}[ \t\n{LINE}]*")
+# A power must not look like one more digit; ``1<sup>st</sup>`` is no power.
+_POWER = re.compile(rf"{_RAISED}(?=[\d+−-])")
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """An opening or closing tag; ``name`` is in lower case."""
+
+    name: str
+    source: str
+    closing: bool
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Its address and its alternative text, by their names in HTML, as far as it has them."""
+        found = _SANITIZED_ATTRIBUTE.findall(_SANITIZER.clean(self.source))
+        return {name: unescape(value) for name, value in found}
+
+
+def tag_name(text: str, start: int = 0) -> str:
+    """The name of HTML's tag that may begin at ``start``; "" if it is none of HTML's."""
+    beginning = _NAME.match(text, start)
+    name = beginning[2].lower() if beginning else ""
+    return name if name in _PLAIN_NAMES or name in _OTHER_NAMES else ""
+
+
+def closed_names(text: str) -> frozenset[str]:
+    """The names of all elements that are closed in ``text``."""
+    return frozenset(name.lower() for name in _CLOSED.findall(text))
+
+
+def is_markup(source: str, closed: frozenset[str]) -> bool:
+    """Whether a tag of a known name is HTML, and no placeholder or comparison.
+
+    ``closed`` are the names of elements that are closed in the same text.
+    """
+    name = tag_name(source)
+    if source.startswith("</"):
+        return True
+    attributes = _ATTRIBUTE.findall(source)
+    if any(not value and flag.lower() not in _FLAGS for flag, value in attributes):
+        return False
+    return bool(attributes) or name in _PLAIN_NAMES or name in closed or source.endswith("/>")
+
+
+def text_of(html: str) -> str:
+    """The text of a piece of HTML, without its tags."""
+    return unescape(_TEXT_SANITIZER.clean(html))
+
+
+@dataclass
+class HtmlTags:
+    """Replaces tags one after the other; ``arrange`` then puts the text around them in order."""
+
+    _addresses: list[str] = field(default_factory=list)
+    # For each list that is open the number of its last item, or ``None`` if it has bullets.
+    _numbers: list[int | None] = field(default_factory=list)
+
+    def replace(self, source: str) -> str:
+        """What stands in place of a tag, a comment or a declaration."""
+        name = tag_name(source)
+        if not name:
+            return ""
+        tag = Tag(name, source, source.startswith("</"))
+        border = LINE if name in _OWN_LINE else ""
+        return border + self._content(tag)
+
+    def _content(self, tag: Tag) -> str:
+        if tag.name == "a":
+            return self._link(tag)
+        if tag.name in ("ol", "ul"):
+            self._switch_list(tag)
+        if tag.closing:
+            return ""
+        if tag.name == "img":
+            return self._image(tag)
+        if tag.name in ("td", "th"):
+            return " "
+        if tag.name == "li":
+            return self._number()
+        return _RAISED if tag.name == "sup" else ""
+
+    def _link(self, tag: Tag) -> str:
+        if not tag.closing:
+            self._addresses.append(tag.attributes.get("href", ""))
+            return ""
+        address = self._addresses.pop() if self._addresses else ""
+        return f"{_ADDRESS}{address}{_ADDRESS}" if address else ""
+
+    def _image(self, tag: Tag) -> str:
+        attributes = tag.attributes
+        label, address = attributes.get("alt", ""), attributes.get("src", "")
+        return label + (f"{_ADDRESS}{address}{_ADDRESS}" if address else "")
+
+    def _switch_list(self, tag: Tag) -> None:
+        if not tag.closing:
+            self._numbers.append(0 if tag.name == "ol" else None)
+        elif self._numbers:
+            self._numbers.pop()
+
+    def _number(self) -> str:
+        if not self._numbers or self._numbers[-1] is None:
+            return ""
+        self._numbers[-1] += 1
+        return f"{self._numbers[-1]}. "
+
+
+def arrange(text: str, *, show_addresses: bool) -> str:
+    """Text in which tags were replaced, with its lines apart, and each address behind its label."""
+    text = _POWER.sub("^", _LINES.sub("\n", text)).replace(_RAISED, "")
+    label, *rest = text.split(_ADDRESS)
+    parts = [label]
+    for address, following in zip(rest[::2], rest[1::2], strict=False):
+        before = parts[-1].rstrip()
+        if show_addresses and not before.endswith(address):
+            parts.append(f" ({address})" if before else address)
+        parts.append(following)
+    return "".join(parts)

@@ -1,0 +1,54 @@
+"""A syntax tree of Markdown as sentences to be read aloud."""
+
+from __future__ import annotations
+
+from markdown_it.tree import SyntaxTreeNode
+
+from text.html_tags import tag_name
+from text.inline_rules import BARE
+from text.spoken_text import GAP, pronounceable, to_sentence, without_marks_of_markdown
+from text.tree_renderer import TreeRenderer, starts_with_amount
+
+
+class SpeechRenderer(TreeRenderer):
+    """Addresses, images, programs and tables are left to be read."""
+
+    line_break = " "
+
+    def unread(self, text: str) -> str:
+        return _sentences(pronounceable(without_marks_of_markdown(text)))
+
+    def _text(self, node: SyntaxTreeNode) -> str:
+        return pronounceable(super()._text(node))
+
+    def _code_inline(self, node: SyntaxTreeNode) -> str:
+        return self._text(node)
+
+    def _paragraph(self, node: SyntaxTreeNode) -> str:
+        return _sentences(self._children(node))
+
+    _heading = _paragraph
+
+    def _silence(self, _: SyntaxTreeNode) -> str:
+        return ""
+
+    _fence = _table = _image = _hr = _silence
+
+    def _html_inline(self, node: SyntaxTreeNode) -> str:
+        return "" if tag_name(node.content) == "img" else super()._html_inline(node)
+
+    def _link(self, node: SyntaxTreeNode) -> str:
+        return GAP if node.markup in (BARE, "autolink") else self._children(node)
+
+    def _blockquote(self, node: SyntaxTreeNode) -> str:
+        words = self._blocks(node)
+        return f"> {words}" if starts_with_amount(node) else words
+
+    def _bullet(self, item: SyntaxTreeNode) -> str:
+        if item.markup in ("+", "-") and starts_with_amount(item):
+            return f"{item.markup} "
+        return ""
+
+
+def _sentences(text: str) -> str:
+    return "\n".join(filter(None, map(to_sentence, text.split("\n"))))

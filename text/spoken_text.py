@@ -1,0 +1,65 @@
+"""Words to be read aloud, with every sign that means something."""
+
+from __future__ import annotations
+
+import regex
+
+from text.addresses import find_addresses
+from text.characters import STOPS, category
+
+# Stands for an address that was taken out; ``clean`` removes it, so that no text of the agent
+# holds it.
+GAP = "\ufffc"
+
+_TIMES = regex.compile(r"(?<=\p{Nd})\s*+(?<!\*)\*(?!\*)\s*+(?=\p{Nd})")
+# Pictures, and what joins and colours them. Signs of units, such as ℃, № and ㎡, are no pictures.
+_EMOJI = regex.compile(
+    r"(?:[\p{So}--[\xa9\xae°\u2100-\u214F\u3200-\u33FF]]"
+    r"[\uFE0F\u200D\U0001F3FB-\U0001F3FF\U000E0020-\U000E007F]*+)++"
+    r"|[\uFE0F\u20E3\U0001F3FB-\U0001F3FF]++",
+    regex.VERSION1,
+)
+_BACKTICKS = regex.compile(r"`+")
+# A mark that nothing closes; an agent that still writes may close it in its next sentence.
+_UNCLOSED_MARK = regex.compile(r"(?<![\w*_~])(?:\*{1,3}|__|~~)(?=\p{L})")
+_MARK = regex.compile(rf"{_UNCLOSED_MARK.pattern}|(?<=\w)(?:\*\*|__|~~)(?![\w*_~])")
+_PLACEHOLDER = regex.compile(r"(?<!\w)</?(\p{L}[^<>\n]{0,80})>")
+_GAP_BEFORE_STOP = regex.compile(rf"\s*+{GAP}[\s{GAP}]*+(?=[.,:;!?](?!\w)|[…،؛؟۔।。，、；：！？])")
+_EMPTY_BRACKETS = regex.compile(r"\(\s*+\)|（\s*+）|\[\s*+\]")
+_CLOSING = ("Pe", "Pf")
+
+
+def pronounceable(text: str) -> str:
+    """Text without addresses (``GAP`` stands for each), emoji and marks that nothing closes."""
+    words = _TIMES.sub(" × ", _without_addresses(text))
+    words = _UNCLOSED_MARK.sub("", _BACKTICKS.sub("", _EMOJI.sub("", words)))
+    return _PLACEHOLDER.sub(r"\1", words)
+
+
+def without_marks_of_markdown(text: str) -> str:
+    """Text whose Markdown was not read, without the marks that its words have on either side."""
+    return _MARK.sub("", text)
+
+
+def to_sentence(text: str) -> str:
+    """A line that ends like a sentence, so that the voice falls and pauses; "" without words."""
+    words = _GAP_BEFORE_STOP.sub("", text).replace(GAP, " ")
+    words = " ".join(_EMPTY_BRACKETS.sub("", words).split())
+    if not any(character.isalnum() for character in words):
+        return ""
+    return words if _ends_sentence(words) else f"{words}."
+
+
+def _ends_sentence(words: str) -> bool:
+    end = len(words)
+    while end and (words[end - 1] in "\"'" or category(words[end - 1]) in _CLOSING):
+        end -= 1
+    return words[end - 1 : end] in STOPS if end else False
+
+
+def _without_addresses(text: str) -> str:
+    parts, position = [], 0
+    for start, end in find_addresses(text):
+        parts.append(text[position:start])
+        position = end
+    return GAP.join([*parts, text[position:]])

@@ -1,0 +1,101 @@
+"""What showing and speaking a syntax tree of Markdown have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import regex
+from markdown_it.tree import SyntaxTreeNode
+
+from text.cleaning import clean
+from text.html_tags import HtmlTags, arrange
+from text.whatsapp_marks import without_marks
+
+_AMOUNT = regex.compile(r"(?:\p{Sc}|[A-Z]{2,3}(?= ?\p{Nd}))? ?[.,]?\p{Nd}")
+_LISTS = ("bullet_list", "ordered_list")
+
+
+class TreeRenderer:
+    """Every method takes a node and returns text; a node of type ``x`` is given to ``_x``."""
+
+    shows_addresses = False
+    line_break = "\n"
+
+    def __init__(self) -> None:
+        self._tags = HtmlTags()
+
+    def document(self, root: SyntaxTreeNode) -> str:
+        """The whole tree as text."""
+        return self._blocks(root)
+
+    def unread(self, text: str) -> str:
+        """Text whose Markdown was not read."""
+        return text
+
+    def _blocks(self, node: SyntaxTreeNode) -> str:
+        """The node's children, with a blank line between any two but lists that touch."""
+        parts = []
+        end_of_list = None
+        for child in node.children:
+            text, lines = self._render(child), child.map or (0, 0)
+            if text:
+                is_list = child.type in _LISTS
+                touches = is_list and lines[0] == end_of_list
+                parts += ["\n" if touches else "\n\n", text]
+                end_of_list = lines[1] if is_list else None
+        return "".join(parts[1:])
+
+    def _children(self, node: SyntaxTreeNode) -> str:
+        return "".join(map(self._render, node.children))
+
+    def _render(self, node: SyntaxTreeNode) -> str:
+        method = getattr(self, f"_{node.type}", None)
+        if method is not None:
+            return str(method(node))
+        return self._children(node) if node.children else self._text(node)
+
+    def _inline(self, node: SyntaxTreeNode) -> str:
+        return arrange(self._children(node), show_addresses=self.shows_addresses)
+
+    def _text(self, node: SyntaxTreeNode) -> str:
+        # Entities such as ``&#x202e;`` are characters by now.
+        return clean(node.content)
+
+    def _softbreak(self, _: SyntaxTreeNode) -> str:
+        return self.line_break
+
+    _hardbreak = _softbreak
+
+    def _html_inline(self, node: SyntaxTreeNode) -> str:
+        return self._tags.replace(node.content)
+
+    def _bullet_list(self, node: SyntaxTreeNode) -> str:
+        return "\n".join(self._item(self._bullet(item), item) for item in node.children)
+
+    def _ordered_list(self, node: SyntaxTreeNode) -> str:
+        items = zip(_numbers(node), node.children, strict=True)
+        return "\n".join(self._item(f"{number}{item.markup} ", item) for number, item in items)
+
+    def _bullet(self, item: SyntaxTreeNode) -> str:
+        raise NotImplementedError
+
+    def _item(self, mark: str, node: SyntaxTreeNode) -> str:
+        """One item; what is nested in it follows on lines of its own, not indented."""
+        parts = [part for part in map(self._render, node.children) if part]
+        if node.children and node.children[0].type == "fence":
+            parts.insert(0, "")
+        return mark + "\n".join(parts)
+
+
+def starts_with_amount(item: SyntaxTreeNode) -> bool:
+    """Whether the words of a list's item begin with a number or a currency before a number."""
+    words = next((node.content for node in item.walk() if node.type == "inline"), "")
+    return bool(_AMOUNT.match(without_marks(words).lstrip("*_~ ")))
+
+
+def _numbers(ordered_list: SyntaxTreeNode) -> Iterator[str]:
+    """Each item's own number; where all are 1, the numbers that a browser would show."""
+    numbers = [item.info for item in ordered_list.children]
+    if len(numbers) > 1 and set(numbers) == {"1"}:
+        return map(str, range(1, len(numbers) + 1))
+    return iter(numbers)
