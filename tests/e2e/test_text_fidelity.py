@@ -50,7 +50,7 @@ def test_words_numbers_signs_and_addresses_arrive(
     (answer,) = deployment.answers(user, 1)
     assert shown in answer.body
     assert deployment.twilio.wait_for_voice(user).audio
-    assert spoken in " ".join(piece.text for piece in deployment.spoken_since())
+    assert spoken in " ".join(piece.text for piece in deployment.synthesised())
 
 
 def test_a_long_program_arrives_in_fences_of_their_own(deployment: Deployment) -> None:
