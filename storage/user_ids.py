@@ -6,15 +6,25 @@ import threading
 from contextlib import suppress
 
 from cachetools import LRUCache
-from sqlalchemy import Connection, Table, exists, not_, update
+from sqlalchemy import Connection, Table, Text, bindparam, exists, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.models import Inbound
 from storage.database import Database
 from storage.schema import agent_sessions, preferences, turn_sender, turns
 
-# Senders that a process remembers to have seen. The others cost three statements more.
+# Senders that a process remembers to have seen. The others cost one statement more.
 REMEMBERED = 10_000
+
+_address = bindparam("address", type_=Text)
+# Whether anything is stored under an address alone. A webhook waits for it, so it is one statement.
+_IS_STORED = select(
+    or_(
+        exists().where(agent_sessions.c.sender == _address),
+        exists().where(preferences.c.sender == _address),
+        exists().where(turn_sender == _address, turns.c.external_user_id.is_(None)),
+    )
+)
 
 
 class UserIds:
@@ -36,7 +46,12 @@ class UserIds:
         """
         if not message.address or self._was_seen(message.sender):
             return
+        if self._database.value(_IS_STORED, {"address": message.address}):
+            self._move(message)
+        with self._lock:
+            self._seen[message.sender] = True
 
+    def _move(self, message: Inbound) -> None:
         def move(connection: Connection) -> None:
             for table in (agent_sessions, preferences):
                 _move_row(connection, table, message)
@@ -45,8 +60,6 @@ class UserIds:
         # Another process may move them at the same moment.
         with suppress(IntegrityError):
             self._database.run(move)
-        with self._lock:
-            self._seen[message.sender] = True
 
     def _was_seen(self, sender: str) -> bool:
         with self._lock:
