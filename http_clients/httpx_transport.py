@@ -1,8 +1,9 @@
 """httpx clients, for ElevenLabs' SDK, that send through the adapter of ``adapters.py``.
 
 httpx's own pool walks through all its connections, and polls the idle ones, whenever a request
-begins or ends; after a burst that is most of a request's CPU time (docs/decisions.md, 51). The
-adapter also gives httpx the limits of ``bodies.py``: the turn's deadline, and the size of a body.
+begins or ends; after a burst that is most of a request's CPU time (docs/performance.md, "Single
+measurements"). The adapter also gives httpx the limits of ``bodies.py``: the turn's deadline, and
+the size of a body.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A WSGI server on loopback with keep-alive, whose connections can be broken on purpose.
 
-docs/decisions-sandbox.md says why it is not one of the usual WSGI servers.
+docs/decisions.md, "Libraries used or refused", says why it is not one of the usual
+WSGI servers.
 """
 
 from __future__ import annotations

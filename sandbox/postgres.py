@@ -1,6 +1,7 @@
 """Runs a private PostgreSQL server, of any version that is installed.
 
-docs/decisions-sandbox.md says why pytest-postgresql or the wheel's own API is not used.
+docs/decisions.md, "Libraries used or refused", says why pytest-postgresql and the wheel's own API
+are not used.
 """
 
 from __future__ import annotations

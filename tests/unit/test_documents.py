@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import agentforce
 from core import errors
 from core.settings import Settings
 from metrics import COUNTERS, STAGES
+from text.phrases import CATALOGUE
+from whatsapp.error_codes import ADVICE, TRANSIENT, UNPLAYABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 # A row of a table in docs/configuration.md: the setting and its default.
@@ -20,6 +23,8 @@ SETTING = re.compile(r"^\| `([A-Z][A-Z_]+)` \| ([^|]+) \|", re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
 # Where a log line in docs/operating.md goes on with what differs from case to case.
 VARYING = re.compile(r"…|reason=|NAME|\(CODE")
+# An error code of Twilio.
+ERROR_CODE = re.compile(r"\b\d{5}\b")
 # A log line that begins with the class of an error behind these words.
 FAILURE = re.compile(r"(?:❌ Turn failed|❌ Answer not sent|Voice note not sent): (\w+)")
 # Written by Python itself.
@@ -117,6 +122,29 @@ def test_each_explained_log_line_is_written_by_the_service(line: str, code: str)
 def test_each_figure_is_explained() -> None:
     cells = first_cells(section("docs/operating.md", "Metrics"))
     assert {name for cell in cells for name in CODE.findall(cell)} == {*STAGES, *COUNTERS}
+
+
+def documented_codes(page: str, heading: str, *, with_words: str = "") -> set[int]:
+    """The error codes in the first cells of the rows that contain these words."""
+    rows = re.findall(r"^\|([^|]+)\|(.+)$", section(page, heading), re.MULTILINE)
+    cells = [first for first, others in rows if with_words in others]
+    return {int(code) for cell in cells for code in ERROR_CODE.findall(cell)}
+
+
+def test_each_delivery_error_with_advice_is_explained() -> None:
+    assert documented_codes("docs/operating.md", "Delivery errors") == ADVICE.keys()
+    assert documented_codes("docs/providers/twilio.md", "Error codes") >= ADVICE.keys()
+
+
+def test_delivery_errors_after_which_a_message_is_sent_again_are_marked() -> None:
+    resent = documented_codes("docs/operating.md", "Delivery errors", with_words="sent once more")
+    assert resent == {*TRANSIENT, *UNPLAYABLE}
+
+
+def test_each_language_of_our_own_sentences_is_documented() -> None:
+    row = read("docs/configuration.md").partition("| `DEFAULT_LANGUAGE` |")[2].partition("\n")[0]
+    languages = tomllib.loads(CATALOGUE.read_text(encoding="utf-8")).keys()
+    assert set(re.findall(r"`([a-z]{2})`", row)) == languages
 
 
 def test_each_file_of_the_service_is_in_the_architecture() -> None:

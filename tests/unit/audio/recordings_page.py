@@ -1,4 +1,4 @@
-"""docs/formats-recordings.md: ``python -m tests.unit.audio.recordings_page`` writes its table."""
+"""docs/formats.md: ``python -m tests.unit.audio.recordings_page`` writes its table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.unit.audio.recordings import HEARD, REFUSED, Recording
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "formats-recordings.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
 
 MARK = "<!-- python -m tests.unit.audio.recordings_page writes from here. -->"
 COLUMNS = "| container | codec | how the file may begin | heard | why |\n|---|---|---|---|---|"

@@ -1,4 +1,4 @@
-"""Every container, codec and beginning of docs/formats-recordings.md, through the real ffmpeg."""
+"""Every container, codec and beginning of docs/formats.md, through the real ffmpeg."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.unit.text.agent_answers import PHRASES, write_answer
 from text.markdown import to_speech, to_whatsapp
 from text.splitting import MESSAGE_LIMIT, split_message, split_sentences
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "formats-text.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "formats.md"
 ROW = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 CELL = re.compile(r"(`+) ?(.*?) ?\1")
 NEW_LINE = "⏎"
@@ -28,11 +28,8 @@ def cell_text(cell: str) -> str:
     return quoted[2].replace(r"\|", "|").replace(NEW_LINE, "\n")
 
 
-EXAMPLES = [
-    tuple(map(cell_text, row))
-    for row in ROW.findall(PAGE.read_text(encoding="utf-8"))
-    if "`" in row[0]
-]
+SECTION = PAGE.read_text(encoding="utf-8").partition("\n## Text\n")[2].partition("\n## ")[0]
+EXAMPLES = [tuple(map(cell_text, row)) for row in ROW.findall(SECTION) if "`" in row[0]]
 
 
 def missing(parts: list[str], text: str) -> list[str]:
