@@ -9,6 +9,9 @@ from text.inline_rules import BARE
 from text.spoken_text import GAP, pronounceable, to_sentence, without_marks_of_markdown
 from text.tree_renderer import TreeRenderer, starts_with_amount
 
+# Without a blank behind it, a minus is worded as one; a hyphen could be a bullet.
+MINUS = "\N{MINUS SIGN}"
+
 
 class SpeechRenderer(TreeRenderer):
     """Addresses, images, programs and tables are left to be read."""
@@ -45,9 +48,19 @@ class SpeechRenderer(TreeRenderer):
         return f"> {words}" if starts_with_amount(node) else words
 
     def _bullet(self, item: SyntaxTreeNode) -> str:
-        if item.markup in ("+", "-") and starts_with_amount(item):
-            return f"{item.markup} "
-        return ""
+        if item.markup not in ("+", "-") or not starts_with_amount(item):
+            return ""
+        if item.markup == "-" and _is_beside_plus(item):
+            return MINUS
+        return f"{item.markup} "
+
+
+def _is_beside_plus(item: SyntaxTreeNode) -> bool:
+    """Whether a list with the bullet + is next to the item's list, so that both are signs."""
+    bullets = item.parent
+    neighbours = (bullets.previous_sibling, bullets.next_sibling) if bullets else ()
+    lists = [each for each in neighbours if each and each.type == "bullet_list"]
+    return any(each.children[0].markup == "+" for each in lists)
 
 
 def _sentences(text: str) -> str:

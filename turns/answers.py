@@ -34,13 +34,15 @@ class AnswerWriter:
         if reply.escalated:
             self._metrics.count("escalations")
             log.info("Agent hands over to a person")
-        words = paragraphs([reply.text, *self._remarks(reply, question.language)])
+        # The text may have nothing that WhatsApp can show, such as a drawing in HTML.
+        shown = reply.text if to_whatsapp(reply.text) else ""
+        words = paragraphs([shown, *self._remarks(reply, shown, question.language)])
         aloud = words if with_voice else ""
         if question.spoken and self._transcript_echo:
             words = paragraphs([f"🎤 _{question.text}_", words])
         return Answer(to_whatsapp(words), question.language, aloud, waited)
 
-    def _remarks(self, reply: AgentReply, language: str | None) -> list[str]:
+    def _remarks(self, reply: AgentReply, shown: str, language: str | None) -> list[str]:
         """Our own sentences after, or instead of, the agent's text."""
         if reply.escalated and self._handoff_contact:
             contact = self._handoff_contact
@@ -49,7 +51,7 @@ class AnswerWriter:
             return [self._phrases.translate("escalated", language)]
         if reply.ended:
             return [self._phrases.translate("session_ended", language)]
-        if not reply.text:
+        if not shown:
             key = "action_failed" if reply.failed else "no_answer"
             return [self._phrases.translate(key, language)]
         return []

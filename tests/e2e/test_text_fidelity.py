@@ -12,11 +12,11 @@ from text.splitting import MESSAGE_LIMIT
 
 # What the agent quotes, what of it is shown, and what is spoken.
 ANSWERS = [
-    ("m***a@g***l.com", "m***a@g***l.com", "m***a@g***l.com"),
-    ("10^6, age < 18 or > 65", "10^6, age < 18 or > 65", "10^6, age < 18 or > 65"),
+    ("m***a@g***l.com", "m***a@g***l.com", "m***a@g***l dot com"),
+    ("10^6, age < 18 or > 65", "10^6, age < 18 or > 65", "10 to the power of 6"),
     ("this:\n\n1024. Router\n1031. Invoice", "1024. Router\n1031. Invoice", "1031. Invoice"),
-    ("this:\n\n+ 500 SAR\n- 120 SAR", "+ 500 SAR\n- 120 SAR", "- 120 SAR"),
-    ("**السعر:**١٠٠ ريال", "*السعر:*١٠٠ ريال", "السعر:١٠٠ ريال"),
+    ("this:\n\n+ 500 SAR\n- 120 SAR", "+ 500 SAR\n- 120 SAR", "minus 120"),
+    ("**السعر:**١٠٠ ريال", "*السعر:*١٠٠ ريال", "100 ريال"),
     (
         "请打开https://example.com/help，然后提交。谢谢",
         "请打开https://example.com/help，然后提交。谢谢",

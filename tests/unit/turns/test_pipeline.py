@@ -329,6 +329,7 @@ def test_the_senders_language_is_stored_when_it_changes(bench: Bench) -> None:
         (AgentReply("", ended=True), "session_ended"),
         (AgentReply("", failed=True), "action_failed"),
         (AgentReply(""), "no_answer"),
+        (AgentReply("<svg width='9'><circle r='4'/></svg>"), "no_answer"),
     ],
 )
 def test_an_empty_reply_says_what_happened(bench: Bench, reply: AgentReply, key: str) -> None:
