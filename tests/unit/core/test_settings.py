@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from core.errors import SettingsError
-from core.settings import WHERE, Settings, is_public_url, load_settings
+from core.settings import WHERE, Settings, is_public_url, load_settings, warn_of_old_names
 
 Load = Callable[..., Settings]
 
@@ -439,3 +440,16 @@ def test_names_are_case_sensitive_and_strangers_are_ignored(load: Load) -> None:
 def test_settings_cannot_be_changed_later(load: Load) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().TURN_THREADS = 1
+
+
+def test_a_setting_is_still_read_under_its_old_name_with_a_warning(load: Load) -> None:
+    assert load(CLOUD_PATIENCE="2").PROVIDER_TIMEOUT_FACTOR == 2
+    with capture_logs() as lines:
+        warn_of_old_names()
+    (line,) = lines
+    assert "CLOUD_PATIENCE is now called PROVIDER_TIMEOUT_FACTOR" in line["event"]
+
+
+def test_the_new_name_of_a_setting_counts_more_than_the_old_one(load: Load) -> None:
+    settings = load(CLOUD_PATIENCE="2", PROVIDER_TIMEOUT_FACTOR="3")
+    assert settings.PROVIDER_TIMEOUT_FACTOR == 3
