@@ -211,7 +211,7 @@ class Agentforce:
         self, response: requests.Response, listener: AnswerListener | None
     ) -> AgentReply:
         """Returns at the end of the turn; the end of the stream is awaited in the background."""
-        body = read_chunks(response, self._answer_timeout, most=STREAM_LIMIT_BYTES)
+        body = read_chunks(response, self._answer_timeout, max_bytes=STREAM_LIMIT_BYTES)
         try:
             if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                 raise AgentDown("Agentforce answered with something else than an event stream")

@@ -68,7 +68,7 @@ class _NoCredentials(AuthBase):
 
 
 class MediaDownloader:
-    """Downloads recordings of one Twilio account. ``patience`` multiplies all timeouts."""
+    """Downloads recordings of one Twilio account. ``timeout_factor`` multiplies all timeouts."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class MediaDownloader:
         account_sid: str,
         auth_token: str,
         media_hosts: tuple[str, ...],
-        patience: float = 1.0,
+        timeout_factor: float = 1.0,
     ) -> None:
         self._session = session
         self._api = urlsplit(api_url)
@@ -87,7 +87,7 @@ class MediaDownloader:
             rf"/2010-04-01/Accounts/{re.escape(account_sid)}/Messages/[\w-]+/Media/\w+"
         )
         self._media_hosts = frozenset(media_hosts)
-        self._patience = patience
+        self._timeout_factor = timeout_factor
 
     def routes(self) -> list[Route]:
         """The connections to keep open: to Twilio's API and to its file stores."""
@@ -102,8 +102,8 @@ class MediaDownloader:
         ``MediaTooLarge``.
         """
         self._check_origin(url)
-        tries = retrying(RETRY_DELAYS, factor=self._patience)
-        with Deadline(clamp(TOTAL_TIMEOUT * self._patience)).applied():
+        tries = retrying(RETRY_DELAYS, factor=self._timeout_factor)
+        with Deadline(clamp(TOTAL_TIMEOUT * self._timeout_factor)).applied():
             return tries(self._fetch, url, listener or _NullListener())
 
     def _fetch(self, url: str, listener: DownloadListener) -> bytearray:
@@ -126,7 +126,7 @@ class MediaDownloader:
 
     @property
     def _timeout(self) -> float:
-        return READ_TIMEOUT * self._patience
+        return READ_TIMEOUT * self._timeout_factor
 
     def _get(self, url: str, auth: AuthBase | tuple[str, str]) -> requests.Response:
         return self._session.get(
@@ -197,7 +197,7 @@ def _body(response: requests.Response, timeout: float, listener: DownloadListene
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     data = bytearray()
     try:
-        for chunk in read_chunks(response, timeout, most=SIZE_LIMIT):
+        for chunk in read_chunks(response, timeout, max_bytes=SIZE_LIMIT):
             data += chunk
             listener.write(chunk)
     except BodyTooLarge:

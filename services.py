@@ -152,8 +152,8 @@ class Services:
         return WhatsApp(
             settings=self.settings,
             metrics=self.metrics,
-            width=threads,
-            typing_width=threads * 2,
+            connections=threads,
+            typing_connections=threads * 2,
         )
 
     @cached_property
@@ -179,7 +179,7 @@ class Services:
             metrics=self.metrics,
             breakers=self.breakers,
             # One transcription for each turn, and as many segments of speech.
-            width=self.settings.TURN_THREADS * 2,
+            connections=self.settings.TURN_THREADS * 2,
         )
 
     @cached_property
@@ -189,10 +189,10 @@ class Services:
         return SpeechCache(
             speech=self.speech,
             metrics=self.metrics,
-            most_bytes=self.settings.SPEECH_CACHE_BYTES,
+            max_bytes=self.settings.SPEECH_CACHE_BYTES,
             lifetime=self._retention,
             # A single process has all of it in memory.
-            shared=self.storage.audio if self.storage.is_shared else None,
+            shared=self.storage.speech if self.storage.is_shared else None,
             pool=self.background,
         )
 
@@ -214,7 +214,7 @@ class Services:
     @cached_property
     def salesforce_http(self) -> requests.Session:
         # A connection for each thread that asks, starts a session or ends one.
-        return requests_session(self.settings, width=self.settings.TURN_THREADS * 3)
+        return requests_session(self.settings, connections=self.settings.TURN_THREADS * 3)
 
     @cached_property
     def agent_token(self) -> AccessToken:
@@ -237,12 +237,12 @@ class Services:
     def media(self) -> MediaDownloader:
         settings = self.settings
         return MediaDownloader(
-            session=requests_session(settings, width=settings.TURN_THREADS),
+            session=requests_session(settings, connections=settings.TURN_THREADS),
             api_url=settings.TWILIO_API_URL,
             account_sid=settings.TWILIO_ACCOUNT_SID,
             auth_token=settings.TWILIO_AUTH_TOKEN,
             media_hosts=settings.TWILIO_MEDIA_HOSTS,
-            patience=settings.PROVIDER_TIMEOUT_FACTOR,
+            timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
         )
 
     @cached_property
@@ -396,7 +396,7 @@ class Services:
             purgeable=(
                 self.storage.preferences,
                 self.storage.processes,
-                self.storage.audio,
+                self.storage.speech,
                 self.storage.answers,
             ),
             sessions=self.sessions,

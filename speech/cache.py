@@ -16,7 +16,7 @@ from core.errors import BridgeError, DeadlineExceeded
 from metrics import Metrics
 from speech.elevenlabs import Speech
 from storage.database import StorageError
-from storage.speech import AudioSegment, AudioTable
+from storage.speech import SpeechSegment, SpeechTable
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class SpeechCache:
     """Speaks like ``Speech``, but takes audio that was made before from memory or ``shared``.
 
-    Memory holds ``most_bytes`` of audio, each piece for ``lifetime`` seconds at most. New audio is
+    Memory holds ``max_bytes`` of audio, each piece for ``lifetime`` seconds at most. New audio is
     written to ``shared``, a table that several processes use, on a thread of ``pool``.
     """
 
@@ -33,9 +33,9 @@ class SpeechCache:
         *,
         speech: Speech,
         metrics: Metrics,
-        most_bytes: int,
+        max_bytes: int,
         lifetime: float,
-        shared: AudioTable | None,
+        shared: SpeechTable | None,
         pool: Executor,
     ) -> None:
         self._speech = speech
@@ -47,11 +47,11 @@ class SpeechCache:
         self._lock = threading.Lock()
         # What is being synthesised, by its key.
         self._under_way: dict[str, Future[bytes]] = {}
-        self._memory: TLRUCache[str, AudioSegment] = TLRUCache(
-            most_bytes,
-            ttu=lambda _, piece, __: piece.made_at + lifetime,
+        self._memory: TLRUCache[str, SpeechSegment] = TLRUCache(
+            max_bytes,
+            ttu=lambda _, segment, __: segment.made_at + lifetime,
             timer=time.time,
-            getsizeof=lambda piece: len(piece.audio),
+            getsizeof=lambda segment: len(segment.audio),
         )
 
     @property
@@ -110,19 +110,19 @@ class SpeechCache:
     def _fetch(
         self, key: str, text: str, language: str | None, previous: str, following: str
     ) -> bytes:
-        piece = self._find_shared(key)
-        if piece:
+        segment = self._find_shared(key)
+        if segment:
             self._count_hit(text)
         else:
             self._metrics.count("speech_cache_misses")
             audio = self._speech.synthesize(text, language, previous=previous, following=following)
-            piece = AudioSegment(audio, time.time())
+            segment = SpeechSegment(audio, time.time())
             # It may be in another format now, if the plan refused the first.
             key = self._key(text, language)
             if self._shared:
-                self._pool.submit(self._share, self._shared, key, piece)
-        self._remember(key, piece)
-        return piece.audio
+                self._pool.submit(self._share, self._shared, key, segment)
+        self._remember(key, segment)
+        return segment.audio
 
     def _key(self, text: str, language: str | None) -> str:
         parts = json.dumps(self._speech.synthesis_key(text, language))
@@ -130,33 +130,33 @@ class SpeechCache:
 
     def _recall(self, key: str) -> Future[bytes] | None:
         try:
-            piece = self._memory[key]
+            segment = self._memory[key]
         except KeyError:
             return None
         audio: Future[bytes] = Future()
-        audio.set_result(piece.audio)
+        audio.set_result(segment.audio)
         return audio
 
-    def _remember(self, key: str, piece: AudioSegment) -> None:
-        if len(piece.audio) <= self._memory.maxsize:
+    def _remember(self, key: str, segment: SpeechSegment) -> None:
+        if len(segment.audio) <= self._memory.maxsize:
             with self._lock:
-                self._memory[key] = piece
+                self._memory[key] = segment
 
-    def _find_shared(self, key: str) -> AudioSegment | None:
+    def _find_shared(self, key: str) -> SpeechSegment | None:
         """The piece in the shared table; ``None`` too where the database fails."""
         if self._shared is None:
             return None
         try:
-            piece = self._shared.find(key)
+            segment = self._shared.find(key)
         except StorageError as error:
             self._log_once(error)
             return None
         self._failing = False
-        return piece
+        return segment
 
-    def _share(self, shared: AudioTable, key: str, piece: AudioSegment) -> None:
+    def _share(self, shared: SpeechTable, key: str, segment: SpeechSegment) -> None:
         try:
-            shared.save(key, piece)
+            shared.save(key, segment)
         except StorageError as error:
             self._log_once(error)
 

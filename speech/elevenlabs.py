@@ -45,9 +45,9 @@ class Speech:
         ffmpeg: Ffmpeg,
         metrics: Metrics,
         breakers: CircuitBreakers,
-        width: int,
+        connections: int,
     ) -> None:
-        http = httpx_client(settings, width=width, most=ANSWER_LIMIT)
+        http = httpx_client(settings, connections=connections, max_bytes=ANSWER_LIMIT)
         client = _build_client(settings, http)
         self._routes = [Route(http, settings.ELEVENLABS_API_URL, number=CONNECTIONS)]
         # The plan limits each kind of request by itself.
@@ -55,7 +55,7 @@ class Speech:
             Endpoint(
                 concurrency=settings.ELEVENLABS_CONCURRENCY,
                 breaker=breakers.create(f"ElevenLabs {kind}", SpeechUnavailable),
-                patience=settings.PROVIDER_TIMEOUT_FACTOR,
+                timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
             )
             for kind in ("hearing", "speaking")
         )
@@ -65,7 +65,7 @@ class Speech:
             model=settings.ELEVENLABS_STT_MODEL,
             key_terms=settings.STT_KEYTERMS,
             least_confidence=settings.STT_MIN_CONFIDENCE,
-            patience=settings.PROVIDER_TIMEOUT_FACTOR,
+            timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
         )
         self._voice = Voice(
             client=client,
@@ -74,7 +74,7 @@ class Speech:
             metrics=metrics,
             voice_id=settings.ELEVENLABS_VOICE_ID,
             model=settings.ELEVENLABS_TTS_MODEL,
-            patience=settings.PROVIDER_TIMEOUT_FACTOR,
+            timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
         )
 
     def routes(self) -> list[Route]:

@@ -18,12 +18,12 @@ COUNT_DIGITS = 6
 
 
 class Endpoint:
-    """Calls of one kind. ``patience`` multiplies the pauses between attempts."""
+    """Calls of one kind. ``timeout_factor`` multiplies the pauses between attempts."""
 
-    def __init__(self, *, concurrency: int, breaker: Breaker, patience: float) -> None:
+    def __init__(self, *, concurrency: int, breaker: Breaker, timeout_factor: float) -> None:
         self._limiter = ConcurrencyLimiter(concurrency, provider="ElevenLabs")
         self._breaker = breaker
-        self._patience = patience
+        self._timeout_factor = timeout_factor
 
     @property
     def available_slots(self) -> int:
@@ -36,7 +36,7 @@ class Endpoint:
 
     def call(self, request: Callable[[], T]) -> T:
         """Make a request of the SDK, again where that helps. Raises ``SpeechError``."""
-        retry = retrying(RETRY_DELAYS, factor=self._patience)
+        retry = retrying(RETRY_DELAYS, factor=self._timeout_factor)
         return self._breaker.call(lambda: cast(T, retry(self._call_once, request)))
 
     def set_limit(self, headers: Mapping[str, str]) -> None:

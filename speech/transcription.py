@@ -44,14 +44,14 @@ class Transcriber:
         model: str,
         key_terms: Sequence[str],
         least_confidence: float,
-        patience: float,
+        timeout_factor: float,
     ) -> None:
         self._client = client
         self._endpoint = endpoint
         self._model = model
         self._key_terms = key_terms
         self._least_confidence = least_confidence
-        self._patience = patience
+        self._timeout_factor = timeout_factor
 
     def transcribe(self, pcm: bytes) -> Transcript:
         """The words in 16 kHz mono PCM.
@@ -80,7 +80,10 @@ class Transcriber:
             keyterms=list(self._key_terms),
             # The SDK's own retry drops every form field
             # (docs/providers/elevenlabs.md, "Python library").
-            request_options={"timeout_in_seconds": seconds * self._patience, "max_retries": 0},
+            request_options={
+                "timeout_in_seconds": seconds * self._timeout_factor,
+                "max_retries": 0,
+            },
         )
         self._endpoint.set_limit(answer.headers)
         return answer.data

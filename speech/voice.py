@@ -44,7 +44,7 @@ class Voice:
         metrics: Metrics,
         voice_id: str,
         model: str,
-        patience: float,
+        timeout_factor: float,
     ) -> None:
         self._client = client
         self._endpoint = endpoint
@@ -53,7 +53,7 @@ class Voice:
         self._voice_id = voice_id
         self._model_name = model
         self._model = find_voice_model(model)
-        self._patience = patience
+        self._timeout_factor = timeout_factor
         self._lock = threading.Lock()
         self._format = OPUS
         # When Opus is asked for again after a refusal (monotonic seconds).
@@ -123,7 +123,7 @@ class Voice:
             self._voice_id,
             output_format=output_format,
             request_options={
-                "timeout_in_seconds": TIMEOUT_SECONDS * self._patience,
+                "timeout_in_seconds": TIMEOUT_SECONDS * self._timeout_factor,
                 "chunk_size": None,
             },
             **request,

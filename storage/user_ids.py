@@ -13,15 +13,15 @@ from core.models import Inbound
 from storage.database import Database
 from storage.schema import agent_sessions, preferences, turn_sender, turns
 
-# Senders that a process remembers to have seen. The others cost three statements more.
+# How many senders a process remembers as seen. For other senders it runs three more statements.
 REMEMBERED = 10_000
 
 
 class UserIds:
     """Thread-safe.
 
-    What is stored under an address comes from the former release, which did not read user ids, or
-    from messages for which Twilio gave none.
+    Rows are stored under an address by the former release, which did not read user ids, or because
+    Twilio gave none with a message.
     """
 
     def __init__(self, *, database: Database) -> None:

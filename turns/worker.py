@@ -78,10 +78,10 @@ class TurnWorker:
 
     def _start_turns(self) -> bool:
         """Claim and start some turns; returns whether there may be more."""
-        most = min(self._threads - self._running, CLAIMED_AT_ONCE)
-        if not most:
+        limit = min(self._threads - self._running, CLAIMED_AT_ONCE)
+        if not limit:
             return False
-        turns = self._claims.claim_turns(most)
+        turns = self._claims.claim_turns(limit)
         for turn in turns:
             if turn.attempts > 1:
                 sid, number = turn.message.sid, turn.attempts
@@ -89,7 +89,7 @@ class TurnWorker:
             with self._changed:
                 self._running += 1
             self._pool.submit(self._run, turn)
-        return len(turns) == most
+        return len(turns) == limit
 
     def _run(self, turn: Turn) -> None:
         try:

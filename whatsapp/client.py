@@ -46,20 +46,20 @@ _INBOUND_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 class WhatsApp:
     """Our WhatsApp sender at Twilio.
 
-    ``width`` threads may send at once, and ``typing_width`` show the typing indicator.
+    ``connections`` threads may send at once, and ``typing_connections`` show the typing indicator.
     """
 
     def __init__(
-        self, *, settings: Settings, metrics: Metrics, width: int, typing_width: int
+        self, *, settings: Settings, metrics: Metrics, connections: int, typing_connections: int
     ) -> None:
         self._sender = settings.TWILIO_WHATSAPP_FROM
         self._public_url = settings.PUBLIC_URL
         self._metrics = metrics
         self._timeout_factor = settings.PROVIDER_TIMEOUT_FACTOR
         # Twilio documents no limit, so it is found by Twilio's refusals (20429).
-        self._limiter = ConcurrencyLimiter(width, provider="Twilio")
-        sending = requests_session(settings, width=width)
-        typing = requests_session(settings, width=typing_width)
+        self._limiter = ConcurrencyLimiter(connections, provider="Twilio")
+        sending = requests_session(settings, connections=connections)
+        typing = requests_session(settings, connections=typing_connections)
         self._client = _client(settings, SEND_TIMEOUT, sending)
         self._typing = _client(settings, TYPING_TIMEOUT, typing)
         self._routes = [

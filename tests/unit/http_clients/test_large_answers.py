@@ -69,7 +69,7 @@ def agent(settings: Settings) -> Agentforce:
 
 @pytest.fixture
 def whatsapp(settings: Settings) -> WhatsApp:
-    return WhatsApp(settings=settings, metrics=Metrics(), width=1, typing_width=1)
+    return WhatsApp(settings=settings, metrics=Metrics(), connections=1, typing_connections=1)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def speech(settings: Settings) -> Speech:
         ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
         metrics=Metrics(),
         breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
-        width=1,
+        connections=1,
     )
 
 
@@ -233,6 +233,6 @@ def test_a_token_with_an_unreadable_lifetime_is_used(
     sandbox: Sandbox, settings: Settings, answer: dict[str, object]
 ) -> None:
     answer_with(sandbox, "agentforce token", json.dumps(answer), JSON, 200)
-    session = requests_session(settings, width=1)
+    session = requests_session(settings, connections=1)
     token = AccessToken(session=session, settings=settings, metrics=Metrics())
     assert token.get() is token.get()

@@ -64,7 +64,7 @@ def speech(provider: Sandbox, clock: Clock) -> Speech:
         ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
         metrics=Metrics(),
         breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
-        width=4,
+        connections=4,
     )
 
 
