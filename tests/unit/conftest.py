@@ -91,7 +91,7 @@ def notices_of(database: Database, phrases: Phrases) -> Notices:
         phrases=phrases,
         preferences=PreferenceTable(database=database),
         leases=InMemoryLeases(),
-        longest=3600.0,
+        max_seconds=3600.0,
     )
 
 

@@ -71,7 +71,7 @@ def speech(settings: Settings) -> Speech:
 def _speech(settings: Settings) -> Speech:
     return Speech(
         settings=settings,
-        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
+        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), max_seconds=60),
         metrics=Metrics(),
         breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
         connections=len(USERS),

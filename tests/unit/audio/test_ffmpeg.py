@@ -20,8 +20,8 @@ from pydub.silence import detect_leading_silence
 from audio import ffmpeg_process as conversion
 from audio.ffmpeg import (
     EDGE_STEP_MS,
-    NOTE_LIMIT,
-    SHORTEST_SECONDS,
+    MIN_SECONDS,
+    NOTE_MAX_BYTES,
     SILENCE_EDGE_DBFS,
     Ffmpeg,
     _leading_silence_ms,
@@ -45,7 +45,7 @@ EXE = imageio_ffmpeg.get_ffmpeg_exe()
 
 @pytest.fixture(scope="module")
 def ffmpeg() -> Ffmpeg:
-    return Ffmpeg(longest_seconds=LONGEST)
+    return Ffmpeg(max_seconds=LONGEST)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_a_long_recording_is_decoded_no_further_than_needed(
     pcm = ffmpeg.decode(codec.note(sine(440, 3 * LONGEST), kind))
     assert pcm_seconds(pcm) == pytest.approx(LONGEST + 1, abs=0.1)
     with pytest.raises(AudioTooLong):
-        trim(pcm, longest_seconds=LONGEST)
+        trim(pcm, max_seconds=LONGEST)
 
 
 def test_recordings_that_come_together_are_decoded_each_by_itself(
@@ -206,7 +206,7 @@ def test_damaged_recordings_are_decoded_or_unreadable(
 
 def test_a_missing_program_is_an_audio_error(codec: Codec) -> None:
     with pytest.raises(AudioError, match="cannot be run"):
-        Ffmpeg(path="/nowhere/ffmpeg", longest_seconds=1).decode(codec.note(TONE))
+        Ffmpeg(path="/nowhere/ffmpeg", max_seconds=1).decode(codec.note(TONE))
 
 
 def test_a_conversion_that_hangs_is_ended(
@@ -215,14 +215,14 @@ def test_a_conversion_that_hangs_is_ended(
     stuck = tmp_path / "ffmpeg"
     stuck.write_text("#!/bin/sh\nexec sleep 60\n")
     stuck.chmod(0o755)
-    monkeypatch.setattr(conversion, "TIMEOUT", 0.05)
+    monkeypatch.setattr(conversion, "TIMEOUT_SECONDS", 0.05)
     with pytest.raises(AudioUnreadable, match="too long"):
-        Ffmpeg(path=str(stuck), longest_seconds=1).decode(codec.note(TONE))
+        Ffmpeg(path=str(stuck), max_seconds=1).decode(codec.note(TONE))
 
 
 def test_speech_is_kept_and_the_silence_around_it_is_not() -> None:
     speech = sine(440, 1.0, margin=0)
-    trimmed = trim(silence(2.0) + speech + silence(1.5), longest_seconds=10)
+    trimmed = trim(silence(2.0) + speech + silence(1.5), max_seconds=10)
     assert is_the_tone(trimmed, seconds=1.3)
     assert len(trimmed) >= len(speech)
 
@@ -236,7 +236,7 @@ def test_pauses_and_quiet_beginnings_are_kept() -> None:
 
     word = sine(440, 0.5, margin=0)
     spoken = quiet(word, 30) + silence(1.0) + word + silence(0.8) + word
-    assert trim(spoken, longest_seconds=10) == spoken
+    assert trim(spoken, max_seconds=10) == spoken
 
 
 @given(
@@ -268,14 +268,14 @@ def test_silence_costs_little_to_measure() -> None:
     sound = AudioSegment(data=quiet, sample_width=2, frame_rate=SAMPLE_RATE, channels=1)
     pydubs = min(took(lambda: detect_leading_silence(sound, -50.0, 20)) for _ in range(3))
     # That is one side of two.
-    assert min(took(lambda: trim(quiet, longest_seconds=300)) for _ in range(3)) < pydubs
+    assert min(took(lambda: trim(quiet, max_seconds=300)) for _ in range(3)) < pydubs
 
 
 def test_whispers_are_no_silence() -> None:
     whisper = b"".join(
         (sample // 60).to_bytes(2, "little", signed=True) for sample in memoryview(TONE).cast("h")
     )
-    assert pcm_seconds(trim(whisper, longest_seconds=10)) > 1
+    assert pcm_seconds(trim(whisper, max_seconds=10)) > 1
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_whispers_are_no_silence() -> None:
     [
         (b"", AudioTooShort),
         (b"\0", AudioTooShort),
-        (sine(440, SHORTEST_SECONDS - 0.05, margin=0), AudioTooShort),
+        (sine(440, MIN_SECONDS - 0.05, margin=0), AudioTooShort),
         (silence(3.0), AudioSilent),
         (bytes(random.Random(1).choice(b"\x00\x01") if at % 2 == 0 else 0 for at in range(64_000)),
          AudioSilent),
@@ -297,15 +297,15 @@ def test_what_holds_no_speech_is_refused_before_it_costs(
     pcm: bytes, error: type[AudioError]
 ) -> None:
     with pytest.raises(error):
-        trim(pcm, longest_seconds=LONGEST)
+        trim(pcm, max_seconds=LONGEST)
 
 
 def test_the_longest_allowed_recording_is_taken() -> None:
-    assert trim(noise(LONGEST), longest_seconds=LONGEST)
+    assert trim(noise(LONGEST), max_seconds=LONGEST)
 
 
 def test_half_a_sample_at_the_end_does_no_harm() -> None:
-    assert trim(TONE + b"\x01", longest_seconds=LONGEST)
+    assert trim(TONE + b"\x01", max_seconds=LONGEST)
 
 
 @pytest.mark.parametrize("lengths", [(0.5, 1.0), (0.3, 0.7, 1.1, 0.4, 0.9)], ids=len)
@@ -356,9 +356,9 @@ def test_a_small_note_stays_as_it_is(ffmpeg: Ffmpeg, codec: Codec) -> None:
 def test_a_large_note_loses_bits_and_not_seconds(ffmpeg: Ffmpeg) -> None:
     """Noise is what Opus packs worst."""
     note = made("-f", "ogg", "-c:a", "libopus", "-b:a", "256k", pcm=noise(20.0))
-    assert len(note) > NOTE_LIMIT
+    assert len(note) > NOTE_MAX_BYTES
     smaller = ffmpeg.fit_note(note)
-    assert len(smaller) <= NOTE_LIMIT
+    assert len(smaller) <= NOTE_MAX_BYTES
     assert read_voice_note(smaller).seconds == pytest.approx(20, abs=0.1)
 
 

@@ -48,7 +48,7 @@ def codec() -> Codec:
 
 @pytest.fixture(scope="module")
 def ffmpeg() -> Ffmpeg:
-    return Ffmpeg(longest_seconds=60)
+    return Ffmpeg(max_seconds=60)
 
 
 def spoken(codec: Codec, *lengths: float) -> list[bytes]:

@@ -43,7 +43,7 @@ class Account(Speech):
         }
         super().__init__(
             settings=Settings(**(given | changes)),  # type: ignore[arg-type]
-            ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=1),
+            ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), max_seconds=1),
             metrics=Metrics(),
             breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
             connections=1,
@@ -82,7 +82,7 @@ class Broken(SpeechTable):
         self._fail()
         return None
 
-    def save(self, key: str, piece: SpeechSegment) -> None:
+    def save(self, key: str, segment: SpeechSegment) -> None:
         self._fail()
 
     def _fail(self) -> None:
@@ -101,7 +101,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def pieces(database: Database, clock: Clock) -> SpeechTable:
+def segments(database: Database, clock: Clock) -> SpeechTable:
     return SpeechTable(database=database, max_bytes=1000)
 
 
@@ -141,8 +141,8 @@ def test_the_same_piece_is_spoken_once_whatever_is_around_it(
 
 def test_another_text_or_language_is_another_piece(account: Account) -> None:
     cache = cache_of(account)
-    pieces = [("Hello!", "en"), ("Hello", "en"), ("Hello!", "fr"), ("Hello!", None)]
-    assert len({cache.synthesize(text, language) for text, language in pieces}) == len(pieces)
+    segments = [("Hello!", "en"), ("Hello", "en"), ("Hello!", "fr"), ("Hello!", None)]
+    assert len({cache.synthesize(text, language) for text, language in segments}) == len(segments)
     # What the model does not take as a language is not told to it.
     assert cache.synthesize("Hello!", "xx") == cache.synthesize("Hello!", None)
 
@@ -153,16 +153,16 @@ def test_another_text_or_language_is_another_piece(account: Account) -> None:
     ids=["voice", "model"],
 )
 def test_another_voice_or_model_is_another_piece(
-    account: Account, change: dict[str, str], pieces: SpeechTable
+    account: Account, change: dict[str, str], segments: SpeechTable
 ) -> None:
-    cache_of(account, shared=pieces).synthesize("Hello!", "en")
+    cache_of(account, shared=segments).synthesize("Hello!", "en")
     other = Account(**change)
-    cache_of(other, shared=pieces).synthesize("Hello!", "en")
+    cache_of(other, shared=segments).synthesize("Hello!", "en")
     assert other.spoken == ["Hello!"]
 
 
 def test_a_piece_is_kept_in_the_format_that_the_plan_took(
-    account: Account, pieces: SpeechTable
+    account: Account, segments: SpeechTable
 ) -> None:
     """A process that has not met the refusal yet looks for Opus, one that has finds it."""
 
@@ -170,12 +170,12 @@ def test_a_piece_is_kept_in_the_format_that_the_plan_took(
         account.output_format = MP3
 
     account.before = refuse_opus
-    cache = cache_of(account, shared=pieces)
+    cache = cache_of(account, shared=segments)
     assert cache.synthesize("Hello!", "en") == cache.synthesize("Hello!", "en")
     unaware, aware = Account(), Account()
     aware.output_format = MP3
     for other in (unaware, aware):
-        cache_of(other, shared=pieces).synthesize("Hello!", "en")
+        cache_of(other, shared=segments).synthesize("Hello!", "en")
     assert [len(each.spoken) for each in (account, unaware, aware)] == [1, 1, 0]
 
 
@@ -335,24 +335,24 @@ def test_memory_forgets_what_is_too_old(clock: Clock, account: Account) -> None:
 
 
 def test_processes_share_what_they_spoke(
-    account: Account, metrics: Metrics, pieces: SpeechTable
+    account: Account, metrics: Metrics, segments: SpeechTable
 ) -> None:
-    spoken = cache_of(account, shared=pieces).synthesize("Hello!", "en")
+    spoken = cache_of(account, shared=segments).synthesize("Hello!", "en")
     other = Account()
-    cache = cache_of(other, metrics, shared=pieces)
+    cache = cache_of(other, metrics, shared=segments)
     assert cache.synthesize("Hello!", "en") == cache.synthesize("Hello!", "en") == spoken
     assert other.spoken == []
     assert counted(metrics) == (2, 0, 2 * len("Hello!"))
 
 
 def test_what_came_from_another_process_gets_no_older_in_memory(
-    account: Account, pieces: SpeechTable, clock: Clock
+    account: Account, segments: SpeechTable, clock: Clock
 ) -> None:
-    cache_of(Account(), shared=pieces).synthesize("Hello!", "en")
+    cache_of(Account(), shared=segments).synthesize("Hello!", "en")
     clock.now += DAY - 1
-    cache = cache_of(account, shared=pieces)
+    cache = cache_of(account, shared=segments)
     cache.synthesize("Hello!", "en")
-    pieces.purge(before=clock.now)
+    segments.purge(before=clock.now)
     cache.synthesize("Hello!", "en")
     assert account.spoken == []
     clock.now += 2
@@ -390,32 +390,32 @@ def test_memory_does_not_ask_the_database(account: Account) -> None:
 
 
 def test_the_table_keeps_what_was_used_last_up_to_its_bytes(
-    pieces: SpeechTable, clock: Clock
+    segments: SpeechTable, clock: Clock
 ) -> None:
     for key in "abc":
-        pieces.save(key, SpeechSegment(key.encode() * 400, START))
+        segments.save(key, SpeechSegment(key.encode() * 400, START))
         clock.now += 1
-    assert pieces.find("a") == SpeechSegment(b"a" * 400, START)
-    assert pieces.find("x") is None
-    pieces.purge(before=START - 1)
-    assert [bool(pieces.find(key)) for key in "abc"] == [True, False, True]
+    assert segments.find("a") == SpeechSegment(b"a" * 400, START)
+    assert segments.find("x") is None
+    segments.purge(before=START - 1)
+    assert [bool(segments.find(key)) for key in "abc"] == [True, False, True]
 
 
 def test_the_table_forgets_what_is_old_however_often_it_is_used(
-    pieces: SpeechTable, clock: Clock
+    segments: SpeechTable, clock: Clock
 ) -> None:
-    pieces.save("old", SpeechSegment(b"old", START))
-    pieces.save("new", SpeechSegment(b"new", START + 10))
+    segments.save("old", SpeechSegment(b"old", START))
+    segments.save("new", SpeechSegment(b"new", START + 10))
     clock.now += 20
-    assert pieces.find("old")
-    pieces.purge(before=START + 5)
-    assert (pieces.find("old"), pieces.find("new")) == (None, SpeechSegment(b"new", START + 10))
+    assert segments.find("old")
+    segments.purge(before=START + 5)
+    assert (segments.find("old"), segments.find("new")) == (None, SpeechSegment(b"new", START + 10))
 
 
-def test_a_piece_that_two_processes_made_is_kept_once(pieces: SpeechTable) -> None:
-    pieces.save("a", SpeechSegment(b"one", START))
-    pieces.save("a", SpeechSegment(b"other", START + 1))
-    assert pieces.find("a") == SpeechSegment(b"one", START)
+def test_a_piece_that_two_processes_made_is_kept_once(segments: SpeechTable) -> None:
+    segments.save("a", SpeechSegment(b"one", START))
+    segments.save("a", SpeechSegment(b"other", START + 1))
+    assert segments.find("a") == SpeechSegment(b"one", START)
 
 
 @contextmanager

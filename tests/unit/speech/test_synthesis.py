@@ -1,8 +1,9 @@
-"""How long the pieces of a voice note may take, and in which language they are spoken."""
+"""The segments of a voice note: when they are spoken, for how long, and in which language."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from types import SimpleNamespace
 from typing import cast
 
@@ -28,7 +29,7 @@ class Clock:
 
 
 class Speaker:
-    """Notes how much time there is for each piece, and its language."""
+    """Records how much time there is for each segment, and its language."""
 
     available_slots = 8
 
@@ -58,21 +59,25 @@ def speaker() -> Speaker:
 
 @pytest.fixture
 def synthesis(speaker: Speaker) -> Iterator[StreamingSynthesis]:
-    joining = SimpleNamespace(join=b"".join, fit_note=lambda note: note)
     with ContextPool(1) as pool:
-        yield StreamingSynthesis(
-            "en",
-            speech=speaker,
-            ffmpeg=cast(Ffmpeg, joining),
-            phrases=Phrases(),
-            metrics=Metrics(),
-            pool=pool,
-            longest=4000,
-            piece_seconds=NOTE_SECONDS,
-        )
+        yield synthesis_of(speaker, pool)
 
 
-def test_a_piece_has_the_time_of_the_note_however_late_the_agent_writes(
+def synthesis_of(speaker: Speaker, pool: Executor) -> StreamingSynthesis:
+    joining = SimpleNamespace(join=b"".join, fit_note=lambda note: note)
+    return StreamingSynthesis(
+        "en",
+        speech=speaker,
+        ffmpeg=cast(Ffmpeg, joining),
+        phrases=Phrases(),
+        metrics=Metrics(),
+        pool=pool,
+        max_characters=4000,
+        segment_seconds=NOTE_SECONDS,
+    )
+
+
+def test_a_segment_has_the_time_of_the_note_however_late_the_agent_writes(
     clock: Clock, speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:
     with Deadline(TURN_SECONDS).applied():
@@ -103,7 +108,7 @@ def test_a_note_after_the_turn_has_no_more_time(
     assert speaker.seconds_left == [NOTE_SECONDS]
 
 
-# More characters than a piece, and nothing that tells their language.
+# More characters than a segment, and nothing that tells their language.
 NAMES = "Müller AB-12, Schmidt CD-34, García EF-56. " * 6
 GERMAN = "Ihr Paket hat unser Lager am Dienstag verlassen und kommt am Freitag bei Ihnen an. "
 ARABIC = "غادر طردك مستودعنا يوم الثلاثاء، وسيصلك يوم الجمعة إن شاء الله. "
