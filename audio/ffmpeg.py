@@ -120,7 +120,7 @@ class Ffmpeg:
             return StreamDecoder(process, resources.pop_all())
 
     def join(self, segments: Sequence[bytes]) -> bytes:
-        """Ogg/Opus pieces as one Ogg/Opus file, without re-encoding.
+        """Join Ogg/Opus segments to one Ogg/Opus file, without re-encoding.
 
         Concatenated bytes would be a chained Ogg file, which players misread
         (docs/providers/elevenlabs.md, "Ogg/Opus").

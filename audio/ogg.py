@@ -123,7 +123,7 @@ def _stream(pages: list[_Page]) -> _Stream:
     if [page.number for page in pages] != list(range(len(pages))):
         raise AudioUnreadable("Ogg pages are missing")
     if any(page.flags & LAST for page in pages[:-1]):
-        raise AudioUnreadable("Ogg pages behind the last page")
+        raise AudioUnreadable("Ogg pages after the last page")
     # Channel mapping family 0 is mono or stereo in one Opus stream (RFC 7845 §5.1.1).
     plain = len(head.body) == 19 and head.body[8] == 1 and head.body[18] == 0
     if not plain or not _is_packet(head, b"OpusHead"):

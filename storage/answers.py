@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from storage.database import Database
 from storage.schema import cached_answers
 
-# Of about 1 KB each.
+# An answer has about 1 KB.
 MAX_ANSWERS = 10_000
 
 

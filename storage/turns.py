@@ -36,8 +36,8 @@ FORGOTTEN = "forgotten"
 UNFINISHED = (WAITING, RUNNING)
 FINISHED = (DONE, ABANDONED)
 
-# A SID is kept for this long after the message's text is deleted. Whoever finds a signed webhook,
-# in a log for instance, can post it again; most logs are kept no longer than a week.
+# A SID is stored for this long after the text of the message was deleted. A signed webhook that
+# somebody finds, for example in a log, can be posted again; most logs are deleted within a week.
 SID_SECONDS = 7 * 86400.0
 # Answers older than this are not sent, because the sender would not know what they belong to.
 STALE_SECONDS = 600.0

@@ -129,9 +129,9 @@ def _cut_program(part: str, rest: str, fence: str) -> tuple[str, str]:
     if before and last_line.startswith(fence):
         # The code would have no line in this part, so it moves to the next one as a whole.
         return before.rstrip(), f"{last_line}\n{rest}"
-    first_line, _, behind = rest.partition("\n")
+    first_line, _, next_lines = rest.partition("\n")
     if first_line.strip() == fence:
-        return f"{part}\n{fence}", behind.lstrip()
+        return f"{part}\n{fence}", next_lines.lstrip()
     return f"{part}\n{fence}", f"{fence}\n{rest}"
 
 

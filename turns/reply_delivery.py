@@ -1,4 +1,4 @@
-"""Sends what a turn has for its sender: the text, then the voice note, or an apology."""
+"""Sends the reply of a turn: the text, then the voice note, or an apology."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class ReplyDelivery:
-    """A voice note may take ``voice_seconds``, from when its text was sent."""
+    """The time limit for a voice note is ``voice_seconds``, counted after its text was sent."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class ReplyDelivery:
         self._background.submit(self._whatsapp.show_typing, turn.message.sid)
 
     def send(self, turn: Turn, reply: Reply) -> None:
-        """Send the reply, or what an earlier attempt has left of it.
+        """Send the reply, or the rest of it if an earlier attempt has sent a part.
 
         Raises ``StorageError``, or ``SendError`` if sending it again may help.
         """
@@ -63,7 +63,7 @@ class ReplyDelivery:
             self.send_notice(turn, "apology", "failed")
 
     def send_notice(self, turn: Turn, part: str, key: str) -> bool:
-        """Send one of our own sentences beside the answer; ``False`` if Twilio did not take it.
+        """Send one of our own sentences; ``False`` if Twilio did not accept it.
 
         ``part`` names the message within its turn, ``key`` the phrase. Raises ``StorageError``.
         """
@@ -71,7 +71,7 @@ class ReplyDelivery:
             text = self._notices.answer(turn.message.sender, key).text
             self._delivery.send_line(turn, part, text)
         except SendError as error:
-            log.warning("Sender could not be told", phrase=key, error=str(error))
+            log.warning("Notice not sent", phrase=key, error=str(error))
             return False
         return True
 
@@ -91,7 +91,7 @@ class ReplyDelivery:
             self._send_voice_note(turn, reply)
 
     def _send_voice_note(self, turn: Turn, reply: Reply) -> None:
-        """The text has been sent, so the sender is not told of a voice note that fails."""
+        """Send the voice note. A failure is only logged, because the sender has the text."""
         started = time.monotonic()
         try:
             if self._delivery.voice_sent(turn):
