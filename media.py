@@ -13,9 +13,10 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from audio.ffmpeg import Ffmpeg, StreamDecoder, trim
+from audio.ffmpeg import Ffmpeg, StreamDecoder
 from audio.formats import SNIFFED, detect_format
 from audio.frames import exceeds_duration
+from audio.trimming import trim
 from core.deadline import Deadline, clamp, remaining_time
 from core.errors import (
     AudioTooLong,
@@ -215,7 +216,7 @@ def _read_to_end(response: requests.Response, timeout: float) -> None:
 
 @dataclass(frozen=True)
 class Recording:
-    """``pcm`` as ``audio.ffmpeg.trim`` returns it; times in seconds.
+    """``pcm`` as ``audio.trimming.trim`` returns it; times in seconds.
 
     ``convert_time`` is the time from the end of the download until the PCM was ready.
     """

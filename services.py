@@ -338,7 +338,6 @@ class Services:
                 transcript_echo=self.settings.TRANSCRIPT_ECHO,
                 handoff_contact=self.settings.HANDOFF_CONTACT,
             ),
-            start_synthesis=self.start_synthesis,
             replies=ReplyDelivery(
                 whatsapp=self.whatsapp,
                 delivery=self.delivery,

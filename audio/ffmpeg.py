@@ -1,6 +1,6 @@
-"""Decodes, checks, trims, joins and encodes recordings, all in memory.
+"""Decodes, joins and encodes recordings with ffmpeg, all in memory.
 
-ffmpeg does everything that needs a codec.
+Ogg/Opus files are joined without ffmpeg, unless they are unusual.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO
@@ -36,29 +35,12 @@ from audio.ffmpeg_arguments import (
 )
 from audio.ffmpeg_process import CPU_SECONDS, FfmpegProcess, FfmpegResult
 from audio.formats import MP3, AudioFormat, FoundRecording, detect_format, find_recording
-from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
+from core.errors import AudioError, AudioTooLong, AudioUnreadable
 from core.settings import ffmpeg_environment
-
-with warnings.catch_warnings():
-    # pydub warns if no ffmpeg is on the PATH; it is given PCM only and needs none.
-    warnings.simplefilter("ignore", RuntimeWarning)
-    # From Python 3.12 on, compiling pydub warns about its invalid escape sequences.
-    warnings.simplefilter("ignore", SyntaxWarning)
-    from pydub import AudioSegment
-    from pydub.utils import audioop
 
 # WhatsApp draws a play button up to this size, a download arrow beyond
 # (docs/providers/twilio.md, "Voice notes").
 NOTE_MAX_BYTES = 512 * 1024
-
-# Even a short word is longer. ElevenLabs refuses less than 0.1 s.
-MIN_SECONDS = 0.3
-MIN_SOUND_MS = 100
-# Peaks of speech, also of whispered speech, lie well above; the noise of a phone lies below.
-SILENCE_PEAK_DBFS = -45.0
-SILENCE_EDGE_DBFS = -50.0
-EDGE_STEP_MS = 20
-EDGE_MARGIN_MS = 150
 
 # How many recordings are decoded while they are downloaded. They come on top of one ffmpeg for each
 # core, because most of the time they wait for the network.
@@ -255,52 +237,6 @@ class StreamDecoder:
 
     def close(self) -> None:
         self._resources.close()
-
-
-def trim(pcm: bytes, *, max_seconds: float) -> bytes:
-    """The recording without the silence at both ends; ``pcm`` is as ``Ffmpeg.decode`` returns it.
-
-    Raises ``AudioTooLong``, ``AudioTooShort`` or ``AudioSilent`` for recordings that are not worth
-    paying for a transcription.
-    """
-    whole = AudioSegment(
-        data=pcm[: len(pcm) // SAMPLE_WIDTH * SAMPLE_WIDTH],
-        sample_width=SAMPLE_WIDTH,
-        frame_rate=SAMPLE_RATE,
-        channels=1,
-    )
-    if whole.duration_seconds > max_seconds:
-        raise AudioTooLong
-    if whole.duration_seconds < MIN_SECONDS:
-        raise AudioTooShort
-    if whole.max_dBFS < SILENCE_PEAK_DBFS:
-        raise AudioSilent
-    start = _leading_silence_ms(whole)
-    end = _leading_silence_ms(whole.reverse())
-    if len(whole) - start - end < MIN_SOUND_MS:
-        raise AudioTooShort
-    speech = whole[max(start - EDGE_MARGIN_MS, 0) : len(whole) - max(end - EDGE_MARGIN_MS, 0)]
-    return bytes(speech.raw_data)
-
-
-def _leading_silence_ms(sound: AudioSegment) -> int:
-    """Does the same as pydub's ``detect_leading_silence``, ten times faster.
-
-    pydub creates an object for each step, which holds the interpreter for 0.1 s in five minutes
-    of silence.
-    """
-    samples = memoryview(sound.raw_data)
-    step = EDGE_STEP_MS * SAMPLE_RATE // 1000 * SAMPLE_WIDTH
-    loud = sound.max_possible_amplitude * 10 ** (SILENCE_EDGE_DBFS / 20)
-    for number, at in enumerate(range(0, len(samples), step)):
-        if audioop.rms(samples[at : at + step], SAMPLE_WIDTH) >= loud:
-            return number * EDGE_STEP_MS
-    return len(sound)
-
-
-def pcm_seconds(pcm: bytes) -> float:
-    """The duration of PCM that ``Ffmpeg.decode`` returned."""
-    return len(pcm) / (SAMPLE_RATE * SAMPLE_WIDTH)
 
 
 def opus_seconds(note: bytes) -> float:

@@ -13,9 +13,10 @@ from functools import partial
 
 import imageio_ffmpeg
 
-from audio.ffmpeg import Ffmpeg, trim
+from audio.ffmpeg import Ffmpeg
 from audio.ffmpeg_arguments import SAMPLE_RATE
 from audio.formats import OPUS
+from audio.trimming import trim
 from bench.table import Row, Table
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec

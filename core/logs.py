@@ -38,6 +38,25 @@ def configure_logging(*, level: str, form: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
     ]
+    root = logging.getLogger()
+    root.handlers[:] = [_build_handler(shared, form)]
+    # With this level, libraries do not even create records below WARNING, which some do often.
+    root.setLevel(logging.WARNING)
+    logging.getLogger(ROOT_LOGGER).setLevel(level)
+    # The handler of gunicorn would log the paths of requests.
+    gunicorn = logging.getLogger("gunicorn.error")
+    gunicorn.handlers.clear()
+    gunicorn.propagate = True
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=_module_logger,
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _build_handler(shared: list[Processor], form: str) -> logging.Handler:
+    """The handler of all loggers; ``shared`` processors run for records of libraries too."""
     rendering: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.ExceptionRenderer(redaction.render),
@@ -60,21 +79,7 @@ def configure_logging(*, level: str, form: str) -> None:
             pass_foreign_args=True,
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    # With this level, libraries do not even create records below WARNING, which some do often.
-    root.setLevel(logging.WARNING)
-    logging.getLogger(ROOT_LOGGER).setLevel(level)
-    # The handler of gunicorn would log the paths of requests.
-    gunicorn = logging.getLogger("gunicorn.error")
-    gunicorn.handlers.clear()
-    gunicorn.propagate = True
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=_module_logger,
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+    return handler
 
 
 def _module_logger(module: str) -> logging.Logger:

@@ -10,7 +10,7 @@ from typing import Any
 
 from elevenlabs.base_client import BaseElevenLabs
 
-from audio.ffmpeg import pcm_seconds
+from audio.trimming import pcm_seconds
 from core.errors import NothingHeard
 from speech.endpoint import Endpoint
 from text.language_detection import has_words

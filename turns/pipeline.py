@@ -13,7 +13,7 @@ from core.errors import BridgeError, DeadlineExceeded, TurnSuperseded
 from core.models import AgentSession, Attachment, Kind, Preferences, Turn
 from core.settings import Settings
 from metrics import Metrics
-from speech.synthesis import Reply, StartSynthesis
+from speech.synthesis import Reply
 from storage.database import StorageError
 from storage.preferences import PreferenceTable
 from turns.answers import AnswerWriter
@@ -48,7 +48,6 @@ class Pipeline:
         commands: Commands,
         agent: AgentAsker,
         answers: AnswerWriter,
-        start_synthesis: StartSynthesis,
         replies: ReplyDelivery,
         notices: Notices,
         threads: Executor,
@@ -60,7 +59,6 @@ class Pipeline:
         self._commands = commands
         self._agent = agent
         self._answers = answers
-        self._start_synthesis = start_synthesis
         self._replies = replies
         self._notices = notices
         self._threads = threads
@@ -172,7 +170,7 @@ class Pipeline:
         with_voice = self._wants_voice(question, preferences)
         started = time.monotonic()
         session = wait_for_session(pending_session)
-        synthesis = self._start_synthesis(question.language) if with_voice else None
+        synthesis = self._replies.start_voice_note(question.language) if with_voice else None
         reply = self._agent.ask(turn, question, session, synthesis)
         self._questions_read.pop(turn.id, None)
         waited = question.waited + time.monotonic() - started

@@ -11,7 +11,7 @@ from core.deadline import Deadline
 from core.errors import SendError, SendRefused, TurnSuperseded
 from core.models import Turn
 from metrics import Metrics
-from speech.synthesis import Reply, StartSynthesis
+from speech.synthesis import Reply, StartSynthesis, StreamingSynthesis
 from storage.database import StorageError
 from storage.turns import STALE_SECONDS
 from turns.notices import Notices
@@ -47,6 +47,13 @@ class ReplyDelivery:
     def show_typing(self, turn: Turn) -> None:
         """Show the typing indicator, in the background; it also marks the message as read."""
         self._background.submit(self._whatsapp.show_typing, turn.message.sid)
+
+    def start_voice_note(self, language: str | None) -> StreamingSynthesis:
+        """Start the voice note of a reply that the agent is about to write.
+
+        ``language`` (ISO 639-1) is the sender's.
+        """
+        return self._start_synthesis(language)
 
     def send(self, turn: Turn, reply: Reply) -> None:
         """Send the reply, or the rest of it if an earlier attempt has sent a part.
@@ -113,7 +120,7 @@ class ReplyDelivery:
         with Deadline(self._voice_seconds).applied():
             synthesis = reply.synthesis
             if not synthesis:
-                synthesis = self._start_synthesis(answer.language)
+                synthesis = self.start_voice_note(answer.language)
                 synthesis.finish(answer.aloud)
             voice_note = synthesis.voice_note()
         log_stage(self._metrics, "tts_time", "TTS", time.monotonic() - synthesis.finished_at)

@@ -13,7 +13,8 @@ import pytest
 import requests
 
 import media as media_module
-from audio.ffmpeg import STREAMS_AT_ONCE, Ffmpeg, trim
+from audio.ffmpeg import STREAMS_AT_ONCE, Ffmpeg
+from audio.trimming import trim
 from core.errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
 from media import MediaDownloader, VoiceNoteLoader
 from media import _OpusListener as OpusListener

@@ -18,19 +18,17 @@ from pydub import AudioSegment
 from pydub.silence import detect_leading_silence
 
 from audio import ffmpeg_process as conversion
-from audio.ffmpeg import (
+from audio.ffmpeg import NOTE_MAX_BYTES, Ffmpeg, opus_seconds
+from audio.ffmpeg_arguments import SAMPLE_RATE
+from audio.formats import MP3, detect_format
+from audio.trimming import (
     EDGE_STEP_MS,
     MIN_SECONDS,
-    NOTE_MAX_BYTES,
     SILENCE_EDGE_DBFS,
-    Ffmpeg,
     _leading_silence_ms,
-    opus_seconds,
     pcm_seconds,
     trim,
 )
-from audio.ffmpeg_arguments import SAMPLE_RATE
-from audio.formats import MP3, detect_format
 from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio.ffmpeg import Ffmpeg, pcm_seconds, trim
+from audio.ffmpeg import Ffmpeg
+from audio.trimming import pcm_seconds, trim
 from core.errors import AudioError, AudioTooLong, AudioUnreadable
 from tests.unit.audio import hostile_containers
 from tests.unit.audio.hostile_containers import attachment, endless_blocks, matroska, sound

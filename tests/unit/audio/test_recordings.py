@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from audio.ffmpeg import Ffmpeg, pcm_seconds, trim
+from audio.ffmpeg import Ffmpeg
+from audio.trimming import pcm_seconds, trim
 from core.errors import AudioTooLong, AudioUnreadable
 from sandbox.speech.tone import pitches, sine
 from tests.unit.audio.recordings import HEARD, REFUSED, Recording
