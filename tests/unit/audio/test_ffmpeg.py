@@ -307,33 +307,33 @@ def test_half_a_sample_at_the_end_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize("lengths", [(0.5, 1.0), (0.3, 0.7, 1.1, 0.4, 0.9)], ids=len)
-def test_pieces_are_joined_into_one_link(
+def test_segments_are_joined_into_one_link(
     ffmpeg: Ffmpeg, codec: Codec, lengths: tuple[float, ...]
 ) -> None:
-    """Every piece is heard, in order, and the length is the sum of theirs.
+    """Every segment is heard, in order, and the length is the sum of theirs.
 
     The encoder's 6.5 ms at the beginning and up to 20 ms at the end of each cannot be cut out.
     """
     tones = [300 + 100 * number for number in range(len(lengths))]
-    pieces = [
+    segments = [
         codec.encode(Sound(sine(tone, length), SAMPLE_RATE), "opus_48000_32")
         for tone, length in zip(tones, lengths, strict=True)
     ]
-    joined = ffmpeg.join(pieces)
+    joined = ffmpeg.join(segments)
     with pytest.raises(NotAVoiceNote):
-        read_voice_note(b"".join(pieces))
-    total = sum(opus_seconds(piece) for piece in pieces)
-    assert total <= opus_seconds(joined) < total + 0.03 * len(pieces)
+        read_voice_note(b"".join(segments))
+    total = sum(opus_seconds(segment) for segment in segments)
+    assert total <= opus_seconds(joined) < total + 0.03 * len(segments)
     assert read_voice_note(joined).seconds == pytest.approx(pcm_seconds(codec.decode(joined)))
     assert pitches(codec.decode(joined)) == [pytest.approx(tone, abs=3) for tone in tones]
 
 
-def test_one_piece_is_a_note_already(ffmpeg: Ffmpeg, codec: Codec) -> None:
-    piece = codec.encode(Sound(TONE, SAMPLE_RATE), "opus_48000_32")
-    assert ffmpeg.join([piece]) is piece
+def test_one_segment_is_a_note_already(ffmpeg: Ffmpeg, codec: Codec) -> None:
+    segment = codec.encode(Sound(TONE, SAMPLE_RATE), "opus_48000_32")
+    assert ffmpeg.join([segment]) is segment
 
 
-def test_pieces_that_are_no_audio_are_unreadable(ffmpeg: Ffmpeg, codec: Codec) -> None:
+def test_segments_that_are_no_audio_are_unreadable(ffmpeg: Ffmpeg, codec: Codec) -> None:
     with pytest.raises(AudioUnreadable):
         ffmpeg.join([b"<html>", codec.note(TONE)])
 

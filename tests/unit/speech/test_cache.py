@@ -129,7 +129,7 @@ def counted(metrics: Metrics) -> tuple[int, int, int]:
     return hits, misses, saved
 
 
-def test_the_same_piece_is_spoken_once_whatever_is_around_it(
+def test_the_same_segment_is_spoken_once_whatever_is_around_it(
     account: Account, metrics: Metrics
 ) -> None:
     cache = cache_of(account, metrics)
@@ -139,7 +139,7 @@ def test_the_same_piece_is_spoken_once_whatever_is_around_it(
     assert counted(metrics) == (1, 1, len("Hello!"))
 
 
-def test_another_text_or_language_is_another_piece(account: Account) -> None:
+def test_another_text_or_language_is_another_segment(account: Account) -> None:
     cache = cache_of(account)
     segments = [("Hello!", "en"), ("Hello", "en"), ("Hello!", "fr"), ("Hello!", None)]
     assert len({cache.synthesize(text, language) for text, language in segments}) == len(segments)
@@ -152,7 +152,7 @@ def test_another_text_or_language_is_another_piece(account: Account) -> None:
     [{"ELEVENLABS_VOICE_ID": "another"}, {"ELEVENLABS_TTS_MODEL": "eleven_turbo_v2_5"}],
     ids=["voice", "model"],
 )
-def test_another_voice_or_model_is_another_piece(
+def test_another_voice_or_model_is_another_segment(
     account: Account, change: dict[str, str], segments: SpeechTable
 ) -> None:
     cache_of(account, shared=segments).synthesize("Hello!", "en")
@@ -161,7 +161,7 @@ def test_another_voice_or_model_is_another_piece(
     assert other.spoken == ["Hello!"]
 
 
-def test_a_piece_is_kept_in_the_format_that_the_plan_took(
+def test_a_segment_is_kept_in_the_format_that_the_plan_took(
     account: Account, segments: SpeechTable
 ) -> None:
     """A process that has not met the refusal yet looks for Opus, one that has finds it."""
@@ -309,7 +309,7 @@ def test_who_has_time_left_hears_what_elevenlabs_says_later(
         provider.faults.clear()
 
 
-def test_others_do_not_wait_for_another_piece(
+def test_others_do_not_wait_for_another_segment(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = cache_of(account)
@@ -412,7 +412,7 @@ def test_the_table_forgets_what_is_old_however_often_it_is_used(
     assert (segments.find("old"), segments.find("new")) == (None, SpeechSegment(b"new", START + 10))
 
 
-def test_a_piece_that_two_processes_made_is_kept_once(segments: SpeechTable) -> None:
+def test_a_segment_that_two_processes_made_is_kept_once(segments: SpeechTable) -> None:
     segments.save("a", SpeechSegment(b"one", START))
     segments.save("a", SpeechSegment(b"other", START + 1))
     assert segments.find("a") == SpeechSegment(b"one", START)
