@@ -1,6 +1,6 @@
-"""Salesforce Agentforce: starting sessions, asking in them, ending them, and reading the answers.
+"""Salesforce Agentforce: starts sessions, asks in them, ends them, and reads the answers.
 
-What answers look like: docs/providers/agentforce.md, "Message types", and
+The format of answers: docs/providers/agentforce.md, "Message types", and
 docs/providers/agentforce.md, "Event stream".
 """
 
@@ -56,7 +56,7 @@ ANSWER_TIMEOUT = 125.0
 END_TIMEOUT = 10.0
 # For a whole JSON body, which is small and arrives with the status.
 BODY_TIMEOUT = 10.0
-# How long to wait for the end of the stream after EndOfTurn, before the connection is closed.
+# After EndOfTurn, the end of the stream is awaited for this time before the connection is closed.
 DRAIN_TIMEOUT = 2.0
 # The maximum size of a streamed answer: about 10,000 words at 400 bytes per event.
 STREAM_LIMIT_BYTES = 4 * 1024 * 1024
@@ -76,10 +76,10 @@ class AnswerListener(Protocol):
     """Follows an answer while it is written; its methods must not raise."""
 
     def write(self, chunk: str) -> None:
-        """The next piece of the answer, in Markdown; a later ``discard`` may take it back."""
+        """Called with the next chunk of the answer, in Markdown."""
 
     def discard(self) -> None:
-        """Nothing that was written so far is part of the answer."""
+        """Called if the agent takes back all chunks so far."""
 
 
 class Agentforce:
@@ -122,9 +122,9 @@ class Agentforce:
             yield Route(self._http, self._token.get().api_url)
         yield self._token.route()
 
-    def start(self, *, patient: bool = True) -> AgentSession:
-        """Start a session. Raises ``AgentError``, after one try unless ``patient``."""
-        try_repeatedly = retrying(RETRY_DELAYS if patient else (), factor=self._timeout_factor)
+    def start(self, *, retry: bool = True) -> AgentSession:
+        """Start a session, with several tries if ``retry``. Raises ``AgentError``."""
+        try_repeatedly = retrying(RETRY_DELAYS if retry else (), factor=self._timeout_factor)
         with self._metrics.timer("session_time"):
             session_id = self._session_breaker.call(lambda: try_repeatedly(self._start_once))
         self._metrics.count("sessions_started")
@@ -211,7 +211,7 @@ class Agentforce:
         self, response: requests.Response, listener: AnswerListener | None
     ) -> AgentReply:
         """Returns at the end of the turn; the end of the stream is awaited in the background."""
-        body = read_chunks(response, self._answer_timeout, most=STREAM_LIMIT_BYTES)
+        body = read_chunks(response, self._answer_timeout, max_bytes=STREAM_LIMIT_BYTES)
         try:
             if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
                 raise AgentDown("Agentforce answered with something else than an event stream")
@@ -405,7 +405,7 @@ def read_stream(events: Iterable[str], listener: AnswerListener | None = None) -
 
 @dataclass
 class _StreamedAnswer:
-    """What has arrived of a turn."""
+    """The part of the answer that has arrived."""
 
     listener: AnswerListener | None
     chunks: list[str] = field(default_factory=list)

@@ -59,7 +59,7 @@ def _add_routes(app: Flask, services: Services) -> None:
         quotas=services.storage.quotas,
         notices=services.notices,
         delivery_statuses=services.delivery_statuses,
-        # Beside workers there is no time to gain: a turn begins as soon as its session could.
+        # With workers nothing would be gained: they begin the turn as soon as this could.
         prewarmer=services.prewarmer if services.role is Role.SINGLE else None,
     ).add_to(app)
     add_voice_notes(app, services.storage.outbound_messages)

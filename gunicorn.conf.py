@@ -1,4 +1,4 @@
-"""How gunicorn runs the service, with the reason for each number."""
+"""The configuration of gunicorn, with the reason for each number."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ workers = 1
 # Green threads, because a dyno allows 256 processes and threads, and 200 turns need more
 # (docs/providers/heroku.md, "Dynos").
 worker_class = "gevent"
-# One green thread each. A thousand connections of slow clients leave enough for Twilio.
+# Each connection takes a green thread. Even a thousand slow clients leave enough for Twilio.
 worker_connections = 4000
 
 # Seconds. Heroku's router keeps idle connections for 90 s, and loses a request if we close its
@@ -29,8 +29,8 @@ TURN_SECONDS = 24.0
 CONNECTION_SECONDS = 1
 graceful_timeout = 29
 
-# Seconds after which a worker without a heartbeat is killed. core/watchdog.py notices sooner, and
-# from the start on.
+# Seconds after which a worker without a heartbeat is killed. core/watchdog.py acts sooner, and also
+# during the start.
 timeout = 40
 
 # Twilio may open many connections at once; the kernel queues those that are not accepted yet.
@@ -78,7 +78,7 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
     from core import watchdog
 
     watchdog.start()
-    # gunicorn would wait that long for idle connections too, of which a router keeps some.
+    # gunicorn would wait for idle connections too, and a router always keeps some.
     worker.cfg.set("graceful_timeout", CONNECTION_SECONDS)
     services = worker.app.callable.extensions["bridge"]
     stop_worker = worker.handle_exit

@@ -13,9 +13,10 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from audio.ffmpeg import Ffmpeg, StreamDecoder, trim
+from audio.ffmpeg import Ffmpeg, StreamDecoder
 from audio.formats import SNIFFED, detect_format
 from audio.frames import exceeds_duration
+from audio.trimming import trim
 from core.deadline import Deadline, clamp, remaining_time
 from core.errors import (
     AudioTooLong,
@@ -31,12 +32,12 @@ from http_clients.routes import Route
 
 # Twilio announces a recording before all its servers have it: 404 at first is normal.
 RETRY_DELAYS = (0.5, 1.0, 2.0)
-REDIRECT_LIMIT = 4
-SIZE_LIMIT = 16 * 1024 * 1024
+MAX_REDIRECTS = 4
+MAX_BYTES = 16 * 1024 * 1024
 READ_TIMEOUT = 10.0
 # No proxy or server decodes an address more often than this.
-DECODINGS = 4
-# For all tries together, so that a slow server cannot delay the turn for longer.
+MAX_DECODINGS = 4
+# The limit for all tries together.
 TOTAL_TIMEOUT = 30.0
 
 _REGIONAL_API = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com")
@@ -46,10 +47,10 @@ class DownloadListener(Protocol):
     """Receives the bytes of a recording while it is downloaded."""
 
     def begin(self) -> None:
-        """A download starts, perhaps again: bytes of earlier tries are to be forgotten."""
+        """Called when a download starts; the bytes of earlier tries must be forgotten."""
 
     def write(self, chunk: bytes) -> None:
-        """The next bytes of the recording."""
+        """Called with the next bytes of the recording."""
 
 
 class _NullListener:
@@ -68,7 +69,7 @@ class _NoCredentials(AuthBase):
 
 
 class MediaDownloader:
-    """Downloads recordings of one Twilio account. ``patience`` multiplies all timeouts."""
+    """Downloads recordings of one Twilio account. ``timeout_factor`` multiplies all timeouts."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class MediaDownloader:
         account_sid: str,
         auth_token: str,
         media_hosts: tuple[str, ...],
-        patience: float = 1.0,
+        timeout_factor: float = 1.0,
     ) -> None:
         self._session = session
         self._api = urlsplit(api_url)
@@ -87,7 +88,7 @@ class MediaDownloader:
             rf"/2010-04-01/Accounts/{re.escape(account_sid)}/Messages/[\w-]+/Media/\w+"
         )
         self._media_hosts = frozenset(media_hosts)
-        self._patience = patience
+        self._timeout_factor = timeout_factor
 
     def routes(self) -> list[Route]:
         """The connections to keep open: to Twilio's API and to its file stores."""
@@ -95,28 +96,27 @@ class MediaDownloader:
         return [Route(self._session, each) for each in (self._api.geturl(), *stores)]
 
     def download(self, url: str, listener: DownloadListener | None = None) -> bytearray:
-        """The recording at ``MediaUrl0``; ``listener`` gets its bytes during the download.
+        """Download the recording at ``MediaUrl0``; ``listener`` gets its bytes meanwhile.
 
-        Tried at once, then after 0.5, 1 and 2 s on 404, 429, 5xx or a broken connection. Raises
-        ``MediaForbidden`` for an address that is not this account's, ``MediaMissing`` or
-        ``MediaTooLarge``.
+        After 404, 429, 5xx or a broken connection this tries again after 0.5, 1 and 2 s. Raises
+        ``MediaForbidden`` for an address that is not this account's, or another ``MediaError``.
         """
         self._check_origin(url)
-        tries = retrying(RETRY_DELAYS, factor=self._patience)
-        with Deadline(clamp(TOTAL_TIMEOUT * self._patience)).applied():
+        tries = retrying(RETRY_DELAYS, factor=self._timeout_factor)
+        with Deadline(clamp(TOTAL_TIMEOUT * self._timeout_factor)).applied():
             return tries(self._fetch, url, listener or _NullListener())
 
     def _fetch(self, url: str, listener: DownloadListener) -> bytearray:
         auth: AuthBase | tuple[str, str] = self._credentials
         try:
-            for hop in range(REDIRECT_LIMIT):
+            for hop in range(MAX_REDIRECTS):
                 with self._get(url, auth) as response:
                     if hop == 0 and response.ok:
                         listener.begin()
                     if not response.is_redirect:
-                        return _body(response, self._timeout, listener)
+                        return _read_recording(response, self._timeout, listener)
                     url = self._redirect_target(url, response.headers["Location"])
-                    _finish(response, self._timeout)
+                    _read_to_end(response, self._timeout)
                     auth = _NoCredentials()
         except (requests.RequestException, DeadlineExceeded) as error:
             if not remaining_time():
@@ -126,7 +126,7 @@ class MediaDownloader:
 
     @property
     def _timeout(self) -> float:
-        return READ_TIMEOUT * self._patience
+        return READ_TIMEOUT * self._timeout_factor
 
     def _get(self, url: str, auth: AuthBase | tuple[str, str]) -> requests.Response:
         return self._session.get(
@@ -140,7 +140,7 @@ class MediaDownloader:
         )
 
     def _check_origin(self, url: str) -> None:
-        """Refuse every address but this account's recordings: credentials are sent there."""
+        """Refuse addresses other than this account's recordings: they would get its credentials."""
         parts = _parts(url)
         ours = (parts.scheme, parts.netloc) == (self._api.scheme, self._api.netloc)
         regional = (
@@ -152,9 +152,9 @@ class MediaDownloader:
             raise MediaForbidden("MediaUrl0 is not a recording of this Twilio account")
 
     def _redirect_target(self, url: str, location: str) -> str:
-        """Where ``location`` leads: to Twilio's own stores only, by https if the API is https."""
+        """The URL of ``location``: in a store of Twilio, and https if the API is https."""
         parts = _parts(location, base=url)
-        # Others have buckets on this host too. TWILIO_MEDIA_HOSTS may write its name with a dot.
+        # Other companies have buckets on this host too. TWILIO_MEDIA_HOSTS may end it with a dot.
         s3 = (parts.hostname or "").rstrip(".") == "s3-external-1.amazonaws.com"
         if (
             parts.netloc not in self._media_hosts
@@ -174,21 +174,23 @@ def _parts(url: str, base: str = "") -> SplitResult:
 
 
 def _has_dot_segments(path: str) -> bool:
-    """Whether ``path`` has "." or "..", which requests, a proxy or the host may resolve.
+    """Whether ``path`` has a segment "." or "..", which requests, a proxy or the host may resolve.
 
-    A path that is still encoded after ``DECODINGS`` counts as one that has them.
+    A path that is still encoded after ``MAX_DECODINGS`` counts as one that has them.
     """
-    for _ in range(DECODINGS):
+    for _ in range(MAX_DECODINGS):
         path, encoded = unquote(path), path
         if path == encoded:
             return not {".", ".."}.isdisjoint(path.replace("\\", "/").split("/"))
     return True
 
 
-def _body(response: requests.Response, timeout: float, listener: DownloadListener) -> bytearray:
+def _read_recording(
+    response: requests.Response, timeout: float, listener: DownloadListener
+) -> bytearray:
     status = response.status_code
     if status in (404, 429) or status >= 500:
-        _finish(response, timeout)
+        _read_to_end(response, timeout)
         raise MediaMissing(
             f"HTTP {status} instead of the recording",
             retry_after=parse_retry_after(response.headers.get("Retry-After")),
@@ -197,7 +199,7 @@ def _body(response: requests.Response, timeout: float, listener: DownloadListene
         raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     data = bytearray()
     try:
-        for chunk in read_chunks(response, timeout, most=SIZE_LIMIT):
+        for chunk in read_chunks(response, timeout, max_bytes=MAX_BYTES):
             data += chunk
             listener.write(chunk)
     except BodyTooLarge:
@@ -205,7 +207,7 @@ def _body(response: requests.Response, timeout: float, listener: DownloadListene
     return data
 
 
-def _finish(response: requests.Response, timeout: float) -> None:
+def _read_to_end(response: requests.Response, timeout: float) -> None:
     """Read a short body to its end, so that the connection can be reused."""
     with suppress(requests.RequestException):
         for _ in islice(read_chunks(response, timeout), 2):
@@ -214,7 +216,7 @@ def _finish(response: requests.Response, timeout: float) -> None:
 
 @dataclass(frozen=True)
 class Recording:
-    """``pcm`` as ``audio.ffmpeg.trim`` returns it; times in seconds.
+    """``pcm`` as ``audio.trimming.trim`` returns it; times in seconds.
 
     ``convert_time`` is the time from the end of the download until the PCM was ready.
     """
@@ -227,25 +229,25 @@ class Recording:
 class VoiceNoteLoader:
     """Downloads and decodes recordings, each to PCM that is ready to be transcribed."""
 
-    def __init__(self, *, media: MediaDownloader, ffmpeg: Ffmpeg, longest_seconds: float) -> None:
+    def __init__(self, *, media: MediaDownloader, ffmpeg: Ffmpeg, max_seconds: float) -> None:
         self._media = media
         self._ffmpeg = ffmpeg
-        self._longest = longest_seconds
+        self._max_seconds = max_seconds
 
     def load(self, url: str) -> Recording:
-        """The recording at ``MediaUrl0``. Raises ``MediaError`` or ``AudioError``."""
+        """Load the recording at ``MediaUrl0``. Raises ``MediaError`` or ``AudioError``."""
         started = time.monotonic()
         with closing(_OpusListener(self._ffmpeg)) as listener:
             data = self._media.download(url, listener)
             downloaded = time.monotonic()
-            # By frame headers, before anything is decoded; ``trim`` measures the PCM.
-            if exceeds_duration(data, self._longest + 1):
+            # This reads frame headers, before anything is decoded; ``trim`` measures the PCM.
+            if exceeds_duration(data, self._max_seconds + 1):
                 raise AudioTooLong
             pcm = listener.pcm()
         pcm = pcm or self._ffmpeg.decode(data)
-        # Up to 16 MB that are not needed while the PCM is trimmed.
+        # Free up to 16 MB that are not needed while the PCM is trimmed.
         del data
-        speech = trim(pcm, longest_seconds=self._longest)
+        speech = trim(pcm, max_seconds=self._max_seconds)
         return Recording(speech, downloaded - started, time.monotonic() - downloaded)
 
 

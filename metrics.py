@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-# Timings, in seconds. The first five are the oldest. All are reported from the start,
-# with count 0.
+# Timings, in seconds. All are reported from the start, with count 0.
 STAGES = (
     "download_time",
     "stt_time",

@@ -54,7 +54,7 @@ from whatsapp.delivery_status import DeliveryStatuses
 
 log = structlog.get_logger(__name__)
 
-# How long a provider that failed BREAKER_FAILURES times in a row is not asked.
+# After BREAKER_FAILURES failures in a row, a provider is not called for this time.
 BREAKER_SECONDS = 30.0
 # The fraction of AGENTFORCE_SESSION_IDLE that a session may wait in the pool.
 POOL_LIFETIME_FRACTION = 5 / 6
@@ -65,7 +65,7 @@ END_SESSIONS_SECONDS = 1.0
 
 
 class Role(Enum):
-    """What a process does. Without DATABASE_URL one process is web and worker in one."""
+    """The role of a process. Without DATABASE_URL, one process is both web and worker."""
 
     SINGLE = "single"
     WEB = "web"
@@ -85,7 +85,7 @@ class _BackgroundTask(Protocol):
 
 
 class Services:
-    """The parts of one process. Each is built when it is first used, and then kept.
+    """The parts of one process. Each is built once, when it is first used.
 
     ``start`` begins the background work, ``close`` ends it. Building raises ``SettingsError``.
     """
@@ -107,7 +107,7 @@ class Services:
 
     @cached_property
     def background(self) -> ContextPool:
-        """Threads for work on the side of the turns."""
+        """Threads for background work."""
         threads = self.settings.TURN_THREADS * 2 if self._runs_turns else WEB_BACKGROUND_THREADS
         return ContextPool(threads, thread_name_prefix="background")
 
@@ -141,7 +141,7 @@ class Services:
     def ffmpeg(self) -> Ffmpeg:
         return Ffmpeg(
             path=self.settings.FFMPEG_PATH,
-            longest_seconds=self.settings.VOICE_NOTE_MAX_SECONDS,
+            max_seconds=self.settings.VOICE_NOTE_MAX_SECONDS,
         )
 
     # WhatsApp and speech
@@ -152,8 +152,8 @@ class Services:
         return WhatsApp(
             settings=self.settings,
             metrics=self.metrics,
-            width=threads,
-            typing_width=threads * 2,
+            connections=threads,
+            typing_connections=threads * 2,
         )
 
     @cached_property
@@ -179,7 +179,7 @@ class Services:
             metrics=self.metrics,
             breakers=self.breakers,
             # One transcription for each turn, and as many segments of speech.
-            width=self.settings.TURN_THREADS * 2,
+            connections=self.settings.TURN_THREADS * 2,
         )
 
     @cached_property
@@ -189,10 +189,10 @@ class Services:
         return SpeechCache(
             speech=self.speech,
             metrics=self.metrics,
-            most_bytes=self.settings.SPEECH_CACHE_BYTES,
+            max_bytes=self.settings.SPEECH_CACHE_BYTES,
             lifetime=self._retention,
-            # A single process has all of it in memory.
-            shared=self.storage.audio if self.storage.is_shared else None,
+            # A single process needs no table: it has the audio in memory.
+            shared=self.storage.speech if self.storage.is_shared else None,
             pool=self.background,
         )
 
@@ -205,8 +205,8 @@ class Services:
             phrases=self.phrases,
             metrics=self.metrics,
             pool=ContextPool(self.settings.TURN_THREADS, thread_name_prefix="speak"),
-            longest=self.settings.SPEECH_MAX_CHARACTERS,
-            piece_seconds=self.settings.TURN_DEADLINE,
+            max_characters=self.settings.SPEECH_MAX_CHARACTERS,
+            segment_seconds=self.settings.TURN_DEADLINE,
         )
 
     # Agentforce and recordings
@@ -214,7 +214,7 @@ class Services:
     @cached_property
     def salesforce_http(self) -> requests.Session:
         # A connection for each thread that asks, starts a session or ends one.
-        return requests_session(self.settings, width=self.settings.TURN_THREADS * 3)
+        return requests_session(self.settings, connections=self.settings.TURN_THREADS * 3)
 
     @cached_property
     def agent_token(self) -> AccessToken:
@@ -237,12 +237,12 @@ class Services:
     def media(self) -> MediaDownloader:
         settings = self.settings
         return MediaDownloader(
-            session=requests_session(settings, width=settings.TURN_THREADS),
+            session=requests_session(settings, connections=settings.TURN_THREADS),
             api_url=settings.TWILIO_API_URL,
             account_sid=settings.TWILIO_ACCOUNT_SID,
             auth_token=settings.TWILIO_AUTH_TOKEN,
             media_hosts=settings.TWILIO_MEDIA_HOSTS,
-            patience=settings.PROVIDER_TIMEOUT_FACTOR,
+            timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
         )
 
     @cached_property
@@ -250,7 +250,7 @@ class Services:
         return VoiceNoteLoader(
             media=self.media,
             ffmpeg=self.ffmpeg,
-            longest_seconds=self.settings.VOICE_NOTE_MAX_SECONDS,
+            max_seconds=self.settings.VOICE_NOTE_MAX_SECONDS,
         )
 
     # Turns
@@ -261,7 +261,7 @@ class Services:
             phrases=self.phrases,
             preferences=self.storage.preferences,
             leases=self.storage.leases,
-            longest=self._retention,
+            max_seconds=self._retention,
         )
 
     @cached_property
@@ -338,7 +338,6 @@ class Services:
                 transcript_echo=self.settings.TRANSCRIPT_ECHO,
                 handoff_contact=self.settings.HANDOFF_CONTACT,
             ),
-            start_synthesis=self.start_synthesis,
             replies=ReplyDelivery(
                 whatsapp=self.whatsapp,
                 delivery=self.delivery,
@@ -396,7 +395,7 @@ class Services:
             purgeable=(
                 self.storage.preferences,
                 self.storage.processes,
-                self.storage.audio,
+                self.storage.speech,
                 self.storage.answers,
             ),
             sessions=self.sessions,

@@ -1,4 +1,4 @@
-"""Confines ffmpeg, which reads strangers' recordings: the kernel lets it open nothing else.
+"""Confines ffmpeg, which reads recordings of strangers: the kernel lets it open nothing else.
 
 Landlock restricts opening files, using TCP ports and abstract sockets, and signalling processes
 outside; from ABI 9 on also sockets in the file system, and from ABI 10 on UDP. It does not restrict
@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# The originals, also where gevent has replaced them: gevent would fork in the thread of its event
-# loop, and that thread must not be restricted.
+# The original functions, even if gevent has replaced them: gevent would fork in the thread of its
+# event loop, and that thread must not be restricted.
 _spawn: Callable[..., int] = monkey.get_original("os", "posix_spawnp")
 _ThreadLocal: type[threading.local] = monkey.get_original("threading", "local")
 
@@ -44,8 +44,9 @@ class Launcher:
     """Starts ``program`` so that it, and what it starts, can open nothing and connect to nothing.
 
     Inherited descriptors stay usable. Landlock restricts a thread, and every process which that
-    thread starts, for ever. So one restricted thread starts all processes: in a process with
-    threads, no Python code may run between fork and exec, where a child could restrict itself.
+    thread starts, for ever. So a thread that does nothing else is restricted and starts all
+    processes. A child could not restrict itself between fork and exec: in a process with threads,
+    no Python code may run there.
     """
 
     def __init__(self, program: str, *, libraries: Sequence[str] = ()) -> None:
@@ -63,7 +64,7 @@ class Launcher:
         inherited: Sequence[int] = (),
         environment: Mapping[str, str],
     ) -> int:
-        """Start a program in a session of its own; returns its process ID.
+        """Start a program in a new session; returns its process ID.
 
         ``standard`` are the descriptors that become its standard input, output and error,
         ``inherited`` further ones that it gets under the same numbers. Raises ``OSError``.
@@ -99,7 +100,7 @@ class Launcher:
         """Restrict this thread. Raises ``OSError`` if the kernel has no Landlock."""
         # A green thread runs in the main thread, which would restrict the whole service.
         if threading.get_native_id() == os.getpid():
-            raise RuntimeError("only a thread of its own may be confined")
+            raise RuntimeError("the main thread must not be confined")
         with Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL) as ruleset:
             for path in filter(os.path.exists, self._readable):
                 ruleset.allow_path(path, AccessFS.READ_FILE | AccessFS.EXECUTE)
@@ -109,8 +110,8 @@ class Launcher:
 def _single_kernel_thread() -> Callable[[Callable[[], T]], T]:
     """A function that calls its argument in one kernel thread and returns the result."""
     if monkey.is_module_patched("threading"):
-        # To find the C library landlockpy runs a program, which gevent can start in this thread
-        # only. From then on gevent would reap all children, and their exit status would be lost.
+        # To find the C library, landlockpy runs a program, which gevent can start in this thread
+        # only. From then on gevent would reap all children, and we could not get their exit status.
         with suppress(OSError):
             abi_version()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -1,6 +1,6 @@
-"""Audio files: decoded to PCM, judged, trimmed, joined and encoded, all in memory.
+"""Decodes, joins and encodes recordings with ffmpeg, all in memory.
 
-ffmpeg does everything that takes a codec.
+Ogg/Opus files are joined without ffmpeg, unless they are unusual.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO
@@ -19,9 +18,9 @@ from audio import ogg
 from audio.confinement import Launcher
 from audio.ffmpeg_arguments import (
     COMMON,
+    GUESS_FORMAT_ARGUMENTS,
     MONO_16_KHZ,
     MP3_OUTPUT,
-    NAME_FORMAT,
     OGG_OUTPUT,
     OGG_PLAYLIST_INPUT,
     ONLY_AUDIO,
@@ -36,63 +35,47 @@ from audio.ffmpeg_arguments import (
 )
 from audio.ffmpeg_process import CPU_SECONDS, FfmpegProcess, FfmpegResult
 from audio.formats import MP3, AudioFormat, FoundRecording, detect_format, find_recording
-from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
-from core.settings import operators_environment
-
-with warnings.catch_warnings():
-    # pydub warns if no ffmpeg is on the PATH; it is given PCM only and needs none.
-    warnings.simplefilter("ignore", RuntimeWarning)
-    # From Python 3.12 on, compiling pydub warns about its invalid escape sequences.
-    warnings.simplefilter("ignore", SyntaxWarning)
-    from pydub import AudioSegment
-    from pydub.utils import audioop
+from core.errors import AudioError, AudioTooLong, AudioUnreadable
+from core.settings import ffmpeg_environment
 
 # WhatsApp draws a play button up to this size, a download arrow beyond
 # (docs/providers/twilio.md, "Voice notes").
-NOTE_LIMIT = 512 * 1024
+NOTE_MAX_BYTES = 512 * 1024
 
-# A word needs more; ElevenLabs itself refuses less than 0.1 s.
-SHORTEST_SECONDS = 0.3
-SHORTEST_SOUND_MS = 100
-# Peaks of speech, also of whispered speech, lie well above; the noise of a phone lies below.
-SILENCE_PEAK_DBFS = -45.0
-SILENCE_EDGE_DBFS = -50.0
-EDGE_STEP_MS = 20
-KEPT_EDGE_MS = 150
-
-# Recordings that are decoded while they are downloaded. They do not count against the cores,
-# because they last as long as the network takes.
+# How many recordings are decoded while they are downloaded. They come on top of one ffmpeg for each
+# core, because most of the time they wait for the network.
 STREAMS_AT_ONCE = 2
 # The largest file that an encoder may write: WhatsApp's own limit
 # (docs/providers/twilio.md, "Recordings").
-LARGEST_FILE = 16 * 1024 * 1024
-LOWEST_BITRATE = 8_000
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024
+MIN_BITRATE = 8_000
 # CPU seconds that decoding a second of sound may take: five minutes of 48 kHz stereo take 1.3 s,
-# and other machines may be four times slower. Nothing else bounds what cannot be decoded.
-DECODING_CPU = 4 * 1.3 / 300
-# ffmpeg recognises every format by less.
-_NAMED_BY_BYTES = 64 * 1024
+# and other machines may be four times slower. For a recording that cannot be decoded there is no
+# other limit.
+DECODING_CPU_SECONDS = 4 * 1.3 / 300
+# ffmpeg needs fewer bytes to recognise any format.
+_FORMAT_GUESS_BYTES = 64 * 1024
 
 
 class Ffmpeg:
-    """Runs ffmpeg on bytes in memory: no files, no network, one run for each core at a time."""
+    """Runs ffmpeg on bytes in memory, without files and network; one run per core at a time."""
 
-    def __init__(self, *, path: str = "", longest_seconds: float) -> None:
+    def __init__(self, *, path: str = "", max_seconds: float) -> None:
         self._path = path or imageio_ffmpeg.get_ffmpeg_exe()
-        # Neither program gets secrets. The one of the wheel needs no environment at all.
-        self._environment = operators_environment() if path else dict[str, str]()
+        # ffmpeg gets no secrets. The program in the wheel needs no environment at all.
+        self._environment = ffmpeg_environment() if path else dict[str, str]()
         libraries = self._environment.get("LD_LIBRARY_PATH", "").split(":")
         self._launcher = Launcher(self._path, libraries=libraries)
-        self._seconds = longest_seconds + 1
-        self._largest_pcm = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
-        self._decoding_cpu = math.ceil(self._seconds * DECODING_CPU)
+        self._seconds = max_seconds + 1
+        self._max_pcm_bytes = int((self._seconds + 2) * SAMPLE_RATE) * SAMPLE_WIDTH
+        self._decoding_cpu_seconds = math.ceil(self._seconds * DECODING_CPU_SECONDS)
         self._cores = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
         self._streams = threading.BoundedSemaphore(STREAMS_AT_ONCE)
 
     def decode(self, data: bytes | bytearray) -> bytes:
-        """Any supported recording as 16 kHz mono PCM, cut one second after ``longest_seconds``.
+        """Any supported recording as 16 kHz mono PCM, cut one second after ``max_seconds``.
 
-        Raises ``AudioUnreadable``, which names the format where it is not supported.
+        Raises ``AudioUnreadable``, which names the format if it is not supported.
         """
         found = find_recording(data)
         with self._cores:
@@ -118,17 +101,17 @@ class Ffmpeg:
                 return None
             return StreamDecoder(process, resources.pop_all())
 
-    def join(self, pieces: Sequence[bytes]) -> bytes:
-        """Ogg/Opus pieces as one Ogg/Opus file, without re-encoding.
+    def join(self, segments: Sequence[bytes]) -> bytes:
+        """Join Ogg/Opus segments to one Ogg/Opus file, without re-encoding.
 
-        Their bytes one after the other would be a chained Ogg, which players misread
+        Concatenated bytes would be a chained Ogg file, which players misread
         (docs/providers/elevenlabs.md, "Ogg/Opus").
         """
         try:
-            return ogg.join(pieces)
+            return ogg.join(segments)
         except AudioUnreadable:
             # ffmpeg is less strict, and takes forty times as much CPU.
-            return self._concatenate(pieces)
+            return self._concatenate(segments)
 
     def encode_note(self, data: bytes, bitrate: int = 32_000) -> bytes:
         """Any audio as the Ogg/Opus of a voice note, ``bitrate`` in bits per second."""
@@ -138,16 +121,16 @@ class Ffmpeg:
         """A voice note as MP3, for phones and channels that refuse Ogg/Opus."""
         return self._encode(note, MP3_OUTPUT)
 
-    def fit_note(self, note: bytes, limit: int = NOTE_LIMIT) -> bytes:
+    def fit_note(self, note: bytes, limit: int = NOTE_MAX_BYTES) -> bytes:
         """The note itself, or a copy with a lower bit rate if it is larger than ``limit`` bytes.
 
         Raises ``AudioTooLong`` if even the lowest useful bit rate is too much.
         """
         if len(note) <= limit:
             return note
-        # The container and a variable bit rate need some of the space.
+        # Leave room for the container, and because the bit rate varies.
         bitrate = int(limit * 8 * 0.85 / max(opus_seconds(note), 1.0))
-        if bitrate < LOWEST_BITRATE:
+        if bitrate < MIN_BITRATE:
             raise AudioTooLong("the voice note is too long for WhatsApp at any bit rate")
         smaller = self.encode_note(note, bitrate)
         if len(smaller) > limit:
@@ -162,13 +145,13 @@ class Ffmpeg:
             return _output(run.result())
 
     def _decode_stream(self, data: memoryview) -> bytes | None:
-        """The faster way. ``None`` if ffmpeg complains, because sound may be missing then."""
+        """Decode Ogg/Opus the fast way; ``None`` if ffmpeg complains: sound may be missing."""
         with memory_file([data]) as (source,), self._start_opus_decoder(source) as run:
             result = run.result()
         return result.output if _is_flawless(result) else None
 
     def _decode_all(self, data: bytes | bytearray | memoryview, audio_format: AudioFormat) -> bytes:
-        """The slower way, which skips what is broken and goes on behind it."""
+        """Decode any format the slow way, which skips broken frames and continues after them."""
         output = pcm_output(self._seconds)
         arguments = [*file_input(audio_format), *ONLY_AUDIO, *MONO_16_KHZ, *output]
         with memory_file([data]) as (source,), self._start_decoder(arguments, source) as run:
@@ -179,18 +162,21 @@ class Ffmpeg:
         return _output(result)
 
     def _is_something_else(self, data: bytes | bytearray, found: FoundRecording) -> bool:
-        """Whether ffmpeg knows the file as another format, in which ``found`` is a part."""
+        """Whether ffmpeg recognises the file as another format that contains ``found``."""
         expected = ("unknown", found.audio_format.demuxer)
         return found.behind_foreign_bytes and self._guess_format(data) not in expected
 
     def _guess_format(self, data: bytes | bytearray) -> str:
-        """What ffmpeg calls the format of ``data``; "unknown" if it is not sure."""
-        beginning = memoryview(data)[:_NAMED_BY_BYTES]
-        with memory_file([beginning]) as (source,), self._start(NAME_FORMAT, source) as run:
+        """Ffmpeg's name for the format of ``data``; "unknown" if it is not sure."""
+        beginning = memoryview(data)[:_FORMAT_GUESS_BYTES]
+        with (
+            memory_file([beginning]) as (source,),
+            self._start(GUESS_FORMAT_ARGUMENTS, source) as run,
+        ):
             return guessed_format(run.result().stderr)
 
-    def _concatenate(self, pieces: Sequence[bytes]) -> bytes:
-        with self._cores, memory_file(pieces) as files:
+    def _concatenate(self, segments: Sequence[bytes]) -> bytes:
+        with self._cores, memory_file(segments) as files:
             descriptors = [file.fileno() for file in files]
             playlist = "".join(f"file 'pipe:{number}'\n" for number in descriptors).encode()
             arguments = [*OGG_PLAYLIST_INPUT, "-c", "copy", *OGG_OUTPUT]
@@ -201,13 +187,16 @@ class Ffmpeg:
                 return _output(run.result())
 
     def _start_opus_decoder(self, source: IO[bytes] | None = None) -> FfmpegProcess:
-        """Decode ``source``, or what is written to the process if there is no ``source``."""
+        """Decode ``source`` or, without one, the input that is written to the process."""
         return self._start_decoder([*OPUS_STREAM_INPUT, *pcm_output(self._seconds)], source)
 
     def _start_decoder(self, arguments: list[str], source: IO[bytes] | None) -> FfmpegProcess:
         """Start ffmpeg with the limits of one recording."""
         return self._start(
-            arguments, source, largest=self._largest_pcm, cpu_seconds=self._decoding_cpu
+            arguments,
+            source,
+            max_output_bytes=self._max_pcm_bytes,
+            cpu_seconds=self._decoding_cpu_seconds,
         )
 
     def _start(
@@ -216,14 +205,14 @@ class Ffmpeg:
         source: IO[bytes] | None,
         descriptors: Sequence[int] = (),
         *,
-        largest: int = LARGEST_FILE,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
         cpu_seconds: int = CPU_SECONDS,
     ) -> FfmpegProcess:
         return FfmpegProcess(
             [self._path, *COMMON, *arguments],
             source=source,
             descriptors=descriptors,
-            largest=largest,
+            max_output_bytes=max_output_bytes,
             cpu_seconds=cpu_seconds,
             environment=self._environment,
             launcher=self._launcher,
@@ -242,7 +231,7 @@ class StreamDecoder:
         self._process.write(chunk)
 
     def pcm(self) -> bytes | None:
-        """What ``Ffmpeg.decode`` returns, or ``None`` if only that can decode the recording."""
+        """The PCM, as from ``Ffmpeg.decode``; ``None`` if only that can decode the recording."""
         result = self._process.result()
         return result.output if _is_flawless(result) else None
 
@@ -250,54 +239,8 @@ class StreamDecoder:
         self._resources.close()
 
 
-def trim(pcm: bytes, *, longest_seconds: float) -> bytes:
-    """Speech without the silence around it; refuses what is not worth paying to transcribe.
-
-    ``pcm`` as ``Ffmpeg.decode`` returns it. Raises ``AudioTooLong``, ``AudioTooShort`` or
-    ``AudioSilent``.
-    """
-    whole = AudioSegment(
-        data=pcm[: len(pcm) // SAMPLE_WIDTH * SAMPLE_WIDTH],
-        sample_width=SAMPLE_WIDTH,
-        frame_rate=SAMPLE_RATE,
-        channels=1,
-    )
-    if whole.duration_seconds > longest_seconds:
-        raise AudioTooLong
-    if whole.duration_seconds < SHORTEST_SECONDS:
-        raise AudioTooShort
-    if whole.max_dBFS < SILENCE_PEAK_DBFS:
-        raise AudioSilent
-    start = _leading_silence_ms(whole)
-    end = _leading_silence_ms(whole.reverse())
-    if len(whole) - start - end < SHORTEST_SOUND_MS:
-        raise AudioTooShort
-    speech = whole[max(start - KEPT_EDGE_MS, 0) : len(whole) - max(end - KEPT_EDGE_MS, 0)]
-    return bytes(speech.raw_data)
-
-
-def _leading_silence_ms(sound: AudioSegment) -> int:
-    """As pydub's ``detect_leading_silence``, but ten times faster.
-
-    pydub creates an object for each step, which holds the interpreter for 0.1 s in five minutes
-    of silence.
-    """
-    samples = memoryview(sound.raw_data)
-    step = EDGE_STEP_MS * SAMPLE_RATE // 1000 * SAMPLE_WIDTH
-    loud = sound.max_possible_amplitude * 10 ** (SILENCE_EDGE_DBFS / 20)
-    for number, at in enumerate(range(0, len(samples), step)):
-        if audioop.rms(samples[at : at + step], SAMPLE_WIDTH) >= loud:
-            return number * EDGE_STEP_MS
-    return len(sound)
-
-
-def pcm_seconds(pcm: bytes) -> float:
-    """How long PCM of ``Ffmpeg.decode`` lasts."""
-    return len(pcm) / (SAMPLE_RATE * SAMPLE_WIDTH)
-
-
 def opus_seconds(note: bytes) -> float:
-    """How long an Ogg/Opus file lasts: the granule position of its last page, in 48 kHz samples."""
+    """The duration of an Ogg/Opus file, from the granule position of its last page."""
     page = note.rfind(b"OggS")
     if page < 0:
         return 0.0

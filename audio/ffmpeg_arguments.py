@@ -1,4 +1,4 @@
-"""ffmpeg's command line: what to read and how, and what to write. Also what ffmpeg calls formats.
+"""Arguments for ffmpeg, and the names of formats in its output.
 
 Everything that ffmpeg would otherwise guess is given: demuxer, decoders, protocols and tracks.
 """
@@ -22,8 +22,8 @@ COMMON = ["-nostdin", "-hide_banner", "-loglevel", "error"] + [
 ]
 # No pictures, subtitles, data or tags.
 ONLY_AUDIO = ["-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1"]
-# Times are counted anew from the samples: those of the recording may stand still, and ffmpeg would
-# never reach the length at which it is to stop.
+# The timestamps are replaced by counting samples. Those of the recording may stand still, and then
+# ffmpeg would never reach the length at which it must stop.
 MONO_16_KHZ = ["-af", "asetpts=N/SR/TB", "-ac", "1", "-ar", str(SAMPLE_RATE)]
 OGG_OUTPUT = ["-f", "ogg", "pipe:1"]
 # A pipe cannot be rewound to fill in a Xing header, and a constant bit rate needs none.
@@ -31,8 +31,8 @@ MP3_OUTPUT = [
     *("-c:a", "libmp3lame", "-b:a", str(MP3_BITRATE)),
     *("-write_xing", "0", "-f", "mp3", "pipe:1"),
 ]
-# Demuxer, decoder and resampler in one thread that passes on a second of sound at a time. The
-# program's own pipeline wakes five threads every 20 ms (docs/decisions.md).
+# One thread for demuxer, decoder and resampler, which passes on a second of sound at a time. The
+# default pipeline of ffmpeg wakes five threads every 20 ms (docs/decisions.md).
 OPUS_STREAM_INPUT = [
     *("-f", "lavfi", "-i"),
     "amovie=pipe\\\\:0:format_name=ogg:stream_index=0:dec_threads=1"
@@ -45,8 +45,8 @@ OGG_PLAYLIST_INPUT = [
     *("-format_whitelist", "concat,ogg"),
     *("-f", "concat", "-safe", "0", "-i", "pipe:0"),
 ]
-# The format is guessed, said, and not opened, because none is allowed.
-NAME_FORMAT = ["-loglevel", "debug", "-format_whitelist", "none", "-i", "pipe:0"]
+# ffmpeg guesses and prints the format, but opens nothing, because no format is allowed.
+GUESS_FORMAT_ARGUMENTS = ["-loglevel", "debug", "-format_whitelist", "none", "-i", "pipe:0"]
 
 _GUESSED_FORMAT = re.compile(r"Format ([\w,]{1,60}) probed with")
 _REFUSED_CODEC = re.compile(r"Codec \((\w{1,30})\) not on whitelist")
@@ -59,7 +59,7 @@ def file_input(audio_format: AudioFormat) -> list[str]:
 
 
 def pcm_output(seconds: float) -> list[str]:
-    """Write PCM, at most this much of it."""
+    """Write at most this much PCM."""
     return ["-t", str(seconds), "-f", "s16le", "pipe:1"]
 
 
@@ -68,11 +68,11 @@ def opus_encoder(bitrate: int) -> list[str]:
 
 
 def guessed_format(stderr: str) -> str:
-    """The format that a run with NAME_FORMAT found, as ``asf`` or ``png_pipe``."""
+    """The format that ffmpeg printed, such as ``asf`` or ``png_pipe``."""
     found = _GUESSED_FORMAT.search(stderr)
     return found[1] if found else "unknown"
 
 
 def refused_codecs(stderr: str) -> list[str]:
-    """Codecs of the recording's tracks that may not be decoded, each once."""
+    """Codecs of the recording's tracks that are not allowed, without duplicates."""
     return list(dict.fromkeys(_REFUSED_CODEC.findall(stderr)))

@@ -16,13 +16,13 @@ from typing import IO
 from audio.confinement import Launcher
 from core.errors import AudioError, AudioUnreadable
 
-# Five minutes of sound take up to 4 s of CPU, to encode them. An honest run has at most 72 MB of
-# memory that it writes to, mostly the stacks of its threads.
+# Encoding five minutes of sound takes up to 4 s of CPU. A run on an ordinary recording writes to
+# 72 MB of memory at most, mostly the stacks of its threads.
 CPU_SECONDS = 10
 DATA_BYTES = 256 * 1024 * 1024
 OPEN_FILES = 64
-TIMEOUT = 30.0
-_KEPT_STDERR_BYTES = 4096
+TIMEOUT_SECONDS = 30.0
+_MAX_STDERR_BYTES = 4096
 _EXIT_POLL_SECONDS = 0.0005
 # ffmpeg writes an error line for each broken frame. Waiting until the pipe is full takes less CPU
 # than reading every line by itself.
@@ -32,7 +32,7 @@ _STDERR_PAUSE_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class FfmpegResult:
-    """What ffmpeg returned and wrote. ``code`` is negative if a signal ended ffmpeg."""
+    """ffmpeg's exit code and output. ``code`` is negative if a signal ended ffmpeg."""
 
     code: int
     output: bytes
@@ -42,9 +42,9 @@ class FfmpegResult:
 class FfmpegProcess:
     """A running ffmpeg. As a context manager it leaves no process, descriptor or file behind.
 
-    ffmpeg reads ``source`` or, if there is none, what is given to ``write``. It is ended once it
-    has written more than ``largest`` bytes, to either output, or used more than ``cpu_seconds``.
-    Raises ``AudioError`` if ffmpeg cannot be started.
+    ffmpeg reads ``source`` or, if there is none, the input that ``write`` passes on. It is killed
+    once it has written more than ``max_output_bytes``, to either output, or used more than
+    ``cpu_seconds``. Raises ``AudioError`` if ffmpeg cannot be started.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class FfmpegProcess:
         command: Sequence[str],
         *,
         launcher: Launcher,
-        largest: int,
+        max_output_bytes: int,
         cpu_seconds: int = CPU_SECONDS,
         source: IO[bytes] | None = None,
         descriptors: Sequence[int] = (),
         environment: Mapping[str, str],
     ) -> None:
-        self._largest = largest
+        self._max_output_bytes = max_output_bytes
         self._pending = bytearray()
         self._code: int | None = None
         # Open as long as more input may come.
@@ -83,7 +83,7 @@ class FfmpegProcess:
             except OSError as error:
                 raise AudioError(f"ffmpeg cannot be run: {error}") from error
             opened.pop_all()
-        _limit(self.pid, largest, cpu_seconds)
+        _limit(self.pid, max_output_bytes, cpu_seconds)
 
     def __enter__(self) -> FfmpegProcess:
         return self
@@ -103,17 +103,17 @@ class FfmpegProcess:
             self._push(self._stdin)
 
     def result(self) -> FfmpegResult:
-        """Close the input, wait for ffmpeg's end and return what it wrote.
+        """Close the input, wait until ffmpeg ends, and return its output.
 
         Raises ``AudioUnreadable`` if that takes too long, or too many errors are written.
         """
-        deadline = time.monotonic() + TIMEOUT
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         errors = self._read_stderr(deadline)
         self._await_exit(deadline)
         code = self._kill()
         self._output.seek(0)
         return FfmpegResult(
-            code, self._output.read(self._largest), errors.decode(errors="replace").strip()
+            code, self._output.read(self._max_output_bytes), errors.decode(errors="replace").strip()
         )
 
     def close(self) -> None:
@@ -142,16 +142,16 @@ class FfmpegProcess:
         self._pending.clear()
 
     def _read_stderr(self, deadline: float) -> bytes:
-        """The last of what ffmpeg wrote there until its end. Writes the rest of the input."""
+        """Read stderr until ffmpeg closes it; returns its end. Writes pending input meanwhile."""
         errors, total_bytes = b"", 0
-        while (ready := self._ready(deadline)) and total_bytes <= self._largest:
+        while (ready := self._ready(deadline)) and total_bytes <= self._max_output_bytes:
             if self._stderr.fileno() in ready:
                 chunk = os.read(self._stderr.fileno(), _PIPE_BYTES)
                 if not chunk:
                     return errors
                 total_bytes += len(chunk)
-                errors = (errors + chunk)[-_KEPT_STDERR_BYTES:]
-                if total_bytes > _KEPT_STDERR_BYTES:
+                errors = (errors + chunk)[-_MAX_STDERR_BYTES:]
+                if total_bytes > _MAX_STDERR_BYTES:
                     time.sleep(_STDERR_PAUSE_SECONDS)
             if self._stdin:
                 self._push(self._stdin)
@@ -174,9 +174,9 @@ class FfmpegProcess:
             time.sleep(_EXIT_POLL_SECONDS)
 
     def _kill(self) -> int:
-        """Kill ffmpeg and what it started; returns ffmpeg's exit status.
+        """Kill ffmpeg and its children; returns the exit code of ffmpeg.
 
-        A process that has ended already keeps the status it ended with.
+        If ffmpeg has ended by itself, that is the code with which it ended.
         """
         if self._code is None:
             with contextlib.suppress(ProcessLookupError):
@@ -196,7 +196,7 @@ def _pipe() -> tuple[IO[bytes], IO[bytes]]:
     return os.fdopen(reader, "rb", buffering=0), os.fdopen(writer, "wb", buffering=0)
 
 
-def _limit(process: int, largest: int, cpu_seconds: int) -> None:
+def _limit(process: int, max_output_bytes: int, cpu_seconds: int) -> None:
     """Limit the resources of ``process``.
 
     They are set from outside: in a process with threads, no Python code may run between fork and
@@ -205,11 +205,11 @@ def _limit(process: int, largest: int, cpu_seconds: int) -> None:
     limits = {
         resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_DATA: DATA_BYTES,
-        resource.RLIMIT_FSIZE: largest,
+        resource.RLIMIT_FSIZE: max_output_bytes,
         resource.RLIMIT_NOFILE: OPEN_FILES,
         resource.RLIMIT_CORE: 0,
     }
-    for limit, most in limits.items():
+    for limit, value in limits.items():
         # The process may have ended, or have a tighter limit, which only root could raise.
         with contextlib.suppress(OSError, ValueError):
-            resource.prlimit(process, limit, (most, most))
+            resource.prlimit(process, limit, (value, value))

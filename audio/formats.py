@@ -1,4 +1,4 @@
-"""Which format a recording has, by its bytes alone: media types and file names may be wrong."""
+"""Detects the format of a recording from its bytes: media types and file names may be wrong."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from audio.mpeg_frames import begins_adts, begins_mpeg_audio, end_of_zeros, find
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """ffmpeg's name of the demuxer to use, and of the decoders that may be used behind it.
+    """ffmpeg's names for the demuxer to use, and for the decoders that may be used after it.
 
-    ``seeks`` where the demuxer cannot read from a pipe. ``streams`` where the recording can be
-    decoded while it is downloaded.
+    ``seeks``: the demuxer cannot read from a pipe. ``streams``: the recording can be decoded while
+    it is downloaded.
     """
 
     demuxer: str
@@ -24,10 +24,10 @@ class AudioFormat:
 
 @dataclass(frozen=True)
 class FoundRecording:
-    """A recording within a file: it begins ``start`` bytes behind the file's beginning.
+    """A recording within a file: it begins ``start`` bytes after the file's beginning.
 
-    ``behind_foreign_bytes`` if bytes stand in front of it that are neither a tag nor zeros. Then
-    the file may be something else that contains such a stream, such as a video.
+    ``behind_foreign_bytes``: the bytes before it are neither a tag nor zeros. Then the file may
+    have another format that contains such a stream, such as a video.
     """
 
     audio_format: AudioFormat
@@ -48,7 +48,7 @@ _AMR = AudioFormat("amr", "amrnb,amrwb")
 _FLAC = AudioFormat("flac", "flac")
 _WAV = AudioFormat("wav", _PCM)
 _WEBM = AudioFormat("matroska", "opus,vorbis")
-# The index of these may stand behind the sound, out of a pipe's reach.
+# The index of these may follow the sound, so the demuxer must seek, which a pipe does not allow.
 _MP4 = AudioFormat("mov", f"aac,alac,amrnb,amrwb,flac,mp3float,mp3,opus,{_PCM}", seeks=True)
 _CAF = AudioFormat("caf", f"aac,alac,adpcm_ima_qt,opus,{_PCM}", seeks=True)
 
@@ -62,37 +62,37 @@ SNIFFED = 36
 _OPUS_HEAD = slice(28, SNIFFED)
 
 _ID3_HEADER_BYTES = 10
-# Some files have two, and each stranger's file is read once for each of them.
-_MOST_ID3_TAGS = 8
+# Some files have two tags. The limit is for hostile files with thousands of them.
+_MAX_ID3_TAGS = 8
 
-_BY_FRAMES: tuple[tuple[AudioFormat, Callable[[bytes | bytearray, int], bool]], ...] = (
+_FRAME_DETECTORS: tuple[tuple[AudioFormat, Callable[[bytes | bytearray, int], bool]], ...] = (
     (_AAC, begins_adts),
     (MP3, begins_mpeg_audio),
 )
 
 
 def detect_format(data: bytes | bytearray) -> AudioFormat | None:
-    """The format of the recording in ``data``, or ``None`` where it is none that is supported."""
+    """The format of the recording in ``data``; ``None`` if it is not supported."""
     found = find_recording(data)
     return found.audio_format if found else None
 
 
 def find_recording(data: bytes | bytearray) -> FoundRecording | None:
-    """The recording in ``data``, or ``None`` where it has no format that is supported.
+    """The recording in ``data``; ``None`` if its format is not supported.
 
-    ID3 tags, zeros, and foreign bytes up to the length of a frame may stand in front of it.
+    ID3 tags, zeros, and foreign bytes up to the length of a frame may precede the recording.
     """
     start = _end_of_tags(data)
-    signed = _by_signature(data, start)
+    signed = _detect_by_signature(data, start)
     if signed:
         return FoundRecording(signed, start)
-    return _by_frames(data, end_of_zeros(data, start))
+    return _detect_by_frames(data, end_of_zeros(data, start))
 
 
 def _end_of_tags(data: bytes | bytearray) -> int:
-    """Where the ID3v2 tags at the beginning end; a tag that lies about its size is not skipped."""
+    """The offset after the ID3v2 tags at the beginning; a tag of a wrong size is not skipped."""
     at = 0
-    for _ in range(_MOST_ID3_TAGS):
+    for _ in range(_MAX_ID3_TAGS):
         if data[at : at + 3] != b"ID3" or at + _ID3_HEADER_BYTES > len(data):
             break
         flags, *sevens = data[at + 5 : at + _ID3_HEADER_BYTES]
@@ -105,7 +105,7 @@ def _end_of_tags(data: bytes | bytearray) -> int:
     return at
 
 
-def _by_signature(data: bytes | bytearray, at: int) -> AudioFormat | None:
+def _detect_by_signature(data: bytes | bytearray, at: int) -> AudioFormat | None:
     head = bytes(data[at : at + SNIFFED])
     if head.startswith(b"OggS"):
         return OPUS if head[_OPUS_HEAD] == b"OpusHead" else _OGG
@@ -116,9 +116,9 @@ def _by_signature(data: bytes | bytearray, at: int) -> AudioFormat | None:
     return next((each for magic, each in _SIGNATURES.items() if head.startswith(magic)), None)
 
 
-def _by_frames(data: bytes | bytearray, start: int) -> FoundRecording | None:
+def _detect_by_frames(data: bytes | bytearray, start: int) -> FoundRecording | None:
     for at in find_syncs(data, start):
-        for audio_format, begins in _BY_FRAMES:
+        for audio_format, begins in _FRAME_DETECTORS:
             if begins(data, at):
                 return FoundRecording(audio_format, at, behind_foreign_bytes=at > start)
     return None

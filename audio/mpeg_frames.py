@@ -1,6 +1,6 @@
 """Frame headers of the streams that have no container: ADTS (AAC) and MPEG audio (MP2, MP3).
 
-Such a file has no header of its own. It is a row of frames, and each frame says how long it is.
+Such a file has no header. It is a sequence of frames, and the header of each tells its length.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 # Random bytes look like three frames in a row once in a billion places.
 _FRAMES_IN_A_ROW = 3
 # A recording that was cut begins with the rest of a frame, and no frame is longer than this.
-_SEARCHED_BYTES = 8192
-# All second bytes that a frame header of either kind can have behind 0xFF.
+_SEARCH_BYTES = 8192
+# The second byte of a frame header, after 0xFF, is one of these.
 _SYNC = re.compile(rb"\xff(?=[\xe2-\xe5\xf0-\xf5\xf8-\xfd])")
 _SYNC_BYTES = 2
 _ZEROS = re.compile(rb"\0*")
 
-# Samples a second by their number in the header, and of a block (ISO/IEC 14496-3 §1.6.3.4, §4.5.1).
+# Sample rates by index in the header, and samples of a block (ISO/IEC 14496-3 §1.6.3.4, §4.5.1).
 _AAC_RATES = (
     *(96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000),
     *(22_050, 16_000, 12_000, 11_025, 8_000, 7_350),
@@ -26,12 +26,12 @@ _AAC_RATES = (
 _AAC_BLOCK_SAMPLES = 1024
 _ADTS_HEADER_BYTES = 7
 
-# kbit/s by their number in the header, which begins with 1 (ISO/IEC 11172-3 §2.4.2.3 and 13818-3).
+# kbit/s by their index in the header, which starts at 1 (ISO/IEC 11172-3 §2.4.2.3 and 13818-3).
 _KBITS_MP2 = (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
 _KBITS_MP3 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBITS_LOW_RATE = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MPEG_RATES = (44_100, 48_000, 32_000)
-# By what the rates above are divided, for each version number in the header.
+# Each version number in the header divides the rates above by this.
 _RATE_DIVISORS = {3: 1, 2: 2, 0: 4}
 _LAYER_2, _LAYER_3 = 2, 1
 
@@ -54,18 +54,18 @@ def read_adts_frame(data: bytes | bytearray, at: int) -> AdtsFrame | None:
 
 
 def begins_adts(data: bytes | bytearray, at: int) -> bool:
-    """Whether several ADTS frames follow each other from ``at`` on."""
+    """Whether several ADTS frames in a row begin at ``at``."""
     return _is_row(data, at, _adts_size)
 
 
 def begins_mpeg_audio(data: bytes | bytearray, at: int) -> bool:
-    """Whether several frames of MP2 or MP3 follow each other from ``at`` on."""
+    """Whether several frames of MP2 or MP3 in a row begin at ``at``."""
     return _is_row(data, at, _mpeg_size)
 
 
 def find_syncs(data: bytes | bytearray, start: int) -> Iterator[int]:
-    """Offsets from ``start`` on, and not far behind it, where a frame may begin."""
-    end = start + _SEARCHED_BYTES + _SYNC_BYTES
+    """The offsets at which a frame may begin, within ``_SEARCH_BYTES`` from ``start``."""
+    end = start + _SEARCH_BYTES + _SYNC_BYTES
     return (found.start() for found in _SYNC.finditer(data, start, end))
 
 
@@ -92,7 +92,7 @@ def _adts_size(data: bytes | bytearray, at: int) -> int:
 
 
 def _mpeg_size(data: bytes | bytearray, at: int) -> int:
-    """Bytes of the MP2 or MP3 frame whose header begins at ``at``; 0 where none begins there."""
+    """The size of the MP2 or MP3 frame whose header begins at ``at``; 0 if there is none."""
     header = int.from_bytes(data[at : at + 4], "big")
     version, layer = header >> 19 & 3, header >> 17 & 3
     bitrate, rate, padding = header >> 12 & 15, header >> 10 & 3, header >> 9 & 1

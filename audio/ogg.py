@@ -16,11 +16,11 @@ NO_PACKET_ENDS = -1
 # Capture pattern, version, flags, granule position, serial, number, checksum, segments.
 _HEADER = struct.Struct("<4sBBqIIIB")
 _CHECKSUM = slice(22, 26)
-# Samples of a frame in each of the 32 configurations (RFC 6716 §3.1): SILK, hybrid, CELT.
-_FRAME = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4
-_LONGEST_PACKET = 5760
+# The samples of a frame in each of the 32 configurations (RFC 6716 §3.1): SILK, hybrid, CELT.
+_FRAME_SAMPLES = [480, 960, 1920, 2880] * 3 + [480, 960] * 2 + [120, 240, 480, 960] * 4
+_MAX_PACKET_SAMPLES = 5760
 # Ogg and zlib compute the checksum in opposite bit orders, so each byte is reversed.
-_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True)
@@ -49,27 +49,27 @@ class _Stream:
     ends: list[int]
 
 
-def join(pieces: Sequence[bytes]) -> bytes:
-    """One stream with the packets of all ``pieces``; a piece may be a chain of streams.
+def join(segments: Sequence[bytes]) -> bytes:
+    """One stream with the packets of all ``segments``; a segment may be a chain of streams.
 
-    Only the beginning and the end of a stream can be trimmed. So some milliseconds that later
-    pieces would skip and earlier pieces would cut off are played. Raises ``AudioUnreadable``
-    unless all pieces are plain and intact Ogg/Opus with the same channels, gain and mapping.
+    Opus can skip samples only at the beginning and at the end of a stream. So between segments some
+    milliseconds are played that each segment by itself would skip. Raises ``AudioUnreadable``
+    unless all segments are plain and intact Ogg/Opus with the same channels, gain and mapping.
     """
-    streams = [stream for piece in pieces for stream in _streams(piece)]
+    streams = [stream for segment in segments for stream in _streams(segment)]
     if len(streams) == 1:
-        return pieces[0]
+        return segments[0]
     # Version, channels, gain and mapping; not the pre-skip and the rate before encoding.
     if len({stream.head.body[8:10] + stream.head.body[16:] for stream in streams}) != 1:
-        raise AudioUnreadable("the pieces differ in kind")
+        raise AudioUnreadable("the segments differ in channels, gain or mapping")
     serial = streams[0].head.serial
     return b"".join(
         replace(page, serial=serial, number=number).packed()
-        for number, page in enumerate(_joined(streams))
+        for number, page in enumerate(_joined_pages(streams))
     )
 
 
-def _joined(streams: Sequence[_Stream]) -> Iterator[_Page]:
+def _joined_pages(streams: Sequence[_Stream]) -> Iterator[_Page]:
     """The pages of the joined stream, still with their old serials and numbers."""
     yield streams[0].head
     yield streams[0].tags
@@ -104,10 +104,9 @@ def _pages(data: bytes) -> Iterator[_Page]:
     while at < len(data):
         if len(data) - at < _HEADER.size:
             raise AudioUnreadable("an Ogg page is cut off")
-        capture, version, flags, granule, serial, number, checksum, segments = _HEADER.unpack_from(
-            data, at
-        )
-        body = at + _HEADER.size + segments
+        header = _HEADER.unpack_from(data, at)
+        capture, version, flags, granule, serial, number, checksum, lacing_bytes = header
+        body = at + _HEADER.size + lacing_bytes
         lacing = data[at + _HEADER.size : body]
         page = bytearray(data[at : body + sum(lacing)])
         page[_CHECKSUM] = bytes(4)
@@ -124,14 +123,14 @@ def _stream(pages: list[_Page]) -> _Stream:
     if [page.number for page in pages] != list(range(len(pages))):
         raise AudioUnreadable("Ogg pages are missing")
     if any(page.flags & LAST for page in pages[:-1]):
-        raise AudioUnreadable("Ogg pages behind the last page")
+        raise AudioUnreadable("Ogg pages after the last page")
     # Channel mapping family 0 is mono or stereo in one Opus stream (RFC 7845 §5.1.1).
     plain = len(head.body) == 19 and head.body[8] == 1 and head.body[18] == 0
     if not plain or not _is_packet(head, b"OpusHead"):
         raise AudioUnreadable("not mono or stereo Opus")
     if not sound or not _is_packet(tags[0], b"OpusTags"):
         raise AudioUnreadable("Opus without sound, or with a long comment")
-    return _Stream(head, tags[0], sound, _ends(sound))
+    return _Stream(head, tags[0], sound, _sample_counts(sound))
 
 
 def _is_packet(page: _Page, beginning: bytes) -> bool:
@@ -140,7 +139,7 @@ def _is_packet(page: _Page, beginning: bytes) -> bool:
     return page.body.startswith(beginning) and whole and not page.flags & CONTINUED
 
 
-def _ends(pages: list[_Page]) -> list[int]:
+def _sample_counts(pages: list[_Page]) -> list[int]:
     """The number of samples up to the end of each page, counted from the packets.
 
     Granule positions must agree, except that the last page may trim the end.
@@ -158,7 +157,7 @@ def _ends(pages: list[_Page]) -> list[int]:
             packet = packet or page.body[at : at + min(size, 2)]
             at += size
             if size < 255:
-                total += _samples(packet)
+                total += _packet_samples(packet)
                 packet = b""
         expected = total if total > before else NO_PACKET_ENDS
         trimmed = page is pages[-1] and before < page.granule < total
@@ -170,19 +169,19 @@ def _ends(pages: list[_Page]) -> list[int]:
     return ends
 
 
-def _samples(packet: bytes) -> int:
+def _packet_samples(packet: bytes) -> int:
     """The samples of a packet, by its first two bytes (RFC 6716 §3.2)."""
     if len(packet) < 1 + (packet[:1] > b"" and packet[0] & 3 == 3):
         raise AudioUnreadable("an empty Opus packet")
     code = packet[0] & 3
     frames = packet[1] & 0x3F if code == 3 else min(code, 1) + 1
-    samples = frames * _FRAME[packet[0] >> 3]
-    if not 0 < samples <= _LONGEST_PACKET:
+    samples = frames * _FRAME_SAMPLES[packet[0] >> 3]
+    if not 0 < samples <= _MAX_PACKET_SAMPLES:
         raise AudioUnreadable("an Opus packet of no possible length")
     return samples
 
 
 def _checksum(page: bytes | bytearray) -> int:
     """The page's CRC-32, computed with a checksum field of 0 and started with 0 (RFC 3533 §6)."""
-    mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    mirrored = zlib.crc32(page.translate(_REVERSED_BITS), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
     return int(f"{mirrored:032b}"[::-1], 2)

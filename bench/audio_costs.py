@@ -13,9 +13,10 @@ from functools import partial
 
 import imageio_ffmpeg
 
-from audio.ffmpeg import Ffmpeg, trim
+from audio.ffmpeg import Ffmpeg
 from audio.ffmpeg_arguments import SAMPLE_RATE
 from audio.formats import OPUS
+from audio.trimming import trim
 from bench.table import Row, Table
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
@@ -28,7 +29,7 @@ FEW_RUNS = 3
 
 
 def measure_audio_costs() -> Table:
-    ffmpeg = Ffmpeg(longest_seconds=300)
+    ffmpeg = Ffmpeg(max_seconds=300)
     codec = Codec(ffmpeg=imageio_ffmpeg.get_ffmpeg_exe())
     pieces = [codec.encode(Sound(noise(4.0), SAMPLE_RATE), PIECE_FORMAT) for _ in range(7)]
     padded = silence(2.0) + noise(1.0) + silence(2.0)
@@ -41,7 +42,7 @@ def measure_audio_costs() -> Table:
         label = f"joining {count} pieces of 4 s"
         rows[f"{label}, by pages"] = _minimum(partial(ffmpeg.join, pieces[:count]))
         rows[f"{label}, by ffmpeg"] = _minimum(partial(ffmpeg._concatenate, pieces[:count]))
-    rows["trimming 5 s with silence around"] = _minimum(partial(trim, padded, longest_seconds=300))
+    rows["trimming 5 s with silence around"] = _minimum(partial(trim, padded, max_seconds=300))
     return Table("CPU time", ("here ms", "ffmpeg ms"), rows)
 
 

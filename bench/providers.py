@@ -13,7 +13,7 @@ from sandbox.agentforce.helpdesk import Helpdesk
 from sandbox.latency import LatencyProfile
 from sandbox.speech import Sound, Transcript
 from sandbox.speech.fixture import FixtureSpeech, tone_for_text
-from speech.synthesis import LONGEST_SENTENCE
+from speech.synthesis import MAX_SENTENCE_CHARACTERS
 from text.splitting import split_sentences
 
 # Repeats the question in every sentence of the answer, so that each answer is new.
@@ -65,7 +65,7 @@ def configurable_providers() -> Iterator[Sandbox]:
 def last_sentence_length() -> int:
     """The number of characters in the last sentence of each answer."""
     (message,) = Helpdesk(ANSWERS).answer("", UniqueQuestions().transcribe(b"").text)
-    return len(split_sentences(message["message"], LONGEST_SENTENCE)[-1])
+    return len(split_sentences(message["message"], MAX_SENTENCE_CHARACTERS)[-1])
 
 
 def set_latency(sandbox: Sandbox, latency: LatencyProfile) -> None:

@@ -85,17 +85,17 @@ def _post(
 
 
 def _read_twiml(answer: requests.Response, form: dict[str, str]) -> tuple[bool, str]:
-    """Whether the message was accepted: if not, the TwiML holds what the sender is told."""
+    """Whether the message was accepted; if not, the TwiML has the reason, as sent to the user."""
     if "<Message>" in answer.text:
         return False, f"200, but not accepted; the sender gets the reason at once: {answer.text}"
     return True, (
-        "200: taken. The answer goes to that phone by way of Twilio, which delivers it if the "
+        "200: accepted. The answer goes to that phone by way of Twilio, which delivers it if the "
         f"phone wrote to the service within 24 h. In the log: turn={form['MessageSid']}"
     )
 
 
 def _explain(answer: requests.Response, url: str, public_url: str | None) -> str:
-    """What to do about an answer that is not TwiML."""
+    """Advice about a response that is not TwiML."""
     status = answer.status_code
     if status == 403:
         known = f", here {public_url}" if public_url else ""

@@ -1,1 +1,1 @@
-"""What everything else is built on; it imports nothing of ours."""
+"""The base of all packages: settings, errors, data classes, logs. It imports no other package."""

@@ -1,4 +1,4 @@
-"""Hides a process from others of the same user, such as an ffmpeg that a recording exploited."""
+"""Protects a process from others of the same user, such as an ffmpeg that a recording exploited."""
 
 from __future__ import annotations
 

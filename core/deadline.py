@@ -1,4 +1,4 @@
-"""The turn's deadline, a context variable: it holds for all calls of a turn, on all its threads."""
+"""The turn's deadline: a context variable, which applies to all calls and threads of the turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The codes in a provider's error response, whose text is not logged: it may quote people."""
+"""Extracts the codes from a provider's error, whose text is not logged: it may quote people."""
 
 from __future__ import annotations
 

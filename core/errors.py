@@ -48,15 +48,15 @@ class BridgeError(Exception):
 
     # Whether the same call may be repeated.
     retryable = False
-    # For how many seconds it is repeated, if the caller's own delays are over sooner.
+    # For how many seconds the call is repeated, if the caller's delays are used up sooner.
     retry_seconds = 0.0
     # Whether fewer calls at once would have avoided the error.
     rate_limited = False
     # Whether the provider may be down for everybody; counts for its circuit breaker.
     outage = False
-    # What the sender reads: a key of text/phrases.toml.
+    # The key of the sentence in text/phrases.toml that the sender gets.
     phrase = "failed"
-    # What the operator can do, as half a sentence for the dashboard.
+    # Advice for the operator, as half a sentence for the dashboard.
     advice = "the log says why"
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
@@ -118,7 +118,7 @@ class MediaTooLarge(MediaError):
     """The recording is larger than WhatsApp allows."""
 
     phrase = "audio_too_long"
-    advice = "nothing: that is WhatsApp's limit, and the sender was told"
+    advice = "nothing: that is WhatsApp's limit, and the sender was informed"
 
 
 class AudioError(BridgeError):

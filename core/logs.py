@@ -27,7 +27,8 @@ T = TypeVar("T")
 # The name of our root logger; those of our modules are below it.
 ROOT_LOGGER = "bridge"
 SUMMARY_SECONDS = 60.0
-# The beginning of a message that is formatted already, up to where a value could begin.
+# The beginning of a message that is formatted already, up to the first character that may be part
+# of a value.
 _WORDS = re.compile(r"[A-Za-z ,.'-]*+")
 
 
@@ -37,6 +38,25 @@ def configure_logging(*, level: str, form: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
     ]
+    root = logging.getLogger()
+    root.handlers[:] = [_build_handler(shared, form)]
+    # With this level, libraries do not even create records below WARNING, which some do often.
+    root.setLevel(logging.WARNING)
+    logging.getLogger(ROOT_LOGGER).setLevel(level)
+    # The handler of gunicorn would log the paths of requests.
+    gunicorn = logging.getLogger("gunicorn.error")
+    gunicorn.handlers.clear()
+    gunicorn.propagate = True
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=_module_logger,
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _build_handler(shared: list[Processor], form: str) -> logging.Handler:
+    """The handler of all loggers; ``shared`` processors run for records of libraries too."""
     rendering: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.ExceptionRenderer(redaction.render),
@@ -59,21 +79,7 @@ def configure_logging(*, level: str, form: str) -> None:
             pass_foreign_args=True,
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    # Libraries then do not even create records below WARNING, of which some create many.
-    root.setLevel(logging.WARNING)
-    logging.getLogger(ROOT_LOGGER).setLevel(level)
-    # gunicorn has a handler of its own, which would log the paths of requests.
-    gunicorn = logging.getLogger("gunicorn.error")
-    gunicorn.handlers.clear()
-    gunicorn.propagate = True
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=_module_logger,
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
+    return handler
 
 
 def _module_logger(module: str) -> logging.Logger:
@@ -81,12 +87,15 @@ def _module_logger(module: str) -> logging.Logger:
 
 
 def _is_ours_or_warning(record: logging.LogRecord) -> bool:
-    """Below WARNING, libraries log URLs, headers and bodies, and some set their own level."""
+    """Drop records of libraries below WARNING: they have URLs, headers and bodies.
+
+    Some libraries set the level of their loggers, so the level of the root logger is not enough.
+    """
     return record.levelno >= logging.WARNING or record.name.startswith(ROOT_LOGGER)
 
 
 def _remove_details(_: Any, __: str, entry: EventDict) -> EventDict:
-    """Log the messages of libraries without the values in them, such as URLs, keys and rows."""
+    """Remove values, such as URLs, keys and rows, from the messages of libraries."""
     if not entry.pop("positional_args"):
         entry["event"] = _WORDS.findall(entry["event"])[0]
     entry["library"] = entry["_record"].name
@@ -94,7 +103,7 @@ def _remove_details(_: Any, __: str, entry: EventDict) -> EventDict:
 
 
 def _escape_unprintable(_: Any, __: str, entry: EventDict) -> EventDict:
-    """Keep a line one line, without characters that move the cursor or change the direction."""
+    """Escape line breaks, and characters that move the cursor or change the text direction."""
     return {
         key: _escape(value) if isinstance(value, str) and key != "exception" else value
         for key, value in entry.items()

@@ -8,20 +8,20 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What a message contains, as far as the service treats it differently."""
+    """The kinds of messages that the service treats differently."""
 
     TEXT = "text"
     VOICE = "voice"
     LOCATION = "location"
     UNSUPPORTED = "unsupported"
-    # A reaction, for example, which nobody expects an answer to.
+    # For example a reaction. Nobody expects an answer.
     SILENT = "silent"
 
 
 class Attachment(Enum):
-    """What is known of a file that is no recording. The values are stored in the database."""
+    """A file that came with a message and is not a recording. The values are stored."""
 
-    # It came with the message, but the agent cannot see it.
+    # Twilio passed the file on, but the agent cannot see it.
     UNSEEN = "unseen"
     # Twilio names a type of content that it did not pass on.
     MISSING = "missing"
@@ -57,7 +57,7 @@ class Answer:
     """The answer to one message.
 
     ``text`` is what WhatsApp shows, with WhatsApp's own marks. ``language`` is an ISO 639-1 code.
-    ``aloud`` is Markdown that is also sent as a voice note, unless it is empty. ``waited`` is how
+    ``aloud`` is the Markdown of the voice note; if it is empty, there is none. ``waited`` is how
     long the turn waited for providers, in seconds.
     """
 
@@ -83,7 +83,7 @@ class Turn:
 
 
 class SessionPrivacy(Enum):
-    """What was asked so far in a session at Agentforce. The values are stored in the database."""
+    """The privacy of the questions in a session so far. The values are stored in the database."""
 
     EMPTY = "nothing"
     PUBLIC = "public"
@@ -105,10 +105,9 @@ class AgentSession:
 
 @dataclass(frozen=True)
 class Preferences:
-    """What a sender prefers: voice notes or not, and a language (ISO 639-1).
+    """A sender's preferences: voice notes or not, and a language (ISO 639-1).
 
-    ``None`` means that nothing is known. ``used_at`` is when they were last stored, in epoch
-    seconds.
+    ``None`` means unknown. ``used_at`` is when they were last stored, in epoch seconds.
     """
 
     voice: bool | None = None
@@ -118,7 +117,10 @@ class Preferences:
 
 @dataclass(frozen=True)
 class Backlog:
-    """How many turns wait and run, and when the oldest waiting one was received (epoch seconds)."""
+    """The numbers of waiting and running turns.
+
+    ``oldest`` is when the oldest waiting one was received, in epoch seconds.
+    """
 
     waiting: int
     running: int

@@ -1,4 +1,4 @@
-"""Whether the machine allows this process enough threads and files for the settings."""
+"""Checks whether the machine allows this process enough threads and files for the settings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from core.errors import SettingsError
 
-# The kernel sees some 20: not the green threads, but those of the database drivers and DNS, and one
-# ffmpeg for each core.
+# Some 20 are used: green threads do not count, but the threads of the database drivers and DNS do,
+# and one ffmpeg for each core.
 MIN_THREADS = 64
-# Of a voice turn: connections to four providers, pieces of speech, and pipes to ffmpeg.
+# A voice turn has connections to four providers, for segments of speech too, and pipes to ffmpeg.
 DESCRIPTORS_PER_TURN = 8
-# Of clients' connections, the database, and files.
+# For connections of clients, the database, and files.
 OTHER_DESCRIPTORS = 512
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")

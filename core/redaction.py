@@ -1,4 +1,4 @@
-"""What may be logged of an exception: its class and place, and no message that quotes values."""
+"""Describes exceptions for the log: class and place, but no message that may quote values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What values settings may have: those that the providers can work with (docs/providers/).
+"""Checks for the values of settings, according to the providers (docs/providers/).
 
-Each check returns the value, or raises ``ValueError`` with what follows the setting's name.
+Each check returns the value, perhaps in another form, or raises ``ValueError``. The message of the
+error continues a sentence that begins with the name of the setting.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 # A phone number in E.164, and a user who hides it (docs/providers/twilio.md, "Sender addresses").
 _NUMBER = r"whatsapp:\+[1-9][0-9]{6,14}"
 _SENDER = re.compile(rf"{_NUMBER}|whatsapp:[A-Z]{{2}}\.(ENT\.)?[A-Za-z0-9]{{1,128}}")
-_PLACE = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]+)?")
+_HOST_AND_PORT = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]+)?")
 _KEY = re.compile(r"[!-~]+")
 _CONTACTS = (
     # A phone number as people write it, with 3 to 15 digits.
@@ -20,13 +21,13 @@ _CONTACTS = (
     re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!-~]{0,200})?"),
 )
 QUOTES = "\"'`"
-# Of a transcription; more are billed as 20 s of audio at least
+# With more keyterms, a transcription is billed as at least 20 s of audio
 # (docs/providers/elevenlabs.md, "Speech to text").
-_MOST_KEYTERMS = 100
-_LONGEST_KEYTERM = 49
-_MOST_KEYTERM_WORDS = 5
-# Where Salesforce shows itself to people; the API and its tokens are elsewhere.
-_SALESFORCE = (
+_MAX_KEYTERMS = 100
+_MAX_KEYTERM_CHARACTERS = 49
+_MAX_KEYTERM_WORDS = 5
+# The domains of Salesforce for people; the API and its tokens have other hosts.
+_SALESFORCE_DOMAINS = (
     "salesforce.com",
     "force.com",
     "my.site.com",
@@ -36,12 +37,13 @@ _SALESFORCE = (
 
 
 def web_address(value: str) -> str:
+    """A web address; without a scheme it becomes https, and slashes at its end are removed."""
     value = value.rstrip("/")
     if value and "://" not in value:
         value = f"https://{value}"
     try:
         parts = urlsplit(value)
-        # "https://" alone, once its slashes are gone, is a host of that name.
+        # "https://" alone has become "https://https:" by now, with an empty port.
         odd = parts.port == 0 or "@" in parts.netloc or parts.netloc.endswith(":")
     except ValueError:
         # Its message may repeat the value.
@@ -55,7 +57,7 @@ def web_address(value: str) -> str:
 
 
 def public_address(value: str) -> str:
-    """One that Twilio takes for its callbacks (docs/providers/twilio.md, "Sending")."""
+    """A web address that Twilio accepts for its callbacks (docs/providers/twilio.md, "Sending")."""
     value = web_address(value)
     if "_" in _host(value):
         raise ValueError(
@@ -65,7 +67,7 @@ def public_address(value: str) -> str:
 
 
 def host_address(value: str) -> str:
-    """One to which paths are added."""
+    """A web address without a path, because the service adds paths."""
     value = web_address(value)
     if urlsplit(value).path:
         raise ValueError("must end with its host, without a path")
@@ -73,7 +75,7 @@ def host_address(value: str) -> str:
 
 
 def elevenlabs_address(value: str) -> str:
-    """One to which paths that begin with /v1 are added."""
+    """A web address without /v1, because the service adds paths that begin with it."""
     value = web_address(value)
     if "/v1" in urlsplit(value).path:
         raise ValueError("must not hold /v1, which is added to it")
@@ -81,13 +83,13 @@ def elevenlabs_address(value: str) -> str:
 
 
 def my_domain(value: str) -> str:
-    """One that gives tokens; others of Salesforce do not.
+    """The address of a My Domain; other hosts of Salesforce issue no tokens.
 
     docs/providers/agentforce.md, "Addresses".
     """
     value = host_address(value)
     host = _host(value)
-    if _is_salesforces(host):
+    if _is_salesforce_host(host):
         if not host.endswith(".my.salesforce.com"):
             raise ValueError("must be the My Domain of your org, which ends in .my.salesforce.com")
         if not value.lower().startswith("https:"):
@@ -96,25 +98,25 @@ def my_domain(value: str) -> str:
 
 
 def agent_api_address(value: str) -> str:
-    """One of the Agent API, never My Domain; or none."""
+    """The address of the Agent API, which is never a My Domain; may be empty."""
     if not value:
         return value
     value = host_address(value)
     host = _host(value)
-    if _is_salesforces(host) and "api" not in host.split("."):
+    if _is_salesforce_host(host) and "api" not in host.split("."):
         raise ValueError("must be a host of the API, not one of My Domain")
     return value
 
 
 def key(value: str) -> str:
-    """A secret of a provider, which goes into headers."""
+    """A secret of a provider, which is sent in headers."""
     if not _KEY.fullmatch(value) or value[0] in QUOTES or value[-1] in QUOTES:
         raise ValueError("must be pasted alone: without quotes, blanks and signs beyond ASCII")
     return value
 
 
 def whatsapp_number(value: str) -> str:
-    """Our own sender: a phone number."""
+    """The address of our WhatsApp sender, which is a phone number."""
     address = f"whatsapp:{value}" if value.startswith("+") else value
     if not re.fullmatch(_NUMBER, address):
         raise ValueError("must be whatsapp:+ and the number with its country code, digits only")
@@ -122,7 +124,7 @@ def whatsapp_number(value: str) -> str:
 
 
 def contact(value: str) -> str:
-    """A phone number, an e-mail address or a link, which senders are told; or none."""
+    """A phone number, an e-mail address or a link, which is sent to customers; may be empty."""
     if value and not any(pattern.fullmatch(value) for pattern in _CONTACTS):
         raise ValueError("must be a phone number, an e-mail address or a link, and nothing else")
     return value
@@ -135,19 +137,19 @@ def senders(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def hosts(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(_PLACE.fullmatch(value) for value in values):
+    if not all(_HOST_AND_PORT.fullmatch(value) for value in values):
         raise ValueError("must be names of hosts in lower case, without https:// and paths")
     return values
 
 
 def keyterms(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Words and names that a transcription is to spell like that."""
-    if len(values) > _MOST_KEYTERMS:
-        raise ValueError(f"must be {_MOST_KEYTERMS} terms at most")
-    if any(len(term) > _LONGEST_KEYTERM for term in values):
-        raise ValueError(f"must be terms of {_LONGEST_KEYTERM} characters at most")
-    if any(len(term.split()) > _MOST_KEYTERM_WORDS for term in values):
-        raise ValueError(f"must be terms of {_MOST_KEYTERM_WORDS} words at most")
+    """Terms that transcripts spell as written."""
+    if len(values) > _MAX_KEYTERMS:
+        raise ValueError(f"must be {_MAX_KEYTERMS} terms at most")
+    if any(len(term) > _MAX_KEYTERM_CHARACTERS for term in values):
+        raise ValueError(f"must be terms of {_MAX_KEYTERM_CHARACTERS} characters at most")
+    if any(len(term.split()) > _MAX_KEYTERM_WORDS for term in values):
+        raise ValueError(f"must be terms of {_MAX_KEYTERM_WORDS} words at most")
     if any(set(term) & set("<>{}[]\\") or not term.isprintable() for term in values):
         raise ValueError("must not hold any of < > { } [ ] \\ or control characters")
     return values
@@ -164,5 +166,5 @@ def _host(address: str) -> str:
     return (urlsplit(address).hostname or "").rstrip(".")
 
 
-def _is_salesforces(host: str) -> bool:
-    return any(host == domain or host.endswith(f".{domain}") for domain in _SALESFORCE)
+def _is_salesforce_host(host: str) -> bool:
+    return any(host == domain or host.endswith(f".{domain}") for domain in _SALESFORCE_DOMAINS)

@@ -31,7 +31,7 @@ from core.errors import SettingsError
 
 log = structlog.get_logger(__name__)
 
-# Where an operator finds the value of a setting.
+# The places where an operator finds the values of settings.
 WHERE = {
     "TWILIO_ACCOUNT_SID": "Twilio Console, Account Info; it begins with AC",
     "TWILIO_AUTH_TOKEN": "Twilio Console, Account Info; the primary token",
@@ -42,7 +42,7 @@ WHERE = {
         "15 or 18 characters that begin with 0Xx"
     ),
     "SALESFORCE_CONSUMER_KEY": "Salesforce Setup > External Client App Manager > your app > OAuth",
-    "SALESFORCE_CONSUMER_SECRET": "beside the consumer key",
+    "SALESFORCE_CONSUMER_SECRET": "next to the consumer key",
     "SALESFORCE_INSTANCE_URL": (
         "Salesforce Setup > My Domain; like https://acme.my.salesforce.com"
     ),
@@ -69,7 +69,7 @@ WHERE = {
 }
 
 
-# Names that are still read, with the names that replace them.
+# Former names that are still read, with the current ones.
 RENAMED = {"CLOUD_PATIENCE": "PROVIDER_TIMEOUT_FACTOR"}
 
 
@@ -91,7 +91,7 @@ def _pattern(pattern: str, expectation: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _listed(value: object) -> object:
+def _split_list(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -135,15 +135,15 @@ class Account(BaseSettings):
             name: value.strip() if isinstance(value, str) else value
             for name, value in given.items()
         }
-        kept = {name: value for name, value in stripped.items() if value != ""}
-        domain = kept.get("HEROKU_APP_DEFAULT_DOMAIN_NAME") or _full_domain(kept)
+        values = {name: value for name, value in stripped.items() if value != ""}
+        domain = values.get("HEROKU_APP_DEFAULT_DOMAIN_NAME") or _full_domain(values)
         if domain:
-            kept.setdefault("PUBLIC_URL", domain)
-        if "HEROKU_RELEASE_VERSION" in kept:
-            kept.setdefault("RELEASE", kept["HEROKU_RELEASE_VERSION"])
-        if "TWILIO_API_URL" in kept:
-            kept.setdefault("TWILIO_MESSAGING_URL", kept["TWILIO_API_URL"])
-        return kept
+            values.setdefault("PUBLIC_URL", domain)
+        if "HEROKU_RELEASE_VERSION" in values:
+            values.setdefault("RELEASE", values["HEROKU_RELEASE_VERSION"])
+        if "TWILIO_API_URL" in values:
+            values.setdefault("TWILIO_MESSAGING_URL", values["TWILIO_API_URL"])
+        return values
 
 
 class Settings(Account):
@@ -158,7 +158,10 @@ class Settings(Account):
     TWILIO_MESSAGING_URL: HostAddress = "https://messaging.twilio.com"
     # Hosts that a recording may be redirected to (docs/providers/twilio.md, "Recordings").
     TWILIO_MEDIA_HOSTS: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.hosts)
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split_list),
+        AfterValidator(setting_values.hosts),
     ] = (
         "mms.twiliocdn.com",
         "media.twiliocdn.com",
@@ -197,9 +200,12 @@ class Settings(Account):
     STT_MIN_CONFIDENCE: Annotated[float, Field(ge=0, le=1)] = 0.5
     # Terms, such as product names, that transcripts spell as written. They cost a fifth more.
     STT_KEYTERMS: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.keyterms)
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split_list),
+        AfterValidator(setting_values.keyterms),
     ] = ()
-    # Synthesised audio that each process keeps in memory, so that repeated text is not paid again.
+    # The memory of each process for synthesised audio, so that repeated text is not paid for again.
     SPEECH_CACHE_BYTES: Bytes = 16 * 1024 * 1024
 
     # The service itself
@@ -233,7 +239,7 @@ class Settings(Account):
     STILL_WORKING_AFTER: Seconds = 12
     # From the start of a turn to its answer, or to the apology.
     TURN_DEADLINE: Seconds = 150
-    # After so many failed calls in a row a provider is not asked for a while; 0 means never.
+    # After so many failed calls in a row a provider is not called for a while; 0 turns this off.
     BREAKER_FAILURES: Limit = 5
     # All timeouts of providers, and the pauses between retries, are multiplied by this.
     PROVIDER_TIMEOUT_FACTOR: Annotated[
@@ -247,7 +253,10 @@ class Settings(Account):
     ANSWER_CACHE_PATTERNS: str = ""
     # The senders that are served, as Twilio names them; empty means everybody.
     ALLOWED_SENDERS: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(setting_values.senders)
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split_list),
+        AfterValidator(setting_values.senders),
     ] = ()
     # Accepted messages; 0 means no limit.
     SENDER_TURNS_PER_MINUTE: Limit = 20
@@ -269,14 +278,16 @@ class Settings(Account):
 
     @field_validator("STT_KEYTERMS")
     @classmethod
-    def _taken_by_the_model(cls, given: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+    def _check_keyterms_model(
+        cls, given: tuple[str, ...], others: ValidationInfo
+    ) -> tuple[str, ...]:
         if given and others.data.get("ELEVENLABS_STT_MODEL", "").startswith("scribe_v1"):
             raise ValueError("needs scribe_v2 or a later model in ELEVENLABS_STT_MODEL")
         return given
 
     @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
     @classmethod
-    def _never_when_deployed(cls, given: bool, others: ValidationInfo) -> bool:
+    def _check_unsigned_is_local(cls, given: bool, others: ValidationInfo) -> bool:
         # A router on the same machine would make every request a local one.
         address = others.data.get("PUBLIC_URL", "")
         if given and address and (is_public_url(address) or urlsplit(address).scheme != "http"):
@@ -287,8 +298,8 @@ class Settings(Account):
         return given
 
 
-def operators_environment() -> dict[str, str]:
-    """What a program of the operator's is told: where programs and libraries are, no secrets."""
+def ffmpeg_environment() -> dict[str, str]:
+    """The environment for the operator's ffmpeg: the search paths, and no secrets."""
     return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
 
 
@@ -301,7 +312,7 @@ def load_settings() -> Settings:
     Raises ``SettingsError`` with one sentence that names each missing or wrong setting and says
     where to find it; values are never repeated, for some are secrets.
     """
-    return _checked(Settings)
+    return _validate(Settings)
 
 
 def warn_of_old_names() -> None:
@@ -312,31 +323,31 @@ def warn_of_old_names() -> None:
 
 
 def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:
-    """``given``, or what it lacks from the environment, or from ``env_file`` where there is one.
+    """The settings in ``given``; missing ones come from the environment, or from ``env_file``.
 
     Raises ``SettingsError`` like ``load_settings``.
     """
-    return _checked(Account, _env_file=env_file, **given)
+    return _validate(Account, _env_file=env_file, **given)
 
 
-def _checked(kind: type[AnyAccount], **given: Any) -> AnyAccount:
+def _validate(kind: type[AnyAccount], **given: Any) -> AnyAccount:
     try:
         return kind(**given)
     except ValidationError as error:
-        faults = [_fault(str(detail["loc"][0]), detail) for detail in error.errors()]
+        faults = [_describe_fault(str(detail["loc"][0]), detail) for detail in error.errors()]
         raise SettingsError(f"Cannot start: {'; '.join(faults)}.") from None
 
 
 def _full_domain(given: dict[str, object]) -> object:
-    """HEROKU_APP_NAME where an operator put the whole domain.
+    """HEROKU_APP_NAME, if the operator set it to the whole domain.
 
-    The bare name does not tell it: default domains end in a random suffix since 2023.
+    The domain does not follow from the bare name: since 2023 it has a random suffix.
     """
     name = given.get("HEROKU_APP_NAME")
     return name if isinstance(name, str) and "." in name else None
 
 
-def _fault(name: str, detail: ErrorDetails) -> str:
+def _describe_fault(name: str, detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         problem = "is missing"
     else:

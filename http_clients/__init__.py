@@ -1,1 +1,1 @@
-"""How requests to providers are made, whichever provider it is."""
+"""HTTP for all providers: connections, timeouts, retries, concurrency and circuit breakers."""

@@ -19,24 +19,27 @@ from core.settings import Settings
 from http_clients.routes import CONNECTIONS
 from http_clients.unsent_requests import POOL_CLASSES
 
-# At most for the TCP connection, and again for the TLS handshake.
+# The TCP connection may take this long, and the TLS handshake as long again.
 CONNECT_SECONDS = 5.0
-# Connection pools that a client keeps, one for each host.
+# How many hosts a client has a connection pool for.
 POOLS = 8
 
 
 class Adapter(HTTPAdapter):
     """Shares one TLS context among all connections, and limits the time to connect.
 
-    By itself requests makes a context for each connection and loads the root certificates into it,
-    which takes most of the CPU and memory of opening it (docs/decisions.md). ``width`` is how
-    many connections each host's pool keeps, ``timeout_factor`` multiplies ``CONNECT_SECONDS``.
+    Without this, requests makes a context for each connection and loads the root certificates into
+    it, which takes most of the CPU and memory of opening the connection (docs/decisions.md). The
+    pool of each host keeps up to ``connections`` open. ``timeout_factor`` multiplies
+    ``CONNECT_SECONDS``.
     """
 
-    def __init__(self, *, context: ssl.SSLContext, width: int, timeout_factor: float = 1.0) -> None:
+    def __init__(
+        self, *, context: ssl.SSLContext, connections: int, timeout_factor: float = 1.0
+    ) -> None:
         self._context = context
         self._connect_seconds = CONNECT_SECONDS * timeout_factor
-        super().__init__(pool_connections=POOLS, pool_maxsize=width)
+        super().__init__(pool_connections=POOLS, pool_maxsize=connections)
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **options: Any
@@ -69,18 +72,18 @@ class Adapter(HTTPAdapter):
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
     ) -> tuple[Any, Any]:
-        # ``verify=True``: a file named here would be loaded into the context for each connection.
+        # With ``verify=True``, because a file named here would be loaded for each connection.
         return super().build_connection_pool_key_attributes(request, True, cert)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Does nothing: the context verifies certificates by the roots that it has loaded."""
+        """Does nothing, because the TLS context verifies certificates already."""
 
 
-def build_adapter(settings: Settings, *, width: int) -> Adapter:
-    """An adapter that ``width`` threads can share without waiting or re-connecting."""
+def build_adapter(settings: Settings, *, connections: int) -> Adapter:
+    """An adapter that ``connections`` threads can share without waiting or re-connecting."""
     return Adapter(
         context=_tls_context(settings.REQUESTS_CA_BUNDLE or settings.SSL_CERT_FILE),
-        width=width + CONNECTIONS,
+        connections=connections + CONNECTIONS,
         timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
     )
 
@@ -93,5 +96,5 @@ def proxy_finder() -> Callable[[str], dict[str, str]]:
 
 @functools.cache
 def _tls_context(ca_file: str) -> ssl.SSLContext:
-    """One context per file of root certificates; without one, for those that requests ships."""
+    """One context per file of root certificates; without a file, the roots that requests ships."""
     return ssl.create_default_context(cafile=ca_file or DEFAULT_CA_BUNDLE_PATH)

@@ -15,15 +15,15 @@ from core.deadline import Deadline, clamp
 from core.errors import DeadlineExceeded
 
 CHUNK_BYTES = 64 * 1024
-# The largest JSON body that we expect, Twilio's list of 20 messages, is a tenth of this. A larger
-# one comes from a broken server, and would fill the memory.
+# The largest JSON body that we expect, Twilio's list of 20 messages, is a tenth of this. A body
+# beyond the limit comes from a broken server, and could fill the memory.
 JSON_LIMIT_BYTES = 1024 * 1024
 
-# What ``json.loads`` raises for text that is not JSON, or whose numbers or nesting exceed Python's
+# ``json.loads`` raises these for text that is not JSON, or whose numbers or nesting exceed Python's
 # limits.
 UNREADABLE = (ValueError, RecursionError)
 
-# ``wbits`` by which zlib takes the format, gzip or zlib, from the header.
+# With this value of ``wbits``, zlib finds out from the header whether the format is gzip or zlib.
 _GZIP_OR_ZLIB = 47
 _COMPRESSED = ("gzip", "x-gzip", "deflate")
 
@@ -33,28 +33,28 @@ class BodyTooLarge(requests.RequestException, HTTPError):
 
 
 def read_chunks(
-    response: requests.Response, timeout: float, *, most: int = JSON_LIMIT_BYTES
+    response: requests.Response, timeout: float, *, max_bytes: int = JSON_LIMIT_BYTES
 ) -> Iterator[bytes]:
-    """The chunks of a body as they arrive, decompressed; needs ``stream=True``.
+    """Yields the chunks of a body as they arrive, decompressed; needs ``stream=True``.
 
-    ``timeout`` (seconds) is for each chunk, the turn's deadline for all of them. Raises
-    ``BodyTooLarge`` beyond ``most`` bytes, ``DeadlineExceeded`` or another
+    ``timeout`` (seconds) applies to each chunk, the turn's deadline to all of them. Raises
+    ``BodyTooLarge`` beyond ``max_bytes`` bytes, ``DeadlineExceeded`` or another
     ``requests.RequestException``.
     """
     try:
         # ``iter_content`` would wait until a chunk is full.
-        yield from read_raw_chunks(response.raw, timeout, most=most)
+        yield from read_raw_chunks(response.raw, timeout, max_bytes=max_bytes)
     except BodyTooLarge:
         raise
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
 
 
-def read_raw_chunks(raw: Any, timeout: float, *, most: int) -> Iterator[bytes]:
+def read_raw_chunks(raw: Any, timeout: float, *, max_bytes: int) -> Iterator[bytes]:
     """``read_chunks`` for a response of urllib3; raises ``urllib3.exceptions.HTTPError``."""
-    received = _limit_size(_receive(raw, timeout), most)
+    received = _limit_size(_receive(raw, timeout), max_bytes)
     encoding = raw.headers.get("Content-Encoding", "").strip().lower()
-    return _limit_size(_decompress(received), most) if encoding in _COMPRESSED else received
+    return _limit_size(_decompress(received), max_bytes) if encoding in _COMPRESSED else received
 
 
 def read_body(response: requests.Response, seconds: float) -> bytes:
@@ -112,9 +112,9 @@ def _limit_size(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
 
 
 def _decompress(compressed: Iterator[bytes]) -> Iterator[bytes]:
-    """Pieces of ``CHUNK_BYTES`` at most, however much a compressed chunk expands to.
+    """Yields chunks of up to ``CHUNK_BYTES``, however much a compressed chunk expands to.
 
-    urllib3's own decoder reads on without a limit while compressed chunks expand to nothing.
+    urllib3's decoder is not used: it reads on without a limit while chunks expand to nothing.
     """
     decompressor = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:

@@ -23,7 +23,7 @@ class Breaker:
 
     - Closed: every call is made. ``failure_threshold`` outages in a row open the breaker.
     - Open: no call is made for ``recovery_seconds``.
-    - Half-open: after that one call at a time is made, the probe. An outage opens the breaker
+    - Half-open: after that time one call at a time is made, the probe. An outage opens the breaker
       again; any other result closes it.
 
     An outage is an error whose class has ``outage`` set. Success and every other ``BridgeError``
@@ -80,7 +80,7 @@ class Breaker:
             if self._probing or self._clock() < self._opened_at + self._recovery_seconds:
                 self._metrics.count("calls_not_made")
                 raise self._unavailable(
-                    f"{self._provider} failed again and again; not asked for a while"
+                    f"{self._provider} failed again and again; not called for a while"
                 )
             self._probing = True
             return True
@@ -95,7 +95,7 @@ class Breaker:
                 self._close()
             elif is_probe or self._opened_at is None:
                 self._count_outage()
-            # Otherwise the call began before the breaker opened, and its outage is no news.
+            # Otherwise the call began before the breaker opened, so its outage is known already.
 
     def _count_outage(self) -> None:
         self._failures_in_row += 1
@@ -154,7 +154,7 @@ class CircuitBreakers:
 
 
 def _is_conclusive(error: BaseException | None) -> bool:
-    """Whether a call's end says if the provider answers; ours, or a turn out of time, does not."""
+    """Whether the result shows if the provider is up: an error of ours or a deadline does not."""
     if error is None:
         return True
     return isinstance(error, BridgeError) and not isinstance(error, DeadlineExceeded)

@@ -1,4 +1,4 @@
-"""How many requests a provider gets at once."""
+"""Limits how many requests are sent to a provider at once."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class ConcurrencyLimiter:
         self._ceiling = ceiling
         # How many processes share the ceiling.
         self._processes = 1
-        # The limit that 429 responses have taught; there is none before the first one.
+        # The limit learned from 429 responses; there is none before the first 429.
         self._learned_limit = math.inf
         # How often the learned limit was halved.
         self._decreases = 0
         self._in_flight = 0
-        # Each is resolved, with ``_decreases``, when its waiter gets a slot.
+        # A future is resolved, with ``_decreases``, when its waiter gets a slot.
         self._waiters: deque[Future[int]] = deque()
 
     @property
     def limit(self) -> int:
-        """How many slots there are; at least one, or no request would be made at all."""
+        """The number of slots; at least one, so that requests can be made at all."""
         return max(int(min(self._learned_limit, self._ceiling // self._processes)), 1)
 
     @property
     def available_slots(self) -> int:
-        """How many requests could get a slot right now without waiting."""
+        """The number of requests that could get a slot right now without waiting."""
         with self._lock:
             return max(self.limit - self._in_flight - len(self._waiters), 0)
 

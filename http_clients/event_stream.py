@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 
 def read_events(body: Iterable[bytes]) -> Iterator[str]:
-    """The ``data`` of each event that has any, as soon as the event is complete.
+    """Yields the ``data`` of each event that has any, as soon as the event is complete.
 
     The end of the body completes the last event. The time is linear in the size of the body,
     however it is cut into chunks. Raises ``UnicodeDecodeError`` if the body is not UTF-8.
@@ -28,13 +28,13 @@ def read_events(body: Iterable[bytes]) -> Iterator[str]:
 def _lines(body: Iterable[bytes]) -> Iterator[str]:
     """The lines of a body, without their ends, which may be CR, LF or CRLF."""
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
-    # The pieces of the line that is not complete yet.
-    pieces: list[str] = []
+    # The line that is not complete yet, as it was divided into chunks.
+    unfinished: list[str] = []
     for chunk in body:
-        piece, *next_lines = decoder.decode(chunk).split("\n")
-        pieces.append(piece)
+        line_end, *next_lines = decoder.decode(chunk).split("\n")
+        unfinished.append(line_end)
         for line in next_lines:
-            yield "".join(pieces)
-            pieces = [line]
-    pieces.append(decoder.decode(b"", final=True))
-    yield from "".join(pieces).split("\n")
+            yield "".join(unfinished)
+            unfinished = [line]
+    unfinished.append(decoder.decode(b"", final=True))
+    yield from "".join(unfinished).split("\n")

@@ -28,7 +28,7 @@ from core.settings import Settings
 from http_clients.adapters import Adapter, build_adapter, proxy_finder
 from http_clients.bodies import JSON_LIMIT_BYTES, read_raw_chunks
 
-# urllib3's errors and what httpx calls them; the first that fits counts.
+# The errors of urllib3 and the corresponding errors of httpx; the first match counts.
 _ERRORS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
     (NewConnectionError, httpx.ConnectError),
     (ConnectTimeoutError, httpx.ConnectTimeout),
@@ -38,30 +38,32 @@ _ERRORS: tuple[tuple[type[HTTPError], type[httpx.TransportError]], ...] = (
 )
 
 
-def httpx_client(settings: Settings, *, width: int, most: int = JSON_LIMIT_BYTES) -> httpx.Client:
-    """A client that ``width`` threads can share without waiting or re-connecting.
+def httpx_client(
+    settings: Settings, *, connections: int, max_bytes: int = JSON_LIMIT_BYTES
+) -> httpx.Client:
+    """A client that ``connections`` threads can share without waiting or re-connecting.
 
     Idle connections stay open. At the turn's deadline a request raises ``DeadlineExceeded`` or
-    ``httpx.ReadTimeout``; a response of more than ``most`` bytes raises
+    ``httpx.ReadTimeout``; a response of more than ``max_bytes`` bytes raises
     ``httpx.RemoteProtocolError``.
     """
-    adapter = build_adapter(settings, width=width)
-    return httpx.Client(transport=Transport(adapter, limit_bytes=most))
+    adapter = build_adapter(settings, connections=connections)
+    return httpx.Client(transport=Transport(adapter, max_bytes=max_bytes))
 
 
 class Transport(httpx.BaseTransport):
     """Sends httpx's requests by urllib3, through the proxies of the environment."""
 
-    def __init__(self, adapter: Adapter, *, limit_bytes: int) -> None:
+    def __init__(self, adapter: Adapter, *, max_bytes: int) -> None:
         self._adapter = adapter
-        self._limit_bytes = limit_bytes
+        self._max_bytes = max_bytes
         self._find_proxies = proxy_finder()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         timeouts = request.extensions["timeout"]
         with _httpx_errors():
             raw = self._send(request, connect=timeouts["connect"], read=timeouts["read"])
-        body = _Body(raw, timeouts["read"], limit_bytes=self._limit_bytes)
+        body = _Body(raw, timeouts["read"], max_bytes=self._max_bytes)
         return httpx.Response(raw.status, headers=_headers(raw), stream=body)
 
     def close(self) -> None:
@@ -92,14 +94,14 @@ class Transport(httpx.BaseTransport):
 class _Body(httpx.SyncByteStream):
     """A response body within the limits of ``read_chunks``."""
 
-    def __init__(self, raw: BaseHTTPResponse, timeout: float, *, limit_bytes: int) -> None:
+    def __init__(self, raw: BaseHTTPResponse, timeout: float, *, max_bytes: int) -> None:
         self._raw = raw
         self._timeout = timeout
-        self._limit_bytes = limit_bytes
+        self._max_bytes = max_bytes
 
     def __iter__(self) -> Iterator[bytes]:
         with _httpx_errors():
-            yield from read_raw_chunks(self._raw, self._timeout, most=self._limit_bytes)
+            yield from read_raw_chunks(self._raw, self._timeout, max_bytes=self._max_bytes)
 
     def close(self) -> None:
         """Release the connection; it is used again if the body was read to its end."""
@@ -108,7 +110,7 @@ class _Body(httpx.SyncByteStream):
 
 
 def _headers(raw: BaseHTTPResponse) -> list[tuple[str, str]]:
-    """Without Content-Encoding: ``_Body`` decompresses, and httpx would without a limit."""
+    """The headers without Content-Encoding: ``_Body`` decompresses, with a limit of the size."""
     return [
         (name, value) for name, value in raw.headers.items() if name.lower() != "content-encoding"
     ]

@@ -33,19 +33,20 @@ log = structlog.get_logger(__name__)
 # All in seconds.
 READ_TIMEOUT = 10.0
 TOTAL_TIMEOUT = 20.0
-# A token is not used this long before it expires, so that none expires on its way.
+# A token is not used for this long before it expires, so that it cannot expire during a request.
 EXPIRY_MARGIN = 60.0
-# The next token is fetched in the background this long before, so that no turn waits for it.
+# The next token is fetched in the background this long before the current one expires, so that no
+# turn waits for a token.
 RENEWAL_MARGIN = 300.0
-# Between two log lines about renewals that fail.
+# The time between two log lines about renewals that fail.
 LOG_INTERVAL = 60.0
-# If the response does not tell the lifetime; the shortest that Salesforce sets up is 30 minutes.
+# Assumed if the response does not tell the lifetime. Salesforce lets an org set 30 minutes or more.
 UNKNOWN_LIFETIME = 20 * 60.0
 
 DEFAULT_API_URL = "https://api.salesforce.com"
 SCOPES = frozenset({"api", "chatbot_api", "sfap_api"})
 
-# What the operator can do, by the error (docs/providers/agentforce.md, "Token errors").
+# Advice for the operator, by the error code (docs/providers/agentforce.md, "Token errors").
 _ADVICE = {
     "invalid_client_id": "check SALESFORCE_CONSUMER_KEY; a new app takes up to 10 minutes to work",
     "invalid_client": "check SALESFORCE_CONSUMER_SECRET",
@@ -103,7 +104,7 @@ class AccessToken:
         self._logged_at = -math.inf
 
     def route(self) -> Route:
-        """One connection to My Domain is enough, because one thread fetches at a time."""
+        """The route to My Domain; one thread fetches at a time, so one connection is enough."""
         return Route(self._session, self._url, number=1)
 
     def get(self) -> Token:
@@ -167,7 +168,7 @@ class AccessToken:
     def _fetch_into(self, pending: Future[Token]) -> None:
         """Fetch a token, and give it or the error to the threads that wait for ``pending``."""
         try:
-            # A deadline of its own: the threads that wait each have another one.
+            # Not the deadline of this thread: others, with later deadlines, may wait too.
             with Deadline(TOTAL_TIMEOUT * self._timeout_factor).applied():
                 token = self._fetch()
         except BaseException as error:

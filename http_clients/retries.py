@@ -1,4 +1,4 @@
-"""When a failed call is repeated: one policy for all clients."""
+"""Repeats failed calls: one policy for all clients."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception
 from core.deadline import remaining_time
 from core.errors import BridgeError
 
-# All in seconds. A longer ``Retry-After`` counts as this one.
+# All in seconds. A longer ``Retry-After`` is shortened to this.
 MAX_RETRY_AFTER = 20.0
-# Between tries beyond the caller's delays, while ``retry_seconds`` of the error last.
+# The delay between tries once the caller's delays are used up, as long as the error's
+# ``retry_seconds`` allow.
 EXTRA_DELAY = 5.0
 # Delays are multiplied by a random factor in this range, so that calls that were refused together
 # are not repeated together.
@@ -31,7 +32,7 @@ def retrying(delays: Sequence[float], *, factor: float = 1.0) -> Retrying:
 
     def stop(state: RetryCallState) -> bool:
         error = _error(state)
-        # ``idle_for`` is the time between the tries, without that spent in them.
+        # ``idle_for`` is the time spent waiting between the tries.
         goes_on = error is not None and state.idle_for < error.retry_seconds * factor
         exhausted = state.attempt_number > len(delays) and not goes_on
         remaining = remaining_time()

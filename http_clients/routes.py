@@ -10,8 +10,8 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import requests
 
-# Kept open on each route. A turn uses one of them, so a few turns can come at once; a larger burst
-# opens more connections, which stay open for the next burst.
+# The connections that are kept open on each route. A turn uses one of them, so a few turns can come
+# at once; a larger burst opens more connections, which stay open for the next burst.
 CONNECTIONS = 4
 PROBE_SECONDS = 5.0
 

@@ -11,21 +11,21 @@ from core.settings import Settings
 from http_clients.adapters import build_adapter, proxy_finder
 
 
-def requests_session(settings: Settings, *, width: int) -> requests.Session:
-    """A session that ``width`` threads can share without waiting or re-connecting."""
+def requests_session(settings: Settings, *, connections: int) -> requests.Session:
+    """A session that ``connections`` threads can share without waiting or re-connecting."""
     session = _Session()
     # No cookie of a provider is ever sent back.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        session.mount(scheme, build_adapter(settings, width=width))
+        session.mount(scheme, build_adapter(settings, connections=connections))
     return session
 
 
 class _Session(requests.Session):
     """Reads the proxies from the environment once per host.
 
-    By itself requests searches the environment for each request, and a .netrc file for passwords,
-    which takes longer than sending most requests.
+    Without this, requests searches the environment for each request, and a .netrc file for
+    passwords, which takes longer than sending most requests.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether a failed request was sent at all; nothing is sent before TCP and TLS are connected."""
+"""Tells whether a failed request was sent: nothing is sent before TCP and TLS are connected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONNECTING_FAILED = (NewConnectionError, ConnectTimeoutError, HandshakeFailed)
 
 
 class TlsConnection(HTTPSConnection):
-    """Has its own errors for a failed handshake; urllib3 raises those of a failed request too."""
+    """Raises distinct errors for a failed handshake; urllib3's could also mean a failed request."""
 
     def connect(self) -> None:
         """Raises ``HandshakeFailed``, ``ConnectTimeoutError`` or ``NewConnectionError``."""

@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 # connections of a route are used, even while the host is busy: pools hand out the connection used
 # last, so that the others stay idle.
 INTERVAL = 45.0
-# How often the token is checked, which is due for minutes before it expires. If Salesforce gives
-# none, it is asked again as often.
+# The token is checked this often; it is due for minutes before it expires. After a failure this is
+# also the time until Salesforce is asked again.
 TOKEN_INTERVAL = 30.0
 
 # Returns the routes of one client, which may change once there is a token.

@@ -1,1 +1,1 @@
-"""ElevenLabs: hearing and speaking."""
+"""ElevenLabs: transcription and synthesis."""

@@ -1,4 +1,4 @@
-"""A cache of speech: the same piece of text is synthesised once."""
+"""A cache of speech, so that the same text is synthesised only once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from core.errors import BridgeError, DeadlineExceeded
 from metrics import Metrics
 from speech.elevenlabs import Speech
 from storage.database import StorageError
-from storage.speech import AudioSegment, AudioTable
+from storage.speech import SpeechSegment, SpeechTable
 
 log = structlog.get_logger(__name__)
 
 
 class SpeechCache:
-    """Speaks like ``Speech``, but takes audio that was made before from memory or ``shared``.
+    """A ``Synthesizer`` that gets audio from memory or ``shared`` if it was synthesised before.
 
-    Memory holds ``most_bytes`` of audio, each piece for ``lifetime`` seconds at most. New audio is
+    Memory holds ``max_bytes`` of audio, each segment for up to ``lifetime`` seconds. New audio is
     written to ``shared``, a table that several processes use, on a thread of ``pool``.
     """
 
@@ -33,9 +33,9 @@ class SpeechCache:
         *,
         speech: Speech,
         metrics: Metrics,
-        most_bytes: int,
+        max_bytes: int,
         lifetime: float,
-        shared: AudioTable | None,
+        shared: SpeechTable | None,
         pool: Executor,
     ) -> None:
         self._speech = speech
@@ -45,44 +45,44 @@ class SpeechCache:
         # Whether the shared table failed when it was last used.
         self._failing = False
         self._lock = threading.Lock()
-        # What is being synthesised, by its key.
-        self._under_way: dict[str, Future[bytes]] = {}
-        self._memory: TLRUCache[str, AudioSegment] = TLRUCache(
-            most_bytes,
-            ttu=lambda _, piece, __: piece.made_at + lifetime,
+        # The audio that is being synthesised, by its key.
+        self._in_progress: dict[str, Future[bytes]] = {}
+        self._memory: TLRUCache[str, SpeechSegment] = TLRUCache(
+            max_bytes,
+            ttu=lambda _, segment, __: segment.made_at + lifetime,
             timer=time.time,
-            getsizeof=lambda piece: len(piece.audio),
+            getsizeof=lambda segment: len(segment.audio),
         )
 
     @property
     def available_slots(self) -> int:
-        """How many more pieces can be synthesised at once without waiting in line."""
+        """The number of segments that could be synthesised right now without waiting."""
         return self._speech.available_slots
 
     def synthesize(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:
-        """``text`` spoken, as Ogg/Opus. Raises ``SpeechError`` or ``DeadlineExceeded``.
+        """Synthesise ``text`` as Ogg/Opus. Raises ``SpeechError`` or ``DeadlineExceeded``.
 
-        A text that another thread is synthesising is not synthesised again: both get the same
-        audio or the same failure. Only where that thread ran out of its own time does this one try.
-        ``previous`` and ``following`` change the melody only, so any recording of ``text`` will do.
+        If another thread is synthesising the same text, both get the same audio or the same error,
+        except that this thread tries by itself if the other one ran out of time. ``previous`` and
+        ``following`` only influence the intonation, so they are not part of the cache key.
         """
         while True:
             key = self._key(text, language)
             ours: Future[bytes] = Future()
             with self._lock:
-                audio = self._recall(key) or self._under_way.setdefault(key, ours)
+                audio = self._recall(key) or self._in_progress.setdefault(key, ours)
             if audio is ours:
-                return self._complete(ours, key, text, language, previous, following)
+                return self._synthesize_for_all(ours, key, text, language, previous, following)
             failure = _await_failure(audio)
             if failure is None:
                 self._count_hit(text)
                 return audio.result()
-            if not _concerns_one_thread(failure):
+            if not _is_own_failure(failure):
                 raise failure
 
-    def _complete(
+    def _synthesize_for_all(
         self,
         ours: Future[bytes],
         key: str,
@@ -91,38 +91,38 @@ class SpeechCache:
         previous: str,
         following: str,
     ) -> bytes:
-        """Get the audio, and hand it or its failure to the threads that wait for ``ours``."""
+        """Get the audio, and pass it or the error on to the threads that wait for ``ours``."""
         try:
             audio = self._fetch(key, text, language, previous, following)
         except BaseException as error:
-            self._end(key)
+            self._remove_in_progress(key)
             ours.set_exception(error)
             raise
-        self._end(key)
+        self._remove_in_progress(key)
         ours.set_result(audio)
         return audio
 
-    def _end(self, key: str) -> None:
-        """No longer under way. Before the others wake: one that tries next must not find it."""
+    def _remove_in_progress(self, key: str) -> None:
+        """Call this before waiting threads wake up: one that tries again must not find it."""
         with self._lock:
-            del self._under_way[key]
+            del self._in_progress[key]
 
     def _fetch(
         self, key: str, text: str, language: str | None, previous: str, following: str
     ) -> bytes:
-        piece = self._find_shared(key)
-        if piece:
+        segment = self._find_shared(key)
+        if segment:
             self._count_hit(text)
         else:
             self._metrics.count("speech_cache_misses")
             audio = self._speech.synthesize(text, language, previous=previous, following=following)
-            piece = AudioSegment(audio, time.time())
-            # It may be in another format now, if the plan refused the first.
+            segment = SpeechSegment(audio, time.time())
+            # The key names the format, which has changed if the plan refused Opus.
             key = self._key(text, language)
             if self._shared:
-                self._pool.submit(self._share, self._shared, key, piece)
-        self._remember(key, piece)
-        return piece.audio
+                self._pool.submit(self._share, self._shared, key, segment)
+        self._remember(key, segment)
+        return segment.audio
 
     def _key(self, text: str, language: str | None) -> str:
         parts = json.dumps(self._speech.synthesis_key(text, language))
@@ -130,33 +130,33 @@ class SpeechCache:
 
     def _recall(self, key: str) -> Future[bytes] | None:
         try:
-            piece = self._memory[key]
+            segment = self._memory[key]
         except KeyError:
             return None
         audio: Future[bytes] = Future()
-        audio.set_result(piece.audio)
+        audio.set_result(segment.audio)
         return audio
 
-    def _remember(self, key: str, piece: AudioSegment) -> None:
-        if len(piece.audio) <= self._memory.maxsize:
+    def _remember(self, key: str, segment: SpeechSegment) -> None:
+        if len(segment.audio) <= self._memory.maxsize:
             with self._lock:
-                self._memory[key] = piece
+                self._memory[key] = segment
 
-    def _find_shared(self, key: str) -> AudioSegment | None:
-        """The piece in the shared table; ``None`` too where the database fails."""
+    def _find_shared(self, key: str) -> SpeechSegment | None:
+        """The segment in the shared table; ``None`` also if the database fails."""
         if self._shared is None:
             return None
         try:
-            piece = self._shared.find(key)
+            segment = self._shared.find(key)
         except StorageError as error:
             self._log_once(error)
             return None
         self._failing = False
-        return piece
+        return segment
 
-    def _share(self, shared: AudioTable, key: str, piece: AudioSegment) -> None:
+    def _share(self, shared: SpeechTable, key: str, segment: SpeechSegment) -> None:
         try:
-            shared.save(key, piece)
+            shared.save(key, segment)
         except StorageError as error:
             self._log_once(error)
 
@@ -178,8 +178,8 @@ def _await_failure(audio: Future[bytes]) -> BaseException | None:
         raise DeadlineExceeded("the same text is still being spoken for another turn") from None
 
 
-def _concerns_one_thread(failure: BaseException) -> bool:
-    """Whether only its thread failed, by its own deadline or end, and not ElevenLabs."""
+def _is_own_failure(failure: BaseException) -> bool:
+    """Whether the error is one of the other thread only, such as its deadline."""
     if isinstance(failure, BridgeError):
         return failure.cut_short or isinstance(failure, DeadlineExceeded)
     return not isinstance(failure, Exception)

@@ -1,4 +1,4 @@
-"""ElevenLabs: hearing voice notes and speaking answers (docs/providers/elevenlabs.md)."""
+"""ElevenLabs: transcribes voice notes and speaks answers (docs/providers/elevenlabs.md)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from speech.endpoint import Endpoint
 from speech.transcription import Transcriber, Transcript
 from speech.voice import Voice
 
-# Connections that are kept open: an answer is spoken in several pieces, side by side.
+# Connections that are kept open: the segments of an answer are synthesised in parallel.
 CONNECTIONS = 8
-# Bytes. Four minutes of MP3; a piece takes half a minute at most. Transcripts are far smaller.
-ANSWER_LIMIT = 4 * 1024 * 1024
+# Four minutes of MP3; a segment lasts half a minute at most. Transcripts are far smaller.
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 
 
 class Synthesizer(Protocol):
-    """Speaks text: ``Speech``, or ``speech/cache.py`` in front of it."""
+    """Synthesises text: ``Speech``, or the cache in front of it (``speech/cache.py``)."""
 
     @property
     def available_slots(self) -> int: ...
@@ -45,80 +45,81 @@ class Speech:
         ffmpeg: Ffmpeg,
         metrics: Metrics,
         breakers: CircuitBreakers,
-        width: int,
+        connections: int,
     ) -> None:
-        http = httpx_client(settings, width=width, most=ANSWER_LIMIT)
+        http = httpx_client(settings, connections=connections, max_bytes=MAX_RESPONSE_BYTES)
         client = _build_client(settings, http)
         self._routes = [Route(http, settings.ELEVENLABS_API_URL, number=CONNECTIONS)]
-        # The plan limits each kind of request by itself.
-        self._hearing, self._speaking = (
+        # The plan has a separate limit for each kind of request.
+        self._transcription, self._synthesis = (
             Endpoint(
                 concurrency=settings.ELEVENLABS_CONCURRENCY,
                 breaker=breakers.create(f"ElevenLabs {kind}", SpeechUnavailable),
-                patience=settings.PROVIDER_TIMEOUT_FACTOR,
+                timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
             )
-            for kind in ("hearing", "speaking")
+            for kind in ("transcription", "synthesis")
         )
         self._transcriber = Transcriber(
             client=client,
-            endpoint=self._hearing,
+            endpoint=self._transcription,
             model=settings.ELEVENLABS_STT_MODEL,
-            key_terms=settings.STT_KEYTERMS,
-            least_confidence=settings.STT_MIN_CONFIDENCE,
-            patience=settings.PROVIDER_TIMEOUT_FACTOR,
+            keyterms=settings.STT_KEYTERMS,
+            min_confidence=settings.STT_MIN_CONFIDENCE,
+            timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
         )
         self._voice = Voice(
             client=client,
-            endpoint=self._speaking,
+            endpoint=self._synthesis,
             ffmpeg=ffmpeg,
             metrics=metrics,
             voice_id=settings.ELEVENLABS_VOICE_ID,
             model=settings.ELEVENLABS_TTS_MODEL,
-            patience=settings.PROVIDER_TIMEOUT_FACTOR,
+            timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
         )
 
     def routes(self) -> list[Route]:
-        """Addresses to which connections are worth keeping open."""
+        """The connections to keep open."""
         return self._routes
 
     def set_share(self, processes: int) -> None:
-        """Use one of so many equal parts of what the plan allows, though one place at least."""
-        self._hearing.set_share(processes)
-        self._speaking.set_share(processes)
+        """Use one of ``processes`` equal parts of the plan's concurrency; at least one slot."""
+        self._transcription.set_share(processes)
+        self._synthesis.set_share(processes)
 
     @property
     def available_slots(self) -> int:
-        """How many more pieces can be spoken at once without waiting in line."""
-        return self._speaking.available_slots
+        """The number of segments that could be synthesised right now without waiting."""
+        return self._synthesis.available_slots
 
     def transcribe(self, pcm: bytes) -> Transcript:
-        """The words in 16 kHz mono PCM.
+        """Transcribe 16 kHz mono PCM.
 
-        Raises ``NothingHeard`` where there are none or too uncertain ones, else ``SpeechError``.
+        Raises ``NothingHeard`` if there are no words or they are too uncertain, or another
+        ``SpeechError``.
         """
         return self._transcriber.transcribe(pcm)
 
     def synthesize(
         self, text: str, language: str | None, *, previous: str = "", following: str = ""
     ) -> bytes:
-        """``text`` spoken, as Ogg/Opus. Raises ``SpeechError``.
+        """Synthesise ``text`` as Ogg/Opus. Raises ``SpeechError``.
 
-        ``previous`` and ``following`` are what is spoken around it, for the melody.
+        ``previous`` and ``following`` are the texts before and after it, for the intonation.
         """
         return self._voice.synthesize(text, language, previous=previous, following=following)
 
     def synthesis_key(self, text: str, language: str | None) -> tuple[str | None, ...]:
-        """Everything that decides how ``text`` sounds, but what is spoken around it."""
+        """Everything that the audio of ``text`` depends on, except for the texts around it."""
         return self._voice.key(text, language)
 
 
 def _build_client(settings: Settings, http: httpx.Client) -> BaseElevenLabs:
-    """The SDK's client, without what it adds for agents, music and microphones."""
+    """The SDK's client, without its parts for agents, music and microphones."""
     client = BaseElevenLabs(
         api_key=settings.ELEVENLABS_API_KEY,
         base_url=settings.ELEVENLABS_API_URL,
         httpx_client=http,
     )
-    # Their modules are imported on first use; better now than in the first turn.
+    # The SDK imports these modules on first use; import them now rather than in the first turn.
     _ = client.speech_to_text, client.text_to_speech
     return client

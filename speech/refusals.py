@@ -1,4 +1,4 @@
-"""Errors of ElevenLabs, as ours (docs/providers/elevenlabs.md, "Errors and what they mean")."""
+"""Translates ElevenLabs' errors (docs/providers/elevenlabs.md, "Errors and what they mean")."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ class FormatRefused(SpeechRefused):
 
 
 def translate_errors(call: Callable[[], T]) -> T:
-    """Make a call of the SDK. Whatever it raises becomes a ``SpeechError``."""
-    # Raises where no time is left. That is no fault of ElevenLabs, so it must not be translated.
+    """Make a call of the SDK, and raise its errors as ``SpeechError``.
+
+    Raises ``DeadlineExceeded`` if the deadline has passed before the call.
+    """
+    # Outside of ``try``: this is not an error of ElevenLabs.
     clamp(0)
     try:
         return call()
@@ -70,6 +73,6 @@ def _read_codes(body: Any) -> list[str]:
 
 
 def _read_fault(fault: dict[str, Any]) -> list[object]:
-    """The kind of a fault in a request, and its place: ``missing``, ``body``, ``text``."""
+    """The type of a fault in a request, and its location: ``missing``, ``body``, ``text``."""
     place = fault.get("loc")
     return [fault.get("type"), *(place if isinstance(place, list) else ())]

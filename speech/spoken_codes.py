@@ -1,4 +1,4 @@
-"""Codes, phone numbers and addresses, spelt so that a listener can write them down."""
+"""Spells codes, phone numbers and addresses so that a listener can write them down."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from speech.spoken_signs import Signs
 
 # A run of more digits is read in groups of three.
-_LONGEST_GROUP = 6
+_MAX_GROUP_DIGITS = 6
 _IBAN_GROUP = 4
 # Longer words in capitals are read as words: ORDER, but I N V.
-_LONGEST_ACRONYM = 4
-# Of an address on the web; what follows is left to be read.
-_LONGEST_PATH = 30
+_MAX_ACRONYM_LETTERS = 4
+# A longer path of a web address is not spoken.
+_MAX_PATH_CHARACTERS = 30
 
 _SEGMENTS = re.compile(r"[A-Z]+|[^\W\d_]+|\d+")
 _YEAR = re.compile(r"(?:19|20)\d\d")
@@ -38,7 +38,7 @@ def spell_phone_number(number: str, signs: Signs) -> str:
 
 
 def spell_iban(iban: str) -> str:
-    """Four characters at a time, as it is printed."""
+    """Spells an IBAN in groups of four characters, as it is printed."""
     compact = iban.replace(" ", "")
     groups = (compact[at : at + _IBAN_GROUP] for at in range(0, len(compact), _IBAN_GROUP))
     return ", ".join(" ".join(group) for group in groups)
@@ -53,7 +53,7 @@ def read_web_address(address: str, signs: Signs) -> str:
     """``https://www.acme.com/help?x=1`` as ``acme dot com slash help``."""
     host, slash, path = re.sub(r"^\w+://(?:www\.)?|^www\.", "", address).partition("/")
     path = re.split(r"[?#]", path)[0].strip("/")
-    readable = 0 < len(path) <= _LONGEST_PATH and path.isascii() and "%" not in path
+    readable = 0 < len(path) <= _MAX_PATH_CHARACTERS and path.isascii() and "%" not in path
     return _read_signs(f"{host}{slash}{path}" if readable else host, signs)
 
 
@@ -68,13 +68,13 @@ def _read_signs(address: str, signs: Signs) -> str:
 def _spell_segment(segment: str) -> str:
     if segment.isdigit():
         return segment if _YEAR.fullmatch(segment) else _spell_digits(segment)
-    return " ".join(segment) if len(segment) <= _LONGEST_ACRONYM else segment
+    return " ".join(segment) if len(segment) <= _MAX_ACRONYM_LETTERS else segment
 
 
 def _spell_digits(digits: str) -> str:
-    if len(digits) <= _LONGEST_GROUP:
+    if len(digits) <= _MAX_GROUP_DIGITS:
         return " ".join(digits)
-    # No digit is left alone at the end.
+    # The last group has two to four digits, never one.
     starts = range(0, len(digits) - 1, 3)
     ends = [*starts[1:], len(digits)]
     return ", ".join(" ".join(digits[at:end]) for at, end in zip(starts, ends, strict=True))

@@ -1,4 +1,4 @@
-"""Numbers with their units, currencies and dates, in the words of a language."""
+"""Words for numbers, quantities, amounts of money and dates, in each language."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from num2words import num2words
 
 from speech.spoken_signs import NO_SIGNS, SIGNS
 
-# Models read smaller whole numbers well by themselves.
-LARGE = 10_000
-# Digits say more about larger ones, and not every language has words for them.
-TOO_LARGE = 10**12
-# CLDR's patterns of units round to more digits than these, which would change the number.
-_MOST_DECIMALS = 3
+# Whole numbers from this one on are put into words; models read smaller ones well by themselves.
+MIN_WORDED = 10_000
+# From here on digits are easier to understand, and not every language has words.
+MAX_WORDED = 10**12
+# CLDR's patterns for units round numbers with more decimals.
+_MAX_DECIMALS = 3
 
 # Languages whose large numbers num2words writes well, by its names for them.
 _NUM2WORDS = {
@@ -93,13 +93,13 @@ def has_numbers(language: str) -> bool:
     return True
 
 
-def parse_number(written: str, language: str) -> Decimal | None:
-    """``1.234,5`` or ``1,234.5``, whichever way the language writes it; ``None`` for neither."""
-    marks = [character for character in written if not character.isdigit()]
-    parts = re.split(r"\D", written)
+def parse_number(token: str, language: str) -> Decimal | None:
+    """Parse ``1.234,5`` or ``1,234.5``, as the language writes it; ``None`` if it is neither."""
+    marks = [character for character in token if not character.isdigit()]
+    parts = re.split(r"\D", token)
     if not marks:
-        return Decimal(written)
-    if len(set(marks)) == 1 and (len(marks) > 1 or _groups(marks[0], parts, language)):
+        return Decimal(token)
+    if len(set(marks)) == 1 and (len(marks) > 1 or _separates_thousands(marks[0], parts, language)):
         return _join_groups(parts)
     if len(set(marks)) > 2 or marks[-1] in marks[:-1] or marks[-1] not in ".,":
         return None
@@ -107,7 +107,7 @@ def parse_number(written: str, language: str) -> Decimal | None:
     return None if whole is None else Decimal(f"{whole}.{parts[-1]}")
 
 
-def _groups(mark: str, parts: list[str], language: str) -> bool:
+def _separates_thousands(mark: str, parts: list[str], language: str) -> bool:
     """Whether the only mark in a number separates thousands."""
     if mark not in ".,":
         return True
@@ -116,7 +116,7 @@ def _groups(mark: str, parts: list[str], language: str) -> bool:
 
 
 def _join_groups(parts: list[str]) -> Decimal | None:
-    """Thousands put together, also of Indian numbers such as 1,23,456."""
+    """The number that groups of digits form, also Indian groups such as 1,23,456."""
     grouped = all(len(part) in (2, 3) for part in parts[1:-1]) and len(parts[-1]) == 3
     if len(parts) > 1 and not (grouped and len(parts[0]) <= 3):
         return None
@@ -126,28 +126,28 @@ def _join_groups(parts: list[str]) -> Decimal | None:
 def say_number(value: Decimal, language: str) -> str:
     """Words for a large whole number, if the language has them, else digits without groups."""
     is_whole = value == value.to_integral_value()
-    if is_whole and LARGE <= value < TOO_LARGE and language in _NUM2WORDS:
-        # Arabic joins its "and" to the next word.
+    if is_whole and MIN_WORDED <= value < MAX_WORDED and language in _NUM2WORDS:
+        # In Arabic, "and" is joined to the next word.
         words = str(num2words(int(value), lang=_NUM2WORDS[language]))
         return words.replace(" و ", " و") if language == "ar" else words
     return f"{value:f}".replace(".", get_decimal_symbol(language))
 
 
 def say_quantity(value: Decimal, unit: str, language: str) -> str | None:
-    """``5 kilometers per hour``; ``None`` where it cannot be said exactly."""
+    """``5 kilometers per hour``; ``None`` if the number would have to be rounded."""
     exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or -exponent > _MOST_DECIMALS:
+    if not isinstance(exponent, int) or -exponent > _MAX_DECIMALS:
         return None
-    said = format_unit(value, UNITS[unit], length="long", locale=language)
-    said = said.replace(format_decimal(value, locale=language), say_number(value, language))
-    if any(character.isalpha() for character in said):
-        return " ".join(said.split())
+    spoken = format_unit(value, UNITS[unit], length="long", locale=language)
+    spoken = spoken.replace(format_decimal(value, locale=language), say_number(value, language))
+    if any(character.isalpha() for character in spoken):
+        return " ".join(spoken.split())
     name = SIGNS.get(language, NO_SIGNS).words.get("percent")
     return f"{say_number(value, language)} {name}" if name else None
 
 
 def say_money(value: Decimal, currency: str, language: str) -> str | None:
-    """``12 euros 50``: cents follow the name, as they are said in most languages."""
+    """``12 euros 50``: cents follow the name of the currency, as in most languages."""
     whole, cents = value.to_integral_value(rounding="ROUND_DOWN"), f"{value:f}".partition(".")[2]
     if set(cents) <= {"0"}:
         value, cents = whole, ""

@@ -13,7 +13,7 @@ CATALOGUE = Path(__file__).with_name("spoken_signs.toml")
 
 @dataclass(frozen=True)
 class Signs:
-    """One language: ``words`` by the name of their sign, ``abbreviations`` by how they look."""
+    """One language: ``words`` by the name of the sign; ``abbreviations`` in their compact form."""
 
     words: dict[str, str] = field(default_factory=dict)
     abbreviations: dict[str, str] = field(default_factory=dict)
@@ -23,7 +23,7 @@ NO_SIGNS = Signs()
 
 
 def compact(abbreviation: str) -> str:
-    """An abbreviation without what people write differently: spaces and capitals."""
+    """An abbreviation without spaces and capitals, in which people's spellings differ."""
     return "".join(abbreviation.split()).lower()
 
 

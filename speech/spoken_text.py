@@ -1,4 +1,4 @@
-"""The words of a sentence as a person would read them aloud, for models that do not."""
+"""Text normalisation for speech: words in place of codes, numbers, units, dates and signs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from speech.spoken_signs import ABBREVIATIONS, NO_SIGNS, SIGNS, Signs, compact
 _NUMBER = r"\d{1,15}(?:[.,'’\u00a0\u202f]\d{1,15}){0,5}"
 # Amounts may have spaces between thousands: 1 234,50 €.
 _AMOUNT = rf"(?:\d{{1,3}}(?: \d{{3}}){{1,4}}(?:[.,]\d{{1,15}})?(?!\d)|{_NUMBER})"
-# Letters of other scripts than Latin may touch a number: Arabic and Hebrew write "and" like that.
+# Only Latin letters must not touch a number: Arabic and Hebrew attach "and" to the next word.
 _NUMBER_START = r"(?<![\p{Latin}\p{N}_.,])"
 _NUMBER_END = r"(?!\w|[.,]\d)"
 _UNIT = "|".join(regex.escape(unit) for unit in sorted(numbers.UNITS, key=len, reverse=True))
@@ -35,7 +35,7 @@ _TOP_LEVEL = (
 )
 _HOUR, _MINUTE = r"(?:[01]?\d|2[0-3])", r"[0-5]\d"
 
-# Tried in this order at each position; none has a group in it.
+# Tried in this order at each position. The patterns must not contain groups that capture.
 _PATTERNS = {
     "web_address": r"\b(?:https?://|www\.)\S{1,500}(?<![.,;:!?)])"
     rf"|(?<![\w@.-])(?:[a-z0-9-]{{1,63}}\.){{1,3}}(?:{_TOP_LEVEL})(?![\w@-]|\.\w)",
@@ -69,7 +69,7 @@ _PATTERNS = {
     "number": rf"{_NUMBER_START}{_NUMBER}{_NUMBER_END}",
     "abbreviation": rf"(?<![\w.])(?i:{ABBREVIATIONS})(?!\w)",
 }
-_READABLE = regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items()))
+_TOKENS = regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items()))
 _SIGN_NAMES = frozenset(
     {"power", "at_most", "at_least", "less", "greater", "times", "to", "minus", "plus"}
 )
@@ -84,94 +84,94 @@ _DAY_FIRST = frozenset("fr es pt it tr id ar he hi ur de nl pl ru uk".split())
 
 
 def to_spoken_text(text: str, language: str | None, *, with_numbers: bool) -> str:
-    """``text`` as it is to be sent to a model, in ``language`` (ISO 639-1).
+    """``text`` in the form that a model pronounces well, in ``language`` (ISO 639-1).
 
-    Codes, phone numbers and addresses are spelt. ``with_numbers`` also words numbers, units,
-    currencies, dates, signs and abbreviations, where the language has data for it; all else stays.
+    Codes, phone numbers and addresses are spelt. With ``with_numbers``, numbers, units, currencies,
+    dates, signs and abbreviations are put into words too, as far as the language has data for them.
     """
-    reader = _Reader(language or "", SIGNS.get(language or "", NO_SIGNS), with_numbers)
-    said = _READABLE.sub(reader.read, text)
-    return said if said == text else " ".join(said.split())
+    reader = _Verbalizer(language or "", SIGNS.get(language or "", NO_SIGNS), with_numbers)
+    spoken = _TOKENS.sub(reader.read, text)
+    return spoken if spoken == text else " ".join(spoken.split())
 
 
 @dataclass(frozen=True)
-class _Reader:
-    """Words one match at a time; what it cannot word stays as it is written."""
+class _Verbalizer:
+    """Puts one match after the other into words; a match without words stays as it is."""
 
     language: str
     signs: Signs
     with_numbers: bool
 
     def read(self, match: regex.Match[str]) -> str:
-        name, written = str(match.lastgroup), match[0]
+        name, token = str(match.lastgroup), match[0]
         if name in _SPELLERS:
-            return _SPELLERS[name](written, self.signs)
+            return _SPELLERS[name](token, self.signs)
         if not self.with_numbers or not numbers.has_numbers(self.language):
-            return written
+            return token
         if name in _SIGN_NAMES:
-            return self._sign(name, written)
-        return _WORDERS[name](self, written) or written
+            return self._sign(name, token)
+        return _VERBALIZERS[name](self, token) or token
 
-    def _sign(self, name: str, written: str) -> str:
+    def _sign(self, name: str, token: str) -> str:
         word = self.signs.words.get(name)
-        return f" {word} " if word else written
+        return f" {word} " if word else token
 
-    def date(self, written: str) -> str | None:
-        first, second, third = map(int, regex.findall(r"\d+", written))
-        if "-" in written:
-            said = numbers.say_date(first, second, third, self.language)
-            return f"{said}, " if said and written.endswith("T") else said
-        if "/" in written and self.language not in _DAY_FIRST:
+    def date(self, token: str) -> str | None:
+        first, second, third = map(int, regex.findall(r"\d+", token))
+        if "-" in token:
+            spoken = numbers.say_date(first, second, third, self.language)
+            return f"{spoken}, " if spoken and token.endswith("T") else spoken
+        if "/" in token and self.language not in _DAY_FIRST:
             return None
         return numbers.say_date(third, second, first, self.language)
 
-    def money(self, written: str) -> str | None:
-        amount, currency = _split_number(written)
+    def money(self, token: str) -> str | None:
+        amount, currency = _split_number(token)
         value = numbers.parse_number(amount, self.language)
         return None if value is None else numbers.say_money(value, currency, self.language)
 
-    def quantity(self, written: str) -> str | None:
-        amount, unit = _split_number(written)
+    def quantity(self, token: str) -> str | None:
+        amount, unit = _split_number(token)
         value = numbers.parse_number(amount, self.language)
         return None if value is None else numbers.say_quantity(value, unit, self.language)
 
-    def time(self, written: str) -> str | None:
-        hour, minute = map(int, regex.findall(r"\d+", written))
+    def time(self, token: str) -> str | None:
+        hour, minute = map(int, regex.findall(r"\d+", token))
         pattern = self.signs.words.get("time" if minute else "full_hour")
         return pattern.format(hour=hour, minute=minute) if pattern else None
 
-    def ordinal(self, written: str) -> str | None:
-        if not written.endswith(_ORDINAL_ENDINGS.get(self.language, ("none",))):
+    def ordinal(self, token: str) -> str | None:
+        if not token.endswith(_ORDINAL_ENDINGS.get(self.language, ("none",))):
             return None
-        return numbers.say_ordinal(int("".join(regex.findall(r"\d", written))), self.language)
+        return numbers.say_ordinal(int("".join(regex.findall(r"\d", token))), self.language)
 
-    def number(self, written: str) -> str | None:
-        value = numbers.parse_number(written, self.language)
+    def number(self, token: str) -> str | None:
+        value = numbers.parse_number(token, self.language)
         return None if value is None else numbers.say_number(value, self.language)
 
-    def abbreviation(self, written: str) -> str | None:
-        return self.signs.abbreviations.get(compact(written))
+    def abbreviation(self, token: str) -> str | None:
+        return self.signs.abbreviations.get(compact(token))
 
 
-def _split_number(written: str) -> tuple[str, str]:
-    """The digits of an amount, and the sign before or behind them."""
-    amount: str = regex.findall(_AMOUNT, written)[0]
-    return amount, written.replace(amount, "").strip()
+def _split_number(token: str) -> tuple[str, str]:
+    """The digits of an amount, and the unit or currency before or after them."""
+    amount: str = regex.findall(_AMOUNT, token)[0]
+    return amount, token.replace(amount, "").strip()
 
 
 _SPELLERS: dict[str, Callable[[str, Signs], str]] = {
     "web_address": codes.read_web_address,
     "email": codes.read_email,
     "phone_number": codes.spell_phone_number,
-    "iban": lambda written, _: codes.spell_iban(written),
-    "code": lambda written, _: codes.spell_code(written),
+    "iban": lambda token, _: codes.spell_iban(token),
+    "code": lambda token, _: codes.spell_code(token),
 }
-_WORDERS: dict[str, Callable[[_Reader, str], str | None]] = {
-    "date": _Reader.date,
-    "money": _Reader.money,
-    "quantity": _Reader.quantity,
-    "time": _Reader.time,
-    "ordinal": _Reader.ordinal,
-    "number": _Reader.number,
-    "abbreviation": _Reader.abbreviation,
+_VERBALIZERS: dict[str, Callable[[_Verbalizer, str], str | None]] = {
+    "date": _Verbalizer.date,
+    "money": _Verbalizer.money,
+    "quantity": _Verbalizer.quantity,
+    "time": _Verbalizer.time,
+    "ordinal": _Verbalizer.ordinal,
+    "number": _Verbalizer.number,
+    "abbreviation": _Verbalizer.abbreviation,
 }

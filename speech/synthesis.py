@@ -1,4 +1,4 @@
-"""One voice note of an answer, made of pieces that are spoken while the agent still writes."""
+"""The voice note of an answer: segments are synthesised while the agent is still writing."""
 
 from __future__ import annotations
 
@@ -22,26 +22,31 @@ from text.markdown import to_speech
 from text.phrases import Phrases
 from text.splitting import first_sentences, group_sentences, split_sentences
 
-# Characters. Speaking takes 0.25 s and 4 ms a character (docs/performance.md), and a note is as
-# late as its last piece: what is left at the end of an answer is cut finer. Each piece costs a
-# request, and longer ones sound better. Where pieces wait in line for the plan, fewer take less of
-# it.
-PIECE = 160
-LAST_PIECE = 100
-PIECE_IN_LINE = 200
-LONGEST_SENTENCE = 80
+# The sizes of segments. Synthesis takes 0.25 s and 4 ms a character (docs/performance.md), and a
+# note is ready when its last segment is. So the text that remains at the end of an answer is cut
+# into smaller segments. Otherwise segments are longer, because each costs a request and long ones
+# sound better. They are longest while segments wait for a slot of the ElevenLabs plan.
+SEGMENT_CHARACTERS = 160
+LAST_SEGMENT_CHARACTERS = 100
+QUEUED_SEGMENT_CHARACTERS = 200
+MAX_SENTENCE_CHARACTERS = 80
 
-# How probable the language of a piece has to be, so that it is not spoken in that of the answer;
-# and that of an answer's beginning, so that its first piece need not wait for more of it.
-CERTAIN = 0.9
+# From this probability on, a segment is spoken in the language of its own text instead of that of
+# the answer, and the first segment is spoken without waiting for more of the answer.
+CERTAIN_PROBABILITY = 0.9
 
-# Matches up to the first letter of the next sentence: a full stop or the like, and a blank.
-_BEGINNING = regex.compile(r"(?:\G|(?<!\W))[^\w.!?…؟。！？\n]*+[.!?…؟。！？\n][^\w\s]*+\s\W*+\w")
+# Matches from the end of a sentence to the first letter of the next one. Chinese and Japanese have
+# no blank after a stop. The time is linear, because no match begins within a run of characters that
+# are not letters, so that each run is read once.
+_SENTENCE_START = regex.compile(
+    r"(?:\G|(?<!\W))[^\w.!?…؟۔।॥։።។。！？｡\n]*+"
+    r"(?:[.!?…؟۔।॥։።។\n][^\w\s]*+\s|[。！？｡])\W*+\w"
+)
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Sentences, and the audio that is being made of them (Ogg/Opus)."""
+class _Segment:
+    """Sentences, and their audio (Ogg/Opus), which is being synthesised."""
 
     sentences: list[str]
     audio: Future[bytes]
@@ -52,14 +57,13 @@ class _Piece:
 
 
 class StreamingSynthesis:
-    """The voice note of one answer.
+    """The voice note of one answer. For one thread at a time.
 
-    It is spoken in the language it is written in. ``language`` (ISO 639-1) is the sender's, for an
-    answer that does not tell its own.
-    ``write`` and ``discard`` follow the agent's stream, ``finish`` takes the whole answer, and
-    ``voice_note`` waits for the audio. For one thread at a time. Only ``voice_note`` raises: an
-    answer that cannot be spoken can still be read. Each piece may take ``piece_seconds``, whatever
-    is left of the turn.
+    The language is that of the answer's text or, if it cannot be detected, ``language`` (ISO
+    639-1), which is the sender's. ``write`` and ``discard`` follow the agent's stream, ``finish``
+    gets the whole answer, and ``voice_note`` waits for the audio. Only ``voice_note`` raises,
+    because an answer that cannot be spoken can still be read. Text beyond ``max_characters`` is not
+    spoken. The time for each segment is ``segment_seconds``, also beyond the turn's deadline.
     """
 
     def __init__(
@@ -71,8 +75,8 @@ class StreamingSynthesis:
         phrases: Phrases,
         metrics: Metrics,
         pool: Executor,
-        longest: int,
-        piece_seconds: float,
+        max_characters: int,
+        segment_seconds: float,
     ) -> None:
         self._senders_language = language
         self._speech = speech
@@ -80,42 +84,42 @@ class StreamingSynthesis:
         self._phrases = phrases
         self._metrics = metrics
         self._pool = pool
-        self._longest = longest
-        self._piece_seconds = piece_seconds
+        self._max_characters = max_characters
+        self._segment_seconds = segment_seconds
         self._written = ""
         # Up to where the written text was searched for the beginning of a sentence.
         self._examined = 0
-        self._pieces: list[_Piece] = []
+        self._segments: list[_Segment] = []
         self._note: bytes | None = None
         self._failure: Exception | None = None
-        # When the answer was whole (monotonic seconds).
+        # When the answer was complete (monotonic seconds).
         self.finished_at = 0.0
 
     def write(self, chunk: str) -> None:
-        """Start to speak the sentences that are complete now that the agent wrote ``chunk``."""
-        if len(self._written) >= self._longest:
+        """Add ``chunk``, and start to speak the sentences that are now complete."""
+        if len(self._written) >= self._max_characters:
             return
         self._written += chunk
         next_sentence = self._find_next_sentence()
         if next_sentence:
             self._examined = next_sentence
-            with self._keep_failure():
-                # The full stop that ``to_speech`` adds where the text ends for now is none.
+            with self._store_failure():
+                # The text ends within a sentence, to which ``to_speech`` adds a full stop.
                 self._speak_beginning(to_speech(self._written).removesuffix("."))
 
     def discard(self) -> None:
-        """Forget what was written so far: the agent took it back."""
+        """Drop everything that was written so far, because the agent took it back."""
         self._written = ""
         self._examined = 0
-        self._drop_pieces(0)
+        self._drop_segments(0)
 
     def finish(self, markdown: str) -> None:
         """Start to speak the rest of ``markdown``, which is the whole answer.
 
-        Sentences beyond ``longest`` characters are left to be read.
+        Sentences beyond ``max_characters`` are not spoken.
         """
         self.finished_at = time.monotonic()
-        with self._keep_failure():
+        with self._store_failure():
             words = to_speech(markdown)
             language = detect_language(words, self._senders_language)
             self._speak(self._shorten(words, language), language, whole=True)
@@ -125,59 +129,59 @@ class StreamingSynthesis:
         if self._failure:
             raise self._failure
         if self._note is None:
-            if not self._pieces:
+            if not self._segments:
                 raise NothingHeard("the answer has no words to speak")
-            joined = self._ffmpeg.join([_await_audio(piece) for piece in self._pieces])
+            joined = self._ffmpeg.join([_await_audio(segment) for segment in self._segments])
             self._note = self._ffmpeg.fit_note(joined)
-            self._pieces = []
+            self._segments = []
         return self._note
 
     def _find_next_sentence(self) -> int:
-        """Where a sentence begins, a piece behind what was examined; 0 if none does."""
-        beginning = _BEGINNING.search(self._written, self._examined + PIECE)
+        """The offset of a sentence at least a segment after ``_examined``; 0 if there is none."""
+        beginning = _SENTENCE_START.search(self._written, self._examined + SEGMENT_CHARACTERS)
         return beginning.end() if beginning else 0
 
     @contextmanager
-    def _keep_failure(self) -> Iterator[None]:
-        """Keep whatever is raised until the voice note is asked for."""
+    def _store_failure(self) -> Iterator[None]:
+        """Store an error of the block, to be raised by ``voice_note``."""
         try:
             yield
         except Exception as error:
             self._failure = error
 
     def _shorten(self, words: str, language: str | None) -> str:
-        kept = first_sentences(words, self._longest)
-        if kept == words:
+        fitting = first_sentences(words, self._max_characters)
+        if fitting == words:
             return words
-        return f"{kept}\n{self._phrases.translate('rest_in_text', language)}"
+        return f"{fitting}\n{self._phrases.translate('rest_in_text', language)}"
 
     def _speak_beginning(self, words: str) -> None:
-        """Speak the beginning of an answer once its language is certain.
+        """Start to speak the beginning of an answer, once its language is certain.
 
-        Waiting for another sentence costs less than to speak and pay twice.
+        Waiting for another sentence costs less than paying for the same text in two languages.
         """
-        language = detect_language(words, least_probability=CERTAIN)
+        language = detect_language(words, min_probability=CERTAIN_PROBABILITY)
         if language:
             self._speak(words, language, whole=False)
 
     def _speak(self, words: str, language: str | None, *, whole: bool) -> None:
-        sentences = split_sentences(words, LONGEST_SENTENCE)
+        sentences = split_sentences(words, MAX_SENTENCE_CHARACTERS)
         rest = sentences[self._drop_changed(sentences) :]
-        groups = self._group(rest, LAST_PIECE if whole else PIECE)
-        # The last sentence may go on, and with it the last group.
+        groups = self._group(rest, LAST_SEGMENT_CHARACTERS if whole else SEGMENT_CHARACTERS)
+        # Until the answer is whole, the last sentence is not complete, and so neither is its group.
         last = len(groups) if whole else len(groups) - 1
         for index, group in enumerate(groups[:last]):
-            previous = self._pieces[-1].text if self._pieces else ""
+            previous = self._segments[-1].text if self._segments else ""
             following = " ".join(groups[index + 1]) if index + 1 < len(groups) else ""
-            self._pieces.append(self._start_piece(group, language, previous, following))
+            self._segments.append(self._start_segment(group, language, previous, following))
 
     def _drop_changed(self, sentences: list[str]) -> int:
-        """Drop pieces that are no longer in the answer; returns how many sentences are left."""
+        """Drop segments whose text has changed; returns the number of sentences in the others."""
         unchanged = 0
-        for number, piece in enumerate(self._pieces):
-            end = unchanged + len(piece.sentences)
-            if sentences[unchanged:end] != piece.sentences:
-                self._drop_pieces(number)
+        for number, segment in enumerate(self._segments):
+            end = unchanged + len(segment.sentences)
+            if sentences[unchanged:end] != segment.sentences:
+                self._drop_segments(number)
                 break
             unchanged = end
         return unchanged
@@ -186,31 +190,31 @@ class StreamingSynthesis:
         groups = group_sentences(sentences, size)
         if len(groups) <= self._speech.available_slots:
             return groups
-        return group_sentences(sentences, PIECE_IN_LINE)
+        return group_sentences(sentences, QUEUED_SEGMENT_CHARACTERS)
 
-    def _start_piece(
+    def _start_segment(
         self, sentences: list[str], language: str | None, previous: str, following: str
-    ) -> _Piece:
+    ) -> _Segment:
         words = " ".join(sentences)
-        # An answer may change its language, as from English to Arabic.
-        own_language = detect_language(words, language, least_probability=CERTAIN)
+        # An answer may switch to another language, for example from English to Arabic.
+        own_language = detect_language(words, language, min_probability=CERTAIN_PROBABILITY)
         synthesize = partial(self._speech.synthesize, previous=previous, following=following)
-        # The pool takes over the current deadline, which is that of the question.
-        with Deadline(self._piece_seconds).applied():
+        # Otherwise the pool would apply the current deadline, which is that of the question.
+        with Deadline(self._segment_seconds).applied():
             audio = self._pool.submit(synthesize, words, own_language)
-        return _Piece(sentences, audio)
+        return _Segment(sentences, audio)
 
-    def _drop_pieces(self, first: int) -> None:
-        """Drop the pieces from number ``first`` on."""
-        for piece in self._pieces[first:]:
-            if not piece.audio.cancel():
-                self._metrics.count("speech_characters_discarded", len(piece.text))
-        del self._pieces[first:]
+    def _drop_segments(self, first: int) -> None:
+        """Drop the segments from index ``first`` on."""
+        for segment in self._segments[first:]:
+            if not segment.audio.cancel():
+                self._metrics.count("speech_characters_discarded", len(segment.text))
+        del self._segments[first:]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, and its voice note if that is being made already."""
+    """An answer, and its voice note if the synthesis has begun."""
 
     answer: Answer
     synthesis: StreamingSynthesis | None = None
@@ -220,8 +224,8 @@ class Reply:
 StartSynthesis = Callable[[str | None], StreamingSynthesis]
 
 
-def _await_audio(piece: _Piece) -> bytes:
+def _await_audio(segment: _Segment) -> bytes:
     try:
-        return piece.audio.result(remaining_time())
+        return segment.audio.result(remaining_time())
     except TimeoutError:
         raise SpeechUnavailable("no voice note in time") from None

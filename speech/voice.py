@@ -1,4 +1,4 @@
-"""Text to speech: one piece of text in our voice, as Ogg/Opus."""
+"""Text to speech: synthesises a segment with the configured voice, as Ogg/Opus."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ log = structlog.get_logger(__name__)
 TIMEOUT_SECONDS = 30
 
 OPUS = "opus_48000_32"
-# Where the plan refuses Opus; every plan has this one
+# Used if the plan refuses Opus; every plan includes this format
 # (docs/providers/elevenlabs.md, "Output formats").
 MP3 = "mp3_44100_128"
-# After a refusal Opus is not asked for that long: the plan may change.
+# After a refusal, Opus is requested again after this time, because the plan may change.
 OPUS_PAUSE_SECONDS = 3600.0
 CONTAINERS = {OPUS: container.OPUS, MP3: container.MP3}
 
@@ -44,7 +44,7 @@ class Voice:
         metrics: Metrics,
         voice_id: str,
         model: str,
-        patience: float,
+        timeout_factor: float,
     ) -> None:
         self._client = client
         self._endpoint = endpoint
@@ -53,20 +53,20 @@ class Voice:
         self._voice_id = voice_id
         self._model_name = model
         self._model = find_voice_model(model)
-        self._patience = patience
+        self._timeout_factor = timeout_factor
         self._lock = threading.Lock()
         self._format = OPUS
-        # When Opus is asked for again after a refusal (monotonic seconds).
+        # When to request Opus again after a refusal (monotonic seconds).
         self._opus_due_at = 0.0
 
     def synthesize(
         self, text: str, language: str | None, *, previous: str, following: str
     ) -> bytes:
-        """``text`` spoken, as Ogg/Opus. Raises ``SpeechError``.
+        """Synthesise ``text`` as Ogg/Opus. Raises ``SpeechError``.
 
-        ``previous`` and ``following`` are what is spoken around it, for the melody.
+        ``previous`` and ``following`` are the texts before and after it, for the intonation.
         """
-        words = self._word(text, language)
+        words = self._normalize(text, language)
         self._metrics.count("speech_characters", len(words))
         request = {"text": words, "model_id": self._model_name}
         if code := self._model.language_code(language):
@@ -77,26 +77,26 @@ class Voice:
         return self._synthesize_opus(request)
 
     def key(self, text: str, language: str | None) -> tuple[str | None, ...]:
-        """Everything that decides how ``text`` sounds, but what is spoken around it."""
-        words, code = self._word(text, language), self._model.language_code(language)
+        """Everything that the audio of ``text`` depends on, except for the texts around it."""
+        words, code = self._normalize(text, language), self._model.language_code(language)
         return self._voice_id, self._model_name, code, words, self._format
 
-    def _word(self, text: str, language: str | None) -> str:
+    def _normalize(self, text: str, language: str | None) -> str:
         return to_spoken_text(text, language, with_numbers=not self._model.reads_numbers)
 
     def _synthesize_opus(self, request: dict[str, str]) -> bytes:
-        if self._may_ask_for_opus():
+        if self._may_request_opus():
             try:
                 audio = self._submit(request, OPUS)
             except FormatRefused as error:
-                self._note_no_opus(error)
+                self._record_format_refusal(error)
             else:
                 self._format = OPUS
                 return audio
         return self._ffmpeg.encode_note(self._submit(request, MP3))
 
-    def _may_ask_for_opus(self) -> bool:
-        """Whether to ask for Opus; after a refusal one piece tries again while the others go on."""
+    def _may_request_opus(self) -> bool:
+        """Whether to request Opus; once it is due after a refusal, one segment tries it again."""
         with self._lock:
             if self._format == OPUS:
                 return True
@@ -105,7 +105,7 @@ class Voice:
                 self._opus_due_at = time.monotonic() + OPUS_PAUSE_SECONDS
             return due
 
-    def _note_no_opus(self, refusal: FormatRefused) -> None:
+    def _record_format_refusal(self, refusal: FormatRefused) -> None:
         with self._lock:
             known, self._format = self._format == MP3, MP3
             self._opus_due_at = time.monotonic() + OPUS_PAUSE_SECONDS
@@ -117,13 +117,13 @@ class Voice:
         return self._endpoint.call(lambda: self._request(request, output_format))
 
     def _request(self, request: dict[str, str], output_format: str) -> bytes:
-        # A note is sent whole; streamed, it would come in many small parts, each read by itself.
+        # Read the response as a whole: in the SDK's stream it would arrive in many small chunks.
         convert: Callable[..., Any] = self._client.text_to_speech.with_raw_response.convert
         with convert(
             self._voice_id,
             output_format=output_format,
             request_options={
-                "timeout_in_seconds": TIMEOUT_SECONDS * self._patience,
+                "timeout_in_seconds": TIMEOUT_SECONDS * self._timeout_factor,
                 "chunk_size": None,
             },
             **request,
@@ -131,6 +131,6 @@ class Voice:
             audio = b"".join(answer.data)
         self._endpoint.set_limit(answer.headers)
         if container.detect_format(audio) != CONTAINERS[output_format]:
-            # It would be kept in the cache, and sent again.
+            # Otherwise it would be cached, and sent again and again.
             raise SpeechUnavailable("ElevenLabs sent something else than audio")
         return audio

@@ -1,4 +1,4 @@
-"""What ElevenLabs' text-to-speech models take (docs/providers/elevenlabs.md)."""
+"""The abilities of ElevenLabs' text-to-speech models (docs/providers/elevenlabs.md)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _V3 = _FLASH_V2_5 | frozenset(
 
 @dataclass(frozen=True)
 class VoiceModel:
-    """``languages`` (ISO 639-1) are those whose code it takes; none where it takes no code.
+    """``languages`` (ISO 639-1): the language codes that the model accepts, if any.
 
-    ``takes_context`` is whether it takes the text before and behind. ``reads_numbers`` is whether
-    it says numbers, dates and units well by itself.
+    ``takes_context``: the model accepts the texts before and after a segment. ``reads_numbers``: it
+    pronounces numbers, dates and units well by itself.
     """
 
     languages: frozenset[str] = frozenset()
@@ -36,7 +36,7 @@ _NO_CODE_FAST = VoiceModel(reads_numbers=False)
 _FAST = VoiceModel(languages=_FLASH_V2_5, reads_numbers=False)
 _EXPRESSIVE = VoiceModel(languages=_V3, takes_context=False)
 
-# By the beginnings of names, longest first.
+# By the beginning of the name; the first match counts.
 _MODELS = {
     "eleven_flash_v2_5": _FAST,
     "eleven_turbo_v2_5": _FAST,
@@ -45,8 +45,8 @@ _MODELS = {
     "eleven_v3": _EXPRESSIVE,
     "eleven_v4": _EXPRESSIVE,
 }
-# The multilingual and monolingual models, and those that nobody knows yet: a code that a model
-# does not take may be refused, and without one it goes by the text.
+# For multilingual and monolingual models, and for models that are not known yet. Without a language
+# code a model detects the language; a code that it does not accept may be refused.
 _ANY_OTHER = VoiceModel()
 
 

@@ -1,1 +1,1 @@
-"""What outlives a process: the database and all that is kept in it."""
+"""The database and its tables: everything that must survive the end of a process."""

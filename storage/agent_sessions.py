@@ -47,7 +47,7 @@ class AgentSessionTable:
         return self._database.row(statement.returning(agent_sessions.c.sender)) is not None
 
     def privacy(self, sender: str) -> SessionPrivacy:
-        """What was asked in the sender's session so far; ``PRIVATE`` without a session."""
+        """The privacy of the sender's session; ``PRIVATE`` without a session."""
         row = self._find(sender)
         return SessionPrivacy(row.asked) if row else SessionPrivacy.PRIVATE
 
@@ -76,8 +76,8 @@ class AgentSessionTable:
     ) -> AgentSession | None:
         """Delete the sender's session and return it.
 
-        It is kept if it is another one than ``only``, or was used after ``unused_since`` (epoch
-        seconds).
+        With ``only``, another session is not deleted. With ``unused_since`` (epoch seconds), a
+        session that was used after that time is not deleted.
         """
         wanted = [agent_sessions.c.sender == sender]
         if only:

@@ -1,4 +1,4 @@
-"""The turns that this process has claimed, as far as it can know."""
+"""The turns that this process has claimed, and for how long it can be sure of that."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 
 log = structlog.get_logger(__name__)
 
-# What starts within this time after a renewal ends before the claim expires: the remaining 4 s are
-# the margin for it.
+# An action that starts within this time after a renewal ends before the claim expires: 4 s remain
+# for it.
 SAFE_SECONDS = CLAIM_SECONDS - 4
 LOOK_SECONDS = 1.0
 
 
 @dataclass
 class _Claim:
-    """``safe_until`` is a time of ``time.monotonic()``: it runs on while the process is paused.
+    """``safe_until`` is a time of ``time.monotonic()``, which runs on while the process is paused.
 
-    ``asked``: the agent was asked.
+    ``asked``: the agent was asked in this attempt.
     """
 
     turn: Turn
@@ -52,20 +52,20 @@ class Claims:
         self._claims: dict[int, _Claim] = {}
         self._cut_off = False
 
-    def claim_turns(self, most: int) -> list[Turn]:
-        """Claim up to ``most`` turns. Raises ``StorageError``."""
+    def claim_turns(self, limit: int) -> list[Turn]:
+        """Claim up to ``limit`` turns of the queue. Raises ``StorageError``."""
         if not self._all_safe():
             # If one of our claims has expired, the queue could return a turn that we still run.
             self.renew()
         safe_until = self._safe_until()
-        claimed = self._queue.claim(most)
+        claimed = self._queue.claim(limit)
         with self._changed:
             for turn in claimed:
                 self._claims[turn.id] = _Claim(turn, safe_until)
         return claimed
 
     def confirm(self, turn: Turn) -> None:
-        """Return if the turn is certainly ours; wait while that is uncertain.
+        """Return once the turn is certainly ours; wait while that is uncertain.
 
         Raises ``TurnSuperseded``, or ``DeadlineExceeded`` if a deadline applies and has passed.
         """
@@ -74,7 +74,7 @@ class Claims:
                 self._changed.wait(clamp(LOOK_SECONDS))
 
     def mark_asked(self, turn: Turn) -> None:
-        """Remember that the agent is asked now, so that a release keeps this attempt counted."""
+        """Store that the agent is asked now, so that this attempt counts even after a release."""
         with self._changed:
             self._claim(turn).asked = True
 
@@ -109,7 +109,7 @@ class Claims:
                 del self._claims[turn.id]
 
     def release(self, turn: Turn, *, failed: bool = False) -> None:
-        """Let other processes claim a turn; ``failed`` keeps its attempt counted."""
+        """Let other processes claim a turn. With ``failed``, this attempt counts."""
         with self._changed:
             held = self._find(turn)
         if held:

@@ -35,7 +35,7 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 Values = dict[str, Any] | None
 
-# What every method of this package may raise.
+# Every method of this package may raise this.
 StorageError = SQLAlchemyError
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class Database:
 
     With ``one_connection`` (SQLite) all threads share a connection that stays open, because opening
     one takes as long as a statement. Otherwise (PostgreSQL) each call takes a connection from the
-    pool, and no call takes longer than ``seconds``, even if the server or the network is gone.
+    pool, and fails after ``seconds``, even if the server or the network does not respond.
     """
 
     def __init__(self, engine: Engine, *, one_connection: bool, seconds: float = 0.0) -> None:
@@ -95,14 +95,14 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection during the block; each statement is a transaction of its own."""
+        """A connection during the block; each statement is committed at once."""
         with self._single.connect() as connection:
             yield connection
 
     def open(self, number: int) -> None:
         """Open so many connections now, so that no message waits for it. Failures are ignored."""
         with suppress(SQLAlchemyError), ExitStack() as opened, self._bounded():
-            # All are held until the last one is open; otherwise the pool would reuse the first.
+            # None is returned before the last one is open; otherwise the pool would reuse it.
             for _ in range(number):
                 opened.enter_context(self._single.connect())
 
@@ -113,7 +113,7 @@ class Database:
         """
         if self._is_postgres:
             return True
-        # It is refused within a transaction, so it needs a connection of its own.
+        # SQLite refuses this within a transaction, so it needs a separate connection.
         with closing(self.engine.raw_connection()) as connection:
             cursor = connection.cursor()
             try:
@@ -132,7 +132,7 @@ class Database:
     def bounded(self, seconds: float) -> Iterator[None]:
         """Raise ``DatabaseTimeout`` if the block takes longer.
 
-        The server has limits of its own, but its errors do not arrive if the network drops them.
+        The server has limits too, but its errors do not arrive if the network drops them.
         Only green threads can be interrupted.
         """
         if not is_module_patched("socket"):
@@ -191,6 +191,6 @@ class Database:
 
 
 def _end_process() -> None:
-    """Only a start creates tables, so the process ends, and is started again."""
+    """End the process: tables are created at the start only, and the platform starts it again."""
     log.error("The database has lost its tables, or is another one; ending to start anew")
     os._exit(1)

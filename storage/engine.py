@@ -1,7 +1,7 @@
-"""Opening the database, brought to the current schema.
+"""Opens the database and migrates it to the current schema.
 
-By default one SQLite file in ``STATE_DIR``, held by one process; with ``DATABASE_URL`` a
-PostgreSQL database, shared by many.
+By default this is an SQLite file in ``STATE_DIR``, for one process; with ``DATABASE_URL`` it is a
+PostgreSQL database that several processes share.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ FILE_NAME = "bridge.sqlite3"
 # No other user of the machine may read the database.
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
-# How long a statement waits for another program that locks the file. All threads wait with it.
+# How long a statement waits for another program that locks the file. All threads wait meanwhile.
 BUSY_SECONDS = 2
 # A little longer than the running turns of a stopping process may take (gunicorn.conf.py).
 LOCK_SECONDS = 28.0
 POLL_SECONDS = 0.1
 
-# How long a start waits for a server that restarts, or has no free connection.
+# How long the start waits for a server that restarts, or has no free connection.
 CONNECT_SECONDS = 30.0
 # A process that does not renew its claims for 12 s is considered dead (storage/turn_queue.py). By
 # then none of its statements may still run, and its own calls must have failed.
@@ -48,10 +48,10 @@ MIGRATION_LOCK = 4216803
 
 
 def open_sqlite(state_dir: str) -> Database:
-    """The file in ``state_dir``.
+    """Open the file in ``state_dir``, and migrate it. Raises ``SettingsError``.
 
     SQLite allows one writer at a time, so all threads share one connection. Several connections
-    would poll for the lock on the file. Raises ``SettingsError``.
+    would poll for the lock on the file.
     """
     with _open_folder(state_dir) as folder:
         engine = create_engine(
@@ -74,7 +74,7 @@ def open_sqlite(state_dir: str) -> Database:
 
 
 def open_postgres(url: str, *, connections: int, wait_seconds: float = CONNECT_SECONDS) -> Database:
-    """The database at ``url``, migrated, with a pool of ``connections``.
+    """Open and migrate the database at ``url``, with a pool of ``connections``.
 
     Waits up to ``wait_seconds`` for the server. Raises ``SettingsError``.
     """
@@ -100,10 +100,10 @@ def open_postgres(url: str, *, connections: int, wait_seconds: float = CONNECT_S
 def connect_postgres(
     url: str, *, connections: int, ping: bool = True, seconds: float = CALL_SECONDS
 ) -> Database:
-    """The same for a database that is migrated already; no call takes longer than ``seconds``.
+    """Open a database that is migrated already; calls fail after ``seconds``.
 
-    Without ``ping`` a connection is not tested before it is used, which would take as long as a
-    statement. Then the caller must try again when a connection is broken.
+    With ``ping`` each connection is tested before it is used, which takes as long as a statement.
+    Without it the caller must try again when a connection is broken.
     """
     engine = _postgres_engine(url, connections=connections, seconds=seconds, ping=ping)
     return Database(engine, one_connection=False, seconds=seconds)

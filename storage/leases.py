@@ -26,7 +26,7 @@ class Leases(Protocol):
     """Thread-safe; all methods raise ``StorageError``. ``purge`` deletes leases that have ended."""
 
     def acquire(self, name: str, seconds: float) -> bool:
-        """Take a lease for so many seconds; ``False`` if it is taken. It is not released before."""
+        """Take a lease for so many seconds; ``False`` if it is taken. It cannot be released."""
 
     def hold(self, name: str) -> AbstractContextManager[bool]:
         """Hold a lease during the block; the value is ``False`` if somebody else holds it."""
@@ -127,7 +127,7 @@ class DatabaseLeases:
         return self._database.row(statement) is not None
 
     def _release(self, owner: str) -> None:
-        """Free the lease, unless another owner took it after it had ended."""
+        """Release the lease, unless it had ended and another owner has taken it."""
         try:
             self._database.change(delete(leases).where(leases.c.owner == owner))
         except SQLAlchemyError as error:

@@ -24,7 +24,7 @@ class PreferenceTable:
         self._statement = functools.cache(self._build_statement)
 
     def find(self, sender: str) -> Preferences:
-        """What is stored of the sender; the defaults if nothing is."""
+        """The sender's preferences; empty ones if nothing is stored."""
         row = self._database.row(_FIND, {"who": sender})
         return Preferences(row.voice, row.language, row.used_at) if row else Preferences()
 

@@ -1,4 +1,4 @@
-"""How many messages are accepted from one sender, and from all, within a time.
+"""Limits the number of messages that are accepted from one sender, and from all, within a time.
 
 The stored messages are counted, so the limits hold over all processes and restarts.
 """
@@ -29,7 +29,7 @@ _RECEIVED_AT = bindparam("new_received_at", type_=Float)
 class Quota:
     """At most ``limit`` messages in ``seconds`` from each sender or, if ``shared``, from all.
 
-    ``phrase`` is the key of what a sender beyond the limit is told.
+    A sender beyond the limit gets the phrase with the key ``phrase`` (``text/phrases.toml``).
     """
 
     limit: int

@@ -1,4 +1,7 @@
-"""All tables; ``migrations/`` brings a database to them."""
+"""All tables; the scripts in ``migrations/`` create and change them.
+
+Some tables have older names in the database than in the code.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ turns = Table(
     Index("turns_by_age", "received_at"),
 )
 
-# Who sent a message. A process of an earlier release stores no user id.
+# The sender of a message. A process of an earlier release stores no user id.
 turn_sender = func.coalesce(turns.c.external_user_id, turns.c.sender)
 
 # The database itself makes sure that one turn of a sender runs at a time.
@@ -117,8 +120,8 @@ voice_notes = Table(
     Column("expires_at", Float, nullable=False, index=True),
 )
 
-# The keys of both caches are hashes of the text and of all that the result depends on.
-spoken_pieces = Table(
+# The keys of both caches are hashes of the text and of everything else that the result depends on.
+speech_segments = Table(
     "spoken_pieces",
     metadata,
     Column("key", String(64), primary_key=True),
@@ -127,7 +130,7 @@ spoken_pieces = Table(
     Column("used_at", Float, nullable=False),
 )
 
-kept_answers = Table(
+cached_answers = Table(
     "kept_answers",
     metadata,
     Column("key", String(64), primary_key=True),
@@ -135,7 +138,7 @@ kept_answers = Table(
     Column("kept_at", Float, nullable=False),
 )
 
-# What one process at a time may do, which process that is, and until when.
+# Work that one process at a time may do, the process that does it, and until when.
 leases = Table(
     "leases",
     metadata,

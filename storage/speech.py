@@ -8,37 +8,37 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select, update
 
 from storage.database import Database
-from storage.schema import spoken_pieces
+from storage.schema import speech_segments
 
 
 @dataclass(frozen=True)
-class AudioSegment:
+class SpeechSegment:
     """``audio`` is Ogg/Opus; ``made_at`` is when it was synthesised, in epoch seconds."""
 
     audio: bytes
     made_at: float
 
 
-class AudioTable:
-    """Thread-safe; all methods raise ``StorageError``. A purge leaves at most ``most_bytes``."""
+class SpeechTable:
+    """Thread-safe; all methods raise ``StorageError``. A purge leaves up to ``max_bytes``."""
 
-    def __init__(self, *, database: Database, most_bytes: int) -> None:
+    def __init__(self, *, database: Database, max_bytes: int) -> None:
         self._database = database
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._upsert = database.upsert
 
-    def find(self, key: str) -> AudioSegment | None:
-        """The segment; it is marked as used now."""
+    def find(self, key: str) -> SpeechSegment | None:
+        """The segment, if it is stored; it is marked as used now."""
         statement = (
-            update(spoken_pieces)
-            .where(spoken_pieces.c.key == key)
+            update(speech_segments)
+            .where(speech_segments.c.key == key)
             .values(used_at=time.time())
-            .returning(spoken_pieces.c.audio, spoken_pieces.c.made_at)
+            .returning(speech_segments.c.audio, speech_segments.c.made_at)
         )
         row = self._database.row(statement)
-        return AudioSegment(row.audio, row.made_at) if row else None
+        return SpeechSegment(row.audio, row.made_at) if row else None
 
-    def save(self, key: str, segment: AudioSegment) -> None:
+    def save(self, key: str, segment: SpeechSegment) -> None:
         """Store a segment, unless there is one already."""
         row = {
             "key": key,
@@ -46,14 +46,14 @@ class AudioTable:
             "made_at": segment.made_at,
             "used_at": time.time(),
         }
-        statement = self._upsert(spoken_pieces).values(row).on_conflict_do_nothing()
+        statement = self._upsert(speech_segments).values(row).on_conflict_do_nothing()
         self._database.change(statement)
 
     def purge(self, *, before: float) -> None:
-        """Delete segments made before that time, and the least recently used surplus."""
-        newest_first = spoken_pieces.c.used_at.desc(), spoken_pieces.c.key
-        so_far = func.sum(func.length(spoken_pieces.c.audio)).over(order_by=newest_first)
-        each = select(spoken_pieces.c.key, so_far.label("so_far")).subquery()
-        beyond = select(each.c.key).where(each.c.so_far > self._most_bytes)
-        self._database.change(delete(spoken_pieces).where(spoken_pieces.c.made_at < before))
-        self._database.change(delete(spoken_pieces).where(spoken_pieces.c.key.in_(beyond)))
+        """Delete segments made before that time, and the least recently used of too many bytes."""
+        newest_first = speech_segments.c.used_at.desc(), speech_segments.c.key
+        so_far = func.sum(func.length(speech_segments.c.audio)).over(order_by=newest_first)
+        running_total = select(speech_segments.c.key, so_far.label("so_far")).subquery()
+        beyond = select(running_total.c.key).where(running_total.c.so_far > self._max_bytes)
+        self._database.change(delete(speech_segments).where(speech_segments.c.made_at < before))
+        self._database.change(delete(speech_segments).where(speech_segments.c.key.in_(beyond)))

@@ -16,16 +16,16 @@ from storage.preferences import PreferenceTable
 from storage.processes import Processes
 from storage.quotas import Quotas, build_quotas
 from storage.resend_queue import ResendQueue
-from storage.speech import AudioTable
+from storage.speech import SpeechTable
 from storage.turn_queue import TurnQueue
 from storage.turns import TurnTable
 from storage.user_ids import UserIds
 
-# The most connections that a process opens for its turns.
+# How many connections a process opens for its turns.
 CONNECTIONS = 4
 # The database keeps this many times the audio that one process caches in memory.
 SHARED_AUDIO_FACTOR = 8
-# How long Twilio can fetch a voice note: it does so within seconds, or after a few retries.
+# For how long Twilio can fetch a voice note. It does that within seconds, or after a few retries.
 MEDIA_SECONDS = 3600.0
 
 
@@ -53,7 +53,7 @@ class Storage:
             self.reserved.open(reserved_connections)
             self.leases = DatabaseLeases(database=self.reserved)
         else:
-            # Two processes on one file would both resume the turns that a third one left.
+            # Two processes on one file would both resume the turns of a process that died.
             self._state_dir_lock = lock_state_dir(settings.STATE_DIR)
             self.database = self.reserved = open_sqlite(settings.STATE_DIR)
             self.leases = InMemoryLeases()
@@ -82,6 +82,6 @@ class Storage:
         self.outbound_messages = OutboundMessages(database=database, note_lifetime=MEDIA_SECONDS)
         self.resends = ResendQueue(database=database)
         self.answers = AnswerTable(database=database, lifetime=settings.ANSWER_CACHE_SECONDS)
-        most_bytes = SHARED_AUDIO_FACTOR * settings.SPEECH_CACHE_BYTES
-        self.audio = AudioTable(database=database, most_bytes=most_bytes)
+        max_bytes = SHARED_AUDIO_FACTOR * settings.SPEECH_CACHE_BYTES
+        self.speech = SpeechTable(database=database, max_bytes=max_bytes)
         self.processes = Processes(database=database)

@@ -51,15 +51,15 @@ class TurnQueue:
         self.single_process = single_process
         self._claim_statement = self._build_claim_statement()
 
-    def claim(self, most: int) -> list[Turn]:
-        """Claim up to ``most`` turns, the oldest first, and count an attempt of each.
+    def claim(self, limit: int) -> list[Turn]:
+        """Claim up to ``limit`` turns, the oldest first, and count an attempt of each.
 
         A turn can be claimed if it waits, or runs with an expired claim, and if its sender has no
         earlier unfinished turn.
         """
         claim = secrets.token_hex(16)
         try:
-            rows = self._database.rows(self._claim_statement, {"most": most, "mine": claim})
+            rows = self._database.rows(self._claim_statement, {"limit": limit, "new_claim": claim})
         except IntegrityError:
             # Another process claimed a turn of the same sender at the same moment. Try again later.
             return []
@@ -121,7 +121,7 @@ class TurnQueue:
             select(turns.c.id)
             .where(self._is_claimable(), not_(earlier))
             .order_by(turns.c.id)
-            .limit(bindparam("most"))
+            .limit(bindparam("limit"))
             .with_for_update(skip_locked=True, of=turns)
             # A CTE, so that it is executed only once, whatever plan is chosen for the rest.
             .cte("free")
@@ -132,7 +132,7 @@ class TurnQueue:
             .values(
                 state=RUNNING,
                 attempts=turns.c.attempts + 1,
-                claim=bindparam("mine"),
+                claim=bindparam("new_claim"),
                 claimed_until=self._expiry(),
             )
             .returning(turns)

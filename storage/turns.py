@@ -36,10 +36,10 @@ FORGOTTEN = "forgotten"
 UNFINISHED = (WAITING, RUNNING)
 FINISHED = (DONE, ABANDONED)
 
-# A SID is kept for this long after the message's text is deleted. Whoever finds a signed webhook,
-# in a log for instance, can post it again; most logs are kept no longer than a week.
+# A SID is stored for this long after the text of the message was deleted. A signed webhook that
+# somebody finds, for example in a log, can be posted again; most logs are deleted within a week.
 SID_SECONDS = 7 * 86400.0
-# After this time an answer is no longer sent: the sender would not know what it belongs to.
+# Answers older than this are not sent, because the sender would not know what they belong to.
 STALE_SECONDS = 600.0
 PURGE_BATCH = 500
 
@@ -134,7 +134,7 @@ class TurnTable:
         return int(self._database.value(select(func.count()).select_from(some)))
 
     def backlog(self) -> Backlog:
-        """The unfinished turns of this moment, in numbers."""
+        """The numbers of waiting and running turns at this moment."""
         waits, runs = turns.c.state == WAITING, turns.c.state == RUNNING
         first = select(turns.c.received_at).where(waits).order_by(turns.c.id).limit(1)
         wanted = select(
@@ -148,7 +148,7 @@ class TurnTable:
     def purge(self, *, before: float) -> int:
         """Delete the contents of finished turns that were received before that time.
 
-        Their SIDs are deleted ``SID_SECONDS`` later. Returns how many turns lost their contents.
+        Their SIDs are deleted ``SID_SECONDS`` later. Returns the number of turns cleared.
         """
         # The state is compared as "not unfinished" because the index covers unfinished turns only.
         expired = turns.c.state.not_in(UNFINISHED) & (turns.c.received_at < before - SID_SECONDS)
@@ -208,7 +208,7 @@ def turn_from_row(row: Row[Any]) -> Turn:
 
 
 def _batch(condition: ColumnElement[bool]) -> Select[Any]:
-    """The ids of a few turns, so that no other statement waits long for this one."""
+    """Selects the ids of a few turns, so that other statements do not wait long for this one."""
     return select(turns.c.id).where(condition).limit(PURGE_BATCH)
 
 

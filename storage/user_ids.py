@@ -13,7 +13,7 @@ from core.models import Inbound
 from storage.database import Database
 from storage.schema import agent_sessions, preferences, turn_sender, turns
 
-# Senders that a process remembers to have seen. The others cost one statement more.
+# How many senders a process remembers as seen. For other senders it runs one more statement.
 REMEMBERED = 10_000
 
 _address = bindparam("address", type_=Text)
@@ -30,8 +30,8 @@ _IS_STORED = select(
 class UserIds:
     """Thread-safe.
 
-    What is stored under an address comes from the former release, which did not read user ids, or
-    from messages for which Twilio gave none.
+    Rows are stored under an address by the former release, which did not read user ids, or because
+    Twilio gave none with a message.
     """
 
     def __init__(self, *, database: Database) -> None:

@@ -1,1 +1,1 @@
-"""Words: Markdown, splitting, languages and our own sentences."""
+"""Text: Markdown, splitting, languages and the sentences of the service."""

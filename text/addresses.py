@@ -1,4 +1,4 @@
-"""Web addresses in running text: where each begins and ends."""
+"""Finds the web addresses in a text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _DOMAIN_WITH_PATH = r"(?<![\w.@/-])(?:[a-z0-9_-]{1,63}\.){1,6}[a-z]{2,20}/"
 _BEGINNING = regex.compile(
     rf"{_SCHEMES}|(?<![a-z0-9])www\.(?=\w)|{_DOMAIN_WITH_PATH}", regex.IGNORECASE
 )
-# What an address may hold: ASCII but for quotation marks, angle brackets, backticks and
-# backslashes; Latin letters; and letters of another script where they begin a part of the address
-# or continue one. Those that follow an ASCII letter belong to the sentence, as particles in
-# Japanese or Korean do, and so does everything that is no letter, such as a Chinese comma.
-# Two stars are never part of an address, they are a mark.
+# The characters of an address: ASCII except for quotation marks, angle brackets, backticks and
+# backslashes; Latin letters; and letters of another script if they begin a part of the address or
+# continue such letters. Letters that follow an ASCII letter belong to the sentence, like particles
+# in Japanese or Korean. So do other characters beyond ASCII, such as a Chinese comma. Two stars are
+# never part of an address: they mark bold text.
 _BODY = regex.compile(
     r"(?:(?!\*\*)[!#-;=?-\[\]-_a-~]"
     r"|[\p{Latin}--[\x00-\x7f]]"
@@ -38,9 +38,9 @@ def find_addresses(text: str) -> Iterator[tuple[int, int]]:
 
 
 def address_end(text: str, start: int) -> int:
-    """Where an address ends of which ``start`` is behind ``://`` or the first characters.
+    """The end of an address that continues at ``start``, for example after ``://``.
 
-    Brackets in it come in pairs, and it ends before punctuation of the sentence around it.
+    The address includes brackets only in pairs, and not the punctuation of the sentence around it.
     """
     body = _BODY.match(text, start)
     end = _end_of_pairs(text, start, body.end() if body else start)
@@ -50,7 +50,7 @@ def address_end(text: str, start: int) -> int:
 
 
 def _end_of_pairs(text: str, start: int, end: int) -> int:
-    """The position of the first bracket that closes and was not opened, or ``end``."""
+    """The position of the first closing bracket that was not opened, or ``end``."""
     opened = {")": 0, "]": 0}
     for position in range(start, end):
         character = text[position]

@@ -9,28 +9,28 @@ from markdown_it.rules_block import StateBlock, blockquote, lheading, reference
 
 from text.html_tags import HIDDEN, text_of
 
-# In a sum that is written in lines, ``=`` or ``-`` below a number is no underline.
-_SHORTEST_UNDERLINE = 3
-# ``>65`` and ``>=5`` compare; a quote has a blank behind its mark, or words.
+# A shorter ``=`` or ``-`` below a number is not an underline: it may belong to a sum.
+_MIN_UNDERLINE_CHARACTERS = 3
+# ``>65`` and ``>=5`` are comparisons; in a quote, a blank or a word follows the ``>``.
 _COMPARISON = regex.compile(r">(?:=|[+-]?[\p{Sc}]?\p{Nd})")
 _DEFINITION = re.compile(r"\[([^\]\d^][^\]\n]*)\]:\s*<?(?:https?://|mailto:)", re.IGNORECASE)
 _HIDDEN_START = re.compile(rf"<(?:!--|(?P<name>{'|'.join(HIDDEN)}|pre)\b[^<>]*>)", re.IGNORECASE)
 
 
 def read_quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A quote, but no comparison with a number."""
+    """Read a quote, unless it is a comparison with a number."""
     if _COMPARISON.match(state.src, _position(state, start)):
         return False
     return blockquote(state, start, end, silent)
 
 
 def read_underlined_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A heading whose underline is long enough to be one."""
+    """Read a heading with an underline, if the underline is long enough."""
     tokens = len(state.tokens)
     if not lheading(state, start, end, silent):
         return False
     underline = state.getLines(state.line - 1, state.line, 0, False).strip()
-    if len(underline) >= _SHORTEST_UNDERLINE:
+    if len(underline) >= _MIN_UNDERLINE_CHARACTERS:
         return True
     del state.tokens[tokens:]
     state.line = start
@@ -38,7 +38,7 @@ def read_underlined_heading(state: StateBlock, start: int, end: int, silent: boo
 
 
 def read_definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """The address of a label that is used elsewhere; other lines of this form are footnotes."""
+    """Read the address of a label that is used in the text; other such lines are footnotes."""
     definition = _DEFINITION.match(state.src, _position(state, start))
     if not definition or state.src.count(f"[{definition[1]}]") < len(("definition", "use")):
         return False
@@ -46,7 +46,7 @@ def read_definition(state: StateBlock, start: int, end: int, silent: bool) -> bo
 
 
 def read_hidden_html(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Comments, scripts and preformatted text of several lines; what follows them is read on."""
+    """Read a comment, a script or preformatted text of several lines, as HTML."""
     position = _position(state, start)
     hidden = _HIDDEN_START.match(state.src, position)
     limit = state.eMarks[end - 1]
@@ -58,7 +58,7 @@ def read_hidden_html(state: StateBlock, start: int, end: int, silent: bool) -> b
     if (hidden["name"] or "").lower() == "pre":
         fence = state.push("fence", "code", 0)
         fence.content = text_of(state.src[position : closing.end()]).strip("\n")
-    _go_on_behind(state, start, closing.end())
+    _continue_after(state, start, closing.end())
     return True
 
 
@@ -71,8 +71,8 @@ def _closing(text: str, hidden: re.Match[str], limit: int) -> re.Match[str] | No
     return re.compile(end, re.IGNORECASE).search(text, hidden.end(), limit)
 
 
-def _go_on_behind(state: StateBlock, line: int, position: int) -> None:
-    """Let the rest of the line that ``position`` is on be the next that is read."""
+def _continue_after(state: StateBlock, line: int, position: int) -> None:
+    """Let the parser continue at ``position``, as if a line began there."""
     while state.eMarks[line] < position:
         line += 1
     rest = state.src[position : state.eMarks[line]]

@@ -6,9 +6,9 @@ import unicodedata
 
 import regex
 
-# Alphabets whose words stand between blanks, with all digits. A mark between two of these
-# characters stands inside a word or a number. Other scripts write words without blanks between
-# them (Chinese, Thai), or attach particles (Arabic, Hebrew, Korean).
+# Letters of alphabets that separate words by blanks, and all digits. A mark between two of these
+# characters is inside a word or a number. Other scripts write words without blanks between them
+# (Chinese, Thai), or attach particles to words (Arabic, Hebrew, Korean).
 _ALPHABET = regex.compile(r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Nd}]")
 
 # Punctuation that ends a sentence or a clause.
@@ -16,12 +16,12 @@ STOPS = frozenset(".,:;!?…،؛؟۔।॥。，、；：！？｡､")
 
 
 def is_alphabetic(character: str) -> bool:
-    """Whether the character belongs to a word or number that blanks separate from the next one."""
+    """Whether the character is a digit, or a letter of an alphabet with blanks between words."""
     return bool(_ALPHABET.match(character))
 
 
 def category(character: str) -> str:
-    """The Unicode category; that of a blank for the empty string, which is the end of a text."""
+    """The Unicode category; for "", which is the end of a text, that of a blank."""
     return unicodedata.category(character) if character else "Zs"
 
 

@@ -1,4 +1,4 @@
-"""Text without characters that a reader cannot see."""
+"""Removes characters that a reader cannot see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code fences in Markdown and in messages, which are written alike."""
+"""Code fences, which are the same in Markdown and in WhatsApp messages."""
 
 from __future__ import annotations
 

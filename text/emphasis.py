@@ -1,16 +1,16 @@
-"""Which stars, underscores and tildes are marks of emphasis: a rule for the Markdown parser.
+"""A rule of the Markdown parser that finds marks of emphasis: stars, underscores and tildes.
 
-CommonMark asks for blanks or punctuation around marks. Many scripts write none there, and agents
-write codes and hidden characters with stars, so this is decided as a reader would:
+CommonMark requires blanks or punctuation around marks. Many scripts have none there, and agents
+write codes and masked characters with stars. So the rule decides as a reader would:
 
 - A mark touches the text that it marks, on the inner side.
-- Between two letters or digits of alphabets with blanks between words it is part of the word:
-  ``m***a@g***l.com``, ``2*3``, ``snake_case``. Only ``**`` may end a word's first half, as in
-  ``**Price**s``, where nothing later ends the bold text.
-- ``**`` beside other letters opens or closes: ``**重要：**请``, ``و**مهم**``. A single mark
-  (and ``__``) also needs a border on the outer side, because names are hidden as in ``张*三``;
-  a particle of one letter is one, as in ``و*مهم*``.
-- Four stars or more are no mark, and neither are three tildes or one.
+- Between two letters or digits of alphabets with blanks between words, a mark is part of the word:
+  ``m***a@g***l.com``, ``2*3``, ``snake_case``. Only ``**`` may close within a word, as in
+  ``**Price**s``, if nothing later closes the bold text.
+- Next to other letters ``**`` opens or closes: ``**重要：**请``, ``و**مهم**``. A single mark, and
+  ``__``, also needs a border on the outer side, because names are masked as in ``张*三``. A
+  particle of one letter counts as a border, as in ``و*مهم*``.
+- Four or more stars are not a mark, nor are one or three tildes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from text.characters import STOPS, category, is_alphabetic, is_blank
 _MARKS = "*_~"
 _PARTICLE = regex.compile(r"[\p{Arabic}\p{Hebrew}]")
 _PAIRS_OF_STARS = re.compile(r"(?<!\*)\*\*(?!\*)")
-_LONGEST_RUN = 3
-# How many later pairs of stars are looked at, so that the time stays in proportion to the text.
+_MAX_RUN = 3
+# A limit for the later pairs of stars that are examined, so that the time is linear.
 _LOOK_AHEAD_RUNS = 8
 
 _OPENING = frozenset(("Ps", "Pi"))
 _CLOSING = frozenset(("Pe", "Pf"))
-# Outside of a single mark stand brackets, quotation marks, dashes, other punctuation or emoji, but
-# not what stands in formulas, paths and addresses.
+# Unicode categories of the characters that may be on the outer side of a single mark: brackets,
+# quotation marks, dashes, other punctuation and emoji, except for signs of formulas, paths and
+# addresses.
 _BORDERS = frozenset(("Ps", "Pi", "Pe", "Pf", "Pd", "Po", "Pc", "So"))
 _ALSO_BORDERS = frozenset("<>|~")
 _NO_BORDERS = frozenset("/\\%@#&")
@@ -42,7 +43,7 @@ _NO_BORDERS = frozenset("/\\%@#&")
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The same mark once or several times, and the characters around it ("" at either end)."""
+    """A run of the same mark, and the characters around it ("" at the ends of the text)."""
 
     mark: str
     length: int
@@ -80,11 +81,11 @@ class _Run:
     def is_mark(self) -> bool:
         if self.mark == "~":
             return self.length == len("~~")
-        return self.length <= _LONGEST_RUN
+        return self.length <= _MAX_RUN
 
     @property
     def halves_word(self) -> bool:
-        """Whether it may close within a word."""
+        """Whether the run may close within a word."""
         return self.mark == "*" and self.length == len("**") and self._inside_word
 
     @property
@@ -97,7 +98,7 @@ class _Run:
 
     @property
     def _follows_particle(self) -> bool:
-        """Whether a word of one letter stands before it, as Arabic and Hebrew attach them."""
+        """Whether a word of one letter precedes the run, as Arabic and Hebrew attach them."""
         return bool(_PARTICLE.match(self.before)) and is_blank(self.second_before)
 
     @property
@@ -112,12 +113,12 @@ def _is_border(character: str) -> bool:
 
 
 def read_marks(state: StateInline, silent: bool) -> bool:
-    """A rule of the parser, in place of its own for emphasis and for strikethrough."""
+    """Read marks; replaces the parser's rules for emphasis and strikethrough."""
     if silent or state.src[state.pos] not in _MARKS:
         return False
     run = _run_at(state.src, state.pos, state.posMax)
     end = state.pos + run.length
-    closes = run.closes or (run.halves_word and _nothing_else_closes(state.src, end, state.posMax))
+    closes = run.closes or (run.halves_word and _is_last_closing(state.src, end, state.posMax))
     if run.is_mark and (run.opens or closes):
         _push_delimiters(state, run, opens=run.opens, closes=closes)
     else:
@@ -136,7 +137,7 @@ def _run_at(text: str, start: int, limit: int) -> _Run:
     return _Run(mark, end - start, preceding[:-1], preceding[-1:], following[:1], following[1:])
 
 
-def _nothing_else_closes(text: str, start: int, limit: int) -> bool:
+def _is_last_closing(text: str, start: int, limit: int) -> bool:
     """Whether no later pair of stars closes before another one opens."""
     for number, stars in enumerate(_PAIRS_OF_STARS.finditer(text, start, limit)):
         run = _run_at(text, stars.start(), limit)
@@ -148,10 +149,10 @@ def _nothing_else_closes(text: str, start: int, limit: int) -> bool:
 
 
 def _push_delimiters(state: StateInline, run: _Run, *, opens: bool, closes: bool) -> None:
-    """Leave the run for the parser's own rule that finds pairs."""
-    width = 2 if run.mark == "~" else 1
-    for _ in range(run.length // width):
-        state.push("text", "", 0).content = run.mark * width
+    """Pass the run on to the parser's rule that finds pairs."""
+    delimiter_length = 2 if run.mark == "~" else 1
+    for _ in range(run.length // delimiter_length):
+        state.push("text", "", 0).content = run.mark * delimiter_length
         state.delimiters.append(
             Delimiter(
                 marker=ord(run.mark),

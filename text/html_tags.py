@@ -1,4 +1,4 @@
-"""HTML that an agent wrote between its words: which tags are HTML, and what stays of them."""
+"""HTML tags in an agent's text: tells them from placeholders, and replaces them by text."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from html import unescape
 
 import nh3
 
-# Names that are no words, so that a tag of this name is never a placeholder.
+# Tag names that are not words, so that a tag of this name is never a placeholder.
 _PLAIN_NAMES = frozenset(
     "blockquote body br dd div dl dt em h1 h2 h3 h4 h5 h6 hr html img li ol p pre span strong sub"
     " sup svg tbody td tfoot th thead tr ul wbr".split()
 )
-# The rest of HTML, and what is drawn with in SVG. ``<code>`` or ``<address>`` may also stand for
-# what the reader is to fill in: they are tags where they have attributes or are closed again.
+# The other tag names of HTML, and those of SVG drawings. ``<code>`` or ``<address>`` may also be
+# placeholders for the reader to fill in: they count as tags if they have attributes or are closed.
 _OTHER_NAMES = frozenset(
     "a abbr acronym address applet area article aside audio b base basefont bdi bdo big button"
     " canvas caption center cite code col colgroup data datalist del details dfn dialog dir embed"
@@ -32,11 +32,11 @@ _FLAGS = frozenset(
     " multiple muted nomodule novalidate open playsinline readonly required reversed selected"
     " nowrap noshade".split()
 )
-# A browser shows nothing of these.
+# Elements of which a browser shows nothing.
 HIDDEN = frozenset("head script style template".split())
-# What stands in these is shown as it is.
+# Elements whose content is shown as it is.
 VERBATIM = frozenset("code kbd pre samp tt".split())
-_OWN_LINE = frozenset(
+_BLOCK_NAMES = frozenset(
     "address article aside blockquote br center dd details dialog div dl dt fieldset figcaption"
     " figure footer form h1 h2 h3 h4 h5 h6 header hr legend li main menu nav ol optgroup option p"
     " pre search section summary table tr ul".split()
@@ -46,7 +46,7 @@ _NAME = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
 _ATTRIBUTE = re.compile(r"\s([a-zA-Z_:][\w:.-]*)(\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+))?")
 _CLOSED = re.compile(r"</([a-z][a-z0-9]*)\s*>", re.IGNORECASE)
 
-# What nh3 leaves of a tag has lower-case names, values in double quotation marks, and addresses
+# nh3 returns tags with names in lower case, values in double quotation marks, and only addresses
 # that are safe to open.
 _SANITIZER = nh3.Cleaner(
     tags={"a", "img"},
@@ -57,13 +57,13 @@ _SANITIZER = nh3.Cleaner(
 _SANITIZED_ATTRIBUTE = re.compile(r' (href|alt|src)="([^"]*)"')
 _TEXT_SANITIZER = nh3.Cleaner(tags=set(), clean_content_tags={"script", "style"})
 
-# Characters that ``clean`` removes, so that no text of the agent holds them: the border of a line
-# of its own, both ends of an address that follows its label, and the beginning of what is raised.
-LINE = "\x1e"
+# Control characters, which ``clean`` removes from the agent's text. They mark the border of a
+# separate line, both ends of an address that follows its label, and the start of a superscript.
+LINE_BORDER = "\x1e"
 _ADDRESS = "\x1d"
 _RAISED = "\x1f"
-_LINES = re.compile(rf"[ \t\n]*{LINE}[ \t\n{LINE}]*")
-# A power must not look like one more digit; ``1<sup>st</sup>`` is no power.
+_LINES = re.compile(rf"[ \t\n]*{LINE_BORDER}[ \t\n{LINE_BORDER}]*")
+# Without a sign a power would look like one more digit. ``1<sup>st</sup>`` is not a power.
 _POWER = re.compile(rf"{_RAISED}(?=[\d+−-])")
 
 
@@ -77,13 +77,13 @@ class Tag:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Its address and its alternative text, by their names in HTML, as far as it has them."""
+        """The attributes ``href``, ``src`` and ``alt``, as far as the tag has them."""
         found = _SANITIZED_ATTRIBUTE.findall(_SANITIZER.clean(self.source))
         return {name: unescape(value) for name, value in found}
 
 
 def tag_name(text: str, start: int = 0) -> str:
-    """The name of HTML's tag that may begin at ``start``; "" if it is none of HTML's."""
+    """The name of the tag that may begin at ``start``; "" if HTML has no tag of that name."""
     beginning = _NAME.match(text, start)
     name = beginning[2].lower() if beginning else ""
     return name if name in _PLAIN_NAMES or name in _OTHER_NAMES else ""
@@ -95,9 +95,9 @@ def closed_names(text: str) -> frozenset[str]:
 
 
 def is_markup(source: str, closed: frozenset[str]) -> bool:
-    """Whether a tag of a known name is HTML, and no placeholder or comparison.
+    """Whether a tag of a known name is HTML, rather than a placeholder or a comparison.
 
-    ``closed`` are the names of elements that are closed in the same text.
+    ``closed`` has the names of all elements that are closed in the same text.
     """
     name = tag_name(source)
     if source.startswith("</"):
@@ -109,25 +109,25 @@ def is_markup(source: str, closed: frozenset[str]) -> bool:
 
 
 def text_of(html: str) -> str:
-    """The text of a piece of HTML, without its tags."""
+    """The text of an HTML fragment, without its tags."""
     return unescape(_TEXT_SANITIZER.clean(html))
 
 
 @dataclass
 class HtmlTags:
-    """Replaces tags one after the other; ``arrange`` then puts the text around them in order."""
+    """Replaces tags one after the other. ``arrange`` then finishes the text."""
 
     _addresses: list[str] = field(default_factory=list)
-    # For each list that is open the number of its last item, or ``None`` if it has bullets.
+    # For each open list, the number of its last item, or ``None`` if the list has bullets.
     _numbers: list[int | None] = field(default_factory=list)
 
     def replace(self, source: str) -> str:
-        """What stands in place of a tag, a comment or a declaration."""
+        """The replacement of a tag, a comment or a declaration."""
         name = tag_name(source)
         if not name:
             return ""
         tag = Tag(name, source, source.startswith("</"))
-        border = LINE if name in _OWN_LINE else ""
+        border = LINE_BORDER if name in _BLOCK_NAMES else ""
         return border + self._content(tag)
 
     def _content(self, tag: Tag) -> str:
@@ -171,7 +171,7 @@ class HtmlTags:
 
 
 def arrange(text: str, *, show_addresses: bool) -> str:
-    """Text in which tags were replaced, with its lines apart, and each address behind its label."""
+    """Finish a text in which tags were replaced: separate lines, and put addresses after labels."""
     text = _POWER.sub("^", _LINES.sub("\n", text)).replace(_RAISED, "")
     label, *rest = text.split(_ADDRESS)
     parts = [label]

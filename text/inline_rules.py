@@ -1,4 +1,4 @@
-"""Rules of the Markdown parser for what stands within a line, where chat differs from documents."""
+"""Rules of the Markdown parser for elements within a line, where chat differs from documents."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from markdown_it.rules_inline import StateInline, autolink, html_inline
 from text.addresses import address_end
 from text.html_tags import HIDDEN, VERBATIM, closed_names, is_markup, tag_name, text_of
 
-# The markup of a link that stood in the text without marks of its own.
-BARE = "address"
+# The ``markup`` of a link to an address that was written without marks.
+BARE_ADDRESS = "address"
 
 _SCHEME = re.compile(r"(?<![a-z0-9+.-])(?:https?|ftp)$", re.IGNORECASE)
-_LONGEST_SCHEME = len("x") + len("https")
+_MAX_SCHEME_CHARACTERS = len("x") + len("https")
 _AUTOLINK = re.compile(r"<(?:(?:https?|ftp)://|mailto:|tel:|[^\s<>@]+@)", re.IGNORECASE)
 _DRIVE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]:$")
 _FILE_PATH = re.compile(r"[^\s<>\"*`|]+")
@@ -21,8 +21,8 @@ _SHARE = re.compile(r"\\\\[\w.-]+\\[^\s<>\"*`|]*")
 
 
 def read_address(state: StateInline, silent: bool) -> bool:
-    """A bare address; marks in it are part of it."""
-    scheme = _SCHEME.search(state.pending[-_LONGEST_SCHEME:])
+    """Read a bare address. Stars and underscores in it are part of the address."""
+    scheme = _SCHEME.search(state.pending[-_MAX_SCHEME_CHARACTERS:])
     if not scheme or state.linkLevel or not state.src.startswith("://", state.pos):
         return False
     start = state.pos + len("://")
@@ -32,15 +32,15 @@ def read_address(state: StateInline, silent: bool) -> bool:
     if not silent:
         state.pending = state.pending[: -len(scheme[0])]
         address = scheme[0] + state.src[state.pos : end].replace("&amp;", "&")
-        state.push("link_open", "a", 1).markup = BARE
+        state.push("link_open", "a", 1).markup = BARE_ADDRESS
         state.push("text", "", 0).content = address
-        state.push("link_close", "a", -1).markup = BARE
+        state.push("link_close", "a", -1).markup = BARE_ADDRESS
     state.pos = end
     return True
 
 
 def read_file_path(state: StateInline, silent: bool) -> bool:
-    """A path of Windows, in which a backslash escapes nothing."""
+    """Read a path of Windows, in which a backslash escapes nothing."""
     if state.src[state.pos] != "\\":
         return False
     share = _SHARE.match(state.src, state.pos, state.posMax)
@@ -56,14 +56,14 @@ def read_file_path(state: StateInline, silent: bool) -> bool:
 
 
 def read_autolink(state: StateInline, silent: bool) -> bool:
-    """An address in angle brackets; ``<order:id>`` is none."""
+    """Read an address in angle brackets; ``<order:id>`` is not one."""
     if not _AUTOLINK.match(state.src, state.pos):
         return False
     return autolink(state, silent)
 
 
 def read_html(state: StateInline, silent: bool) -> bool:
-    """A tag of HTML, or an element whose content is not Markdown; other angle brackets are text."""
+    """Read a tag of HTML, or an element whose content is not Markdown."""
     if state.src[state.pos] != "<":
         return False
     if state.src.startswith(("<!", "<?"), state.pos):
@@ -72,7 +72,7 @@ def read_html(state: StateInline, silent: bool) -> bool:
     if not name or not html_inline(state, True):
         return False
     tag = state.src[start : state.pos]
-    # The parser's own rule says where the tag ends; whether it is one is decided here.
+    # The parser's rule has found the end of the tag, but not whether it is really a tag.
     end, state.pos = state.pos, start
     if not is_markup(tag, _closed_names(state)):
         return False
@@ -87,7 +87,7 @@ def _closed_names(state: StateInline) -> frozenset[str]:
 
 
 def _read_element(state: StateInline, name: str, content_start: int, silent: bool) -> bool:
-    """Everything up to the closing tag; without one the tag alone."""
+    """Read everything up to the closing tag; if there is none, read the tag alone."""
     closing = re.compile(rf"</{name}\s*>", re.IGNORECASE)
     end = closing.search(state.src, content_start, state.posMax)
     if not end:
@@ -101,5 +101,5 @@ def _read_element(state: StateInline, name: str, content_start: int, silent: boo
 
 
 def parser_environment(text: str) -> dict[str, frozenset[str]]:
-    """What these rules need to know of the whole text."""
+    """The facts about the whole text that these rules need, for the parser's ``env``."""
     return {"closed_names": closed_names(text)}

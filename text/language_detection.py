@@ -1,4 +1,4 @@
-"""The language a text is written in."""
+"""Detects the language of a text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ os.putenv("OPENBLAS_NUM_THREADS", "1")
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 # Guesses about short texts that are less probable than this are wrong too often.
-LEAST_PROBABILITY = 0.6
+MIN_PROBABILITY = 0.6
 # Characters; more text makes no guess better.
-LONGEST_SAMPLE = 2000
+MAX_SAMPLE_CHARACTERS = 2000
 
-# Scripts that one of our languages is written in.
+# Scripts of one language only, among the languages that we distinguish.
 _LANGUAGE_OF_SCRIPT = {
     "Hebrew": "he",
     "Devanagari": "hi",
@@ -27,18 +27,19 @@ _LANGUAGE_OF_SCRIPT = {
     "Han": "zh",
     "Tamil": "ta",
 }
-# Scripts of several languages, which the model tells apart. Malay is missing, because the model
-# often takes Indonesian for it.
+# Scripts of several languages, among which the model decides. Malay is missing, because the model
+# often mistakes Indonesian for Malay.
 _LANGUAGES_OF_SCRIPT = {
     "Arabic": frozenset({"ar", "fa", "ur"}),
     "Cyrillic": frozenset({"ru", "uk", "bg"}),
     "Latin": frozenset("en de fr pt it es id nl tr fil pl sv ro cs fi hr sk da hu no vi".split()),
 }
-# Assumed where a text is too short for the model. There is none for Latin letters: everybody
-# types an "ok", whatever language they speak.
-_USUAL_LANGUAGE = {"Arabic": "ar", "Cyrillic": "ru"}
-# Languages that are taken for another one; a sender who is known to use one of these keeps it.
-_TAKEN_FOR = {"ms": "id", "mr": "hi", "ne": "hi"}
+# Assumed if a text is too short for the model. There is none for Latin letters: people type "ok" or
+# "hey" whatever language they speak.
+_DEFAULT_LANGUAGE_OF_SCRIPT = {"Arabic": "ar", "Cyrillic": "ru"}
+# Languages that the model mistakes for another one. If a sender is known to use one of these, the
+# other one is not believed.
+_MISTAKEN_FOR = {"ms": "id", "mr": "hi", "ne": "hi"}
 # Filipino and Tagalog are one language to ElevenLabs.
 _MODEL_NAMES = {"fil": "tl"}
 _LANGUAGES = frozenset(_LANGUAGE_OF_SCRIPT.values()).union(*_LANGUAGES_OF_SCRIPT.values())
@@ -53,59 +54,60 @@ _LETTERS = regex.compile(
 
 
 def detect_language(
-    text: str, fallback: str | None = None, *, least_probability: float = LEAST_PROBABILITY
+    text: str, fallback: str | None = None, *, min_probability: float = MIN_PROBABILITY
 ) -> str | None:
     """The language of ``text`` (ISO 639-1, ``fil`` for Filipino).
 
-    ``fallback`` is returned for a text that does not tell: one that is too short, or that holds
-    only codes, numbers or addresses. Guesses less probable than ``least_probability`` do not count.
+    ``fallback`` is returned if the language cannot be detected, because the text is too short, or
+    has only codes, numbers or addresses. Guesses less probable than ``min_probability`` are
+    ignored.
     """
-    words = [word for word in text[:LONGEST_SAMPLE].split() if _is_word(word)]
+    words = [word for word in text[:MAX_SAMPLE_CHARACTERS].split() if _is_word(word)]
     script = _main_script(words)
     if script is None:
         return fallback
     if script == _OTHER_SCRIPT:
         return None if fallback in _LANGUAGES else fallback
-    language = _LANGUAGE_OF_SCRIPT.get(script) or _certain_guess(words, script, least_probability)
+    language = _LANGUAGE_OF_SCRIPT.get(script) or _guess_language(words, script, min_probability)
     if language:
-        return fallback if _TAKEN_FOR.get(fallback or "") == language else language
+        return fallback if _MISTAKEN_FOR.get(fallback or "") == language else language
     if fallback in _LANGUAGES_OF_SCRIPT[script]:
         return fallback
-    return _USUAL_LANGUAGE.get(script, fallback)
+    return _DEFAULT_LANGUAGE_OF_SCRIPT.get(script, fallback)
 
 
 def has_words(text: str) -> bool:
     """Whether a text has more than numbers, addresses and codes in capital letters."""
     return any(
         _is_word(token) and _LETTERS.search(token) and not token.isupper()
-        for token in text[:LONGEST_SAMPLE].split()
+        for token in text[:MAX_SAMPLE_CHARACTERS].split()
     )
 
 
 def _is_word(token: str) -> bool:
-    """Whether a token can tell a language: codes, numbers and addresses cannot."""
+    """Whether a token is a word rather than a code, a number or an address."""
     return not any(character.isdigit() or character in "@/\\_" for character in token)
 
 
 def _main_script(words: list[str]) -> str | None:
-    """The script of most letters."""
+    """The script of most letters; ``None`` if there are no letters."""
     letters: Counter[str] = Counter()
     for word in words:
         for match in _LETTERS.finditer(word):
             letters[match.lastgroup or ""] += len(match[0])
     if letters["Kana"]:
-        # Japanese is written in both.
+        # Japanese is written in both scripts.
         letters["Kana"] += letters.pop("Han", 0)
     return letters.most_common(1)[0][0] if letters else None
 
 
-def _certain_guess(words: list[str], script: str, least_probability: float) -> str | None:
-    """The language of the words in ``script``, if the model is as sure as that."""
+def _guess_language(words: list[str], script: str, min_probability: float) -> str | None:
+    """The model's guess from the words in ``script``, if it is probable enough."""
     of_script = [word for word in words if _has_letters_of(script, word)]
     name, probability = _IDENTIFIER.classify(" ".join(of_script))
     language = _OUR_NAMES.get(name, name)
     of_this_script = language in _LANGUAGES_OF_SCRIPT[script]
-    return language if of_this_script and probability >= least_probability else None
+    return language if of_this_script and probability >= min_probability else None
 
 
 def _has_letters_of(script: str, word: str) -> bool:
@@ -113,7 +115,7 @@ def _has_letters_of(script: str, word: str) -> bool:
 
 
 def _load_identifier() -> LanguageIdentifier:
-    """The model for our languages alone, in a third of the memory."""
+    """The model, reduced to our languages, which takes a third of the memory."""
     languages = frozenset[str]().union(*_LANGUAGES_OF_SCRIPT.values())
     whole = LanguageIdentifier.from_model_file(MODEL_FILE)
     whole.set_languages({_MODEL_NAMES.get(language, language) for language in languages})

@@ -1,10 +1,10 @@
-"""Language codes as the providers write them, made one."""
+"""Converts the language codes of the providers to ISO 639-1."""
 
 from __future__ import annotations
 
 from babel.core import get_global
 
-# What CLDR's table of three-letter codes lacks: regional Arabic, written Norwegian, Cantonese.
+# Codes that CLDR's table lacks: regional Arabic, written Norwegian, Cantonese.
 _REGIONAL = {
     **dict.fromkeys(("ary", "arz", "apc", "ajp", "acm", "afb", "apd", "acw", "ars"), "ar"),
     **dict.fromkeys(("nob", "nno", "nb", "nn"), "no"),
@@ -15,7 +15,7 @@ _THREE_LETTERS = frozenset({"fil"})
 
 
 def two_letters(code: str | None) -> str | None:
-    """``ara``, ``ar`` or ``ar-EG`` as ``ar`` (ISO 639-1); ``None`` for a code that is not known.
+    """Converts ``ara``, ``ar`` or ``ar-EG`` to ``ar``; ``None`` if the code is not known.
 
     Filipino is ``fil``.
     """

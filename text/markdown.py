@@ -1,4 +1,4 @@
-"""An agent's Markdown, written for WhatsApp or worded for speech."""
+"""Converts an agent's Markdown to WhatsApp messages and to text for speech."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 from text.cleaning import clean, paragraphs
 from text.markdown_parser import MarkdownParser, ParseTimeout
-from text.pieces import split_markdown
+from text.markdown_splitting import split_markdown
 from text.speech_renderer import SpeechRenderer
 from text.tree_renderer import TreeRenderer
 from text.whatsapp_renderer import WhatsAppRenderer
 
 __all__ = ["clean", "paragraphs", "to_speech", "to_whatsapp"]
 
-# The parser takes quadratic time for some texts, so it gets them in pieces of this length.
-PIECE_CHARACTERS = 4096
-# CPU seconds for one piece. A piece that takes longer is shown as it was written.
+# The parser takes quadratic time for some texts, so it gets parts of this length.
+PART_CHARACTERS = 4096
+# CPU seconds for one part. A part that takes longer is shown as it was written.
 PARSE_SECONDS = 1.0
 
 _PARSER = MarkdownParser()
@@ -37,11 +37,11 @@ def to_speech(markdown: str) -> str:
 
 
 def _render(markdown: str, renderer: type[TreeRenderer]) -> Iterator[str]:
-    for piece in split_markdown(clean(markdown), PIECE_CHARACTERS):
+    for part in split_markdown(clean(markdown), PART_CHARACTERS):
         try:
-            yield renderer().document(_PARSER.tree(piece, seconds=PARSE_SECONDS))
+            yield renderer().render_document(_PARSER.tree(part, seconds=PARSE_SECONDS))
         except ParseTimeout:
-            yield renderer().unread(piece)
+            yield renderer().render_unparsed(part)
 
 
 def _tidy(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Markdown as people and agents write it in chats, read within a bounded time."""
+"""Parses Markdown as people and agents write it in chats, within a time limit."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from text.inline_rules import (
     read_html,
 )
 
-# Blocks within blocks; text that is nested deeper is lost.
-_DEEPEST_NESTING = 100
+# How deep blocks may be nested. The parser drops text that is nested deeper.
+_MAX_NESTING = 100
 _ADDRESS = re.compile(r"$|[a-z][a-z0-9+.-]*:|www\.|[/#?.]|[^\s/]+[./]", re.IGNORECASE)
 # A comment or a quote may follow a paragraph without a blank line.
 _INTERRUPTS: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
 
 
 class ParseTimeout(Exception):
-    """The parser needed more than the time that it was given."""
+    """The parser needed more time than allowed."""
 
 
 class MarkdownParser(MarkdownIt):
     """CommonMark with tables and strikethrough, and with the rules for chat."""
 
     def __init__(self) -> None:
-        super().__init__("commonmark", {"maxNesting": _DEEPEST_NESTING})
-        # An indented line of chat is no program, and the words in a block of HTML are Markdown.
+        super().__init__("commonmark", {"maxNesting": _MAX_NESTING})
+        # In a chat an indented line is not code, and the words within blocks of HTML are Markdown.
         self.enable(["table", "strikethrough"]).disable(["code", "html_block"])
         self._add_block_rules()
         self._add_inline_rules()
 
     def _add_block_rules(self) -> None:
         rules = self.block.ruler
-        rules.before("table", "watch", _watch)
+        rules.before("table", "watch", _check_time)
         rules.before("table", "hidden_html", read_hidden_html, _INTERRUPTS)
         rules.at("blockquote", read_quote, _INTERRUPTS)
         rules.at("reference", read_definition)
@@ -55,7 +55,7 @@ class MarkdownParser(MarkdownIt):
 
     def _add_inline_rules(self) -> None:
         rules = self.inline.ruler
-        rules.before("text", "watch", _watch)
+        rules.before("text", "watch", _check_time)
         rules.after("text", "address", read_address)
         rules.before("escape", "file_path", read_file_path)
         rules.at("emphasis", read_marks)
@@ -64,15 +64,18 @@ class MarkdownParser(MarkdownIt):
         rules.at("html_inline", read_html)
 
     def validateLink(self, url: str) -> bool:
-        """``[Name](required)`` is no link. Which addresses are shown is for the renderers."""
+        """Whether ``url`` may be an address: ``[Name](required)`` is not a link.
+
+        The renderers decide which addresses are shown.
+        """
         return bool(_ADDRESS.match(url))
 
     def normalizeLink(self, url: str) -> str:
-        """Addresses stay as they were written, but for blanks, at which a tap would end."""
+        """Encode blanks, where WhatsApp would end the link; otherwise do not change the address."""
         return re.sub(r"\s", "%20", url)
 
     def normalizeLinkText(self, link: str) -> str:
-        """Addresses that are shown stay as they were written; decoded ones may lead elsewhere."""
+        """Do not decode addresses that are shown: a decoded one may lead elsewhere."""
         return link
 
     def tree(self, markdown: str, *, seconds: float) -> SyntaxTreeNode:
@@ -81,8 +84,8 @@ class MarkdownParser(MarkdownIt):
         return SyntaxTreeNode(self.parse(markdown, environment))
 
 
-def _watch(state: StateBase, *_: object) -> bool:
-    """A rule that matches nothing: it looks at the time."""
+def _check_time(state: StateBase, *_: object) -> bool:
+    """A rule that matches nothing; raises ``ParseTimeout`` when the time is up."""
     if time.thread_time() > state.env["until"]:
         raise ParseTimeout
     return False

@@ -15,11 +15,11 @@ CATALOGUE = Path(__file__).with_name("phrases.toml")
 
 Command = Literal["voice_on", "voice_off", "new_conversation"]
 
-# Characters. Punctuation and spaces around a command may make a message longer than the command.
-LONGEST_COMMAND = 200
+# Longer than any command, because a message may have punctuation and spaces around the command.
+MAX_COMMAND_CHARACTERS = 200
 
-# Letters that people type for one another: at the end of Arabic words, on Arabic keyboards for
-# Urdu, and the Turkish dotless i. The stroke that only lengthens an Arabic word is left out.
+# Letters that people type in place of each other: at the end of Arabic words, on Arabic keyboards
+# for Urdu, and the Turkish dotless i. The stroke that only lengthens an Arabic word is removed.
 _SPELLINGS = str.maketrans(
     {"ة": "ه", "ى": "ي", "ـ": None, "ی": "ي", "ک": "ك", "ہ": "ه", "ھ": "ه", "ı": "i"}
 )
@@ -38,7 +38,7 @@ class Language:
 class Phrases:
     """The catalogue ``phrases.toml``.
 
-    Raises ``SettingsError`` where a language lacks a phrase that ``default`` has.
+    Raises ``SettingsError`` if a language lacks a phrase that ``default`` has.
     """
 
     def __init__(self, *, default: str = "en", catalogue: Path = CATALOGUE) -> None:
@@ -57,7 +57,7 @@ class Phrases:
         return chosen.phrases[key].format(**values)
 
     def command(self, text: str) -> Command | None:
-        """The command that ``text`` is, if it is nothing else."""
+        """The command, if the whole ``text`` is one."""
         wording = _normalize(text)
         for language in self._languages.values():
             if wording in language.commands:
@@ -65,10 +65,10 @@ class Phrases:
         return None
 
     def detect_language(self, text: str, known: str | None = None) -> str | None:
-        """The language of a message (ISO 639-1), or ``known`` where the message does not tell it.
+        """The language of a message (ISO 639-1); ``known`` if it cannot be detected.
 
-        ``known`` is what the sender used last. Commands and greetings tell their language
-        although they are short; codes and numbers do not.
+        ``known`` is the language that the sender used last. Commands and greetings of the catalogue
+        are recognised although they are short.
         """
         return self._language_of_wording(_normalize(text)) or detect_language(text, known)
 
@@ -102,7 +102,7 @@ def _read(catalogue: Path) -> dict[str, Language]:
 def _normalize(text: str) -> str:
     """Lower case without accents, vowel signs and punctuation, single spaces; "" if too long."""
     # Decomposing a text of many combining marks takes quadratic time.
-    if len(text) > LONGEST_COMMAND:
+    if len(text) > MAX_COMMAND_CHARACTERS:
         return ""
     decomposed = unicodedata.normalize("NFKD", text).casefold().translate(_SPELLINGS)
     letters = "".join(
@@ -114,5 +114,5 @@ def _normalize(text: str) -> str:
 
 
 def _is_part_of_word(character: str) -> bool:
-    """Letters, digits, and the vowel signs of Hindi, which are no combining marks."""
+    """Whether a character is a letter, a digit, or a vowel sign, as in Hindi."""
     return character.isalnum() or unicodedata.category(character) in ("Mc", "Mn")

@@ -1,12 +1,12 @@
-"""A syntax tree of Markdown as sentences to be read aloud."""
+"""Renders a syntax tree of Markdown as sentences for speech."""
 
 from __future__ import annotations
 
 from markdown_it.tree import SyntaxTreeNode
 
 from text.html_tags import tag_name
-from text.inline_rules import BARE
-from text.spoken_text import GAP, pronounceable, to_sentence, without_marks_of_markdown
+from text.inline_rules import BARE_ADDRESS
+from text.speech_cleaning import GAP, remove_markdown_marks, remove_unspeakable, to_sentence
 from text.tree_renderer import TreeRenderer, starts_with_amount
 
 # Without a blank behind it, a minus is worded as one; a hyphen could be a bullet.
@@ -14,15 +14,15 @@ MINUS = "\N{MINUS SIGN}"
 
 
 class SpeechRenderer(TreeRenderer):
-    """Addresses, images, programs and tables are left to be read."""
+    """Leaves out addresses, images, code blocks and tables, which the text message shows."""
 
     line_break = " "
 
-    def unread(self, text: str) -> str:
-        return _sentences(pronounceable(without_marks_of_markdown(text)))
+    def render_unparsed(self, text: str) -> str:
+        return _sentences(remove_unspeakable(remove_markdown_marks(text)))
 
     def _text(self, node: SyntaxTreeNode) -> str:
-        return pronounceable(super()._text(node))
+        return remove_unspeakable(super()._text(node))
 
     def _code_inline(self, node: SyntaxTreeNode) -> str:
         return self._text(node)
@@ -41,7 +41,7 @@ class SpeechRenderer(TreeRenderer):
         return "" if tag_name(node.content) == "img" else super()._html_inline(node)
 
     def _link(self, node: SyntaxTreeNode) -> str:
-        return GAP if node.markup in (BARE, "autolink") else self._children(node)
+        return GAP if node.markup in (BARE_ADDRESS, "autolink") else self._children(node)
 
     def _blockquote(self, node: SyntaxTreeNode) -> str:
         words = self._blocks(node)

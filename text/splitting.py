@@ -1,4 +1,4 @@
-"""Cutting text: into messages WhatsApp takes, and into pieces to be spoken side by side."""
+"""Splits text into WhatsApp messages, and into sentences and segments for speech."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from text.code_fences import open_fence
 # (docs/providers/twilio.md, "Text and media").
 MESSAGE_LIMIT = 1600
 
-# A cut this early would leave a part too short to be worth a message of its own.
-_SHORTEST_SHARE = 1 / 3
+# No part is shorter than this share of the limit, if there is a choice.
+_MIN_SHARE = 1 / 3
 
-# Characters behind the limit in which a link or a marked text is looked for that begins before it.
+# Links and marked texts are searched this many characters beyond the limit, in case they begin
+# before it.
 _LOOK_AHEAD = 500
 
-# In a shorter part a code fence would take most of the place.
-_SHORTEST_FENCED_PART = 40
+# In a shorter part the code fences would take most of the space.
+_MIN_FENCED_PART_CHARACTERS = 40
 
-# Each ends where a part may begin. They run in linear time: whatever repeats is taken whole, and
-# no two of them begin within the same run. Chinese and Japanese have no blank behind a stop.
+# Each pattern matches up to a place where a part may begin. Repetitions are possessive, and no two
+# matches begin within the same run, so that the time is linear. Chinese and Japanese have no blank
+# after a stop.
 _CLOSERS = r"[\"'”’»)*_~」』）】》〉］]*+"
 _PARAGRAPHS = regex.compile(r"(?P<gap>\n{2,})")
 _LINES = regex.compile(r"(?P<gap>\n)")
@@ -37,15 +39,15 @@ _CLAUSES = regex.compile(
 _WORDS = regex.compile(r"(?P<gap>\s+)")
 _BORDERS = (_PARAGRAPHS, _LINES, _SENTENCES, _CLAUSES, _WORDS)
 _GRAPHEMES = regex.compile(r"\X")
-# Scripts without blanks between words may be parted between any two characters, but not before what
-# closes, nor behind what opens.
+# Scripts without blanks between words may be cut between any two characters, but not before a
+# closing bracket or a stop, nor after an opening bracket.
 _UNSPACED = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー々〆。、，]"
 )
-_NOT_FIRST = frozenset("。、，；：！？」』）】》〉］ー")
-_NOT_LAST = frozenset("「『（【《〈［")
+_NEVER_FIRST = frozenset("。、，；：！？」』）】》〉］ー")
+_NEVER_LAST = frozenset("「『（【《〈［")
 
-_MARKED = regex.compile(
+_MARKED_TEXT = regex.compile(
     r"```.*?```|`[^`\n]+`"
     + "".join(
         rf"|(?<!\w)[{mark}](?=\S)[^\n{mark}]{{1,400}}+(?<=\S)[{mark}](?!\w)" for mark in "*_~"
@@ -55,27 +57,32 @@ _MARKED = regex.compile(
 
 
 def split_message(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
-    """Cut into parts of ``limit`` at most, between paragraphs, or lines, sentences, clauses, words.
+    """Split into parts of up to ``limit`` UTF-16 units.
 
-    No cut falls inside a link, a character as the reader sees it, or (where that is possible)
-    marked text. A code fence that is cut is closed, and opened again in the next part. Parts are
-    stripped; text that is blank has none.
+    Cuts are between paragraphs or, failing that, between lines, sentences, clauses or words. They
+    are never inside a link or a grapheme, and inside marked text only if there is no other place. A
+    code fence that is cut is closed, and opened again in the next part. Parts are stripped; blank
+    text has none.
     """
-    return _split(text, limit, keep_fences=limit >= _SHORTEST_FENCED_PART)
+    return _split(text, limit, keep_fences=limit >= _MIN_FENCED_PART_CHARACTERS)
 
 
-def split_sentences(text: str, longest: int) -> list[str]:
-    """The sentences of a text to be spoken, cut where they exceed ``longest`` characters.
+def split_sentences(text: str, max_characters: int) -> list[str]:
+    """The sentences of a text for speech; those longer than ``max_characters`` are split.
 
-    A line end ends a sentence too.
+    The end of a line ends a sentence too.
     """
     lines = (line for line in text.split("\n") if line.strip())
     sentences = (sentence for line in lines for sentence in _sentences(line.strip()))
-    return [part for sentence in sentences for part in _split(sentence, longest, keep_fences=False)]
+    return [
+        part
+        for sentence in sentences
+        for part in _split(sentence, max_characters, keep_fences=False)
+    ]
 
 
 def group_sentences(sentences: Sequence[str], size: int) -> list[list[str]]:
-    """Sentences in groups of ``size`` characters at most, or of one sentence."""
+    """Group sentences, each group with up to ``size`` characters or a single sentence."""
     groups: list[list[str]] = []
     length = 0
     for sentence in sentences:
@@ -89,15 +96,15 @@ def group_sentences(sentences: Sequence[str], size: int) -> list[list[str]]:
 
 
 def first_sentences(text: str, limit: int) -> str:
-    """The sentences that fit ``limit`` characters; the whole text if it does."""
-    fitting = _fitting(text, limit)
-    return text if fitting == len(text) else text[: _cut(text, fitting)].rstrip()
+    """The whole text if it fits into ``limit`` characters, otherwise the sentences that fit."""
+    fitting = _count_fitting(text, limit)
+    return text if fitting == len(text) else text[: _find_cut(text, fitting)].rstrip()
 
 
 def _split(text: str, limit: int, *, keep_fences: bool) -> list[str]:
     parts = []
     rest = text.strip()
-    while _fitting(rest, limit) < len(rest):
+    while _count_fitting(rest, limit) < len(rest):
         part, rest = _first_part(rest, limit, keep_fences=keep_fences)
         parts.append(part)
     return [part for part in (*parts, rest) if part]
@@ -105,11 +112,11 @@ def _split(text: str, limit: int, *, keep_fences: bool) -> list[str]:
 
 def _first_part(text: str, limit: int, *, keep_fences: bool) -> tuple[str, str]:
     """The first part of a text that exceeds ``limit``, and the rest."""
-    end = _cut(text, _fitting(text, limit))
+    end = _find_cut(text, _count_fitting(text, limit))
     fence = open_fence(text[:end]) if keep_fences else ""
     if fence:
-        # The part needs place for the fence that closes it.
-        end = _cut(text, _fitting(text, limit - len(f"\n{fence}")))
+        # The part needs space for the fence that closes it.
+        end = _find_cut(text, _count_fitting(text, limit - len(f"\n{fence}")))
         fence = open_fence(text[:end])
     if fence:
         return _cut_program(text[:end].rstrip(), text[end:].lstrip("\n"), fence)
@@ -120,11 +127,11 @@ def _cut_program(part: str, rest: str, fence: str) -> tuple[str, str]:
     """A part and the rest of a text that is cut within a code fence, each with whole fences."""
     before, _, last_line = part.rpartition("\n")
     if before and last_line.startswith(fence):
-        # Nothing of the program would stand in this part.
+        # The code would have no line in this part, so it moves to the next one as a whole.
         return before.rstrip(), f"{last_line}\n{rest}"
-    first_line, _, behind = rest.partition("\n")
+    first_line, _, next_lines = rest.partition("\n")
     if first_line.strip() == fence:
-        return f"{part}\n{fence}", behind.lstrip()
+        return f"{part}\n{fence}", next_lines.lstrip()
     return f"{part}\n{fence}", f"{fence}\n{rest}"
 
 
@@ -136,8 +143,8 @@ def _sentences(line: str) -> Iterator[str]:
     yield line[begun:]
 
 
-def _fitting(text: str, limit: int) -> int:
-    """How many characters of ``text`` fit ``limit`` UTF-16 units, the most any service counts."""
+def _count_fitting(text: str, limit: int) -> int:
+    """The number of characters that fit into ``limit`` UTF-16 units, as Twilio counts them."""
     used = 0
     for index, character in enumerate(text):
         used += 2 if character > "\uffff" else 1
@@ -146,54 +153,58 @@ def _fitting(text: str, limit: int) -> int:
     return len(text)
 
 
-def _cut(text: str, longest: int) -> int:
-    """Where to end a part that may be ``longest`` characters long."""
-    shortest = int(longest * _SHORTEST_SHARE)
-    # Links and pairs that reach over the limit matter; what lies further on doesn't.
-    reach = longest + _LOOK_AHEAD
-    links = _inside(find_addresses(text[:reach]), bytearray(reach))
-    marked = (match.span() for match in _MARKED.finditer(text, 0, reach))
-    links_and_marks = _inside(marked, bytearray(links))
+def _find_cut(text: str, max_characters: int) -> int:
+    """The best end of a part that may be ``max_characters`` long."""
+    min_characters = int(max_characters * _MIN_SHARE)
+    # Only links and marked texts that begin before the limit matter.
+    reach = max_characters + _LOOK_AHEAD
+    links = _mark_inside(find_addresses(text[:reach]), bytearray(reach))
+    marked = (match.span() for match in _MARKED_TEXT.finditer(text, 0, reach))
+    links_and_marks = _mark_inside(marked, bytearray(links))
     for protected in (links_and_marks, links):
         for border in _BORDERS:
-            gaps = (found.start("gap") for found in border.finditer(text, 0, longest + 1))
-            cut = _last(gaps, protected, shortest, longest)
+            gaps = (found.start("gap") for found in border.finditer(text, 0, max_characters + 1))
+            cut = _find_last(gaps, protected, min_characters, max_characters)
             if cut:
                 return cut
     anywhere = bytearray(reach)
     return (
-        _last(_unspaced_borders(text, longest + 1), links, shortest, longest)
-        or _last(_grapheme_borders(text, reach), anywhere, 1, longest)
-        or longest
+        _find_last(
+            _find_unspaced_borders(text, max_characters + 1), links, min_characters, max_characters
+        )
+        or _find_last(_find_grapheme_borders(text, reach), anywhere, 1, max_characters)
+        or max_characters
     )
 
 
-def _grapheme_borders(text: str, limit: int) -> Iterator[int]:
+def _find_grapheme_borders(text: str, limit: int) -> Iterator[int]:
     return (grapheme.end() for grapheme in _GRAPHEMES.finditer(text, 0, limit))
 
 
-def _unspaced_borders(text: str, limit: int) -> Iterator[int]:
-    """Borders of characters of which at least one is of a script without blanks between words."""
+def _find_unspaced_borders(text: str, limit: int) -> Iterator[int]:
+    """Borders between two characters, at least one of a script without blanks between words."""
     for grapheme in _GRAPHEMES.finditer(text, 0, limit):
         first, following = grapheme[0][0], text[grapheme.end() : grapheme.end() + 1]
         unspaced = _UNSPACED.match(first) or _UNSPACED.match(following)
-        if unspaced and first not in _NOT_LAST and following not in _NOT_FIRST:
+        if unspaced and first not in _NEVER_LAST and following not in _NEVER_FIRST:
             yield grapheme.end()
 
 
-def _last(borders: Iterable[int], protected: bytearray, shortest: int, longest: int) -> int:
+def _find_last(
+    borders: Iterable[int], protected: bytearray, min_characters: int, max_characters: int
+) -> int:
     """The last border within the limits that is not protected; 0 if there is none."""
     found = 0
     for position in borders:
-        if position > longest:
+        if position > max_characters:
             break
-        if position >= shortest and not protected[position]:
+        if position >= min_characters and not protected[position]:
             found = position
     return found
 
 
-def _inside(spans: Iterable[tuple[int, int]], inside: bytearray) -> bytearray:
-    """``inside`` with 1 for each position within a span; neither end is within."""
+def _mark_inside(spans: Iterable[tuple[int, int]], inside: bytearray) -> bytearray:
+    """Set ``inside`` to 1 at each position within a span, excluding its ends, and return it."""
     for start, end in spans:
         inside[start + 1 : end] = b"\1" * (end - start - 1)
     return inside

@@ -1,4 +1,4 @@
-"""What showing and speaking a syntax tree of Markdown have in common."""
+"""The common base of the renderers, which turn a syntax tree of Markdown into text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTS = ("bullet_list", "ordered_list")
 
 
 class TreeRenderer:
-    """Every method takes a node and returns text; a node of type ``x`` is given to ``_x``."""
+    """A node of type ``x`` is rendered by the method ``_x``, which returns text."""
 
     shows_addresses = False
     line_break = "\n"
@@ -24,16 +24,16 @@ class TreeRenderer:
     def __init__(self) -> None:
         self._tags = HtmlTags()
 
-    def document(self, root: SyntaxTreeNode) -> str:
+    def render_document(self, root: SyntaxTreeNode) -> str:
         """The whole tree as text."""
         return self._blocks(root)
 
-    def unread(self, text: str) -> str:
-        """Text whose Markdown was not read."""
+    def render_unparsed(self, text: str) -> str:
+        """The text for Markdown that could not be parsed in time."""
         return text
 
     def _blocks(self, node: SyntaxTreeNode) -> str:
-        """The node's children, with a blank line between any two but lists that touch."""
+        """The node's children, with a blank line between them except for adjoining lists."""
         parts = []
         end_of_list = None
         for child in node.children:
@@ -58,7 +58,7 @@ class TreeRenderer:
         return arrange(self._children(node), show_addresses=self.shows_addresses)
 
     def _text(self, node: SyntaxTreeNode) -> str:
-        # Entities such as ``&#x202e;`` are characters by now.
+        # Clean again, because entities such as ``&#x202e;`` have become characters.
         return clean(node.content)
 
     def _softbreak(self, _: SyntaxTreeNode) -> str:
@@ -80,7 +80,7 @@ class TreeRenderer:
         raise NotImplementedError
 
     def _item(self, mark: str, node: SyntaxTreeNode) -> str:
-        """One item; what is nested in it follows on lines of its own, not indented."""
+        """One item of a list; nested blocks follow on separate lines, not indented."""
         parts = [part for part in map(self._render, node.children) if part]
         if node.children and node.children[0].type == "fence":
             parts.insert(0, "")
@@ -88,13 +88,13 @@ class TreeRenderer:
 
 
 def starts_with_amount(item: SyntaxTreeNode) -> bool:
-    """Whether the words of a list's item begin with a number or a currency before a number."""
+    """Whether the text of a list item begins with a number, maybe after a currency."""
     words = next((node.content for node in item.walk() if node.type == "inline"), "")
     return bool(_AMOUNT.match(without_marks(words).lstrip("*_~ ")))
 
 
 def _numbers(ordered_list: SyntaxTreeNode) -> Iterator[str]:
-    """Each item's own number; where all are 1, the numbers that a browser would show."""
+    """The numbers of the items; if all are 1, the numbers that a browser would show."""
     numbers = [item.info for item in ordered_list.children]
     if len(numbers) > 1 and set(numbers) == {"1"}:
         return map(str, range(1, len(numbers) + 1))

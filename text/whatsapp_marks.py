@@ -1,8 +1,9 @@
-"""WhatsApp's own marks, where they show.
+"""Writes WhatsApp's marks for bold, italic and struck text, where WhatsApp applies them.
 
-A mark must touch its text and end on its line, and it needs a border: beside a word or number of an
-alphabet with blanks between words it shows only if its text has punctuation there. A mark beside an
-address would become part of the address. Where a mark would not show, the words come without it.
+WhatsApp applies a mark only if it touches its text, closes on the same line, and has a border: next
+to a word or number of an alphabet with blanks between words, the marked text must have punctuation
+there. Next to an address, a mark would become part of the address. In other places the marks are
+left out. So marks are first written as tokens, and replaced when the whole text is known.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from dataclasses import dataclass
 
 from text.addresses import find_addresses
 from text.characters import is_alphabetic
-from text.html_tags import LINE
+from text.html_tags import LINE_BORDER
 
 BOLD, ITALIC, STRIKE = "*", "_", "~"
 
-# Characters that ``clean`` removes, so that no text of the agent holds them. Each stands before the
-# mark that it makes a beginning or an end.
+# Control characters, which ``clean`` removes from the agent's text. A token is one of them, for an
+# opening or a closing mark, followed by the mark.
 _OPEN, _CLOSE = "\x02", "\x03"
 _TOKEN = re.compile(f"[{_OPEN}{_CLOSE}][*_~]")
-_LINE_BREAKS = re.compile(rf"([\n{LINE}])")
+_LINE_BREAKS = re.compile(rf"([\n{LINE_BORDER}])")
 
 
 @dataclass(slots=True)
 class _Pair:
-    """A marked text: its mark and its place in the text without marks."""
+    """A marked text: its mark and its position in the text without tokens."""
 
     mark: str
     start: int
@@ -35,17 +36,17 @@ class _Pair:
 
 
 def mark_text(mark: str, text: str) -> str:
-    """``text`` noted to be marked, each line for itself, until ``write_marks`` decides."""
+    """``text`` with tokens for the mark around each line, which ``write_marks`` replaces."""
     return "".join(_mark_line(mark, line) for line in _LINE_BREAKS.split(text))
 
 
 def without_marks(text: str) -> str:
-    """``text`` without the marks that were noted."""
+    """``text`` without tokens."""
     return _TOKEN.sub("", text)
 
 
 def write_marks(text: str) -> str:
-    """``text`` with the marks that show, in place of those that were noted."""
+    """``text`` with marks in place of the tokens, where WhatsApp applies them."""
     plain = without_marks(text)
     starts, ends = _address_borders(plain)
     pairs = _pairs(text)
@@ -56,7 +57,7 @@ def write_marks(text: str) -> str:
             and _shows_between(plain[pair.start - 1 : pair.start], plain[pair.start])
             and _shows_between(plain[pair.end : pair.end + 1], plain[pair.end - 1])
         )
-    return "".join(_written(text, iter(pairs)))
+    return "".join(_replace_tokens(text, iter(pairs)))
 
 
 def _mark_line(mark: str, line: str) -> str:
@@ -78,7 +79,7 @@ def _shows_between(outside: str, inside: str) -> bool:
 
 
 def _pairs(text: str) -> list[_Pair]:
-    """All pairs of noted marks, in the order in which they begin."""
+    """All pairs of tokens, in the order in which they begin."""
     pairs: list[_Pair] = []
     open_pairs: list[_Pair] = []
     for number, token in enumerate(_TOKEN.finditer(text)):
@@ -91,8 +92,8 @@ def _pairs(text: str) -> list[_Pair]:
     return pairs
 
 
-def _written(text: str, pairs: Iterator[_Pair]) -> Iterator[str]:
-    """The text in pieces; a mark within one of its own kind is left out."""
+def _replace_tokens(text: str, pairs: Iterator[_Pair]) -> Iterator[str]:
+    """Yields the fragments of the text; a mark within the same mark is left out."""
     position = 0
     written: list[str] = []
     for token in _TOKEN.finditer(text):

@@ -1,4 +1,4 @@
-"""A syntax tree of Markdown as a message for WhatsApp."""
+"""Renders a syntax tree of Markdown as a message for WhatsApp."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 
 from markdown_it.tree import SyntaxTreeNode
 
-from text.inline_rules import BARE
+from text.inline_rules import BARE_ADDRESS
 from text.tree_renderer import TreeRenderer, starts_with_amount
 from text.whatsapp_marks import BOLD, ITALIC, STRIKE, mark_text, without_marks, write_marks
 
 _FENCE = "```"
-# Nobody can tap on other addresses, such as the data of an image.
+# Other addresses, such as the data of an image, cannot be opened by a tap.
 _SHOWN_SCHEMES = ("http", "https", "ftp", "mailto", "tel", "sms", "whatsapp", "geo")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
@@ -21,7 +21,7 @@ class WhatsAppRenderer(TreeRenderer):
 
     shows_addresses = True
 
-    def document(self, root: SyntaxTreeNode) -> str:
+    def render_document(self, root: SyntaxTreeNode) -> str:
         return write_marks(self._blocks(root))
 
     def _strong(self, node: SyntaxTreeNode) -> str:
@@ -49,7 +49,7 @@ class WhatsAppRenderer(TreeRenderer):
 
     def _link(self, node: SyntaxTreeNode) -> str:
         label = self._children(node).strip()
-        if node.markup in (BARE, "autolink"):
+        if node.markup in (BARE_ADDRESS, "autolink"):
             return label
         return _with_address(label, str(node.attrs.get("href", "")))
 

@@ -1,1 +1,1 @@
-"""A turn from its message to its answer, and what goes on beside it."""
+"""Turns, from the message to the answer, and background work such as the clean-up."""

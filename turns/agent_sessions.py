@@ -1,4 +1,4 @@
-"""Which session at Agentforce each sender has: started, used again, and ended.
+"""Starts, reuses and ends the session that each sender has at Agentforce.
 
 docs/providers/agentforce.md, "Session lifetime".
 """
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 # While another process starts a sender's session, we look for it in the database after these
 # seconds. Each pause is twice the one before.
 FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 0.5
 # Before a question, the time of use is stored, so that the cleanup does not end the session while
 # the agent answers. To save writes that happens only after so many seconds, or after a tenth of
 # the idle time.
@@ -79,7 +79,7 @@ class AgentSessions:
             log.info("Agentforce session gone; starting another")
             self._table.delete(sender, only=session)
             self._metrics.count("sessions_renewed")
-            # The lost session may have come from the pool, whose others may be lost as well.
+            # If the session came from the pool, the other sessions of the pool may be gone too.
             session = self._get_or_start(sender, use_pool=False)
             reply = self._agent.ask(session, text, listener)
         self._save_use(sender, session, reply)
@@ -104,10 +104,10 @@ class AgentSessions:
                 if acquired and (session := self._start_once(sender, use_pool=use_pool)):
                     return session
             time.sleep(clamp(pause))
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
     def _start_once(self, sender: str, *, use_pool: bool) -> AgentSession | None:
-        """Start the sender's session under the lease; ``None`` if that has to be repeated."""
+        """Start the sender's session while we hold the lease; ``None``: it must be repeated."""
         # Another process may have started it before we got the lease.
         known = self._table.find(sender)
         return self._reuse(sender, known) or self._start(sender, known, use_pool=use_pool)

@@ -1,4 +1,4 @@
-"""Answers public questions again without asking the agent."""
+"""Caches the agent's answers to public questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metrics import Metrics
 from storage.agent_sessions import AgentSessionTable
 from storage.answers import AnswerTable
 from storage.database import StorageError
-from turns.public_questions import PublicQuestions, normalised
+from turns.public_questions import PublicQuestions, normalize_question
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class AnswerCache:
         """
         if not self._enabled:
             return ask()
-        words = normalised(question)
+        words = normalize_question(question)
         privacy = self._sessions.privacy(sender)
         is_first = privacy is SessionPrivacy.EMPTY
         if privacy is SessionPrivacy.PRIVATE or not self._public.include(words, first=is_first):
@@ -80,11 +80,11 @@ class AnswerCache:
         try:
             return ask()
         finally:
-            # The question may have been asked in a new session, if Agentforce had lost the old one.
+            # If Agentforce did not know the session any more, a new one was started to ask.
             self._raise_privacy_again(sender, privacy)
 
     def _raise_privacy_again(self, sender: str, privacy: SessionPrivacy) -> None:
-        """The agent was asked already, so a failing database is only logged."""
+        """Log a failure of the database only, because the agent was asked already."""
         try:
             self._sessions.raise_privacy(sender, privacy)
         except StorageError as error:

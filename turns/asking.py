@@ -1,4 +1,4 @@
-"""Asks the agent the question of a turn, and makes sure that no other process has asked it."""
+"""Asks the agent the question of a turn, unless another process has taken the turn over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deletes what is past its retention time, and ends idle sessions at Agentforce."""
+"""Deletes data after its retention time, and ends idle sessions at Agentforce."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ LEASE = "housekeeping"
 # A turn that found its session just before it became idle may still use it for this time.
 GRACE = 300.0
 STOP_SECONDS = 1.0
-# Sessions that are ended at the same time. Turns hardly notice so few, and at 0.3 s each they are
-# 2,000 a minute.
+# How many sessions are ended in parallel. So few hardly slow turns down, and at 0.3 s each, 2,000
+# are ended in a minute.
 ENDED_AT_ONCE = 10
 
 
@@ -72,13 +72,13 @@ class Cleanup:
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin nothing more; what is running gets ``STOP_SECONDS``."""
+        """Begin nothing more, and wait up to ``STOP_SECONDS`` for running work."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
     def run_once(self) -> None:
-        """Delete what is old and end idle sessions, unless another process does it now."""
+        """Delete old data and end idle sessions, unless another process is doing that."""
         with self._leases.hold(LEASE) as acquired:
             if acquired:
                 self._clean_up()
@@ -101,7 +101,7 @@ class Cleanup:
     def _end_sessions(self, senders: list[str], *, unused_since: float) -> None:
         """End the sessions of these senders in parallel, because each may take seconds.
 
-        Sessions that were used since then are kept, because this may take minutes.
+        As this may take minutes, sessions that were used after ``unused_since`` are not ended.
         """
         remaining = iter(senders)
 

@@ -1,4 +1,4 @@
-"""Carries out what users order by a word: voice on, voice off, new conversation."""
+"""Carries out the commands of users: voice on, voice off, new conversation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Commands:
 
         Raises ``TurnSuperseded`` or ``StorageError``.
         """
-        # After a pause, another process may have carried it out, and answered later turns.
+        # If this process was paused, another one may have run this turn and later ones meanwhile.
         self._claims.confirm(turn)
         sender = turn.message.sender
         phrase: str = command

@@ -1,4 +1,4 @@
-"""Whether messages get answered: the content of ``GET /health``."""
+"""Tells whether messages are answered: the content of ``GET /health``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from core.models import Backlog
 from storage.database import StorageError
 from storage.processes import Processes
 
-# Turns may wait this long without a worker: one that restarts is back by then.
-PATIENCE_SECONDS = 5.0
+# Turns may wait this long without a worker, because a worker may be restarting.
+MAX_WAIT_SECONDS = 5.0
 # A worker reports every two seconds (web/shared_metrics.py).
 SILENCE_SECONDS = 15.0
 FRESH_SECONDS = 1.0
@@ -31,8 +31,8 @@ class HealthReport:
 
     @property
     def healthy(self) -> bool:
-        """Whether messages get answered. A backlog that workers reduce is healthy."""
-        abandoned = self.running > 0 or self.oldest_waiting >= PATIENCE_SECONDS
+        """Whether messages are answered. A backlog is healthy as long as there are workers."""
+        abandoned = self.running > 0 or self.oldest_waiting >= MAX_WAIT_SECONDS
         return self.database and not (abandoned and self.workers == 0)
 
     def to_json(self) -> dict[str, object]:
@@ -49,7 +49,7 @@ class HealthReport:
 
 
 def count_workers(processes: Processes) -> int:
-    """How many worker processes have reported in the last ``SILENCE_SECONDS``."""
+    """The number of worker processes that have reported in the last ``SILENCE_SECONDS``."""
     return processes.count_alive("worker", since=time.time() - SILENCE_SECONDS)
 
 
@@ -59,10 +59,10 @@ def providers_down(processes: Processes) -> list[str]:
 
 
 class Health:
-    """Judges by the backlog and the number of workers; the callables may raise ``StorageError``.
+    """Checks the backlog and the number of workers; the callables may raise ``StorageError``.
 
-    A process that runs its own turns is its only worker. Providers that are ``down`` are reported,
-    but do not make the service unhealthy: a restart would not help.
+    A single process counts as one worker. Providers that are ``down`` are reported, but do not make
+    the service unhealthy: a restart would not help.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class Acceptance(Enum):
-    """What became of a message."""
+    """Whether a message was accepted, and if not, why."""
 
     NEW = "new"
     DUPLICATE = "duplicate"
@@ -29,8 +29,8 @@ class Acceptance(Enum):
 class Intake:
     """``wake`` tells a worker of this process that there is a new turn.
 
-    ``turns`` should use database connections of its own, which running turns cannot exhaust. At
-    most ``limit`` turns may be unfinished.
+    ``turns`` should use reserved database connections, which running turns cannot exhaust. Up to
+    ``limit`` turns may be unfinished.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Intake:
         return self._turns.insert(message, limit=self._limit)
 
     def _find_reason(self, message: Inbound) -> Acceptance:
-        # Duplicates come first: their sender gets an answer, and must not be asked to write again.
+        # Check for a duplicate first: it gets an answer, so its sender must not be asked to resend.
         if self._turns.contains(message.sid):
             return Acceptance.DUPLICATE
         return Acceptance.LIMITED if self._quotas.find_exceeded(message) else Acceptance.FULL

@@ -1,4 +1,4 @@
-"""Learns of new turns of other processes at once, by PostgreSQL's LISTEN and NOTIFY."""
+"""Wakes the worker when other processes store turns, by PostgreSQL's LISTEN and NOTIFY."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RETRY_SECONDS = 1.0
 
 
 class Listener:
-    """A thread that calls ``wake`` for each new turn. The worker polls as well."""
+    """A thread that calls ``wake`` for each new turn. In case it fails, the worker also polls."""
 
     def __init__(self, *, database: Database, wake: Callable[[], None]) -> None:
         self._database = database
@@ -33,7 +33,7 @@ class Listener:
         threading.Thread(target=self._run, name="listener", daemon=True).start()
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         self._stopped.set()
 
     def _run(self) -> None:

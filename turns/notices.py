@@ -1,4 +1,4 @@
-"""Our own sentences, in the language that their reader used last."""
+"""The service's own sentences, in the language that the sender used last."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from text.phrases import Phrases
 
 
 class Notices:
-    """What a sender reads instead of, or beside, the agent's answer.
+    """Sentences instead of the agent's answer, or in addition to it.
 
-    ``longest`` is the most seconds for which it is stored that a sender was told something.
+    ``max_seconds`` limits for how long it is stored that a sender got a refusal.
     """
 
     def __init__(
@@ -21,12 +21,12 @@ class Notices:
         phrases: Phrases,
         preferences: PreferenceTable,
         leases: Leases,
-        longest: float,
+        max_seconds: float,
     ) -> None:
         self._phrases = phrases
         self._preferences = preferences
         self._leases = leases
-        self._longest = longest
+        self._max_seconds = max_seconds
 
     def answer(self, sender: str, key: str) -> Answer:
         """The phrase ``key`` of ``phrases.toml`` as an answer. Raises ``StorageError``."""
@@ -34,9 +34,9 @@ class Notices:
         return Answer(self._phrases.translate(key, language), language)
 
     def apology(self, sender: str, key: str) -> Answer:
-        """The same after the agent was asked: it never raises, or the agent would be asked again.
+        """Like ``answer``, but if the database fails, the phrase is in the default language.
 
-        If the database fails, the phrase is in the default language.
+        For use after the agent was asked: an error would cause it to be asked again.
         """
         try:
             return self.answer(sender, key)
@@ -46,7 +46,7 @@ class Notices:
     def refusal(self, message: Inbound, key: str) -> str:
         """The phrase for the sender of a message that is not accepted.
 
-        The database may be the reason for that, so its errors are ignored.
+        Errors of the database are ignored, because it may be the reason for the refusal.
         """
         try:
             known = self._preferences.find(message.sender).language
@@ -55,10 +55,10 @@ class Notices:
         return self._phrases.translate(key, self._phrases.detect_language(message.text, known))
 
     def refusal_once(self, message: Inbound, key: str, seconds: float) -> str | None:
-        """The same, but only once in so many seconds over all processes, otherwise ``None``."""
+        """Like ``refusal``, but ``None`` if the sender got the phrase in the last ``seconds``."""
         try:
             is_first = self._leases.acquire(
-                f"{key} said to {message.sender}", min(seconds, self._longest)
+                f"{key} said to {message.sender}", min(seconds, self._max_seconds)
             )
         except StorageError:
             return None

@@ -13,7 +13,7 @@ from core.errors import BridgeError, DeadlineExceeded, TurnSuperseded
 from core.models import AgentSession, Attachment, Kind, Preferences, Turn
 from core.settings import Settings
 from metrics import Metrics
-from speech.synthesis import Reply, StartSynthesis
+from speech.synthesis import Reply
 from storage.database import StorageError
 from storage.preferences import PreferenceTable
 from turns.answers import AnswerWriter
@@ -26,8 +26,8 @@ from turns.stage_log import log_failure
 
 log = structlog.get_logger(__name__)
 
-# A call that reaches the deadline raises an error that says more than DeadlineExceeded. Wait this
-# long for it.
+# A call that reaches the deadline raises a more specific error than DeadlineExceeded. Wait this
+# long for that error.
 GRACE_SECONDS = 2.0
 
 
@@ -48,7 +48,6 @@ class Pipeline:
         commands: Commands,
         agent: AgentAsker,
         answers: AnswerWriter,
-        start_synthesis: StartSynthesis,
         replies: ReplyDelivery,
         notices: Notices,
         threads: Executor,
@@ -60,7 +59,6 @@ class Pipeline:
         self._commands = commands
         self._agent = agent
         self._answers = answers
-        self._start_synthesis = start_synthesis
         self._replies = replies
         self._notices = notices
         self._threads = threads
@@ -91,14 +89,14 @@ class Pipeline:
             return Reply(self._notices.apology(turn.message.sender, phrase))
 
     def deliver(self, turn: Turn, reply: Reply) -> None:
-        """Send the reply, or what an earlier attempt has left of it.
+        """Send the reply, or the rest of it if an earlier attempt has sent a part.
 
         Raises ``StorageError`` or ``SendError`` if that may be tried again.
         """
         self._replies.send(turn, reply)
 
     def apologise(self, turn: Turn, error: Exception) -> None:
-        """Tell the sender that something failed, and log what. Raises ``StorageError``."""
+        """Log the error, and tell the sender that something failed. Raises ``StorageError``."""
         self._count_failure(error)
         self._replies.send_notice(turn, "apology", "failed")
 
@@ -112,7 +110,7 @@ class Pipeline:
         log_failure("❌ Turn failed", error)
 
     def _wait_for_reply(self, turn: Turn, pending: Future[Reply], deadline: Deadline) -> Reply:
-        """Wait until the deadline; if it takes long, tell the sender once that we still work."""
+        """Wait until the deadline; if that takes long, send the "still working" message once."""
         notice_after = self._settings.STILL_WORKING_AFTER
         waited = time.time() - turn.message.received_at
         # A turn that waited in the queue still gets a quarter of the time before the message.
@@ -131,8 +129,8 @@ class Pipeline:
             if self._replies.send_notice(turn, "notice", "still_working"):
                 self._metrics.count("still_working_sent")
         except StorageError as error:
-            # The agent is being asked. If this error were raised, it would be asked again.
-            log.warning("The message “still working” is not sent", error=type(error).__name__)
+            # If this error were raised, the turn would be repeated, and the agent asked again.
+            log.warning("The message “still working” was not sent", error=type(error).__name__)
 
     def _answer(self, turn: Turn) -> Reply:
         """All stages of a turn, in their order."""
@@ -172,7 +170,7 @@ class Pipeline:
         with_voice = self._wants_voice(question, preferences)
         started = time.monotonic()
         session = wait_for_session(pending_session)
-        synthesis = self._start_synthesis(question.language) if with_voice else None
+        synthesis = self._replies.start_voice_note(question.language) if with_voice else None
         reply = self._agent.ask(turn, question, session, synthesis)
         self._questions_read.pop(turn.id, None)
         waited = question.waited + time.monotonic() - started

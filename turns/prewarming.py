@@ -18,7 +18,8 @@ log = structlog.get_logger(__name__)
 class Prewarmer:
     """Starts each sender's session once, however many callers ask for it at the same time.
 
-    A start is given up after ``limit`` seconds. ``threads`` is how many turns run at once.
+    A start is given up after ``limit`` seconds. ``threads`` is the number of turns that can run at
+    once.
     """
 
     def __init__(
@@ -51,12 +52,12 @@ class Prewarmer:
             with Deadline(self._limit).applied():
                 session = self._pool.submit(self._sessions.prewarm, sender)
             self._starting[sender] = session
-        # Outside of the lock, which the callback needs: it may run at once, on this thread.
+        # Outside of the lock: the callback may run at once, on this thread, and needs the lock.
         session.add_done_callback(lambda _: self._remove(sender))
         return session
 
     def _prewarm_if_idle(self, sender: str) -> None:
-        """Skip it if all threads run turns: those need the CPU and Agentforce's limits first."""
+        """Start the session, unless turns wait: running turns need the CPU and Agentforce first."""
         try:
             if self._turns.count_unfinished(limit=self._threads + 1) <= self._threads:
                 self.prewarm(sender)

@@ -1,4 +1,4 @@
-"""Which questions the operator calls public: everybody may get the same answer to them."""
+"""The questions that the operator declares public: everybody may get the same answer to them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from core.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-# The time for one pattern. A pattern that takes longer on some text is badly written.
+# The time limit for one pattern. A pattern that takes longer is badly written.
 MATCH_SECONDS = 0.1
 
 # In characters. Questions that many people ask are shorter, and normalising a text with many
 # combining characters takes quadratic time.
-LONGEST_QUESTION = 1000
+MAX_QUESTION_CHARACTERS = 1000
 
-# Punctuation has no meaning, but between digits ("1.5") and in "C#", "50%", "R&D" and "@home".
-_SET_OFF = regex.compile(r"(?V1)(?:(?<!\d)[\p{P}--[#%&@]]|[\p{P}--[#%&@]](?!\d)|[\s\p{C}])+")
+# Punctuation and blanks without a meaning. It has one between digits ("1.5") and in "C#", "50%",
+# "R&D" and "@home".
+_PUNCTUATION = regex.compile(r"(?V1)(?:(?<!\d)[\p{P}--[#%&@]]|[\p{P}--[#%&@]](?!\d)|[\s\p{C}])+")
 
 
-def normalised(question: str) -> str:
-    """The question in NFKC and case-folded, with punctuation and white space as single blanks.
+def normalize_question(question: str) -> str:
+    """The question in NFKC and case-folded, with single blanks for punctuation and white space.
 
-    Empty if the question is longer than ``LONGEST_QUESTION``.
+    Empty if the question is longer than ``MAX_QUESTION_CHARACTERS``.
     """
-    if len(question) > LONGEST_QUESTION:
+    if len(question) > MAX_QUESTION_CHARACTERS:
         return ""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", question).casefold())
-    return _SET_OFF.sub(" ", folded).strip()
+    return _PUNCTUATION.sub(" ", folded).strip()
 
 
 class PublicQuestions:
@@ -49,7 +50,7 @@ class PublicQuestions:
     def include(self, words: str, *, first: bool) -> bool:
         """Whether the normalised question is public; ``first``: it is the session's first one.
 
-        An empty text is not: it could not be recognised again.
+        An empty text is never public, because very different questions could become empty.
         """
         if not words:
             return False

@@ -15,9 +15,9 @@ from turns.stage_log import log_stage
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask the agent.
+    """The question for the agent.
 
-    ``language`` is an ISO 639-1 code, ``spoken`` whether it came as a voice note, and ``waited``
+    ``language`` is an ISO 639-1 code. ``spoken``: the question came as a voice note. ``waited`` is
     how long the turn has waited for providers so far, in seconds.
     """
 

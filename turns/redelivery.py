@@ -1,4 +1,4 @@
-"""Sends messages again that were not delivered: voice notes as MP3, and after transient errors."""
+"""Sends undelivered messages again: after transient errors, and voice notes as MP3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from whatsapp.error_codes import UNPLAYABLE
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 2.0
-# How long a message that is being sent may take while the process stops.
+# When the process stops, a message that is being sent may take this long.
 STOP_SECONDS = 2.0
 
 
@@ -85,7 +85,7 @@ class Redelivery:
             return
         if send is None:
             self._queue.drop(undelivered)
-            log.info("Not sent again: it is gone", part=undelivered.part)
+            log.info("Not sent again: its content was deleted", part=undelivered.part)
         elif self._queue.begin(undelivered):
             self._send(undelivered, send)
 
@@ -104,8 +104,8 @@ class Redelivery:
         try:
             self._outbound_messages.finish(undelivered.turn, undelivered.resend_part, sid)
         except StorageError as error:
-            # A status callback of Twilio will name it.
-            log.warning("The SID is not noted", part=undelivered.part, error=type(error).__name__)
+            # A status callback of Twilio will bring the SID.
+            log.warning("SID not stored", part=undelivered.part, error=type(error).__name__)
         self._metrics.count("voice_notes_resent" if undelivered.part == VOICE else "texts_resent")
         log.info("Sent again", part=undelivered.part)
 

@@ -1,4 +1,4 @@
-"""Sends what a turn has for its sender: the text, then the voice note, or an apology."""
+"""Sends the reply of a turn: the text, then the voice note, or an apology."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.deadline import Deadline
 from core.errors import SendError, SendRefused, TurnSuperseded
 from core.models import Turn
 from metrics import Metrics
-from speech.synthesis import Reply, StartSynthesis
+from speech.synthesis import Reply, StartSynthesis, StreamingSynthesis
 from storage.database import StorageError
 from storage.turns import STALE_SECONDS
 from turns.notices import Notices
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class ReplyDelivery:
-    """A voice note may take ``voice_seconds``, from when its text was sent."""
+    """The time limit for a voice note is ``voice_seconds``, counted after its text was sent."""
 
     def __init__(
         self,
@@ -48,8 +48,15 @@ class ReplyDelivery:
         """Show the typing indicator, in the background; it also marks the message as read."""
         self._background.submit(self._whatsapp.show_typing, turn.message.sid)
 
+    def start_voice_note(self, language: str | None) -> StreamingSynthesis:
+        """Start the voice note of a reply that the agent is about to write.
+
+        ``language`` (ISO 639-1) is the sender's.
+        """
+        return self._start_synthesis(language)
+
     def send(self, turn: Turn, reply: Reply) -> None:
-        """Send the reply, or what an earlier attempt has left of it.
+        """Send the reply, or the rest of it if an earlier attempt has sent a part.
 
         Raises ``StorageError``, or ``SendError`` if sending it again may help.
         """
@@ -63,7 +70,7 @@ class ReplyDelivery:
             self.send_notice(turn, "apology", "failed")
 
     def send_notice(self, turn: Turn, part: str, key: str) -> bool:
-        """Send one of our own sentences beside the answer; ``False`` if Twilio did not take it.
+        """Send one of our own sentences; ``False`` if Twilio did not accept it.
 
         ``part`` names the message within its turn, ``key`` the phrase. Raises ``StorageError``.
         """
@@ -71,7 +78,7 @@ class ReplyDelivery:
             text = self._notices.answer(turn.message.sender, key).text
             self._delivery.send_line(turn, part, text)
         except SendError as error:
-            log.warning("Sender could not be told", phrase=key, error=str(error))
+            log.warning("Notice not sent", phrase=key, error=str(error))
             return False
         return True
 
@@ -91,7 +98,7 @@ class ReplyDelivery:
             self._send_voice_note(turn, reply)
 
     def _send_voice_note(self, turn: Turn, reply: Reply) -> None:
-        """The text has been sent, so the sender is not told of a voice note that fails."""
+        """Send the voice note. A failure is only logged, because the sender has the text."""
         started = time.monotonic()
         try:
             if self._delivery.voice_sent(turn):
@@ -113,7 +120,7 @@ class ReplyDelivery:
         with Deadline(self._voice_seconds).applied():
             synthesis = reply.synthesis
             if not synthesis:
-                synthesis = self._start_synthesis(answer.language)
+                synthesis = self.start_voice_note(answer.language)
                 synthesis.finish(answer.aloud)
             voice_note = synthesis.voice_note()
         log_stage(self._metrics, "tts_time", "TTS", time.monotonic() - synthesis.finished_at)

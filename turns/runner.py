@@ -23,10 +23,10 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-# If so many attempts of a turn ended with the death of their process, the turn is taken to be the
-# cause. It is also how often the agent may be asked for one message.
+# If the process died in so many attempts of a turn, the turn is considered to be the cause. This is
+# also how often the agent can be asked for one message.
 MAX_ATTEMPTS = 2
-# How long a turn waits before it tries again, when the database fails or Twilio takes no message.
+# The pause before a turn tries again, when the database fails or Twilio accepts no message.
 RETRY_SECONDS = 5.0
 
 
@@ -86,11 +86,11 @@ class TurnRunner:
                 log.warning("Turn taken over by another process")
 
     def stop(self) -> None:
-        """Begin no more turns, and give up those that wait to try again."""
+        """Begin no more turns, and give up turns that wait to try again."""
         self._stopping.set()
 
     def _process(self, turn: Turn) -> None:
-        """Answer the turn; whatever fails, the sender is told."""
+        """Answer the turn; if anything fails, send an apology."""
         try:
             reply = Reply(turn.answer) if turn.answer else self._create_answer(turn)
             if reply:
@@ -122,20 +122,20 @@ class TurnRunner:
                 raise Stopping
 
     def _prepare(self, turn: Turn) -> Turn | None:
-        """How to go on: with the turn, perhaps with a fixed answer; ``None`` if nothing is left."""
+        """The turn to process, perhaps with a fixed answer; ``None`` if it is finished already."""
         if turn.attempts > MAX_ATTEMPTS:
             return self._abandon(turn)
         is_recent = time.time() - turn.message.received_at < STALE_SECONDS
         if is_recent or turn.answer:
             return turn
         if self._turns.has_later(turn):
-            # If several messages came too late, one line about it is enough.
+            # If several messages waited too long, only the last one gets the apology.
             self._turns.finish(turn, ABANDONED)
             return None
         return self._answer_with_phrase(turn, "resend")
 
     def _abandon(self, turn: Turn) -> Turn | None:
-        """The last attempt: send a stored or a fixed answer, without agent, download or speech."""
+        """Make a last attempt: send a stored or a fixed answer, without agent and speech."""
         log.error("Turn abandoned: its process died again and again", attempts=turn.attempts)
         if turn.attempts > MAX_ATTEMPTS + 1:
             self._turns.finish(turn, ABANDONED)

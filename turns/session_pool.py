@@ -1,4 +1,4 @@
-"""Sessions at Agentforce that are started before a sender needs one."""
+"""A pool of sessions at Agentforce that are started before a sender needs one."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class SessionPool:
         return young[0]
 
     def stop(self) -> None:
-        """Give out no more sessions, and end the rest on the pool's own thread."""
+        """Give out no more sessions, and end the rest on the thread of the pool."""
         self._stopped.set()
         self._taken.set()
 
     def join(self, timeout: float) -> None:
-        """Wait until the rest is ended."""
+        """Wait until the sessions are ended."""
         if self._thread.is_alive():
             self._thread.join(timeout)
 
@@ -77,7 +77,7 @@ class SessionPool:
         """Start the missing sessions; ``False`` if that fails."""
         try:
             while len(self._sessions) < self._number and not self._stopped.is_set():
-                session = self._agent.start(patient=False)
+                session = self._agent.start(retry=False)
                 with self._lock:
                     self._sessions.append(session)
                 self._metrics.count("sessions_spare_kept")

@@ -1,4 +1,4 @@
-"""How the stages of a turn are logged and timed."""
+"""Logs and times the stages of a turn."""
 
 from __future__ import annotations
 

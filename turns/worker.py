@@ -15,9 +15,9 @@ from turns.runner import Stopping, TurnRunner
 
 log = structlog.get_logger(__name__)
 
-# Few at a time, so that several workers that are woken together share the turns.
+# Claim few turns at a time, so that workers that are woken together share the turns.
 CLAIMED_AT_ONCE = 10
-# New turns wake the worker. Turns of a worker that died do not, so the queue is also polled.
+# New turns wake the worker. Turns of a worker that died do not, so the queue is polled too.
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
@@ -47,8 +47,8 @@ class TurnWorker:
     def close(self, timeout: float) -> bool:
         """Claim no more turns, and wait for the running ones.
 
-        Those that take longer than ``timeout`` seconds are released for others, and ``False`` is
-        returned.
+        After ``timeout`` seconds the rest is released for other processes, and this returns
+        ``False``.
         """
         self._runner.stop()
         self._stopping.set()
@@ -78,10 +78,10 @@ class TurnWorker:
 
     def _start_turns(self) -> bool:
         """Claim and start some turns; returns whether there may be more."""
-        most = min(self._threads - self._running, CLAIMED_AT_ONCE)
-        if not most:
+        limit = min(self._threads - self._running, CLAIMED_AT_ONCE)
+        if not limit:
             return False
-        turns = self._claims.claim_turns(most)
+        turns = self._claims.claim_turns(limit)
         for turn in turns:
             if turn.attempts > 1:
                 sid, number = turn.message.sid, turn.attempts
@@ -89,7 +89,7 @@ class TurnWorker:
             with self._changed:
                 self._running += 1
             self._pool.submit(self._run, turn)
-        return len(turns) == most
+        return len(turns) == limit
 
     def _run(self, turn: Turn) -> None:
         try:
@@ -98,7 +98,7 @@ class TurnWorker:
         except Stopping:
             self._claims.release(turn)
         except Exception:
-            # The runner handles all errors it knows, so this one is a fault of the service.
+            # The runner handles all expected errors, so this one is a bug of the service.
             log.exception("Turn failed unexpectedly; trying again", turn=turn.message.sid)
             self._stopping.wait(RETRY_SECONDS)
             self._claims.release(turn, failed=True)

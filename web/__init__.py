@@ -1,1 +1,1 @@
-"""The HTTP service: webhooks, voice notes, monitoring, and what protects them."""
+"""The HTTP service: webhooks, voice notes, monitoring, and request checks."""

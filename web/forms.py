@@ -1,4 +1,4 @@
-"""Parsing a form before its signature is checked, when anybody may have sent it."""
+"""Parses a form before its signature is checked, when anybody may have sent it."""
 
 from __future__ import annotations
 

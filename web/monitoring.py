@@ -79,7 +79,7 @@ def add_monitoring(
 
 
 def advice(tree: type[BridgeError] = BridgeError) -> dict[str, str]:
-    """What to do about each error class and its subclasses, by the name of the class."""
+    """The advice for each error class and its subclasses, by the name of the class."""
     by_name = {tree.__name__: tree.advice}
     for subclass in tree.__subclasses__():
         by_name |= advice(subclass)

@@ -15,10 +15,10 @@ from werkzeug.wsgi import ClosingIterator
 # In bytes. Twilio's forms have a few KB; the longest text of WhatsApp fits, which is 4,096
 # characters of up to 12 bytes each when encoded.
 BODY_LIMIT = 64 * 1024
-# For the body; Twilio and routers send a request at once. gunicorn.conf.py has the limit for the
-# head, which is that for idle connections.
+# The time to send the body; Twilio and routers send a request at once. For the head the limit is
+# ``keepalive`` in gunicorn.conf.py.
 BODY_SECONDS = 5.0
-# For each write of the response.
+# The time limit for each write of the response.
 RESPONSE_SECONDS = 30.0
 
 
@@ -48,7 +48,7 @@ class RequestLimits:
 
 
 def _read_body(environ: dict[str, Any]) -> bool | None:
-    """Read the body into memory; returns whether that was done, or ``None`` if it was too late."""
+    """Read the body into memory; ``False`` if it must not be read, ``None`` if it is late."""
     length = int(environ.get("CONTENT_LENGTH") or 0)
     if length > BODY_LIMIT or "HTTP_TRANSFER_ENCODING" in environ:
         return False

@@ -40,7 +40,7 @@ def add_security(app: Flask, *, public_url: str) -> None:
 
     @app.before_request
     def refuse_other_bodies() -> None:
-        # The end of a body without a length would have to be waited for.
+        # The server would have to wait for the end of a body without a length.
         if "Transfer-Encoding" in request.headers:
             abort(411)
         if request.method == "POST" and request.mimetype != FORM and not request.routing_exception:

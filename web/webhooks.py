@@ -34,7 +34,7 @@ View = Callable[[Form], Response]
 EMPTY_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 LOOPBACK = ("127.0.0.1", "::1")
 
-# Others may write to that number as often as they like, so this is one line a minute.
+# Anybody may write to that number as often as they like, so only one line a minute is logged.
 OTHER_CHANNELS = SummaryLog("The webhook is set on a number that is no WhatsApp sender")
 
 
@@ -122,12 +122,12 @@ class Webhooks:
             return self._refuse(message, quota.phrase, quota.seconds)
         else:
             self.metrics.count("messages_refused")
-            log.error("Inbox full; sender asked to come back")
+            log.error("Inbox full; sender asked to send the message again later")
             return _twiml(self.notices.refusal(message, "busy"))
         return EMPTY_TWIML
 
     def _is_allowed(self, message: Inbound) -> bool:
-        """Operators may list a user's phone number, or the id that Twilio gives for the user."""
+        """Whether ALLOWED_SENDERS has the sender's phone number or Twilio's id of the user."""
         allowed = self.settings.ALLOWED_SENDERS
         return not allowed or message.reply_address in allowed or message.sender in allowed
 
@@ -135,7 +135,7 @@ class Webhooks:
         """The TwiML for a message that is not accepted; it gives the reason once in ``seconds``."""
         self.metrics.count("messages_limited")
         with turn_context(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
-            log.info("Message not taken", reason=phrase)
+            log.info("Message not accepted", reason=phrase)
         return _twiml(self.notices.refusal_once(message, phrase, seconds))
 
     def _prewarm(self, message: Inbound) -> None:
@@ -150,7 +150,7 @@ class Webhooks:
                 log.exception("Session not pre-warmed")
 
     def _record_status(self, form: Form) -> Response:
-        """Store a delivery status. Twilio's debugger shows it as an error if we answer 503."""
+        """Store a delivery status. If that fails, 503 shows up as an error in Twilio's debugger."""
         recorded = self.delivery_statuses.record(parse_status(request.args, form))
         return Response(status=204 if recorded else 503)
 

@@ -46,32 +46,32 @@ _INBOUND_SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 class WhatsApp:
     """Our WhatsApp sender at Twilio.
 
-    ``width`` threads may send at once, and ``typing_width`` show the typing indicator.
+    ``connections`` threads can send at once, and ``typing_connections`` show the typing indicator.
     """
 
     def __init__(
-        self, *, settings: Settings, metrics: Metrics, width: int, typing_width: int
+        self, *, settings: Settings, metrics: Metrics, connections: int, typing_connections: int
     ) -> None:
         self._sender = settings.TWILIO_WHATSAPP_FROM
         self._public_url = settings.PUBLIC_URL
         self._metrics = metrics
         self._timeout_factor = settings.PROVIDER_TIMEOUT_FACTOR
-        # Twilio documents no limit, so it is found by Twilio's refusals (20429).
-        self._limiter = ConcurrencyLimiter(width, provider="Twilio")
-        sending = requests_session(settings, width=width)
-        typing = requests_session(settings, width=typing_width)
+        # Twilio documents no limit; the limiter learns it from Twilio's refusals (20429).
+        self._limiter = ConcurrencyLimiter(connections, provider="Twilio")
+        sending = requests_session(settings, connections=connections)
+        typing = requests_session(settings, connections=typing_connections)
         self._client = _client(settings, SEND_TIMEOUT, sending)
         self._typing = _client(settings, TYPING_TIMEOUT, typing)
         self._routes = [
             Route(sending, settings.TWILIO_API_URL),
             Route(typing, settings.TWILIO_MESSAGING_URL),
         ]
-        # The SDK imports these when they are first used, which takes 80 ms.
+        # The SDK imports these modules on first use, which takes 80 ms.
         self._messages = self._client.messages
         self._indicator = self._typing.messaging.v2.typing_indicator
 
     def routes(self) -> list[Route]:
-        """The connections that are worth keeping open."""
+        """The connections to keep open."""
         return self._routes
 
     def send_text(self, to: str, text: str, *, callback: str) -> str:
@@ -91,21 +91,21 @@ class WhatsApp:
     def find_text(self, to: str, text: str, *, since: float) -> str | None:
         """The SID of a text that Twilio accepted since then (epoch seconds), if it lists one.
 
-        To be used if Twilio's answer to a send was lost. Raises ``SendError``.
+        For use when the response to a send did not arrive. Raises ``SendError``.
         """
         found = (message.sid for message in self._list_sent(to, since) if message.body == text)
         return next(found, None)
 
     def find_voice(self, to: str, *, since: float) -> str | None:
-        """The same for a voice note. A user gets one at a time, so any recording is the one."""
+        """The same for a voice note. A user gets one at a time, so any recording matches."""
         sent = self._list_sent(to, since)
         return next((message.sid for message in sent if message.num_media == "1"), None)
 
     def show_typing(self, message_sid: str) -> None:
         """Mark the message as read and show that an answer is being written.
 
-        Errors are only logged. It does not count as one of the parallel sends, because it would be
-        useless if it had to wait for them.
+        Errors are only logged. The request needs no slot of the limiter, because an indicator that
+        waits for other sends would come too late.
         """
         if not _INBOUND_SID.fullmatch(message_sid):
             return
@@ -135,7 +135,7 @@ class WhatsApp:
         return [message for message in ours if (message.date_created or oldest) >= oldest]
 
     def _is_ours(self, message: MessageInstance) -> bool:
-        """Whether our sender sent it through the REST API, and not as TwiML.
+        """Whether our sender sent the message through the REST API, and not as TwiML.
 
         Messages of a Messaging Service name no sender at first, but the service uses none.
         """

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 def text_parts(text: str) -> dict[str, str]:
-    """The messages that a text is split into, in order, by the names of their parts."""
+    """Split a text into messages; returns them in order, by the names of their parts."""
     return {f"{TEXT} {number}": part for number, part in enumerate(split_message(text), 1)}
 
 
@@ -50,7 +50,7 @@ class Delivery:
         return first is not None and first.sid is not None
 
     def send_line(self, turn: Turn, part: str, text: str) -> None:
-        """Send a line beside the answer, stored as ``part``. Raises ``SendError``."""
+        """Send a line in addition to the answer, stored as ``part``. Raises ``SendError``."""
         self._send_text(turn, part, text)
 
     def send_voice(self, turn: Turn, audio: bytes) -> None:
@@ -108,5 +108,5 @@ class Delivery:
         return self._unless_known(found)
 
     def _unless_known(self, found: str | None) -> str | None:
-        """The SID that was found, unless it is stored as that of another message."""
+        """The SID, unless it is stored already as that of another message."""
         return None if found is None or self._outbound_messages.has_sid(found) else found

@@ -1,4 +1,4 @@
-"""Stores, counts and logs the delivery statuses that Twilio calls back."""
+"""Stores, counts and logs the delivery statuses of Twilio's status callbacks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from whatsapp.status_callbacks import State, Status
 
 log = structlog.get_logger(__name__)
 
-# Neither rate limits nor internal errors come with a time after which sending may succeed
-# (docs/providers/twilio.md, "Error codes"). There is one more try, so it must not be too early; an
-# answer to a chat message must not be much later either.
+# Twilio does not tell when sending may succeed after a rate limit or an internal error
+# (docs/providers/twilio.md, "Error codes"). There is only one more try, so it must not be too
+# early; but an answer to a chat message must not come much later either.
 RESEND_SECONDS = 60.0
-# The parts of an answer. Lines beside it would come too late, and a resend is not sent again.
+# The parts of an answer. Other lines would come too late, and a resend is not sent again.
 RESENDABLE = re.compile(rf"{VOICE}|{TEXT} \d+")
-# How many statuses wait while the database fails, and how often it is tried.
+# While the database fails, so many statuses can wait, and they are tried again this often.
 LATE_LIMIT = 1000
 RETRY_SECONDS = 2.0
 
@@ -64,13 +64,13 @@ class DeliveryStatuses:
         # Twilio does not repeat a callback, so statuses wait here while the database fails.
         self._late = ThreadPoolExecutor(1, thread_name_prefix="late status")
         self._failing = threading.Event()
-        self._places = threading.BoundedSemaphore(LATE_LIMIT)
+        self._waiting_slots = threading.BoundedSemaphore(LATE_LIMIT)
         self._stopped = threading.Event()
 
     def record(self, status: Status) -> bool:
-        """Store a status; if the database fails, later and in the background.
+        """Store a status; if the database fails, it is stored later, in the background.
 
-        ``False`` if too many statuses wait for that already.
+        ``False`` if too many statuses are waiting already.
         """
         if not self._failing.is_set():
             try:
@@ -86,8 +86,8 @@ class DeliveryStatuses:
         self._stopped.set()
 
     def _postpone(self, status: Status) -> bool:
-        if not self._places.acquire(blocking=False):
-            log.error("Delivery status lost: too many wait for the database")
+        if not self._waiting_slots.acquire(blocking=False):
+            log.error("Delivery status not stored: too many are waiting for the database")
             return False
         # Later statuses wait as well, because each attempt may take as long as Twilio waits.
         self._failing.set()
@@ -102,15 +102,15 @@ class DeliveryStatuses:
                     self._failing.clear()
                     return
                 self._stopped.wait(RETRY_SECONDS)
-            log.error("Delivery status lost: the database failed for too long")
+            log.error("Delivery status not stored: the database failed for too long")
         finally:
-            self._places.release()
+            self._waiting_slots.release()
 
     def _write(self, status: Status) -> None:
         """Store a status. Each message is stored before it is sent, so no status is too early."""
         row, new_states = self._database.run(partial(_store, status))
         if row is None:
-            log.debug("Delivery status of an unknown message, or an unknown one", sid=status.sid)
+            log.debug("Unknown delivery status, or one of an unknown message", sid=status.sid)
         else:
             self._report(row, new_states, status)
 

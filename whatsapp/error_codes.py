@@ -1,4 +1,4 @@
-"""Why a message was not delivered, and what to do (docs/providers/twilio.md, "Error codes")."""
+"""Codes of undelivered messages, with advice (docs/providers/twilio.md, "Error codes")."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ADVICE = {
 
 
 def advice(code: int | None) -> str:
-    """What an operator can do about a message that was not delivered; half a sentence."""
+    """Advice for the operator about a message that was not delivered, as half a sentence."""
     if code is None:
         return "Twilio gave no reason"
     return ADVICE.get(code, f"see https://www.twilio.com/docs/api/errors/{code}")

@@ -12,7 +12,7 @@ from core.errors import MalformedRequest
 from core.models import Attachment, Inbound, Kind
 from text.markdown import clean
 
-# What Twilio's addresses of WhatsApp users and senders begin with.
+# The prefix of Twilio's addresses for WhatsApp users and senders.
 CHANNEL = "whatsapp:"
 # The SID of a message, as Twilio makes it.
 SID = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
@@ -27,9 +27,9 @@ _FILE_NAME = re.compile(r"(?!.*://).+\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,5}")
 RECORDINGS = ("audio", "voice")
 PICTURES = ("image", "video")
 FILES = (*RECORDINGS, *PICTURES, "document")
-# Types that have a content, which is neither a file nor a text.
+# Types with content that is neither a file nor text.
 WITH_CONTENT = ("location", "unsupported")
-# Types that may come without a text that we can read. Whoever sends one expects an answer.
+# Types that may have no text that we can read, although the user expects an answer.
 EXPECTS_ANSWER = ("", "text", "interactive", "button", "contacts", "order", "sticker")
 
 
@@ -59,14 +59,14 @@ def parse_message(form: Mapping[str, str], *, by_curl: bool = False) -> Inbound:
 
 
 def _add_plus(address: str) -> str:
-    """The address as it came, but a plus that curl did not encode is a blank in the form."""
+    """The address, with its plus. If curl does not encode the plus, the form has a blank there."""
     return re.sub(r"^whatsapp: (?=[0-9]+$)", "whatsapp:+", address)
 
 
 def _read_user_id(form: Mapping[str, str]) -> str | None:
     """The user's id, which stays the same when the user hides or shows the phone number.
 
-    Of another form it is not used: the same value might come with messages of several users.
+    A value of another form is ignored: several users might have the same one.
     """
     user_id = form.get("ExternalUserId", "")
     return user_id if _USER_ID.fullmatch(user_id) else None
@@ -98,7 +98,7 @@ def _find_attachment(form: Mapping[str, str]) -> Attachment | None:
 
 
 def _is_recording(form: Mapping[str, str]) -> bool:
-    """Whether the file was sent as audio. Its bytes decide later whether it can be heard.
+    """Whether the file was sent as audio. Whether it can be decoded is decided later.
 
     The media type may be wrong or missing, and Twilio does not document that there is always a
     message type.

@@ -1,4 +1,4 @@
-"""Whether a request comes from our Twilio account (docs/providers/twilio.md, "Signatures")."""
+"""Verifies that a request is from our Twilio account (docs/providers/twilio.md, "Signatures")."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from werkzeug.datastructures import Headers
 from core.errors import ForgedRequest
 
 SIGNATURE = "X-Twilio-Signature"
-# How the SID of a message appears in the signed text, and the names of the fields that hold one.
+# The SID of a message as it appears in the signed text, and the names of fields with such a SID.
 _NAMED_SID = re.compile(r"MessageSid(?:SM|MM)[0-9a-fA-F]{32}")
 _SID_FIELD = re.compile(r"[A-Za-z]*MessageSid")
 SETTINGS = "X-Twilio-Webhooks-Signature-Settings"
@@ -30,8 +30,8 @@ Fields = Collection[tuple[str, str]]
 class Signature:
     """Checks requests against the account's primary auth token and the configured address.
 
-    ``shared_key`` is the secret of a key that the account signs with instead (a public beta). A
-    header of each request says that it was signed so.
+    ``shared_key`` is the secret of a key with which the account signs instead (a public beta). A
+    header tells which requests are signed with it.
 
     The SDK computes the signatures. Its ``validate`` is not used: it joins the fields again for
     each variant of the address, and logs headers that strangers sent.
@@ -59,7 +59,7 @@ class Signature:
         settings = headers.get(SETTINGS, "")
         algorithm = get_signature_algorithm(settings).upper()
         validator = (self._by_shared_key if settings else None) or self._by_token
-        # An address without a path may be entered in Twilio's console, and is then signed so.
+        # Twilio signs the address as it was entered in the console, which may be without a path.
         ends = ("/", "") if path == "/" and not query else (f"{path}?{query}" if query else path,)
         signed_fields = "".join(name + value for name, value in sorted(fields))
         if algorithm not in ALGORITHMS or not any(

@@ -14,7 +14,7 @@ from core.errors import MalformedRequest
 from whatsapp.inbound import SID
 
 # In characters.
-LONGEST_DETAIL = 200
+MAX_DETAIL_CHARACTERS = 200
 # Seven digits may be a phone number, however they are grouped; Meta's error codes have six. The
 # other signs of personal data belong to e-mail addresses, web addresses, user ids and quotations.
 _PERSONAL = re.compile(r"(?:\d[\W_]{0,3}){7}|[@\"“”„«»]|://|\b[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]")
@@ -86,7 +86,7 @@ def loggable(text: str) -> str:
     if _PERSONAL.search(text):
         return ""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return line if len(line) <= LONGEST_DETAIL else f"{line[:LONGEST_DETAIL]}…"
+    return line if len(line) <= MAX_DETAIL_CHARACTERS else f"{line[:MAX_DETAIL_CHARACTERS]}…"
 
 
 def _read_state(word: str) -> State | None:

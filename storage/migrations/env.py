@@ -1,4 +1,4 @@
-"""Run by Alembic: migrates over the connection that ``storage/database.py`` hands in."""
+"""Run by Alembic: migrates over the connection that ``storage/engine.py`` passes on."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_an_open_breaker_of_speech_synthesis_leaves_transcription_alone(
     deployment.add_fault("elevenlabs", "speak", status=503, times=None)
     user = deployment.user()
     deployment.twilio.speak(user, deployment.note(QUESTION))
-    wait_until(lambda: "ElevenLabs speaking" in down(deployment.bridge.url), "failures")
+    wait_until(lambda: "ElevenLabs synthesis" in down(deployment.bridge.url), "failures")
     deployment.twilio.speak(user, deployment.note(QUESTION))
     first, second = deployment.answers(user, 2)
     assert first.body.startswith(ANSWER)

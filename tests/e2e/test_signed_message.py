@@ -53,7 +53,7 @@ def test_a_signed_message_is_answered(deployment: Deployment) -> None:
     number = user.removeprefix("whatsapp:")
     done = post(deployment, "--sender", number, "--text", "hello", "--settings", "-", piped=config)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "200: taken" in done.stdout
+    assert "200: accepted" in done.stdout
     assert deployment.answers(user, 1)[0].body.startswith("Hello")
     assert deployment.bridge.settings["TWILIO_AUTH_TOKEN"] not in done.stdout
 

@@ -143,7 +143,7 @@ def run_worker(url: str, outside: str) -> None:
         phrases=Phrases(),
         preferences=PreferenceTable(database=database),
         leases=InMemoryLeases(),
-        longest=60,
+        max_seconds=60,
     )
     runner = TurnRunner(
         turns=store, handler=Echo(outside, claims, delivery), notices=notices, log_key=""

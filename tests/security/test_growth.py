@@ -29,16 +29,16 @@ from core.logs import _WORDS, _escape
 from http_clients.event_stream import read_events
 from http_clients.retries import parse_retry_after
 from speech.spoken_text import to_spoken_text
-from speech.synthesis import _BEGINNING
+from speech.synthesis import _SENTENCE_START
 from speech.transcription import has_speech
 from text import markdown as markup
 from text.addresses import find_addresses
 from text.language_detection import has_words
 from text.markdown import clean, to_speech, to_whatsapp
+from text.markdown_splitting import split_markdown
 from text.phrases import Phrases
-from text.pieces import split_markdown
 from text.splitting import first_sentences, split_message, split_sentences
-from turns.public_questions import normalised
+from turns.public_questions import normalize_question
 from web.security import FORM
 from whatsapp.inbound import parse_message
 from whatsapp.signature import Signature
@@ -93,14 +93,14 @@ READERS: dict[str, Reader] = {
     "addresses in a text": lambda text: list(find_addresses(text)),
     "a text cut into pieces": lambda text: list(split_markdown(text, 1024)),
     "a text cut into messages": split_message,
-    "a text cut into sentences": partial(split_sentences, longest=80),
+    "a text cut into sentences": partial(split_sentences, max_characters=80),
     "the first sentences": partial(first_sentences, limit=4000),
-    "where a sentence begins": lambda text: _BEGINNING.search(text, 160),
+    "where a sentence begins": lambda text: _SENTENCE_START.search(text, 160),
     "sounds that are no words": has_speech,
     "the words of a language": has_words,
     "a command": _phrases.command,
     "a language": _phrases.detect_language,
-    "a public question": normalised,
+    "a public question": normalize_question,
     "codes of errors": codes_in,
     "a line of the log": _escape,
     "a line of a library": _WORDS.findall,
@@ -193,7 +193,7 @@ def test_longer_markdown_takes_longer_in_proportion(
     read: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its parser gets pieces, so what counts is how many there are; short ones take less time."""
-    monkeypatch.setattr(markup, "PIECE_CHARACTERS", 1024)
+    monkeypatch.setattr(markup, "PART_CHARACTERS", 1024)
     _check(read, 4096, 16384)
 
 

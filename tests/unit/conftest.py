@@ -91,14 +91,16 @@ def notices_of(database: Database, phrases: Phrases) -> Notices:
         phrases=phrases,
         preferences=PreferenceTable(database=database),
         leases=InMemoryLeases(),
-        longest=3600.0,
+        max_seconds=3600.0,
     )
 
 
-def agent_of(settings: Settings, *, width: int = 4, metrics: Metrics | None = None) -> Agentforce:
+def agent_of(
+    settings: Settings, *, connections: int = 4, metrics: Metrics | None = None
+) -> Agentforce:
     """A client of Agentforce whose circuit breakers never open."""
     metrics = metrics or Metrics()
-    session = requests_session(settings, width=width)
+    session = requests_session(settings, connections=connections)
     return Agentforce(
         session=session,
         token=AccessToken(session=session, settings=settings, metrics=metrics),
@@ -169,7 +171,7 @@ def whatsapp(twilio: TwilioStandIn, metrics: Metrics, monkeypatch: pytest.Monkey
     }
     for name, value in (CREDENTIALS | addresses).items():
         monkeypatch.setenv(name, value)
-    return WhatsApp(settings=load_settings(), metrics=metrics, width=4, typing_width=1)
+    return WhatsApp(settings=load_settings(), metrics=metrics, connections=4, typing_connections=1)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ class DeliveryProcess:
             queue=self.resends,
             outbound_messages=self.outbound_messages,
             whatsapp=self.whatsapp,
-            ffmpeg=Ffmpeg(path=FFMPEG, longest_seconds=60),
+            ffmpeg=Ffmpeg(path=FFMPEG, max_seconds=60),
             metrics=metrics,
             log_key="",
         )

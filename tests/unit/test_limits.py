@@ -53,12 +53,14 @@ def settings(sandbox: Sandbox) -> Settings:
 @pytest.fixture
 def agent(sandbox: Sandbox, settings: Settings) -> Agentforce:
     sandbox.agentforce.forget_tokens()
-    return agent_of(settings, width=len(USERS))
+    return agent_of(settings, connections=len(USERS))
 
 
 @pytest.fixture
 def whatsapp(settings: Settings) -> WhatsApp:
-    return WhatsApp(settings=settings, metrics=Metrics(), width=len(USERS), typing_width=1)
+    return WhatsApp(
+        settings=settings, metrics=Metrics(), connections=len(USERS), typing_connections=1
+    )
 
 
 @pytest.fixture
@@ -69,10 +71,10 @@ def speech(settings: Settings) -> Speech:
 def _speech(settings: Settings) -> Speech:
     return Speech(
         settings=settings,
-        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
+        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), max_seconds=60),
         metrics=Metrics(),
         breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
-        width=len(USERS),
+        connections=len(USERS),
     )
 
 
@@ -192,7 +194,7 @@ def test_a_rate_limit_of_twilio_differs_from_no_connection(
     with pytest.raises(SendBusy):
         whatsapp.send_text(USERS[0], "hello", callback="")
     nowhere = settings.model_copy(update={"TWILIO_API_URL": "http://127.0.0.1:9"})
-    unreachable = WhatsApp(settings=nowhere, metrics=Metrics(), width=1, typing_width=1)
+    unreachable = WhatsApp(settings=nowhere, metrics=Metrics(), connections=1, typing_connections=1)
     with pytest.raises(SendUnreachable):
         unreachable.send_text(USERS[0], "hello", callback="")
 

@@ -169,14 +169,14 @@ def test_a_wrong_token_is_refused_once_and_pointed_at(
 def test_a_recording_up_to_the_limit_is_taken(
     sandbox: Sandbox, media: MediaDownloader, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(media_module, "SIZE_LIMIT", 1000)
+    monkeypatch.setattr(media_module, "MAX_BYTES", 1000)
     assert len(media.download(recorded(sandbox, bytes(size)))) == size
 
 
 def test_a_larger_recording_is_refused_and_not_tried_again(
     sandbox: Sandbox, media: MediaDownloader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media_module, "SIZE_LIMIT", 1000)
+    monkeypatch.setattr(media_module, "MAX_BYTES", 1000)
     with pytest.raises(MediaTooLarge):
         media.download(recorded(sandbox, bytes(1001)))
     assert calls(sandbox) == ["media", "media_cdn"]
@@ -186,9 +186,9 @@ def test_a_bomb_is_not_unpacked(
     sandbox: Sandbox, session: requests.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No compression is asked for; what comes compressed all the same counts unpacked."""
-    monkeypatch.setattr(media_module, "SIZE_LIMIT", 100_000)
+    monkeypatch.setattr(media_module, "MAX_BYTES", 100_000)
     bomb = gzip.compress(bytes(10_000_000))
-    assert len(bomb) < media_module.SIZE_LIMIT
+    assert len(bomb) < media_module.MAX_BYTES
     app = Flask("bomb")
     app.add_url_rule(PATH, view_func=lambda: Response(bomb, headers={"Content-Encoding": "gzip"}))
     server = LoopbackServer(app=app, name="bomb")
@@ -408,7 +408,7 @@ def test_a_redirect_that_leads_to_itself_ends(sandbox: Sandbox, media: MediaDown
         sandbox.faults.add(fault)
     with pytest.raises(MediaForbidden, match="too often"):
         media.download(recorded(sandbox))
-    assert len(calls(sandbox)) == media_module.REDIRECT_LIMIT
+    assert len(calls(sandbox)) == media_module.MAX_REDIRECTS
 
 
 def test_an_unreachable_api_is_a_missing_recording(

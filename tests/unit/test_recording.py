@@ -13,7 +13,8 @@ import pytest
 import requests
 
 import media as media_module
-from audio.ffmpeg import STREAMS_AT_ONCE, Ffmpeg, trim
+from audio.ffmpeg import STREAMS_AT_ONCE, Ffmpeg
+from audio.trimming import trim
 from core.errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
 from media import MediaDownloader, VoiceNoteLoader
 from media import _OpusListener as OpusListener
@@ -66,7 +67,7 @@ class CountingFfmpeg(Ffmpeg):
     """Counts recordings that were decoded after their download."""
 
     def __init__(self, **options: object) -> None:
-        super().__init__(longest_seconds=LONGEST, **options)  # type: ignore[arg-type]
+        super().__init__(max_seconds=LONGEST, **options)  # type: ignore[arg-type]
         self.decoded_later = 0
 
     def decode(self, data: bytes | bytearray) -> bytes:
@@ -83,7 +84,7 @@ def ffmpeg() -> CountingFfmpeg:
 def voice_note_loader(media: MediaDownloader, ffmpeg: CountingFfmpeg) -> Iterator[VoiceNoteLoader]:
     """Leaves no child and no place behind, whatever is heard."""
     children = set(psutil.Process().children())
-    yield VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
+    yield VoiceNoteLoader(media=media, ffmpeg=ffmpeg, max_seconds=LONGEST)
     assert set(psutil.Process().children()) <= children
     streams = [ffmpeg.open_stream() for _ in range(STREAMS_AT_ONCE)]
     assert all(streams)
@@ -107,7 +108,7 @@ def test_a_voice_note_is_converted_by_the_end_of_its_download(
     note = codec.note(TONE)
     recording = voice_note_loader.load(recorded(sandbox, note))
     assert ffmpeg.decoded_later == 0
-    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+    assert recording.pcm == trim(ffmpeg.decode(note), max_seconds=LONGEST)
     assert recording.download_time > 0
     assert recording.convert_time > 0
 
@@ -153,7 +154,7 @@ def test_ogg_behind_another_format_is_not_decoded(
     both = codec.note(TONE, "mp3") + codec.note(sine(880, 3.0))
     recording = voice_note_loader.load(recorded(sandbox, both))
     assert ffmpeg.decoded_later == 1
-    assert recording.pcm == trim(ffmpeg.decode(both), longest_seconds=LONGEST)
+    assert recording.pcm == trim(ffmpeg.decode(both), max_seconds=LONGEST)
 
 
 def test_a_recording_that_arrives_byte_by_byte_is_decoded_meanwhile(
@@ -163,7 +164,7 @@ def test_a_recording_that_arrives_byte_by_byte_is_decoded_meanwhile(
     note = codec.note(sine(440, 0.5))
     recording = voice_note_loader.load(recorded(sandbox, note))
     assert ffmpeg.decoded_later == 0
-    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+    assert recording.pcm == trim(ffmpeg.decode(note), max_seconds=LONGEST)
 
 
 @pytest.mark.parametrize("kind", ["cut", "reset", "vanish"])
@@ -181,7 +182,7 @@ def test_a_repeated_download_is_decoded_from_its_beginning(
     note = codec.note(TONE)
     recording = voice_note_loader.load(recorded(sandbox, note, missing=1))
     assert ffmpeg.decoded_later == 0
-    assert recording.pcm == trim(ffmpeg.decode(note), longest_seconds=LONGEST)
+    assert recording.pcm == trim(ffmpeg.decode(note), max_seconds=LONGEST)
 
 
 def test_a_download_that_breaks_off_before_its_format_is_known_is_forgotten(
@@ -233,7 +234,7 @@ def test_many_recordings_at_once_are_all_decoded(
         thread.start()
     for thread in threads:
         thread.join()
-    assert heard == [trim(ffmpeg.decode(note), longest_seconds=LONGEST)] * len(urls)
+    assert heard == [trim(ffmpeg.decode(note), max_seconds=LONGEST)] * len(urls)
 
 
 def test_a_broken_decoder_breaks_no_download(
@@ -245,7 +246,7 @@ def test_a_broken_decoder_breaks_no_download(
     broken.chmod(0o755)
     for path in (str(broken), "/nowhere/ffmpeg"):
         ffmpeg = CountingFfmpeg(path=path)
-        voice_note_loader = VoiceNoteLoader(media=media, ffmpeg=ffmpeg, longest_seconds=LONGEST)
+        voice_note_loader = VoiceNoteLoader(media=media, ffmpeg=ffmpeg, max_seconds=LONGEST)
         with pytest.raises(BridgeError) as caught:
             voice_note_loader.load(recorded(sandbox, codec.note(TONE)))
         assert caught.value.phrase == "audio_unreadable"

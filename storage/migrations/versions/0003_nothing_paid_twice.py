@@ -1,4 +1,4 @@
-"""What has been asked in a session; speech and answers that are kept to be given again."""
+"""A column for the privacy of sessions; caches for speech and answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    # Nobody kept account of what was asked in those that exist.
+    # It is unknown what was asked in sessions that exist already.
     op.add_column(
         "agent_sessions",
         sa.Column("asked", sa.String(8), nullable=False, server_default="personal"),

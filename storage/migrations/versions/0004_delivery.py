@@ -1,4 +1,4 @@
-"""What became of what was sent, and voice notes in another format."""
+"""The delivery states of sent messages, and voice notes in another format."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ down_revision = "0004"
 
 RUNNING = sa.text("state = 'running'")
 
-# The release before this one had its turns in a queue beside the table. Its web processes may go on
-# to fill that, for what they write down is found in the table too. Its workers must find no more
-# turns: they would take what others hold. They end within the half minute that a stop takes.
+# The former release had its turns in a separate queue as well. Its web processes may go on adding
+# to that queue, because they store each turn in the table too. Its workers must not find any more
+# turns, because they would run turns that other processes have claimed. They end within the half
+# minute that a stop takes.
 _STOP_FORMER_WORKERS = """
 DO $$
 DECLARE function text;
@@ -29,7 +30,8 @@ _LEAVE_RUNNING = """
 UPDATE turns SET claimed_until = extract(epoch from clock_timestamp()) + 35
 WHERE state = 'running'
 """
-# None, or the index cannot be made: of several the first one goes on.
+# If a sender has several running turns, all but the first wait again. Otherwise the unique index
+# could not be created.
 _RUN_ONE_OF_A_SENDER = """
 UPDATE turns SET state = 'waiting' WHERE state = 'running' AND EXISTS (
     SELECT 1 FROM turns AS former

@@ -14,7 +14,7 @@ SENDER = sa.text("coalesce(external_user_id, sender)")
 
 def upgrade() -> None:
     # ``sender`` stays the address to answer to, because workers of the former release, which may
-    # run beside this one for a while, send their answers there.
+    # run at the same time for a while, send their answers there.
     op.add_column("turns", sa.Column("external_user_id", sa.Text))
     op.add_column("turns", sa.Column("attachment", sa.String(16)))
     op.drop_index("turns_running", "turns")

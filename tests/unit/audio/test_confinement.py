@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 def output(launcher: Launcher, *command: str, source: IO[bytes] | None = None) -> bytes:
     """All that a program says."""
     with FfmpegProcess(
-        command, launcher=launcher, largest=1_000_000, source=source, environment={}
+        command, launcher=launcher, max_output_bytes=1_000_000, source=source, environment={}
     ) as running:
         result = running.result()
     return result.output + result.stderr.encode()

@@ -18,19 +18,17 @@ from pydub import AudioSegment
 from pydub.silence import detect_leading_silence
 
 from audio import ffmpeg_process as conversion
-from audio.ffmpeg import (
+from audio.ffmpeg import NOTE_MAX_BYTES, Ffmpeg, opus_seconds
+from audio.ffmpeg_arguments import SAMPLE_RATE
+from audio.formats import MP3, detect_format
+from audio.trimming import (
     EDGE_STEP_MS,
-    NOTE_LIMIT,
-    SHORTEST_SECONDS,
+    MIN_SECONDS,
     SILENCE_EDGE_DBFS,
-    Ffmpeg,
     _leading_silence_ms,
-    opus_seconds,
     pcm_seconds,
     trim,
 )
-from audio.ffmpeg_arguments import SAMPLE_RATE
-from audio.formats import MP3, detect_format
 from core.errors import AudioError, AudioSilent, AudioTooLong, AudioTooShort, AudioUnreadable
 from sandbox.speech import Sound
 from sandbox.speech.codec import Codec
@@ -45,7 +43,7 @@ EXE = imageio_ffmpeg.get_ffmpeg_exe()
 
 @pytest.fixture(scope="module")
 def ffmpeg() -> Ffmpeg:
-    return Ffmpeg(longest_seconds=LONGEST)
+    return Ffmpeg(max_seconds=LONGEST)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +114,7 @@ def test_a_long_recording_is_decoded_no_further_than_needed(
     pcm = ffmpeg.decode(codec.note(sine(440, 3 * LONGEST), kind))
     assert pcm_seconds(pcm) == pytest.approx(LONGEST + 1, abs=0.1)
     with pytest.raises(AudioTooLong):
-        trim(pcm, longest_seconds=LONGEST)
+        trim(pcm, max_seconds=LONGEST)
 
 
 def test_recordings_that_come_together_are_decoded_each_by_itself(
@@ -206,7 +204,7 @@ def test_damaged_recordings_are_decoded_or_unreadable(
 
 def test_a_missing_program_is_an_audio_error(codec: Codec) -> None:
     with pytest.raises(AudioError, match="cannot be run"):
-        Ffmpeg(path="/nowhere/ffmpeg", longest_seconds=1).decode(codec.note(TONE))
+        Ffmpeg(path="/nowhere/ffmpeg", max_seconds=1).decode(codec.note(TONE))
 
 
 def test_a_conversion_that_hangs_is_ended(
@@ -215,14 +213,14 @@ def test_a_conversion_that_hangs_is_ended(
     stuck = tmp_path / "ffmpeg"
     stuck.write_text("#!/bin/sh\nexec sleep 60\n")
     stuck.chmod(0o755)
-    monkeypatch.setattr(conversion, "TIMEOUT", 0.05)
+    monkeypatch.setattr(conversion, "TIMEOUT_SECONDS", 0.05)
     with pytest.raises(AudioUnreadable, match="too long"):
-        Ffmpeg(path=str(stuck), longest_seconds=1).decode(codec.note(TONE))
+        Ffmpeg(path=str(stuck), max_seconds=1).decode(codec.note(TONE))
 
 
 def test_speech_is_kept_and_the_silence_around_it_is_not() -> None:
     speech = sine(440, 1.0, margin=0)
-    trimmed = trim(silence(2.0) + speech + silence(1.5), longest_seconds=10)
+    trimmed = trim(silence(2.0) + speech + silence(1.5), max_seconds=10)
     assert is_the_tone(trimmed, seconds=1.3)
     assert len(trimmed) >= len(speech)
 
@@ -236,7 +234,7 @@ def test_pauses_and_quiet_beginnings_are_kept() -> None:
 
     word = sine(440, 0.5, margin=0)
     spoken = quiet(word, 30) + silence(1.0) + word + silence(0.8) + word
-    assert trim(spoken, longest_seconds=10) == spoken
+    assert trim(spoken, max_seconds=10) == spoken
 
 
 @given(
@@ -268,14 +266,14 @@ def test_silence_costs_little_to_measure() -> None:
     sound = AudioSegment(data=quiet, sample_width=2, frame_rate=SAMPLE_RATE, channels=1)
     pydubs = min(took(lambda: detect_leading_silence(sound, -50.0, 20)) for _ in range(3))
     # That is one side of two.
-    assert min(took(lambda: trim(quiet, longest_seconds=300)) for _ in range(3)) < pydubs
+    assert min(took(lambda: trim(quiet, max_seconds=300)) for _ in range(3)) < pydubs
 
 
 def test_whispers_are_no_silence() -> None:
     whisper = b"".join(
         (sample // 60).to_bytes(2, "little", signed=True) for sample in memoryview(TONE).cast("h")
     )
-    assert pcm_seconds(trim(whisper, longest_seconds=10)) > 1
+    assert pcm_seconds(trim(whisper, max_seconds=10)) > 1
 
 
 @pytest.mark.parametrize(
@@ -283,7 +281,7 @@ def test_whispers_are_no_silence() -> None:
     [
         (b"", AudioTooShort),
         (b"\0", AudioTooShort),
-        (sine(440, SHORTEST_SECONDS - 0.05, margin=0), AudioTooShort),
+        (sine(440, MIN_SECONDS - 0.05, margin=0), AudioTooShort),
         (silence(3.0), AudioSilent),
         (bytes(random.Random(1).choice(b"\x00\x01") if at % 2 == 0 else 0 for at in range(64_000)),
          AudioSilent),
@@ -297,45 +295,45 @@ def test_what_holds_no_speech_is_refused_before_it_costs(
     pcm: bytes, error: type[AudioError]
 ) -> None:
     with pytest.raises(error):
-        trim(pcm, longest_seconds=LONGEST)
+        trim(pcm, max_seconds=LONGEST)
 
 
 def test_the_longest_allowed_recording_is_taken() -> None:
-    assert trim(noise(LONGEST), longest_seconds=LONGEST)
+    assert trim(noise(LONGEST), max_seconds=LONGEST)
 
 
 def test_half_a_sample_at_the_end_does_no_harm() -> None:
-    assert trim(TONE + b"\x01", longest_seconds=LONGEST)
+    assert trim(TONE + b"\x01", max_seconds=LONGEST)
 
 
 @pytest.mark.parametrize("lengths", [(0.5, 1.0), (0.3, 0.7, 1.1, 0.4, 0.9)], ids=len)
-def test_pieces_are_joined_into_one_link(
+def test_segments_are_joined_into_one_link(
     ffmpeg: Ffmpeg, codec: Codec, lengths: tuple[float, ...]
 ) -> None:
-    """Every piece is heard, in order, and the length is the sum of theirs.
+    """Every segment is heard, in order, and the length is the sum of theirs.
 
     The encoder's 6.5 ms at the beginning and up to 20 ms at the end of each cannot be cut out.
     """
     tones = [300 + 100 * number for number in range(len(lengths))]
-    pieces = [
+    segments = [
         codec.encode(Sound(sine(tone, length), SAMPLE_RATE), "opus_48000_32")
         for tone, length in zip(tones, lengths, strict=True)
     ]
-    joined = ffmpeg.join(pieces)
+    joined = ffmpeg.join(segments)
     with pytest.raises(NotAVoiceNote):
-        read_voice_note(b"".join(pieces))
-    total = sum(opus_seconds(piece) for piece in pieces)
-    assert total <= opus_seconds(joined) < total + 0.03 * len(pieces)
+        read_voice_note(b"".join(segments))
+    total = sum(opus_seconds(segment) for segment in segments)
+    assert total <= opus_seconds(joined) < total + 0.03 * len(segments)
     assert read_voice_note(joined).seconds == pytest.approx(pcm_seconds(codec.decode(joined)))
     assert pitches(codec.decode(joined)) == [pytest.approx(tone, abs=3) for tone in tones]
 
 
-def test_one_piece_is_a_note_already(ffmpeg: Ffmpeg, codec: Codec) -> None:
-    piece = codec.encode(Sound(TONE, SAMPLE_RATE), "opus_48000_32")
-    assert ffmpeg.join([piece]) is piece
+def test_one_segment_is_a_note_already(ffmpeg: Ffmpeg, codec: Codec) -> None:
+    segment = codec.encode(Sound(TONE, SAMPLE_RATE), "opus_48000_32")
+    assert ffmpeg.join([segment]) is segment
 
 
-def test_pieces_that_are_no_audio_are_unreadable(ffmpeg: Ffmpeg, codec: Codec) -> None:
+def test_segments_that_are_no_audio_are_unreadable(ffmpeg: Ffmpeg, codec: Codec) -> None:
     with pytest.raises(AudioUnreadable):
         ffmpeg.join([b"<html>", codec.note(TONE)])
 
@@ -356,9 +354,9 @@ def test_a_small_note_stays_as_it_is(ffmpeg: Ffmpeg, codec: Codec) -> None:
 def test_a_large_note_loses_bits_and_not_seconds(ffmpeg: Ffmpeg) -> None:
     """Noise is what Opus packs worst."""
     note = made("-f", "ogg", "-c:a", "libopus", "-b:a", "256k", pcm=noise(20.0))
-    assert len(note) > NOTE_LIMIT
+    assert len(note) > NOTE_MAX_BYTES
     smaller = ffmpeg.fit_note(note)
-    assert len(smaller) <= NOTE_LIMIT
+    assert len(smaller) <= NOTE_MAX_BYTES
     assert read_voice_note(smaller).seconds == pytest.approx(20, abs=0.1)
 
 

@@ -55,7 +55,7 @@ LAUNCHER = Unconfined(sys.executable)
 def started(command: Sequence[str], **options: Any) -> FfmpegProcess:
     chosen: dict[str, Any] = {
         "launcher": LAUNCHER,
-        "largest": MEGABYTE,
+        "max_output_bytes": MEGABYTE,
         "environment": os.environ,
     } | options
     return FfmpegProcess(command, **chosen)
@@ -99,7 +99,7 @@ def test_exit_status_output_and_errors_are_returned() -> None:
 def test_all_that_is_written_reaches_the_program(size: int) -> None:
     """However large, and in whatever portions."""
     data = os.urandom(size)
-    with shell("cat", largest=4 * MEGABYTE) as running:
+    with shell("cat", max_output_bytes=4 * MEGABYTE) as running:
         for at in range(0, size, 100_000):
             running.write(data[at : at + 100_000])
         assert running.result().output == data
@@ -144,7 +144,7 @@ def test_reading_errors_takes_far_less_cpu_than_writing_them() -> None:
     """They are written a line at a time, and read many lines at a time."""
     before = os.times()
     script = "i=0; while [ $i -lt 200000 ]; do echo complaint >&2; i=$((i+1)); done"
-    assert finished(shell(script, largest=4 * MEGABYTE)).code == 0
+    assert finished(shell(script, max_output_bytes=4 * MEGABYTE)).code == 0
     after = os.times()
     ours = after.user + after.system - before.user - before.system
     its = sum(after[2:4]) - sum(before[2:4])
@@ -169,7 +169,7 @@ def test_closing_leaves_no_process_and_no_descriptor() -> None:
 def test_a_program_that_hangs_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversion, "TIMEOUT", 0.01)
+    monkeypatch.setattr(conversion, "TIMEOUT_SECONDS", 0.01)
     note = tmp_path / "child"
     with shell(f"sleep 600 & echo $! > {note}; wait") as running:
         until(lambda: note.exists() and note.read_text().endswith("\n"))
@@ -184,7 +184,7 @@ def test_a_program_that_hangs_with_its_errors_closed_is_killed_too(
     note = tmp_path / "silent"
     with shell(f"exec 2>&-; echo > {note}; exec sleep 600") as running:
         until(note.exists)
-        monkeypatch.setattr(conversion, "TIMEOUT", 0.05)
+        monkeypatch.setattr(conversion, "TIMEOUT_SECONDS", 0.05)
         assert running.result().code == -signal.SIGKILL
 
 
@@ -279,7 +279,7 @@ def test_demuxer_and_decoders_are_forced(tmp_path: Path, data: bytes, forced: st
     """Demuxer and decoders are those that the bytes call for, protocols those that are needed."""
     tell = wrapper(tmp_path, 'echo "$*" >&2; exit 1')
     with pytest.raises(AudioUnreadable) as caught:
-        Ffmpeg(path=tell, longest_seconds=1).decode(data)
+        Ffmpeg(path=tell, max_seconds=1).decode(data)
     assert f" -protocol_whitelist pipe,fd -threads 1 {forced} " in str(caught.value)
 
 
@@ -287,7 +287,7 @@ def test_the_cpu_limit_of_decoding_follows_the_longest_recording(tmp_path: Path)
     spins = wrapper(tmp_path, "while :; do :; done")
     before = sum(os.times()[2:4])
     with pytest.raises(AudioUnreadable):
-        Ffmpeg(path=spins, longest_seconds=60).decode(b"#!AMR")
+        Ffmpeg(path=spins, max_seconds=60).decode(b"#!AMR")
     assert sum(os.times()[2:4]) - before == pytest.approx(2, abs=0.5)
 
 
@@ -302,4 +302,4 @@ def test_ffmpeg_gets_no_secrets_in_its_environment(
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: tell)
     own = whose == "an operator's"
     with pytest.raises(AudioUnreadable, match=r": :/somewhere$" if own else r": :$"):
-        Ffmpeg(path=tell if own else "", longest_seconds=1).decode(b"#!AMR")
+        Ffmpeg(path=tell if own else "", max_seconds=1).decode(b"#!AMR")

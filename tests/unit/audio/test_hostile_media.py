@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio.ffmpeg import Ffmpeg, pcm_seconds, trim
+from audio.ffmpeg import Ffmpeg
+from audio.trimming import pcm_seconds, trim
 from core.errors import AudioError, AudioTooLong, AudioUnreadable
 from tests.unit.audio import hostile_containers
 from tests.unit.audio.hostile_containers import attachment, endless_blocks, matroska, sound
@@ -52,7 +53,7 @@ def _leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture(scope="module")
 def ffmpeg() -> Ffmpeg:
-    return Ffmpeg(longest_seconds=LONGEST)
+    return Ffmpeg(max_seconds=LONGEST)
 
 
 def streamed(ffmpeg: Ffmpeg, data: bytes) -> bytes | None:
@@ -74,7 +75,7 @@ def test_it_is_decoded_or_refused(ffmpeg: Ffmpeg, make: Callable[[], bytes]) -> 
     try:
         pcm = ffmpeg.decode(data)
         assert 0 < pcm_seconds(pcm) <= MOST
-        trim(pcm, longest_seconds=LONGEST)
+        trim(pcm, max_seconds=LONGEST)
     except AudioError:
         pass
     try:
@@ -102,7 +103,7 @@ def test_hours_of_silence_in_little_are_too_long(ffmpeg: Ffmpeg) -> None:
         assert pcm is not None
         assert LONGEST < pcm_seconds(pcm) <= MOST
         with pytest.raises(AudioTooLong):
-            trim(pcm, longest_seconds=LONGEST)
+            trim(pcm, max_seconds=LONGEST)
 
 
 def test_matroska_is_heard_beside_its_attachment(ffmpeg: Ffmpeg) -> None:

@@ -48,7 +48,7 @@ def codec() -> Codec:
 
 @pytest.fixture(scope="module")
 def ffmpeg() -> Ffmpeg:
-    return Ffmpeg(longest_seconds=60)
+    return Ffmpeg(max_seconds=60)
 
 
 def spoken(codec: Codec, *lengths: float) -> list[bytes]:
@@ -94,30 +94,30 @@ def packets_of(data: bytes) -> list[bytes]:
 
 
 def test_every_packet_is_kept_and_none_is_changed(codec: Codec) -> None:
-    pieces = spoken(codec, 0.7, 1.3, 0.4, 0.9)
-    joined = ogg.join(pieces)
-    assert packets_of(joined) == [packet for piece in pieces for packet in packets_of(piece)]
+    segments = spoken(codec, 0.7, 1.3, 0.4, 0.9)
+    joined = ogg.join(segments)
+    assert packets_of(joined) == [packet for segment in segments for packet in packets_of(segment)]
     assert read_voice_note(joined)
 
 
-def test_each_piece_sounds_as_it_does_alone(codec: Codec, ffmpeg: Ffmpeg) -> None:
-    """From where Opus has forgotten the piece before; one of the encoder's bits at most apart."""
-    pieces = spoken(codec, 0.7, 1.3, 0.4)
-    together = ffmpeg.decode(ogg.join(pieces))
-    # What the encoder puts before and behind a piece is heard within the note, so pieces lie at
+def test_each_segment_sounds_as_it_does_alone(codec: Codec, ffmpeg: Ffmpeg) -> None:
+    """From where Opus has forgotten the segment before; one of the encoder's bits at most apart."""
+    segments = spoken(codec, 0.7, 1.3, 0.4)
+    together = ffmpeg.decode(ogg.join(segments))
+    # What the encoder puts before and behind a segment is heard within the note, so segments lie at
     # whole packets; at 16 kHz a packet of 20 ms is 320 samples.
-    starts = [0, *accumulate(len(packets_of(piece)) * 320 for piece in pieces)]
-    assert len(together) == (starts[-1] * 3 - PRESKIP - _trimmed(pieces[-1])) // 3 * SAMPLE_WIDTH
-    for piece, start in zip(pieces, starts[:-1], strict=True):
-        alone = ffmpeg.decode(piece)
+    starts = [0, *accumulate(len(packets_of(segment)) * 320 for segment in segments)]
+    assert len(together) == (starts[-1] * 3 - PRESKIP - _trimmed(segments[-1])) // 3 * SAMPLE_WIDTH
+    for segment, start in zip(segments, starts[:-1], strict=True):
+        alone = ffmpeg.decode(segment)
         begin = start * SAMPLE_WIDTH
         within = together[begin : begin + len(alone)]
         assert _apart(alone[PREROLL:], within[PREROLL:]) <= 1
 
 
-def _trimmed(piece: bytes) -> int:
+def _trimmed(segment: bytes) -> int:
     """In samples of 48 kHz."""
-    return len(packets_of(piece)) * FRAME_SAMPLES - pages_of(piece)[-1].granule
+    return len(packets_of(segment)) * FRAME_SAMPLES - pages_of(segment)[-1].granule
 
 
 def _apart(one: bytes, other: bytes) -> int:
@@ -127,8 +127,8 @@ def _apart(one: bytes, other: bytes) -> int:
 
 
 def test_ffmpeg_joins_to_the_same_sound(codec: Codec, ffmpeg: Ffmpeg) -> None:
-    pieces = spoken(codec, 0.7, 1.3, 0.4)
-    assert ffmpeg.decode(ogg.join(pieces)) == ffmpeg.decode(ffmpeg._concatenate(pieces))
+    segments = spoken(codec, 0.7, 1.3, 0.4)
+    assert ffmpeg.decode(ogg.join(segments)) == ffmpeg.decode(ffmpeg._concatenate(segments))
 
 
 def test_only_the_end_of_the_note_is_trimmed() -> None:
@@ -148,12 +148,12 @@ def test_an_end_that_was_not_said_is_said() -> None:
 
 
 def test_a_chain_becomes_one_stream(codec: Codec) -> None:
-    """ElevenLabs may send one for a single piece (docs/providers/elevenlabs.md, "Ogg/Opus")."""
-    pieces = spoken(codec, 0.4, 0.5)
-    assert ogg.join([b"".join(pieces)]) == ogg.join(pieces)
+    """ElevenLabs may send one for a single segment (docs/providers/elevenlabs.md, "Ogg/Opus")."""
+    segments = spoken(codec, 0.4, 0.5)
+    assert ogg.join([b"".join(segments)]) == ogg.join(segments)
 
 
-def test_a_piece_alone_is_not_touched() -> None:
+def test_a_segment_alone_is_not_touched() -> None:
     assert ogg.join([PLAIN]) is PLAIN
 
 
@@ -195,7 +195,7 @@ def test_packets_say_how_long_they_last(packet: bytes, samples: int) -> None:
 
 
 @given(
-    pieces=st.lists(
+    segments=st.lists(
         st.tuples(
             st.lists(st.integers(1, 20), min_size=1, max_size=4),
             st.integers(0, 900),
@@ -206,17 +206,17 @@ def test_packets_say_how_long_they_last(packet: bytes, samples: int) -> None:
     )
 )
 @settings(max_examples=40)
-def test_any_pieces_add_up(pieces: list[tuple[list[int], int, tuple[bytes, int]]]) -> None:
+def test_any_segments_add_up(segments: list[tuple[list[int], int, tuple[bytes, int]]]) -> None:
     made = []
     total = 0
-    for counts, trimmed, (packet, samples) in pieces:
+    for counts, trimmed, (packet, samples) in segments:
         sound = [[packet] * count for count in counts]
         made.append(packed(stream(sound, samples=samples, trimmed=trimmed)))
         total += samples * sum(map(len, sound))
     joined = ogg.join(made)
-    assert packets_of(joined) == [packet for piece in made for packet in packets_of(piece)]
-    assert pages_of(joined)[-1].granule == total - pieces[-1][1]
-    assert read_voice_note(joined).seconds == (total - pieces[-1][1] - PRESKIP) / 48_000
+    assert packets_of(joined) == [packet for segment in made for packet in packets_of(segment)]
+    assert pages_of(joined)[-1].granule == total - segments[-1][1]
+    assert read_voice_note(joined).seconds == (total - segments[-1][1] - PRESKIP) / 48_000
 
 
 def changed(at: int, **changes: object) -> bytes:
@@ -278,11 +278,11 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("piece", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("segment", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("first", [True, False])
-def test_whatever_is_not_plain_is_left_alone(piece: bytes, first: bool) -> None:
+def test_whatever_is_not_plain_is_left_alone(segment: bytes, first: bool) -> None:
     with pytest.raises(AudioUnreadable):
-        ogg.join([piece, PLAIN] if first else [PLAIN, piece])
+        ogg.join([segment, PLAIN] if first else [PLAIN, segment])
 
 
 @pytest.mark.parametrize(
@@ -293,14 +293,14 @@ def test_whatever_is_not_plain_is_left_alone(piece: bytes, first: bool) -> None:
     ],
     ids=["stereo", "gain"],
 )
-def test_pieces_of_different_kinds_are_not_mixed(head: bytes) -> None:
+def test_segments_of_different_kinds_are_not_mixed(head: bytes) -> None:
     other = headed(head=head)
     assert ogg.join([other]) is other
     with pytest.raises(AudioUnreadable, match="differ"):
         ogg.join([PLAIN, other])
 
 
-def test_pieces_may_differ_in_what_is_only_said() -> None:
+def test_segments_may_differ_in_what_is_only_said() -> None:
     other = headed(head=HEAD[:10] + b"\0\1" + b"\x80\xbb\0\0" + HEAD[16:])
     assert len(packets_of(ogg.join([PLAIN, other]))) == 6
 
@@ -322,13 +322,13 @@ def test_any_bytes_are_refused(data: bytes, begun: bool) -> None:
 
 
 def test_what_is_not_plain_is_joined_by_ffmpeg(codec: Codec, ffmpeg: Ffmpeg) -> None:
-    pieces = spoken(codec, 0.4, 0.5)
-    late = [replace(page, granule=page.granule + 96_000) for page in pages_of(pieces[1])[2:]]
-    odd = packed([*pages_of(pieces[1])[:2], *late])
+    segments = spoken(codec, 0.4, 0.5)
+    late = [replace(page, granule=page.granule + 96_000) for page in pages_of(segments[1])[2:]]
+    odd = packed([*pages_of(segments[1])[:2], *late])
     with pytest.raises(AudioUnreadable):
-        ogg.join([pieces[0], odd])
-    joined = ffmpeg.join([pieces[0], odd])
-    assert packets_of(joined) == packets_of(pieces[0]) + packets_of(pieces[1])
+        ogg.join([segments[0], odd])
+    joined = ffmpeg.join([segments[0], odd])
+    assert packets_of(joined) == packets_of(segments[0]) + packets_of(segments[1])
 
 
 MANY: dict[str, Callable[[int], bytes]] = {

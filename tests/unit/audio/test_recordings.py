@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from audio.ffmpeg import Ffmpeg, pcm_seconds, trim
+from audio.ffmpeg import Ffmpeg
+from audio.trimming import pcm_seconds, trim
 from core.errors import AudioTooLong, AudioUnreadable
 from sandbox.speech.tone import pitches, sine
 from tests.unit.audio.recordings import HEARD, REFUSED, Recording
@@ -20,7 +21,7 @@ refused = pytest.mark.parametrize("recording", REFUSED, ids=lambda each: each.na
 
 @pytest.fixture(scope="module")
 def ffmpeg() -> Ffmpeg:
-    return Ffmpeg(longest_seconds=LONGEST)
+    return Ffmpeg(max_seconds=LONGEST)
 
 
 @heard
@@ -37,7 +38,7 @@ def test_one_that_is_too_long_is_not_decoded_to_its_end(
     pcm = ffmpeg.decode(recording.make(sine(440, 3 * LONGEST)))
     assert pcm_seconds(pcm) == pytest.approx(LONGEST + 1, abs=0.1)
     with pytest.raises(AudioTooLong):
-        trim(pcm, longest_seconds=LONGEST)
+        trim(pcm, max_seconds=LONGEST)
 
 
 @refused

@@ -33,8 +33,8 @@ def build_client(request: pytest.FixtureRequest) -> BuildClient:
     def build(ca_file: str = "") -> HttpClient:
         settings = client_settings(ca_file)
         if request.param == "requests":
-            return requests_session(settings, width=WIDTH)
-        return httpx_client(settings, width=WIDTH)
+            return requests_session(settings, connections=WIDTH)
+        return httpx_client(settings, connections=WIDTH)
 
     return build
 
@@ -46,4 +46,4 @@ def client(build_client: BuildClient) -> HttpClient:
 
 @pytest.fixture
 def session() -> requests.Session:
-    return requests_session(client_settings(), width=WIDTH)
+    return requests_session(client_settings(), connections=WIDTH)

@@ -17,7 +17,7 @@ from tests.unit.http_clients.http_server import WIDTH, HttpServer
 
 @pytest.fixture
 def client() -> httpx.Client:
-    return httpx_client(client_settings(), width=WIDTH)
+    return httpx_client(client_settings(), connections=WIDTH)
 
 
 def test_a_request_ends_at_the_deadline_of_the_turn(

@@ -31,7 +31,7 @@ from metrics import Metrics
 from sandbox import Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.fixture import FixtureSpeech
-from speech.elevenlabs import ANSWER_LIMIT, Speech
+from speech.elevenlabs import MAX_RESPONSE_BYTES, Speech
 from tests.unit.conftest import agent_of
 from whatsapp.client import WhatsApp
 
@@ -69,17 +69,17 @@ def agent(settings: Settings) -> Agentforce:
 
 @pytest.fixture
 def whatsapp(settings: Settings) -> WhatsApp:
-    return WhatsApp(settings=settings, metrics=Metrics(), width=1, typing_width=1)
+    return WhatsApp(settings=settings, metrics=Metrics(), connections=1, typing_connections=1)
 
 
 @pytest.fixture
 def speech(settings: Settings) -> Speech:
     return Speech(
         settings=settings,
-        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
+        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), max_seconds=60),
         metrics=Metrics(),
         breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
-        width=1,
+        connections=1,
     )
 
 
@@ -114,7 +114,7 @@ def test_a_large_token_response(sandbox: Sandbox, agent: Agentforce) -> None:
         sandbox, "agentforce token", padded({"access_token": "x"}, JSON_LIMIT_BYTES), JSON, 200
     )
     with pytest.raises(AgentUnavailable, match="BodyTooLarge"):
-        agent.start(patient=False)
+        agent.start(retry=False)
 
 
 def test_a_large_session_response(sandbox: Sandbox, agent: Agentforce) -> None:
@@ -122,13 +122,13 @@ def test_a_large_session_response(sandbox: Sandbox, agent: Agentforce) -> None:
         sandbox, "agentforce session", padded({"sessionId": "x"}, JSON_LIMIT_BYTES), JSON, 200
     )
     with pytest.raises(AgentUnavailable):
-        agent.start(patient=False)
+        agent.start(retry=False)
 
 
 def test_a_large_refusal_is_judged_by_its_status(sandbox: Sandbox, agent: Agentforce) -> None:
     answer_with(sandbox, "agentforce session", padded({"error": "x"}, JSON_LIMIT_BYTES), JSON, 403)
     with pytest.raises(AgentMisconfigured, match="403"):
-        agent.start(patient=False)
+        agent.start(retry=False)
 
 
 def test_a_large_whole_answer(sandbox: Sandbox, settings: Settings) -> None:
@@ -166,14 +166,16 @@ def test_a_large_response_to_sending(sandbox: Sandbox, whatsapp: WhatsApp) -> No
 
 
 def test_a_large_transcript(sandbox: Sandbox, speech: Speech) -> None:
-    answer_with(sandbox, "elevenlabs transcribe", padded({"text": "x"}, ANSWER_LIMIT), JSON, 200)
+    answer_with(
+        sandbox, "elevenlabs transcribe", padded({"text": "x"}, MAX_RESPONSE_BYTES), JSON, 200
+    )
     with pytest.raises(SpeechUnavailable):
         speech.transcribe(bytes(32_000))
 
 
 def test_large_audio(sandbox: Sandbox, speech: Speech) -> None:
     ogg = {"Content-Type": "audio/ogg"}
-    answer_with(sandbox, "elevenlabs speak", "OggS" * (ANSWER_LIMIT // 4 + 1), ogg, 200)
+    answer_with(sandbox, "elevenlabs speak", "OggS" * (MAX_RESPONSE_BYTES // 4 + 1), ogg, 200)
     with pytest.raises(SpeechUnavailable, match="RemoteProtocolError"):
         speech.synthesize("Hello!", "en")
 
@@ -233,6 +235,6 @@ def test_a_token_with_an_unreadable_lifetime_is_used(
     sandbox: Sandbox, settings: Settings, answer: dict[str, object]
 ) -> None:
     answer_with(sandbox, "agentforce token", json.dumps(answer), JSON, 200)
-    session = requests_session(settings, width=1)
+    session = requests_session(settings, connections=1)
     token = AccessToken(session=session, settings=settings, metrics=Metrics())
     assert token.get() is token.get()

@@ -82,7 +82,7 @@ def post_and_fail(
     url: str, *, roots: Path | str = "", **options: object
 ) -> requests.RequestException:
     settings = Settings.model_construct(REQUESTS_CA_BUNDLE=str(roots), SSL_CERT_FILE="")
-    session = requests_session(settings, width=1)
+    session = requests_session(settings, connections=1)
     with session, pytest.raises(requests.RequestException) as caught:
         session.post(url, data="x", **({"timeout": 5} | options))  # type: ignore[arg-type]
     return caught.value
@@ -194,10 +194,13 @@ def test_the_time_to_connect_is_limited_apart_from_the_response(
     url = f"https://localhost:{peer(keep_silent).port}/"
     began = time.monotonic()
     if library == "requests":
-        with requests_session(settings, width=1) as session, pytest.raises(requests.ConnectTimeout):
+        with (
+            requests_session(settings, connections=1) as session,
+            pytest.raises(requests.ConnectTimeout),
+        ):
             session.get(url, timeout=2 * CONNECT_SECONDS)
     else:
-        with httpx_client(settings, width=1) as client, pytest.raises(httpx.ConnectTimeout):
+        with httpx_client(settings, connections=1) as client, pytest.raises(httpx.ConnectTimeout):
             client.get(url, timeout=2 * CONNECT_SECONDS)
     assert time.monotonic() - began < CONNECT_SECONDS
 

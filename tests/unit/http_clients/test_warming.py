@@ -79,7 +79,7 @@ def token() -> Token:
 
 def routes_to(*addresses: str) -> Routes:
     settings = Settings.model_construct(REQUESTS_CA_BUNDLE="", SSL_CERT_FILE="")
-    session = requests_session(settings, width=1)
+    session = requests_session(settings, connections=1)
     return lambda: [Route(session, address) for address in addresses]
 
 

@@ -27,7 +27,7 @@ from speech.cache import SpeechCache
 from speech.elevenlabs import Speech
 from speech.voice import MP3, OPUS
 from storage.database import Database
-from storage.speech import AudioSegment, AudioTable
+from storage.speech import SpeechSegment, SpeechTable
 from tests.unit.conftest import START, Clock
 
 DAY = 24 * 3600.0
@@ -43,10 +43,10 @@ class Account(Speech):
         }
         super().__init__(
             settings=Settings(**(given | changes)),  # type: ignore[arg-type]
-            ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=1),
+            ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), max_seconds=1),
             metrics=Metrics(),
             breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
-            width=1,
+            connections=1,
         )
         self.spoken: list[str] = []
         self.output_format = OPUS
@@ -72,17 +72,17 @@ class AtOnce(Executor):
         return done
 
 
-class Broken(AudioTable):
+class Broken(SpeechTable):
     """A table in a database that is away."""
 
     def __init__(self) -> None:
         self.away = True
 
-    def find(self, key: str) -> AudioSegment | None:
+    def find(self, key: str) -> SpeechSegment | None:
         self._fail()
         return None
 
-    def save(self, key: str, piece: AudioSegment) -> None:
+    def save(self, key: str, segment: SpeechSegment) -> None:
         self._fail()
 
     def _fail(self) -> None:
@@ -101,21 +101,21 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def pieces(database: Database, clock: Clock) -> AudioTable:
-    return AudioTable(database=database, most_bytes=1000)
+def segments(database: Database, clock: Clock) -> SpeechTable:
+    return SpeechTable(database=database, max_bytes=1000)
 
 
 def cache_of(
     account: Account,
     metrics: Metrics | None = None,
     *,
-    most_bytes: int = 1000,
-    shared: AudioTable | None = None,
+    max_bytes: int = 1000,
+    shared: SpeechTable | None = None,
 ) -> SpeechCache:
     return SpeechCache(
         speech=account,
         metrics=metrics or Metrics(),
-        most_bytes=most_bytes,
+        max_bytes=max_bytes,
         lifetime=DAY,
         shared=shared,
         pool=AtOnce(),
@@ -129,7 +129,7 @@ def counted(metrics: Metrics) -> tuple[int, int, int]:
     return hits, misses, saved
 
 
-def test_the_same_piece_is_spoken_once_whatever_is_around_it(
+def test_the_same_segment_is_spoken_once_whatever_is_around_it(
     account: Account, metrics: Metrics
 ) -> None:
     cache = cache_of(account, metrics)
@@ -139,10 +139,10 @@ def test_the_same_piece_is_spoken_once_whatever_is_around_it(
     assert counted(metrics) == (1, 1, len("Hello!"))
 
 
-def test_another_text_or_language_is_another_piece(account: Account) -> None:
+def test_another_text_or_language_is_another_segment(account: Account) -> None:
     cache = cache_of(account)
-    pieces = [("Hello!", "en"), ("Hello", "en"), ("Hello!", "fr"), ("Hello!", None)]
-    assert len({cache.synthesize(text, language) for text, language in pieces}) == len(pieces)
+    segments = [("Hello!", "en"), ("Hello", "en"), ("Hello!", "fr"), ("Hello!", None)]
+    assert len({cache.synthesize(text, language) for text, language in segments}) == len(segments)
     # What the model does not take as a language is not told to it.
     assert cache.synthesize("Hello!", "xx") == cache.synthesize("Hello!", None)
 
@@ -152,17 +152,17 @@ def test_another_text_or_language_is_another_piece(account: Account) -> None:
     [{"ELEVENLABS_VOICE_ID": "another"}, {"ELEVENLABS_TTS_MODEL": "eleven_turbo_v2_5"}],
     ids=["voice", "model"],
 )
-def test_another_voice_or_model_is_another_piece(
-    account: Account, change: dict[str, str], pieces: AudioTable
+def test_another_voice_or_model_is_another_segment(
+    account: Account, change: dict[str, str], segments: SpeechTable
 ) -> None:
-    cache_of(account, shared=pieces).synthesize("Hello!", "en")
+    cache_of(account, shared=segments).synthesize("Hello!", "en")
     other = Account(**change)
-    cache_of(other, shared=pieces).synthesize("Hello!", "en")
+    cache_of(other, shared=segments).synthesize("Hello!", "en")
     assert other.spoken == ["Hello!"]
 
 
-def test_a_piece_is_kept_in_the_format_that_the_plan_took(
-    account: Account, pieces: AudioTable
+def test_a_segment_is_kept_in_the_format_that_the_plan_took(
+    account: Account, segments: SpeechTable
 ) -> None:
     """A process that has not met the refusal yet looks for Opus, one that has finds it."""
 
@@ -170,17 +170,17 @@ def test_a_piece_is_kept_in_the_format_that_the_plan_took(
         account.output_format = MP3
 
     account.before = refuse_opus
-    cache = cache_of(account, shared=pieces)
+    cache = cache_of(account, shared=segments)
     assert cache.synthesize("Hello!", "en") == cache.synthesize("Hello!", "en")
     unaware, aware = Account(), Account()
     aware.output_format = MP3
     for other in (unaware, aware):
-        cache_of(other, shared=pieces).synthesize("Hello!", "en")
+        cache_of(other, shared=segments).synthesize("Hello!", "en")
     assert [len(each.spoken) for each in (account, unaware, aware)] == [1, 1, 0]
 
 
 def test_the_least_recently_used_go_when_the_bytes_are_used_up(account: Account) -> None:
-    cache = cache_of(account, most_bytes=30)
+    cache = cache_of(account, max_bytes=30)
     for text in "abcad":
         cache.synthesize(text, "en")
     assert account.spoken == ["a", "b", "c", "d"]
@@ -192,7 +192,7 @@ def test_the_least_recently_used_go_when_the_bytes_are_used_up(account: Account)
 
 
 def test_what_is_larger_than_all_bytes_is_spoken_and_not_kept(account: Account) -> None:
-    cache = cache_of(account, most_bytes=9)
+    cache = cache_of(account, max_bytes=9)
     assert cache.synthesize("a", "en") != cache.synthesize("a", "en")
 
 
@@ -292,7 +292,7 @@ def test_who_has_time_left_hears_what_elevenlabs_says_later(
         account = Account(**provider.environment("http://127.0.0.1:9"))
         with held_up(account, monkeypatch) as (waiting, _):
             monkeypatch.setattr(Account, "synthesize", Speech.synthesize)
-            cache = cache_of(account, most_bytes=1_000_000)
+            cache = cache_of(account, max_bytes=1_000_000)
             calls = provider.recorder
             provider.faults.add(Fault("elevenlabs", "speak", "hang", seconds=60))
 
@@ -309,7 +309,7 @@ def test_who_has_time_left_hears_what_elevenlabs_says_later(
         provider.faults.clear()
 
 
-def test_others_do_not_wait_for_another_piece(
+def test_others_do_not_wait_for_another_segment(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = cache_of(account)
@@ -335,24 +335,24 @@ def test_memory_forgets_what_is_too_old(clock: Clock, account: Account) -> None:
 
 
 def test_processes_share_what_they_spoke(
-    account: Account, metrics: Metrics, pieces: AudioTable
+    account: Account, metrics: Metrics, segments: SpeechTable
 ) -> None:
-    spoken = cache_of(account, shared=pieces).synthesize("Hello!", "en")
+    spoken = cache_of(account, shared=segments).synthesize("Hello!", "en")
     other = Account()
-    cache = cache_of(other, metrics, shared=pieces)
+    cache = cache_of(other, metrics, shared=segments)
     assert cache.synthesize("Hello!", "en") == cache.synthesize("Hello!", "en") == spoken
     assert other.spoken == []
     assert counted(metrics) == (2, 0, 2 * len("Hello!"))
 
 
 def test_what_came_from_another_process_gets_no_older_in_memory(
-    account: Account, pieces: AudioTable, clock: Clock
+    account: Account, segments: SpeechTable, clock: Clock
 ) -> None:
-    cache_of(Account(), shared=pieces).synthesize("Hello!", "en")
+    cache_of(Account(), shared=segments).synthesize("Hello!", "en")
     clock.now += DAY - 1
-    cache = cache_of(account, shared=pieces)
+    cache = cache_of(account, shared=segments)
     cache.synthesize("Hello!", "en")
-    pieces.purge(before=clock.now)
+    segments.purge(before=clock.now)
     cache.synthesize("Hello!", "en")
     assert account.spoken == []
     clock.now += 2
@@ -390,32 +390,32 @@ def test_memory_does_not_ask_the_database(account: Account) -> None:
 
 
 def test_the_table_keeps_what_was_used_last_up_to_its_bytes(
-    pieces: AudioTable, clock: Clock
+    segments: SpeechTable, clock: Clock
 ) -> None:
     for key in "abc":
-        pieces.save(key, AudioSegment(key.encode() * 400, START))
+        segments.save(key, SpeechSegment(key.encode() * 400, START))
         clock.now += 1
-    assert pieces.find("a") == AudioSegment(b"a" * 400, START)
-    assert pieces.find("x") is None
-    pieces.purge(before=START - 1)
-    assert [bool(pieces.find(key)) for key in "abc"] == [True, False, True]
+    assert segments.find("a") == SpeechSegment(b"a" * 400, START)
+    assert segments.find("x") is None
+    segments.purge(before=START - 1)
+    assert [bool(segments.find(key)) for key in "abc"] == [True, False, True]
 
 
 def test_the_table_forgets_what_is_old_however_often_it_is_used(
-    pieces: AudioTable, clock: Clock
+    segments: SpeechTable, clock: Clock
 ) -> None:
-    pieces.save("old", AudioSegment(b"old", START))
-    pieces.save("new", AudioSegment(b"new", START + 10))
+    segments.save("old", SpeechSegment(b"old", START))
+    segments.save("new", SpeechSegment(b"new", START + 10))
     clock.now += 20
-    assert pieces.find("old")
-    pieces.purge(before=START + 5)
-    assert (pieces.find("old"), pieces.find("new")) == (None, AudioSegment(b"new", START + 10))
+    assert segments.find("old")
+    segments.purge(before=START + 5)
+    assert (segments.find("old"), segments.find("new")) == (None, SpeechSegment(b"new", START + 10))
 
 
-def test_a_piece_that_two_processes_made_is_kept_once(pieces: AudioTable) -> None:
-    pieces.save("a", AudioSegment(b"one", START))
-    pieces.save("a", AudioSegment(b"other", START + 1))
-    assert pieces.find("a") == AudioSegment(b"one", START)
+def test_a_segment_that_two_processes_made_is_kept_once(segments: SpeechTable) -> None:
+    segments.save("a", SpeechSegment(b"one", START))
+    segments.save("a", SpeechSegment(b"other", START + 1))
+    assert segments.find("a") == SpeechSegment(b"one", START)
 
 
 @contextmanager

@@ -61,10 +61,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def speech(provider: Sandbox, clock: Clock) -> Speech:
     return Speech(
         settings=Settings(**provider.environment("http://127.0.0.1:9")),  # type: ignore[arg-type]
-        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), longest_seconds=60),
+        ffmpeg=Ffmpeg(path=imageio_ffmpeg.get_ffmpeg_exe(), max_seconds=60),
         metrics=Metrics(),
         breakers=CircuitBreakers(failures=0, seconds=30, metrics=Metrics()),
-        width=4,
+        connections=4,
     )
 
 

@@ -1,8 +1,9 @@
-"""How long the pieces of a voice note may take, and in which language they are spoken."""
+"""The segments of a voice note: when they are spoken, for how long, and in which language."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from types import SimpleNamespace
 from typing import cast
 
@@ -14,6 +15,7 @@ from core.deadline import Deadline, remaining_time
 from core.logs import ContextPool
 from metrics import Metrics
 from speech.synthesis import StreamingSynthesis
+from tests.unit.executors import ImmediateExecutor
 from text.phrases import Phrases
 
 SENTENCE = "Your parcel left our warehouse in Cairo on Tuesday evening, at a quarter past nine. "
@@ -28,7 +30,7 @@ class Clock:
 
 
 class Speaker:
-    """Notes how much time there is for each piece, and its language."""
+    """Records how much time there is for each segment, and its language."""
 
     available_slots = 8
 
@@ -58,21 +60,25 @@ def speaker() -> Speaker:
 
 @pytest.fixture
 def synthesis(speaker: Speaker) -> Iterator[StreamingSynthesis]:
-    joining = SimpleNamespace(join=b"".join, fit_note=lambda note: note)
     with ContextPool(1) as pool:
-        yield StreamingSynthesis(
-            "en",
-            speech=speaker,
-            ffmpeg=cast(Ffmpeg, joining),
-            phrases=Phrases(),
-            metrics=Metrics(),
-            pool=pool,
-            longest=4000,
-            piece_seconds=NOTE_SECONDS,
-        )
+        yield synthesis_of(speaker, pool)
 
 
-def test_a_piece_has_the_time_of_the_note_however_late_the_agent_writes(
+def synthesis_of(speaker: Speaker, pool: Executor) -> StreamingSynthesis:
+    joining = SimpleNamespace(join=b"".join, fit_note=lambda note: note)
+    return StreamingSynthesis(
+        "en",
+        speech=speaker,
+        ffmpeg=cast(Ffmpeg, joining),
+        phrases=Phrases(),
+        metrics=Metrics(),
+        pool=pool,
+        max_characters=4000,
+        segment_seconds=NOTE_SECONDS,
+    )
+
+
+def test_a_segment_has_the_time_of_the_note_however_late_the_agent_writes(
     clock: Clock, speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:
     with Deadline(TURN_SECONDS).applied():
@@ -103,7 +109,7 @@ def test_a_note_after_the_turn_has_no_more_time(
     assert speaker.seconds_left == [NOTE_SECONDS]
 
 
-# More characters than a piece, and nothing that tells their language.
+# More characters than a segment, and nothing that tells their language.
 NAMES = "Müller AB-12, Schmidt CD-34, García EF-56. " * 6
 GERMAN = "Ihr Paket hat unser Lager am Dienstag verlassen und kommt am Freitag bei Ihnen an. "
 ARABIC = "غادر طردك مستودعنا يوم الثلاثاء، وسيصلك يوم الجمعة إن شاء الله. "
@@ -133,6 +139,34 @@ def test_nothing_is_spoken_before_the_language_is_certain(
     synthesis.voice_note()
     assert languages(speaker) == {"de"}
     assert " ".join(text for _, text in speaker.spoken) == (NAMES * 2 + GERMAN * 8).strip()
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("de", GERMAN),
+        ("ar", ARABIC),
+        ("zh", "您的包裹已于星期二晚上九点离开我们在开罗的仓库，预计星期五送达您的地址。"),
+        ("zh", "您的包裹星期五会送达吗？我们已经通知了快递公司！"),
+        ("ja", "お客様の荷物は火曜日の夜にカイロの倉庫を出発し、金曜日にご自宅に届く予定です。"),
+        ("hi", "आपका पार्सल मंगलवार को हमारे गोदाम से निकल गया है और शुक्रवार को पहुँच जाएगा। "),
+        ("ur", "آپ کا پارسل منگل کو ہمارے گودام سے روانہ ہو گیا ہے اور جمعہ کو پہنچ جائے گا۔ "),
+    ],
+)
+def test_finished_sentences_are_spoken_while_the_agent_writes(
+    speaker: Speaker, language: str, sentence: str
+) -> None:
+    """Chinese and Japanese have no blank behind a stop; each script has its own stops."""
+    synthesis = synthesis_of(speaker, ImmediateExecutor())
+    for character in sentence * 8:
+        synthesis.write(character)
+    assert {language} == languages(speaker)
+    begun = "".join(text for _, text in speaker.spoken)
+    assert (sentence * 8).replace(" ", "").startswith(begun.replace(" ", ""))
+    assert len(begun) > len(sentence) * 2
+    synthesis.finish(sentence * 8)
+    spoken = "".join(text for _, text in speaker.spoken)
+    assert spoken.replace(" ", "") == (sentence * 8).replace(" ", "")
 
 
 def test_an_answer_that_tells_no_language_is_spoken_in_the_senders(

@@ -94,8 +94,8 @@ def test_the_script_decides_where_words_do_not(
 
 def test_a_guess_can_be_wanted_more_certain() -> None:
     text = "Please reply to Müller GmbH & Co. KG, Hauptstraße 5, 80331 München"
-    assert detect_language(text, "en", least_probability=0.5) == "de"
-    assert detect_language(text, "en", least_probability=0.9) == "en"
+    assert detect_language(text, "en", min_probability=0.5) == "de"
+    assert detect_language(text, "en", min_probability=0.9) == "en"
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,45 @@ def test_language_of_a_typed_text(
     assert phrases.detect_language(text, known) == language
 
 
-def test_say_falls_back_to_the_default_language(phrases: Phrases) -> None:
+@pytest.mark.parametrize("default", ["en", "de", "es", "ar"])
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Hola", "es"),
+        ("Bonjour", "fr"),
+        ("Hello", "en"),
+        ("Hey", None),
+        ("ok", None),
+        ("Hej", None),
+    ],
+)
+def test_a_new_sender_reads_the_language_of_a_greeting_or_the_default_one(
+    default: str, text: str, language: str | None
+) -> None:
+    """Latin letters alone do not tell a language, English least of all."""
+    phrases = Phrases(default=default)
+    sentence = phrases.translate("failed", phrases.detect_language(text, None))
+    assert sentence == TABLES[language or default]["phrases"]["failed"]
+
+
+def test_a_greeting_in_a_language_that_is_not_listed_is_answered_in_the_default_one(
+    tmp_path: Path,
+) -> None:
+    catalogue = tmp_path / "phrases.toml"
+    catalogue.write_text(
+        "".join(
+            f"[{code}]\nshort_messages=['{greeting}']\n"
+            f"[{code}.phrases]\nfailed='{code}'\n[{code}.commands]\n"
+            for code, greeting in (("en", "hello"), ("de", "hallo"))
+        ),
+        encoding="utf-8",
+    )
+    phrases = Phrases(default="de", catalogue=catalogue)
+    assert phrases.translate("failed", phrases.detect_language("Hola", None)) == "de"
+    assert phrases.translate("failed", phrases.detect_language("Hello", None)) == "en"
+
+
+def test_translation_falls_back_to_the_default_language(phrases: Phrases) -> None:
     english, arabic = (TABLES[code]["phrases"]["failed"] for code in ("en", "ar"))
     assert phrases.translate("failed", "en") == phrases.translate("failed", "nl") == english
     assert phrases.translate("failed", None) == english
@@ -211,7 +249,7 @@ def test_say_falls_back_to_the_default_language(phrases: Phrases) -> None:
     )
 
 
-def test_say_fills_the_place_in_and_leaves_braces_in_it_alone(phrases: Phrases) -> None:
+def test_translation_fills_the_place_in_and_leaves_braces_in_it_alone(phrases: Phrases) -> None:
     assert phrases.translate("location", "en", place="{x} 1, 2") == "My location is {x} 1, 2."
     assert "{x}" in phrases.translate("location", "ar", place="{x}")
 

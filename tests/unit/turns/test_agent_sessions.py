@@ -252,8 +252,8 @@ def test_a_session_that_another_process_saved_first_wins_and_ours_is_ended(
     """Another process took the turn over while this one was starting a session."""
     theirs, start = agent.start(), agent.start
 
-    def start_slowly(*, patient: bool = True) -> AgentSession:
-        late = start(patient=patient)
+    def start_slowly(*, retry: bool = True) -> AgentSession:
+        late = start(retry=retry)
         table.insert(ANA, theirs)
         return late
 

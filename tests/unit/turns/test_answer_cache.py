@@ -264,7 +264,7 @@ def test_sessions_count_as_personal_where_questions_are_not_recorded(
 
 
 def test_the_oldest_answers_beyond_the_limit_are_purged(database: Database, clock: Clock) -> None:
-    answers = AnswerTable(database=database, lifetime=HOUR, most=2)
+    answers = AnswerTable(database=database, lifetime=HOUR, max_answers=2)
     for key in "abca":
         clock.now += 1
         answers.save(key, key)

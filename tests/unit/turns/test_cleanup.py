@@ -21,7 +21,7 @@ from storage.outbound_messages import OutboundMessages
 from storage.preferences import PreferenceTable
 from storage.processes import Processes
 from storage.schema import turns
-from storage.speech import AudioSegment, AudioTable
+from storage.speech import SpeechSegment, SpeechTable
 from storage.turns import TurnTable
 from tests.unit.conftest import put_session
 from turns import cleanup as turns_cleanup
@@ -69,8 +69,8 @@ def leases(database: Database) -> Leases:
 
 
 @pytest.fixture
-def caches(database: Database) -> tuple[AudioTable, AnswerTable]:
-    return AudioTable(database=database, most_bytes=10), AnswerTable(
+def caches(database: Database) -> tuple[SpeechTable, AnswerTable]:
+    return SpeechTable(database=database, max_bytes=10), AnswerTable(
         database=database, lifetime=9e9
     )
 
@@ -92,7 +92,7 @@ def cleanup(
     store: TurnTable,
     outbound_messages: OutboundMessages,
     leases: Leases,
-    caches: tuple[AudioTable, AnswerTable],
+    caches: tuple[SpeechTable, AnswerTable],
     session_table: AgentSessionTable,
     sessions: Sessions,
     workers: list[str],
@@ -166,13 +166,13 @@ def test_finished_turns_are_deleted_after_the_retention(
 
 
 def test_cached_audio_and_answers_are_deleted_after_the_retention(
-    caches: tuple[AudioTable, AnswerTable],
+    caches: tuple[SpeechTable, AnswerTable],
     cleanup: Cleanup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     audio_table, answer_table = caches
-    audio_table.save("old", AudioSegment(b"....", time.time() - DAY - 60))
-    audio_table.save("young", AudioSegment(b"....", time.time() - DAY + 60))
+    audio_table.save("old", SpeechSegment(b"....", time.time() - DAY - 60))
+    audio_table.save("young", SpeechSegment(b"....", time.time() - DAY + 60))
     answer_table.save("young", "an answer")
     with monkeypatch.context() as earlier:
         earlier.setattr(answers, "time", SimpleNamespace(time=lambda: time.time() - DAY - 60))

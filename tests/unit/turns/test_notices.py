@@ -27,7 +27,7 @@ def make_notices(database: Database, clock: Clock) -> MakeNotices:
             phrases=Phrases(),
             preferences=PreferenceTable(database=database),
             leases=DatabaseLeases(database=database),
-            longest=LONGEST,
+            max_seconds=LONGEST,
         )
 
     return make

@@ -93,12 +93,17 @@ class Synthesis:
 
 
 class Replies:
-    """Records what is sent beside the answer."""
+    """Records voice notes, and messages other than the answer."""
 
     def __init__(self) -> None:
         self.notices: list[str] = []
         self.noticed = threading.Event()
         self.typing = 0
+        self.syntheses: list[Synthesis] = []
+
+    def start_voice_note(self, language: str | None) -> Synthesis:
+        self.syntheses.append(Synthesis(language))
+        return self.syntheses[-1]
 
     def show_typing(self, turn: Turn) -> None:
         self.typing += 1
@@ -117,7 +122,7 @@ class Bench:
         self.metrics = Metrics()
         self.preferences = PreferenceTable(database=database)
         self.session_table = AgentSessionTable(database=database)
-        self.syntheses: list[Synthesis] = []
+        self.syntheses = self.replies.syntheses
         self.threads = ThreadPoolExecutor(4)
         self._database = database
         self._settings = Settings(**(CREDENTIALS | ADDRESSES | settings))
@@ -143,15 +148,10 @@ class Bench:
                 transcript_echo=self._settings.TRANSCRIPT_ECHO,
                 handoff_contact=self._settings.HANDOFF_CONTACT,
             ),
-            start_synthesis=self._start_synthesis,
             replies=cast(ReplyDelivery, self.replies),
             notices=notices_of(self._database, PHRASES),
             threads=self.threads,
         )
-
-    def _start_synthesis(self, language: str | None) -> Any:
-        self.syntheses.append(Synthesis(language))
-        return self.syntheses[-1]
 
     def answer(self, kind: Kind = Kind.TEXT) -> Reply | None:
         """The reply to a message of the sender ana."""

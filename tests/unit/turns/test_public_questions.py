@@ -13,7 +13,7 @@ from core.errors import SettingsError
 from core.settings import Settings
 from sandbox import CREDENTIALS
 from turns import public_questions
-from turns.public_questions import PublicQuestions, normalised
+from turns.public_questions import PublicQuestions, normalize_question
 
 
 def read_questions(tmp_path: Path, lines: bytes | str = "", **changes: str) -> PublicQuestions:
@@ -42,7 +42,7 @@ def read_questions(tmp_path: Path, lines: bytes | str = "", **changes: str) -> P
     ],
 )
 def test_case_blanks_and_punctuation_do_not_matter(asked: str) -> None:
-    assert normalised(asked) == "how do i register"
+    assert normalize_question(asked) == "how do i register"
 
 
 @pytest.mark.parametrize(
@@ -61,18 +61,18 @@ def test_case_blanks_and_punctuation_do_not_matter(asked: str) -> None:
     ],
 )
 def test_questions_of_different_meaning_stay_different(one: str, other: str) -> None:
-    assert normalised(one) != normalised(other)
+    assert normalize_question(one) != normalize_question(other)
 
 
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
-    once = normalised(text)
-    assert normalised(once) == once == " ".join(once.split())
+    once = normalize_question(text)
+    assert normalize_question(once) == once == " ".join(once.split())
 
 
 @given(st.text(alphabet="ab?! .,\n\t\u200f", max_size=20))
 def test_punctuation_and_blanks_only_separate_words(text: str) -> None:
-    assert set(normalised(text)) <= set("ab ")
+    assert set(normalize_question(text)) <= set("ab ")
 
 
 def test_each_line_of_the_file_is_a_pattern_for_the_whole_question(tmp_path: Path) -> None:

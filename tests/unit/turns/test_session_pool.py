@@ -35,8 +35,8 @@ class Agent(Agentforce):
         self.may_start.set()
         self.free = 0
 
-    def start(self, *, patient: bool = True) -> AgentSession:
-        assert not patient
+    def start(self, *, retry: bool = True) -> AgentSession:
+        assert not retry
         with self.changed:
             self.begun += 1
             held = self.begun > self.free

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import MalformedRequest
-from whatsapp.status_callbacks import LONGEST_DETAIL, State, Status, parse_status
+from whatsapp.status_callbacks import MAX_DETAIL_CHARACTERS, State, Status, parse_status
 
 SID = "SM" + "1" * 32
 FORM = {"MessageSid": SID, "MessageStatus": "sent"}
@@ -56,7 +56,7 @@ def detail(text: str) -> str:
     [
         ("Rate limit hit (#131056)", "Rate limit hit (#131056)"),
         (" Something\r\nwent\x1b[2J wrong\u202e ", "Something went [2J wrong"),
-        ("x" * 5000, "x" * LONGEST_DETAIL + "…"),
+        ("x" * 5000, "x" * MAX_DETAIL_CHARACTERS + "…"),
         ("Can't send, see error 63016 at 12:30", "Can't send, see error 63016 at 12:30"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Words to be read aloud, with every sign that means something."""
+"""Prepares text for speech: removes addresses, emoji and marks, and ends sentences."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import regex
 from text.addresses import find_addresses
 from text.characters import STOPS, category
 
-# Stands for an address that was taken out; ``clean`` removes it, so that no text of the agent
-# holds it.
+# A placeholder for an address that was removed. ``clean`` removes this character from the agent's
+# text.
 GAP = "\ufffc"
 
 _TIMES = regex.compile(r"(?<=\p{Nd})\s*+(?<!\*)\*(?!\*)\s*+(?=\p{Nd})")
-# Pictures, and what joins and colours them. Signs of units, such as ℃, № and ㎡, are no pictures.
+# Emoji, with the characters that join and colour them. Signs such as ℃, № and ㎡ are not emoji.
 _EMOJI = regex.compile(
     r"(?:[\p{So}--[\xa9\xae°\u2100-\u214F\u3200-\u33FF]]"
     r"[\uFE0F\u200D\U0001F3FB-\U0001F3FF\U000E0020-\U000E007F]*+)++"
@@ -20,7 +20,7 @@ _EMOJI = regex.compile(
     regex.VERSION1,
 )
 _BACKTICKS = regex.compile(r"`+")
-# A mark that nothing closes; an agent that still writes may close it in its next sentence.
+# A mark without a closing mark, which may still follow while the agent is writing.
 _UNCLOSED_MARK = regex.compile(r"(?<![\w*_~])(?:\*{1,3}|__|~~)(?=\p{L})")
 _MARK = regex.compile(rf"{_UNCLOSED_MARK.pattern}|(?<=\w)(?:\*\*|__|~~)(?![\w*_~])")
 _PLACEHOLDER = regex.compile(r"(?<!\w)</?(\p{L}[^<>\n]{0,80})>")
@@ -29,20 +29,20 @@ _EMPTY_BRACKETS = regex.compile(r"\(\s*+\)|（\s*+）|\[\s*+\]")
 _CLOSING = ("Pe", "Pf")
 
 
-def pronounceable(text: str) -> str:
-    """Text without addresses (``GAP`` stands for each), emoji and marks that nothing closes."""
+def remove_unspeakable(text: str) -> str:
+    """Text without emoji and unclosed marks, and with ``GAP`` in place of each address."""
     words = _TIMES.sub(" × ", _without_addresses(text))
     words = _UNCLOSED_MARK.sub("", _BACKTICKS.sub("", _EMOJI.sub("", words)))
     return _PLACEHOLDER.sub(r"\1", words)
 
 
-def without_marks_of_markdown(text: str) -> str:
-    """Text whose Markdown was not read, without the marks that its words have on either side."""
+def remove_markdown_marks(text: str) -> str:
+    """Markdown that could not be parsed, without the marks around its words."""
     return _MARK.sub("", text)
 
 
 def to_sentence(text: str) -> str:
-    """A line that ends like a sentence, so that the voice falls and pauses; "" without words."""
+    """A line with a full stop at its end, so that the voice pauses; "" if it has no words."""
     words = _GAP_BEFORE_STOP.sub("", text).replace(GAP, " ")
     words = " ".join(_EMPTY_BRACKETS.sub("", words).split())
     if not any(character.isalnum() for character in words):
