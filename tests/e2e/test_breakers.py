@@ -10,18 +10,20 @@ import requests
 from tests.e2e.conftest import StartCluster, StartDeployment
 from tests.e2e.deployment import Deployment
 from tests.sandbox.waiting import wait_until
+from tests.security.planted import planted
 
 QUESTION = "How do I register an electronic invoice?"
 ANSWER = "To register an electronic invoice"
 AGENT = "Sorry, I couldn't get an answer."
 FAILURES = 2
 # Long enough that it is still open when the next user writes.
-OPEN = {"BREAKER_FAILURES": str(FAILURES), "PROVIDER_TIMEOUT_FACTOR": "0.1"}
+OPEN = {"BREAKER_FAILURES": str(FAILURES)}
+SHORT_RECOVERY = "import services; services.BREAKER_SECONDS = 3.0"
 
 
 @pytest.fixture(scope="module")
 def shared_deployment(start_deployment: StartDeployment) -> Iterator[Deployment]:
-    with start_deployment(**OPEN) as deployment:
+    with start_deployment(command=planted(SHORT_RECOVERY), **OPEN) as deployment:
         yield deployment
 
 
