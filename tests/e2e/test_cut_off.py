@@ -194,6 +194,7 @@ def test_sessions_that_start_slowly_are_started_once(proxied: ProxiedCluster) ->
     assert {question.session_id for question in agent.questions} == started
 
 
+@pytest.mark.slow
 def test_webhooks_are_answered_in_time_while_every_statement_is_slow(
     start_cluster: StartCluster, server: Postgres
 ) -> None:
@@ -219,6 +220,7 @@ def test_webhooks_are_answered_in_time_while_every_statement_is_slow(
             deployment.answers(user, 1)
 
 
+@pytest.mark.slow
 def test_a_database_that_is_replaced_by_an_empty_one(
     start_cluster: StartCluster, server: Postgres
 ) -> None:

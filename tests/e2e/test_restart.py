@@ -164,6 +164,7 @@ services.Services.close = lambda self, timeout: intact(self, 0.5)
 """
 
 
+@pytest.mark.slow
 def test_a_question_that_every_stop_cuts_off_is_asked_twice_and_then_its_sender_is_told(
     start_deployment: StartDeployment,
 ) -> None:

@@ -161,6 +161,7 @@ def test_a_text_outside_the_24_hour_window_is_logged_and_not_repeated(
     counts.wait_for(undelivered=1, delivered=1, read=1)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_during_a_second_attempt_makes_no_third(
     start_deployment: StartDeployment,
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_missing_voice_answer_is_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.speech
 @pytest.mark.usefixtures("models_installed")
+@pytest.mark.slow
 def test_the_turn_of_a_killed_worker_is_answered_once(tmp_path: Path) -> None:
     """The exit status is 0, and the killed worker and all checks are on the screen."""
     done = _demo(tmp_path, "--cluster", COLUMNS="72")
@@ -136,7 +137,9 @@ def running_demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.speech
 @pytest.mark.usefixtures("models_installed")
-@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "stop_signal", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_it_answers_typed_lines_until_it_is_stopped_with_all_its_processes(
     running_demo: subprocess.Popen[str], stop_signal: signal.Signals
 ) -> None:

@@ -318,6 +318,7 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, min_size=5, max_size=40), st.integers(1, 4))
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_processes_that_die_at_any_step(history: list[tuple[str, int]], threads: int) -> None:
     with TemporaryDirectory() as folder:
         past = History(folder, threads)
@@ -329,6 +330,7 @@ def test_processes_that_die_at_any_step(history: list[tuple[str, int]], threads:
 
 @given(st.lists(st.integers(0, 5), min_size=4, max_size=8), st.integers(0, 14))
 @settings(max_examples=30, deadline=None)
+@pytest.mark.slow
 def test_turns_whose_process_dies_again_and_again_are_given_up(
     messages: list[int], steps: int
 ) -> None:
