@@ -7,7 +7,7 @@ import re
 from markdown_it.tree import SyntaxTreeNode
 
 from text.inline_rules import BARE_ADDRESS
-from text.tree_renderer import TreeRenderer, starts_with_amount
+from text.tree_renderer import TreeRenderer
 from text.whatsapp_marks import BOLD, ITALIC, STRIKE, mark_text, without_marks, write_marks
 
 _FENCE = "```"
@@ -60,7 +60,7 @@ class WhatsAppRenderer(TreeRenderer):
         return "\n".join(f"> {line}" if line else ">" for line in self._blocks(node).split("\n"))
 
     def _bullet(self, item: SyntaxTreeNode) -> str:
-        return "+ " if item.markup == "+" and starts_with_amount(item) else "- "
+        return "+ " if item.markup == "+" else "- "
 
     def _table(self, node: SyntaxTreeNode) -> str:
         titles, *rows = [row.children for part in node.children for row in part.children]

@@ -128,7 +128,7 @@ def test_links_and_images_show_an_address_that_can_be_tapped(markdown: str, show
     ("markdown", "shown"),
     [
         ("* a\n* b", "- a\n- b"),
-        ("+ a\n+ b", "- a\n- b"),
+        ("+ a\n+ b", "+ a\n+ b"),
         ("1. a\n2. b", "1. a\n2. b"),
         ("7) a\n8) b", "7) a\n8) b"),
         ("- a\n  - b\n    - c\n- d", "- a\n- b\n- c\n- d"),
@@ -137,12 +137,41 @@ def test_links_and_images_show_an_address_that_can_be_tapped(markdown: str, show
         ("- **k**: v", "- *k*: v"),
         ("1. a\n\n   ```\n   x\n   ```\n2. b", "1. a\n```\nx\n```\n2. b"),
         ("- [ ] open\n- [x] done", "- [ ] open\n- [x] done"),
-        ("intro\n- a", "intro\n\n- a"),
+        ("intro\n- a", "intro\n- a"),
+        ("intro\n\n- a", "intro\n\n- a"),
+        ("Steps:\n1. a\n1. b", "Steps:\n1. a\n2. b"),
         ("- أولاً\n- ثانيًا", "- أولاً\n- ثانيًا"),
     ],
 )
 def test_lists_are_flat_and_keep_their_numbers(markdown: str, shown: str) -> None:
     assert to_whatsapp(markdown) == shown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "spoken"),
+    [
+        ("Netto 100 €  \n+ MwSt. 19 €  \n= 119 €", "Netto 100 €.\n+ MwSt. 19 € = 119 €."),
+        ("Price: 100 €\n+ VAT", "Price: 100 €.\n+ VAT."),
+        ("100 €\n+ ca. 5 € Versand", "100 €.\n+ ca. 5 € Versand."),
+        ("Pros:\n+ Cheap\n+ Fast\n\nCons:\n- Slow", "Pros:\nCheap.\nFast.\nCons:\nSlow."),
+    ],
+)
+def test_a_plus_stays_a_plus_and_is_spoken_beside_a_number(markdown: str, spoken: str) -> None:
+    assert to_whatsapp(markdown) == markdown.replace("  \n", "\n")
+    assert to_speech(markdown) == spoken
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        "Feiertage:\n\n1. Januar\n1. Mai\n1. November",
+        "1. **Mai**\n1. Tag der Arbeit",
+        "1. janvier\n1. août",
+        "1. يناير\n1. مايو",
+    ],
+)
+def test_dates_are_not_renumbered(dates: str) -> None:
+    assert to_whatsapp(dates) == dates.replace("**", "*")
 
 
 @pytest.mark.parametrize(
