@@ -8,6 +8,8 @@ from html import unescape
 
 import nh3
 
+from text.addresses import UNSAFE_SCHEMES
+
 # Tag names that are not words, so that a tag of this name is never a placeholder.
 _PLAIN_NAMES = frozenset(
     "blockquote body br dd div dl dt em h1 h2 h3 h4 h5 h6 hr html img li ol p pre span strong sub"
@@ -46,14 +48,7 @@ _NAME = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
 _ATTRIBUTE = re.compile(r"\s([a-zA-Z_:][\w:.-]*)(\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+))?")
 _CLOSED = re.compile(r"</([a-z][a-z0-9]*)\s*>", re.IGNORECASE)
 
-# nh3 returns tags with names in lower case, values in double quotation marks, and only addresses
-# that are safe to open.
-_SANITIZER = nh3.Cleaner(
-    tags={"a", "img"},
-    attributes={"a": {"href"}, "img": {"alt", "src"}},
-    url_schemes={"http", "https", "ftp", "mailto", "tel"},
-    link_rel=None,
-)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,20}(?=:)", re.IGNORECASE)
 _SANITIZED_ATTRIBUTE = re.compile(r' (href|alt|src)="([^"]*)"')
 _TEXT_SANITIZER = nh3.Cleaner(tags=set(), clean_content_tags={"script", "style"})
 
@@ -78,8 +73,20 @@ class Tag:
     @property
     def attributes(self) -> dict[str, str]:
         """The attributes ``href``, ``src`` and ``alt``, as far as the tag has them."""
-        found = _SANITIZED_ATTRIBUTE.findall(_SANITIZER.clean(self.source))
+        found = _SANITIZED_ATTRIBUTE.findall(_sanitize(self.source))
         return {name: unescape(value) for name, value in found}
+
+
+def _sanitize(tag: str) -> str:
+    """The tag with its name in lower case, quoted values, and no unsafe address."""
+    schemes = {scheme.lower() for scheme in _SCHEME.findall(tag)}
+    return nh3.clean(
+        tag,
+        tags={"a", "img"},
+        attributes={"a": {"href"}, "img": {"alt", "src"}},
+        url_schemes=schemes - UNSAFE_SCHEMES,
+        link_rel=None,
+    )
 
 
 def tag_name(text: str, start: int = 0) -> str:
