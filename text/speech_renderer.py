@@ -44,6 +44,8 @@ class SpeechRenderer(TreeRenderer):
         return "" if tag_name(node.content) == "img" else super()._html_inline(node)
 
     def _link(self, node: SyntaxTreeNode) -> str:
+        if node.markup == "autolink" and not _is_web_link(node):
+            return self._children(node).removeprefix("mailto:").removeprefix("tel:")
         return GAP if node.markup in (BARE_ADDRESS, "autolink") else self._children(node)
 
     def _blockquote(self, node: SyntaxTreeNode) -> str:
@@ -75,3 +77,7 @@ def _is_beside_plus(item: SyntaxTreeNode) -> bool:
 
 def _sentences(text: str) -> str:
     return "\n".join(filter(None, map(to_sentence, text.split("\n"))))
+
+
+def _is_web_link(node: SyntaxTreeNode) -> bool:
+    return str(node.attrs.get("href", "")).lower().startswith(("http", "ftp"))
