@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from html import unescape
 
 import nh3
+import regex
 
 from text.addresses import UNSAFE_SCHEMES
 
@@ -53,13 +54,31 @@ _SANITIZED_ATTRIBUTE = re.compile(r' (href|alt|src)="([^"]*)"')
 _TEXT_SANITIZER = nh3.Cleaner(tags=set(), clean_content_tags={"script", "style"})
 
 # Control characters, which ``clean`` removes from the agent's text. They mark the border of a
-# separate line, both ends of an address that follows its label, and the start of a superscript.
+# separate line, both ends of an address that follows its label, the ends of superscripts and
+# subscripts, and the end of struck text.
 LINE_BORDER = "\x1e"
 _ADDRESS = "\x1d"
-_RAISED = "\x1f"
+_RAISED, _RAISED_END = "\x1f", "\x01"
+_LOWERED, _LOWERED_END = "\x04", "\x05"
+_STRUCK_END = "\x06"
+_SCRIPT_BORDERS = re.compile(f"[{_RAISED}{_RAISED_END}{_LOWERED}{_LOWERED_END}{_STRUCK_END}]")
+_SCRIPTS = {"sup": (_RAISED, _RAISED_END), "sub": (_LOWERED, _LOWERED_END)}
+_STRUCK_NAMES = frozenset(("s", "del", "strike"))
 _LINES = re.compile(rf"[ \t\n]*{LINE_BORDER}[ \t\n{LINE_BORDER}]*")
 # Without a sign a power would look like one more digit. ``1<sup>st</sup>`` is not a power.
-_POWER = re.compile(rf"{_RAISED}(?=[\d+−-])")
+# Letters that end ordinal numbers, as in ``1<sup>e</sup>``, are not powers either.
+_POWER = re.compile(rf"{_RAISED}(?=[\d+−-]|(?<=[\w)]{_RAISED})[ijkmnpqxyz]\b)")
+_FRACTION = re.compile(rf"(\d?){_RAISED}(\d+){_RAISED_END}\s?[/⁄]\s?{_LOWERED}(\d+){_LOWERED_END}")
+# The cents of a price are often raised.
+_CENTS_BEFORE_CURRENCY = regex.compile(rf"(?<=\d){_RAISED}(?=\d\d{_RAISED_END}\s?\p{{Sc}})")
+_CENTS_AFTER_CURRENCY = regex.compile(
+    rf"(\p{{Sc}}\s?\d[\d.,]{{0,12}}){_RAISED}(?=\d\d{_RAISED_END}(?!\d))"
+)
+# Without a sign the base of a logarithm or a number would run into the digits beside it.
+_BASE = re.compile(rf"{_LOWERED}(\d+){_LOWERED_END}(?=\d)")
+_BASE_OF_NUMBER = re.compile(rf"(?<=\d){_LOWERED}(?=\d)")
+_STRUCK_BORDER = regex.compile(rf"(?<=\S){_STRUCK_END}(?=[\w\p{{Sc}}])")
+_FIRST_NUMBER = re.compile(r"\s(?:start|value)\s*=\s*[\"']?(\d{1,9})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +94,11 @@ class Tag:
         """The attributes ``href``, ``src`` and ``alt``, as far as the tag has them."""
         found = _SANITIZED_ATTRIBUTE.findall(_sanitize(self.source))
         return {name: unescape(value) for name, value in found}
+
+    def number(self, default: int) -> int:
+        """The number at which a list starts, or of an item, if the tag has one."""
+        found = _FIRST_NUMBER.search(self.source)
+        return int(found[1]) if found else default
 
 
 def _sanitize(tag: str) -> str:
@@ -142,15 +166,17 @@ class HtmlTags:
             return self._link(tag)
         if tag.name in ("ol", "ul"):
             self._switch_list(tag)
+        if tag.name in _SCRIPTS:
+            return _SCRIPTS[tag.name][tag.closing]
         if tag.closing:
-            return ""
+            return _STRUCK_END if tag.name in _STRUCK_NAMES else ""
         if tag.name == "img":
             return self._image(tag)
         if tag.name in ("td", "th"):
             return " "
         if tag.name == "li":
-            return self._number()
-        return _RAISED if tag.name == "sup" else ""
+            return self._number(tag)
+        return ""
 
     def _link(self, tag: Tag) -> str:
         if not tag.closing:
@@ -166,20 +192,20 @@ class HtmlTags:
 
     def _switch_list(self, tag: Tag) -> None:
         if not tag.closing:
-            self._numbers.append(0 if tag.name == "ol" else None)
+            self._numbers.append(tag.number(1) - 1 if tag.name == "ol" else None)
         elif self._numbers:
             self._numbers.pop()
 
-    def _number(self) -> str:
+    def _number(self, item: Tag) -> str:
         if not self._numbers or self._numbers[-1] is None:
             return ""
-        self._numbers[-1] += 1
+        self._numbers[-1] = item.number(self._numbers[-1] + 1)
         return f"{self._numbers[-1]}. "
 
 
 def arrange(text: str, *, show_addresses: bool) -> str:
     """Finish a text in which tags were replaced: separate lines, and put addresses after labels."""
-    text = _POWER.sub("^", _LINES.sub("\n", text)).replace(_RAISED, "")
+    text = _write_scripts(_LINES.sub("\n", text))
     label, *rest = text.split(_ADDRESS)
     parts = [label]
     for address, following in zip(rest[::2], rest[1::2], strict=False):
@@ -188,3 +214,18 @@ def arrange(text: str, *, show_addresses: bool) -> str:
             parts.append(f" ({address})" if before else address)
         parts.append(following)
     return "".join(parts)
+
+
+def _write_scripts(text: str) -> str:
+    """The text with a sign for each power, fraction or base that would look like another number."""
+    if not _SCRIPT_BORDERS.search(text):
+        return text
+    text = _FRACTION.sub(_write_fraction, text)
+    text = _CENTS_AFTER_CURRENCY.sub(r"\1.", _CENTS_BEFORE_CURRENCY.sub(",", text))
+    text = _BASE_OF_NUMBER.sub("_", _BASE.sub(r"_\1 ", _POWER.sub("^", text)))
+    return _SCRIPT_BORDERS.sub("", _STRUCK_BORDER.sub(" ", text))
+
+
+def _write_fraction(found: re.Match[str]) -> str:
+    whole, numerator, denominator = found.groups()
+    return f"{whole} {numerator}/{denominator}" if whole else f"{numerator}/{denominator}"
