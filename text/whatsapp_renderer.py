@@ -13,6 +13,10 @@ from text.tree_renderer import TreeRenderer
 from text.whatsapp_marks import BOLD, ITALIC, STRIKE, mark_text, without_marks, write_marks
 
 _FENCE = "```"
+# After the opening fence there may be the name of a language, such as ``python3``, with attributes.
+# Anything else with a blank or a digit is text.
+_WORDS_OF_CODE = re.compile(r"\S\s+\S|\d")
+_LANGUAGE = re.compile(r"\s*[A-Za-z+#-]+\d?\s*(?:$|\{|[a-z]+=)")
 _EMPTY_CELL = "–"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
@@ -43,6 +47,8 @@ class WhatsAppRenderer(TreeRenderer):
 
     def _fence(self, node: SyntaxTreeNode) -> str:
         content = self._text(node).rstrip()
+        if _WORDS_OF_CODE.search(node.info) and not _LANGUAGE.match(node.info):
+            content = f"{node.info.strip()}\n{content}".rstrip()
         return content if _FENCE in content else f"{_FENCE}\n{content}\n{_FENCE}"
 
     def _hr(self, _: SyntaxTreeNode) -> str:

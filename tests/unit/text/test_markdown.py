@@ -198,6 +198,9 @@ def test_dates_are_not_renumbered(dates: str) -> None:
     [
         ("```python\nx = *1*\n\ny\n```", "```\nx = *1*\n\ny\n```"),
         ("~~~\nx\n~~~", "```\nx\n```"),
+        ("```Order 12345\nTotal 5\n```", "```\nOrder 12345\nTotal 5\n```"),
+        ("```python3\nx\n```", "```\nx\n```"),
+        ('```js title="a.js"\nx\n```', "```\nx\n```"),
         ("```\nnever closed", "```\nnever closed\n```"),
         ("```\n<b>x</b> [a](b)\n```", "```\n<b>x</b> [a](b)\n```"),
     ],
