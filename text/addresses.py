@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import regex
 
+# Addresses of these schemes contain programs or data, or lead to the reader's own files.
+UNSAFE_SCHEMES = frozenset(("javascript", "data", "vbscript", "file"))
+
 _SCHEMES = r"(?:https?|ftp|[a-z][a-z0-9+.-]{0,20}|)://"
 _DOMAIN_WITH_PATH = r"(?<![\w.@/-])(?:[a-z0-9_-]{1,63}\.){1,6}[a-z]{2,20}/"
 _BEGINNING = regex.compile(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import regex
+from markdown_it.common.utils import normalizeReference
 from markdown_it.rules_block import StateBlock, blockquote, lheading, reference
 
 from text.html_tags import HIDDEN, text_of
@@ -38,11 +39,20 @@ def read_underlined_heading(state: StateBlock, start: int, end: int, silent: boo
 
 
 def read_definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Read the address of a label that is used in the text; other such lines are footnotes."""
+    """Read the address of a label that is used in the text; other such lines stay as they are."""
     definition = _DEFINITION.match(state.src, _position(state, start))
-    if not definition or state.src.count(f"[{definition[1]}]") < len(("definition", "use")):
+    if not definition or not _is_used(state.src, definition[1]):
+        return False
+    if normalizeReference(definition[1]) in state.env.get("references", {}):
         return False
     return reference(state, start, end, silent)
+
+
+def _is_used(text: str, label: str) -> bool:
+    """Whether ``[label]`` occurs other than in definitions and before an address in brackets."""
+    quoted = re.escape(f"[{label}]")
+    unused = rf"^[ >]{{0,8}}{quoted}:|{quoted}\("
+    return any(found[1] for found in re.finditer(rf"{unused}|({quoted})", text, re.MULTILINE))
 
 
 def read_hidden_html(state: StateBlock, start: int, end: int, silent: bool) -> bool:

@@ -10,6 +10,8 @@ write codes and masked characters with stars. So the rule decides as a reader wo
 - Next to other letters ``**`` opens or closes: ``**重要：**请``, ``و**مهم**``. A single mark, and
   ``__``, also needs a border on the outer side, because names are masked as in ``张*三``. A
   particle of one letter counts as a border, as in ``و*مهم*``.
+- A single star after a digit or a currency is part of it, as in ``4* hotel`` or ``99 €*``, unless
+  it closes a text that a single star has opened.
 - Four or more stars are not a mark, nor are one or three tildes.
 """
 
@@ -25,11 +27,14 @@ from markdown_it.rules_inline.state_inline import Delimiter
 from text.characters import STOPS, category, is_alphabetic, is_blank
 
 _MARKS = "*_~"
+_AMOUNT_END = regex.compile(r"[\p{Nd}\p{Sc}]")
 _PARTICLE = regex.compile(r"[\p{Arabic}\p{Hebrew}]")
 _PAIRS_OF_STARS = re.compile(r"(?<!\*)\*\*(?!\*)")
 _MAX_RUN = 3
 # A limit for the later pairs of stars that are examined, so that the time is linear.
 _LOOK_AHEAD_RUNS = 8
+# The same for the earlier marks that are examined.
+_LOOK_BACK_DELIMITERS = 16
 
 _OPENING = frozenset(("Ps", "Pi"))
 _CLOSING = frozenset(("Pe", "Pf"))
@@ -84,6 +89,11 @@ class _Run:
         return self.length <= _MAX_RUN
 
     @property
+    def follows_amount(self) -> bool:
+        """Whether the run is a single star that may belong to the number before it."""
+        return self.mark == "*" and self.length == 1 and bool(_AMOUNT_END.match(self.before))
+
+    @property
     def halves_word(self) -> bool:
         """Whether the run may close within a word."""
         return self.mark == "*" and self.length == len("**") and self._inside_word
@@ -119,6 +129,8 @@ def read_marks(state: StateInline, silent: bool) -> bool:
     run = _run_at(state.src, state.pos, state.posMax)
     end = state.pos + run.length
     closes = run.closes or (run.halves_word and _is_last_closing(state.src, end, state.posMax))
+    if run.follows_amount and not _is_star_open(state):
+        closes = False
     if run.is_mark and (run.opens or closes):
         _push_delimiters(state, run, opens=run.opens, closes=closes)
     else:
@@ -135,6 +147,18 @@ def _run_at(text: str, start: int, limit: int) -> _Run:
     following = text[end : min(end + 2, limit)]
     preceding = text[max(0, start - 2) : start]
     return _Run(mark, end - start, preceding[:-1], preceding[-1:], following[:1], following[1:])
+
+
+def _is_star_open(state: StateInline) -> bool:
+    """Whether one of the last runs is a single star that opens and is not yet closed."""
+    closed = 0
+    for delimiter in reversed(state.delimiters[-_LOOK_BACK_DELIMITERS:]):
+        if delimiter.marker != ord("*") or delimiter.length != 1:
+            continue
+        if delimiter.open and not closed:
+            return True
+        closed += -1 if delimiter.open else 1
+    return False
 
 
 def _is_last_closing(text: str, start: int, limit: int) -> bool:

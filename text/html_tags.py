@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from html import unescape
 
 import nh3
+import regex
+
+from text.addresses import UNSAFE_SCHEMES
 
 # Tag names that are not words, so that a tag of this name is never a placeholder.
 _PLAIN_NAMES = frozenset(
@@ -46,25 +49,36 @@ _NAME = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
 _ATTRIBUTE = re.compile(r"\s([a-zA-Z_:][\w:.-]*)(\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+))?")
 _CLOSED = re.compile(r"</([a-z][a-z0-9]*)\s*>", re.IGNORECASE)
 
-# nh3 returns tags with names in lower case, values in double quotation marks, and only addresses
-# that are safe to open.
-_SANITIZER = nh3.Cleaner(
-    tags={"a", "img"},
-    attributes={"a": {"href"}, "img": {"alt", "src"}},
-    url_schemes={"http", "https", "ftp", "mailto", "tel"},
-    link_rel=None,
-)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,20}(?=:)", re.IGNORECASE)
 _SANITIZED_ATTRIBUTE = re.compile(r' (href|alt|src)="([^"]*)"')
 _TEXT_SANITIZER = nh3.Cleaner(tags=set(), clean_content_tags={"script", "style"})
 
 # Control characters, which ``clean`` removes from the agent's text. They mark the border of a
-# separate line, both ends of an address that follows its label, and the start of a superscript.
+# separate line, both ends of an address that follows its label, the ends of superscripts and
+# subscripts, and the end of struck text.
 LINE_BORDER = "\x1e"
 _ADDRESS = "\x1d"
-_RAISED = "\x1f"
+_RAISED, _RAISED_END = "\x1f", "\x01"
+_LOWERED, _LOWERED_END = "\x04", "\x05"
+_STRUCK_END = "\x06"
+_SCRIPT_BORDERS = re.compile(f"[{_RAISED}{_RAISED_END}{_LOWERED}{_LOWERED_END}{_STRUCK_END}]")
+_SCRIPTS = {"sup": (_RAISED, _RAISED_END), "sub": (_LOWERED, _LOWERED_END)}
+_STRUCK_NAMES = frozenset(("s", "del", "strike"))
 _LINES = re.compile(rf"[ \t\n]*{LINE_BORDER}[ \t\n{LINE_BORDER}]*")
 # Without a sign a power would look like one more digit. ``1<sup>st</sup>`` is not a power.
-_POWER = re.compile(rf"{_RAISED}(?=[\d+−-])")
+# Letters that end ordinal numbers, as in ``1<sup>e</sup>``, are not powers either.
+_POWER = re.compile(rf"{_RAISED}(?=[\d+−-]|(?<=[\w)]{_RAISED})[ijkmnpqxyz]\b)")
+_FRACTION = re.compile(rf"(\d?){_RAISED}(\d+){_RAISED_END}\s?[/⁄]\s?{_LOWERED}(\d+){_LOWERED_END}")
+# The cents of a price are often raised.
+_CENTS_BEFORE_CURRENCY = regex.compile(rf"(?<=\d){_RAISED}(?=\d\d{_RAISED_END}\s?\p{{Sc}})")
+_CENTS_AFTER_CURRENCY = regex.compile(
+    rf"(\p{{Sc}}\s?\d[\d.,]{{0,12}}){_RAISED}(?=\d\d{_RAISED_END}(?!\d))"
+)
+# Without a sign the base of a logarithm or a number would run into the digits beside it.
+_BASE = re.compile(rf"{_LOWERED}(\d+){_LOWERED_END}(?=\d)")
+_BASE_OF_NUMBER = re.compile(rf"(?<=\d){_LOWERED}(?=\d)")
+_STRUCK_BORDER = regex.compile(rf"(?<=\S){_STRUCK_END}(?=[\w\p{{Sc}}])")
+_FIRST_NUMBER = re.compile(r"\s(?:start|value)\s*=\s*[\"']?(\d{1,9})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +92,25 @@ class Tag:
     @property
     def attributes(self) -> dict[str, str]:
         """The attributes ``href``, ``src`` and ``alt``, as far as the tag has them."""
-        found = _SANITIZED_ATTRIBUTE.findall(_SANITIZER.clean(self.source))
+        found = _SANITIZED_ATTRIBUTE.findall(_sanitize(self.source))
         return {name: unescape(value) for name, value in found}
+
+    def number(self, default: int) -> int:
+        """The number at which a list starts, or of an item, if the tag has one."""
+        found = _FIRST_NUMBER.search(self.source)
+        return int(found[1]) if found else default
+
+
+def _sanitize(tag: str) -> str:
+    """The tag with its name in lower case, quoted values, and no unsafe address."""
+    schemes = {scheme.lower() for scheme in _SCHEME.findall(tag)}
+    return nh3.clean(
+        tag,
+        tags={"a", "img"},
+        attributes={"a": {"href"}, "img": {"alt", "src"}},
+        url_schemes=schemes - UNSAFE_SCHEMES,
+        link_rel=None,
+    )
 
 
 def tag_name(text: str, start: int = 0) -> str:
@@ -135,15 +166,17 @@ class HtmlTags:
             return self._link(tag)
         if tag.name in ("ol", "ul"):
             self._switch_list(tag)
+        if tag.name in _SCRIPTS:
+            return _SCRIPTS[tag.name][tag.closing]
         if tag.closing:
-            return ""
+            return _STRUCK_END if tag.name in _STRUCK_NAMES else ""
         if tag.name == "img":
             return self._image(tag)
         if tag.name in ("td", "th"):
             return " "
         if tag.name == "li":
-            return self._number()
-        return _RAISED if tag.name == "sup" else ""
+            return self._number(tag)
+        return ""
 
     def _link(self, tag: Tag) -> str:
         if not tag.closing:
@@ -159,20 +192,20 @@ class HtmlTags:
 
     def _switch_list(self, tag: Tag) -> None:
         if not tag.closing:
-            self._numbers.append(0 if tag.name == "ol" else None)
+            self._numbers.append(tag.number(1) - 1 if tag.name == "ol" else None)
         elif self._numbers:
             self._numbers.pop()
 
-    def _number(self) -> str:
+    def _number(self, item: Tag) -> str:
         if not self._numbers or self._numbers[-1] is None:
             return ""
-        self._numbers[-1] += 1
+        self._numbers[-1] = item.number(self._numbers[-1] + 1)
         return f"{self._numbers[-1]}. "
 
 
 def arrange(text: str, *, show_addresses: bool) -> str:
     """Finish a text in which tags were replaced: separate lines, and put addresses after labels."""
-    text = _POWER.sub("^", _LINES.sub("\n", text)).replace(_RAISED, "")
+    text = _write_scripts(_LINES.sub("\n", text))
     label, *rest = text.split(_ADDRESS)
     parts = [label]
     for address, following in zip(rest[::2], rest[1::2], strict=False):
@@ -181,3 +214,18 @@ def arrange(text: str, *, show_addresses: bool) -> str:
             parts.append(f" ({address})" if before else address)
         parts.append(following)
     return "".join(parts)
+
+
+def _write_scripts(text: str) -> str:
+    """The text with a sign for each power, fraction or base that would look like another number."""
+    if not _SCRIPT_BORDERS.search(text):
+        return text
+    text = _FRACTION.sub(_write_fraction, text)
+    text = _CENTS_AFTER_CURRENCY.sub(r"\1.", _CENTS_BEFORE_CURRENCY.sub(",", text))
+    text = _BASE_OF_NUMBER.sub("_", _BASE.sub(r"_\1 ", _POWER.sub("^", text)))
+    return _SCRIPT_BORDERS.sub("", _STRUCK_BORDER.sub(" ", text))
+
+
+def _write_fraction(found: re.Match[str]) -> str:
+    whole, numerator, denominator = found.groups()
+    return f"{whole} {numerator}/{denominator}" if whole else f"{numerator}/{denominator}"

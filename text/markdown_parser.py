@@ -23,6 +23,7 @@ from text.inline_rules import (
     read_file_path,
     read_html,
 )
+from text.table_rules import read_table
 
 # How deep blocks may be nested. The parser drops text that is nested deeper.
 _MAX_NESTING = 100
@@ -49,6 +50,7 @@ class MarkdownParser(MarkdownIt):
         rules = self.block.ruler
         rules.before("table", "watch", _check_time)
         rules.before("table", "hidden_html", read_hidden_html, _INTERRUPTS)
+        rules.at("table", read_table, {"alt": ["paragraph", "reference"]})
         rules.at("blockquote", read_quote, _INTERRUPTS)
         rules.at("reference", read_definition)
         rules.at("lheading", read_underlined_heading)

@@ -11,10 +11,15 @@ from text.characters import STOPS, category
 # text.
 GAP = "\ufffc"
 
-_TIMES = regex.compile(r"(?<=\p{Nd})\s*+(?<!\*)\*(?!\*)\s*+(?=\p{Nd})")
-# Emoji, with the characters that join and colour them. Signs such as ℃, № and ㎡ are not emoji.
+# A star between two numbers, unless it belongs to a code to be dialled, such as ``*144*1#``.
+_TIMES = regex.compile(
+    r"(?<![\w*#])[*#]{1,2}\p{Nd}[\p{Nd}*]*+#(*SKIP)(*FAIL)"
+    r"|(?<=\p{Nd})\s*+(?<!\*)\*(?!\*)\s*+(?=\p{Nd})"
+)
+# Emoji, with the characters that join and colour them. Signs such as ℃, № and ㎡ are not emoji, and
+# those that mean yes, no, up or down may be the only answer in their line.
 _EMOJI = regex.compile(
-    r"(?:[\p{So}--[\xa9\xae°\u2100-\u214F\u3200-\u33FF]]"
+    r"(?:[\p{So}--[\xa9\xae°\u2100-\u214F\u3200-\u33FF✅✔❌✖✗✘☑▲▼Ⓐ-ⓩ]]"
     r"[\uFE0F\u200D\U0001F3FB-\U0001F3FF\U000E0020-\U000E007F]*+)++"
     r"|[\uFE0F\u20E3\U0001F3FB-\U0001F3FF]++",
     regex.VERSION1,
@@ -31,6 +36,7 @@ _CLOSING = ("Pe", "Pf")
 
 def remove_unspeakable(text: str) -> str:
     """Text without emoji and unclosed marks, and with ``GAP`` in place of each address."""
+    text = text.replace("🔟", "10")
     words = _TIMES.sub(" × ", _without_addresses(text))
     words = _UNCLOSED_MARK.sub("", _BACKTICKS.sub("", _EMOJI.sub("", words)))
     return _PLACEHOLDER.sub(r"\1", words)

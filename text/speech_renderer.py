@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import regex
 from markdown_it.tree import SyntaxTreeNode
 
 from text.html_tags import tag_name
 from text.inline_rules import BARE_ADDRESS
 from text.speech_cleaning import GAP, remove_markdown_marks, remove_unspeakable, to_sentence
-from text.tree_renderer import TreeRenderer, starts_with_amount
+from text.tree_renderer import TreeRenderer, source_text, starts_with_amount
 
 # Without a blank behind it, a minus is worded as one; a hyphen could be a bullet.
 MINUS = "\N{MINUS SIGN}"
+_NUMBER = regex.compile(r"\p{Nd}")
+_ENDS_WITH_AMOUNT = regex.compile(r"\p{Nd}\s?(?:\p{Sc}|[A-Z]{3}|%)?[*_~\s]{0,8}\Z")
 
 
 class SpeechRenderer(TreeRenderer):
@@ -41,6 +44,8 @@ class SpeechRenderer(TreeRenderer):
         return "" if tag_name(node.content) == "img" else super()._html_inline(node)
 
     def _link(self, node: SyntaxTreeNode) -> str:
+        if node.markup == "autolink" and not _is_web_link(node):
+            return self._children(node).removeprefix("mailto:").removeprefix("tel:")
         return GAP if node.markup in (BARE_ADDRESS, "autolink") else self._children(node)
 
     def _blockquote(self, node: SyntaxTreeNode) -> str:
@@ -48,11 +53,18 @@ class SpeechRenderer(TreeRenderer):
         return f"> {words}" if starts_with_amount(node) else words
 
     def _bullet(self, item: SyntaxTreeNode) -> str:
-        if item.markup not in ("+", "-") or not starts_with_amount(item):
+        if item.markup == "+":
+            return "+ " if _is_added(item) else ""
+        if item.markup != "-" or not starts_with_amount(item):
             return ""
-        if item.markup == "-" and _is_beside_plus(item):
-            return MINUS
-        return f"{item.markup} "
+        return MINUS if _is_beside_plus(item) else "- "
+
+
+def _is_added(item: SyntaxTreeNode) -> bool:
+    """Whether the bullet + is a sign: there is a number in its line, or before it."""
+    before = item.parent.previous_sibling if item.parent else None
+    follows_amount = before and _ENDS_WITH_AMOUNT.search(source_text(before))
+    return bool(follows_amount or _NUMBER.search(source_text(item).split("\n", 1)[0]))
 
 
 def _is_beside_plus(item: SyntaxTreeNode) -> bool:
@@ -65,3 +77,7 @@ def _is_beside_plus(item: SyntaxTreeNode) -> bool:
 
 def _sentences(text: str) -> str:
     return "\n".join(filter(None, map(to_sentence, text.split("\n"))))
+
+
+def _is_web_link(node: SyntaxTreeNode) -> bool:
+    return str(node.attrs.get("href", "")).lower().startswith(("http", "ftp"))

@@ -8,6 +8,7 @@ import regex
 
 from text.addresses import find_addresses
 from text.code_fences import open_fence
+from text.sentence_ends import ends_sentence
 
 # Twilio refuses more; characters outside the BMP count twice there
 # (docs/providers/twilio.md, "Text and media").
@@ -137,10 +138,18 @@ def _cut_program(part: str, rest: str, fence: str) -> tuple[str, str]:
 
 def _sentences(line: str) -> Iterator[str]:
     begun = 0
-    for border in _SENTENCES.finditer(line):
+    for border in _find_borders(_SENTENCES, line, len(line)):
         yield line[begun : border.start("gap")]
         begun = border.end()
     yield line[begun:]
+
+
+def _find_borders(border: regex.Pattern[str], text: str, limit: int) -> Iterator[regex.Match[str]]:
+    """The matches of one of ``_BORDERS``, except for full stops that do not end a sentence."""
+    for found in border.finditer(text, 0, limit):
+        is_full_stop = border is _SENTENCES and found[0][0] == "."
+        if not is_full_stop or ends_sentence(text, found.start(), found.end()):
+            yield found
 
 
 def _count_fitting(text: str, limit: int) -> int:
@@ -163,7 +172,8 @@ def _find_cut(text: str, max_characters: int) -> int:
     links_and_marks = _mark_inside(marked, bytearray(links))
     for protected in (links_and_marks, links):
         for border in _BORDERS:
-            gaps = (found.start("gap") for found in border.finditer(text, 0, max_characters + 1))
+            borders = _find_borders(border, text, max_characters + 1)
+            gaps = (found.start("gap") for found in borders)
             cut = _find_last(gaps, protected, min_characters, max_characters)
             if cut:
                 return cut

@@ -9,9 +9,9 @@ from markdown_it.tree import SyntaxTreeNode
 
 from text.cleaning import clean
 from text.html_tags import HtmlTags, arrange
-from text.whatsapp_marks import without_marks
+from text.months import begins_with_month
 
-_AMOUNT = regex.compile(r"(?:\p{Sc}|[A-Z]{2,3}(?= ?\p{Nd}))? ?[.,]?\p{Nd}")
+_AMOUNT = regex.compile(r"[+−-]?(?:\p{Sc}|[A-Z]{2,3}(?= ?\p{Nd}))? ?[.,]?\p{Nd}")
 _LISTS = ("bullet_list", "ordered_list")
 
 
@@ -33,16 +33,15 @@ class TreeRenderer:
         return text
 
     def _blocks(self, node: SyntaxTreeNode) -> str:
-        """The node's children, with a blank line between them except for adjoining lists."""
+        """The node's children, with a blank line before each unless it is a list that has none."""
         parts = []
-        end_of_list = None
+        last_line = None
         for child in node.children:
             text, lines = self._render(child), child.map or (0, 0)
             if text:
-                is_list = child.type in _LISTS
-                touches = is_list and lines[0] == end_of_list
+                touches = child.type in _LISTS and lines[0] == last_line
                 parts += ["\n" if touches else "\n\n", text]
-                end_of_list = lines[1] if is_list else None
+                last_line = lines[1] if child.type in (*_LISTS, "paragraph") else None
         return "".join(parts[1:])
 
     def _children(self, node: SyntaxTreeNode) -> str:
@@ -88,14 +87,23 @@ class TreeRenderer:
 
 
 def starts_with_amount(item: SyntaxTreeNode) -> bool:
-    """Whether the text of a list item begins with a number, maybe after a currency."""
-    words = next((node.content for node in item.walk() if node.type == "inline"), "")
-    return bool(_AMOUNT.match(without_marks(words).lstrip("*_~ ")))
+    """Whether the text of a list item begins with a number, maybe after a sign or currency."""
+    return bool(_AMOUNT.match(source_text(item).lstrip("*_~ ")))
+
+
+def source_text(node: SyntaxTreeNode) -> str:
+    """The Markdown of the first text within a node; "" if there is none."""
+    return next((each.content for each in node.walk() if each.type == "inline"), "")
 
 
 def _numbers(ordered_list: SyntaxTreeNode) -> Iterator[str]:
-    """The numbers of the items; if all are 1, the numbers that a browser would show."""
+    """The numbers of the items; if all are 1, the numbers that a browser would show.
+
+    ``1. Mai`` is a date, whose number must not change.
+    """
     numbers = [item.info for item in ordered_list.children]
-    if len(numbers) > 1 and set(numbers) == {"1"}:
-        return map(str, range(1, len(numbers) + 1))
-    return iter(numbers)
+    if len(numbers) < 2 or set(numbers) != {"1"}:
+        return iter(numbers)
+    if any(begins_with_month(source_text(item)) for item in ordered_list.children):
+        return iter(numbers)
+    return map(str, range(1, len(numbers) + 1))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 
 from markdown_it.tree import SyntaxTreeNode
 
+from text.addresses import UNSAFE_SCHEMES
 from text.inline_rules import BARE_ADDRESS
-from text.tree_renderer import TreeRenderer, starts_with_amount
+from text.tree_renderer import TreeRenderer
 from text.whatsapp_marks import BOLD, ITALIC, STRIKE, mark_text, without_marks, write_marks
 
 _FENCE = "```"
-# Other addresses, such as the data of an image, cannot be opened by a tap.
-_SHOWN_SCHEMES = ("http", "https", "ftp", "mailto", "tel", "sms", "whatsapp", "geo")
+# After the opening fence there may be the name of a language, such as ``python3``, with attributes.
+# Anything else with a blank or a digit is text.
+_WORDS_OF_CODE = re.compile(r"\S\s+\S|\d")
+_LANGUAGE = re.compile(r"\s*[A-Za-z+#-]+\d?\s*(?:$|\{|[a-z]+=)")
+_EMPTY_CELL = "–"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 
@@ -42,6 +47,8 @@ class WhatsAppRenderer(TreeRenderer):
 
     def _fence(self, node: SyntaxTreeNode) -> str:
         content = self._text(node).rstrip()
+        if _WORDS_OF_CODE.search(node.info) and not _LANGUAGE.match(node.info):
+            content = f"{node.info.strip()}\n{content}".rstrip()
         return content if _FENCE in content else f"{_FENCE}\n{content}\n{_FENCE}"
 
     def _hr(self, _: SyntaxTreeNode) -> str:
@@ -60,7 +67,7 @@ class WhatsAppRenderer(TreeRenderer):
         return "\n".join(f"> {line}" if line else ">" for line in self._blocks(node).split("\n"))
 
     def _bullet(self, item: SyntaxTreeNode) -> str:
-        return "+ " if item.markup == "+" and starts_with_amount(item) else "- "
+        return "+ " if item.markup == "+" else "- "
 
     def _table(self, node: SyntaxTreeNode) -> str:
         titles, *rows = [row.children for part in node.children for row in part.children]
@@ -71,11 +78,14 @@ class WhatsAppRenderer(TreeRenderer):
 
     def _row(self, titles: list[SyntaxTreeNode], row: list[SyntaxTreeNode]) -> str:
         parts = []
-        for title, cell in zip(titles, row, strict=False):
-            name, value = without_marks(self._cell(title)), self._cell(cell)
-            if value:
-                name = name if name.endswith((":", "：")) or not name else f"{name}:"
-                parts.append(f"{mark_text(BOLD, name)} {value}" if name else value)
+        for title, cell in zip_longest(titles, row):
+            name = without_marks(self._cell(title)) if title else ""
+            value = self._cell(cell)
+            if name:
+                name = name if name.endswith((":", "：")) else f"{name}:"
+                parts.append(f"{mark_text(BOLD, name)} {value or _EMPTY_CELL}")
+            elif value:
+                parts.append(value)
         return f"- {', '.join(parts)}" if parts else ""
 
     def _cell(self, node: SyntaxTreeNode) -> str:
@@ -84,7 +94,7 @@ class WhatsAppRenderer(TreeRenderer):
 
 def _with_address(label: str, address: str) -> str:
     scheme = _SCHEME.match(address)
-    if scheme and scheme[1].lower() not in _SHOWN_SCHEMES:
+    if scheme and scheme[1].lower() in UNSAFE_SCHEMES:
         return label
     words = without_marks(label)
     if not address or words in (address, address.removeprefix("mailto:")):

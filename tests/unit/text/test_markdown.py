@@ -34,6 +34,13 @@ MARKDOWN = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
         ("**a _b_ c**", "*a _b_ c*"),
         ("a `code` b", "a `code` b"),
         ("`**not bold**`", "`**not bold**`"),
+        ("**4* Hotel Alpha** – 99 €", "4* Hotel Alpha – 99 €"),
+        ("**Hotel 5*:** 99 €", "Hotel 5*: 99 €"),
+        ("**Price from 99 €* per night**", "Price from 99 €* per night"),
+        ("**5* hotel**, **4* hotel**", "5* hotel, 4* hotel"),
+        ("A 4* and a 5* hotel", "A 4* and a 5* hotel"),
+        ("*Total: 5* and *99 €*", "_Total: 5_ and _99 €_"),
+        ("**a *b 5* c**", "*a _b 5_ c*"),
         ("# Title", "*Title*"),
         ("###### Title", "*Title*"),
         ("Title\n===", "*Title*"),
@@ -117,6 +124,18 @@ def test_marks_end_on_the_line_they_begin_on(markdown: str, shown: str) -> None:
         ("[shop]\n\n[shop]: https://a.b", "shop (https://a.b)"),
         ("![plan](https://a.b/p.png)", "plan (https://a.b/p.png)"),
         ("![](https://a.b/p.png)", "https://a.b/p.png"),
+        ("[Pay](upi://pay?pa=a@b)", "Pay (upi://pay?pa=a@b)"),
+        ("[Join](zoommtg://zoom.us/join?confno=1)", "Join (zoommtg://zoom.us/join?confno=1)"),
+        ("[Call](sip:a@b.com), [chat](skype:a?chat)", "Call (sip:a@b.com), chat (skype:a?chat)"),
+        ("[Dates](webcal://a.b/c.ics)", "Dates (webcal://a.b/c.ics)"),
+        ("[x](javascript:a) [y](DATA:a) [z](vbscript:a) [f](file:///a)", "x y z f"),
+        ("<a href='upi://pay?pa=a@b'>Pay</a>", "Pay (upi://pay?pa=a@b)"),
+        ("<a href='JavaScript:upi:a'>x</a> <a href='java&#115;cript:a'>y</a>", "x y"),
+        (
+            "[Shop]: https://a.com\n[Shop]: https://b.com",
+            "[Shop]: https://a.com\n[Shop]: https://b.com",
+        ),
+        ("[Shop](https://c.d)\n\n[Shop]: https://a.b", "Shop (https://c.d)\n\n[Shop]: https://a.b"),
         ("[المتجر](https://a.b)", "المتجر (https://a.b)"),
     ],
 )
@@ -128,7 +147,7 @@ def test_links_and_images_show_an_address_that_can_be_tapped(markdown: str, show
     ("markdown", "shown"),
     [
         ("* a\n* b", "- a\n- b"),
-        ("+ a\n+ b", "- a\n- b"),
+        ("+ a\n+ b", "+ a\n+ b"),
         ("1. a\n2. b", "1. a\n2. b"),
         ("7) a\n8) b", "7) a\n8) b"),
         ("- a\n  - b\n    - c\n- d", "- a\n- b\n- c\n- d"),
@@ -137,7 +156,9 @@ def test_links_and_images_show_an_address_that_can_be_tapped(markdown: str, show
         ("- **k**: v", "- *k*: v"),
         ("1. a\n\n   ```\n   x\n   ```\n2. b", "1. a\n```\nx\n```\n2. b"),
         ("- [ ] open\n- [x] done", "- [ ] open\n- [x] done"),
-        ("intro\n- a", "intro\n\n- a"),
+        ("intro\n- a", "intro\n- a"),
+        ("intro\n\n- a", "intro\n\n- a"),
+        ("Steps:\n1. a\n1. b", "Steps:\n1. a\n2. b"),
         ("- أولاً\n- ثانيًا", "- أولاً\n- ثانيًا"),
     ],
 )
@@ -146,10 +167,40 @@ def test_lists_are_flat_and_keep_their_numbers(markdown: str, shown: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("markdown", "spoken"),
+    [
+        ("Netto 100 €  \n+ MwSt. 19 €  \n= 119 €", "Netto 100 €.\n+ MwSt. 19 € = 119 €."),
+        ("Price: 100 €\n+ VAT", "Price: 100 €.\n+ VAT."),
+        ("100 €\n+ ca. 5 € Versand", "100 €.\n+ ca. 5 € Versand."),
+        ("Pros:\n+ Cheap\n+ Fast\n\nCons:\n- Slow", "Pros:\nCheap.\nFast.\nCons:\nSlow."),
+    ],
+)
+def test_a_plus_stays_a_plus_and_is_spoken_beside_a_number(markdown: str, spoken: str) -> None:
+    assert to_whatsapp(markdown) == markdown.replace("  \n", "\n")
+    assert to_speech(markdown) == spoken
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        "Feiertage:\n\n1. Januar\n1. Mai\n1. November",
+        "1. **Mai**\n1. Tag der Arbeit",
+        "1. janvier\n1. août",
+        "1. يناير\n1. مايو",
+    ],
+)
+def test_dates_are_not_renumbered(dates: str) -> None:
+    assert to_whatsapp(dates) == dates.replace("**", "*")
+
+
+@pytest.mark.parametrize(
     ("markdown", "shown"),
     [
         ("```python\nx = *1*\n\ny\n```", "```\nx = *1*\n\ny\n```"),
         ("~~~\nx\n~~~", "```\nx\n```"),
+        ("```Order 12345\nTotal 5\n```", "```\nOrder 12345\nTotal 5\n```"),
+        ("```python3\nx\n```", "```\nx\n```"),
+        ('```js title="a.js"\nx\n```', "```\nx\n```"),
         ("```\nnever closed", "```\nnever closed\n```"),
         ("```\n<b>x</b> [a](b)\n```", "```\n<b>x</b> [a](b)\n```"),
     ],
@@ -165,10 +216,13 @@ def test_programs_stay_as_they_are_without_a_language(markdown: str, shown: str)
             "| Plan | Price |\n|:--|--:|\n| Basic | **5** |\n| Pro | [9](http://a.b) |",
             "- *Plan:* Basic, *Price:* *5*\n- *Plan:* Pro, *Price:* 9 (http://a.b)",
         ),
-        ("| A | B |\n|---|---|\n| | x |", "- *B:* x"),
+        ("| A | B |\n|---|---|\n| | x |", "- *A:* –, *B:* x"),
+        ("| A | B |\n|---|---|\n| x | y |\n| | |", "- *A:* x, *B:* y\n- *A:* –, *B:* –"),
+        ("> | A | B |\n> |---|---|\n> | x | y | 3 € |", "> - *A:* x, *B:* y, 3 €"),
+        ("A | B\n---|---\nx | y | a\\|b", "- *A:* x, *B:* y, a|b"),
         ("| | B |\n|---|---|\n| x | y |", "- x, *B:* y"),
         ("| **A** |\n|---|\n| x |", "- *A:* x"),
-        ("| A |\n|---|\n| x | too | many |", "- *A:* x"),
+        ("| A |\n|---|\n| x | too | many |", "- *A:* x, too, many"),
         ("| السعر |\n|---|\n| ٥ |", "- *السعر:* ٥"),
         ("no | table", "no | table"),
     ],
@@ -191,6 +245,15 @@ def test_table_rows_become_bullets_that_name_each_column(markdown: str, shown: s
         ("before <!-- secret --> after", "before  after"),
         ("<!-- secret\nsecret -->\n\nHi", "Hi"),
         ("<your name>", "<your name>"),
+        ("2<sup>n</sup>, m<sup>2</sup>, 10<sup>-3</sup>", "2^n, m^2, 10^-3"),
+        ("1<sup>st</sup>, 2<sup>e</sup>, n<sup>o</sup> 5", "1st, 2e, no 5"),
+        ("log<sub>2</sub>8, H<sub>2</sub>O, 101<sub>2</sub>", "log_2 8, H2O, 101_2"),
+        ("19<sup>99</sup> € or $19<sup>99</sup>", "19,99 € or $19.99"),
+        ("19<sup>99</sup> rows", "19^99 rows"),
+        ("<sup>1</sup>/<sub>2</sub> or 2<sup>1</sup>/<sub>2</sub>", "1/2 or 2 1/2"),
+        ("<s>10</s>5 and <del>10 €</del>, then <s>1</s> 2", "10 5 and 10 €, then 1 2"),
+        ('<ol start="5"><li>a</li><li>b</li></ol>', "5. a\n6. b"),
+        ("<ol><li value='3'>a</li><li>b</li></ol>", "3. a\n4. b"),
         ("<b", "<b"),
     ],
 )
@@ -237,7 +300,7 @@ def test_any_text_can_be_spoken(markdown: str) -> None:
     assert "\n\n" not in spoken
     assert "://" not in spoken
     assert "`" not in spoken
-    assert not regex.search(r"\p{Emoji_Presentation}", spoken)
+    assert not regex.search(r"[^\P{Emoji_Presentation}✅❌✖]", spoken)
     assert all(line.rstrip("\"'").rstrip()[-1:] for line in spoken.split("\n") if line)
 
 
@@ -274,6 +337,12 @@ def test_no_letter_or_digit_is_lost(word: str) -> None:
         ("<div>\nblock\n</div>", "block."),
         ("<p>One</p><p>Two!</p>", "One.\nTwo!"),
         ("<a href='https://a.b'>shop</a>", "shop."),
+        ("Dial *144*1*2# or *#06# now", "Dial *144*1*2# or *#06# now."),
+        ("WiFi ✅, Parking ❌", "WiFi ✅, Parking ❌."),
+        ("▲ 5 %, ▼ 3 %, size Ⓐ, 🔟", "▲ 5 %, ▼ 3 %, size Ⓐ, 10."),
+        ("Write to <info@acme.com>.", "Write to info@acme.com."),
+        ("See <https://a.b> now", "See now."),
+        ("> -5 °C", "> -5 °C."),
         ("---", ""),
         ("👍", ""),
         ("...", ""),

@@ -182,11 +182,28 @@ def test_64_kb_of_anything_is_cut(unit: str) -> None:
         ("كيف حالك؟ بخير. شكرًا", ["كيف حالك؟", "بخير.", "شكرًا"]),
         ('He said "no." Then', ['He said "no."', "Then"]),
         ("3.5 is a number", ["3.5 is a number"]),
+        ("Ask Dr. Smith. He knows", ["Ask Dr. Smith.", "He knows"]),
+        ("In St. Gallen, No. 7. Yes", ["In St. Gallen, No. 7.", "Yes"]),
+        ("Zimmer Nr. 5. Danke", ["Zimmer Nr. 5.", "Danke"]),
+        ("Am Montag, z. B. Mittags. Gut", ["Am Montag, z. B. Mittags.", "Gut"]),
+        ("Am 24. Dezember. Danke", ["Am 24. Dezember.", "Danke"]),
+        ("Am 24. 12. und am 25. abends. Gut", ["Am 24. 12. und am 25. abends.", "Gut"]),
+        ("It is 24. Then 25", ["It is 24.", "Then 25"]),
+        ("No. That is all", ["No.", "That is all"]),
         ("  \n ", []),
     ],
 )
 def test_sentences(text: str, sentences: list[str]) -> None:
     assert split_sentences(text, 100) == sentences
+
+
+def test_a_date_is_one_sentence_while_its_month_is_being_written() -> None:
+    text = "Am 24. Dezember"
+    assert all(split_sentences(text[:end], 100) == [text[:end].strip()] for end in range(1, 16))
+
+
+def test_no_message_ends_with_a_title() -> None:
+    assert split_message("One two three. Please ask Dr. Smith today", 34)[0] == "One two three."
 
 
 def test_a_long_sentence_is_cut_at_its_clauses() -> None:
