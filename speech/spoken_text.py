@@ -56,7 +56,7 @@ _HOURS = (
     r"(?i:h|hrs?|hours?|am|pm|std|stunden|uhr|heures?|horas?|ore|saat|jam|days?|tage"
     r"|ساعة|ساعات|שעות|घंटे|گھنٹے)"
 )
-_PHONE_GROUP = rf"{_BLANK}\d{{2,12}}(?![\d]|[-/:.,]\d|\s?{_HOURS}\b)"
+_PHONE_GROUP = rf"{_BLANK}\d{{2,12}}(?!\d|[-/:.,]\d|\s?(?:{_HOURS}|{_CURRENCY})\b)"
 _AT_LEAST_7_DIGITS = r"(?=\+?(?:[ \u00a0()./‑-]{0,2}\d){7})"
 
 # Tried in this order at each position. The patterns must not contain groups that capture. What has
@@ -71,7 +71,8 @@ _PATTERNS = {
     "spaced_date": rf"(?<!\w)\d\d{_BLANK}\d\d{_BLANK}(?:19|20)\d\d(?!\d|{_BLANK}\d)",
     "phone_number": rf"(?<![\w+]){_AT_LEAST_7_DIGITS}(?:\+|00)[1-9]\d{{0,14}}"
     rf"(?:"
-    rf"(?:{_BLANK}(?:\(\d{{1,5}}\)|\d(?!\d)))?(?:{_PHONE_GROUP}){{1,6}}"
+    rf"(?:{_BLANK}(?:\(\d{{1,5}}\)\d{{0,5}}|\d(?!\d)))?(?:{_PHONE_GROUP}){{1,6}}"
+    r"(?<=\d(?:[ \u00a0()]{0,2}\d){6})"
     r"|[ ./‑-]?\(?\d{1,5}\)?[ ./‑-]?\d{2,12}(?:[.‑-]\d{1,8}){0,4}"
     r"|)(?!\w|[-/:.,]\d)"
     rf"|{_NUMBER_START}{_AT_LEAST_7_DIGITS}(?:\(0\d{{1,5}}\)|0\d{{1,5}})(?:{_PHONE_GROUP}){{1,5}}"
