@@ -27,6 +27,8 @@ _NUM2WORDS = {
     code: code for code in "en ar es fr de it tr id he nl pl sv ru uk cs fi hu no ro".split()
 } | {"pt": "pt_BR"}
 
+_INDIAN_GROUPS = frozenset({"hi", "ur"})
+
 UNITS = {
     "%": "concentr-percent",
     "km/h": "speed-kilometer-per-hour",
@@ -94,30 +96,34 @@ def has_numbers(language: str) -> bool:
 
 
 def parse_number(token: str, language: str) -> Decimal | None:
-    """Parse ``1.234,5`` or ``1,234.5``, as the language writes it; ``None`` if it is neither."""
+    """Parse ``1.234,5`` or ``1,234.5``; ``None`` if it is neither, or has two readings."""
     marks = [character for character in token if not character.isdigit()]
     parts = re.split(r"\D", token)
     if not marks:
         return Decimal(token)
-    if len(set(marks)) == 1 and (len(marks) > 1 or _separates_thousands(marks[0], parts, language)):
-        return _join_groups(parts)
+    if len(marks) == 1:
+        return _parse_with_one_mark(token, marks[0], parts, language)
+    if len(set(marks)) == 1:
+        return None if marks[0] == "." and len(parts) > 3 else _join_groups(parts, language)
     if len(set(marks)) > 2 or marks[-1] in marks[:-1] or marks[-1] not in ".,":
         return None
-    whole = _join_groups(parts[:-1])
+    whole = _join_groups(parts[:-1], language)
     return None if whole is None else Decimal(f"{whole}.{parts[-1]}")
 
 
-def _separates_thousands(mark: str, parts: list[str], language: str) -> bool:
-    """Whether the only mark in a number separates thousands."""
-    if mark not in ".,":
-        return True
-    fits = len(parts[-1]) == 3 and len(parts[0]) <= 3 and parts[0] != "0"
-    return fits and mark != get_decimal_symbol(language)
+def _parse_with_one_mark(token: str, mark: str, parts: list[str], language: str) -> Decimal | None:
+    """The mark is the language's decimal mark, or separates thousands; else it is unclear."""
+    has_groups = len(parts[1]) == 3 and len(parts[0]) <= 3 and parts[0] != "0"
+    if mark != get_decimal_symbol(language):
+        return _join_groups(parts, language) if has_groups else None
+    # 1.000 is one in English, and a thousand for many who write it.
+    return None if has_groups else Decimal(token.replace(mark, "."))
 
 
-def _join_groups(parts: list[str]) -> Decimal | None:
-    """The number that groups of digits form, also Indian groups such as 1,23,456."""
-    grouped = all(len(part) in (2, 3) for part in parts[1:-1]) and len(parts[-1]) == 3
+def _join_groups(parts: list[str], language: str) -> Decimal | None:
+    """The number that groups of three digits form; in India also 1,23,456."""
+    sizes = (2, 3) if language in _INDIAN_GROUPS else (3,)
+    grouped = all(len(part) in sizes for part in parts[1:-1]) and len(parts[-1]) == 3
     if len(parts) > 1 and not (grouped and len(parts[0]) <= 3):
         return None
     return Decimal("".join(parts))

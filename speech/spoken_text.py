@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import regex
 
@@ -12,13 +13,26 @@ from speech import spoken_numbers as numbers
 from speech.spoken_signs import ABBREVIATIONS, NO_SIGNS, SIGNS, Signs, compact
 
 # Every repetition below has a limit, so that reading takes linear time.
-_NUMBER = r"\d{1,15}(?:[.,'’\u00a0\u202f]\d{1,15}){0,5}"
-# Amounts may have spaces between thousands: 1 234,50 €.
-_AMOUNT = rf"(?:\d{{1,3}}(?: \d{{3}}){{1,4}}(?:[.,]\d{{1,15}})?(?!\d)|{_NUMBER})"
+# A leading zero makes it a code or a part of a date, and never an amount.
+_NUMBER = r"(?!0\d)\d{1,15}(?:[.,'’]\d{1,15}){0,5}"
+# Amounts may have spaces between thousands: 1 234,50 €. After a name they may be two numbers:
+# iPhone 15 128 GB.
+_BLANK = r"[ \u00a0\u202f]"
+_SPACED = (
+    rf"(?<!\p{{Lu}}\p{{L}}{{0,20}}{_BLANK}|\d{_BLANK})[1-9]\d{{0,2}}(?:{_BLANK}\d{{3}}){{1,4}}"
+    r"(?:[.,]\d{1,15})?(?!\d)"
+)
+_AMOUNT = rf"(?:{_SPACED}|{_NUMBER})"
 # Only Latin letters must not touch a number: Arabic and Hebrew attach "and" to the next word.
-_NUMBER_START = r"(?<![\p{Latin}\p{N}_.,])"
-_NUMBER_END = r"(?!\w|[.,]\d)"
-_UNIT = "|".join(regex.escape(unit) for unit in sorted(numbers.UNITS, key=len, reverse=True))
+_NUMBER_START = r"(?<![\p{Latin}\p{N}_.,٬٫]|[\p{Latin}\p{N}%°]['’/‑-]|\p{N}:)"
+# A number inside 747-800, 05/24 or 10:00:00 is a part of something else.
+_NUMBER_END = r"(?!\w|[.,:'’٬٫–]\p{N}|[/‑-]\w)"
+# A single letter may also be a size, a generation or a million: 38 L, 6s, $5m.
+_UNIT = "|".join(
+    regex.escape(unit) for unit in sorted(numbers.UNITS, key=len, reverse=True) if len(unit) > 1
+)
+_LETTER_UNIT = "|".join(unit for unit in numbers.UNITS if len(unit) == 1 and unit != "%")
+_UNIT_END = r"(?![\w/²³]|[‑-]\w)"
 _CURRENCY = "|".join(
     map(
         regex.escape,
@@ -26,16 +40,27 @@ _CURRENCY = "|".join(
     )
 )
 # "$5 million" is not "5 dollars million".
-_NO_MULTIPLE = (
-    r"(?!\s?(?i:[kmb]\b|bn\b|mn\b|mio|mrd|mil|bil|tri|thou|taus|tsd|ribu|juta|bin\b|lakh|crore"
-    r"|مليون|مليار|ألف|लाख|करोड़|हज़ार|लाख|ہزار|لاکھ|کروڑ|מיליון|מיליארד|אלף))"
+_MULTIPLE = (
+    r"\s?(?i:[kmb]\b|bn\b|mn\b|mio|mrd|mil|bil|tri|thou|taus|tsd|ribu|juta|bin\b|lakh|crore"
+    r"|مليون|مليار|ألف|लाख|करोड़|हज़ार|लाख|ہزار|لاکھ|کروڑ|מיליון|מיליארד|אלף)"
 )
 _TOP_LEVEL = (
     "com|org|net|info|io|app|dev|ai|eu|de|fr|es|it|pt|br|tr|id|in|pk|sa|ae|eg|il|uk|us|co|mx"
 )
-_HOUR, _MINUTE = r"(?:[01]?\d|2[0-3])", r"[0-5]\d"
+_CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d"
+# 3:16 may also be a score, a ratio or a verse.
+_BEFORE_TIME = r"(?i:um|gegen|a las|a la|às|alle|dalle|saat|pukul|à)"
+_PLAIN = r"(?:0|[1-9]\d{0,3})(?:[.,]\d{1,2})?"
+# Opening hours behind a phone number: 0800 123456 24 hours.
+_HOURS = (
+    r"(?i:h|hrs?|hours?|am|pm|std|stunden|uhr|heures?|horas?|ore|saat|jam|days?|tage"
+    r"|ساعة|ساعات|שעות|घंटे|گھنٹے)"
+)
+_PHONE_GROUP = rf"{_BLANK}\d{{2,12}}(?!\d|[-/:.,]\d|\s?(?:{_HOURS}|{_CURRENCY})\b)"
+_AT_LEAST_7_DIGITS = r"(?=\+?(?:[ \u00a0()./‑-]{0,2}\d){7})"
 
-# Tried in this order at each position. The patterns must not contain groups that capture.
+# Tried in this order at each position. The patterns must not contain groups that capture. What has
+# no function to put it into words stays as it is written.
 _PATTERNS = {
     "web_address": r"\b(?:https?://|www\.)\S{1,500}(?<![.,;:!?)])"
     rf"|(?<![\w@.-])(?:[a-z0-9-]{{1,63}}\.){{1,3}}(?:{_TOP_LEVEL})(?![\w@-]|\.\w)",
@@ -43,35 +68,65 @@ _PATTERNS = {
     "iban": r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)",
     "date": r"(?<![\w-])\d{4}-\d{2}-\d{2}(?:T(?=\d\d:)|(?![\w-]))"
     r"|(?<![\w.])\d{1,2}\.\d{1,2}\.\d{4}(?!\w|\.\d)|(?<![\w/])\d{1,2}/\d{1,2}/\d{4}(?![\w/])",
-    "phone_number": r"(?<![\w+])(?:\+|00)\d(?:[ ()./‑-]{0,2}\d){6,14}(?!\w)"
-    r"|(?<![\w.,-])(?=(?:[ ()/-]{0,2}\d){7})\(?0\d{1,5}\)?(?:[ /-]\d{2,8}){1,5}(?![\w-])"
-    r"|(?<![\w-])(?:\(\d{3}\) ?|\d{3}-)\d{3}-\d{4}(?![\w-])",
-    "money": rf"(?<!\w)(?:{_CURRENCY})\s?{_AMOUNT}{_NUMBER_END}{_NO_MULTIPLE}"
-    rf"|{_NUMBER_START}{_AMOUNT}\s?(?:{_CURRENCY})(?!\w)",
-    "quantity": rf"{_NUMBER_START}{_AMOUNT}\s?(?:{_UNIT})(?![\w/²³])"
+    "spaced_date": rf"(?<!\w)\d\d{_BLANK}\d\d{_BLANK}(?:19|20)\d\d(?!\d|{_BLANK}\d)",
+    "phone_number": rf"(?<![\w+]){_AT_LEAST_7_DIGITS}(?:\+|00)[1-9]\d{{0,14}}"
+    rf"(?:"
+    rf"(?:{_BLANK}(?:\(\d{{1,5}}\)\d{{0,5}}|\d(?!\d)))?(?:{_PHONE_GROUP}){{1,6}}"
+    r"(?<=\d(?:[ \u00a0()]{0,2}\d){6})"
+    r"|[ ./‑-]?\(?\d{1,5}\)?[ ./‑-]?\d{2,12}(?:[.‑-]\d{1,8}){0,4}"
+    r"|)(?!\w|[-/:.,]\d)"
+    rf"|{_NUMBER_START}{_AT_LEAST_7_DIGITS}(?:\(0\d{{1,5}}\)|0\d{{1,5}})(?:{_PHONE_GROUP}){{1,5}}"
+    rf"|{_NUMBER_START}{_AT_LEAST_7_DIGITS}(?:\(0\d{{1,5}}\)|0\d{{2,5}})[ /‑-]?\d{{2,8}}"
+    r"(?:-\d{2,8}){0,3}(?<=[ /‑-]\d{2,30})(?!\w|[-/:.,]\d)"
+    rf"|{_NUMBER_START}(?:1-)?(?:\(\d{{3}}\) ?|\d{{3}}-)\d{{3}}-\d{{4}}(?!\w|[-/:.,]\d)"
+    rf"|{_NUMBER_START}\(\d\d\) ?\d{{4,5}}-\d{{4}}(?!\w|[-/:.,]\d)",
+    "multiple": rf"(?<!\w)(?:{_CURRENCY})\s?\d{{1,15}}(?:[.,]\d{{1,15}}){{0,4}}{_MULTIPLE}",
+    "money": rf"(?<!\w)(?:{_CURRENCY})\s?{_AMOUNT}{_NUMBER_END}(?!{_MULTIPLE})"
+    rf"|{_NUMBER_START}{_AMOUNT}\s?(?:{_CURRENCY})(?!\w|[/‑-]\w)",
+    "range": rf"{_NUMBER_START}{_CLOCK}[–-]{_CLOCK}(?:\s?Uhr\b|{_NUMBER_END})"
+    rf"|{_NUMBER_START}{_PLAIN}–{_PLAIN}(?:\s?(?:{_UNIT}){_UNIT_END}|{_NUMBER_END})"
+    rf"|{_NUMBER_START}{_PLAIN}\s?%[–-]{_PLAIN}\s?%(?!\w)"
+    rf"|{_NUMBER_START}{_PLAIN}-{_PLAIN}"
+    rf"(?:\s?(?:{_UNIT}|%){_UNIT_END}|\s?(?:Uhr|{_CURRENCY})(?!\w))",
+    "quantity": rf"{_NUMBER_START}{_AMOUNT}\s?(?:{_UNIT}|[°º]\s?[CF]){_UNIT_END}"
+    rf"|{_NUMBER_START}{_AMOUNT}\s?%(?!\w|/\w)"
+    rf"|{_NUMBER_START}(?!0\d)\d{{1,15}}[.,]\d{{1,15}}{_BLANK}(?:{_LETTER_UNIT}){_UNIT_END}"
     rf"|(?<![\w%])%{_NUMBER}{_NUMBER_END}",
-    "time": rf"(?<![\w:.,]|\d[T]){_HOUR}:{_MINUTE}(?![\w:])(?:\s?Uhr\b)?"
-    rf"|(?<![\w:.,]){_HOUR}\s?h\s?{_MINUTE}(?!\w)",
-    "code": r"(?<![\w@/.-])(?=[A-Z0-9/_.-]{0,40}[A-Z])(?=(?:[A-Z/_.-]{0,20}\d){3})"
-    r"[A-Z0-9]{1,20}(?:[-/_.][A-Z0-9]{1,20}){0,6}(?![\w-])"
-    r"|(?<![\w.,-])(?:0\d{2,30}|(?!\d{1,3}0{4,30}(?!\d))\d{7,30})" + _NUMBER_END,
-    "ordinal": r"(?<![\w.,])\d{1,4}(?:st|nd|rd|th|er|e|ème|\.?º)(?!\w)",
+    "time": rf"{_NUMBER_START}{_CLOCK}\s?Uhr\b"
+    rf"|(?<=\b{_BEFORE_TIME}\s){_CLOCK}{_NUMBER_END}(?!\s?(?i:h|std|min))"
+    rf"|{_NUMBER_START}(?:[01]\d|2[0-3])\s?h\s?[0-5]\d{_NUMBER_END}",
+    "code": r"(?<![\w@/.-])(?!UTC|GMT|\d{1,30}[A-Z]{1,2}(?![A-Z0-9]))"
+    r"(?=[A-Z0-9/_-]{0,40}[A-Z])(?=(?:[A-Z/_-]{0,20}\d){3})"
+    r"[A-Z0-9]{1,20}(?:[-/_][A-Z0-9]{1,20}){0,6}(?![\w-]|[/.,:]\w)"
+    rf"|{_NUMBER_START}(?<!-)(?:0\d{{2,30}}|(?!\d{{1,3}}0{{4,30}}(?!\d))\d{{7,30}}){_NUMBER_END}",
+    "ordinal": rf"{_NUMBER_START}[1-9]\d{{0,3}}(?:st|nd|rd|th|er|e|ème|\.?º(?!\s?[CF]\b))(?!\w)",
     "power": r"(?<=[\w)])\^(?=-?\d)",
     "at_most": r"(?:<=|≤)(?=\s?\d)",
     "at_least": r"(?:>=|≥)(?=\s?\d)",
-    "less": r"<(?=\s?\d)",
-    "greater": r">(?=\s?\d)",
+    # Not <3, a heart.
+    "less": rf"(?<![-=<>])<(?=\s?\d)(?!3(?!\d|[.,]\d|\s?(?:{_UNIT}|%)))",
+    # Not an arrow, and not the way through a menu: Settings > 2.
+    "greater": r"(?<![-=<>]|\p{Lu}\p{L}{0,20}\s?|\d\s?)>(?=\s?\d)",
     "times": r"(?<=\d\s?)×(?=\s?\d)",
-    "to": r"(?<=\d\s?%?)\s?–\s?(?=\d)"
-    r"|(?<=(?<![\w.,-])\d{1,4})-(?=[1-9]\d{0,3}(?![\w-]|[.,]\d))",
-    "minus": r"(?<![\w).,])[-−](?=\d)|(?<=\d\s)[-−](?=\s\d)",
+    # In 9:00 - 17:00 and 9:00 -17:00 it is a dash.
+    "minus": r"(?<![^\s(\[{^])(?<!\d\s?%?\s)[-−](?=[$€£₹₺₪]?(?:[1-9]|0(?!\d)))",
     "plus": r"(?<![\w+])\+(?=\s?\d)|(?<=\d)\+(?=\d)",
-    "number": rf"{_NUMBER_START}{_NUMBER}{_NUMBER_END}",
+    # A pair of coordinates: 48.137, 11.575.
+    "coordinates": rf"{_NUMBER_START}\d{{1,3}}\.\d{{3,15}},{_BLANK}?[-−]?\d{{1,3}}\.\d{{3,15}}",
+    "number": rf"{_NUMBER_START}(?=\d{{1,15}}[.,'’]\d){_NUMBER}{_NUMBER_END}(?!\s?°)",
     "abbreviation": rf"(?<![\w.])(?i:{ABBREVIATIONS})(?!\w)",
+    # The rest of what is connected with a digit: no part of it may be read on its own.
+    "unclear": rf"\p{{N}}{{1,3}}(?:{_BLANK}\p{{N}}{{3}}){{1,5}}(?!\p{{N}})"
+    r"|\p{N}[\p{N}\p{Latin}_/:.,'’٬٫‑–-]{0,80}",
 }
-_TOKENS = regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items()))
+# Only ASCII digits have a meaning; numbers in others stay as they are.
+_TOKENS = regex.compile(
+    "|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS.items()).replace(
+        r"\d", "[0-9]"
+    )
+)
 _SIGN_NAMES = frozenset(
-    {"power", "at_most", "at_least", "less", "greater", "times", "to", "minus", "plus"}
+    {"power", "at_most", "at_least", "less", "greater", "times", "minus", "plus"}
 )
 _ORDINAL_ENDINGS = {
     "en": ("st", "nd", "rd", "th"),
@@ -81,6 +136,8 @@ _ORDINAL_ENDINGS = {
 }
 # Languages in which 1/3/2024 is the first of March wherever they are spoken.
 _DAY_FIRST = frozenset("fr es pt it tr id ar he hi ur de nl pl ru uk".split())
+# Languages that write 10 000; in others it may be two numbers.
+_SPACED_THOUSANDS = frozenset("fr es pt pl sv uk ru cs fi hu no nb da".split())
 
 
 def to_spoken_text(text: str, language: str | None, *, with_numbers: bool) -> str:
@@ -110,7 +167,8 @@ class _Verbalizer:
             return token
         if name in _SIGN_NAMES:
             return self._sign(name, token)
-        return _VERBALIZERS[name](self, token) or token
+        verbalize = _VERBALIZERS.get(name)
+        return (verbalize and verbalize(self, token)) or token
 
     def _sign(self, name: str, token: str) -> str:
         word = self.signs.words.get(name)
@@ -127,13 +185,31 @@ class _Verbalizer:
 
     def money(self, token: str) -> str | None:
         amount, currency = _split_number(token)
-        value = numbers.parse_number(amount, self.language)
+        value = self._parse_amount(amount)
         return None if value is None else numbers.say_money(value, currency, self.language)
 
     def quantity(self, token: str) -> str | None:
         amount, unit = _split_number(token)
-        value = numbers.parse_number(amount, self.language)
+        value = self._parse_amount(amount)
+        unit = regex.sub(r"[°º]\s?", "°", unit)
         return None if value is None else numbers.say_quantity(value, unit, self.language)
+
+    def _parse_amount(self, amount: str) -> Decimal | None:
+        """The value of an amount, unless spaces in it do not group thousands in the language."""
+        if regex.search(r"\s", amount) and self.language not in _SPACED_THOUSANDS:
+            return None
+        return numbers.parse_number(amount, self.language)
+
+    def range(self, token: str) -> str | None:
+        """``2–3 kg``, if it rises; its numbers have the same form, so 555–1234 has no reading."""
+        to = self.signs.words.get("to")
+        first, _, last = token.replace("-", "–").partition("–")
+        start, end = (tuple(map(int, regex.findall(r"\d+", part))) for part in (first, last))
+        if not to or len(start) != len(end) or start >= end or _is_extension(start[0], end[0]):
+            return None
+        if ":" in token:
+            return f"{self.time(first) or first} {to} {self.time(last) or last}"
+        return f"{_TOKENS.sub(self.read, first)} {to} {_TOKENS.sub(self.read, last)}"
 
     def time(self, token: str) -> str | None:
         hour, minute = map(int, regex.findall(r"\d+", token))
@@ -146,11 +222,18 @@ class _Verbalizer:
         return numbers.say_ordinal(int("".join(regex.findall(r"\d", token))), self.language)
 
     def number(self, token: str) -> str | None:
-        value = numbers.parse_number(token, self.language)
+        # A list without spaces looks the same: 101,102,103.
+        is_list = regex.fullmatch(r"\d{3}(?:\D\d{3}){2,5}", token)
+        value = None if is_list else numbers.parse_number(token, self.language)
         return None if value is None else numbers.say_number(value, self.language)
 
     def abbreviation(self, token: str) -> str | None:
         return self.signs.abbreviations.get(compact(token))
+
+
+def _is_extension(start: int, end: int) -> bool:
+    """Whether two numbers look like parts of one: 555-1234."""
+    return start >= 100 and len(str(start)) != len(str(end))
 
 
 def _split_number(token: str) -> tuple[str, str]:
@@ -169,6 +252,7 @@ _SPELLERS: dict[str, Callable[[str, Signs], str]] = {
 _VERBALIZERS: dict[str, Callable[[_Verbalizer, str], str | None]] = {
     "date": _Verbalizer.date,
     "money": _Verbalizer.money,
+    "range": _Verbalizer.range,
     "quantity": _Verbalizer.quantity,
     "time": _Verbalizer.time,
     "ordinal": _Verbalizer.ordinal,

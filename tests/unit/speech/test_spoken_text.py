@@ -27,6 +27,19 @@ CODES = [
     ("+14155550000", "plus 1 4 1, 5 5 5, 5 0 0, 0 0"),
     ("(202) 555-0123", "2 0 2, 5 5 5, 0 1 2 3"),
     ("030 1234567", "0 3 0, 1 2 3, 4 5 6 7"),
+    ("1-800-555-0199", "1, 8 0 0, 5 5 5, 0 1 9 9"),
+    ("+44 (0)20 7946 0018", "plus 4 4, 0, 2 0, 7 9 4 6, 0 0 1 8"),
+    ("+49 30 123456-0", "plus 4 9, 3 0, 1 2 3 4 5 6, 0"),
+    ("030 123456 2024-0501", "0 3 0, 1 2 3 4 5 6 2024-0501"),
+    ("+33 1 23 45 67 89", "plus 3 3, 1, 2 3, 4 5, 6 7, 8 9"),
+    ("01 23 45 67 89", "0 1, 2 3, 4 5, 6 7, 8 9"),
+    ("+1.212.555.0100", "plus 1, 2 1 2, 5 5 5, 0 1 0 0"),
+    ("030/1234567", "0 3 0, 1 2 3, 4 5 6 7"),
+    ("(11) 91234-5678", "1 1, 9 1 2 3 4, 5 6 7 8"),
+    ("+49 30 123456 (9-17)", "plus 4 9, 3 0, 1 2 3 4 5 6 (9-17)"),
+    ("+1 212 555 0100 24/7", "plus 1, 2 1 2, 5 5 5, 0 1 0 0 24/7"),
+    ("0800 123456 24 hours", "0 8 0 0, 1 2 3 4 5 6 24 hours"),
+    ("+44 20 7946 0018 9:00 - 17:00", "plus 4 4, 2 0, 7 9 4 6, 0 0 1 8 9:00 - 17:00"),
     ("DE89 3704 0044 0532 0130 00", "D E 8 9, 3 7 0 4, 0 0 4 4, 0 5 3 2, 0 1 3 0, 0 0"),
     ("help.desk@acme.com", "help dot desk at acme dot com"),
     ("https://www.acme.com/help?x=1.", "acme dot com slash help."),
@@ -54,24 +67,35 @@ WORDS = {
         ("≤ 5, >= 7", "at most 5, at least 7"),
         ("+5 or -120", "plus 5 or minus 120"),
         ("2 + 2, 3 × 4", "2 plus 2, 3 times 4"),
-        ("9–17 and 9-17, 2–3 kg", "9 to 17 and 9 to 17, 2 to 3 kilograms"),
+        ("9–17 and 9-17, 2–3 kg, 2-3 kg", "9 to 17 and 9-17, 2 to 3 kilograms, 2 to 3 kilograms"),
         ("5 %–10 %", "5 percent to 10 percent"),
         ("the 1st and 22nd", "the first and twenty-second"),
         ("e.g. or e. g. approx. 5", "for example or for example approximately 5"),
         ("20,000", "twenty thousand"),
-        ("1000000 users", "one million users"),
+        ("9:00–17:00, 9:00-17:00", "9:00 to 17:00, 9:00 to 17:00"),
+        ("Order 1001 - 250 EUR", "Order 1001 - 250 euros"),
+        ("−120 SAR, +500 SAR", "minus 120 Saudi riyals, plus 500 Saudi riyals"),
+        ("-$5.00", "minus 5 dollars"),
+        ("1.5 m and 350 W 42nd St", "1.5 meters and 350 W forty-second St"),
+        ("37º C, 90 km/h", "37 degrees Celsius, 90 kilometers per hour"),
+        ("age < 18 or > 65", "age less than 18 or more than 65"),
+        ("1,000,000 users", "one million users"),
     ],
     "de": [
         ("am 01.03.2024", "am 1. März 2024"),
         ("1.234,50 € und 5 €", "1234 Euro 50 und 5 Euro"),
-        ("z. B. ca. 3.5 kg", "zum Beispiel circa 3,5 Kilogramm"),
+        ("z. B. ca. 3,5 kg", "zum Beispiel circa 3,5 Kilogramm"),
         ("9:00–17:30 Uhr", "9 Uhr bis 17 Uhr 30"),
         ("um 14:05 Uhr", "um 14 Uhr 5"),
         ("1 Std., 12.500", "1 Std., zwölftausendfünfhundert"),
+        ("10 - 20 %", "10 - 20 Prozent"),
+        ("1.2.2024 - 5.2.2024", "1. Februar 2024 - 5. Februar 2024"),
+        ("9–17 Uhr, 9-17 Uhr", "9 bis 17 Uhr, 9 bis 17 Uhr"),
     ],
     "fr": [
         ("le 01/03/2024 à 14h30", "le 1 mars 2024 à 14 heures 30"),
         ("1 234,50 €", "1234 euros 50"),
+        ("environ 10 000 km", "environ dix mille kilomètres"),
         ("2e étage, 1er mars, 15 %", "deuxième étage, premier mars, 15 pour cent"),
         ("n° 5", "numéro 5"),
     ],
@@ -93,6 +117,41 @@ WORDS = {
 }
 
 
+# Of each, no digit, zero, sign or separator may be lost, and no part may be read on its own.
+UNCLEAR = {
+    "ar": ["٢٥٬٠٠٠", "١٢٫٠٥", "٠٩:٠٠", "٠٥٠ ١٢٣ ٤٥٦٧", "$ 10.000", "€1.000"],
+    "hi": ["०९८७६ ५४३२१०"],
+    "en": [
+        "Invoice 2024-0012",
+        "20-00-00, 12:00h, 10:00:00, 12:30:05, expires 05/24",
+        "05-12-2024, 08-12 14-18, 05 12 2024",
+        "9:00 - 17:00",
+        "9:00 -17:00",
+        "747-800, 1234-5678, 12-345, 555–1234, 17–9",
+        "192.168.100.200, 2.14.305, 120.10.234, 101,102,103, 10,20,300",
+        "10 000 users, 1 000 000, 1 000 zł",
+        "1000000 users",
+        "iPhone 15 128 GB",
+        "$5m, £5m, $10.5M, USD5M, SAR500K, 10.5K, 1.25M, 500K, 98.6F, 1.99GB/month, 100MB/s",
+        "1990s, '90s, iPhone 6s, 30s, 350 W, 123 W Main, Size 38 L",
+        "98765 43210",
+        "$ 10.000, €1.000, 3,5 kg",
+        "Your code is 123456, OTP 482913, 10115 Berlin",
+        "a -> 5, b => 5, Menu > 2, I <3 you, UTC-0500, this vs. that",
+        "ISBN 978-3-16-148410-0, EIN 12-3456789, CPF 123.456.789-09",
+        "48.137, 11.575",
+    ],
+    "de": [
+        "2 - 3 Werktage",
+        "24.12. und 12.05., 14.30 Uhr, 9.00, Python 3.12, iOS 17.5, 3.5 kg, 1,000 €",
+        "GPS 48.137, 11.575",
+        "1:50, 3:16, 16:10, 21:15, 1:30 Std., 2h30",
+        "22:00–06:00",
+    ],
+    "fr": ["iPhone 15 128 GB"],
+}
+
+
 @pytest.mark.parametrize(("written", "said"), CODES)
 @pytest.mark.parametrize("with_numbers", [True, False])
 def test_codes_are_spelt_for_every_model(written: str, said: str, with_numbers: bool) -> None:
@@ -102,6 +161,14 @@ def test_codes_are_spelt_for_every_model(written: str, said: str, with_numbers: 
 @pytest.mark.parametrize("text", [text.strip() for text in KEPT])
 def test_what_is_read_well_or_is_unclear_stays_as_it_is(text: str) -> None:
     assert to_spoken_text(text, "en", with_numbers=True) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [(language, text) for language, texts in UNCLEAR.items() for text in texts],
+)
+def test_an_unclear_number_stays_whole(language: str, text: str) -> None:
+    assert to_spoken_text(text, language, with_numbers=True) == text
 
 
 @pytest.mark.parametrize(
