@@ -16,7 +16,7 @@ ANSWERS = [
     ("10^6, age < 18 or > 65", "10^6, age < 18 or > 65", "10 to the power of 6"),
     ("this:\n\n1024. Router\n1031. Invoice", "1024. Router\n1031. Invoice", "1031. Invoice"),
     ("this:\n\n+ 500 SAR\n- 120 SAR", "+ 500 SAR\n- 120 SAR", "minus 120"),
-    ("**السعر:**١٠٠ ريال", "*السعر:*١٠٠ ريال", "100 ريال"),
+    ("**السعر:**١٠٠ ريال", "*السعر:*١٠٠ ريال", "السعر:١٠٠ ريال"),
     (
         "请打开https://example.com/help，然后提交。谢谢",
         "请打开https://example.com/help，然后提交。谢谢",
