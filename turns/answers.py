@@ -35,12 +35,13 @@ class AnswerWriter:
             self._metrics.count("escalations")
             log.info("Agent hands over to a person")
         # The text may have nothing that WhatsApp can show, such as a drawing in HTML.
-        shown = reply.text if to_whatsapp(reply.text) else ""
-        words = paragraphs([shown, *self._remarks(reply, shown, question.language)])
-        aloud = words if with_voice else ""
+        shown = to_whatsapp(reply.text)
+        remarks = self._remarks(reply, shown, question.language)
+        aloud = paragraphs([reply.text if shown else "", *remarks]) if with_voice else ""
+        parts = [shown, *map(to_whatsapp, remarks)]
         if question.spoken and self._transcript_echo:
-            words = paragraphs([f"🎤 _{question.text}_", words])
-        return Answer(to_whatsapp(words), question.language, aloud, waited)
+            parts.insert(0, to_whatsapp(f"🎤 _{question.text}_"))
+        return Answer(paragraphs(parts), question.language, aloud, waited)
 
     def _remarks(self, reply: AgentReply, shown: str, language: str | None) -> list[str]:
         """Our own sentences after, or instead of, the agent's text."""

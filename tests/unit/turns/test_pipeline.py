@@ -338,6 +338,12 @@ def test_an_empty_reply_says_what_happened(bench: Bench, reply: AgentReply, key:
     assert bench.count("escalations") == int(reply.escalated)
 
 
+def test_our_sentence_is_not_part_of_a_program_that_was_cut_off(bench: Bench) -> None:
+    bench.agent.reply = AgentReply("Type this:\n\n```\nreset", ended=True)
+    ended = PHRASES.translate("session_ended", "en")
+    assert bench.text() == f"Type this:\n\n```\nreset\n```\n\n{ended}"
+
+
 def test_a_handover_names_the_contact_of_the_setting(database: Database) -> None:
     bench = Bench(database, HANDOFF_CONTACT="help@example.com")
     bench.agent.reply = AgentReply("", escalated=True)
