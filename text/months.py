@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from functools import cache
 
 from babel import Locale
 
@@ -14,16 +13,11 @@ _MARKS = "*_~.,:;"
 
 def begins_with_month(text: str) -> bool:
     """Whether the first word of ``text`` is the name of a month."""
-    words = text[: _longest_name()].split(maxsplit=1)
-    return bool(words) and words[0].strip(_MARKS).casefold() in month_names()
+    words = text[:_LONGEST_NAME].split(maxsplit=1)
+    return bool(words) and words[0].strip(_MARKS).casefold() in MONTH_NAMES
 
 
-@cache
-def month_names() -> frozenset[str]:
-    """The first word of the name of each month, in lower case.
-
-    Abbreviations are missing, because many of them are also other words, such as ``set``.
-    """
+def _read_names() -> frozenset[str]:
     languages = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
     return frozenset(name for language in languages for name in _names_in(language))
 
@@ -34,6 +28,7 @@ def _names_in(language: str) -> set[str]:
     return {name.split()[0].casefold() for name in names if not name[0].isdigit()}
 
 
-@cache
-def _longest_name() -> int:
-    return max(map(len, month_names())) + 2 * len("***")
+# The first word of the name of each month, in lower case. Abbreviations are missing, because many
+# of them are also other words, such as "set". Read at start-up, because it takes long.
+MONTH_NAMES = _read_names()
+_LONGEST_NAME = max(map(len, MONTH_NAMES)) + 2 * len("***")

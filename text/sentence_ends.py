@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import regex
 
-from text.months import month_names
+from text.months import MONTH_NAMES
 
 # Abbreviations after which no sentence ends, in the languages of the catalogue.
 _TITLES = frozenset(
@@ -45,5 +45,5 @@ def _is_month(text: str, start: int) -> bool:
     found = _FIRST_WORD.match(text, start)
     word = found[0].casefold() if found else ""
     if found and word and found.end() == len(text):
-        return any(name.startswith(word) for name in month_names())
-    return word in month_names()
+        return any(name.startswith(word) for name in MONTH_NAMES)
+    return word in MONTH_NAMES
