@@ -17,6 +17,7 @@ from core.errors import NothingHeard, SpeechUnavailable
 from core.models import Answer
 from metrics import Metrics
 from speech.elevenlabs import Synthesizer
+from text.characters import SENTENCE_STOPS, UNSPACED_SENTENCE_STOPS
 from text.language_detection import detect_language
 from text.markdown import to_speech
 from text.phrases import Phrases
@@ -35,12 +36,11 @@ MAX_SENTENCE_CHARACTERS = 80
 # the answer, and the first segment is spoken without waiting for more of the answer.
 CERTAIN_PROBABILITY = 0.9
 
-# Matches from the end of a sentence to the first letter of the next one. Chinese and Japanese have
-# no blank after a stop. The time is linear, because no match begins within a run of characters that
-# are not letters, so that each run is read once.
+# Matches from the end of a sentence to the first letter of the next one. The time is linear,
+# because no match begins within a run of characters that are not letters: each run is read once.
 _SENTENCE_START = regex.compile(
-    r"(?:\G|(?<!\W))[^\w.!?…؟۔।॥։።។。！？｡\n]*+"
-    r"(?:[.!?…؟۔।॥։።។\n][^\w\s]*+\s|[。！？｡])\W*+\w"
+    rf"(?:\G|(?<!\W))[^\w{SENTENCE_STOPS}{UNSPACED_SENTENCE_STOPS}\n]*+"
+    rf"(?:[{SENTENCE_STOPS}\n][^\w\s]*+\s|[{UNSPACED_SENTENCE_STOPS}])\W*+\w"
 )
 
 

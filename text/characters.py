@@ -11,6 +11,10 @@ import regex
 # (Chinese, Thai), or attach particles to words (Arabic, Hebrew, Korean).
 _ALPHABET = regex.compile(r"[\p{Latin}\p{Greek}\p{Cyrillic}\p{Nd}]")
 
+# Punctuation that ends a sentence if a blank follows, and that which needs no blank (Chinese and
+# Japanese). Both are for use between the brackets of a pattern.
+SENTENCE_STOPS = ".!?…؟۔।॥։።។"
+UNSPACED_SENTENCE_STOPS = "。！？｡"
 # Punctuation that ends a sentence or a clause.
 STOPS = frozenset(".,:;!?…،؛؟۔।॥。，、；：！？｡､")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import regex
 
 from text.addresses import find_addresses
+from text.characters import SENTENCE_STOPS, UNSPACED_SENTENCE_STOPS
 from text.code_fences import open_fence
 from text.sentence_ends import ends_sentence
 
@@ -31,7 +32,8 @@ _CLOSERS = r"[\"'”’»)*_~」』）】》〉］]*+"
 _PARAGRAPHS = regex.compile(r"(?P<gap>\n{2,})")
 _LINES = regex.compile(r"(?P<gap>\n)")
 _SENTENCES = regex.compile(
-    rf"[.!?…؟۔।॥։።។]{_CLOSERS}(?P<gap>\s++)|[。！？｡]++{_CLOSERS}(?![。！？｡])(?P<gap>\s*+)"
+    rf"[{SENTENCE_STOPS}]{_CLOSERS}(?P<gap>\s++)"
+    rf"|[{UNSPACED_SENTENCE_STOPS}]++{_CLOSERS}(?![{UNSPACED_SENTENCE_STOPS}])(?P<gap>\s*+)"
 )
 _CLAUSES = regex.compile(
     rf"[,;:،؛]{_CLOSERS}(?P<gap>\s++)|[、，；：､]{_CLOSERS}(?P<gap>\s*+)"
