@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,30 +9,12 @@ import pytest
 
 from core.errors import TurnSuperseded
 from core.models import Answer, Backlog, Inbound, Kind, Turn
-from sandbox.postgres import Postgres
-from sandbox.postgres_programs import Programs
 from storage.database import Database
-from storage.engine import open_postgres, open_sqlite
 from storage.turn_queue import CLAIM_SECONDS, TurnQueue
 from storage.turns import TurnTable
-from tests.conftest import SERVERS
 from tests.unit.conftest import Clock, empty
 
 ANSWER = Answer("Hello", None)
-
-
-@pytest.fixture(scope="module", params=[pytest.param(None, id="sqlite"), *SERVERS])
-def opened(
-    request: pytest.FixtureRequest,
-    servers: Callable[[Programs], Postgres],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Database]:
-    if request.param:
-        database = open_postgres(servers(request.param).database("queue"), connections=4)
-    else:
-        database = open_sqlite(str(tmp_path_factory.mktemp("queue")))
-    yield database
-    database.close()
 
 
 @pytest.fixture

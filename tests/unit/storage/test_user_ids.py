@@ -5,18 +5,14 @@ The former release knows only addresses. Its rows are read, and its workers may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import event, text
 
 from core.models import AgentSession, Attachment, Inbound, Kind, Preferences, Turn
-from sandbox.postgres import Postgres
-from sandbox.postgres_programs import Programs, installed_servers
 from storage.agent_sessions import AgentSessionTable
 from storage.database import Database
-from storage.engine import open_postgres, open_sqlite
 from storage.preferences import PreferenceTable
 from storage.quotas import DAY, Quota, Quotas
 from storage.turn_queue import TurnQueue
@@ -32,24 +28,6 @@ INSERT_OF_FORMER_RELEASE = text(
     " (message_sid, sender, kind, text, media_url, received_at, state, attempts)"
     " VALUES (:sid, :sender, 'text', 'Hi', '', :received_at, 'waiting', 0)"
 )
-
-
-@pytest.fixture(
-    scope="module",
-    params=[None, *installed_servers()],
-    ids=lambda programs: programs.name if programs else "sqlite",
-)
-def opened(
-    request: pytest.FixtureRequest,
-    servers: Callable[[Programs], Postgres],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Database]:
-    if request.param:
-        database = open_postgres(servers(request.param).database("user_ids"), connections=4)
-    else:
-        database = open_sqlite(str(tmp_path_factory.mktemp("user_ids")))
-    yield database
-    database.close()
 
 
 @pytest.fixture
