@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -84,21 +83,8 @@ Start = Callable[..., Provider]
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
-    """A function that starts a stand-in with options; all are stopped at the end."""
-    with ExitStack() as providers:
-
-        def started(**options: Any) -> Provider:
-            provider = Provider(**options)
-            providers.callback(provider.standin.stop)
-            return provider
-
-        yield started
-
-
-@pytest.fixture
-def provider(start: Start) -> Provider:
-    return start()
+def provider_class() -> type[Provider]:
+    return Provider
 
 
 def refused(answer: requests.Response) -> tuple[int, str]:
