@@ -58,6 +58,21 @@ def raiser(error: Exception) -> Callable[[], str]:
     return call
 
 
+class HeldCall:
+    """A call that begins, and returns or raises when it is told to."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self._error = error
+
+    def __call__(self) -> str:
+        self.begun.set()
+        assert self.may_end.wait(10)
+        if self._error:
+            raise self._error
+        return "answer"
+
+
 def call_and_fail(breaker: Breaker, *errors: Exception) -> None:
     """Make one call for each error, which raises it."""
     for error in errors:
@@ -148,20 +163,14 @@ def test_an_inconclusive_probe_is_followed_by_another(breaker: Breaker, clock: C
 def test_only_one_thread_probes_and_the_others_fail_at_once(breaker: Breaker, clock: Clock) -> None:
     trip(breaker)
     clock.now += SECONDS
-    asked, answered = threading.Event(), threading.Event()
-
-    def probe() -> str:
-        asked.set()
-        assert answered.wait(10)
-        return "answer"
-
+    probe = HeldCall()
     with ThreadPoolExecutor(1) as pool:
         probing = pool.submit(breaker.call, probe)
-        assert asked.wait(10)
+        assert probe.begun.wait(10)
         for _ in range(3):
             with pytest.raises(AgentUnavailable):
                 breaker.call(never_called)
-        answered.set()
+        probe.may_end.set()
         assert probing.result(10) == "answer"
     assert breaker.call(lambda: "answer") == "answer"
 
@@ -175,37 +184,25 @@ def test_calls_run_side_by_side(breaker: Breaker) -> None:
 def test_late_outages_of_earlier_calls_do_not_prolong_the_open_state(
     breaker: Breaker, clock: Clock
 ) -> None:
-    asked, over = threading.Event(), threading.Event()
-
-    def hang() -> str:
-        asked.set()
-        assert over.wait(10)
-        raise AgentDown
-
+    call = HeldCall(AgentDown())
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(breaker.call, hang)
-        assert asked.wait(10)
+        late = pool.submit(breaker.call, call)
+        assert call.begun.wait(10)
         trip(breaker)
         clock.now += SECONDS - 1
-        over.set()
+        call.may_end.set()
         assert isinstance(late.exception(10), AgentDown)
     clock.now += 1
     assert breaker.call(lambda: "answer") == "answer"
 
 
 def test_a_late_success_of_an_earlier_call_closes_the_breaker(breaker: Breaker) -> None:
-    asked, over = threading.Event(), threading.Event()
-
-    def hang() -> str:
-        asked.set()
-        assert over.wait(10)
-        return "answer"
-
+    call = HeldCall()
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(breaker.call, hang)
-        assert asked.wait(10)
+        late = pool.submit(breaker.call, call)
+        assert call.begun.wait(10)
         trip(breaker)
-        over.set()
+        call.may_end.set()
         assert late.result(10) == "answer"
     assert not breaker.is_open
 
