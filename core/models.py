@@ -141,3 +141,28 @@ class AgentReply:
     ended: bool = False
     failed: bool = False
     asks: bool = False
+
+
+class CheckState(Enum):
+    """The result of one check of the configuration. The values are part of ``/health``."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    # Not tried, because it costs something, or because what it needs has failed.
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One line of ``flask check``.
+
+    ``name`` never changes, as ``twilio_webhook``. ``title`` and ``finding`` are for people.
+    ``hint`` says what to do, and is empty if there is nothing to do.
+    """
+
+    name: str
+    title: str
+    state: CheckState
+    finding: str
+    hint: str = ""
