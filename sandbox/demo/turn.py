@@ -26,7 +26,8 @@ class Turn:
     """The turn of a voice note; times are monotonic seconds.
 
     ``texts`` and ``voice`` are the answers, and ``fetched`` is when the voice answer was fetched.
-    ``transcript`` is that of the user's question. ``failure`` is a sentence, empty on success.
+    ``transcript`` is that of the user's question, with its ``hint``. ``failure`` is a sentence,
+    empty on success.
     """
 
     sent: float
@@ -36,6 +37,7 @@ class Turn:
     voice: Outbound | None = None
     fetched: float | None = None
     transcript: str = ""
+    hint: str = ""
     failure: str = ""
 
     @property
@@ -96,7 +98,8 @@ class Exchange:
             self._wait_for_voice(turn, timeout, on_poll)
         turn.texts = [message for message in self._answers() if not message.media_url]
         new = self._sandbox.elevenlabs.transcriptions[self._transcriptions :]
-        turn.transcript = new[0].transcript.text if new else ""
+        if new:
+            turn.transcript, turn.hint = new[0].transcript.text, new[0].transcript.hint
         turn.calls = [call for call in self._sandbox.recorder.calls() if call.at >= turn.sent]
 
     def _wait_for_voice(self, turn: Turn, timeout: float, on_poll: Callable[[], None]) -> None:

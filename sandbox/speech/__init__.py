@@ -6,17 +6,28 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+PACK_MISSING = (
+    "This did not sound like English, and the models here hear nothing else. "
+    "`make demo LANG_PACK=1` installs one that hears Arabic (150 MB)."
+)
+"""For whoever speaks another language, while the language pack is not installed."""
+
 _ARABIC = re.compile("[\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufeff]")
 _LATIN = re.compile("[A-Za-z]")
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """``language`` is ``eng`` or ``ara``, and ``probability`` its probability from 0 to 1."""
+    """``language`` is ``eng`` or ``ara``, and ``probability`` its probability from 0 to 1.
+
+    ``hint`` is a sentence for whoever tries the sandbox, if the recording asks for something that
+    is not installed; the stand-in does not send it to the bridge.
+    """
 
     text: str
     language: str = "eng"
     probability: float = 0.98
+    hint: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,11 +12,14 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from sandbox.speech import Sound, Transcript, models, tone
+from sandbox.speech import PACK_MISSING, Sound, Transcript, models, tone
 from sandbox.speech.codec import NOTES, Codec, Undecodable
+from sandbox.speech.espeak import EspeakFailed, EspeakProcess
 from sandbox.speech.fixture import FixtureSpeech, ToneRegistry
-from sandbox.speech.local import LocalSpeech
+from sandbox.speech.joined_model import WrongModel, joined_model
+from sandbox.speech.local import LocalSpeech, MultilingualSpeech
 from sandbox.speech.piper import PiperFailed, PiperProcess
+from sandbox.speech.word_error_rate import compare
 
 RECORDINGS = Path(__file__, "../../../sandbox/demo/recordings").resolve()
 
@@ -186,6 +191,97 @@ def test_texts_that_piper_cannot_read_have_a_sound(local: LocalSpeech) -> None:
     assert local.synthesize("Still here.", "en").seconds > 0.3
 
 
+def test_without_the_language_pack_arabic_speech_says_what_is_missing(
+    local: LocalSpeech, codec: Codec
+) -> None:
+    """English speech says nothing of it."""
+    hints = {
+        name: local.transcribe(codec.decode((RECORDINGS / name).read_bytes())).hint
+        for name in ("question-ar.ogg", "question-en.ogg", "question-long-en.ogg")
+    }
+    assert hints.pop("question-ar.ogg") == PACK_MISSING
+    assert not any(hints.values())
+
+
+@pytest.fixture(scope="module")
+def multilingual() -> Iterator[MultilingualSpeech]:
+    try:
+        speech = MultilingualSpeech()
+    except models.ModelsMissing as missing:
+        pytest.skip(str(missing))
+    yield speech
+    speech.close()
+
+
+@pytest.mark.speech
+def test_a_conversation_may_be_in_english_and_arabic(
+    multilingual: MultilingualSpeech, codec: Codec
+) -> None:
+    """Each recording is transcribed in its own language; the Arabic one keeps its main word."""
+    english, arabic = (
+        multilingual.transcribe(codec.decode((RECORDINGS / name).read_bytes()))
+        for name in ("question-en.ogg", "question-ar.ogg")
+    )
+    assert (english.language, english.text, english.hint) == (
+        "eng",
+        "How do I register an electronic invoice?",
+        "",
+    )
+    assert arabic.language == "ara"
+    assert "فاتورة" in arabic.text
+    assert arabic.hint == ""
+
+
+@pytest.mark.speech
+def test_arabic_texts_are_spoken(multilingual: MultilingualSpeech) -> None:
+    """With digits and Latin letters; 7 to 20 characters a second, and not a tone."""
+    text = "رقم الفاتورة 2041، ورمزها QR صالح."
+    sound = multilingual.synthesize(text, None)
+    assert 7 < len(text) / sound.seconds < 20
+    assert tone.pitches(sound.pcm) == []
+    assert max(memoryview(sound.pcm).cast("h")) > 5000
+
+
+# Answers each line with the rate 16,000 and the line itself, padded to whole samples.
+ECHO = r"""
+import sys
+for line in sys.stdin.buffer:
+    line = line.strip()
+    if line == b"crash":
+        sys.exit("out of breath")
+    if line == b"hang":
+        sys.stdin.read()
+    pcm = line + bytes(len(line) % 2)
+    sys.stdout.buffer.write(b"16000 %d\n" % len(pcm) + pcm)
+    sys.stdout.buffer.flush()
+"""
+
+
+@pytest.fixture
+def echo() -> Iterator[EspeakProcess]:
+    """A process with the protocol of espeak_program.py that needs no models."""
+    process = EspeakProcess(command=[sys.executable, "-c", ECHO], timeout=2.0)
+    yield process
+    process.close()
+
+
+def test_texts_of_several_lines_are_one_text_for_espeak(echo: EspeakProcess) -> None:
+    """Also when many threads speak at once, each gets its own samples."""
+    assert echo.synthesize("one\ntwo") == Sound(b"one two\0", 16_000)
+    texts = [f"{number:04}" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda text: echo.synthesize(text).pcm.decode(), texts)) == texts
+
+
+@pytest.mark.parametrize(("text", "says"), [("crash", "out of breath"), ("hang", "too slow")])
+def test_an_espeak_that_fails_says_why_and_is_started_again(
+    echo: EspeakProcess, text: str, says: str
+) -> None:
+    with pytest.raises(EspeakFailed, match=says):
+        echo.synthesize(text)
+    assert echo.synthesize("well") == Sound(b"well", 16_000)
+
+
 def test_a_piper_that_cannot_start_says_why(tmp_path: Path) -> None:
     """The error is the end of Piper's log."""
     piper = PiperProcess(voice=tmp_path / "missing.onnx")
@@ -194,10 +290,78 @@ def test_a_piper_that_cannot_start_says_why(tmp_path: Path) -> None:
     piper.close()
 
 
-def test_missing_models_are_named() -> None:
+@pytest.mark.parametrize("command", ["make setup", models.PACK_COMMAND])
+def test_missing_models_are_named(command: str) -> None:
     """The error says which package is missing and what to run."""
-    with pytest.raises(models.ModelsMissing, match=r"no-such-package .*make setup"):
-        models._find("no-such-package", "model.bin")
+    with pytest.raises(models.ModelsMissing, match=rf"no-such-package .*{command}"):
+        models._find("no-such-package", "model.bin", command)
+
+
+def test_a_model_is_joined_from_its_parts_once(tmp_path: Path) -> None:
+    """In their order, with the files beside it; later the parts are not read again."""
+    parts, config = _parts(tmp_path, b"first", b"second"), tmp_path / "config.json"
+    config.write_text("{}")
+    digest = hashlib.sha256(b"firstsecond").hexdigest()
+    folder = joined_model(tmp_path / "to/model", parts=parts, sha256=digest, beside=[config])
+    for part in parts:
+        part.unlink()
+    assert joined_model(folder, parts=parts, sha256=digest, beside=[config]) == folder
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
+        "model.bin": b"firstsecond",
+        "config.json": b"{}",
+    }
+
+
+@pytest.mark.parametrize("second", [b"another", None], ids=["another part", "no part"])
+def test_parts_that_are_not_the_model_leave_nothing(tmp_path: Path, second: bytes | None) -> None:
+    """Neither the model, which the next start would take for complete, nor half of it."""
+    parts = _parts(tmp_path, b"first", second)
+    digest = hashlib.sha256(b"firstsecond").hexdigest()
+    with pytest.raises((WrongModel, FileNotFoundError)):
+        joined_model(tmp_path / "to/model", parts=parts, sha256=digest, beside=[])
+    assert list((tmp_path / "to").iterdir()) == []
+
+
+def test_of_two_processes_that_join_a_model_both_have_it(tmp_path: Path) -> None:
+    parts, digest = _parts(tmp_path, b"a" * 5_000_000, b"b"), hashlib.sha256()
+    digest.update(b"a" * 5_000_000 + b"b")
+
+    def join(_: int) -> bytes:
+        folder = joined_model(
+            tmp_path / "to/model", parts=parts, sha256=digest.hexdigest(), beside=[]
+        )
+        return (folder / "model.bin").read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert {len(model) for model in pool.map(join, range(4))} == {5_000_001}
+    assert [file.name for file in (tmp_path / "to").iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "words", "characters"),
+    [
+        ("لماذا رُفضت فاتورتي؟", "لماذا رفضت فاتورتى", 0, 0),
+        ("أريد إلغاء الفاتورة.", "اريد الغاء الفاتوره", 0, 0),
+        ("Open the invoice.", "open invoice", 1, 4),
+        ("أين الطلب؟", "", 2, 9),
+        ("No.", "No, no", 1, 3),
+    ],
+)
+def test_errors_of_words_and_characters_are_counted(
+    said: str, heard: str, words: int, characters: int
+) -> None:
+    """Vowel signs, hamza and punctuation do not count; insertions do."""
+    errors = compare(said, heard)
+    assert (errors.words, errors.characters) == (words, characters)
+
+
+def _parts(folder: Path, *contents: bytes | None) -> list[Path]:
+    """A file for each of ``contents``; none for None."""
+    parts = [folder / f"part{number}" for number in range(len(contents))]
+    for part, content in zip(parts, contents, strict=True):
+        if content is not None:
+            part.write_bytes(content)
+    return parts
 
 
 def _probe(file: Path) -> str:
