@@ -73,7 +73,7 @@ class LocalSpeech:
 class MultilingualSpeech(LocalSpeech):
     """Hears Arabic too, with Whisper base, and speaks it with espeak-ng.
 
-    English stays with the other models, which are better at it.
+    English stays with tiny.en, which hears it as well and also helps to tell the languages apart.
     """
 
     note = (

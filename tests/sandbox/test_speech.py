@@ -238,7 +238,7 @@ def test_arabic_texts_are_spoken(multilingual: MultilingualSpeech) -> None:
     plain = multilingual.synthesize("رقم الفاتورة، ورمزها صالح.", None)
     sound = multilingual.synthesize("رقم الفاتورة 2041، ورمزها QR صالح.", None)
     assert 1 < plain.seconds < sound.seconds < 10
-    assert tone.pitches(sound.pcm) == []
+    assert tone.pitches(sound.pcm) != [pytest.approx(440, abs=1)]
     assert max(memoryview(sound.pcm).cast("h")) > 5000
 
 
