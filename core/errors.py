@@ -42,6 +42,8 @@ Other modules have leaves that their callers handle, such as ``SessionGone`` in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class BridgeError(Exception):
     """Root of all errors this service raises itself."""
@@ -59,16 +61,32 @@ class BridgeError(Exception):
     # Advice for the operator, as half a sentence for the dashboard.
     advice = "the log says why"
 
-    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
-        """``message`` is logged; it must not quote anybody. ``retry_after`` is in seconds."""
-        super().__init__(message or (self.__doc__ or type(self).__name__).strip())
+    def __init__(
+        self, message: str = "", *, retry_after: float | None = None, hint: str = ""
+    ) -> None:
+        """``message`` is logged, with ``hint`` behind a colon; neither must quote anybody.
+
+        ``retry_after`` is in seconds. ``hint`` says what the operator can do.
+        """
+        message = message or (self.__doc__ or type(self).__name__).strip()
+        super().__init__(f"{message}: {hint}" if hint else message)
         self.retry_after = retry_after
+        self.reason = message
+        self.hint = hint
         # Set if the turn's deadline prevented more retries.
         self.cut_short = False
 
 
 class SettingsError(BridgeError):
-    """A setting is missing or wrong."""
+    """A setting is missing or wrong.
+
+    ``faults`` says of each wrong setting what is wrong and where its value is found; it is empty if
+    the message is about something else.
+    """
+
+    def __init__(self, message: str = "", *, faults: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.faults = dict(faults or {})
 
 
 class TurnSuperseded(BridgeError):
