@@ -14,6 +14,8 @@ import structlog
 
 from agentforce import Agentforce
 from audio.ffmpeg import Ffmpeg
+from checks.checklist import start_checks
+from checks.start import StartCheck
 from core.logs import ContextPool
 from core.settings import Settings
 from http_clients.circuit_breakers import CircuitBreakers
@@ -420,6 +422,14 @@ class Services:
         )
 
     @cached_property
+    def checks(self) -> StartCheck:
+        return StartCheck(
+            partial(
+                start_checks, self.settings, session=self.salesforce_http, token=self.agent_token
+            )
+        )
+
+    @cached_property
     def process_metrics(self) -> ProcessMetrics:
         return ProcessMetrics(
             metrics=self.metrics,
@@ -452,6 +462,9 @@ class Services:
                 task.start()
             if self._runs_turns:
                 self.worker.start()
+            if self.role is not Role.WORKER:
+                self._log_ready()
+                self.checks.start()
 
     def settle(self) -> None:
         """Exempt all objects that exist now from garbage collection.
@@ -498,7 +511,12 @@ class Services:
         if self._runs_turns:
             _ = self.worker
         if self.role is not Role.WORKER:
-            _ = self.intake
+            _ = self.intake, self.checks
+
+    def _log_ready(self) -> None:
+        address = self.settings.PUBLIC_URL
+        webhook = f"Twilio's webhook is {address}/ (POST)" if address else "PUBLIC_URL is missing"
+        log.info(f"Ready: answers {self.settings.TWILIO_WHATSAPP_FROM}; {webhook}")
 
     def _resume_turns(self) -> None:
         """Put the turns back into the queue that an earlier process was running when it died."""

@@ -80,8 +80,8 @@ class BridgeError(Exception):
 class SettingsError(BridgeError):
     """A setting is missing or wrong.
 
-    ``faults`` says of each wrong setting what is wrong and where its value is found; it is empty if
-    the message is about something else.
+    ``faults`` says what is wrong with each wrong setting; it is empty if the message is about
+    something else.
     """
 
     def __init__(self, message: str = "", *, faults: Mapping[str, str] | None = None) -> None:

@@ -354,7 +354,7 @@ def _address_fault(settings: Settings) -> str | None:
     local = settings.UNSIGNED_LOCAL_WEBHOOKS or not is_public_url(settings.TWILIO_API_URL)
     if local or not settings.PUBLIC_URL or setting_values.is_reachable(settings.PUBLIC_URL):
         return None
-    return _with_place("PUBLIC_URL", "must be an https:// address that the internet can reach")
+    return "must be an https:// address that the internet can reach"
 
 
 def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:
@@ -375,7 +375,9 @@ def _validate(kind: type[AnyAccount], **given: Any) -> AnyAccount:
 
 
 def _refusal(faults: Mapping[str, str]) -> SettingsError:
-    sentence = "; ".join(f"{name} {fault}" for name, fault in faults.items())
+    """The error for wrong settings, by name with what is wrong with each."""
+    places = {name: f" ({WHERE[name]})" if name in WHERE else "" for name in faults}
+    sentence = "; ".join(f"{name} {fault}{places[name]}" for name, fault in faults.items())
     return SettingsError(f"Cannot start: {sentence}.", faults=faults)
 
 
@@ -391,13 +393,6 @@ def _full_domain(given: dict[str, object]) -> object:
 def _describe_fault(name: str, detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         given = next((given for given, meant in _misspelt().items() if meant == name), None)
-        problem = f"is missing, but there is {given}" if given else "is missing"
-    else:
-        problem = detail["msg"].removeprefix("Value error, ")
-        problem = problem[:1].lower() + problem[1:]
-    return _with_place(name, problem)
-
-
-def _with_place(name: str, problem: str) -> str:
-    """The problem of a setting, with the place where its value is found."""
-    return f"{problem} ({WHERE[name]})" if name in WHERE else problem
+        return f"is missing, but there is {given}" if given else "is missing"
+    problem = detail["msg"].removeprefix("Value error, ")
+    return problem[:1].lower() + problem[1:]

@@ -91,6 +91,16 @@ class Speech:
         """The number of segments that could be synthesised right now without waiting."""
         return self._synthesis.available_slots
 
+    @property
+    def concurrency(self) -> int:
+        """The number of segments that may be synthesised at once, by all that is known so far."""
+        return self._synthesis.limit
+
+    @property
+    def has_opus(self) -> bool:
+        """Whether the plan includes Ogg/Opus, as far as it was asked for."""
+        return self._voice.has_opus
+
     def transcribe(self, pcm: bytes) -> Transcript:
         """Transcribe 16 kHz mono PCM.
 

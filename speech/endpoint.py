@@ -30,6 +30,11 @@ class Endpoint:
         """The number of calls that could be made right now without waiting."""
         return self._limiter.available_slots
 
+    @property
+    def limit(self) -> int:
+        """The number of calls that may be made at once."""
+        return self._limiter.limit
+
     def set_share(self, processes: int) -> None:
         """Use one of ``processes`` equal parts of the plan's concurrency; at least one slot."""
         self._limiter.set_share(processes)

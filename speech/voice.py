@@ -76,6 +76,11 @@ class Voice:
             request |= {"next_text": following} if following else {}
         return self._synthesize_opus(request)
 
+    @property
+    def has_opus(self) -> bool:
+        """Whether the plan includes Ogg/Opus, as far as it was asked for."""
+        return self._format == OPUS
+
     def key(self, text: str, language: str | None) -> tuple[str | None, ...]:
         """Everything that the audio of ``text`` depends on, except for the texts around it."""
         words, code = self._normalize(text, language), self._model.language_code(language)

@@ -39,11 +39,12 @@ def add_monitoring(
     health: Health,
     snapshots: Callable[[], dict[str, MetricsSnapshot]],
     several: bool,
+    checked: Callable[[], dict[str, object] | None],
 ) -> None:
     """Add ``/metrics`` and ``/dashboard``, which need ``METRICS_TOKEN``, and ``/health``.
 
     ``snapshots`` returns the metrics of all processes by their names. ``several``: there may be
-    more than one process.
+    more than one process. ``checked`` returns what the check after the start has found.
     """
     if _is_closed(settings):
         log.warning("/metrics and /dashboard are closed; set METRICS_TOKEN to open them")
@@ -75,7 +76,7 @@ def add_monitoring(
     @app.get("/health")
     def show_health() -> tuple[dict[str, object], int]:
         report = health.check()
-        return report.to_json(), 200 if report.healthy else 503
+        return report.to_json() | {"check": checked()}, 200 if report.healthy else 503
 
 
 def advice(tree: type[BridgeError] = BridgeError) -> dict[str, str]:

@@ -60,8 +60,8 @@ class WhatsApp:
         self._limiter = ConcurrencyLimiter(connections, provider="Twilio")
         sending = requests_session(settings, connections=connections)
         typing = requests_session(settings, connections=typing_connections)
-        self._client = _client(settings, SEND_TIMEOUT, sending)
-        self._typing = _client(settings, TYPING_TIMEOUT, typing)
+        self._client = build_client(settings, SEND_TIMEOUT, sending)
+        self._typing = build_client(settings, TYPING_TIMEOUT, typing)
         self._routes = [
             Route(sending, settings.TWILIO_API_URL),
             Route(typing, settings.TWILIO_MESSAGING_URL),
@@ -148,10 +148,11 @@ class WhatsApp:
 
     def _call_in_slot(self, call: Callable[[], T]) -> T:
         with self._limiter.slot():
-            return _call(call)
+            return call_sdk(call)
 
 
-def _client(settings: Settings, timeout: float, session: requests.Session) -> Client:
+def build_client(settings: Settings, timeout: float, session: requests.Session) -> Client:
+    """The SDK's client; ``timeout`` is in seconds, and includes the whole answer."""
     timeout *= settings.PROVIDER_TIMEOUT_FACTOR
     http = TwilioHttpClient(timeout=timeout, request_hooks={"response": limit_answer_time(timeout)})
     http.session = session
@@ -163,7 +164,7 @@ def _client(settings: Settings, timeout: float, session: requests.Session) -> Cl
     return client
 
 
-def _call(call: Callable[[], T]) -> T:
+def call_sdk(call: Callable[[], T]) -> T:
     """Make a call of the SDK, and raise its errors as ``SendError``.
 
     docs/providers/twilio.md, "Python library".

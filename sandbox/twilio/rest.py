@@ -15,6 +15,7 @@ from sandbox.call_recorder import CallRecorder
 from sandbox.faults import DELIVERY_KINDS, Faults
 from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
+from sandbox.twilio.console import Console, SenderSettings
 from sandbox.twilio.delivery_simulator import DeliverySimulator
 from sandbox.twilio.media import Media, MediaStore, TwilioCdn
 from sandbox.twilio.messages import Inbound, Messages, Outbound, resource
@@ -42,8 +43,11 @@ class TwilioRest(StandIn):
     """Stands in for api.twilio.com, messaging.twilio.com and the media CDN.
 
     ``typed`` are the SIDs of messages for which the typing indicator was shown. ``signer`` signs
-    all requests to the bot.
+    all requests to the bot. ``console`` has the account's set-up.
     """
+
+    webhook_url = ""
+    public_webhook_url: str | None = None
 
     service = "twilio"
     limited = frozenset({"send", "list"})
@@ -64,6 +68,7 @@ class TwilioRest(StandIn):
         self.account_sid = account_sid
         self.sender = sender
         self.typed: list[str] = []
+        self.console = Console()
         self._auth_token = auth_token
         self.signer = Signer(auth_token)
         self._media = MediaStore()
@@ -104,6 +109,9 @@ class TwilioRest(StandIn):
         self._route("media", f"{media}.json", self._list_media, "GET")
         for address in (f"{media}/<sid>", f"{media}/<sid>.json"):
             self._route("delete_media", address, self._delete_media, "DELETE")
+        self._route("account", f"{ACCOUNT}.json", self._show_account, "GET")
+        self._route("numbers", f"{ACCOUNT}/IncomingPhoneNumbers.json", self._list_numbers, "GET")
+        self._route("senders", "/v2/Channels/Senders", self._list_senders, "GET")
         self._route("typing", "/<version>/Indicators/Typing.json", self._type, "POST")
         self.app.register_error_handler(404, self._not_found)
 
@@ -217,6 +225,22 @@ class TwilioRest(StandIn):
             "date_updated": created,
             "uri": f"{self._media_path(media)}.json",
         }
+
+    def _show_account(self) -> Response:
+        return self._json(self.console.account(self.account_sid))
+
+    def _list_numbers(self) -> Response:
+        numbers = self.console.numbers(self.account_sid)
+        return self._json({"incoming_phone_numbers": numbers, "next_page_uri": None})
+
+    def _list_senders(self) -> Response:
+        if request.args.get("Channel") != "whatsapp":
+            return self._error(400, CODES[400], "Channel must be whatsapp or rcs")
+        senders = self.console.senders
+        if senders is None:
+            senders = [SenderSettings(self.sender, self.public_webhook_url or self.webhook_url)]
+        meta = {"key": "senders", "page": 0, "page_size": PAGE_SIZE, "next_page_url": None}
+        return self._json({"senders": [each.resource() for each in senders], "meta": meta})
 
     def _type(self, version: str) -> Response:
         """Show the typing indicator; version v2 takes a form, v3 takes JSON."""

@@ -17,9 +17,6 @@ class TwilioStandIn(TwilioRest):
     Messages are posted to ``webhook_url`` and signed for ``public_webhook_url``, if that is set.
     """
 
-    webhook_url = ""
-    public_webhook_url: str | None = None
-
     @functools.cached_property
     def forms(self) -> InboundForms:
         """Builds the forms of all kinds of messages for :meth:`deliver`."""
