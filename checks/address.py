@@ -59,7 +59,10 @@ class PublicAddress:
         return _explain(answer)
 
     def _message_to_itself(self) -> dict[str, str]:
-        """A message whose sender we are ourselves, which is acknowledged and not answered."""
+        """A message whose sender we are ourselves, which is acknowledged and not stored.
+
+        A service with another number takes it for a reaction, which is not answered.
+        """
         sender = self._settings.TWILIO_WHATSAPP_FROM
         return {
             "MessageSid": f"SM{uuid.uuid4().hex}",
@@ -68,6 +71,7 @@ class PublicAddress:
             "To": sender,
             "Body": "",
             "NumMedia": "0",
+            "MessageType": "reaction",
         }
 
 

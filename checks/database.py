@@ -29,6 +29,7 @@ _CONNECTIONS = text(
     " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,"
     " (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS own_limit"
 )
+_HAS_TABLES = text("SELECT to_regclass('processes')")
 
 
 def check_database(settings: Settings) -> Iterator[CheckResult]:
@@ -55,14 +56,17 @@ def check_workers(settings: Settings) -> Iterator[CheckResult]:
     database = connect_postgres(settings.DATABASE_URL, connections=1)
     hint = "start one: heroku ps:scale worker=1, or python worker.py with the same settings"
     try:
-        alive = count_workers(Processes(database=database))
+        # Looked up first, because a query of a missing table ends the process.
+        if database.value(_HAS_TABLES) is None:
+            yield WORKERS.fail("none has ever started", hint)
+        elif alive := count_workers(Processes(database=database)):
+            yield WORKERS.ok(f"{alive} alive")
+        else:
+            yield WORKERS.fail("none is alive", hint)
     except SQLAlchemyError:
-        # There are no tables before the first start, or the line above says what is wrong.
-        yield WORKERS.fail("none has ever started", hint)
-        return
+        yield WORKERS.skip("the database cannot be used")
     finally:
         database.close()
-    yield WORKERS.ok(f"{alive} alive") if alive else WORKERS.fail("none is alive", hint)
 
 
 def _check_version(database: Database) -> CheckResult:

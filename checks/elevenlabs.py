@@ -57,6 +57,7 @@ class ElevenLabs:
 
     def __init__(self, settings: Settings, *, spends_credits: bool) -> None:
         self._settings = settings
+        self._seconds = TRY_SECONDS * settings.PROVIDER_TIMEOUT_FACTOR
         self._account = ElevenLabsAccount(settings)
         self._spends_credits = spends_credits
 
@@ -127,7 +128,7 @@ class ElevenLabs:
         )
         sound = b""
         try:
-            with Deadline(TRY_SECONDS).applied():
+            with Deadline(self._seconds).applied():
                 sound = ffmpeg.decode(speech.synthesize(WORD, "en"))
         except BridgeError as error:
             yield SPEAKING.fail(str(error), self._hint(error, "ELEVENLABS_TTS_MODEL"))
@@ -140,7 +141,7 @@ class ElevenLabs:
 
     def _hear(self, speech: Speech, pcm: bytes) -> CheckResult:
         try:
-            with Deadline(TRY_SECONDS).applied():
+            with Deadline(self._seconds).applied():
                 speech.transcribe(pcm)
         except NothingHeard:
             return HEARING.ok("transcribed silence as silence")

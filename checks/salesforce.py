@@ -11,7 +11,8 @@ import requests
 
 from agentforce import Agentforce
 from checks.report import Check, hint_for
-from core.errors import AgentError
+from core.deadline import Deadline
+from core.errors import AgentError, DeadlineExceeded
 from core.models import CheckResult
 from core.settings import WHERE, Settings
 from http_clients.circuit_breakers import CircuitBreakers
@@ -59,6 +60,8 @@ SESSION_HINTS = {
     "Invalid user ID": "give the agent a user: the agent > Settings > Agent User",
     "HTTP 429": "try again in a minute: Agentforce's limits are met",
 }
+# A refusal for now, such as of a rate limit, is tried again for this time.
+SESSION_SECONDS = 20.0
 
 
 class Salesforce:
@@ -72,6 +75,7 @@ class Salesforce:
         token: AccessToken,
         starts_session: bool,
     ) -> None:
+        self._timeout_factor = settings.PROVIDER_TIMEOUT_FACTOR
         self._domain = settings.SALESFORCE_INSTANCE_URL
         self._token = token
         self._starts_session = starts_session
@@ -130,8 +134,9 @@ class Salesforce:
             return SESSION.skip("the Agent API does not take the token")
         started = time.monotonic()
         try:
-            session = self._agent.start(retry=False)
-        except AgentError as error:
+            with Deadline(SESSION_SECONDS * self._timeout_factor).applied():
+                session = self._agent.start(retry=False)
+        except (AgentError, DeadlineExceeded) as error:
             return SESSION.fail(error.reason, hint_for(error, SESSION_HINTS))
         self._agent.end(session, "Other")
         return SESSION.ok(f"started in {time.monotonic() - started:.1f} s, and ended")

@@ -15,7 +15,6 @@ import click
 
 from checks.checklist import full_checks, offline_checks, run
 from checks.environment import load_or_explain
-from core.logs import configure_logging
 from core.models import CheckResult, CheckState
 
 SIGNS = {
@@ -43,8 +42,6 @@ def check(*, offline: bool, as_json: bool) -> None:
     A session with the agent is started and ended, and ElevenLabs speaks and transcribes a word,
     which costs a few credits. The exit status is 1 if anything failed.
     """
-    # What is wrong is in the results.
-    configure_logging(level="ERROR", form="text")
     results = []
     for result in _results(offline=offline):
         results.append(result)
