@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -14,9 +14,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from core.errors import BridgeError
 from metrics import BOUNDS, COUNTERS, STAGES, Histogram, MetricsSnapshot
 from turns.health import HealthReport
 from web import prometheus_help
+from whatsapp.error_codes import ADVICE
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Indices of the bounds that Prometheus gets: every 14th, each about twice the one before.
@@ -28,6 +30,16 @@ CALLS = (
     "ElevenLabs transcription",
     "ElevenLabs synthesis",
 )
+
+
+def _errors_with_advice(tree: type[BridgeError]) -> Iterator[str]:
+    for subclass in tree.__subclasses__():
+        if subclass.advice != BridgeError.advice and subclass.__module__ == BridgeError.__module__:
+            yield subclass.__name__
+        yield from _errors_with_advice(subclass)
+
+
+KNOWN_ERRORS = tuple(_errors_with_advice(BridgeError))
 
 
 def prometheus(
@@ -96,11 +108,14 @@ class _SnapshotCollector(Collector):
         return [
             *map(self._histogram, STAGES),
             *map(self._counter, COUNTERS),
-            self._labelled_counter("errors", prometheus_help.ERRORS, "error", lambda it: it.errors),
+            self._labelled_counter(
+                "errors", prometheus_help.ERRORS, "error", KNOWN_ERRORS, lambda it: it.errors
+            ),
             self._labelled_counter(
                 "delivery_errors",
                 prometheus_help.DELIVERY_ERRORS,
                 "code",
+                tuple(map(str, ADVICE)),
                 lambda it: it.delivery_errors,
             ),
         ]
@@ -131,12 +146,15 @@ class _SnapshotCollector(Collector):
         name: str,
         description: str,
         label_name: str,
+        known: Sequence[str],
         select: Callable[[MetricsSnapshot], Counter[str]],
     ) -> Metric:
         label_names = [*self._label_names, label_name]
         family = CounterMetricFamily(f"bridge_{name}", description, labels=label_names)
         for labels, snapshot in self._labelled_snapshots():
-            for value, number in select(snapshot).items():
+            # Those of which there are none yet come too: Prometheus sees no increase from nothing
+            # to one.
+            for value, number in (dict.fromkeys(known, 0) | select(snapshot)).items():
                 family.add_metric([*labels, value], number)
         return family
 
