@@ -156,6 +156,12 @@ class Account(BaseSettings):
 class Settings(Account):
     """All settings. Durations are in seconds, and sizes in bytes."""
 
+    # Without it the service starts, says what to set, and refuses all webhooks, because the address
+    # of a new Heroku app is not known before it runs. No request may tell it.
+    PUBLIC_URL: Annotated[
+        str, AfterValidator(lambda address: address and setting_values.public_address(address))
+    ] = ""
+
     # Twilio
     # The secret of a shared key, if Twilio signs webhooks with one.
     TWILIO_SHARED_KEY: Annotated[
@@ -297,9 +303,14 @@ class Settings(Account):
     @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
     @classmethod
     def _check_unsigned_is_local(cls, given: bool, others: ValidationInfo) -> bool:
-        # A router on the same machine would make every request a local one.
-        address = others.data.get("PUBLIC_URL", "")
-        if given and address and (is_public_url(address) or urlsplit(address).scheme != "http"):
+        # A router on the same machine would make every request a local one. A wrong address is
+        # not there; it has an error of its own.
+        address = others.data.get("PUBLIC_URL")
+        if (
+            given
+            and address is not None
+            and (is_public_url(address) or urlsplit(address).scheme != "http")
+        ):
             raise ValueError(
                 "is for a sandbox on this machine only; remove it, or let PUBLIC_URL be like "
                 "http://127.0.0.1:8000"
@@ -355,6 +366,15 @@ def _address_fault(settings: Settings) -> str | None:
     if local or not settings.PUBLIC_URL or setting_values.is_reachable(settings.PUBLIC_URL):
         return None
     return "must be an https:// address that the internet can reach"
+
+
+def warn_of_missing_address(settings: Settings) -> None:
+    """Log a line if PUBLIC_URL is not set."""
+    if not settings.PUBLIC_URL:
+        log.warning(
+            "PUBLIC_URL is not set: no message is accepted until it is",
+            where=WHERE["PUBLIC_URL"],
+        )
 
 
 def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:

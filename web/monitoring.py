@@ -16,6 +16,7 @@ from core.settings import Settings, is_public_url
 from metrics import Metrics, MetricsSnapshot
 from turns.health import Health
 from web.prometheus import CONTENT_TYPE, prometheus
+from web.setup_page import setup_page
 from whatsapp.error_codes import ADVICE
 
 log = structlog.get_logger(__name__)
@@ -54,11 +55,14 @@ def add_monitoring(
         _check_token(settings)
         by_process = snapshots()
         if _wants_prometheus():
-            return Response(prometheus(by_process), content_type=CONTENT_TYPE)
+            text = prometheus(by_process, health=health.check(), release=settings.RELEASE)
+            return Response(text, content_type=CONTENT_TYPE)
         return MetricsSnapshot.merged(by_process.values()).report(metrics.uptime())
 
     @app.get("/dashboard")
     def show_dashboard() -> Any:
+        if not settings.PUBLIC_URL:
+            return setup_page()
         if _is_unencrypted(settings):
             # Before the browser sends the password.
             return redirect(f"{settings.PUBLIC_URL}/dashboard", 308)

@@ -20,6 +20,7 @@ from turns.intake import Acceptance, Intake
 from turns.notices import Notices
 from turns.prewarming import Prewarmer
 from web.forms import parse_form
+from web.setup_page import setup_page
 from whatsapp.delivery_status import DeliveryStatuses
 from whatsapp.inbound import CHANNEL, parse_message
 from whatsapp.signature import SIGNATURE, Signature
@@ -56,6 +57,8 @@ class Webhooks:
 
         @app.get("/")
         def alive() -> Response:
+            if not self.settings.PUBLIC_URL:
+                return setup_page()
             # HTML, because Twilio would send plain text to the user if the webhook were set to GET.
             return Response("OK", mimetype="text/html")
 

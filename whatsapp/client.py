@@ -86,6 +86,8 @@ class WhatsApp:
 
         Raises ``SendError``.
         """
+        if not self._public_url:
+            raise SendRefused("PUBLIC_URL is not set, so Twilio could not fetch the voice note")
         return self._create(callback, to=to, media_url=[f"{self._public_url}/media/{file}"])
 
     def find_text(self, to: str, text: str, *, since: float) -> str | None:
@@ -116,10 +118,9 @@ class WhatsApp:
             log.info("Typing indicator failed", error=_reason(error))
 
     def _create(self, callback: str, **message: object) -> str:
-        message |= {
-            "from_": self._sender,
-            "status_callback": f"{self._public_url}/status?sending={callback}",
-        }
+        message["from_"] = self._sender
+        if self._public_url:
+            message["status_callback"] = f"{self._public_url}/status?sending={callback}"
         with self._metrics.timer("send_time"):
             sent = self._call_with_retries(lambda: self._messages.create(**message))
         return str(sent.sid)

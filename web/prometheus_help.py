@@ -1,0 +1,57 @@
+"""What each figure of Prometheus means, by its name in ``metrics.py``."""
+
+from __future__ import annotations
+
+STAGES = {
+    "download_time": "Seconds to download a recording from Twilio.",
+    "stt_time": "Seconds of a transcription at ElevenLabs.",
+    "agentforce_time": "Seconds from a question to the agent's whole answer.",
+    "tts_time": "Seconds from the agent's whole answer to the finished voice note.",
+    "total_time": "Seconds from reading a webhook to Twilio's acceptance of the text.",
+    "ack_time": "Seconds from reading a webhook to its acknowledgement.",
+    "queue_time": "Seconds from reading a webhook to the start of its turn.",
+    "session_time": "Seconds to start a session at Agentforce, spare ones included.",
+    "convert_time": "Seconds to convert what is left of a recording after its last byte.",
+    "send_time": "Seconds to hand one message to Twilio.",
+    "voice_reply_time": "Seconds from sending the text to Twilio's acceptance of the voice note.",
+    "overhead_time": "Seconds of a turn in which the service did not wait for a provider.",
+    "answer_cache_age": "Age in seconds of a cached answer when it is given again.",
+}
+COUNTERS = {
+    "messages_received": "Messages that were accepted.",
+    "messages_duplicate": "Messages that Twilio delivered again.",
+    "messages_refused": "Messages that were not accepted: an error, or a full inbox.",
+    "messages_limited": "Messages that were not accepted: beyond a limit, or not a pilot user.",
+    "turns_answered": "Turns that ended with an answer.",
+    "turns_failed": "Turns that ended with an apology.",
+    "voice_notes_received": "Voice notes that were received.",
+    "voice_notes_sent": "Voice notes that Twilio accepted.",
+    "voice_notes_failed": "Voice notes that were not sent; their texts were.",
+    "voice_notes_resent": "Voice notes that were sent once more.",
+    "texts_sent": "Texts that Twilio accepted.",
+    "texts_resent": "Texts that were sent once more.",
+    "messages_delivered": "Messages that Twilio reported as delivered.",
+    "messages_read": "Messages that Twilio reported as read.",
+    "messages_undelivered": "Messages that Twilio reported as undelivered.",
+    "messages_failed": "Messages that Twilio reported as failed.",
+    "escalations": "Turns in which the agent handed over to a person.",
+    "sessions_started": "Sessions that were started at Agentforce.",
+    "sessions_renewed": "Sessions that replaced one that idled or was forgotten.",
+    "sessions_spare_kept": "Sessions that were started as spares.",
+    "sessions_spare_used": "Spare sessions that a sender got.",
+    "tokens_fetched": "Tokens that were fetched from Salesforce.",
+    "still_working_sent": "Lines that told a sender that the answer takes longer.",
+    "speech_characters": "Characters that ElevenLabs synthesised.",
+    "speech_characters_saved": "Characters that the speech cache spared.",
+    "speech_characters_discarded": "Characters that were synthesised and not used.",
+    "speech_cache_hits": "Lookups that the speech cache answered.",
+    "speech_cache_misses": "Lookups that the speech cache did not answer.",
+    "answer_cache_hits": "Lookups that the answer cache answered.",
+    "answer_cache_misses": "Lookups that the answer cache did not answer.",
+    "typing_failed": "Typing indicators that failed.",
+    "signatures_rejected": "Webhooks that were refused: no valid signature of Twilio.",
+    "breakers_opened": "Times that a provider was found down.",
+    "calls_not_made": "Calls that were not made, because a provider was down.",
+}
+ERRORS = "Failed turns and voice notes, by the class of the error."
+DELIVERY_ERRORS = "Messages that Twilio accepted and did not deliver, by Twilio's code."
