@@ -31,6 +31,7 @@
     │   ├── AgentFailed          failed after the question arrived; asking again could act twice
     │   │   └── AgentDown        no answer came, or none that says why
     │   ├── AgentMisconfigured   only the operator can fix it
+    │   ├── AnswerEmpty          the agent said nothing
     │   └── AnswerTruncated      the event stream ended before the turn
     └── SendError                Twilio did not accept a message
         ├── SendBusy             a rate limit; nothing was sent
@@ -270,6 +271,12 @@ class AgentMisconfigured(AgentError):
 
     provider_state = "refused"
     advice = "activate the agent, check its id, its licence and the app; the log says more"
+
+
+class AnswerEmpty(AgentError):
+    """The agent ended the turn without a word; counted, and never raised."""
+
+    advice = "look at what the agent says of itself in Salesforce; an action of it may have failed"
 
 
 class AnswerTruncated(AgentError):
