@@ -16,6 +16,8 @@ from storage.schema import metrics_history, moments
 # The lengths of slots, and how long their rows are kept; both in seconds.
 MINUTE, QUARTER, TWO_HOURS = 60, 900, 7200
 KEPT = {MINUTE: 90 * 60, QUARTER: 26 * 3600, TWO_HOURS: 8 * 86400}
+# Of a name and of a detail.
+MAX_CHARACTERS = 64
 
 
 @dataclass(frozen=True, order=True)
@@ -53,7 +55,12 @@ class MetricsHistory:
         ]
         # In this order, so that no two processes wait for each other.
         named = [
-            {"name": name, "first_at": each.first, "last_at": each.last, "detail": each.detail}
+            {
+                "name": name[:MAX_CHARACTERS],
+                "first_at": each.first,
+                "last_at": each.last,
+                "detail": each.detail[:MAX_CHARACTERS],
+            }
             for name, each in sorted(happened.items())
         ]
 

@@ -28,9 +28,8 @@ class HistoryRecorder:
 
     A slot has one row for each process, which holds all that the process counted in it. So saving
     it again changes nothing, and a process that is restarted has other rows, because its name is
-    random. ``gauges`` returns the present values of some ``GAUGES``.
-    If the database fails, all is kept in memory until it is back, or until it
-    would not be shown any more.
+    random. ``gauges`` returns the present values of some ``GAUGES``. If the database fails, all is
+    kept in memory until it is back, or until it would not be shown any more.
     """
 
     def __init__(
