@@ -100,6 +100,8 @@ def _add_routes(app: Flask, services: Services) -> None:
         snapshots=services.snapshots,
         several=services.storage.is_shared,
         checked=services.checks.to_json,
+        state=services.state,
+        history=services.history,
     )
 
 

@@ -15,7 +15,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from core.errors import BridgeError
-from metrics import BOUNDS, COUNTERS, STAGES, Histogram, MetricsSnapshot
+from core.histogram import BOUNDS, Histogram
+from metrics import COUNTERS, STAGES, MetricsSnapshot
 from turns.health import HealthReport
 from web import prometheus_help
 from whatsapp.error_codes import ADVICE
