@@ -161,13 +161,14 @@ class Agentforce:
 
     def _start_once(self) -> str:
         """Returns the id of the new session."""
-        try:
-            return self._post_session(bypass_user=self._bypass_user)
-        except AgentMisconfigured as error:
-            if "Invalid user ID" not in str(error) or not self._bypass_user:
-                raise
-            self._bypass_user = False
-            return self._post_session(bypass_user=False)
+        with self._metrics.watch("salesforce session"):
+            try:
+                return self._post_session(bypass_user=self._bypass_user)
+            except AgentMisconfigured as error:
+                if "Invalid user ID" not in str(error) or not self._bypass_user:
+                    raise
+                self._bypass_user = False
+                return self._post_session(bypass_user=False)
 
     def _post_session(self, *, bypass_user: bool) -> str:
         body = {
@@ -193,7 +194,7 @@ class Agentforce:
         streaming = self._settings.AGENTFORCE_STREAMING
         # A new number for every try: Agentforce refuses one that was used.
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
-        with self._limiter.slot():
+        with self._limiter.slot(), self._metrics.watch("salesforce answer"):
             response = self._request(
                 "POST",
                 f"{SESSIONS}/{session.id}/messages" + ("/stream" if streaming else ""),

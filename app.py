@@ -70,6 +70,8 @@ def _add_routes(app: Flask, services: Services) -> None:
         health=services.health,
         snapshots=services.snapshots,
         several=services.storage.is_shared,
+        state=services.state,
+        history=services.history,
     )
 
 

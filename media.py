@@ -24,6 +24,7 @@ from core.errors import (
     MediaError,
     MediaForbidden,
     MediaMissing,
+    MediaRefused,
     MediaTooLarge,
 )
 from http_clients.bodies import BodyTooLarge, read_chunks
@@ -195,8 +196,10 @@ def _read_recording(
             f"HTTP {status} instead of the recording",
             retry_after=parse_retry_after(response.headers.get("Retry-After")),
         )
+    if status in (401, 403):
+        raise MediaRefused(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     if status != 200:
-        raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
+        raise MediaError(f"HTTP {status} instead of the recording")
     data = bytearray()
     try:
         for chunk in read_chunks(response, timeout, max_bytes=MAX_BYTES):

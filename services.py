@@ -47,7 +47,10 @@ from turns.reply_delivery import ReplyDelivery
 from turns.runner import TurnRunner
 from turns.session_pool import SessionPool
 from turns.worker import TurnWorker
+from web.history import History
+from web.history_recorder import HistoryRecorder
 from web.shared_metrics import ProcessMetrics
+from web.state import State
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
 from whatsapp.delivery_status import DeliveryStatuses
@@ -397,6 +400,7 @@ class Services:
                 self.storage.processes,
                 self.storage.speech,
                 self.storage.answers,
+                self.storage.metrics_history,
             ),
             sessions=self.sessions,
             health=self.health,
@@ -426,6 +430,35 @@ class Services:
             breakers=self.breakers,
             processes=self.storage.processes,
             kind=self.role.value,
+        )
+
+    @cached_property
+    def history_recorder(self) -> HistoryRecorder:
+        return HistoryRecorder(
+            metrics=self.metrics,
+            history=self.storage.metrics_history,
+            # All processes would see the same; a web process has time for it.
+            gauges=self.health.gauges if self.role is not Role.WORKER else dict,
+        )
+
+    @cached_property
+    def history(self) -> History:
+        return History(
+            settings=self.settings,
+            recorder=self.history_recorder,
+            table=self.storage.metrics_history,
+        )
+
+    @cached_property
+    def state(self) -> State:
+        return State(
+            settings=self.settings,
+            metrics=self.metrics,
+            health=self.health,
+            recorder=self.history_recorder,
+            table=self.storage.metrics_history,
+            history=self.history,
+            checks=lambda: (None, ()),
         )
 
     def snapshots(self) -> dict[str, MetricsSnapshot]:
@@ -478,7 +511,7 @@ class Services:
     @cached_property
     def _background_tasks(self) -> list[_BackgroundTask]:
         """All background tasks but the worker that runs turns."""
-        tasks: list[_BackgroundTask] = [self.cleanup]
+        tasks: list[_BackgroundTask] = [self.cleanup, self.history_recorder]
         if self.settings.KEEP_WARM:
             tasks += [self.warmer, self.session_pool]
         if self.storage.is_shared:

@@ -106,6 +106,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
 Limit = Annotated[int, Field(ge=0)]
+Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -262,6 +263,14 @@ class Settings(Account):
     SENDER_TURNS_PER_MINUTE: Limit = 20
     SENDER_TURNS_PER_DAY: Limit = 200
     TURNS_PER_MINUTE: Limit = 0
+
+    # What the providers charge, for the costs on the dashboard. Without a price, only amounts show.
+    CURRENCY: Annotated[str, _pattern(r"[A-Z]{3}", "must be a code of three letters")] = "USD"
+    PRICE_PER_1000_CREDITS: Price = None
+    PRICE_PER_TRANSCRIBED_HOUR: Price = None
+    PRICE_PER_QUESTION: Price = None
+    PRICE_PER_CONVERSATION: Price = None
+    PRICE_PER_MESSAGE: Price = None
 
     # The process
     TURN_THREADS: Count = 200

@@ -169,7 +169,10 @@ class AccessToken:
         """Fetch a token, and give it or the error to the threads that wait for ``pending``."""
         try:
             # Not the deadline of this thread: others, with later deadlines, may wait too.
-            with Deadline(TOTAL_TIMEOUT * self._timeout_factor).applied():
+            with (
+                Deadline(TOTAL_TIMEOUT * self._timeout_factor).applied(),
+                self._metrics.watch("salesforce token"),
+            ):
                 token = self._fetch()
         except BaseException as error:
             with self._lock:

@@ -53,6 +53,8 @@ class Speech:
         # The plan has a separate limit for each kind of request.
         self._transcription, self._synthesis = (
             Endpoint(
+                kind=kind,
+                metrics=metrics,
                 concurrency=settings.ELEVENLABS_CONCURRENCY,
                 breaker=breakers.create(f"ElevenLabs {kind}", SpeechUnavailable),
                 timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
@@ -62,6 +64,7 @@ class Speech:
         self._transcriber = Transcriber(
             client=client,
             endpoint=self._transcription,
+            metrics=metrics,
             model=settings.ELEVENLABS_STT_MODEL,
             keyterms=settings.STT_KEYTERMS,
             min_confidence=settings.STT_MIN_CONFIDENCE,

@@ -30,6 +30,9 @@ _RETRYABLE_STATUS = frozenset({408, 409})
 class FormatRefused(SpeechRefused):
     """The plan, or the model, does not include the output format."""
 
+    # Another format will do.
+    provider_state = ""
+
 
 def translate_errors(call: Callable[[], T]) -> T:
     """Make a call of the SDK, and raise its errors as ``SpeechError``.

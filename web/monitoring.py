@@ -14,8 +14,11 @@ from werkzeug.datastructures import WWWAuthenticate
 from core.errors import BridgeError
 from core.settings import Settings, is_public_url
 from metrics import Metrics, MetricsSnapshot
+from storage.database import StorageError
 from turns.health import Health
+from web.history import WINDOWS, History
 from web.prometheus import CONTENT_TYPE, prometheus
+from web.state import State
 from whatsapp.error_codes import ADVICE
 
 log = structlog.get_logger(__name__)
@@ -39,8 +42,10 @@ def add_monitoring(
     health: Health,
     snapshots: Callable[[], dict[str, MetricsSnapshot]],
     several: bool,
+    state: State,
+    history: History,
 ) -> None:
-    """Add ``/metrics`` and ``/dashboard``, which need ``METRICS_TOKEN``, and ``/health``.
+    """Add ``/metrics`` and ``/dashboard…``, which need ``METRICS_TOKEN``, and ``/health``.
 
     ``snapshots`` returns the metrics of all processes by their names. ``several``: there may be
     more than one process.
@@ -71,6 +76,23 @@ def add_monitoring(
             release=settings.RELEASE,
         )
         return page, {"Content-Security-Policy": POLICY.format(nonce=nonce)}
+
+    @app.get("/dashboard/state")
+    def show_state() -> dict[str, object]:
+        _check_token(settings)
+        return state.report()
+
+    @app.get("/dashboard/history")
+    def show_history() -> dict[str, object]:
+        _check_token(settings)
+        window = request.args.get("window", "hour")
+        if window not in WINDOWS:
+            abort(400)
+        try:
+            return history.report(window)
+        except StorageError:
+            # The page shows what it has, and ``/dashboard/state`` says why.
+            abort(503)
 
     @app.get("/health")
     def show_health() -> tuple[dict[str, object], int]:

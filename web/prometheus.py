@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from metrics import BOUNDS, COUNTERS, STAGES, Histogram, MetricsSnapshot
+from core.histogram import BOUNDS, Histogram
+from metrics import COUNTERS, STAGES, MetricsSnapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Indices of the bounds that Prometheus gets: every 14th, each about twice the one before.

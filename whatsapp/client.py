@@ -15,7 +15,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
-from core.errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
+from core.errors import SendBusy, SendRefused, SendUnauthorized, SendUncertain, SendUnreachable
 from core.settings import Settings
 from http_clients.bodies import UNREADABLE, limit_answer_time
 from http_clients.concurrency import ConcurrencyLimiter
@@ -122,6 +122,7 @@ class WhatsApp:
         }
         with self._metrics.timer("send_time"):
             sent = self._call_with_retries(lambda: self._messages.create(**message))
+        self._metrics.count("messages_sent")
         return str(sent.sid)
 
     def _list_sent(self, to: str, since: float) -> list[MessageInstance]:
@@ -147,7 +148,7 @@ class WhatsApp:
         return cast(T, retry(self._call_in_slot, call))
 
     def _call_in_slot(self, call: Callable[[], T]) -> T:
-        with self._limiter.slot():
+        with self._limiter.slot(), self._metrics.watch("twilio send"):
             return _call(call)
 
 
@@ -176,6 +177,8 @@ def _call(call: Callable[[], T]) -> T:
             raise SendBusy(_reason(error)) from None
         if status >= 500:
             raise SendUncertain(_reason(error)) from None
+        if status in (401, 403):
+            raise SendUnauthorized(_reason(error)) from None
         raise SendRefused(_reason(error)) from None
     except requests.RequestException as error:
         kind = SendUnreachable if request_was_not_sent(error) else SendUncertain

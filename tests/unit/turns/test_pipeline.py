@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AgentDown, AgentUnavailable, BridgeError, MediaMissing
-from core.models import AgentReply, AgentSession, Answer, Inbound, Kind, Turn
+from core.models import AgentReply, AgentSession, Answer, Inbound, Kind, Outcome, Turn
 from core.settings import Settings
 from metrics import Metrics
 from sandbox import CREDENTIALS
@@ -261,8 +261,9 @@ def test_a_failure_becomes_an_apology_in_the_senders_language(
     else:
         bench.agent.error = error
     phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
-    assert bench.text() == PHRASES.translate(phrase, "ar")
-    assert bench.count("turns_failed") == 1
+    reply = bench.answer()
+    assert reply
+    assert reply.answer == Answer(PHRASES.translate(phrase, "ar"), "ar", outcome=Outcome.APOLOGY)
     assert bench.metrics.snapshot().errors == {type(error).__name__: 1}
 
 
@@ -353,4 +354,5 @@ def test_a_handover_names_the_contact_of_the_setting(database: Database) -> None
 def test_an_answer_of_the_notices_has_no_voice(bench: Bench) -> None:
     reply = bench.answer(Kind.UNSUPPORTED)
     assert reply
-    assert reply.answer == Answer(PHRASES.translate("unsupported", None), None)
+    notice = PHRASES.translate("unsupported", None)
+    assert reply.answer == Answer(notice, None, outcome=Outcome.NOTICE)
