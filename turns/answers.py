@@ -6,6 +6,7 @@ import structlog
 
 from core.models import AgentReply, Answer
 from metrics import Metrics
+from text.code_fences import close_fence
 from text.markdown import paragraphs, to_whatsapp
 from text.phrases import Phrases
 from turns.questions import Question
@@ -37,7 +38,8 @@ class AnswerWriter:
         # The text may have nothing that WhatsApp can show, such as a drawing in HTML.
         shown = to_whatsapp(reply.text)
         remarks = self._remarks(reply, shown, question.language)
-        aloud = paragraphs([reply.text if shown else "", *remarks]) if with_voice else ""
+        spoken = close_fence(reply.text) if shown else ""
+        aloud = paragraphs([spoken, *remarks]) if with_voice else ""
         parts = [shown, *map(to_whatsapp, remarks)]
         if question.spoken and self._transcript_echo:
             parts.insert(0, to_whatsapp(f"🎤 _{question.text}_"))
