@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import click
 from flask import Flask
+from flask.cli import FlaskGroup
 from flask.json.provider import DefaultJSONProvider
 from gunicorn.errors import AppImportError
 
+from cli.say import say
 from core.core_dumps import forbid_dumping
 from core.errors import SettingsError
 from core.logs import configure_logging
@@ -23,11 +26,29 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     Raises ``SettingsError`` if a setting is missing or wrong.
     """
+    if _is_looked_up():
+        return _commands()
     try:
         return _build_app(settings or load_settings())
     except SettingsError as error:
         # For this error gunicorn prints the message without a traceback, and does not try again.
         raise StartRefused(str(error)) from error
+
+
+def _is_looked_up() -> bool:
+    """Whether the program ``flask`` asks for the app only to find its commands."""
+    context = click.get_current_context(silent=True)
+    return context is not None and isinstance(context.command, FlaskGroup)
+
+
+def _commands() -> Flask:
+    """An app with our commands and nothing else.
+
+    They work where the service cannot start, and beside one that runs and has locked its files.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.cli.add_command(say)
+    return app
 
 
 class StartRefused(SettingsError, AppImportError):  # type: ignore[misc]  # gunicorn has no types
