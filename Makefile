@@ -33,8 +33,16 @@ setup: $(VENV)/.models ## install what the bridge and its sandbox need
 demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker
 	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
 
-message: $(VENV)/.bridge ## post a signed text to a live deployment; FROM=+1… is your phone, URL=https://…, TEXT="…", ENV=- reads settings
-	@$(PY) -m cli.signed_message --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
+message: $(VENV)/.bridge ## say something to a live deployment and follow the answer; FROM="+1 …" is your phone, URL=https://…, TEXT="…" or VOICE=note.ogg, ENV=- reads settings
+	@$(PY) -m flask --app app say $(foreach each,$(OPTIONS),--$(each) "$$MESSAGE_$(each)") $(if $(value TEXT),-- "$$MESSAGE_text")
+
+# The values pass through the environment, where neither make nor the shell reads signs in them.
+OPTIONS := $(if $(value FROM),from) $(if $(value URL),url) $(if $(value VOICE),voice) $(if $(value ENV),settings)
+message: export MESSAGE_from := $(value FROM)
+message: export MESSAGE_url := $(value URL)
+message: export MESSAGE_voice := $(value VOICE)
+message: export MESSAGE_settings := $(value ENV)
+message: export MESSAGE_text := $(value TEXT)
 
 test: $(VENV)/.dev ## run the tests but the slow ones; ARGS="-k voice" goes to pytest
 	@$(PY) -m pytest --numprocesses 4 --dist worksteal -m "not slow" $(ARGS)

@@ -9,6 +9,7 @@ from flask.json.provider import DefaultJSONProvider
 from gunicorn.errors import AppImportError
 
 from cli.check import check
+from cli.say import say
 from core.core_dumps import forbid_dumping
 from core.errors import SettingsError
 from core.logs import configure_logging
@@ -55,6 +56,7 @@ def _commands() -> Flask:
     configure_logging(level="ERROR", form="text")
     app = Flask(__name__, static_folder=None)
     app.cli.add_command(check)
+    app.cli.add_command(say)
     return app
 
 

@@ -118,7 +118,7 @@ Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Account(BaseSettings):
-    """The settings that a program needs to post a webhook to the service as Twilio does."""
+    """The settings that a program needs to write to the service as Twilio does, and to watch it."""
 
     model_config = SettingsConfigDict(
         case_sensitive=True,
@@ -132,6 +132,8 @@ class Account(BaseSettings):
     TWILIO_AUTH_TOKEN: Key
     TWILIO_WHATSAPP_FROM: Annotated[Required, AfterValidator(setting_values.whatsapp_number)]
     PUBLIC_URL: Annotated[str, AfterValidator(setting_values.public_address)]
+    TWILIO_API_URL: HostAddress = "https://api.twilio.com"
+    METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
     HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
     HEROKU_APP_NAME: str = ""
 
@@ -168,7 +170,6 @@ class Settings(Account):
     TWILIO_SHARED_KEY: Annotated[
         str, Field(repr=False), AfterValidator(lambda key: key and setting_values.key(key))
     ] = ""
-    TWILIO_API_URL: HostAddress = "https://api.twilio.com"
     TWILIO_MESSAGING_URL: HostAddress = "https://messaging.twilio.com"
     # Hosts that a recording may be redirected to (docs/providers/twilio.md, "Recordings").
     TWILIO_MEDIA_HOSTS: Annotated[
@@ -296,7 +297,6 @@ class Settings(Account):
         "INFO"
     )
     LOG_FORMAT: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = "text"
-    METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
     # For the sandbox: accept unsigned webhooks from this machine.
     UNSIGNED_LOCAL_WEBHOOKS: bool = False
 

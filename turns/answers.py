@@ -7,6 +7,7 @@ import structlog
 from core.errors import AnswerEmpty
 from core.models import AgentReply, Answer, Outcome
 from metrics import Metrics
+from text.code_fences import close_fence
 from text.markdown import paragraphs, to_whatsapp
 from text.phrases import Phrases
 from turns.questions import Question
@@ -39,7 +40,8 @@ class AnswerWriter:
         # The text may have nothing that WhatsApp can show, such as a drawing in HTML.
         shown = to_whatsapp(reply.text)
         remarks = self._remarks(reply, shown, question.language)
-        aloud = paragraphs([reply.text if shown else "", *remarks]) if with_voice else ""
+        spoken = close_fence(reply.text) if shown else ""
+        aloud = paragraphs([spoken, *remarks]) if with_voice else ""
         is_empty = not (shown or reply.escalated or reply.ended)
         if is_empty:
             count_turn_error(self._metrics, AnswerEmpty())

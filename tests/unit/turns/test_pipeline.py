@@ -23,6 +23,7 @@ from storage.engine import open_sqlite
 from storage.preferences import PreferenceTable
 from tests.unit.claiming import Unclaimed
 from tests.unit.conftest import notices_of
+from text.markdown import to_speech
 from text.phrases import Phrases
 from turns.agent_sessions import AgentSessions
 from turns.answers import AnswerWriter
@@ -343,6 +344,20 @@ def test_our_sentence_is_not_part_of_a_program_that_was_cut_off(bench: Bench) ->
     bench.agent.reply = AgentReply("Type this:\n\n```\nreset", ended=True)
     ended = PHRASES.translate("session_ended", "en")
     assert bench.text() == f"Type this:\n\n```\nreset\n```\n\n{ended}"
+
+
+@pytest.mark.parametrize("program", ["```\nreset", "- First:\n  ```\n  reset", "> ~~~\n> reset"])
+def test_our_sentence_is_spoken_after_a_program_that_was_cut_off(
+    bench: Bench, program: str
+) -> None:
+    bench.questions.question = spoken()
+    bench.agent.reply = AgentReply(f"Type this:\n\n{program}", ended=True)
+    bench.answer(Kind.VOICE)
+    ended = PHRASES.translate("session_ended", "en")
+    heard = to_speech(bench.syntheses[0].spoken)
+    assert heard.startswith("Type this:")
+    assert heard.endswith(ended)
+    assert "reset" not in heard
 
 
 def test_a_handover_names_the_contact_of_the_setting(database: Database) -> None:
