@@ -46,6 +46,8 @@ def _commands() -> Flask:
 
     They work where the service cannot start, and beside one that runs and has locked its files.
     """
+    # Commands print what is wrong themselves.
+    configure_logging(level="ERROR", form="text")
     app = Flask(__name__, static_folder=None)
     app.cli.add_command(say)
     return app
