@@ -33,7 +33,7 @@ setup: $(VENV)/.models ## install what the bridge and its sandbox need
 demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker
 	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
 
-message: $(VENV)/.bridge ## say something to a live deployment and follow the answer; FROM="+1 …" is your phone, URL=https://…, TEXT="…" or VOICE=note.ogg, ENV=- reads settings
+message: $(VENV)/.bridge ## send one through a live deployment; FROM="+1 …" is your phone, URL=https://…, TEXT="…" or VOICE=note.ogg, ENV=- reads settings
 	@$(PY) -m flask --app app say $(foreach each,$(OPTIONS),--$(each) "$$MESSAGE_$(each)") $(if $(value TEXT),-- "$$MESSAGE_text")
 
 # The values pass through the environment, where neither make nor the shell reads signs in them.

@@ -15,6 +15,8 @@ POLL_SECONDS = 0.5
 VOICE_SECONDS = 60.0
 # So long after an error was counted an apology is waited for.
 APOLOGY_SECONDS = 10.0
+# With several processes, what one has counted is shown up to two seconds later.
+REPORT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class AnswerFollower:
             return self._judge_silence()
         for text in texts:
             if stage := failed_stage(text.text):
-                return self._failure(f"Failed at: {stage}.")
+                return self._failed_at(stage)
         for message in self._messages:
             if message.undelivered and not self._comes_again(message):
                 kind = "voice note" if message.spoken else "text"
@@ -83,9 +85,13 @@ class AnswerFollower:
     def _success(self) -> Outcome:
         voice = self._progress.first_seen("voice note")
         note = f", voice note after {voice:.1f} s" if voice else ""
-        times = self._progress.figures.describe_times()
-        took = f" ({times})" if times else ""
-        return Outcome(True, f"{self._answered()}{note}, delivered{took}.")
+        return Outcome(True, f"{self._answered()}{note}, delivered.")
+
+    def _failed_at(self, stage: str) -> Outcome | None:
+        is_counted = bool(self._progress.figures.errors) or not self._progress.shows_figures
+        if not is_counted and self._seconds_since("text") < REPORT_SECONDS:
+            return None
+        return self._failure(f"Failed at: {stage}.")
 
     def _failure(self, sentence: str) -> Outcome:
         errors = self._progress.figures.describe_errors()
@@ -110,9 +116,7 @@ class AnswerFollower:
 
     def _comes_again(self, message: SentMessage) -> bool:
         """Whether the service sends an undelivered message once more, or has done so."""
-        tries = self._tries(message)
-        is_first = message is tries[0]
-        return is_first and (len(tries) > 1 or message.code in (*UNPLAYABLE, *TRANSIENT))
+        return message is self._tries(message)[0] and message.code in (*UNPLAYABLE, *TRANSIENT)
 
     def _tries(self, message: SentMessage) -> list[SentMessage]:
         """The message and its second try, in their order."""

@@ -58,11 +58,23 @@ class Progress:
             self.messages = self._sent.new()
         except ListUnavailable as error:
             self.tell(str(error))
+        # Read after the messages, so that they hold what led to them.
+        if self.shows_figures:
+            self._read_figures()
         for message in self.messages:
             self._tell_message(message)
-        figures = self._metrics.read() if self._before else None
+
+    @property
+    def shows_figures(self) -> bool:
+        """Whether the service lets us see what it counts."""
+        return self._before is not None
+
+    def _read_figures(self) -> None:
+        figures = self._metrics.read()
         if self._before and figures:
             self.figures = figures.since(self._before)
+        for stage, seconds in self.figures.stage_times().items():
+            self.tell(f"{stage} took {seconds:.1f} s", about=stage)
         for error_name in self.figures.errors:
             self._seen.setdefault("error", self.elapsed())
             self.tell(f"the service counts {error_name}")

@@ -67,7 +67,7 @@ class SentMessages:
             SentMessage(
                 sid=str(each.sid),
                 text=each.body or "",
-                spoken=each.num_media not in (None, "0"),
+                spoken=str(each.sid).startswith("MM") or each.num_media not in (None, "0"),
                 status=str(each.status),
                 code=each.error_code,
             )

@@ -12,9 +12,9 @@ from core.settings import Account, is_public_url
 from web.monitoring import advice
 
 TIMEOUT = 5.0
-# In their order within a turn, with the names that operators know from the log.
+# In their order within a turn, with the names that operators know from the log. The recording of a
+# test message needs no download.
 STAGES = {
-    "download_time": "download",
     "stt_time": "STT",
     "agentforce_time": "Agentforce",
     "tts_time": "TTS",
@@ -48,10 +48,12 @@ class Figures:
         count, total = self.seconds.get(stage, (0, 0.0))
         return total if count == 1 else None
 
-    def describe_times(self) -> str:
-        """``download 0.4 s, STT 0.8 s, Agentforce 1.2 s``."""
-        known = {name: self.time(stage) for stage, name in STAGES.items()}
-        return ", ".join(f"{name} {time:.1f} s" for name, time in known.items() if time is not None)
+    def stage_times(self) -> dict[str, float]:
+        """The seconds of the stages that our message has passed, by their names."""
+        if not self.of_one_message:
+            return {}
+        times = {name: self.time(stage) for stage, name in STAGES.items()}
+        return {name: time for name, time in times.items() if time is not None}
 
     def describe_errors(self) -> list[str]:
         """The errors by name, each with advice."""

@@ -41,6 +41,8 @@ def voice_note_address(file: Path) -> str:
 
 def _fit(data: bytes) -> bytes:
     """The recording as Ogg/Opus of at most ``NOTE_BYTES``."""
+    is_note = detect_format(data) is OPUS
+    if is_note and len(data) <= NOTE_BYTES:
+        return data
     ffmpeg = Ffmpeg(max_seconds=MAX_SECONDS)
-    note = data if detect_format(data) is OPUS else ffmpeg.encode_note(data, BITRATE)
-    return ffmpeg.fit_note(note, NOTE_BYTES)
+    return ffmpeg.fit_note(data if is_note else ffmpeg.encode_note(data, BITRATE), NOTE_BYTES)
