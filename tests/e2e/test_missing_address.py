@@ -10,8 +10,11 @@ import requests
 
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
+from tests.sandbox.waiting import wait_until
 
 WARNING = "PUBLIC_URL is not set: no message is accepted until it is"
+# Longer than any test takes: what hangs is still hanging when the process dies.
+FOR_EVER = 60.0
 GUESSES = {"X-Forwarded-Host": "bot.example.com", "X-Forwarded-Proto": "https"}
 
 
@@ -61,6 +64,25 @@ def test_signed_webhooks_are_refused_and_the_log_says_why(
         assert answer.status_code == 403
     assert "PUBLIC_URL is not set, so no signature can be verified" in unaddressed.log()
     assert not unaddressed.calls("twilio")
+
+
+def test_what_was_accepted_before_is_answered_without_a_voice_note(
+    start_deployment: StartDeployment,
+) -> None:
+    """Somebody removed the setting while a message was being answered."""
+    with start_deployment() as deployment:
+        deployment.add_fault("agentforce", "ask", "hang", seconds=FOR_EVER)
+        user = deployment.user()
+        deployment.twilio.speak(user, deployment.note("Thanks"))
+        deployment.wait_for_call("agentforce", "ask")
+        deployment.bridge.kill()
+        deployment.sandbox.faults.clear()
+        deployment.bridge.settings |= {"PUBLIC_URL": "", "UNSIGNED_LOCAL_WEBHOOKS": "false"}
+        deployment.bridge.start()
+        (text,) = deployment.answers(user, 1)
+        assert (text.media_url, text.callback) == (None, None)
+        refused = "Voice note not sent: SendRefused: PUBLIC_URL is not set"
+        wait_until(lambda: refused in deployment.log(), "the refused voice note")
 
 
 def test_the_bare_name_of_a_heroku_app_gives_no_address(start_deployment: StartDeployment) -> None:

@@ -106,7 +106,7 @@ def test_each_query_selects_what_the_service_exposes(place: str, scrape: dict[st
     "expression", ["sum(rate(bridge_total_seconds_bucket)", "rate(bridge_turns_failed_total)"]
 )
 def test_a_query_that_prometheus_could_not_read_is_found(expression: str) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match=r"parenthesis|expected type"):
         selected(expression)
 
 

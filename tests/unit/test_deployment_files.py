@@ -71,6 +71,14 @@ def test_a_button_makes_the_password_of_the_dashboard() -> None:
     assert APP["env"]["PUBLIC_URL"]["required"] is False
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/going-live.md"])
+def test_the_command_to_copy_sets_each_required_setting(page: str) -> None:
+    (command,) = re.findall(r"heroku config:set TWILIO.+?\n(?= *git)", read(page), re.DOTALL)
+    fields = Settings.model_fields
+    required = {name for name, field in fields.items() if field.is_required()}
+    assert set(re.findall(r"\b([A-Z_]+)=", command)) == required | {"METRICS_TOKEN"}
+
+
 def test_the_dockerfile_has_no_fault() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run(
