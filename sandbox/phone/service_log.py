@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 
 LEVEL = re.compile(r"^\[(debug|info|warning|error|critical) *\]\s+")
+# What gunicorn writes before its own lines, and the id of the turn, which a reader does not need.
+NOISE = re.compile(r"^\[[\d :+-]+\] \[\d+\] \[\w+\] | turn=\w+")
 # A switch shows no more.
 LINES = 12
 
@@ -25,8 +27,7 @@ class ServiceLog:
 
     def of_turn(self, sid: str) -> list[dict[str, str]]:
         """The lines of the turn that the message with this SID began."""
-        mark = f"turn={sid}"
-        return [_line_json(line.replace(mark, "")) for line in self._lines() if mark in line]
+        return [_line_json(line) for line in self._lines() if f"turn={sid}" in line]
 
     def _lines(self) -> list[str]:
         try:
@@ -38,4 +39,4 @@ class ServiceLog:
 def _line_json(line: str) -> dict[str, str]:
     found = LEVEL.match(line)
     level = found[1] if found else "info"
-    return {"level": level, "text": " ".join(LEVEL.sub("", line).split())}
+    return {"level": level, "text": NOISE.sub("", LEVEL.sub("", line)).strip()}

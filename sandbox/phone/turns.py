@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ from sandbox.twilio.standin import TwilioStandIn
 ANSWERED = "Total processing time"
 # A turn that says nothing for so long is over.
 SILENT_SECONDS = 150.0
+# What follows the newest answer, such as its delivery, takes no longer.
+SETTLING_SECONDS = 3.0
 # What the service itself does; the other stages are the providers'.
 OWN_STAGES = ("Webhook acknowledged", "Convert")
 # Nothing waits for it.
@@ -59,12 +62,17 @@ class Turns:
         }
 
     def at(self, moment: float) -> list[Sent]:
-        """The messages, one of each user, whose turns may have run at that moment."""
+        """The messages, at most one of each user, whose turns ran at that moment."""
         newest: dict[str, Sent] = {}
         for sent in self._conversations.sent():
             if sent.at <= moment < sent.at + SILENT_SECONDS:
                 newest[sent.user] = sent
-        return list(newest.values())
+        return [sent for sent in newest.values() if moment < self._end(sent)]
+
+    def _end(self, sent: Sent) -> float:
+        """When the newest turn of a user was over, as far as is known now."""
+        answers = [each.at for each in self._twilio.messages(sent.user) if each.at >= sent.at]
+        return max(answers) + SETTLING_SECONDS if answers else math.inf
 
     def _turn(self, sent: Sent) -> Turn:
         assert sent.delivery is not None
@@ -134,7 +142,7 @@ def _until_answered(turn: Turn) -> Turn:
 def _times(turn: Turn, stages: Sequence[Stage]) -> dict[str, float | None]:
     """Seconds until each answer; how many of those until the text providers were at work."""
     text_after = turn.texts[-1].at - turn.sent if turn.texts else None
-    ends = [stage.start + stage.seconds for stage in stages if stage.name == "Text sent"]
+    ends = [stage.start + stage.seconds for stage in stages if stage.name.startswith("Text sent")]
     until = max(ends, default=None)
     providers = [stage for stage in stages if _kind(stage) == "provider"]
     return {

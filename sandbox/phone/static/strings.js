@@ -142,7 +142,7 @@ export function clock(value) {
 }
 
 export function stageName(name) {
-  const [, first, calls] = name.match(/^(.*?)(?:, (\d+) calls)?$/);
+  const [, first, calls] = name.match(/^(.*?)(?:, (\d+) (?:calls|parts))?$/);
   if (language !== "ar" || !STAGES[first]) return name;
   return calls ? `${STAGES[first]} (${calls})` : STAGES[first];
 }
