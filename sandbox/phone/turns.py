@@ -17,6 +17,8 @@ from sandbox.phone.service_log import ServiceLog
 from sandbox.twilio.messages import Outbound
 from sandbox.twilio.standin import TwilioStandIn
 
+# The service logs it when the agent's answer is complete.
+AGENT_ANSWERED = "Agentforce time"
 # The service logs it when the text is sent or the turn has failed.
 ANSWERED = "Total processing time"
 # A turn that says nothing for so long is over.
@@ -49,7 +51,7 @@ class Turns:
         log = self._log.of_turn(newest.sid)
         turn = self._turn(newest)
         running = self._is_running(newest, turn, log)
-        stages = stages_of(_until_now(turn) if running else _until_answered(turn))
+        stages = stages_of(_until_now(turn, log) if running else _until_answered(turn))
         return {
             "sid": newest.sid,
             "running": running,
@@ -125,10 +127,17 @@ def _is_final(voice: Outbound | None) -> bool:
     return voice is not None and (voice.audio is not None or voice.error_code is not None)
 
 
-def _until_now(turn: Turn) -> Turn:
+def _until_now(turn: Turn, log: Sequence[dict[str, str]]) -> Turn:
     """The turn with calls that are still being answered ending now."""
     now = time.monotonic()
-    return replace(turn, calls=[replace(call, ended=call.ended or now) for call in turn.calls])
+    # An event stream is recorded as ended when it begins.
+    has_answer = any(AGENT_ANSWERED in line["text"] for line in log)
+
+    def end(call: Call) -> float:
+        streams = call.name == "ask" and call.status == 200 and not has_answer
+        return now if streams or call.ended is None else call.ended
+
+    return replace(turn, calls=[replace(call, ended=end(call)) for call in turn.calls])
 
 
 def _until_answered(turn: Turn) -> Turn:
