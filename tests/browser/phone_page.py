@@ -57,7 +57,9 @@ class PhonePage:
         return self.page.locator("#stages th").all_inner_texts()
 
     def is_wider_than_its_window(self) -> bool:
-        script = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        """Whether the page, or a part of it that scrolls, must be scrolled to the side."""
+        script = """() => ["html", "#log", "#inside"].map((part) => document.querySelector(part))
+            .some((part) => part.scrollWidth > part.clientWidth)"""
         return bool(self.page.evaluate(script))
 
 
