@@ -15,12 +15,20 @@ import imageio_ffmpeg
 import requests
 
 from sandbox import Sandbox
-from sandbox.bridge import ROOT
-from sandbox.demo.bridges import DemoError, free_ports, running_bridge, running_cluster
+from sandbox.bridge import ROOT, Bridge, Process
+from sandbox.cluster import Cluster
+from sandbox.demo.bridges import (
+    DemoError,
+    free_or_other,
+    free_ports,
+    running_bridge,
+    running_cluster,
+)
 from sandbox.demo.cluster_demo import ClusterDemo
 from sandbox.demo.prompt import Prompt
 from sandbox.demo.screen import Screen
 from sandbox.demo.single_demo import SingleDemo
+from sandbox.phone import PHONE_PORT, Phone, open_page
 from sandbox.speech.codec import Codec
 from sandbox.speech.local import LocalSpeech
 from sandbox.speech.models import ModelsMissing
@@ -125,9 +133,34 @@ def _start_demo(
     sandbox, screen, folder = options["sandbox"], options["screen"], arguments.folder
     if arguments.cluster:
         cluster = stack.enter_context(running_cluster(sandbox, screen, folder))
+        _show_phone(arguments, stack, options, bridge=cluster, process=cluster.workers[0])
         return ClusterDemo(bridge=cluster, user=USER, folder=folder, **options)
     bridge = stack.enter_context(running_bridge(sandbox, screen, folder))
+    _show_phone(arguments, stack, options, bridge=bridge, process=bridge)
     return SingleDemo(bridge=bridge, user=USER, folder=folder, **options)
+
+
+def _show_phone(
+    arguments: argparse.Namespace,
+    stack: contextlib.ExitStack,
+    options: dict[str, Any],
+    *,
+    bridge: Bridge | Cluster,
+    process: Process,
+) -> None:
+    """Serve the phone in the browser until ``stack`` is closed, unless the demo ends by itself."""
+    if arguments.once:
+        return
+    phone = Phone(
+        sandbox=options["sandbox"],
+        bridge=bridge,
+        process=process,
+        speech=options["speech"],
+        port=free_or_other(PHONE_PORT),
+    )
+    stack.enter_context(phone)
+    options["screen"].line(f"A phone in the browser: {phone.url}")
+    open_page(phone.url)
 
 
 def _warm_up(speech: LocalSpeech, codec: Codec) -> None:

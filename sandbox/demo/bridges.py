@@ -28,7 +28,7 @@ def running_bridge(sandbox: Sandbox, screen: Screen, folder: Path) -> Iterator[B
     """One process without workers, which logs to ``folder``. Raises ``DemoError``."""
     log_file = folder / "bridge.log"
     log_file.unlink(missing_ok=True)
-    bridge = Bridge(log_file=log_file, port=_free_or_other(BRIDGE_PORT))
+    bridge = Bridge(log_file=log_file, port=free_or_other(BRIDGE_PORT))
     bridge.settings = sandbox.environment(bridge.url)
     # The sandbox starts without messages and sessions, so the bridge must too.
     shutil.rmtree(bridge.state_dir, ignore_errors=True)
@@ -71,7 +71,7 @@ def _create_cluster(sandbox: Sandbox, folder: Path, database_url: str) -> Cluste
         database_url=database_url,
         webs=WEBS,
         workers=WORKERS,
-        port=_free_or_other(BRIDGE_PORT),
+        port=free_or_other(BRIDGE_PORT),
     )
     cluster.settings = sandbox.environment(cluster.url)
     sandbox.connect(cluster.url)
@@ -85,7 +85,7 @@ def free_ports() -> dict[str, int]:
     return {name: port for name, port in PORTS.items() if _is_free(port)}
 
 
-def _free_or_other(port: int) -> int:
+def free_or_other(port: int) -> int:
     """``port``, or another free port if it is in use."""
     return port if _is_free(port) else free_port()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,6 +88,12 @@ class DeliverySimulator:
         if callback_fault == "early":
             delivery.result()
 
+    def read(self, sid: str) -> None:
+        """Report in the background that the user has read a delivered message."""
+        if self._pool is not None:
+            message = self._messages.change(sid, status="read")
+            self._pool.submit(self._post_callback, message, signed=True)
+
     def _deliver(self, message: Outbound, is_template: bool, callback_fault: str) -> None:
         changes = self._status_changes(message, is_template)
         stages = [self._messages.change(message.sid, **change) for change in changes]
@@ -128,7 +135,9 @@ class DeliverySimulator:
         _check_media(head, answer)
         for rule in _find_violations(url, audio, content_type):
             self._record_violation("fetch", rule)
-        self._messages.change(sid, audio=audio, audio_type=content_type)
+        self._messages.change(
+            sid, audio=audio, audio_type=content_type, fetched_at=time.monotonic()
+        )
 
     def _post_callback(self, message: Outbound, *, signed: bool) -> None:
         """Post the message's status, if its sender asked for callbacks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -16,6 +17,7 @@ from sandbox.faults import DELIVERY_KINDS, Faults
 from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
 from sandbox.twilio.console import Console, SenderSettings
+from sandbox.twilio.content import Content
 from sandbox.twilio.delivery_simulator import DeliverySimulator
 from sandbox.twilio.media import Media, MediaStore, TwilioCdn
 from sandbox.twilio.messages import Inbound, Messages, Outbound, resource
@@ -42,8 +44,9 @@ TYPING_CHANNEL = {"v2": "whatsapp", "v3": "WHATSAPP"}
 class TwilioRest(StandIn):
     """Stands in for api.twilio.com, messaging.twilio.com and the media CDN.
 
-    ``typed`` are the SIDs of messages for which the typing indicator was shown. ``signer`` signs
-    all requests to the bot. ``console`` has the account's set-up.
+    ``typed`` are the SIDs of messages for which the typing indicator was shown, and ``typed_at``
+    says when it last was, in monotonic seconds. ``contents`` are the templates that can be sent, by
+    their SID. ``signer`` signs all requests to the bot. ``console`` has the account's set-up.
     """
 
     webhook_url = ""
@@ -69,6 +72,8 @@ class TwilioRest(StandIn):
         self.sender = sender
         self.typed: list[str] = []
         self.console = Console()
+        self.typed_at: dict[str, float] = {}
+        self.contents: dict[str, Content] = {}
         self._auth_token = auth_token
         self.signer = Signer(auth_token)
         self._media = MediaStore()
@@ -141,12 +146,14 @@ class TwilioRest(StandIn):
         except SendRefused as refusal:
             self.record_violation("send", str(refusal))
             return self._error(400, refusal.code, refusal.message)
+        content = self.contents.get(send.content_sid)
         message = self._accept(
             send.to,
-            send.body,
+            content.body if content else send.body,
+            content=content,
             media_url=send.media_url,
             callback=send.callback,
-            is_template=send.is_template,
+            is_template=bool(send.content_sid),
         )
         g.call.detail.update(sid=message.sid)
         return self._json(resource(message, self.account_sid), 201)
@@ -252,6 +259,7 @@ class TwilioRest(StandIn):
             self.record_violation("typing", problem)
             return self._error(400, CODES[400], problem)
         self.typed.append(body["messageId"])
+        self.typed_at[body["messageId"]] = time.monotonic()
         self.recorder.notify()
         return self._json({"success": True})
 
