@@ -313,8 +313,8 @@ def _details(total: Json) -> Json:
             for name, title, begin, median, share, beside in STAGES
         ],
         "failures": [
-            error("SpeechRefused", 5, 0, "The key or the plan does not allow it."),
-            error("AgentBusy", total["failed"], 0, "The limit of Agentforce."),
+            error("AgentBusy", total["failed"], 0, "the limit of Agentforce"),
+            error("SpeechRefused", 1, 0, "the key or the plan does not allow it"),
         ],
         "deliveries": {
             "delivered": 2 * total["answered"],

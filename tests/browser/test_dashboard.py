@@ -62,8 +62,8 @@ def numbers(locator: Locator) -> list[float]:
 @pytest.mark.parametrize(
     ("scene", "theme"),
     [(scene, "light") for scene in SCENES]
-    + [(scene, "dark") for scene in ("green", "amber", "red")]
-    + [(scene, "phone") for scene in ("red", "empty", "busy", "week")],
+    + [(scene, "dark") for scene in ("amber", "red")]
+    + [(scene, "phone") for scene in ("red", "week")],
 )
 def test_each_state_is_accessible_in_both_themes_and_fits_a_phone(
     page: Page,
@@ -282,7 +282,7 @@ def test_without_prices_no_money_is_shown(page: Page, fake: FakeDashboard) -> No
     look(page, fake, "hour")
     costs = page.get_by_role("region", name="Used at the providers")
     expect(costs).to_contain_text("9,712 credits")
-    expect(costs).to_contain_text("With your prices in the settings")
+    expect(costs).to_contain_text("With your prices")
     assert "$" not in page.locator("#history").inner_text()
 
 

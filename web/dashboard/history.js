@@ -98,7 +98,7 @@ function showSaved({ speech_characters_saved: saved, speech_characters: synthesi
 
 function showConversations({ conversations, per_conversation: each, currency }) {
   write(byId("conversations"), number(conversations));
-  write(byId("conversations-note"), each === null ? "senders served" : `${money(each, currency)} each`);
+  write(byId("conversations-note"), each === null ? "with the agent" : `${money(each, currency)} each`);
 }
 
 function showTurn(stages) {
