@@ -195,6 +195,7 @@ def red() -> Json:
             "Each of the last 57 messages got an apology, because Salesforce refuses our secret.",
             f"{GUIDE}#nobody-is-answered",
         ),
+        last_message_at=NOW - 70,
         last_answer_at=None,
         providers=providers(salesforce=refused, twilio=down, elevenlabs={"state": "unused"}),
         refused_webhooks={

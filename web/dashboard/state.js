@@ -41,7 +41,7 @@ function showState(state) {
   showVerdict(state.verdict);
   showNow(state);
   fill(byId("providers"), "provider", state.providers, ({ name }) => name, showProvider);
-  showRefusedWebhooks(state.refused_webhooks);
+  showRefusedWebhooks(state.refused_webhooks, state.last_message_at);
   showErrors(state);
   showChecklist(state.checklist);
   showRelease(state);
@@ -70,9 +70,10 @@ function showProvider(item, provider) {
   show(field(item, "failure").parentNode, provider.last_failure_at !== null);
 }
 
-function showRefusedWebhooks({ count, last_at: last, expected_url: expected }) {
+// It is over as soon as a message comes through.
+function showRefusedWebhooks({ count, last_at: last, expected_url: expected }, message) {
   const section = byId("refused");
-  show(section, count > 0);
+  show(section, count > 0 && (message === null || message < last));
   write(field(section, "count"), plural(count, "webhook was refused", "webhooks were refused"));
   setAge(field(section, "last"), last);
   write(field(section, "expected"), expected);
