@@ -100,7 +100,6 @@ def _add_routes(app: Flask, services: Services) -> None:
         metrics=services.metrics,
         health=services.health,
         snapshots=services.snapshots,
-        several=services.storage.is_shared,
         checked=services.checks.to_json,
         state=services.state,
         history=services.history,

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from core.settings import Account, is_public_url
-from web.monitoring import advice
+from web.advice import error_advice
 
 TIMEOUT = 5.0
 # In their order within a turn, with the names that operators know from the log. The recording of a
@@ -57,8 +57,7 @@ class Figures:
 
     def describe_errors(self) -> list[str]:
         """The errors by name, each with advice."""
-        by_name = advice()
-        return [f"{name} ({by_name.get(name, 'the log says why')})" for name in self.errors]
+        return [f"{name} ({error_advice(name)['advice']})" for name in self.errors]
 
 
 class ServiceMetrics:

@@ -11,7 +11,6 @@ import structlog
 from flask import Flask, Response, abort, redirect, render_template, request
 from werkzeug.datastructures import WWWAuthenticate
 
-from core.errors import BridgeError
 from core.settings import Settings, is_public_url
 from metrics import Metrics, MetricsSnapshot
 from storage.database import StorageError
@@ -20,7 +19,6 @@ from web.history import WINDOWS, History
 from web.prometheus import CONTENT_TYPE, prometheus
 from web.setup_page import setup_page
 from web.state import State
-from whatsapp.error_codes import ADVICE
 
 log = structlog.get_logger(__name__)
 
@@ -42,15 +40,14 @@ def add_monitoring(
     metrics: Metrics,
     health: Health,
     snapshots: Callable[[], dict[str, MetricsSnapshot]],
-    several: bool,
     checked: Callable[[], dict[str, object] | None],
     state: State,
     history: History,
 ) -> None:
     """Add ``/metrics`` and ``/dashboard…``, which need ``METRICS_TOKEN``, and ``/health``.
 
-    ``snapshots`` returns the metrics of all processes by their names. ``several``: there may be
-    more than one process. ``checked`` returns what the check after the start has found.
+    ``snapshots`` returns the metrics of all processes by their names. ``checked`` returns what the
+    check after the start has found.
     """
     if _is_closed(settings):
         log.warning("/metrics and /dashboard are closed; set METRICS_TOKEN to open them")
@@ -73,13 +70,7 @@ def add_monitoring(
             return redirect(f"{settings.PUBLIC_URL}/dashboard", 308)
         _check_token(settings)
         nonce = secrets.token_urlsafe(16)
-        page = render_template(
-            "dashboard.html",
-            nonce=nonce,
-            advice=advice() | {str(code): text for code, text in ADVICE.items()},
-            several=several,
-            release=settings.RELEASE,
-        )
+        page = render_template("dashboard.html", nonce=nonce, release=settings.RELEASE)
         return page, {"Content-Security-Policy": POLICY.format(nonce=nonce)}
 
     @app.get("/dashboard/state")
@@ -103,14 +94,6 @@ def add_monitoring(
     def show_health() -> tuple[dict[str, object], int]:
         report = health.check()
         return report.to_json() | {"check": checked()}, 200 if report.healthy else 503
-
-
-def advice(tree: type[BridgeError] = BridgeError) -> dict[str, str]:
-    """The advice for each error class and its subclasses, by the name of the class."""
-    by_name = {tree.__name__: tree.advice}
-    for subclass in tree.__subclasses__():
-        by_name |= advice(subclass)
-    return by_name
 
 
 def _is_unencrypted(settings: Settings) -> bool:

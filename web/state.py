@@ -92,6 +92,8 @@ class State:
         }
 
     def _read(self) -> None:
+        # What is shown is saved, unless the database fails.
+        self._recorder.flush()
         try:
             self._last_hour = self._history.last_hour()
             self._moments = self._table.moments()

@@ -195,6 +195,7 @@ def red() -> Json:
             "Each of the last 57 messages got an apology, because Salesforce refuses our secret.",
             f"{GUIDE}#nobody-is-answered",
         ),
+        last_message_at=NOW - 70,
         last_answer_at=None,
         providers=providers(salesforce=refused, twilio=down, elevenlabs={"state": "unused"}),
         refused_webhooks={
@@ -313,8 +314,8 @@ def _details(total: Json) -> Json:
             for name, title, begin, median, share, beside in STAGES
         ],
         "failures": [
-            error("SpeechRefused", 5, 0, "The key or the plan does not allow it."),
-            error("AgentBusy", total["failed"], 0, "The limit of Agentforce."),
+            error("AgentBusy", total["failed"], 0, "the limit of Agentforce"),
+            error("SpeechRefused", 1, 0, "the key or the plan does not allow it"),
         ],
         "deliveries": {
             "delivered": 2 * total["answered"],

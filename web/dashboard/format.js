@@ -22,6 +22,12 @@ function plural(count, one, many) {
   return `${number(count)} ${count === 1 ? one : many}`;
 }
 
+// Advice comes as half a sentence, as the log has it.
+function sentence(text) {
+  if (!text) return "";
+  return text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+}
+
 // A duration that was measured: "5.7 ms", "0.45 s", "12.3 s", "2 min 5 s".
 function seconds(value) {
   if (value === 0) return `0${NARROW}s`;

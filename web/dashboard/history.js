@@ -64,10 +64,11 @@ function isMeasured({ messages, answered, failed, failures, deliveries, limits }
 }
 
 function languageName(code) {
+  if (code === "unknown") return "Not known";
   try {
     return LANGUAGES.of(code);
   } catch (error) {
-    return code || "Unknown";
+    return code;
   }
 }
 
@@ -97,7 +98,7 @@ function showSaved({ speech_characters_saved: saved, speech_characters: synthesi
 
 function showConversations({ conversations, per_conversation: each, currency }) {
   write(byId("conversations"), number(conversations));
-  write(byId("conversations-note"), each === null ? "senders served" : `${money(each, currency)} each`);
+  write(byId("conversations-note"), each === null ? "with the agent" : `${money(each, currency)} each`);
 }
 
 function showTurn(stages) {
@@ -135,7 +136,7 @@ function showFailures({ failures, limits }) {
 
 function showPastError(item, { name, code, count, advice, link }) {
   const title = name || `Not delivered: ${code}`;
-  writeFields(item, { name: title, count: `${number(count)} ×`, advice });
+  writeFields(item, { name: title, count: `${number(count)} ×`, advice: sentence(advice) });
   setLink(field(item, "link"), link, title);
   show(field(item, "last").parentNode, false);
 }
@@ -171,7 +172,8 @@ function showCaches(caches) {
   show(byId("no-caches"), !used.length);
 }
 
-function showCosts({ currency, lines, total, per_conversation: each, conversations }) {
+function showCosts({ currency, lines: all, total, per_conversation: each, conversations }) {
+  const lines = all.filter(({ amount }) => amount);
   const priced = lines.some(({ cost }) => cost !== null);
   const inMoney = (amount) => (amount === null ? "–" : money(amount, currency));
   fill(byId("costs"), "cost", lines, ({ title }) => title, (row, { title, amount, unit, cost }) => {
@@ -182,7 +184,7 @@ function showCosts({ currency, lines, total, per_conversation: each, conversatio
   show(byId("no-costs"), !lines.length);
   show(byId("cost-head"), priced);
   show(byId("unpriced"), lines.length && !priced);
-  show(byId("cost-sums"), total !== null);
+  show(byId("cost-sums"), priced);
   write(byId("cost-total"), total === null ? "" : money(total, currency));
   write(byId("cost-each"), each === null ? "" : money(each, currency));
   write(byId("cost-conversations"), `Each of ${plural(conversations, "conversation", "conversations")}`);

@@ -41,7 +41,7 @@ function showState(state) {
   showVerdict(state.verdict);
   showNow(state);
   fill(byId("providers"), "provider", state.providers, ({ name }) => name, showProvider);
-  showRefusedWebhooks(state.refused_webhooks);
+  showRefusedWebhooks(state.refused_webhooks, state.last_message_at);
   showErrors(state);
   showChecklist(state.checklist);
   showRelease(state);
@@ -62,7 +62,7 @@ function showProvider(item, provider) {
   item.dataset.level = icon;
   setIcon(item.querySelector("svg"), icon);
   const isWell = provider.state === "unused" || provider.state === "working";
-  writeFields(item, { title: provider.title, state: words, error: provider.error, advice: provider.advice });
+  writeFields(item, { title: provider.title, state: words, error: provider.error, advice: sentence(provider.advice) });
   setLink(field(item, "link"), isWell ? "" : provider.link, provider.title);
   setAge(field(item, "success"), provider.last_success_at);
   setAge(field(item, "failure"), provider.last_failure_at);
@@ -70,26 +70,30 @@ function showProvider(item, provider) {
   show(field(item, "failure").parentNode, provider.last_failure_at !== null);
 }
 
-function showRefusedWebhooks({ count, last_at: last, expected_url: expected }) {
+// It is over as soon as a message comes through.
+function showRefusedWebhooks({ count, last_at: last, expected_url: expected }, message) {
   const section = byId("refused");
-  show(section, count > 0);
+  show(section, count > 0 && (message === null || message < last));
   write(field(section, "count"), plural(count, "webhook was refused", "webhooks were refused"));
   setAge(field(section, "last"), last);
   write(field(section, "expected"), expected);
 }
 
-function showErrors({ errors, delivery_errors: undelivered }) {
+function showErrors({ errors, delivery_errors: undelivered, verdict }) {
+  const found = errors.length + undelivered.length;
   fill(byId("errors"), "error", errors, ({ name }) => name, showError);
   fill(byId("undelivered"), "error", undelivered, ({ code }) => code, showError);
   show(byId("errors"), errors.length);
   show(byId("undelivered"), undelivered.length);
-  show(byId("no-errors"), !errors.length && !undelivered.length);
-  byId("errors-title").classList.toggle("unseen", !errors.length && !undelivered.length);
+  show(byId("no-errors"), !found);
+  byId("errors-title").classList.toggle("unseen", !found);
+  // What is wrong otherwise has been said above.
+  show(byId("errors").parentNode, found || verdict.level === "good");
 }
 
 function showError(item, { name, code, count, advice, link, last_at: last }) {
   const title = name || `Not delivered: ${code}`;
-  writeFields(item, { name: title, count: `${number(count)} ×`, advice });
+  writeFields(item, { name: title, count: `${number(count)} ×`, advice: sentence(advice) });
   setLink(field(item, "link"), link, title);
   setAge(field(item, "last"), last);
 }
@@ -119,7 +123,8 @@ function showSummary(checked, results, left, wrong) {
     ? `${number(failed)} failed and ${plural(wrong.length - failed, "warning", "warnings")}`
     : `${plural(results.length, "check", "checks")} without a complaint`;
   write(field(summary, "words"), results.length ? `${firsts}; ${checks}` : firsts);
-  setAge(field(summary, "checked"), checked, "not checked yet");
+  setAge(field(summary, "checked"), checked, "");
+  show(field(summary, "checked").parentNode, checked !== null);
 }
 
 // Open or closed as the person left it, until what it says has changed.

@@ -19,15 +19,14 @@ class Poll {
     this.asking = asking;
     const tooLate = new Error(`no answer within ${PATIENCE} seconds`);
     const late = setTimeout(() => asking.abort(tooLate), 1000 * PATIENCE);
-    try {
-      const json = await read(this.path(), asking.signal);
-      if (this.asking === asking) this.show(json);
-    } catch (error) {
-      if (this.asking === asking) this.fail(reason(error));
-    } finally {
-      clearTimeout(late);
-      if (this.asking === asking) this.timer = setTimeout(() => this.ask(), 1000 * this.every);
-    }
+    const tell = await read(this.path(), asking.signal).then(
+      (json) => () => this.show(json),
+      (error) => () => this.fail(reason(error)),
+    );
+    clearTimeout(late);
+    if (this.asking !== asking) return;
+    this.timer = setTimeout(() => this.ask(), 1000 * this.every);
+    tell();
   }
 
   stop() {
