@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Callable
 from typing import Any
 
 import structlog
-from flask import Flask, Response, abort, redirect, render_template, request
+from flask import Flask, Response, abort, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 
 from core.settings import Settings, is_public_url
 from metrics import Metrics, MetricsSnapshot
 from storage.database import StorageError
 from turns.health import Health
+from web.handbook import HANDBOOK, handbook_page
 from web.history import WINDOWS, History
+from web.pages import render_page
 from web.prometheus import CONTENT_TYPE, prometheus
 from web.setup_page import setup_page
 from web.state import State
@@ -25,11 +26,6 @@ log = structlog.get_logger(__name__)
 CLOSED = (
     "Set METRICS_TOKEN to open this page at a public address, and send it as the password or as "
     "the header Authorization: Bearer.\n"
-)
-# The page may use its own style and script and read from this service, and nothing else.
-POLICY = (
-    "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -69,9 +65,12 @@ def add_monitoring(
             # Before the browser sends the password.
             return redirect(f"{settings.PUBLIC_URL}/dashboard", 308)
         _check_token(settings)
-        nonce = secrets.token_urlsafe(16)
-        page = render_template("dashboard.html", nonce=nonce, release=settings.RELEASE)
-        return page, {"Content-Security-Policy": POLICY.format(nonce=nonce)}
+        return render_page("dashboard.html", release=settings.RELEASE)
+
+    @app.get(f"{HANDBOOK}/<name>.md")
+    def show_handbook(name: str) -> Response:
+        _check_token(settings)
+        return handbook_page(name)
 
     @app.get("/dashboard/state")
     def show_state() -> dict[str, object]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from metrics import Moment
-from web.advice import CONSOLES, STATUS_PAGES, TITLES, error_advice, error_classes
+from web.advice import TITLES, error_advice, error_classes
+from web.handbook import bad_day
 
 # The kinds of calls, as ``Metrics.watch`` names them, that are judged one by one: if an account may
 # speak and not transcribe, each success of the one must not hide the failures of the other.
@@ -69,8 +70,8 @@ class Provider:
 
     @property
     def link(self) -> str:
-        pages = CONSOLES if self.state == "refused" else STATUS_PAGES
-        return pages[self.name]
+        """What to do about it."""
+        return bad_day(self.title)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
+from flask import Response
 
-from flask import Response, render_template
-
-POLICY = (
-    "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
+from web.pages import render_page
 
 
 def setup_page() -> Response:
@@ -17,7 +12,4 @@ def setup_page() -> Response:
 
     It is HTML, because Twilio would send plain text to the user if the webhook were set to GET.
     """
-    nonce = secrets.token_urlsafe(16)
-    response = Response(render_template("setup.html", nonce=nonce), mimetype="text/html")
-    response.headers["Content-Security-Policy"] = POLICY.format(nonce=nonce)
-    return response
+    return render_page("setup.html")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from core.models import CheckResult, CheckState
 from turns.health import HealthReport
 from web.advice import error_advice
+from web.handbook import bad_day
 from web.providers import NEEDED, Provider
 
 # An answer that is this late is worth a warning, in seconds.
@@ -63,7 +64,7 @@ def verdict(now: Situation) -> Verdict:
         or _checks(now)
     )
     if found:
-        return found
+        return found if found.link else replace(found, link=bad_day(found.title))
     if not now.has_messages:
         return Verdict("good", "Ready", "No message has come yet. Write one from your phone.")
     return Verdict("good", "Messages are answered")
@@ -182,4 +183,5 @@ def _checks(now: Situation) -> Verdict | None:
     if not failed:
         return None
     first = failed[0]
-    return Verdict("warn", f"Check failed: {first.title}", first.hint or first.finding)
+    title = f"Check failed: {first.title}"
+    return Verdict("warn", title, first.hint or first.finding, bad_day("A check failed"))
