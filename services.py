@@ -15,6 +15,7 @@ import structlog
 from agentforce import Agentforce
 from audio.ffmpeg import Ffmpeg
 from checks.checklist import start_checks
+from checks.salesforce import SESSION_SECONDS
 from checks.start import StartCheck
 from core.logs import ContextPool
 from core.settings import Settings
@@ -429,7 +430,11 @@ class Services:
     def checks(self) -> StartCheck:
         return StartCheck(
             partial(
-                start_checks, self.settings, session=self.salesforce_http, token=self.agent_token
+                start_checks,
+                self.settings,
+                token=self.agent_token,
+                # A session that this process starts anyway.
+                try_session=partial(self.session_pool.await_first, SESSION_SECONDS),
             )
         )
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import requests
 import structlog
 
 from checks.address import PublicAddress
@@ -15,7 +13,7 @@ from checks.elevenlabs import ElevenLabs
 from checks.environment import check_access
 from checks.machine import check_ffmpeg, check_machine
 from checks.report import Check, Checks
-from checks.salesforce import Salesforce
+from checks.salesforce import Salesforce, SessionTrial
 from checks.twilio import Twilio
 from core.models import CheckResult
 from core.redaction import describe_error
@@ -31,14 +29,6 @@ INTERNAL = Check("check", "This check")
 START_ATTEMPTS = 5
 
 
-class Scope(Enum):
-    """``OFFLINE`` needs no network, ``START`` costs nothing, ``FULL`` costs a few credits."""
-
-    OFFLINE = "offline"
-    START = "start"
-    FULL = "full"
-
-
 def offline_checks(settings: Settings) -> list[Checks]:
     return [
         partial(check_access, settings),
@@ -51,28 +41,27 @@ def full_checks(settings: Settings) -> list[Checks]:
     """For the command line; a session with the agent is started, and a word spoken."""
     session = requests_session(settings, connections=1)
     token = AccessToken(session=session, settings=settings, metrics=Metrics())
-    salesforce = Salesforce(settings, session=session, token=token, starts_session=True)
+    trial = SessionTrial(settings, session=session, token=token)
     return [
         *offline_checks(settings),
         partial(check_database, settings),
         partial(check_workers, settings),
         PublicAddress(settings, attempts=1).check,
         Twilio(settings, reads_messages=True).check,
-        salesforce.check,
+        Salesforce(settings, token=token, try_session=trial).check,
         ElevenLabs(settings, spends_credits=True).check,
     ]
 
 
 def start_checks(
-    settings: Settings, *, session: requests.Session, token: AccessToken
+    settings: Settings, *, token: AccessToken, try_session: Callable[[], bool]
 ) -> list[Checks]:
-    """For a service that has just started; ``session`` and ``token`` are its own.
+    """For a service that has just started; ``token`` and what ``try_session`` tries are its own.
 
-    Workers may start later, so they are left to ``GET /health``. A session that nobody asked for is
-    started only where AGENTFORCE_SPARE_SESSIONS allows that.
+    Workers may start later, so they are left to ``GET /health``. Without KEEP_WARM no token is
+    fetched before a message comes.
     """
-    spare = settings.KEEP_WARM and settings.AGENTFORCE_SPARE_SESSIONS > 0
-    salesforce = Salesforce(settings, session=session, token=token, starts_session=spare)
+    salesforce = Salesforce(settings, token=token, try_session=try_session)
     return [
         *offline_checks(settings),
         partial(check_database, settings),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -64,21 +64,13 @@ SESSION_HINTS = {
 SESSION_SECONDS = 20.0
 
 
-class Salesforce:
-    """``starts_session``: a session with the agent is started and ended, too."""
+class SessionTrial:
+    """Starts a session with the agent, and ends it."""
 
     def __init__(
-        self,
-        settings: Settings,
-        *,
-        session: requests.Session,
-        token: AccessToken,
-        starts_session: bool,
+        self, settings: Settings, *, session: requests.Session, token: AccessToken
     ) -> None:
-        self._timeout_factor = settings.PROVIDER_TIMEOUT_FACTOR
-        self._domain = settings.SALESFORCE_INSTANCE_URL
-        self._token = token
-        self._starts_session = starts_session
+        self._seconds = SESSION_SECONDS * settings.PROVIDER_TIMEOUT_FACTOR
         # With metrics and breakers of its own: a failed check is no failed turn.
         metrics = Metrics()
         self._agent = Agentforce(
@@ -89,6 +81,24 @@ class Salesforce:
             breakers=CircuitBreakers(failures=0, seconds=1, metrics=metrics),
             background=ThreadPoolExecutor(1),
         )
+
+    def __call__(self) -> bool:
+        """Always ``True``. Raises ``AgentError`` or ``DeadlineExceeded``."""
+        with Deadline(self._seconds).applied():
+            session = self._agent.start(retry=False)
+        self._agent.end(session, "Other")
+        return True
+
+
+class Salesforce:
+    """``try_session`` says whether a session was started, and raises if it was refused."""
+
+    def __init__(
+        self, settings: Settings, *, token: AccessToken, try_session: Callable[[], bool]
+    ) -> None:
+        self._domain = settings.SALESFORCE_INSTANCE_URL
+        self._token = token
+        self._try_session = try_session
 
     def check(self) -> Iterator[CheckResult]:
         try:
@@ -128,15 +138,13 @@ class Salesforce:
         )
 
     def _check_session(self, token: Token) -> CheckResult:
-        if not self._starts_session:
-            return SESSION.skip("not started here, for it may be counted")
         if not token.is_jwt:
             return SESSION.skip("the Agent API does not take the token")
         started = time.monotonic()
         try:
-            with Deadline(SESSION_SECONDS * self._timeout_factor).applied():
-                session = self._agent.start(retry=False)
+            tried = self._try_session()
         except (AgentError, DeadlineExceeded) as error:
             return SESSION.fail(error.reason, hint_for(error, SESSION_HINTS))
-        self._agent.end(session, "Other")
-        return SESSION.ok(f"started in {time.monotonic() - started:.1f} s, and ended")
+        if not tried:
+            return SESSION.skip("not started here, for it may be counted")
+        return SESSION.ok(f"started in {time.monotonic() - started:.1f} s")

@@ -90,9 +90,9 @@ def is_reachable(address: str) -> bool:
 
 
 def port(value: str) -> str:
-    """The number of a port to listen on; may be empty."""
-    if value and not (value.isascii() and value.isdecimal() and 0 < int(value) < 65536):
-        raise ValueError("must be a number from 1 to 65535")
+    """The number of a port to listen on; 0 is any free one. May be empty."""
+    if value and not (value.isascii() and value.isdecimal() and int(value) < 65536):
+        raise ValueError("must be a number up to 65535")
     return value
 
 

@@ -45,6 +45,9 @@ def handbook_page(name: str) -> Response:
     _set_anchors(tokens)
     for token in tokens:
         token.children = list(_without_other_links(token.children or ()))
+        if token.type == "table_open":
+            # A wide table scrolls to the side, by keyboard too.
+            token.attrSet("tabindex", "0")
     content = markdown.renderer.render(tokens, markdown.options, {})
     return render_page("handbook.html", content=content, title=tokens[1].content)
 

@@ -16,6 +16,8 @@ STAGES = {
     "voice_reply_time": "Seconds from sending the text to Twilio's acceptance of the voice note.",
     "overhead_time": "Seconds of a turn in which the service did not wait for a provider.",
     "answer_cache_age": "Age in seconds of a cached answer when it is given again.",
+    "text_turn_time": "Seconds from reading a text to Twilio's acceptance of its answer.",
+    "voice_turn_time": "Seconds from reading a voice note to Twilio's acceptance of its answer.",
 }
 COUNTERS = {
     "messages_received": "Messages that were accepted.",
@@ -52,6 +54,14 @@ COUNTERS = {
     "signatures_rejected": "Webhooks that were refused: no valid signature of Twilio.",
     "breakers_opened": "Times that a provider was found down.",
     "calls_not_made": "Calls that were not made, because a provider was down.",
+    "text_turns": "Turns of texts that ended with an answer.",
+    "voice_turns": "Turns of voice notes that ended with an answer.",
+    "commands": "Commands of customers, such as “voice off”.",
+    "conversations": "Sessions that were started for a customer.",
+    "questions_asked": "Questions to the agent.",
+    "messages_sent": "Messages that Twilio accepted.",
+    "transcribed_seconds": "Seconds of recordings that were transcribed.",
+    "speech_credits": "Credits that ElevenLabs reported for speech.",
 }
 ERRORS = "Failed turns and voice notes, by the class of the error."
 DELIVERY_ERRORS = "Messages that Twilio accepted and did not deliver, by Twilio's code."

@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask, Response, render_template, request
 from werkzeug.serving import make_server
 
-from web.monitoring import POLICY
+from web.pages import POLICY
 
 Json = dict[str, Any]
 

@@ -30,6 +30,7 @@ def test_health_needs_no_token_and_is_not_cached(deployment: Deployment, method:
             "running",
             "oldest_waiting",
             "clouds_down",
+            "check",
         ]
         assert (report["healthy"], report["database"], report["workers"]) == (True, True, 1)
 
