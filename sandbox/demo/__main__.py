@@ -156,6 +156,7 @@ def _show_phone(
         bridge=bridge,
         process=process,
         speech=options["speech"],
+        ffmpeg=os.environ.get("FFMPEG_PATH"),
         port=free_or_other(PHONE_PORT),
     )
     stack.enter_context(phone)

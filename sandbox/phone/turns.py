@@ -107,14 +107,14 @@ class Turns:
     def _is_running(self, sent: Sent, turn: Turn, log: Sequence[dict[str, str]]) -> bool:
         if sent.delivery is None or sent.delivery.status != 200:
             return False
-        moments = [turn.sent, *(call.ended or call.at for call in turn.calls)]
-        if time.monotonic() - max(moments) > SILENT_SECONDS:
-            return False
-        answered = any(ANSWERED in line["text"] for line in log)
+        now = time.monotonic()
+        silent = now - max([turn.sent, *(call.ended or now for call in turn.calls)])
+        if not any(ANSWERED in line["text"] for line in log):
+            return silent < SILENT_SECONDS
         failed = any(line["level"] == "error" for line in log)
-        # A voice note is answered by one, which follows the text, unless something fails.
+        # The voice note follows the text, unless there is nothing to be spoken.
         unspoken = sent.kind == "voice" and not failed and not _is_final(turn.voice)
-        return not answered or unspoken
+        return unspoken and silent < SETTLING_SECONDS
 
     def _is_shared(self, sent: Sent, turn: Turn) -> bool:
         """Whether another phone wrote meanwhile, so that some calls may be about its message."""
