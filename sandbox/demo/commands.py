@@ -75,7 +75,7 @@ class Commands:
         """Show the commands."""
         self._screen.text("Type a message to the agent, or a command:")
         for command, effect in COMMANDS.items():
-            self._screen.entry(f"  {command}", effect, 11)
+            self._screen.entry(f"  {command}", effect, 12)
 
     def _help(self) -> bool:
         self.show()

@@ -56,7 +56,7 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
 
-    def wait_for(self, text: str, *, after: int = 0, timeout: float = 120.0) -> int:
+    def wait_for(self, text: str, *, after: int = 0, timeout: float = 60.0) -> int:
         """Wait until ``text`` was written; returns its end, for ``after`` of the next call."""
         deadline = time.monotonic() + timeout
         while (found := self.output.find(text, after)) < 0:

@@ -36,7 +36,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
         terminal.close()
 
 
-def test_a_session_at_the_prompt(start: Start, tmp_path: Path) -> None:
+@pytest.fixture
+def browser() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+def test_a_session_at_the_prompt(start: Start, browser: requests.Session, tmp_path: Path) -> None:
     """Lines are edited and recalled, and answers appear above a line that is half typed."""
     terminal = start()
     shown = terminal.wait_for(PROMPT_SHOWN)
@@ -49,11 +56,11 @@ def test_a_session_at_the_prompt(start: Start, tmp_path: Path) -> None:
 
     # Somebody else's message is answered while a line is half typed.
     terminal.type("20")
-    said = requests.post(
-        f"{control[1]}/say", json={"from": "+15550101", "text": "thanks"}, timeout=30
-    )
+    said = browser.post(f"{control[1]}/say", json={"from": "+15550101", "text": "thanks"})
     assert said.ok
     shown = terminal.wait_for("Agent: You're welcome!", after=shown)
+    # The line is drawn again below it.
+    shown = terminal.wait_for("20", after=shown)
     terminal.type(f"41{ENTER}")
     shown = terminal.wait_for("I searched for “2041”", after=shown)
 
@@ -64,7 +71,7 @@ def test_a_session_at_the_prompt(start: Start, tmp_path: Path) -> None:
     shown = terminal.wait_for(f"curl {control[1]}/faults", after=shown)
     terminal.type(f"say hello{ENTER}")
     shown = terminal.wait_for("answers/2", after=shown)
-    heard = requests.get(f"{control[1]}/answers/2", timeout=30)
+    heard = browser.get(f"{control[1]}/answers/2")
     assert heard.headers["Content-Type"].startswith("audio/ogg")
     assert heard.content == next(tmp_path.glob("*/answer-2.ogg")).read_bytes()
 
