@@ -143,8 +143,9 @@ class SingleDemo:
             self._show_log()
         if problem := self._voice_answers.check(turn):
             succeeded = self._report_problem(problem)
+        succeeded = self._show_violations() and succeeded
         self._screen.line()
-        return self._show_violations() and succeeded
+        return succeeded
 
     def _show_times(self, turn: Turn) -> None:
         times = []
