@@ -15,11 +15,16 @@ WRITING := $(filter-out 0,$(WRITE))
 STEPS := $(if $(WRITING)$(filter test test-slow check failures fuzz pins,$(MAKECMDGOALS)),5,4)
 count = $$(grep -c '==' $(1))
 
+# How pip says that it found no index, or nothing there.
+OFFLINE := 'NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|SSLError|\(from versions: none\)'
+
 # $(call step,number,text,command): one line and the time; what the command says goes to the log.
 define step
 @printf '[%s/$(STEPS)] %s … ' "$(1)" "$(2)"; began=$$(date +%s); \
 if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; touch $@; \
-else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
+else echo failed; if grep -qE $(OFFLINE) $(LOG); then \
+echo "The package index cannot be reached; the installation needs it once. What pip said: $(LOG)" >&2; \
+else tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; fi; exit 1; fi
 endef
 
 .PHONY: help setup demo message test test-slow soak scaling bench flood failures check fuzz pins clean
@@ -30,8 +35,11 @@ help: ## show this
 setup: $(VENV)/.models ## install what the bridge and its sandbox need
 	@echo "Installed. Go on with: make demo"
 
-demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker
-	@$(PY) -m sandbox.demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
+# Ctrl-C ends it without a traceback even while it is imported, and without a complaint of make.
+DEMO := -c 'import runpy, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); runpy.run_module("sandbox.demo", run_name="__main__")'
+
+demo: $(VENV)/.models ## send a voice note through the bridge; ONCE=1 stops then, TOUR=1 sends more, FILE=… is yours, CLUSTER=1 kills a worker
+	@trap : INT; $(PY) $(DEMO) $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(TOUR)),--tour) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)") || [ $$? -eq 130 ]
 
 message: $(VENV)/.bridge ## send one through a live deployment; FROM="+1 …" is your phone, URL=https://…, TEXT="…" or VOICE=note.ogg, ENV=- reads settings
 	@$(PY) -m flask --app app say $(foreach each,$(OPTIONS),--$(each) "$$MESSAGE_$(each)") $(if $(value TEXT),-- "$$MESSAGE_text")

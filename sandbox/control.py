@@ -67,6 +67,7 @@ class ControlServer:
             ("POST", "/speak", self._speak),
             ("GET", "/messages", self._list_messages),
             ("GET", "/messages/<sid>/audio", self._get_audio),
+            ("GET", "/answers/<int:number>", self._get_voice_answer),
         ):
             self.app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
 
@@ -124,6 +125,12 @@ class ControlServer:
             if message.sid == sid and message.audio is not None:
                 return Response(message.audio, content_type=message.audio_type)
         return Response("No such recording.\n", 404, content_type="text/plain")
+
+    def _get_voice_answer(self, number: int) -> Response:
+        """The ``number``-th voice note that the bot sent, from 1: an address that can be typed."""
+        voices = [message for message in self._twilio.messages() if message.media_url]
+        found = voices[number - 1 : number] if number else []
+        return self._get_audio(found[0].sid if found else "")
 
     def _connected_twilio(self) -> TwilioStandIn:
         if not self._twilio.webhook_url:

@@ -40,7 +40,9 @@ class LocalSpeech:
                 # Without voice detection Whisper makes up words in silence.
                 vad_filter=True,
                 condition_on_previous_text=False,
-                without_timestamps=True,
+                # Without timestamps it cannot go on where it stopped, and loses the rest of a
+                # window of 30 s in which the model ends early.
+                without_timestamps=False,
             )
             text = " ".join(segment.text.strip() for segment in segments)
         return Transcript(text, "eng", float(info.language_probability) if text else 0.0)
