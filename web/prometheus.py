@@ -113,6 +113,12 @@ class _SnapshotCollector(Collector):
                 "errors", prometheus_help.ERRORS, "error", KNOWN_ERRORS, lambda it: it.errors
             ),
             self._labelled_counter(
+                "languages", "answers by language", "language", lambda it: it.languages
+            ),
+            self._labelled_counter(
+                "limits", "limits that were met, by name", "limit", lambda it: it.limits
+            ),
+            self._labelled_counter(
                 "delivery_errors",
                 prometheus_help.DELIVERY_ERRORS,
                 "code",
