@@ -10,15 +10,16 @@ from typing import Any
 
 from core.histogram import Histogram
 from core.settings import Settings
-from metrics import MetricsSnapshot
+from metrics import HOUR, MetricsSnapshot
 from storage.metrics_history import MINUTE, QUARTER, TWO_HOURS, MetricsHistory
 from web.advice import delivery_advice, error_advice
 from web.costs import costs
 from web.history_recorder import HistoryRecorder
 from web.stages import stages
 
-# For how long a report is given again, so that many viewers cost as much as one.
-FRESH_SECONDS = 1.0
+# For how long what was read is shown again, so that many viewers cost as much as one: this part of
+# a slot, up to a limit in seconds.
+FRESH_PART, FRESH_SECONDS = 60, 10.0
 # After so many rows, others get their turn: reading a thousand takes a tenth of a second.
 ROWS_AT_ONCE = 20
 
@@ -101,8 +102,10 @@ class History:
         }
 
     def last_hour(self) -> MetricsSnapshot:
-        """The figures of the last hour."""
-        return MetricsSnapshot.merged(self._slots("hour")[1].values())
+        """The figures of the last hour, and of up to a quarter of an hour before it."""
+        self._recorder.flush()
+        first = int((time.time() - HOUR) // QUARTER * QUARTER)
+        return MetricsSnapshot.merged(_merge(self._table.slots(QUARTER, since=first)).values())
 
     def _slots(self, name: str) -> tuple[int, dict[int, MetricsSnapshot]]:
         """The begin of the first slot, and what all processes counted in each slot."""
@@ -110,10 +113,12 @@ class History:
             now = time.time()
             until, first, slots = self._read.get(name, (0.0, 0, {}))
             if now >= until:
-                first = WINDOWS[name].first_slot(now)
+                window = WINDOWS[name]
+                first = window.first_slot(now)
                 self._recorder.flush()
-                slots = _merge(self._table.slots(WINDOWS[name].step, since=first))
-                self._read[name] = (now + FRESH_SECONDS, first, slots)
+                slots = _merge(self._table.slots(window.step, since=first))
+                fresh = min(window.step / FRESH_PART, FRESH_SECONDS)
+                self._read[name] = (now + fresh, first, slots)
             return first, slots
 
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from core.models import CheckResult
 from core.settings import Settings
 from metrics import Metrics, MetricsSnapshot, Moment
@@ -17,6 +19,8 @@ from web.history import History
 from web.history_recorder import HistoryRecorder
 from web.providers import FORGOTTEN_SECONDS, Provider, providers
 from web.verdict import Situation, verdict
+
+log = structlog.get_logger(__name__)
 
 # What must have happened once, by the names of moments, in the order in which it happens.
 FIRSTS = {
@@ -60,8 +64,10 @@ class State:
     def report(self) -> dict[str, Any]:
         """Everything that is so now. If the database fails, what was read last is shown."""
         now = time.time()
-        self._read()
         health = self._health.check()
+        if health.database:
+            self._read()
+        self._add_moments(self._recorder.unsaved_moments())
         known = providers(self._moments, health.providers_down, now)
         checked_at, checks = self._checks()
         situation = self._situation(health, known, checks, now)
@@ -92,16 +98,18 @@ class State:
         }
 
     def _read(self) -> None:
-        # What is shown is saved, unless the database fails.
-        self._recorder.flush()
         try:
+            # This saves what is shown.
             self._last_hour = self._history.last_hour()
             self._moments = self._table.moments()
-        except StorageError:
-            # ``health`` says that the database fails.
-            pass
-        for name, moment in self._recorder.unsaved_moments().items():
-            self._moments[name] = self._moments.get(name, moment).then(moment)
+        except StorageError as error:
+            log.warning("The dashboard shows old figures", error=type(error).__name__)
+
+    def _add_moments(self, unsaved: Mapping[str, Moment]) -> None:
+        added = {
+            name: self._moments.get(name, moment).then(moment) for name, moment in unsaved.items()
+        }
+        self._moments = self._moments | added
 
     def _situation(
         self,

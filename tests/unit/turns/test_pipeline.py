@@ -335,7 +335,13 @@ def test_the_senders_language_is_stored_when_it_changes(bench: Bench) -> None:
 )
 def test_an_empty_reply_says_what_happened(bench: Bench, reply: AgentReply, key: str) -> None:
     bench.agent.reply = reply
-    assert bench.text() == PHRASES.translate(key, "en")
+    found = bench.answer()
+    assert found
+    # Where the agent had nothing to say at all, nobody was answered.
+    is_apology = key in ("no_answer", "action_failed")
+    outcome = Outcome.APOLOGY if is_apology else Outcome.ANSWER
+    assert (found.answer.text, found.answer.outcome) == (PHRASES.translate(key, "en"), outcome)
+    assert bench.metrics.snapshot().errors == ({"AnswerEmpty": 1} if is_apology else {})
     assert bench.count("escalations") == int(reply.escalated)
 
 

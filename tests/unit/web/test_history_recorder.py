@@ -38,7 +38,7 @@ def start_process(
 def counted(history: MetricsHistory, length: int = MINUTE) -> dict[int, int]:
     """The texts of each slot, by its begin."""
     slots: dict[int, MetricsSnapshot] = {}
-    for begin, figures in history.slots(length, since=0):
+    for begin, figures in history.slots(length, since=slot(TWO_HOURS)):
         slots.setdefault(begin, MetricsSnapshot()).add_json(figures)
     return {begin: slot.counters["texts_sent"] for begin, slot in slots.items()}
 
@@ -79,7 +79,7 @@ def test_processes_and_their_successors_add_up(history: MetricsHistory) -> None:
         metrics.count_label("languages", "ar")
         recorder.stop()
     total = MetricsSnapshot()
-    for _, figures in history.slots(QUARTER, since=0):
+    for _, figures in history.slots(QUARTER, since=slot(TWO_HOURS)):
         total.add_json(figures)
     assert total.counters["texts_sent"] == total.stages["text_turn_time"].count == 3
     assert total.languages == {"ar": 3}
@@ -168,7 +168,7 @@ def test_the_largest_value_of_a_gauge_is_kept(history: MetricsHistory) -> None:
             metrics.observe("waiting", value)
             recorder.flush()
     total = MetricsSnapshot()
-    for _, figures in history.slots(MINUTE, since=0):
+    for _, figures in history.slots(MINUTE, since=slot(TWO_HOURS)):
         total.add_json(figures)
     assert total.gauges == {"waiting": 7}
 
