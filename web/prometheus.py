@@ -39,6 +39,12 @@ class _SnapshotCollector(Collector):
             *map(self._counter, COUNTERS),
             self._labelled_counter("errors", "errors by class", "error", lambda it: it.errors),
             self._labelled_counter(
+                "languages", "answers by language", "language", lambda it: it.languages
+            ),
+            self._labelled_counter(
+                "limits", "limits that were met, by name", "limit", lambda it: it.limits
+            ),
+            self._labelled_counter(
                 "delivery_errors",
                 "messages that did not arrive, by Twilio's code",
                 "code",

@@ -149,16 +149,17 @@ def test_an_idle_process_writes_once_a_minute(
     save = history.save
 
     def note(process: str, slots: Mapping[Any, Any], happened: Mapping[str, Any]) -> None:
-        saved.append(len(slots))
+        saved.append(len(slots) + len(happened))
         save(process, slots, happened)
 
     monkeypatch.setattr(history, "save", note)
     clock.now = slot(TWO_HOURS)
+    metrics.note("answered")
     for _ in range(24):
         metrics.observe("workers", 2)
         recorder.flush()
         clock.now += 5
-    assert [number for number in saved if number] == [3, 1]
+    assert [number for number in saved if number] == [4, 1]
 
 
 def test_the_largest_value_of_a_gauge_is_kept(history: MetricsHistory) -> None:
