@@ -65,7 +65,7 @@ class Plot {
     const { canvas } = this;
     canvas.addEventListener("pointermove", (event) => this.follow(event));
     canvas.addEventListener("pointerdown", (event) => this.follow(event));
-    canvas.addEventListener("pointerleave", () => this.cursor.move(null));
+    canvas.addEventListener("pointerleave", (event) => this.leave(event));
     canvas.addEventListener("focus", () => this.begin());
     canvas.addEventListener("blur", () => this.cursor.move(null));
     canvas.addEventListener("keydown", (event) => this.step(event));
@@ -178,6 +178,11 @@ class Plot {
     const scale = this.svg.viewBox.baseVal.width / width;
     const index = Math.floor(((event.clientX - left) * scale - MARGIN.left) / this.slot);
     this.goTo(index);
+  }
+
+  // A finger that is lifted has not left: the values stay until something else is touched.
+  leave(event) {
+    if (event.pointerType !== "touch") this.cursor.move(null);
   }
 
   goTo(index) {
