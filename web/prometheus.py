@@ -19,6 +19,7 @@ from core.histogram import BOUNDS, Histogram
 from metrics import COUNTERS, STAGES, MetricsSnapshot
 from turns.health import HealthReport
 from web import prometheus_help
+from web.history import LIMITS
 from whatsapp.error_codes import ADVICE
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -113,10 +114,10 @@ class _SnapshotCollector(Collector):
                 "errors", prometheus_help.ERRORS, "error", KNOWN_ERRORS, lambda it: it.errors
             ),
             self._labelled_counter(
-                "languages", "answers by language", "language", lambda it: it.languages
+                "languages", prometheus_help.LANGUAGES, "language", (), lambda it: it.languages
             ),
             self._labelled_counter(
-                "limits", "limits that were met, by name", "limit", lambda it: it.limits
+                "limits", prometheus_help.LIMITS, "limit", tuple(LIMITS), lambda it: it.limits
             ),
             self._labelled_counter(
                 "delivery_errors",

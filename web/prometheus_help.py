@@ -65,3 +65,5 @@ COUNTERS = {
 }
 ERRORS = "Failed turns and voice notes, by the class of the error."
 DELIVERY_ERRORS = "Messages that Twilio accepted and did not deliver, by Twilio's code."
+LANGUAGES = "Answers, by their language (ISO 639-1)."
+LIMITS = "Limits that were met: quotas, a full inbox, and rate limits of providers."
