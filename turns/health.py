@@ -89,7 +89,8 @@ class Health:
 
     def gauges(self) -> dict[str, int]:
         """The numbers of waiting and running turns, and of workers; none if the database fails."""
-        report = self.check()
+        # Not ``check``: a viewer of ``/health`` must not get an older report because of this.
+        report = self._check()
         if not report.database:
             return {}
         return {"waiting": report.waiting, "running": report.running, "workers": report.workers}

@@ -14,9 +14,8 @@ from tests.sandbox.waiting import wait_until
 
 # Made up; the stand-ins know others.
 WRONG = {
-    "TWILIO_AUTH_TOKEN": "wrong-auth-token",
-    "SALESFORCE_CONSUMER_SECRET": "wrong-consumer-secret",
-    "ELEVENLABS_API_KEY": "wrong-api-key",
+    name: f"not-the-{name.lower()}"
+    for name in ("TWILIO_AUTH_TOKEN", "SALESFORCE_CONSUMER_SECRET", "ELEVENLABS_API_KEY")
 }
 REFUSED_KEY = '{"detail": {"status": "invalid_api_key", "message": "Invalid API key"}}'
 
