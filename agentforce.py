@@ -327,10 +327,10 @@ _KNOWN_SENTENCES = (
 _CONFIGURATION_ERRORS = (
     "EngineConfigLookupException",
     "InactiveConfigException",
-    "UNKNOWN_EXCEPTION",
-    "HttpServerErrorException",
     "Unsupported Media Type",
 )
+# What the start of a session answers to a wrong agent id. Later it is a failure like any other.
+_UNKNOWN_AGENT_ERRORS = ("UNKNOWN_EXCEPTION", "HttpServerErrorException")
 
 
 def _refusal(
@@ -355,7 +355,8 @@ def _refusal(
     if status in (423, 429):
         kind = AgentLocked if status == 423 else AgentBusy
         return kind(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
-    if status < 500 or any(error in reason for error in _CONFIGURATION_ERRORS):
+    permanent = _CONFIGURATION_ERRORS + (() if names_session else _UNKNOWN_AGENT_ERRORS)
+    if status < 500 or any(error in reason for error in permanent):
         return AgentMisconfigured(reason)
     return AgentDown(reason) if has_effect else AgentUnavailable(reason)
 

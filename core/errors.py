@@ -31,6 +31,7 @@
     │   ├── AgentFailed          failed after the question arrived; asking again could act twice
     │   │   └── AgentDown        no answer came, or none that says why
     │   ├── AgentMisconfigured   only the operator can fix it
+    │   │   └── LoginRefused     Salesforce refuses the app's credentials
     │   ├── AnswerEmpty          the agent said nothing
     │   └── AnswerTruncated      the event stream ended before the turn
     └── SendError                Twilio did not accept a message
@@ -289,6 +290,15 @@ class AgentMisconfigured(AgentError):
 
     provider_state = "refused"
     advice = "activate the agent, check its id, its licence and the app; the log says more"
+
+
+class LoginRefused(AgentMisconfigured):
+    """Salesforce gives no token, or Agentforce refuses it."""
+
+    advice = (
+        "check SALESFORCE_CONSUMER_KEY, SALESFORCE_CONSUMER_SECRET and the External Client App; "
+        "the log says more"
+    )
 
 
 class AnswerEmpty(AgentError):

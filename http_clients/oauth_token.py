@@ -19,7 +19,7 @@ import structlog
 
 from core.deadline import Deadline, remaining_time
 from core.error_codes import codes
-from core.errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
+from core.errors import AgentError, AgentUnavailable, DeadlineExceeded, LoginRefused
 from core.settings import Settings
 from http_clients.bodies import json_object, read_chunks
 from http_clients.retries import parse_retry_after
@@ -135,7 +135,7 @@ class AccessToken:
         return Route(self._session, self._url, number=1)
 
     def get(self) -> Token:
-        """A fresh token. Raises ``AgentUnavailable`` or ``AgentMisconfigured``.
+        """A fresh token. Raises ``AgentUnavailable`` or ``LoginRefused``.
 
         Raises ``DeadlineExceeded`` if another thread is fetching and the caller's deadline ends
         before that.
@@ -157,7 +157,7 @@ class AccessToken:
     def call(self, request: Callable[[Token], T]) -> T:
         """Make a request with the current token; if it raises ``TokenRefused``, with a new one.
 
-        Raises ``AgentMisconfigured`` if the new token is refused too.
+        Raises ``LoginRefused`` if the new token is refused too.
         """
         token = self.get()
         try:
@@ -167,7 +167,7 @@ class AccessToken:
         try:
             return request(self.get())
         except TokenRefused as error:
-            raise AgentMisconfigured(
+            raise LoginRefused(
                 "Agentforce refuses a fresh token; the External Client App must issue JWT-based "
                 "tokens with the scopes api, chatbot_api and sfap_api, and the agent must allow it"
             ) from error
@@ -286,9 +286,9 @@ def _finite(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _refusal(status: int, answer: dict[str, Any]) -> AgentMisconfigured:
+def _refusal(status: int, answer: dict[str, Any]) -> LoginRefused:
     error = next(iter(codes(answer.get("error"))), f"HTTP {status}")
     text = f"{answer.get('error')} {answer.get('error_description')}"
     known = (hint for words, hint in _ADVICE_BY_WORDS.items() if words.lower() in text.lower())
     usual = _ADVICE.get(error, "check the External Client App in Salesforce Setup")
-    return AgentMisconfigured(f"Salesforce gives no token ({error})", hint=next(known, usual))
+    return LoginRefused(f"Salesforce gives no token ({error})", hint=next(known, usual))

@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.deployment import Deployment
+from tests.sandbox.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "monitoring"
@@ -73,9 +74,15 @@ def scrape(shared_deployment: Deployment) -> dict[str, Metric]:
     """What a deployment exposes after one answer, by name."""
     shared_deployment.begin()
     shared_deployment.ask("hello")
-    text = requests.get(
-        f"{shared_deployment.bridge.url}/metrics?format=prometheus", timeout=10
-    ).text
+    url = shared_deployment.bridge.url
+
+    def read(path: str) -> Any:
+        return requests.get(f"{url}{path}", timeout=10).json()
+
+    # The answer is there before its turn has ended.
+    wait_until(lambda: read("/metrics")["counters"]["turns_answered"] == 1, "it is counted")
+    wait_until(lambda: read("/health")["running"] == 0, "it ends")
+    text = requests.get(f"{url}/metrics?format=prometheus", timeout=10).text
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 

@@ -69,7 +69,7 @@ def test_wrong_secrets_and_refused_webhooks_are_named(start_deployment: StartDep
         wait_for_verdict(deployment, "bad", title)
         found = state(deployment)
         errors = {error["name"] for error in found["errors"]}
-        assert errors == {"AgentMisconfigured", "SendUnauthorized"}
+        assert errors == {"LoginRefused", "SendUnauthorized"}
         assert all(error["advice"] and error["link"] for error in found["errors"])
         assert (found["last_message_at"] or 0) > 0
         assert found["last_answer_at"] is None
