@@ -94,7 +94,7 @@ def test_values_with_gaps_are_drawn_in_pieces(engine: MiniRacer) -> None:
 
 
 def test_the_scripts_find_all_elements_that_they_use() -> None:
-    page = (PAGES / "dashboard.html").read_text(encoding="utf-8")
+    page = "".join((PAGES / name).read_text("utf-8") for name in ("base.html", "dashboard.html"))
     script = "\n".join(SCRIPTS.values())
     used = set(re.findall(r'(?:byId|showShares)\("([\w-]+)"', script))
     used |= set(re.findall(r'^  "([\w-]+-plot)": ', script, re.MULTILINE))
