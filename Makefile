@@ -16,11 +16,16 @@ PACKED := $(filter-out 0,$(LANG_PACK))
 STEPS := $(words 1 2 3 4 $(if $(PACKED),5) $(if $(WRITING)$(filter test test-slow check failures fuzz pins,$(MAKECMDGOALS)),6))
 count = $$(grep -c '==' $(1))
 
+# How pip says that it found no index, or nothing there.
+OFFLINE := 'NewConnectionError|NameResolutionError|ConnectTimeout|ProxyError|SSLError|\(from versions: none\)'
+
 # $(call step,number,text,command): one line and the time; what the command says goes to the log.
 define step
 @printf '[%s/$(STEPS)] %s … ' "$(1)" "$(2)"; began=$$(date +%s); \
 if { $(3); } >$(LOG) 2>&1; then echo "done in $$(($$(date +%s) - began)) s"; touch $@; \
-else echo failed; tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; exit 1; fi
+else echo failed; if grep -qE $(OFFLINE) $(LOG); then \
+echo "The package index cannot be reached; the installation needs it once. What pip said: $(LOG)" >&2; \
+else tail -n 20 $(LOG) >&2; echo "All of it: $(LOG)" >&2; fi; exit 1; fi
 endef
 
 .PHONY: help setup demo message test test-slow soak scaling bench flood failures check fuzz pins clean
@@ -31,11 +36,22 @@ help: ## show this
 setup: $(VENV)/.models ## install what the bridge and its sandbox need
 	@echo "Installed. Go on with: make demo"
 
-demo: $(VENV)/.models $(if $(PACKED),$(VENV)/.lang-pack) ## send a voice note through the bridge; ONCE=1 stops then, FILE=… is yours, CLUSTER=1 kills a worker, LANG_PACK=1 hears Arabic
-	@$(PY) -m sandbox.demo $(if $(PACKED),--lang-pack) $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)")
+# Ctrl-C ends it without a traceback even while it is imported, and without a complaint of make.
+DEMO := -c 'import runpy, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); runpy.run_module("sandbox.demo", run_name="__main__")'
 
-message: $(VENV)/.bridge ## post a signed text to a live deployment; FROM=+1… is your phone, URL=https://…, TEXT="…", ENV=- reads settings
-	@$(PY) -m cli.signed_message --sender "$(FROM)" $(if $(URL),--url "$(URL)") $(if $(TEXT),--text "$(TEXT)") $(if $(ENV),--settings "$(ENV)")
+demo: $(VENV)/.models $(if $(PACKED),$(VENV)/.lang-pack) ## send a voice note through the bridge; ONCE=1 stops then, TOUR=1 sends more, FILE=… is yours, CLUSTER=1 kills a worker, LANG_PACK=1 hears Arabic
+	@trap : INT; $(PY) $(DEMO) $(if $(PACKED),--lang-pack) $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(TOUR)),--tour) $(if $(filter-out 0,$(CLUSTER)),--cluster) $(if $(FILE),--file "$(FILE)") || [ $$? -eq 130 ]
+
+message: $(VENV)/.bridge ## send one through a live deployment; FROM="+1 …" is your phone, URL=https://…, TEXT="…" or VOICE=note.ogg, ENV=- reads settings
+	@$(PY) -m flask --app app say $(foreach each,$(OPTIONS),--$(each) "$$MESSAGE_$(each)") $(if $(value TEXT),-- "$$MESSAGE_text")
+
+# The values pass through the environment, where neither make nor the shell reads signs in them.
+OPTIONS := $(if $(value FROM),from) $(if $(value URL),url) $(if $(value VOICE),voice) $(if $(value ENV),settings)
+message: export MESSAGE_from := $(value FROM)
+message: export MESSAGE_url := $(value URL)
+message: export MESSAGE_voice := $(value VOICE)
+message: export MESSAGE_settings := $(value ENV)
+message: export MESSAGE_text := $(value TEXT)
 
 test: $(if $(PACKED),$(VENV)/.lang-pack) $(VENV)/.dev ## run the tests but the slow ones; ARGS="-k voice" goes to pytest
 	@$(PY) -m pytest --numprocesses 4 --dist worksteal -m "not slow" $(ARGS)

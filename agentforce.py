@@ -161,13 +161,14 @@ class Agentforce:
 
     def _start_once(self) -> str:
         """Returns the id of the new session."""
-        try:
-            return self._post_session(bypass_user=self._bypass_user)
-        except AgentMisconfigured as error:
-            if "Invalid user ID" not in str(error) or not self._bypass_user:
-                raise
-            self._bypass_user = False
-            return self._post_session(bypass_user=False)
+        with self._metrics.watch("salesforce session"):
+            try:
+                return self._post_session(bypass_user=self._bypass_user)
+            except AgentMisconfigured as error:
+                if "Invalid user ID" not in str(error) or not self._bypass_user:
+                    raise
+                self._bypass_user = False
+                return self._post_session(bypass_user=False)
 
     def _post_session(self, *, bypass_user: bool) -> str:
         body = {
@@ -193,7 +194,7 @@ class Agentforce:
         streaming = self._settings.AGENTFORCE_STREAMING
         # A new number for every try: Agentforce refuses one that was used.
         question = {"sequenceId": self._sequence.next(), "type": "Text", "text": text}
-        with self._limiter.slot():
+        with self._limiter.slot(), self._metrics.watch("salesforce answer"):
             response = self._request(
                 "POST",
                 f"{SESSIONS}/{session.id}/messages" + ("/stream" if streaming else ""),
@@ -326,10 +327,10 @@ _KNOWN_SENTENCES = (
 _CONFIGURATION_ERRORS = (
     "EngineConfigLookupException",
     "InactiveConfigException",
-    "UNKNOWN_EXCEPTION",
-    "HttpServerErrorException",
     "Unsupported Media Type",
 )
+# What the start of a session answers to a wrong agent id. Later it is a failure like any other.
+_UNKNOWN_AGENT_ERRORS = ("UNKNOWN_EXCEPTION", "HttpServerErrorException")
 
 
 def _refusal(
@@ -354,7 +355,8 @@ def _refusal(
     if status in (423, 429):
         kind = AgentLocked if status == 423 else AgentBusy
         return kind(reason, retry_after=parse_retry_after(response.headers.get("Retry-After")))
-    if status < 500 or any(error in reason for error in _CONFIGURATION_ERRORS):
+    permanent = _CONFIGURATION_ERRORS + (() if names_session else _UNKNOWN_AGENT_ERRORS)
+    if status < 500 or any(error in reason for error in permanent):
         return AgentMisconfigured(reason)
     return AgentDown(reason) if has_effect else AgentUnavailable(reason)
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import click
 from flask import Flask
+from flask.cli import FlaskGroup
 from flask.json.provider import DefaultJSONProvider
 from gunicorn.errors import AppImportError
 
+from cli.check import check
+from cli.say import say
 from core.core_dumps import forbid_dumping
 from core.errors import SettingsError
 from core.logs import configure_logging
 from core.process_limits import check_limits
-from core.settings import Settings, load_settings, warn_of_old_names
+from core.settings import (
+    Settings,
+    load_settings,
+    warn_of_missing_address,
+    warn_of_names,
+)
 from services import Role, Services, build_web
 from web.monitoring import add_monitoring
 from web.security import add_security
@@ -23,11 +32,32 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     Raises ``SettingsError`` if a setting is missing or wrong.
     """
+    if _is_looked_up():
+        return _commands()
     try:
         return _build_app(settings or load_settings())
     except SettingsError as error:
         # For this error gunicorn prints the message without a traceback, and does not try again.
         raise StartRefused(str(error)) from error
+
+
+def _is_looked_up() -> bool:
+    """Whether the program ``flask`` asks for the app only to find its commands."""
+    context = click.get_current_context(silent=True)
+    return context is not None and isinstance(context.command, FlaskGroup)
+
+
+def _commands() -> Flask:
+    """An app with our commands and nothing else.
+
+    They work where the service cannot start, and beside one that runs and has locked its files.
+    """
+    # Commands print what is wrong themselves.
+    configure_logging(level="ERROR", form="text")
+    app = Flask(__name__, static_folder=None)
+    app.cli.add_command(check)
+    app.cli.add_command(say)
+    return app
 
 
 class StartRefused(SettingsError, AppImportError):  # type: ignore[misc]  # gunicorn has no types
@@ -36,7 +66,8 @@ class StartRefused(SettingsError, AppImportError):  # type: ignore[misc]  # guni
 
 def _build_app(settings: Settings) -> Flask:
     configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
-    warn_of_old_names()
+    warn_of_names()
+    warn_of_missing_address(settings)
     check_limits(settings.TURN_THREADS)
     if not settings.DUMPABLE:
         forbid_dumping()
@@ -69,7 +100,9 @@ def _add_routes(app: Flask, services: Services) -> None:
         metrics=services.metrics,
         health=services.health,
         snapshots=services.snapshots,
-        several=services.storage.is_shared,
+        checked=services.checks.to_json,
+        state=services.state,
+        history=services.history,
     )
 
 

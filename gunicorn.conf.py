@@ -2,13 +2,17 @@
 
 import os
 import socket
+import sys
 
 from gunicorn.glogging import Logger
 
 # Heroku sets PORT. Elsewhere a router on this machine is in front, and gunicorn's default address
 # is right. The IPv6 address accepts IPv4 too, if the machine has both.
-if "PORT" in os.environ:
-    bind = f"{'[::]' if socket.has_dualstack_ipv6() else '0.0.0.0'}:{os.environ['PORT']}"
+if port := os.environ.get("PORT", "").strip():
+    if not port.isdecimal() or int(port) > 65535:
+        # gunicorn listens before the settings are read, which would say the same.
+        sys.exit("Cannot start: PORT must be a number up to 65535.")
+    bind = f"{'[::]' if socket.has_dualstack_ipv6() else '0.0.0.0'}:{port}"
 
 # One process, whose threads run the turns: without DATABASE_URL only one process may use STATE_DIR.
 workers = 1

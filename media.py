@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import time
 from contextlib import closing, suppress
@@ -24,6 +26,7 @@ from core.errors import (
     MediaError,
     MediaForbidden,
     MediaMissing,
+    MediaRefused,
     MediaTooLarge,
 )
 from http_clients.bodies import BodyTooLarge, read_chunks
@@ -39,6 +42,9 @@ READ_TIMEOUT = 10.0
 MAX_DECODINGS = 4
 # The limit for all tries together.
 TOTAL_TIMEOUT = 30.0
+# How an address begins that is itself the recording, in a signed form of `flask --app app say`
+# (docs/decisions.md, "A list of hosts for recordings").
+INLINE = "data:audio/ogg;base64,"
 
 _REGIONAL_API = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com")
 
@@ -101,10 +107,13 @@ class MediaDownloader:
         After 404, 429, 5xx or a broken connection this tries again after 0.5, 1 and 2 s. Raises
         ``MediaForbidden`` for an address that is not this account's, or another ``MediaError``.
         """
+        listener = listener or _NullListener()
+        if url.startswith(INLINE):
+            return _read_inline(url, listener)
         self._check_origin(url)
         tries = retrying(RETRY_DELAYS, factor=self._timeout_factor)
         with Deadline(clamp(TOTAL_TIMEOUT * self._timeout_factor)).applied():
-            return tries(self._fetch, url, listener or _NullListener())
+            return tries(self._fetch, url, listener)
 
     def _fetch(self, url: str, listener: DownloadListener) -> bytearray:
         auth: AuthBase | tuple[str, str] = self._credentials
@@ -166,6 +175,17 @@ class MediaDownloader:
         return parts.geturl()
 
 
+def _read_inline(url: str, listener: DownloadListener) -> bytearray:
+    """The recording that the address holds, which a signed form limits to some 48 KB."""
+    try:
+        data = base64.b64decode(url.removeprefix(INLINE), validate=True)
+    except binascii.Error:
+        raise MediaError("the recording in the form is not base64") from None
+    listener.begin()
+    listener.write(data)
+    return bytearray(data)
+
+
 def _parts(url: str, base: str = "") -> SplitResult:
     try:
         return urlsplit(urljoin(base, url))
@@ -195,8 +215,10 @@ def _read_recording(
             f"HTTP {status} instead of the recording",
             retry_after=parse_retry_after(response.headers.get("Retry-After")),
         )
+    if status in (401, 403):
+        raise MediaRefused(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
     if status != 200:
-        raise MediaError(f"HTTP {status} instead of the recording; see TWILIO_AUTH_TOKEN")
+        raise MediaError(f"HTTP {status} instead of the recording")
     data = bytearray()
     try:
         for chunk in read_chunks(response, timeout, max_bytes=MAX_BYTES):

@@ -2,19 +2,22 @@
 
 ``Metrics`` collects them. ``MetricsSnapshot`` is their state at one moment, as a value that can be
 saved, merged with those of other processes, and reported. Timings are histograms with fixed
-buckets: memory does not grow with traffic, and merging loses nothing.
+buckets: memory does not grow with traffic, and merging loses nothing. ``Metrics.take`` hands out
+what was recorded since it was last called, for the history (web/history_recorder.py).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from core.errors import BridgeError
+from core.histogram import Histogram
 
 # Timings, in seconds. All are reported from the start, with count 0.
 STAGES = (
@@ -31,6 +34,8 @@ STAGES = (
     "voice_reply_time",
     "overhead_time",
     "answer_cache_age",
+    "text_turn_time",
+    "voice_turn_time",
 )
 
 COUNTERS = (
@@ -68,96 +73,31 @@ COUNTERS = (
     "signatures_rejected",
     "breakers_opened",
     "calls_not_made",
+    "text_turns",
+    "voice_turns",
+    "commands",
+    "conversations",
+    "questions_asked",
+    "messages_sent",
+    "transcribed_seconds",
+    "speech_credits",
 )
+
+# Counters by a label: the class of an error; Twilio's code of an undelivered message; the language
+# (ISO 639-1) of an answer; the limit that was met.
+LABELLED = ("errors", "delivery_errors", "languages", "limits")
+
+# Of these the largest value that was seen is kept.
+GAUGES = ("waiting", "running", "workers")
 
 # Counters that are also counted by the hour.
 HOURLY = ("messages_received", "turns_failed")
-# Seconds in an hour.
-HOUR = 3600
+# Both in seconds.
+MINUTE, HOUR = 60, 3600
 # The current hour and the 24 before it.
 HOURS_KEPT = 25
-
-# Upper bounds of the buckets in seconds: 5 % steps from 1 ms to 10 min, so that a percentile is off
-# by 2.5 % at most.
-BOUNDS = tuple(0.001 * 1.05**step for step in range(274))
-
-
-@dataclass
-class Histogram:
-    """Durations in seconds, counted in buckets; the last bucket is for those above ``BOUNDS``."""
-
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
-    count: int = 0
-    total: float = 0.0
-    smallest: float = 0.0
-    largest: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.buckets[bisect_left(BOUNDS, seconds)] += 1
-        self.smallest = min(self.smallest, seconds) if self.count else seconds
-        self.largest = max(self.largest, seconds)
-        self.count += 1
-        self.total += seconds
-
-    def percentile(self, percent: float) -> float:
-        """The duration that ``percent`` % of the durations do not exceed; 0 if there are none."""
-        if not self.count:
-            return 0.0
-        rank = self.count * percent / 100
-        cumulative = 0
-        for index, number in enumerate(self.buckets):
-            cumulative += number
-            if number and cumulative >= rank:
-                middle = BOUNDS[min(index, len(BOUNDS) - 1)] / 1.025
-                return min(max(middle, self.smallest), self.largest)
-        return self.largest
-
-    def summary(self) -> dict[str, float]:
-        """Count, average, minimum, maximum and percentiles."""
-        return {
-            "count": self.count,
-            "avg": self.total / self.count if self.count else 0.0,
-            "min": self.smallest,
-            "max": self.largest,
-            "p50": self.percentile(50),
-            "p95": self.percentile(95),
-            "p99": self.percentile(99),
-        }
-
-    def merge(self, other: Histogram) -> None:
-        """Add the durations of another histogram."""
-        if not other.count:
-            return
-        self.buckets = [
-            ours + theirs for ours, theirs in zip(self.buckets, other.buckets, strict=True)
-        ]
-        self.smallest = min(self.smallest, other.smallest) if self.count else other.smallest
-        self.largest = max(self.largest, other.largest)
-        self.count += other.count
-        self.total += other.total
-
-    def to_json(self) -> dict[str, Any]:
-        """For ``from_json``; only the buckets from the first to the last that is used.
-
-        The histogram must not be empty.
-        """
-        used = [index for index, number in enumerate(self.buckets) if number]
-        return {
-            "first": used[0],
-            "buckets": self.buckets[used[0] : used[-1] + 1],
-            "total": self.total,
-            "min": self.smallest,
-            "max": self.largest,
-        }
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Histogram:
-        """The reverse of ``to_json``; a bucket beyond ours is counted in our last."""
-        histogram = cls(total=saved["total"], smallest=saved["min"], largest=saved["max"])
-        for index, number in enumerate(saved["buckets"], saved["first"]):
-            histogram.buckets[min(index, len(BOUNDS))] += number
-        histogram.count = sum(histogram.buckets)
-        return histogram
+# As many minutes of what was not taken yet, as while the database fails.
+MINUTES_KEPT = 90
 
 
 def _empty_stages() -> dict[str, Histogram]:
@@ -174,10 +114,13 @@ class MetricsSnapshot:
 
     stages: dict[str, Histogram] = field(default_factory=_empty_stages)
     counters: Counter[str] = field(default_factory=_zero_counters)
-    # By the name of the error's class.
+    # Counters by a label, see ``LABELLED``.
     errors: Counter[str] = field(default_factory=Counter)
-    # Messages that Twilio accepted and did not deliver, by Twilio's error code.
     delivery_errors: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    limits: Counter[str] = field(default_factory=Counter)
+    # The largest values of ``GAUGES``.
+    gauges: dict[str, int] = field(default_factory=dict)
     # The counters of ``HOURLY``, by hours since the epoch.
     hours: dict[int, Counter[str]] = field(default_factory=dict)
     # When counting began, in seconds since the epoch.
@@ -191,16 +134,23 @@ class MetricsSnapshot:
             total.merge(snapshot)
         return total
 
+    def labelled(self, name: str) -> Counter[str]:
+        """The counters of one of ``LABELLED``, by their labels."""
+        counted: Counter[str] = getattr(self, name)
+        return counted
+
     def merge(self, other: MetricsSnapshot) -> None:
         """Add the metrics of another process; ``other`` does not change."""
         for stage, histogram in other.stages.items():
             self.stages[stage].merge(histogram)
         self.counters.update(other.counters)
-        self.errors.update(other.errors)
+        for name in LABELLED:
+            self.labelled(name).update(other.labelled(name))
+        for gauge, value in other.gauges.items():
+            self.observe(gauge, value)
         for hour, numbers in other.hours.items():
             self.hours.setdefault(hour, Counter()).update(numbers)
         self.since = min(self.since, other.since)
-        self.delivery_errors.update(other.delivery_errors)
 
     def count(self, counter: str, number: int, now: float) -> None:
         """Add to one of ``COUNTERS``; ``now`` in seconds since the epoch."""
@@ -212,6 +162,13 @@ class MetricsSnapshot:
             self.hours = self._hours_since(hour - HOURS_KEPT + 1) | {hour: Counter()}
         self.hours[hour][counter] += number
 
+    def observe(self, gauge: str, value: int) -> bool:
+        """Keep the value of one of ``GAUGES`` if it is the largest; returns whether it is."""
+        is_largest = value > self.gauges.get(gauge, -1)
+        if is_largest:
+            self.gauges[gauge] = value
+        return is_largest
+
     def to_json(self) -> dict[str, Any]:
         """For ``from_json``; histograms and counters that are empty are left out."""
         return {
@@ -221,8 +178,8 @@ class MetricsSnapshot:
                 if histogram.count
             },
             "counters": {name: number for name, number in self.counters.items() if number},
-            "errors": dict(self.errors),
-            "delivery_errors": dict(self.delivery_errors),
+            **{name: dict(self.labelled(name)) for name in LABELLED},
+            "gauges": self.gauges,
             "hours": {str(hour): dict(numbers) for hour, numbers in self.hours.items()},
             "since": self.since,
         }
@@ -234,18 +191,24 @@ class MetricsSnapshot:
         Another release may have saved it: unknown names are ignored, and missing ones count as 0.
         """
         snapshot = cls()
-        stages = saved.get("stages", {})
-        for stage in stages.keys() & snapshot.stages.keys():
-            snapshot.stages[stage] = Histogram.from_json(stages[stage])
-        counters = saved.get("counters", {})
-        for name in counters.keys() & snapshot.counters.keys():
-            snapshot.counters[name] = counters[name]
-        snapshot.errors.update(saved.get("errors", {}))
-        snapshot.delivery_errors.update(saved.get("delivery_errors", {}))
-        for hour, numbers in saved.get("hours", {}).items():
-            snapshot.hours[int(hour)] = Counter(numbers)
-        snapshot.since = saved.get("since", snapshot.since)
+        snapshot.add_json(saved)
         return snapshot
+
+    def add_json(self, saved: Mapping[str, Any]) -> None:
+        """Like ``merge``, with what ``to_json`` saved; much faster than by way of a snapshot."""
+        stages = saved.get("stages", {})
+        for stage in stages.keys() & self.stages.keys():
+            self.stages[stage].add_json(stages[stage])
+        counters = saved.get("counters", {})
+        for name in counters.keys() & self.counters.keys():
+            self.counters[name] += counters[name]
+        for name in LABELLED:
+            self.labelled(name).update(saved.get(name, {}))
+        for gauge, value in saved.get("gauges", {}).items():
+            self.observe(gauge, value)
+        for hour, numbers in saved.get("hours", {}).items():
+            self.hours.setdefault(int(hour), Counter()).update(numbers)
+        self.since = min(self.since, saved.get("since", self.since))
 
     def report(self, uptime: float) -> dict[str, object]:
         """The JSON of ``GET /metrics``; ``uptime`` in seconds."""
@@ -253,8 +216,7 @@ class MetricsSnapshot:
         return {
             **{stage: histogram.summary() for stage, histogram in self.stages.items()},
             "counters": dict(self.counters),
-            "errors": dict(self.errors),
-            "delivery_errors": dict(self.delivery_errors),
+            **{name: dict(self.labelled(name)) for name in LABELLED},
             "hours": [
                 {"from": hour * HOUR, **{name: numbers[name] for name in HOURLY}}
                 for hour, numbers in sorted(self._hours_since(oldest_hour).items())
@@ -267,18 +229,45 @@ class MetricsSnapshot:
         return {hour: numbers for hour, numbers in self.hours.items() if hour >= first}
 
 
+@dataclass(frozen=True)
+class Moment:
+    """When something happened first and last, in epoch seconds.
+
+    ``detail`` belongs to the last time, such as the class of an error.
+    """
+
+    first: float
+    last: float
+    detail: str = ""
+
+    def then(self, later: Moment) -> Moment:
+        """Both together; ``later`` may be the earlier one."""
+        newest = max(self, later, key=lambda moment: moment.last)
+        return Moment(min(self.first, later.first), newest.last, newest.detail)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded in some time: snapshots by the minute since the epoch, and moments."""
+
+    minutes: dict[int, MetricsSnapshot] = field(default_factory=dict)
+    moments: dict[str, Moment] = field(default_factory=dict)
+
+
 class Metrics:
     """Collects the ``STAGES`` and ``COUNTERS`` of this process; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._snapshot = MetricsSnapshot()
+        self._recorded = Recorded()
         self._started = time.monotonic()
 
     def record_time(self, stage: str, seconds: float) -> None:
         """Add a duration to one of ``STAGES``."""
         with self._lock:
-            self._snapshot.stages[stage].add(max(seconds, 0.0))
+            for snapshot in self._snapshots(time.time()):
+                snapshot.stages[stage].add(max(seconds, 0.0))
 
     @contextmanager
     def timer(self, stage: str) -> Iterator[None]:
@@ -291,18 +280,59 @@ class Metrics:
         """Add to one of ``COUNTERS``."""
         if counter not in self._snapshot.counters:
             raise KeyError(counter)
+        now = time.time()
         with self._lock:
-            self._snapshot.count(counter, number, time.time())
+            for snapshot in self._snapshots(now):
+                snapshot.count(counter, number, now)
+
+    def count_label(self, name: str, label: str) -> None:
+        """Add one to a counter of ``LABELLED``."""
+        with self._lock:
+            for snapshot in self._snapshots(time.time()):
+                snapshot.labelled(name)[label] += 1
 
     def count_error(self, error: BaseException) -> None:
         """Count an error under the name of its class (a leaf of ``core/errors.py``)."""
-        with self._lock:
-            self._snapshot.errors[type(error).__name__] += 1
+        name = type(error).__name__
+        self.count_label("errors", name)
+        self.note(f"error {name}")
 
     def count_undelivered(self, code: int | None) -> None:
         """Count a message that Twilio accepted and did not deliver, under Twilio's code."""
+        label = str(code or "none")
+        self.count_label("delivery_errors", label)
+        self.note(f"undelivered {label}")
+
+    def observe(self, gauge: str, value: int) -> None:
+        """Note the present value of one of ``GAUGES``, for the history only."""
         with self._lock:
-            self._snapshot.delivery_errors[str(code or "none")] += 1
+            self._minute(time.time()).observe(gauge, value)
+
+    def note(self, name: str, detail: str = "") -> None:
+        """Note that something happened now. There must be few names; they are kept for ever."""
+        now = time.time()
+        moment = Moment(now, now, detail)
+        with self._lock:
+            known = self._recorded.moments.get(name, moment)
+            self._recorded.moments[name] = known.then(moment)
+
+    @contextmanager
+    def watch(self, call: str) -> Iterator[None]:
+        """Note whether a call to a provider succeeds; ``call`` is like ``twilio send``.
+
+        Errors that say nothing about the provider are not noted, nor is one that was noted as the
+        failure of an inner call.
+        """
+        try:
+            yield
+        except BridgeError as error:
+            if error.rate_limited and not error.is_noted:
+                self.count_label("limits", call.partition(" ")[0])
+            if error.provider_state and not error.is_noted:
+                self.note(f"failed {call}", type(error).__name__)
+            error.is_noted = True
+            raise
+        self.note(f"ok {call}")
 
     def snapshot(self) -> MetricsSnapshot:
         """A copy of all metrics as they are now."""
@@ -311,6 +341,25 @@ class Metrics:
             copy.merge(self._snapshot)
         return copy
 
+    def take(self) -> Recorded:
+        """What was recorded since the last call."""
+        with self._lock:
+            taken, self._recorded = self._recorded, Recorded()
+        return taken
+
     def uptime(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._started
+
+    def _snapshots(self, now: float) -> tuple[MetricsSnapshot, MetricsSnapshot]:
+        """The snapshots that count what happens now."""
+        return self._snapshot, self._minute(now)
+
+    def _minute(self, now: float) -> MetricsSnapshot:
+        minute = int(now // MINUTE)
+        if minute not in self._recorded.minutes:
+            # If nobody takes them, the last ones are enough.
+            for old in [each for each in self._recorded.minutes if each <= minute - MINUTES_KEPT]:
+                del self._recorded.minutes[old]
+            self._recorded.minutes[minute] = MetricsSnapshot()
+        return self._recorded.minutes[minute]

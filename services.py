@@ -14,6 +14,9 @@ import structlog
 
 from agentforce import Agentforce
 from audio.ffmpeg import Ffmpeg
+from checks.checklist import start_checks
+from checks.salesforce import SESSION_SECONDS
+from checks.start import StartCheck
 from core.logs import ContextPool
 from core.settings import Settings
 from http_clients.circuit_breakers import CircuitBreakers
@@ -47,7 +50,10 @@ from turns.reply_delivery import ReplyDelivery
 from turns.runner import TurnRunner
 from turns.session_pool import SessionPool
 from turns.worker import TurnWorker
+from web.history import History
+from web.history_recorder import HistoryRecorder
 from web.shared_metrics import ProcessMetrics
+from web.state import State
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
 from whatsapp.delivery_status import DeliveryStatuses
@@ -397,6 +403,7 @@ class Services:
                 self.storage.processes,
                 self.storage.speech,
                 self.storage.answers,
+                self.storage.metrics_history,
             ),
             sessions=self.sessions,
             health=self.health,
@@ -420,12 +427,53 @@ class Services:
         )
 
     @cached_property
+    def checks(self) -> StartCheck:
+        return StartCheck(
+            partial(
+                start_checks,
+                self.settings,
+                token=self.agent_token,
+                # A session that this process starts anyway.
+                try_session=partial(self.session_pool.await_first, SESSION_SECONDS),
+            )
+        )
+
+    @cached_property
     def process_metrics(self) -> ProcessMetrics:
         return ProcessMetrics(
             metrics=self.metrics,
             breakers=self.breakers,
             processes=self.storage.processes,
             kind=self.role.value,
+        )
+
+    @cached_property
+    def history_recorder(self) -> HistoryRecorder:
+        return HistoryRecorder(
+            metrics=self.metrics,
+            history=self.storage.metrics_history,
+            # All processes would see the same; a web process has time for it.
+            gauges=self.health.gauges if self.role is not Role.WORKER else dict,
+        )
+
+    @cached_property
+    def history(self) -> History:
+        return History(
+            settings=self.settings,
+            recorder=self.history_recorder,
+            table=self.storage.metrics_history,
+        )
+
+    @cached_property
+    def state(self) -> State:
+        return State(
+            settings=self.settings,
+            metrics=self.metrics,
+            health=self.health,
+            recorder=self.history_recorder,
+            table=self.storage.metrics_history,
+            history=self.history,
+            checks=self.checks.results,
         )
 
     def snapshots(self) -> dict[str, MetricsSnapshot]:
@@ -452,6 +500,9 @@ class Services:
                 task.start()
             if self._runs_turns:
                 self.worker.start()
+            if self.role is not Role.WORKER:
+                self._log_ready()
+                self.checks.start()
 
     def settle(self) -> None:
         """Exempt all objects that exist now from garbage collection.
@@ -478,7 +529,7 @@ class Services:
     @cached_property
     def _background_tasks(self) -> list[_BackgroundTask]:
         """All background tasks but the worker that runs turns."""
-        tasks: list[_BackgroundTask] = [self.cleanup]
+        tasks: list[_BackgroundTask] = [self.cleanup, self.history_recorder]
         if self.settings.KEEP_WARM:
             tasks += [self.warmer, self.session_pool]
         if self.storage.is_shared:
@@ -498,7 +549,12 @@ class Services:
         if self._runs_turns:
             _ = self.worker
         if self.role is not Role.WORKER:
-            _ = self.intake
+            _ = self.intake, self.checks
+
+    def _log_ready(self) -> None:
+        address = self.settings.PUBLIC_URL
+        webhook = f"Twilio's webhook is {address}/ (POST)" if address else "PUBLIC_URL is missing"
+        log.info(f"Ready: answers {self.settings.TWILIO_WHATSAPP_FROM}; {webhook}")
 
     def _resume_turns(self) -> None:
         """Put the turns back into the queue that an earlier process was running when it died."""

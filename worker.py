@@ -21,7 +21,7 @@ from core.core_dumps import forbid_dumping
 from core.errors import SettingsError
 from core.logs import configure_logging
 from core.process_limits import check_limits
-from core.settings import load_settings, warn_of_old_names
+from core.settings import load_settings, warn_of_missing_address, warn_of_names
 from services import Services, build_worker
 from storage.database import StorageError
 from turns.health import count_workers
@@ -42,7 +42,8 @@ def main() -> None:
                 "with the web process); without it the web process runs the turns itself."
             )
         configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
-        warn_of_old_names()
+        warn_of_names()
+        warn_of_missing_address(settings)
         watchdog.start()
         check_limits(settings.TURN_THREADS)
         if not settings.DUMPABLE:

@@ -34,6 +34,8 @@ class UniqueQuestions:
     the bridge.
     """
 
+    note = ""
+
     def __init__(self) -> None:
         self._numbers = itertools.count(10_000)
 

@@ -52,6 +52,19 @@ class Inbound:
         return self.address or self.sender
 
 
+class Outcome(Enum):
+    """What kind of answer a message got. The values are stored."""
+
+    # The agent's.
+    ANSWER = "answer"
+    # The confirmation of a command.
+    COMMAND = "command"
+    # A sentence of the service's own, as about a file that it cannot read.
+    NOTICE = "notice"
+    # The agent's answer failed to come.
+    APOLOGY = "apology"
+
+
 @dataclass(frozen=True)
 class Answer:
     """The answer to one message.
@@ -65,6 +78,7 @@ class Answer:
     language: str | None
     aloud: str = ""
     waited: float = 0.0
+    outcome: Outcome = Outcome.ANSWER
 
 
 @dataclass(frozen=True)

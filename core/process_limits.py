@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def check_limits(turns: int) -> None:
 def _max_threads() -> float:
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     user_limit = float("inf") if soft == resource.RLIM_INFINITY else soft
-    return min(user_limit, *map(_pids_max, _cgroup_folders()))
+    return min(user_limit, *(_read_limit(folder / "pids.max") for folder in _cgroup_folders()))
 
 
 def _cgroup_folders() -> list[Path]:
@@ -60,8 +61,16 @@ def _cgroup_folders() -> list[Path]:
     return folders
 
 
-def _pids_max(folder: Path) -> float:
+def _read_limit(file: Path) -> float:
+    """The number in a file of a control group; infinite if there is none."""
     try:
-        return float((folder / "pids.max").read_text(encoding="ascii").replace("max", "inf"))
+        return float(file.read_text(encoding="ascii").replace("max", "inf"))
     except (OSError, ValueError):
         return float("inf")
+
+
+def memory_limit() -> float:
+    """The memory that this process may use, in bytes."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    names = ("memory.max", "memory/memory.limit_in_bytes")
+    return min(machine, *(_read_limit(f / name) for f in _cgroup_folders() for name in names))

@@ -7,6 +7,8 @@ error continues a sentence that begins with the name of the setting.
 from __future__ import annotations
 
 import re
+import shutil
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 # A phone number in E.164, and a user who hides it (docs/providers/twilio.md, "Sender addresses").
@@ -20,6 +22,16 @@ _CONTACTS = (
     re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,63}"),
     re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!-~]{0,200})?"),
 )
+# How people write a phone number, besides its digits.
+_NUMBER_MARKS = re.compile(r"[ ()./-]")
+# ElevenLabs' ids of voices; their names are of any kind.
+_VOICE_ID = re.compile(r"[A-Za-z0-9]{20}")
+_AGENT_ID = re.compile(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?")
+# Endings of hosts that people see in their browser, and those of the same org's My Domain.
+_BROWSER_HOSTS = {
+    ".lightning.force.com": ".my.salesforce.com",
+    ".my.salesforce-setup.com": ".my.salesforce.com",
+}
 QUOTES = "\"'`"
 # With more keyterms, a transcription is billed as at least 20 s of audio
 # (docs/providers/elevenlabs.md, "Speech to text").
@@ -66,6 +78,32 @@ def public_address(value: str) -> str:
     return value
 
 
+def is_reachable(address: str) -> bool:
+    """Whether Twilio, which is on the internet, can reach an https address."""
+    parts = urlsplit(address)
+    host = _host(address)
+    try:
+        known = ip_address(host).is_global
+    except ValueError:
+        known = "." in host and not host.endswith((".localhost", ".local", ".internal"))
+    return parts.scheme == "https" and known
+
+
+def port(value: str) -> str:
+    """The number of a port to listen on; 0 is any free one. May be empty."""
+    if value and not (value.isascii() and value.isdecimal() and int(value) < 65536):
+        raise ValueError("must be a number up to 65535")
+    return value
+
+
+def program(value: str) -> str:
+    """The path of a program; a bare name is searched for as a shell does. May be empty."""
+    found = shutil.which(value) if value else ""
+    if found is None:
+        raise ValueError("is no program that can be run here")
+    return found
+
+
 def host_address(value: str) -> str:
     """A web address without a path, because the service adds paths."""
     value = web_address(value)
@@ -85,15 +123,32 @@ def elevenlabs_address(value: str) -> str:
 def my_domain(value: str) -> str:
     """The address of a My Domain; other hosts of Salesforce issue no tokens.
 
+    Addresses from the browser, of Lightning or Setup, become that of their org's My Domain.
     docs/providers/agentforce.md, "Addresses".
     """
-    value = host_address(value)
+    value = host_address(_my_domain_of(web_address(value)))
     host = _host(value)
     if _is_salesforce_host(host):
         if not host.endswith(".my.salesforce.com"):
             raise ValueError("must be the My Domain of your org, which ends in .my.salesforce.com")
         if not value.lower().startswith("https:"):
             raise ValueError("must begin with https://")
+    return value
+
+
+def agent_id(value: str) -> str:
+    """The id of an agent, which is not that of its version, and not its name."""
+    if value.startswith("0X9"):
+        raise ValueError("is the id of a version of the agent; the agent's own begins with 0Xx")
+    if not _AGENT_ID.fullmatch(value):
+        raise ValueError("must be an id that begins with 0Xx")
+    return value
+
+
+def voice_id(value: str) -> str:
+    """The id of a voice at ElevenLabs."""
+    if not _VOICE_ID.fullmatch(value):
+        raise ValueError("must be the voice's id, of 20 letters and digits, and not its name")
     return value
 
 
@@ -117,7 +172,7 @@ def key(value: str) -> str:
 
 def whatsapp_number(value: str) -> str:
     """The address of our WhatsApp sender, which is a phone number."""
-    address = f"whatsapp:{value}" if value.startswith("+") else value
+    address = _prefixed(value)
     if not re.fullmatch(_NUMBER, address):
         raise ValueError("must be whatsapp:+ and the number with its country code, digits only")
     return address
@@ -131,9 +186,11 @@ def contact(value: str) -> str:
 
 
 def senders(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(_SENDER.fullmatch(value) for value in values):
+    """Addresses of WhatsApp users; phone numbers that begin with + become addresses."""
+    addresses = tuple(_prefixed(value) for value in values)
+    if not all(_SENDER.fullmatch(address) for address in addresses):
         raise ValueError("must name each sender as Twilio does, with whatsapp: before it")
-    return values
+    return addresses
 
 
 def hosts(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -160,6 +217,20 @@ def postgres_address(value: str) -> str:
     if value and (scheme not in ("postgres", "postgresql") or not rest):
         raise ValueError("must begin with postgres://")
     return f"postgresql{separator}{rest}" if value else ""
+
+
+def _prefixed(number: str) -> str:
+    """The WhatsApp address of a phone number that begins with +; other values are kept."""
+    return f"whatsapp:{_NUMBER_MARKS.sub('', number)}" if number.startswith("+") else number
+
+
+def _my_domain_of(address: str) -> str:
+    """The My Domain of an org whose address in the browser this is; others are kept."""
+    host = _host(address)
+    for ending, replacement in _BROWSER_HOSTS.items():
+        if host.endswith(ending):
+            return f"https://{host.removesuffix(ending)}{replacement}"
+    return address
 
 
 def _host(address: str) -> str:

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core import setting_values
 from core.errors import SettingsError
+from core.setting_names import RENAMED, find_misspelt
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,8 @@ WHERE = {
         "the https:// address under which Twilio reaches this service; on Heroku, "
         "`heroku labs:enable runtime-dyno-metadata` provides it instead"
     ),
+    "PORT": "leave it out on Heroku, which sets it; like 8000",
+    "FFMPEG_PATH": "leave it out, for requirements.txt brings an ffmpeg; like /usr/bin/ffmpeg",
     "HANDOFF_CONTACT": "like +1 415 555 0100, help@acme.com or https://acme.com/contact",
     "ALLOWED_SENDERS": "as From in Twilio Console > Monitor > Logs; like whatsapp:+14155550000",
     "TWILIO_API_URL": "leave it out, but for a region; like https://api.dublin.ie1.twilio.com",
@@ -67,10 +70,6 @@ WHERE = {
     "ELEVENLABS_TTS_MODEL": "elevenlabs.io > Docs > Models; like eleven_flash_v2_5",
     "STT_KEYTERMS": "names that your customers say; like Acme Router 5, FiberPlus",
 }
-
-
-# Former names that are still read, with the current ones.
-RENAMED = {"CLOUD_PATIENCE": "PROVIDER_TIMEOUT_FACTOR"}
 
 
 def is_public_url(address: str) -> bool:
@@ -97,6 +96,14 @@ def _split_list(value: object) -> object:
     return value
 
 
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 Required = Annotated[str, Field(min_length=1)]
 Secret = Annotated[str, Field(min_length=1, repr=False)]
 Key = Annotated[Secret, AfterValidator(setting_values.key)]
@@ -106,11 +113,12 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(ge=0)]
 Limit = Annotated[int, Field(ge=0)]
+Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Account(BaseSettings):
-    """The settings that a program needs to post a webhook to the service as Twilio does."""
+    """The settings that a program needs to write to the service as Twilio does, and to watch it."""
 
     model_config = SettingsConfigDict(
         case_sensitive=True,
@@ -124,6 +132,8 @@ class Account(BaseSettings):
     TWILIO_AUTH_TOKEN: Key
     TWILIO_WHATSAPP_FROM: Annotated[Required, AfterValidator(setting_values.whatsapp_number)]
     PUBLIC_URL: Annotated[str, AfterValidator(setting_values.public_address)]
+    TWILIO_API_URL: HostAddress = "https://api.twilio.com"
+    METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
     HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
     HEROKU_APP_NAME: str = ""
 
@@ -149,12 +159,17 @@ class Account(BaseSettings):
 class Settings(Account):
     """All settings. Durations are in seconds, and sizes in bytes."""
 
+    # Without it the service starts, says what to set, and refuses all webhooks, because the address
+    # of a new Heroku app is not known before it runs. No request may tell it.
+    PUBLIC_URL: Annotated[
+        str, AfterValidator(lambda address: address and setting_values.public_address(address))
+    ] = ""
+
     # Twilio
     # The secret of a shared key, if Twilio signs webhooks with one.
     TWILIO_SHARED_KEY: Annotated[
         str, Field(repr=False), AfterValidator(lambda key: key and setting_values.key(key))
     ] = ""
-    TWILIO_API_URL: HostAddress = "https://api.twilio.com"
     TWILIO_MESSAGING_URL: HostAddress = "https://messaging.twilio.com"
     # Hosts that a recording may be redirected to (docs/providers/twilio.md, "Recordings").
     TWILIO_MEDIA_HOSTS: Annotated[
@@ -169,9 +184,7 @@ class Settings(Account):
     )
 
     # Salesforce Agentforce
-    AGENTFORCE_AGENT_ID: Annotated[
-        str, _pattern(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?", "must be an id that begins with 0Xx")
-    ]
+    AGENTFORCE_AGENT_ID: Annotated[str, AfterValidator(setting_values.agent_id)]
     SALESFORCE_CONSUMER_KEY: Key
     SALESFORCE_CONSUMER_SECRET: Key
     SALESFORCE_INSTANCE_URL: Annotated[str, AfterValidator(setting_values.my_domain)]
@@ -187,9 +200,7 @@ class Settings(Account):
 
     # ElevenLabs
     ELEVENLABS_API_KEY: Key
-    ELEVENLABS_VOICE_ID: Annotated[
-        str, _pattern(r"[A-Za-z0-9_-]+", "must be letters and digits only")
-    ]
+    ELEVENLABS_VOICE_ID: Annotated[str, AfterValidator(setting_values.voice_id)]
     ELEVENLABS_API_URL: Annotated[str, AfterValidator(setting_values.elevenlabs_address)] = (
         "https://api.elevenlabs.io"
     )
@@ -212,7 +223,7 @@ class Settings(Account):
     HEROKU_RELEASE_VERSION: str = ""
     # The release that the dashboard shows.
     RELEASE: str = ""
-    FFMPEG_PATH: str = ""
+    FFMPEG_PATH: Annotated[str, AfterValidator(setting_values.program)] = ""
     # The folder of the SQLite file.
     STATE_DIR: Required = ".state"
     # A PostgreSQL database that web and worker processes share, instead of the SQLite file.
@@ -227,7 +238,9 @@ class Settings(Account):
     SSL_CERT_FILE: str = ""
 
     # The conversation
-    VOICE_REPLIES: Literal["mirror", "always", "never"] = "mirror"
+    VOICE_REPLIES: Annotated[Literal["mirror", "always", "never"], BeforeValidator(_lower)] = (
+        "mirror"
+    )
     TRANSCRIPT_ECHO: bool = False
     DEFAULT_LANGUAGE: Required = "en"
     # Where senders reach a person, if the agent hands over: a phone number, an e-mail address or a
@@ -263,6 +276,14 @@ class Settings(Account):
     SENDER_TURNS_PER_DAY: Limit = 200
     TURNS_PER_MINUTE: Limit = 0
 
+    # What the providers charge, for the costs on the dashboard. Without a price, only amounts show.
+    CURRENCY: Annotated[str, _pattern(r"[A-Z]{3}", "must be a code of three letters")] = "USD"
+    PRICE_PER_1000_CREDITS: Price = None
+    PRICE_PER_TRANSCRIBED_HOUR: Price = None
+    PRICE_PER_QUESTION: Price = None
+    PRICE_PER_CONVERSATION: Price = None
+    PRICE_PER_MESSAGE: Price = None
+
     # The process
     TURN_THREADS: Count = 200
     INBOX_LIMIT: Count = 5000
@@ -270,9 +291,12 @@ class Settings(Account):
     KEEP_WARM: bool = True
     # Allow debuggers and profilers of the same user to read the process (core/core_dumps.py).
     DUMPABLE: bool = False
-    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    LOG_FORMAT: Literal["text", "json"] = "text"
-    METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
+    # Where gunicorn listens; gunicorn.conf.py reads it itself, before there are settings.
+    PORT: Annotated[str, AfterValidator(setting_values.port)] = ""
+    LOG_LEVEL: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = (
+        "INFO"
+    )
+    LOG_FORMAT: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = "text"
     # For the sandbox: accept unsigned webhooks from this machine.
     UNSIGNED_LOCAL_WEBHOOKS: bool = False
 
@@ -288,9 +312,14 @@ class Settings(Account):
     @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
     @classmethod
     def _check_unsigned_is_local(cls, given: bool, others: ValidationInfo) -> bool:
-        # A router on the same machine would make every request a local one.
-        address = others.data.get("PUBLIC_URL", "")
-        if given and address and (is_public_url(address) or urlsplit(address).scheme != "http"):
+        # A router on the same machine would make every request a local one. A wrong address is
+        # not there; it has an error of its own.
+        address = others.data.get("PUBLIC_URL")
+        if (
+            given
+            and address is not None
+            and (is_public_url(address) or urlsplit(address).scheme != "http")
+        ):
             raise ValueError(
                 "is for a sandbox on this machine only; remove it, or let PUBLIC_URL be like "
                 "http://127.0.0.1:8000"
@@ -312,14 +341,49 @@ def load_settings() -> Settings:
     Raises ``SettingsError`` with one sentence that names each missing or wrong setting and says
     where to find it; values are never repeated, for some are secrets.
     """
-    return _validate(Settings)
+    settings = _validate(Settings)
+    if fault := _address_fault(settings):
+        raise _refusal({"PUBLIC_URL": fault}) from None
+    return settings
 
 
-def warn_of_old_names() -> None:
-    """Log a line for each setting that the environment has under its old name."""
-    for old, new in RENAMED.items():
-        if old in os.environ:
-            log.warning(f"The setting {old} is now called {new}; the old name still works")
+def warn_of_names() -> None:
+    """Log a line for each setting that the environment has under an old or a misspelt name."""
+    for name, advice in odd_names().items():
+        log.warning(f"The setting {name} {advice}")
+
+
+def odd_names() -> dict[str, str]:
+    """The old and the misspelt names of settings in the environment, with advice on each."""
+    found = {
+        old: f"is now called {new}; the old name still works"
+        for old, new in RENAMED.items()
+        if old in os.environ
+    }
+    for given, meant in _misspelt().items():
+        found[given] = f"is not known and does nothing; did you mean {meant}?"
+    return found
+
+
+def _misspelt() -> dict[str, str]:
+    return find_misspelt(os.environ.keys(), Settings.model_fields.keys())
+
+
+def _address_fault(settings: Settings) -> str | None:
+    """Why Twilio cannot reach the service. A sandbox on this machine reaches any address."""
+    local = settings.UNSIGNED_LOCAL_WEBHOOKS or not is_public_url(settings.TWILIO_API_URL)
+    if local or not settings.PUBLIC_URL or setting_values.is_reachable(settings.PUBLIC_URL):
+        return None
+    return "must be an https:// address that the internet can reach"
+
+
+def warn_of_missing_address(settings: Settings) -> None:
+    """Log a line if PUBLIC_URL is not set."""
+    if not settings.PUBLIC_URL:
+        log.warning(
+            "PUBLIC_URL is not set: no message is accepted until it is",
+            where=WHERE["PUBLIC_URL"],
+        )
 
 
 def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:
@@ -334,8 +398,16 @@ def _validate(kind: type[AnyAccount], **given: Any) -> AnyAccount:
     try:
         return kind(**given)
     except ValidationError as error:
-        faults = [_describe_fault(str(detail["loc"][0]), detail) for detail in error.errors()]
-        raise SettingsError(f"Cannot start: {'; '.join(faults)}.") from None
+        details = ((str(detail["loc"][0]), detail) for detail in error.errors())
+        faults = {name: _describe_fault(name, detail) for name, detail in details}
+        raise _refusal(faults) from None
+
+
+def _refusal(faults: Mapping[str, str]) -> SettingsError:
+    """The error for wrong settings, by name with what is wrong with each."""
+    places = {name: f" ({WHERE[name]})" if name in WHERE else "" for name in faults}
+    sentence = "; ".join(f"{name} {fault}{places[name]}" for name, fault in faults.items())
+    return SettingsError(f"Cannot start: {sentence}.", faults=faults)
 
 
 def _full_domain(given: dict[str, object]) -> object:
@@ -349,9 +421,7 @@ def _full_domain(given: dict[str, object]) -> object:
 
 def _describe_fault(name: str, detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
-        problem = "is missing"
-    else:
-        problem = detail["msg"].removeprefix("Value error, ")
-        problem = problem[:1].lower() + problem[1:]
-    where = f" ({WHERE[name]})" if name in WHERE else ""
-    return f"{name} {problem}{where}"
+        given = next((given for given, meant in _misspelt().items() if meant == name), None)
+        return f"is missing, but there is {given}" if given else "is missing"
+    problem = detail["msg"].removeprefix("Value error, ")
+    return problem[:1].lower() + problem[1:]

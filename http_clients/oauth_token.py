@@ -19,7 +19,7 @@ import structlog
 
 from core.deadline import Deadline, remaining_time
 from core.error_codes import codes
-from core.errors import AgentError, AgentMisconfigured, AgentUnavailable, DeadlineExceeded
+from core.errors import AgentError, AgentUnavailable, DeadlineExceeded, LoginRefused
 from core.settings import Settings
 from http_clients.bodies import json_object, read_chunks
 from http_clients.retries import parse_retry_after
@@ -57,6 +57,21 @@ _ADVICE = {
         "My Domain, like https://acme.my.salesforce.com"
     ),
 }
+# The same by words of the description, which tell more than the code.
+_ADVICE_BY_WORDS = {
+    "no client credentials user enabled": (
+        "set a Run-As user under Client Credentials Flow in the External Client App's policies"
+    ),
+    "not supported on this domain": (
+        "let SALESFORCE_INSTANCE_URL be your My Domain (Setup > My Domain), like "
+        "https://acme.my.salesforce.com"
+    ),
+    "approved this consumer": "let the Run-As user use the External Client App (its policies)",
+    "login rate exceeded": "wait an hour: the Run-As user has logged in too often",
+    "Maximum Logins Exceeded": (
+        "wait an hour, and let the Run-As user be another one than the agent's own user"
+    ),
+}
 
 
 class TokenRefused(AgentError):
@@ -73,10 +88,22 @@ class Token:
     fresh_until: float
     # From when on the next one should be fetched.
     due_at: float
+    scopes: frozenset[str] = frozenset()
+    # The My Domain that Salesforce names, if it does.
+    instance_url: str = ""
 
     @property
     def is_fresh(self) -> bool:
         return time.monotonic() < self.fresh_until
+
+    @property
+    def is_jwt(self) -> bool:
+        """Whether the Agent API can accept it; it ignores opaque tokens."""
+        return self.value.count(".") == 2 and "!" not in self.value
+
+    @property
+    def missing_scopes(self) -> frozenset[str]:
+        return SCOPES - self.scopes
 
     @property
     def is_due(self) -> bool:
@@ -108,7 +135,7 @@ class AccessToken:
         return Route(self._session, self._url, number=1)
 
     def get(self) -> Token:
-        """A fresh token. Raises ``AgentUnavailable`` or ``AgentMisconfigured``.
+        """A fresh token. Raises ``AgentUnavailable`` or ``LoginRefused``.
 
         Raises ``DeadlineExceeded`` if another thread is fetching and the caller's deadline ends
         before that.
@@ -130,7 +157,7 @@ class AccessToken:
     def call(self, request: Callable[[Token], T]) -> T:
         """Make a request with the current token; if it raises ``TokenRefused``, with a new one.
 
-        Raises ``AgentMisconfigured`` if the new token is refused too.
+        Raises ``LoginRefused`` if the new token is refused too.
         """
         token = self.get()
         try:
@@ -140,7 +167,7 @@ class AccessToken:
         try:
             return request(self.get())
         except TokenRefused as error:
-            raise AgentMisconfigured(
+            raise LoginRefused(
                 "Agentforce refuses a fresh token; the External Client App must issue JWT-based "
                 "tokens with the scopes api, chatbot_api and sfap_api, and the agent must allow it"
             ) from error
@@ -169,7 +196,10 @@ class AccessToken:
         """Fetch a token, and give it or the error to the threads that wait for ``pending``."""
         try:
             # Not the deadline of this thread: others, with later deadlines, may wait too.
-            with Deadline(TOTAL_TIMEOUT * self._timeout_factor).applied():
+            with (
+                Deadline(TOTAL_TIMEOUT * self._timeout_factor).applied(),
+                self._metrics.watch("salesforce token"),
+            ):
                 token = self._fetch()
         except BaseException as error:
             with self._lock:
@@ -190,12 +220,13 @@ class AccessToken:
         if status == 429 or status >= 500:
             raise AgentUnavailable(f"no token: HTTP {status}", retry_after=retry_after)
         if status != 200:
-            raise AgentMisconfigured(_describe_refusal(status, answer))
+            raise _refusal(status, answer)
         if not isinstance(answer.get("access_token"), str):
             raise AgentUnavailable("the token endpoint answered with something else than a token")
         self._metrics.count("tokens_fetched")
-        _warn_of_missing_scopes(answer)
-        return self._build_token(answer)
+        token = self._build_token(answer)
+        _warn_of_missing_scopes(token)
+        return token
 
     def _post(self) -> tuple[int, float | None, dict[str, Any]]:
         """Returns the status, ``Retry-After`` in seconds, and the JSON object of the body."""
@@ -218,15 +249,16 @@ class AccessToken:
             api_url=self._api_url or answer.get("api_instance_url") or DEFAULT_API_URL,
             fresh_until=expires_at - min(EXPIRY_MARGIN, lifetime / 10),
             due_at=expires_at - min(RENEWAL_MARGIN, lifetime / 5),
+            scopes=frozenset(str(answer.get("scope", "")).split()),
+            instance_url=str(answer.get("instance_url") or ""),
         )
 
 
-def _warn_of_missing_scopes(answer: dict[str, Any]) -> None:
-    missing = SCOPES - set(str(answer.get("scope", "")).split())
-    if missing:
+def _warn_of_missing_scopes(token: Token) -> None:
+    if token.missing_scopes:
         log.warning(
             "The Salesforce app lacks scopes; Agentforce will refuse its token",
-            missing=" ".join(sorted(missing)),
+            missing=" ".join(sorted(token.missing_scopes)),
         )
 
 
@@ -254,7 +286,9 @@ def _finite(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _describe_refusal(status: int, answer: dict[str, Any]) -> str:
+def _refusal(status: int, answer: dict[str, Any]) -> LoginRefused:
     error = next(iter(codes(answer.get("error"))), f"HTTP {status}")
-    advice = _ADVICE.get(error, "check the External Client App in Salesforce Setup")
-    return f"Salesforce gives no token ({error}): {advice}"
+    text = f"{answer.get('error')} {answer.get('error_description')}"
+    known = (hint for words, hint in _ADVICE_BY_WORDS.items() if words.lower() in text.lower())
+    usual = _ADVICE.get(error, "check the External Client App in Salesforce Setup")
+    return LoginRefused(f"Salesforce gives no token ({error})", hint=next(known, usual))

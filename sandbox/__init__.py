@@ -123,6 +123,11 @@ class Sandbox(Service):
         }
 
     def connect(self, bridge_url: str, *, public_url: str | None = None) -> None:
-        """Let Twilio post webhooks to ``bridge_url``, signed for ``public_url`` if given."""
+        """Let Twilio post to ``bridge_url``, and fetch from there, what is for ``public_url``.
+
+        Without ``public_url`` that is the bridge's own address.
+        """
+        bridge_url = bridge_url.rstrip("/")
+        self.twilio.delivery_simulator.reroute = ((public_url or "").rstrip("/"), bridge_url)
         self.twilio.webhook_url = f"{bridge_url.rstrip('/')}/"
         self.twilio.public_webhook_url = public_url and f"{public_url.rstrip('/')}/"

@@ -11,6 +11,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Body:
+    """What was sent in one direction; ``content`` is empty if it is longer than is kept."""
+
+    content_type: str
+    size: int
+    content: bytes = b""
+
+
 @dataclass(eq=False)
 class Call:
     """One request that reached a stand-in.
@@ -18,7 +27,9 @@ class Call:
     ``service`` is ``twilio``, ``agentforce`` or ``elevenlabs``; ``name`` is the kind of call
     (``send``, ``token``, ``transcribe``, …). ``at`` is its start and ``ended`` the end of the
     answer, in monotonic seconds. ``ended`` and ``status`` are None until there is an answer.
-    ``port`` is the caller's local port.
+    ``rule`` is the method and the path, with the names of ids in place of the ids.
+    ``port`` is the caller's local port. ``sent`` and ``received`` are the two bodies, if the
+    recorder keeps them; of a streamed answer there is none.
     """
 
     service: str
@@ -29,6 +40,9 @@ class Call:
     ended: float | None = None
     status: int | None = None
     port: int | None = None
+    rule: str = ""
+    sent: Body | None = None
+    received: Body | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +55,13 @@ class Violation:
 
 
 class CallRecorder:
-    """Thread-safe; tests read it and wait for changes."""
+    """Thread-safe; tests read it and wait for changes.
+
+    While ``keeps_bodies`` is set, the bodies of the calls are kept, too.
+    """
 
     def __init__(self) -> None:
+        self.keeps_bodies = False
         self._changed = threading.Condition()
         self._calls: list[Call] = []
         self._violations: list[Violation] = []

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
 from pydantic import TypeAdapter, ValidationError
 
 from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Fault, Faults, kinds_of
+from sandbox.json_api import InvalidRequest, json_object, protect
 from sandbox.loopback import LoopbackServer
 from sandbox.standin import StandIn
 from sandbox.twilio.messages import Outbound
@@ -23,10 +22,6 @@ CallNames = Mapping[str, set[str]]
 
 FAULT = TypeAdapter(Fault)
 FIELDS = tuple(field.name for field in dataclasses.fields(Fault))
-
-
-class InvalidRequest(ValueError):
-    """A wrong request to the control server; the message is one sentence that says why."""
 
 
 class ControlServer:
@@ -47,8 +42,7 @@ class ControlServer:
         self._providers = providers
         self.app = Flask("sandbox.control")
         self._server = LoopbackServer(app=self.app, name="control", port=port)
-        self.app.before_request(_refuse_foreign_requests)
-        self.app.register_error_handler(InvalidRequest, _bad_request)
+        protect(self.app)
         self._add_routes()
 
     @property
@@ -73,6 +67,7 @@ class ControlServer:
             ("POST", "/speak", self._speak),
             ("GET", "/messages", self._list_messages),
             ("GET", "/messages/<sid>/audio", self._get_audio),
+            ("GET", "/answers/<int:number>", self._get_voice_answer),
         ):
             self.app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
 
@@ -89,7 +84,7 @@ class ControlServer:
         return jsonify(self._faults.active())
 
     def _add_fault(self) -> tuple[Response, int]:
-        fault = parse_fault(_json_object(), self._call_names())
+        fault = parse_fault(json_object(), self._call_names())
         self._faults.add(fault)
         return jsonify(fault), 201
 
@@ -106,7 +101,7 @@ class ControlServer:
         return jsonify(calls=calls, violations=self._recorder.violations)
 
     def _say(self) -> Response:
-        body = _json_object()
+        body = json_object()
         text = body.get("text")
         if not isinstance(text, str) or not text:
             raise InvalidRequest("text must say what the user writes.")
@@ -130,6 +125,12 @@ class ControlServer:
             if message.sid == sid and message.audio is not None:
                 return Response(message.audio, content_type=message.audio_type)
         return Response("No such recording.\n", 404, content_type="text/plain")
+
+    def _get_voice_answer(self, number: int) -> Response:
+        """The ``number``-th voice note that the bot sent, from 1: an address that can be typed."""
+        voices = [message for message in self._twilio.messages() if message.media_url]
+        found = voices[number - 1 : number] if number else []
+        return self._get_audio(found[0].sid if found else "")
 
     def _connected_twilio(self) -> TwilioStandIn:
         if not self._twilio.webhook_url:
@@ -166,13 +167,6 @@ def parse_fault(fields: Mapping[str, Any], calls: CallNames) -> Fault:
     return fault
 
 
-def _json_object() -> dict[str, Any]:
-    body = request.get_json(force=True, silent=True)
-    if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    return body
-
-
 def _whatsapp_address(address: object) -> str:
     """``whatsapp:+…`` for a full address or for a number with or without its plus sign."""
     if not isinstance(address, str) or not address:
@@ -195,24 +189,3 @@ def _message_json(message: Outbound) -> dict[str, Any]:
         "error_code": message.error_code,
         "at": message.at,
     }
-
-
-def _bad_request(error: InvalidRequest) -> tuple[Response, int]:
-    return jsonify(error=str(error)), 400
-
-
-def _refuse_foreign_requests() -> tuple[Response, int] | None:
-    """Protect against web pages: refuse foreign origins, and foreign names (DNS rebinding)."""
-    hosts = [f"//{request.host}", f"//{request.remote_addr}"]
-    origin = request.headers.get("Origin")
-    if all(_is_loopback(host) for host in ([*hosts, origin] if origin else hosts)):
-        return None
-    return jsonify(error="The sandbox is controlled from this computer only."), 403
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        host = urlsplit(address).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -76,6 +76,12 @@ class Faults:
             self._changed.notify_all()
         return [moment for armed in removed for moment in armed.applied_at]
 
+    def applied(self, fault: Fault) -> list[float]:
+        """When this fault object was applied (monotonic seconds); empty once it is removed."""
+        with self._changed:
+            armed = [armed for armed in self._armed if armed.fault is fault]
+            return [moment for each in armed for moment in each.applied_at]
+
     def clear(self) -> None:
         with self._changed:
             self._armed.clear()

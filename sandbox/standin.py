@@ -12,13 +12,16 @@ from typing import Any
 
 from flask import Flask, Response, after_this_request, g, make_response, request
 
-from sandbox.call_recorder import Call, CallRecorder
+from sandbox.call_recorder import Body, Call, CallRecorder
 from sandbox.faults import Fault, Faults
 from sandbox.latency import LatencyProfile
 from sandbox.loopback import LoopbackServer, break_connection
 from sandbox.slots import NoSlotFree, Slots
 
 View = Callable[..., Any]
+
+# Longer bodies, such as recordings, are not kept.
+KEPT_BYTES = 64 * 1024
 
 
 class StandIn:
@@ -110,6 +113,10 @@ class StandIn:
                 port = int(request.environ["REMOTE_PORT"])
                 headers = dict(request.headers)
                 g.call = Call(self.service, name, time.monotonic(), headers, port=port)
+                g.call.rule = f"{request.method} {request.url_rule or rule}"
+                if self.recorder.keeps_bodies:
+                    g.call.sent = _body(request.content_type, request.get_data())
+                    after_this_request(functools.partial(_keep_answer, g.call))
                 self.recorder.record(g.call)
                 after_this_request(functools.partial(_record_end, g.call))
                 with ExitStack() as g.cleanup:
@@ -189,6 +196,17 @@ def _record_end(call: Call, answer: Response) -> Response:
     record()
     answer.call_on_close(record)
     return answer
+
+
+def _keep_answer(call: Call, answer: Response) -> Response:
+    if not answer.is_streamed and not answer.direct_passthrough:
+        call.received = _body(answer.content_type, answer.get_data())
+    return answer
+
+
+def _body(content_type: str | None, content: bytes) -> Body:
+    kept = content if len(content) <= KEPT_BYTES else b""
+    return Body(content_type or "", len(content), kept)
 
 
 def _reset(connection: socket.socket) -> Response:

@@ -53,6 +53,8 @@ class Speech:
         # The plan has a separate limit for each kind of request.
         self._transcription, self._synthesis = (
             Endpoint(
+                kind=kind,
+                metrics=metrics,
                 concurrency=settings.ELEVENLABS_CONCURRENCY,
                 breaker=breakers.create(f"ElevenLabs {kind}", SpeechUnavailable),
                 timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
@@ -62,6 +64,7 @@ class Speech:
         self._transcriber = Transcriber(
             client=client,
             endpoint=self._transcription,
+            metrics=metrics,
             model=settings.ELEVENLABS_STT_MODEL,
             keyterms=settings.STT_KEYTERMS,
             min_confidence=settings.STT_MIN_CONFIDENCE,
@@ -90,6 +93,16 @@ class Speech:
     def available_slots(self) -> int:
         """The number of segments that could be synthesised right now without waiting."""
         return self._synthesis.available_slots
+
+    @property
+    def concurrency(self) -> int:
+        """The number of segments that may be synthesised at once, by all that is known so far."""
+        return self._synthesis.limit
+
+    @property
+    def has_opus(self) -> bool:
+        """Whether the plan includes Ogg/Opus, as far as it was asked for."""
+        return self._voice.has_opus
 
     def transcribe(self, pcm: bytes) -> Transcript:
         """Transcribe 16 kHz mono PCM.

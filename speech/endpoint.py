@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 from http_clients.circuit_breakers import Breaker
 from http_clients.concurrency import ConcurrencyLimiter
 from http_clients.retries import retrying
+from metrics import Metrics
 from speech.refusals import translate_errors
 
 T = TypeVar("T")
@@ -18,9 +19,22 @@ MAX_COUNT_DIGITS = 6
 
 
 class Endpoint:
-    """``timeout_factor`` multiplies the pauses between attempts."""
+    """``kind`` is ``transcription`` or ``synthesis``.
 
-    def __init__(self, *, concurrency: int, breaker: Breaker, timeout_factor: float) -> None:
+    ``timeout_factor`` multiplies the pauses between attempts.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        concurrency: int,
+        breaker: Breaker,
+        metrics: Metrics,
+        timeout_factor: float,
+    ) -> None:
+        self._call_name = f"elevenlabs {kind}"
+        self._metrics = metrics
         self._limiter = ConcurrencyLimiter(concurrency, provider="ElevenLabs")
         self._breaker = breaker
         self._timeout_factor = timeout_factor
@@ -29,6 +43,11 @@ class Endpoint:
     def available_slots(self) -> int:
         """The number of calls that could be made right now without waiting."""
         return self._limiter.available_slots
+
+    @property
+    def limit(self) -> int:
+        """The number of calls that may be made at once."""
+        return self._limiter.limit
 
     def set_share(self, processes: int) -> None:
         """Use one of ``processes`` equal parts of the plan's concurrency; at least one slot."""
@@ -47,5 +66,5 @@ class Endpoint:
 
     def _call_once(self, request: Callable[[], T]) -> T:
         """A call holds its slot during each attempt, not while it waits for the next one."""
-        with self._limiter.slot():
+        with self._limiter.slot(), self._metrics.watch(self._call_name):
             return translate_errors(request)

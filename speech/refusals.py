@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -30,6 +30,9 @@ _RETRYABLE_STATUS = frozenset({408, 409})
 class FormatRefused(SpeechRefused):
     """The plan, or the model, does not include the output format."""
 
+    # Another format will do.
+    provider_state = ""
+
 
 def translate_errors(call: Callable[[], T]) -> T:
     """Make a call of the SDK, and raise its errors as ``SpeechError``.
@@ -41,17 +44,17 @@ def translate_errors(call: Callable[[], T]) -> T:
     try:
         return call()
     except ApiError as error:
-        raise _read_refusal(error) from None
+        headers = error.headers or {}
+        raise read_refusal(error.status_code or 0, error.body, headers) from None
     except (httpx.HTTPError, DeadlineExceeded, *UNREADABLE) as error:
         raise SpeechUnavailable(f"no answer from ElevenLabs: {type(error).__name__}") from error
 
 
-def _read_refusal(error: ApiError) -> SpeechError:
-    status = error.status_code or 0
-    named = _read_codes(error.body)
+def read_refusal(status: int, body: Any, headers: Mapping[str, str]) -> SpeechError:
+    """The error for a response of ElevenLabs; ``body`` is its JSON, if it is JSON."""
+    named = _read_codes(body)
     reason = f"ElevenLabs: HTTP {status} {' '.join(named)}".strip()
     if status == 429:
-        headers = error.headers or {}
         return SpeechBusy(reason, retry_after=parse_retry_after(headers.get("retry-after")))
     if status in _RETRYABLE_STATUS or status >= 500 or status < 300:
         return SpeechUnavailable(reason)

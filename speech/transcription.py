@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from elevenlabs.base_client import BaseElevenLabs
 
 from audio.trimming import pcm_seconds
 from core.errors import NothingHeard
+from metrics import Metrics
 from speech.endpoint import Endpoint
 from text.language_detection import has_words
 from text.languages import two_letters
@@ -41,6 +43,7 @@ class Transcriber:
         *,
         client: BaseElevenLabs,
         endpoint: Endpoint,
+        metrics: Metrics,
         model: str,
         keyterms: Sequence[str],
         min_confidence: float,
@@ -48,6 +51,7 @@ class Transcriber:
     ) -> None:
         self._client = client
         self._endpoint = endpoint
+        self._metrics = metrics
         self._model = model
         self._keyterms = keyterms
         self._min_confidence = min_confidence
@@ -70,7 +74,8 @@ class Transcriber:
         return Transcript(text, two_letters(answer.language_code) if has_words(text) else None)
 
     def _request(self, pcm: bytes) -> Any:
-        seconds = TIMEOUT_SECONDS + pcm_seconds(pcm) * TIMEOUT_PER_SECOND_OF_AUDIO
+        duration = pcm_seconds(pcm)
+        seconds = TIMEOUT_SECONDS + duration * TIMEOUT_PER_SECOND_OF_AUDIO
         answer = self._client.speech_to_text.with_raw_response.convert(
             model_id=self._model,
             # A file is sent in chunks; bytes would be copied again for each part that is sent.
@@ -87,6 +92,7 @@ class Transcriber:
             },
         )
         self._endpoint.set_limit(answer.headers)
+        self._metrics.count("transcribed_seconds", math.ceil(duration))
         return answer.data
 
 

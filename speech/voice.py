@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -29,6 +29,8 @@ OPUS = "opus_48000_32"
 MP3 = "mp3_44100_128"
 # After a refusal, Opus is requested again after this time, because the plan may change.
 OPUS_PAUSE_SECONDS = 3600.0
+# No request costs more than this; a larger number is an error.
+MAX_CREDITS = 1_000_000
 CONTAINERS = {OPUS: container.OPUS, MP3: container.MP3}
 
 
@@ -75,6 +77,11 @@ class Voice:
             request |= {"previous_text": previous} if previous else {}
             request |= {"next_text": following} if following else {}
         return self._synthesize_opus(request)
+
+    @property
+    def has_opus(self) -> bool:
+        """Whether the plan includes Ogg/Opus, as far as it was asked for."""
+        return self._format == OPUS
 
     def key(self, text: str, language: str | None) -> tuple[str | None, ...]:
         """Everything that the audio of ``text`` depends on, except for the texts around it."""
@@ -130,7 +137,20 @@ class Voice:
         ) as answer:
             audio = b"".join(answer.data)
         self._endpoint.set_limit(answer.headers)
+        self._metrics.count("speech_credits", _read_credits(answer.headers))
         if container.detect_format(audio) != CONTAINERS[output_format]:
             # Otherwise it would be cached, and sent again and again.
             raise SpeechUnavailable("ElevenLabs sent something else than audio")
         return audio
+
+
+def _read_credits(headers: Mapping[str, str]) -> int:
+    """The credits that a request cost; 0 if unknown.
+
+    docs/providers/elevenlabs.md, "Response headers".
+    """
+    try:
+        credits = float(headers.get("character-cost", ""))
+    except ValueError:
+        return 0
+    return round(credits) if 0 <= credits < MAX_CREDITS else 0

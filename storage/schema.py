@@ -46,6 +46,8 @@ turns = Table(
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("answer", JSON),
+    # A value of ``Outcome``: what kind of answer that is. NULL counts as an answer of the agent.
+    Column("outcome", String(16)),
     # The random token of the process that runs the turn, which changes when another takes it over.
     Column("claim", String(32)),
     # Until when no other process may claim the turn. Without a time the claim does not end.
@@ -155,4 +157,25 @@ processes = Table(
     Column("kind", String(16), nullable=False),
     Column("seen_at", Float, nullable=False),
     Column("figures", JSON, nullable=False),
+)
+
+# What each process counted in each slot of time: ``step`` is its length and ``slot`` its begin,
+# both in seconds (epoch).
+metrics_history = Table(
+    "metrics_history",
+    metadata,
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("slot", BigInteger, primary_key=True, autoincrement=False),
+    Column("process", String(64), primary_key=True),
+    Column("figures", JSON, nullable=False),
+)
+
+# When something happened first and last, over all processes; ``detail`` is of the last time.
+moments = Table(
+    "moments",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("first_at", Float, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("detail", String(64), nullable=False),
 )

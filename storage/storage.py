@@ -11,6 +11,7 @@ from storage.claims import Claims
 from storage.database import Database
 from storage.engine import connect_postgres, lock_state_dir, open_postgres, open_sqlite
 from storage.leases import DatabaseLeases, InMemoryLeases, Leases
+from storage.metrics_history import MetricsHistory
 from storage.outbound_messages import OutboundMessages
 from storage.preferences import PreferenceTable
 from storage.processes import Processes
@@ -85,3 +86,4 @@ class Storage:
         max_bytes = SHARED_AUDIO_FACTOR * settings.SPEECH_CACHE_BYTES
         self.speech = SpeechTable(database=database, max_bytes=max_bytes)
         self.processes = Processes(database=database)
+        self.metrics_history = MetricsHistory(database=database)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from core.errors import TurnSuperseded
-from core.models import Answer, Attachment, Backlog, Inbound, Kind, Turn
+from core.models import Answer, Attachment, Backlog, Inbound, Kind, Outcome, Turn
 from storage.database import Database
 from storage.schema import outbound_messages, turn_sender, turns
 
@@ -68,7 +68,11 @@ OWNED = (
     turns.c.id == bindparam("turn"),
     turns.c.claim.is_not_distinct_from(bindparam("whose", type_=turns.c.claim.type)),
 )
-_SAVE_ANSWER = update(turns).where(*OWNED).values(answer=bindparam("new_answer"))
+_SAVE_ANSWER = (
+    update(turns)
+    .where(*OWNED)
+    .values(answer=bindparam("new_answer"), outcome=bindparam("new_outcome"))
+)
 _FINISH = update(turns).where(*OWNED).values(state=bindparam("new_state"))
 
 
@@ -113,7 +117,10 @@ class TurnTable:
 
     def save_answer(self, turn: Turn, answer: Answer) -> None:
         """Store the answer, so that a restart sends it instead of asking the agent again."""
-        self._change(turn, _SAVE_ANSWER, new_answer=asdict(answer))
+        columns = answer_columns(answer)
+        self._change(
+            turn, _SAVE_ANSWER, new_answer=columns["answer"], new_outcome=columns["outcome"]
+        )
 
     def finish(self, turn: Turn, state: str = DONE) -> None:
         """Set the final state of a turn."""
@@ -186,6 +193,14 @@ def claim_parameters(turn: Turn) -> dict[str, object]:
     return {"turn": turn.id, "whose": turn.claim}
 
 
+def answer_columns(answer: Answer) -> dict[str, Any]:
+    """The columns of ``turns`` that store an answer."""
+    saved = asdict(answer)
+    # It has a column of its own: processes of an earlier release would fail on another key.
+    outcome = saved.pop("outcome")
+    return {"answer": saved, "outcome": outcome.value}
+
+
 def external_user_id(message: Inbound) -> str | None:
     """The user id of a message's sender, if it is not the address."""
     return message.sender if message.reply_address != message.sender else None
@@ -203,7 +218,8 @@ def turn_from_row(row: Row[Any]) -> Turn:
         address=row.sender if row.external_user_id else "",
         attachment=Attachment(row.attachment) if row.attachment else None,
     )
-    answer = Answer(**row.answer) if row.answer else None
+    outcome = Outcome(row.outcome) if row.outcome else Outcome.ANSWER
+    answer = Answer(**row.answer, outcome=outcome) if row.answer else None
     return Turn(row.id, message, row.attempts, answer, row.claim)
 
 

@@ -56,6 +56,14 @@ class Phrases:
         chosen = self._languages.get(language or "", self._default)
         return chosen.phrases[key].format(**values)
 
+    def find_key(self, text: str) -> str | None:
+        """The key of the phrase that ``text`` is, in any language; ``None`` if it is none."""
+        for language in self._languages.values():
+            for key, phrase in language.phrases.items():
+                if phrase == text:
+                    return key
+        return None
+
     def command(self, text: str) -> Command | None:
         """The command, if the whole ``text`` is one."""
         wording = _normalize(text)

@@ -140,6 +140,7 @@ class AgentSessions:
         saved = False
         try:
             saved = self._table.insert(sender, session)
+            self._metrics.count("conversations", int(saved))
         finally:
             if not saved:
                 self._background.submit(self._agent.end, session, "Other")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import structlog
 
-from core.models import AgentReply, Answer
+from core.errors import AnswerEmpty
+from core.models import AgentReply, Answer, Outcome
 from metrics import Metrics
+from text.code_fences import close_fence
 from text.markdown import paragraphs, to_whatsapp
 from text.phrases import Phrases
 from turns.questions import Question
+from turns.turn_counts import count_turn_error
 
 log = structlog.get_logger(__name__)
 
@@ -37,11 +40,16 @@ class AnswerWriter:
         # The text may have nothing that WhatsApp can show, such as a drawing in HTML.
         shown = to_whatsapp(reply.text)
         remarks = self._remarks(reply, shown, question.language)
-        aloud = paragraphs([reply.text if shown else "", *remarks]) if with_voice else ""
+        spoken = close_fence(reply.text) if shown else ""
+        aloud = paragraphs([spoken, *remarks]) if with_voice else ""
+        is_empty = not (shown or reply.escalated or reply.ended)
+        if is_empty:
+            count_turn_error(self._metrics, AnswerEmpty())
+        outcome = Outcome.APOLOGY if is_empty else Outcome.ANSWER
         parts = [shown, *map(to_whatsapp, remarks)]
         if question.spoken and self._transcript_echo:
             parts.insert(0, to_whatsapp(f"🎤 _{question.text}_"))
-        return Answer(paragraphs(parts), question.language, aloud, waited)
+        return Answer(paragraphs(parts), question.language, aloud, waited, outcome)
 
     def _remarks(self, reply: AgentReply, shown: str, language: str | None) -> list[str]:
         """Our own sentences after, or instead of, the agent's text."""

@@ -67,6 +67,7 @@ class AgentAsker:
     ) -> AgentReply:
         self._claims.confirm(turn)
         self._claims.mark_asked(turn)
+        self._metrics.count("questions_asked")
         started = time.monotonic()
         try:
             reply = self._sessions.ask(turn.message.sender, session, text, synthesis)

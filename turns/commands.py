@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from core.models import AgentSession, Answer, Turn
+from core.models import AgentSession, Answer, Outcome, Turn
 from storage.claims import Claims
 from storage.preferences import PreferenceTable
 from text.phrases import Command, Phrases
@@ -53,4 +53,5 @@ class Commands:
             phrase = "voice_unavailable"
         else:
             self._preferences.save_voice(sender, command == "voice_on")
-        return Answer(self._phrases.translate(phrase, question.language), question.language)
+        text = self._phrases.translate(phrase, question.language)
+        return Answer(text, question.language, outcome=Outcome.COMMAND)

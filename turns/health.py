@@ -87,6 +87,14 @@ class Health:
                 self._fresh_until = time.monotonic() + FRESH_SECONDS
             return self._report
 
+    def gauges(self) -> dict[str, int]:
+        """The numbers of waiting and running turns, and of workers; none if the database fails."""
+        # Not ``check``: a viewer of ``/health`` must not get an older report because of this.
+        report = self._check()
+        if not report.database:
+            return {}
+        return {"waiting": report.waiting, "running": report.running, "workers": report.workers}
+
     def _check(self) -> HealthReport:
         try:
             backlog, workers, down = self._backlog(), self._workers(), self._down()

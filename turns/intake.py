@@ -24,6 +24,8 @@ class Acceptance(Enum):
     DUPLICATE = "duplicate"
     LIMITED = "limited"
     FULL = "full"
+    # The database fails.
+    FAILED = "failed"
 
 
 class Intake:
@@ -57,7 +59,7 @@ class Intake:
             return self._find_reason(message)
         except StorageError:
             log.exception("The database fails; no message can be accepted")
-            return Acceptance.FULL
+            return Acceptance.FAILED
 
     def _insert(self, message: Inbound) -> Turn | None:
         try:

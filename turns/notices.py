@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.models import Answer, Inbound
+from core.models import Answer, Inbound, Outcome
 from storage.database import StorageError
 from storage.leases import Leases
 from storage.preferences import PreferenceTable
@@ -31,7 +31,7 @@ class Notices:
     def answer(self, sender: str, key: str) -> Answer:
         """The phrase ``key`` of ``phrases.toml`` as an answer. Raises ``StorageError``."""
         language = self._preferences.find(sender).language
-        return Answer(self._phrases.translate(key, language), language)
+        return Answer(self._phrases.translate(key, language), language, outcome=Outcome.NOTICE)
 
     def apology(self, sender: str, key: str) -> Answer:
         """Like ``answer``, but if the database fails, the phrase is in the default language.
@@ -39,9 +39,10 @@ class Notices:
         For use after the agent was asked: an error would cause it to be asked again.
         """
         try:
-            return self.answer(sender, key)
+            language = self._preferences.find(sender).language
         except StorageError:
-            return Answer(self._phrases.translate(key, None), None)
+            language = None
+        return Answer(self._phrases.translate(key, language), language, outcome=Outcome.APOLOGY)
 
     def refusal(self, message: Inbound, key: str) -> str:
         """The phrase for the sender of a message that is not accepted.

@@ -23,6 +23,7 @@ from turns.notices import Notices
 from turns.questions import Question, QuestionReader
 from turns.reply_delivery import ReplyDelivery
 from turns.stage_log import log_failure
+from turns.turn_counts import count_turn_error, count_unanswered
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +85,7 @@ class Pipeline:
         except (StorageError, TurnSuperseded):
             raise
         except Exception as error:
-            self._count_failure(error)
+            self._log_failure(error)
             phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
             return Reply(self._notices.apology(turn.message.sender, phrase))
 
@@ -97,16 +98,16 @@ class Pipeline:
 
     def apologise(self, turn: Turn, error: Exception) -> None:
         """Log the error, and tell the sender that something failed. Raises ``StorageError``."""
-        self._count_failure(error)
+        self._log_failure(error)
+        count_unanswered(self._metrics, turn)
         self._replies.send_notice(turn, "apology", "failed")
 
     def was_sent(self, turn: Turn) -> bool:
         """Whether at least the beginning of the answer was sent. Raises ``StorageError``."""
         return self._replies.was_sent(turn)
 
-    def _count_failure(self, error: Exception) -> None:
-        self._metrics.count("turns_failed")
-        self._metrics.count_error(error)
+    def _log_failure(self, error: Exception) -> None:
+        count_turn_error(self._metrics, error)
         log_failure("❌ Turn failed", error)
 
     def _wait_for_reply(self, turn: Turn, pending: Future[Reply], deadline: Deadline) -> Reply:

@@ -16,6 +16,12 @@ from storage.database import StorageError
 from storage.turns import STALE_SECONDS
 from turns.notices import Notices
 from turns.stage_log import log_failure, log_stage
+from turns.turn_counts import (
+    count_text_sent,
+    count_turn_error,
+    count_unanswered,
+    count_voice_sent,
+)
 from whatsapp.client import WhatsApp
 from whatsapp.delivery import Delivery
 
@@ -63,9 +69,11 @@ class ReplyDelivery:
         try:
             self._send(turn, reply)
         except SendError as error:
-            self._metrics.count_error(error)
             if not _is_final(turn, error):
+                self._metrics.count_error(error)
                 raise
+            count_turn_error(self._metrics, error)
+            count_unanswered(self._metrics, turn)
             log_failure("❌ Answer not sent", error)
             self.send_notice(turn, "apology", "failed")
 
@@ -88,12 +96,10 @@ class ReplyDelivery:
 
     def _send(self, turn: Turn, reply: Reply) -> None:
         started = time.time()
-        self._delivery.send_text(turn, reply.answer.text)
-        sent = time.time()
-        self._metrics.count("turns_answered")
-        total = sent - turn.message.received_at
-        self._metrics.record_time("overhead_time", total - reply.answer.waited - (sent - started))
-        log_stage(self._metrics, "total_time", "Total processing", total)
+        # An earlier attempt that sent the text has counted it.
+        if self._delivery.send_text(turn, reply.answer.text):
+            sending = time.time() - started
+            count_text_sent(self._metrics, turn, reply.answer, sending=sending)
         if reply.answer.aloud:
             self._send_voice_note(turn, reply)
 
@@ -111,7 +117,7 @@ class ReplyDelivery:
             self._metrics.count_error(error)
             log_failure("Voice note not sent", error)
             return
-        self._metrics.count("voice_notes_sent")
+        count_voice_sent(self._metrics, turn, reply.answer)
         self._metrics.record_time("voice_reply_time", time.monotonic() - started)
 
     def _voice_note(self, reply: Reply) -> bytes:

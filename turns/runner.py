@@ -12,7 +12,7 @@ import structlog
 
 from core.errors import SendError, TurnSuperseded
 from core.logs import turn_context
-from core.models import Answer, Turn
+from core.models import Answer, Outcome, Turn
 from core.redaction import describe_error
 from speech.synthesis import Reply
 from storage.database import StorageError
@@ -146,7 +146,8 @@ class TurnRunner:
         return self._answer_with_phrase(turn, "failed")
 
     def _answer_with_phrase(self, turn: Turn, phrase: str) -> Turn:
-        return self._save_answer(turn, self._notices.answer(turn.message.sender, phrase))
+        answer = self._notices.answer(turn.message.sender, phrase)
+        return self._save_answer(turn, replace(answer, outcome=Outcome.APOLOGY))
 
     def _save_answer(self, turn: Turn, answer: Answer) -> Turn:
         self._turns.save_answer(turn, answer)

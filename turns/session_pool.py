@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 
 import structlog
 
@@ -33,6 +34,8 @@ class SessionPool:
         self._lifetime = lifetime
         self._lock = threading.Lock()
         self._sessions: list[AgentSession] = []
+        # Done when a session was started or refused for the first time.
+        self._first: Future[None] = Future()
         self._stopped = threading.Event()
         # Set when a session is taken, so that it is replaced at once.
         self._taken = threading.Event()
@@ -52,6 +55,19 @@ class SessionPool:
         self._taken.set()
         self._metrics.count("sessions_spare_used")
         return young[0]
+
+    def await_first(self, timeout: float) -> bool:
+        """Wait for the first session; ``False`` if there is none in time, or the pool is off.
+
+        Raises ``AgentError`` if it was refused.
+        """
+        if not self._thread.is_alive():
+            return False
+        try:
+            self._first.result(timeout)
+        except TimeoutError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Give out no more sessions, and end the rest on the thread of the pool."""
@@ -81,13 +97,23 @@ class SessionPool:
                 with self._lock:
                     self._sessions.append(session)
                 self._metrics.count("sessions_spare_kept")
+                self._settle_first(None)
         except AgentError as error:
+            self._settle_first(error)
             log.warning("No spare Agentforce session", error=str(error))
             return False
         except Exception:
             log.exception("No spare Agentforce session")
             return False
         return True
+
+    def _settle_first(self, error: AgentError | None) -> None:
+        if self._first.done():
+            return
+        if error is None:
+            self._first.set_result(None)
+        else:
+            self._first.set_exception(error)
 
     def _remove(self, *, only_old: bool) -> list[AgentSession]:
         """Remove the sessions that are too old, or all of them, and return them."""

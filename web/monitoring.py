@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Callable
 from typing import Any
 
 import structlog
-from flask import Flask, Response, abort, redirect, render_template, request
+from flask import Flask, Response, abort, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 
-from core.errors import BridgeError
 from core.settings import Settings, is_public_url
 from metrics import Metrics, MetricsSnapshot
+from storage.database import StorageError
 from turns.health import Health
+from web.handbook import HANDBOOK, handbook_page
+from web.history import WINDOWS, History
+from web.pages import render_page
 from web.prometheus import CONTENT_TYPE, prometheus
-from whatsapp.error_codes import ADVICE
+from web.setup_page import setup_page
+from web.state import State
 
 log = structlog.get_logger(__name__)
 
 CLOSED = (
     "Set METRICS_TOKEN to open this page at a public address, and send it as the password or as "
     "the header Authorization: Bearer.\n"
-)
-# The page may use its own style and script and read from this service, and nothing else.
-POLICY = (
-    "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -38,12 +36,14 @@ def add_monitoring(
     metrics: Metrics,
     health: Health,
     snapshots: Callable[[], dict[str, MetricsSnapshot]],
-    several: bool,
+    checked: Callable[[], dict[str, object] | None],
+    state: State,
+    history: History,
 ) -> None:
-    """Add ``/metrics`` and ``/dashboard``, which need ``METRICS_TOKEN``, and ``/health``.
+    """Add ``/metrics`` and ``/dashboard…``, which need ``METRICS_TOKEN``, and ``/health``.
 
-    ``snapshots`` returns the metrics of all processes by their names. ``several``: there may be
-    more than one process.
+    ``snapshots`` returns the metrics of all processes by their names. ``checked`` returns what the
+    check after the start has found.
     """
     if _is_closed(settings):
         log.warning("/metrics and /dashboard are closed; set METRICS_TOKEN to open them")
@@ -53,37 +53,46 @@ def add_monitoring(
         _check_token(settings)
         by_process = snapshots()
         if _wants_prometheus():
-            return Response(prometheus(by_process), content_type=CONTENT_TYPE)
+            text = prometheus(by_process, health=health.check(), release=settings.RELEASE)
+            return Response(text, content_type=CONTENT_TYPE)
         return MetricsSnapshot.merged(by_process.values()).report(metrics.uptime())
 
     @app.get("/dashboard")
     def show_dashboard() -> Any:
+        if not settings.PUBLIC_URL:
+            return setup_page()
         if _is_unencrypted(settings):
             # Before the browser sends the password.
             return redirect(f"{settings.PUBLIC_URL}/dashboard", 308)
         _check_token(settings)
-        nonce = secrets.token_urlsafe(16)
-        page = render_template(
-            "dashboard.html",
-            nonce=nonce,
-            advice=advice() | {str(code): text for code, text in ADVICE.items()},
-            several=several,
-            release=settings.RELEASE,
-        )
-        return page, {"Content-Security-Policy": POLICY.format(nonce=nonce)}
+        return render_page("dashboard.html", release=settings.RELEASE)
+
+    @app.get(f"{HANDBOOK}/<name>.md")
+    def show_handbook(name: str) -> Response:
+        _check_token(settings)
+        return handbook_page(name)
+
+    @app.get("/dashboard/state")
+    def show_state() -> dict[str, object]:
+        _check_token(settings)
+        return state.report()
+
+    @app.get("/dashboard/history")
+    def show_history() -> dict[str, object]:
+        _check_token(settings)
+        window = request.args.get("window", "hour")
+        if window not in WINDOWS:
+            abort(400)
+        try:
+            return history.report(window)
+        except StorageError:
+            # The page shows what it has, and ``/dashboard/state`` says why.
+            abort(503)
 
     @app.get("/health")
     def show_health() -> tuple[dict[str, object], int]:
         report = health.check()
-        return report.to_json(), 200 if report.healthy else 503
-
-
-def advice(tree: type[BridgeError] = BridgeError) -> dict[str, str]:
-    """The advice for each error class and its subclasses, by the name of the class."""
-    by_name = {tree.__name__: tree.advice}
-    for subclass in tree.__subclasses__():
-        by_name |= advice(subclass)
-    return by_name
+        return report.to_json() | {"check": checked()}, 200 if report.healthy else 503
 
 
 def _is_unencrypted(settings: Settings) -> bool:

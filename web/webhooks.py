@@ -20,6 +20,7 @@ from turns.intake import Acceptance, Intake
 from turns.notices import Notices
 from turns.prewarming import Prewarmer
 from web.forms import parse_form
+from web.setup_page import setup_page
 from whatsapp.delivery_status import DeliveryStatuses
 from whatsapp.inbound import CHANNEL, parse_message
 from whatsapp.signature import SIGNATURE, Signature
@@ -56,6 +57,8 @@ class Webhooks:
 
         @app.get("/")
         def alive() -> Response:
+            if not self.settings.PUBLIC_URL:
+                return setup_page()
             # HTML, because Twilio would send plain text to the user if the webhook were set to GET.
             return Response("OK", mimetype="text/html")
 
@@ -93,9 +96,13 @@ class Webhooks:
             try:
                 fields = parse_form(request.get_data())
                 _check_origin(signature, fields, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS)
+                self.metrics.note("webhook accepted")
                 return view(dict(fields))
             except InboundError as error:
                 forged = isinstance(error, ForgedRequest)
+                # Anybody can post without a signature; with one, it may be Twilio.
+                if forged and SIGNATURE in request.headers:
+                    self.metrics.note("webhook refused")
                 self.metrics.count("signatures_rejected" if forged else "messages_refused")
                 refusals.warn(str(error))
                 return Response(status=403 if forged else 400)
@@ -115,15 +122,19 @@ class Webhooks:
         acceptance = self.intake.accept(message)
         if acceptance is Acceptance.NEW:
             self.metrics.count("messages_received")
+            self.metrics.note("message received")
             self._prewarm(message)
         elif acceptance is Acceptance.DUPLICATE:
             self.metrics.count("messages_duplicate")
         elif acceptance is Acceptance.LIMITED and (quota := self.quotas.find_exceeded(message)):
+            self.metrics.count_label("limits", quota.phrase)
             return self._refuse(message, quota.phrase, quota.seconds)
         else:
+            if acceptance is Acceptance.FULL:
+                self.metrics.count_label("limits", "inbox")
             self.metrics.count("messages_refused")
             log.error("Inbox full; sender asked to send the message again later")
-            return _twiml(self.notices.refusal(message, "busy"))
+            return self._twiml(self.notices.refusal(message, "busy"))
         return EMPTY_TWIML
 
     def _is_allowed(self, message: Inbound) -> bool:
@@ -136,7 +147,16 @@ class Webhooks:
         self.metrics.count("messages_limited")
         with turn_context(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
             log.info("Message not accepted", reason=phrase)
-        return _twiml(self.notices.refusal_once(message, phrase, seconds))
+        return self._twiml(self.notices.refusal_once(message, phrase, seconds))
+
+    def _twiml(self, text: str | None) -> str:
+        """TwiML that sends the text, or nothing."""
+        if text is None:
+            return EMPTY_TWIML
+        self.metrics.count("messages_sent")
+        response = MessagingResponse()
+        response.message(text)
+        return str(response)
 
     def _prewarm(self, message: Inbound) -> None:
         """Start the session while the message waits for its turn."""
@@ -151,6 +171,7 @@ class Webhooks:
 
     def _record_status(self, form: Form) -> Response:
         """Store a delivery status. If that fails, 503 shows up as an error in Twilio's debugger."""
+        self.metrics.note("status received")
         recorded = self.delivery_statuses.record(parse_status(request.args, form))
         return Response(status=204 if recorded else 503)
 
@@ -166,12 +187,3 @@ def _check_origin(signature: Signature, fields: list[tuple[str, str]], *, unsign
         return
     path, _, query = request.environ.get("RAW_URI", request.full_path).partition("?")
     signature.check(path, query, fields, request.headers)
-
-
-def _twiml(text: str | None) -> str:
-    """TwiML that sends the text, or nothing."""
-    if text is None:
-        return EMPTY_TWIML
-    response = MessagingResponse()
-    response.message(text)
-    return str(response)

@@ -15,7 +15,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
-from core.errors import SendBusy, SendRefused, SendUncertain, SendUnreachable
+from core.errors import SendBusy, SendRefused, SendUnauthorized, SendUncertain, SendUnreachable
 from core.settings import Settings
 from http_clients.bodies import UNREADABLE, limit_answer_time
 from http_clients.concurrency import ConcurrencyLimiter
@@ -60,8 +60,8 @@ class WhatsApp:
         self._limiter = ConcurrencyLimiter(connections, provider="Twilio")
         sending = requests_session(settings, connections=connections)
         typing = requests_session(settings, connections=typing_connections)
-        self._client = _client(settings, SEND_TIMEOUT, sending)
-        self._typing = _client(settings, TYPING_TIMEOUT, typing)
+        self._client = build_client(settings, SEND_TIMEOUT, sending)
+        self._typing = build_client(settings, TYPING_TIMEOUT, typing)
         self._routes = [
             Route(sending, settings.TWILIO_API_URL),
             Route(typing, settings.TWILIO_MESSAGING_URL),
@@ -86,6 +86,8 @@ class WhatsApp:
 
         Raises ``SendError``.
         """
+        if not self._public_url:
+            raise SendRefused("PUBLIC_URL is not set, so Twilio could not fetch the voice note")
         return self._create(callback, to=to, media_url=[f"{self._public_url}/media/{file}"])
 
     def find_text(self, to: str, text: str, *, since: float) -> str | None:
@@ -116,12 +118,12 @@ class WhatsApp:
             log.info("Typing indicator failed", error=_reason(error))
 
     def _create(self, callback: str, **message: object) -> str:
-        message |= {
-            "from_": self._sender,
-            "status_callback": f"{self._public_url}/status?sending={callback}",
-        }
+        message["from_"] = self._sender
+        if self._public_url:
+            message["status_callback"] = f"{self._public_url}/status?sending={callback}"
         with self._metrics.timer("send_time"):
             sent = self._call_with_retries(lambda: self._messages.create(**message))
+        self._metrics.count("messages_sent")
         return str(sent.sid)
 
     def _list_sent(self, to: str, since: float) -> list[MessageInstance]:
@@ -147,11 +149,12 @@ class WhatsApp:
         return cast(T, retry(self._call_in_slot, call))
 
     def _call_in_slot(self, call: Callable[[], T]) -> T:
-        with self._limiter.slot():
-            return _call(call)
+        with self._limiter.slot(), self._metrics.watch("twilio send"):
+            return call_sdk(call)
 
 
-def _client(settings: Settings, timeout: float, session: requests.Session) -> Client:
+def build_client(settings: Settings, timeout: float, session: requests.Session) -> Client:
+    """The SDK's client; ``timeout`` is in seconds, and includes the whole answer."""
     timeout *= settings.PROVIDER_TIMEOUT_FACTOR
     http = TwilioHttpClient(timeout=timeout, request_hooks={"response": limit_answer_time(timeout)})
     http.session = session
@@ -163,7 +166,7 @@ def _client(settings: Settings, timeout: float, session: requests.Session) -> Cl
     return client
 
 
-def _call(call: Callable[[], T]) -> T:
+def call_sdk(call: Callable[[], T]) -> T:
     """Make a call of the SDK, and raise its errors as ``SendError``.
 
     docs/providers/twilio.md, "Python library".
@@ -176,6 +179,8 @@ def _call(call: Callable[[], T]) -> T:
             raise SendBusy(_reason(error)) from None
         if status >= 500:
             raise SendUncertain(_reason(error)) from None
+        if status in (401, 403):
+            raise SendUnauthorized(_reason(error)) from None
         raise SendRefused(_reason(error)) from None
     except requests.RequestException as error:
         kind = SendUnreachable if request_was_not_sent(error) else SendUncertain

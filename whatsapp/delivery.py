@@ -38,11 +38,17 @@ class Delivery:
         self._outbound_messages = outbound_messages
         self._metrics = metrics
 
-    def send_text(self, turn: Turn, text: str) -> None:
-        """Send the text in as many messages as it takes, in order. Raises ``SendError``."""
+    def send_text(self, turn: Turn, text: str) -> bool:
+        """Send the text in as many messages as it takes, in order. Raises ``SendError``.
+
+        ``False`` if earlier attempts had sent all of them.
+        """
+        has_sent = False
         for name, part in text_parts(text).items():
             if self._send_text(turn, name, part):
                 self._metrics.count("texts_sent")
+                has_sent = True
+        return has_sent
 
     def text_sent(self, turn: Turn) -> bool:
         """Whether the first message of the text is known to be sent."""

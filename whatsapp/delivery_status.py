@@ -118,6 +118,8 @@ class DeliveryStatuses:
         for state in new_states:
             if state in COUNTED:
                 self._metrics.count(f"messages_{state.value}")
+            if state is State.DELIVERED:
+                self._metrics.note("delivered")
         if not new_states or not new_states[-1].is_failure:
             return
         self._metrics.count_undelivered(status.code)

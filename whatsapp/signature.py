@@ -30,6 +30,7 @@ Fields = Collection[tuple[str, str]]
 class Signature:
     """Checks requests against the account's primary auth token and the configured address.
 
+    Without ``public_url`` it refuses all.
     ``shared_key`` is the secret of a key with which the account signs instead (a public beta). A
     header tells which requests are signed with it.
 
@@ -45,7 +46,9 @@ class Signature:
         self._account_sid = account_sid
         parts = urlsplit(public_url)
         # Twilio may sign the address with its port or without it.
-        self._hosts = tuple(dict.fromkeys((remove_port(parts), add_port(parts))))
+        self._hosts = (
+            tuple(dict.fromkeys((remove_port(parts), add_port(parts)))) if public_url else ()
+        )
 
     def check(
         self, path: str, query: str, fields: Fields, headers: Headers | Mapping[str, str]
@@ -55,6 +58,8 @@ class Signature:
         ``path`` and ``query`` must be as the request had them: once decoded, they have another
         signature.
         """
+        if not self._hosts:
+            raise ForgedRequest("PUBLIC_URL is not set, so no signature can be verified")
         given = headers.get(SIGNATURE, "").encode()
         settings = headers.get(SETTINGS, "")
         algorithm = get_signature_algorithm(settings).upper()

@@ -17,6 +17,7 @@ from sandbox.standin import StandIn
 
 # The default after the set-up guide (docs/providers/agentforce.md, "Token lifetime").
 TOKEN_SECONDS = 1800.0
+SCOPES = ("sfap_api", "chatbot_api", "api")
 _OPAQUE_TOKEN = "00Dxx0000000000!an.opaque.session.token"
 
 
@@ -37,7 +38,8 @@ class LoginStandIn(StandIn):
     """Issues tokens for one app and checks them.
 
     May be set at any time: ``token_lifetime`` in seconds; ``token_clients``, the number of
-    processes that may each have their own token; ``misconfiguration``.
+    processes that may each have their own token; ``misconfiguration``; ``scopes`` of the app;
+    ``instance_url``, if the org has another My Domain than this address.
     """
 
     service = "agentforce"
@@ -59,6 +61,8 @@ class LoginStandIn(StandIn):
         self.token_lifetime = TOKEN_SECONDS
         self.token_clients = 1
         self.misconfiguration: Misconfiguration | None = None
+        self.scopes = SCOPES
+        self.instance_url: str | None = None
         self.app.register_error_handler(Refusal, self._refuse)
         self.call("token", "/services/oauth2/token", methods=["POST"])(self._token)
 
@@ -100,8 +104,8 @@ class LoginStandIn(StandIn):
             self.record_violation("token", "a token was fetched while a valid one exists")
         answer = {
             "signature": "c3RhbmQtaW4=",
-            "scope": "sfap_api chatbot_api api",
-            "instance_url": self.url,
+            "scope": " ".join(self.scopes),
+            "instance_url": self.instance_url or self.url,
             "id": f"{self.url}/id/00Dxx0000000000AAA/005xx0000000000AAA",
             "token_type": "Bearer",
             "issued_at": str(int(time.time() * 1000)),

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,77 +16,104 @@ import imageio_ffmpeg
 import requests
 
 from sandbox import Sandbox
-from sandbox.bridge import ROOT
-from sandbox.demo.bridges import DemoError, free_ports, running_bridge, running_cluster
+from sandbox.bridge import ROOT, Bridge
+from sandbox.cluster import Cluster
+from sandbox.demo.bridges import (
+    DemoError,
+    free_or_other,
+    free_ports,
+    running_bridge,
+    running_cluster,
+)
 from sandbox.demo.cluster_demo import ClusterDemo
+from sandbox.demo.commands import Commands
 from sandbox.demo.prompt import Prompt
+from sandbox.demo.runs import run_folder
 from sandbox.demo.screen import Screen
 from sandbox.demo.single_demo import SingleDemo
+from sandbox.demo.tour import run_tour
+from sandbox.demo.voice_answers import VoiceAnswers
+from sandbox.demo.voice_notes import (
+    UnusableRecording,
+    VoiceNote,
+    display_path,
+    load_voice_note,
+    speak_voice_note,
+)
+from sandbox.phone import PHONE_PORT, Phone, open_page
+from sandbox.speech import Speech
 from sandbox.speech.codec import Codec
+from sandbox.speech.fixture import FixtureSpeech
 from sandbox.speech.local import LocalSpeech, MultilingualSpeech
 from sandbox.speech.models import ModelsMissing
 
 USER = "whatsapp:+15550100"
 RECORDING = Path(__file__).with_name("recordings") / "question-en.ogg"
+QUESTION = "How do I register an electronic invoice?"
 FOLDER = ROOT / ".state/demo"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stopped(BaseException):
-    """The process should end: by Ctrl-C, ``kill``, or because its window was closed."""
+class Stopped(KeyboardInterrupt):
+    """The process should end: by Ctrl-C, ``kill``, or because its window was closed.
+
+    ``status`` is the exit status by which a shell reports this signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.status = 128 + number
 
 
 def main() -> None:
     arguments = _arguments()
     # Characters that the terminal's encoding lacks become question marks instead of errors.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
-    screen = Screen()
-    for signal_number in STOP_SIGNALS:
-        signal.signal(signal_number, _stop)
-    try:
-        status = _run(arguments, screen)
-    except Stopped:
-        screen.line("\nStopped.")
-        status = 130
-    except (ModelsMissing, DemoError) as error:
-        screen.text(str(error))
-        status = 1
-    sys.exit(status)
+    for stream in (sys.stdin, sys.stdout):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    sys.exit(_run(arguments, Screen()))
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """Raises ``Stopped``; further signals are ignored, so that they do not disturb the cleanup."""
+    _ignore_signals()
+    raise Stopped(number)
+
+
+def _ignore_signals() -> None:
     for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, signal.SIG_IGN)
-    raise Stopped
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop after the first turn")
     parser.add_argument(
+        "--tour", action="store_true", help="send further messages that show session and cache"
+    )
+    parser.add_argument(
         "--cluster",
         action="store_true",
         help="run two webs and two workers, and kill a worker in the middle of the turn",
     )
-    parser.add_argument(
-        "--file", type=Path, metavar="PATH", default=RECORDING, help="send this recording"
-    )
+    parser.add_argument("--file", type=Path, metavar="PATH", help="send this recording")
     parser.add_argument(
         "--folder",
         type=Path,
         metavar="PATH",
         default=FOLDER,
-        help="the folder for voice answers and logs",
+        help="where each run gets a folder of its own for voice answers and logs",
     )
-    parser.add_argument("--lang-pack", action="store_true", help="understand Arabic too")
     parser.add_argument(
         "--fault",
         metavar="JSON",
         action="append",
         default=[],
         help="switch on a fault first, in the format of the control server",
+    )
+    parser.add_argument("--lang-pack", action="store_true", help="hear and speak Arabic too")
+    parser.add_argument(
+        "--speech", choices=["real", "fixtures"], default="real", help="fixtures are tones"
     )
     return parser.parse_args()
 
@@ -97,39 +125,81 @@ def _title(arguments: argparse.Namespace) -> str:
 
 
 def _run(arguments: argparse.Namespace, screen: Screen) -> int:
-    screen.line(screen.coloured(_title(arguments), "bold"))
-    screen.line()
+    """Returns the exit status."""
+    with contextlib.ExitStack() as stack:
+        try:
+            for signal_number in STOP_SIGNALS:
+                signal.signal(signal_number, _stop)
+            screen.line(screen.coloured(_title(arguments), "bold"))
+            screen.line()
+            return _demonstrate(arguments, screen, stack)
+        except Stopped as stopped:
+            screen.line("Stopping.")
+            return stopped.status
+        except (ModelsMissing, DemoError, UnusableRecording) as error:
+            screen.text(str(error))
+            return 1
+        finally:
+            # The stack takes a moment, in which the bridge stops answering.
+            _ignore_signals()
+            screen.close()
+
+
+def _demonstrate(arguments: argparse.Namespace, screen: Screen, stack: contextlib.ExitStack) -> int:
     ffmpeg = os.environ.get("FFMPEG_PATH") or imageio_ffmpeg.get_ffmpeg_exe()
     codec = Codec(ffmpeg=ffmpeg)
+    folder = stack.enter_context(run_folder(arguments.folder))
+    speech = stack.enter_context(_loaded_speech(arguments, screen, codec))
+    note = _first_voice_note(arguments, speech, codec)
+    with screen.step("Starting the sandbox"):
+        sandbox = stack.enter_context(Sandbox(speech=speech, ports=free_ports(), ffmpeg=ffmpeg))
+    for fault in arguments.fault:
+        _add_fault(fault, sandbox)
+    answers = VoiceAnswers(
+        sandbox=sandbox,
+        screen=screen,
+        speech=speech,
+        codec=codec,
+        folder=folder,
+        # The address ends with the demo.
+        link=not arguments.once,
+    )
+    bridge = stack.enter_context(_running_bridge(arguments, sandbox, screen, folder))
+    demo = _demo(bridge, sandbox=sandbox, screen=screen, folder=folder, voice_answers=answers)
+    addresses = _addresses(sandbox, demo, folder)
+    if not arguments.once:
+        phone = stack.enter_context(_phone(bridge, sandbox=sandbox, speech=speech, ffmpeg=ffmpeg))
+        addresses = {"Phone": phone.url} | addresses
+        screen.text(f"A phone in your browser: {phone.url}")
+        open_page(phone.url)
+    succeeded = demo.run(note)
+    if arguments.tour:
+        succeeded = run_tour(demo, screen, note) and succeeded
+    if arguments.once:
+        return 0 if succeeded else 1
+    commands = Commands(
+        demo=demo,
+        screen=screen,
+        speech=speech,
+        codec=codec,
+        note=note,
+        elsewhere=_shell_commands(sandbox, demo),
+    )
+    return _run_prompt(demo, screen, commands, addresses)
+
+
+@contextlib.contextmanager
+def _loaded_speech(arguments: argparse.Namespace, screen: Screen, codec: Codec) -> Iterator[Speech]:
+    """The engine for both directions, ready for use. Raises ``ModelsMissing``."""
+    if arguments.speech == "fixtures":
+        yield FixtureSpeech()
+        return
     with contextlib.ExitStack() as stack:
         with screen.step("Loading the speech models"):
             kind = MultilingualSpeech if arguments.lang_pack else LocalSpeech
             speech = stack.enter_context(contextlib.closing(kind()))
             _warm_up(speech, codec)
-        with screen.step("Starting the sandbox"):
-            sandbox = stack.enter_context(Sandbox(speech=speech, ports=free_ports(), ffmpeg=ffmpeg))
-        for fault in arguments.fault:
-            _add_fault(fault, sandbox)
-        demo = _start_demo(
-            arguments, stack, sandbox=sandbox, screen=screen, speech=speech, codec=codec
-        )
-        succeeded = demo.run(arguments.file)
-        if arguments.once:
-            return 0 if succeeded else 1
-        _run_prompt(sandbox, screen, demo)
-    return 0
-
-
-def _start_demo(
-    arguments: argparse.Namespace, stack: contextlib.ExitStack, **options: Any
-) -> SingleDemo:
-    """Start the bridge, which runs until ``stack`` is closed, and create the demo for it."""
-    sandbox, screen, folder = options["sandbox"], options["screen"], arguments.folder
-    if arguments.cluster:
-        cluster = stack.enter_context(running_cluster(sandbox, screen, folder))
-        return ClusterDemo(bridge=cluster, user=USER, folder=folder, **options)
-    bridge = stack.enter_context(running_bridge(sandbox, screen, folder))
-    return SingleDemo(bridge=bridge, user=USER, folder=folder, **options)
+        yield speech
 
 
 def _warm_up(speech: LocalSpeech, codec: Codec) -> None:
@@ -138,22 +208,90 @@ def _warm_up(speech: LocalSpeech, codec: Codec) -> None:
     speech.transcribe(codec.decode(codec.encode(ready, "opus_48000_32")))
 
 
-def _run_prompt(sandbox: Sandbox, screen: Screen, demo: SingleDemo) -> None:
-    """Let the user write and speak until the input ends or the process is stopped."""
-    demo.show_next_steps()
-    prompt = Prompt(
+def _first_voice_note(arguments: argparse.Namespace, speech: Speech, codec: Codec) -> VoiceNote:
+    """Raises ``UnusableRecording``."""
+    if arguments.speech == "fixtures" and not arguments.file:
+        return speak_voice_note(QUESTION, speech, codec)
+    return load_voice_note(arguments.file or RECORDING, codec)
+
+
+def _running_bridge(
+    arguments: argparse.Namespace, sandbox: Sandbox, screen: Screen, folder: Path
+) -> contextlib.AbstractContextManager[Bridge | Cluster]:
+    if arguments.cluster:
+        return running_cluster(sandbox, screen, folder)
+    return running_bridge(sandbox, screen, folder)
+
+
+def _demo(bridge: Bridge | Cluster, **options: Any) -> SingleDemo:
+    if isinstance(bridge, Cluster):
+        return ClusterDemo(bridge=bridge, user=USER, **options)
+    return SingleDemo(bridge=bridge, user=USER, **options)
+
+
+def _phone(bridge: Bridge | Cluster, *, sandbox: Sandbox, speech: Speech, ffmpeg: str) -> Phone:
+    """A page that can also kill the process that runs the turns, or one of those."""
+    return Phone(
         sandbox=sandbox,
-        screen=screen,
-        user=USER,
-        show=demo.show_message,
-        send_file=demo.send_recording,
+        bridge=bridge,
+        process=bridge.workers[0] if isinstance(bridge, Cluster) else bridge,
+        speech=speech,
+        ffmpeg=ffmpeg,
+        port=free_or_other(PHONE_PORT),
     )
-    prompt.mark_all_shown()
+
+
+def _run_prompt(
+    demo: SingleDemo, screen: Screen, commands: Commands, addresses: Mapping[str, str]
+) -> int:
+    """Let the user write and speak until the input ends or the process is stopped."""
+    screen.line(screen.coloured("The bridge keeps running; answers appear here.", "bold"))
+    screen.line()
+    for name, address in addresses.items():
+        screen.entry(name, address, 9)
+    screen.line()
+    commands.show()
+    demo.show_next_steps()
+    screen.line()
+    prompt = Prompt(screen=screen, handle=commands.handle, show_new=demo.show_new)
     try:
-        prompt.run()
-    except Stopped:
-        screen.line()
+        succeeded = prompt.run()
+    except KeyboardInterrupt:
+        succeeded = True
     screen.line("Stopping.")
+    return 0 if succeeded else 1
+
+
+def _addresses(sandbox: Sandbox, demo: SingleDemo, folder: Path) -> dict[str, str]:
+    """What can be opened while the demo runs, by its name of at most 9 letters."""
+    return {
+        "Dashboard": f"{demo.bridge_url}/dashboard",
+        "Sandbox": sandbox.control.url,
+        "Answers": f"{display_path(folder)}/",
+        "Log": demo.log_file,
+    }
+
+
+def _shell_commands(sandbox: Sandbox, demo: SingleDemo) -> dict[str, str]:
+    """Commands for another terminal, in lines of at most 60 columns, by what they do."""
+    number = USER.removeprefix("whatsapp:").replace("+", "%2B")
+    message = [
+        f"  curl {demo.bridge_url}/",
+        '    -d "MessageSid=test123"',
+        f'    -d "From=whatsapp:{number}"',
+        '    -d "Body=How do I cancel an invoice?"',
+    ]
+    fault = [
+        f"  curl {sandbox.control.url}/faults",
+        """    -d '{"service": "agentforce",""",
+        """         "call": "ask", "status": 500}'""",
+    ]
+    return {
+        "Write as the user, each time with a new MessageSid, because the bridge ignores repeated"
+        " ones (%2B is a plus sign):": " \\\n".join(message),
+        "Let the agent's next answer be an error:": f"{fault[0]} \\\n{fault[1]}\n{fault[2]}",
+        "Read the bridge's metrics:": f"  curl {demo.bridge_url}/metrics",
+    }
 
 
 def _add_fault(fault: str, sandbox: Sandbox) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,12 +25,8 @@ class DemoError(Exception):
 @contextlib.contextmanager
 def running_bridge(sandbox: Sandbox, screen: Screen, folder: Path) -> Iterator[Bridge]:
     """One process without workers, which logs to ``folder``. Raises ``DemoError``."""
-    log_file = folder / "bridge.log"
-    log_file.unlink(missing_ok=True)
-    bridge = Bridge(log_file=log_file, port=_free_or_other(BRIDGE_PORT))
+    bridge = Bridge(log_file=folder / "bridge.log", port=free_or_other(BRIDGE_PORT))
     bridge.settings = sandbox.environment(bridge.url)
-    # The sandbox starts without messages and sessions, so the bridge must too.
-    shutil.rmtree(bridge.state_dir, ignore_errors=True)
     sandbox.connect(bridge.url)
     try:
         with screen.step("Starting the bridge"):
@@ -40,7 +35,8 @@ def running_bridge(sandbox: Sandbox, screen: Screen, folder: Path) -> Iterator[B
     except BridgeDied as error:
         raise DemoError(f"The bridge did not start. The end of its log:\n{error}") from None
     finally:
-        bridge.stop()
+        # Nobody waits for an answer any more, but to stop in order may take half a minute.
+        bridge.kill()
 
 
 @contextlib.contextmanager
@@ -49,15 +45,14 @@ def running_cluster(sandbox: Sandbox, screen: Screen, folder: Path) -> Iterator[
 
     Raises ``DemoError``.
     """
-    for old in folder.glob("*.log"):
-        old.unlink()
     with contextlib.ExitStack() as stack:
         try:
             with screen.step("Starting PostgreSQL"):
                 server = stack.enter_context(Postgres(folder))
             cluster = _create_cluster(sandbox, folder, server.database("demo"))
             with screen.step(f"Starting {WEBS} webs, {WORKERS} workers"):
-                stack.enter_context(cluster)
+                stack.callback(cluster.kill)
+                cluster.start()
         except PostgresDied as error:
             raise DemoError(f"PostgreSQL did not start. The end of its log:\n{error}") from None
         except BridgeDied as error:
@@ -71,7 +66,7 @@ def _create_cluster(sandbox: Sandbox, folder: Path, database_url: str) -> Cluste
         database_url=database_url,
         webs=WEBS,
         workers=WORKERS,
-        port=_free_or_other(BRIDGE_PORT),
+        port=free_or_other(BRIDGE_PORT),
     )
     cluster.settings = sandbox.environment(cluster.url)
     sandbox.connect(cluster.url)
@@ -85,7 +80,7 @@ def free_ports() -> dict[str, int]:
     return {name: port for name, port in PORTS.items() if _is_free(port)}
 
 
-def _free_or_other(port: int) -> int:
+def free_or_other(port: int) -> int:
     """``port``, or another free port if it is in use."""
     return port if _is_free(port) else free_port()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from sandbox.bridge import Process
 from sandbox.cluster import Cluster
+from sandbox.demo.bridge_metrics import get_json
 from sandbox.demo.checks import (
     Check,
     check_answers,
@@ -17,9 +17,11 @@ from sandbox.demo.checks import (
     check_questions,
     check_workers,
 )
-from sandbox.demo.single_demo import SingleDemo, display_path
+from sandbox.demo.progress import Progress
+from sandbox.demo.single_demo import SingleDemo
 from sandbox.demo.timeline import Stage, stages_of
-from sandbox.demo.turn import Exchange, Turn, get_json
+from sandbox.demo.turn import Turn
+from sandbox.demo.voice_notes import VoiceNote
 from sandbox.faults import Fault
 
 # Long enough to find the worker that asks, but shorter than the time until another worker takes
@@ -47,43 +49,47 @@ class ClusterDemo(SingleDemo):
         super().__init__(bridge=bridge, **options)
         self._cluster = bridge
 
-    def run(self, recording: Path) -> bool:
-        """Send a recording and kill the worker that asks the agent.
+    def run(self, note: VoiceNote) -> bool:
+        """Send a voice note and kill the worker that asks the agent.
 
         Returns whether all checks passed.
         """
         self._list_processes()
-        note = self._read_recording(recording)
-        if note is None:
-            return False
         health = self._wait_for_workers(len(self._cluster.workers))
         self._sandbox.faults.add(Fault("agentforce", "ask", "hang", seconds=ASK_SECONDS))
-        exchange = self._start_exchange()
-        with self._screen.step(f"Sending {display_path(recording)}"):
-            turn = exchange.send(*note)
+        self._screen.line()
+        self._screen.labelled("You send", note.name)
+        exchange, progress = self._start_exchange(), Progress(screen=self._screen)
+        turn = exchange.speak(note.audio, note.content_type)
         worker = None if turn.failure else self._find_asking_worker()
         if worker is None:
-            exchange.finish(turn)
-            self._show_turn(turn, stages_of(turn))
+            exchange.finish(turn, on_poll=progress)
+            self._show_end(turn, stages_of(turn))
             return self._report_problem(
                 "No worker was found that asks the agent, so none was killed."
             )
-        answered = self._kill_during_turn(worker, exchange, turn)
+        exchange.update(turn)
+        progress(turn)
+        killed = self._kill(worker)
+        exchange.finish(turn, on_poll=progress)
+        answered = self._show_end(turn, stages_around(turn, killed))
         return self._restart_and_check(worker, health) and answered
 
     def show_next_steps(self) -> None:
         self._screen.line()
         self._screen.text("These processes run. Kill one, and write to the agent meanwhile:")
         self._list_processes()
-        self._show_command(f"kill -9 {self._cluster.workers[0].pid}")
+        self._screen.line(f"  kill -9 {self._cluster.workers[0].pid}")
         self._screen.text(
             f"{self._cluster.url}/health says whether messages get answered, and by how many"
             " workers."
         )
-        super().show_next_steps()
 
-    def _kill_during_turn(self, worker: Process, exchange: Exchange, turn: Turn) -> bool:
-        """Kill the worker and show the turn; returns whether it was answered."""
+    def _list_processes(self) -> None:
+        for process in self._cluster.processes:
+            self._screen.line(f"  {self._name(process):<8}  PID {process.pid}")
+
+    def _kill(self, worker: Process) -> KilledWorker:
         name = self._name(worker)
         self._screen.text(
             f"{name.capitalize()} asks the agent, which takes {ASK_SECONDS:.0f} seconds."
@@ -96,14 +102,11 @@ class ClusterDemo(SingleDemo):
             "Another worker takes over when it notices. Until then, the user sees that the bot is"
             " typing."
         )
-        with self._screen.step("Waiting for the answer") as show_elapsed:
-            exchange.finish(turn, on_poll=show_elapsed)
-        return self._show_turn(turn, stages_around(turn, killed))
+        return killed
 
     def _restart_and_check(self, worker: Process, health_before: dict[str, Any]) -> bool:
         """Start the worker again, as a platform does; returns whether all checks passed."""
         count = len(self._cluster.workers)
-        self._screen.line()
         health_during = self._wait_for_workers(count - 1)
         with self._screen.step(f"Starting {self._name(worker)} again"):
             worker.start()
@@ -161,14 +164,9 @@ class ClusterDemo(SingleDemo):
     def _wait(self, step: str, condition: Callable[[], bool]) -> None:
         """Wait for ``condition``, at most ``TIMEOUT_SECONDS``."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        with self._screen.step(step) as show_elapsed:
+        with self._screen.step(step):
             while not condition() and time.monotonic() < deadline:
-                show_elapsed()
                 time.sleep(POLL_SECONDS)
-
-    def _list_processes(self) -> None:
-        for process in self._cluster.processes:
-            self._screen.line(f"  {self._name(process):<8}  PID {process.pid}")
 
     def _name(self, process: Process) -> str:
         same_kind = [each for each in self._cluster.processes if each.kind == process.kind]

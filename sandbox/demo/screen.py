@@ -7,8 +7,9 @@ import os
 import shutil
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal, TextIO
 
 # Longer lines are hard to read.
@@ -16,16 +17,27 @@ MAX_WIDTH = 72
 # Narrower terminals wrap the lines themselves.
 MIN_WIDTH = 30
 COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "cyan": "36"}
+# Back to the start of the line, and remove what is there.
+ERASE_LINE = "\r\x1b[K"
 
 Colour = Literal["bold", "dim", "red", "green", "cyan"]
 
 
 class Screen:
-    """Plain text on ``stream``, at most 72 columns wide."""
+    """Plain text on ``stream`` (by default the standard output), at most 72 columns wide.
+
+    Below the text, a terminal shows the ``status``: what is being waited for. It disappears when
+    something is printed. ``has_prompt`` says whether a prompt is there instead, which shows the
+    status itself. Safe to use from several threads.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
-        self.is_terminal = self._stream.isatty()
+        self._given = stream
+        self._lock = threading.RLock()
+        self._closed = False
+        self.has_prompt = False
+        self.status = ""
+        self.is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self.is_unicode = (self._stream.encoding or "").lower().startswith("utf")
         self._coloured = self.is_terminal and not os.environ.get("NO_COLOR")
 
@@ -39,17 +51,9 @@ class Screen:
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if self._coloured else text
 
     def line(self, text: str = "") -> None:
-        print(text, file=self._stream, flush=True)
-
-    def prompt(self, text: str) -> None:
-        """Show ``text`` without a line feed; does nothing without a terminal."""
-        if self.is_terminal:
-            print(text, end="", file=self._stream, flush=True)
-
-    def clear_line(self) -> None:
-        """Remove a prompt."""
-        if self.is_terminal:
-            print("\r\x1b[K", end="", file=self._stream, flush=True)
+        with self._lock:
+            self.show_status("")
+            self._write(f"{text}\n")
 
     def text(self, text: str, colour: Colour | None = None) -> None:
         """Print ``text`` wrapped, with its own line breaks."""
@@ -60,32 +64,67 @@ class Screen:
         """Print ``Label: text``; further lines of the text are indented."""
         first, *more = text.splitlines() or [""]
         wrapped = self._wrap(f"{label}: {first}", "", "  ")
-        self.line(wrapped.replace(f"{label}:", self.coloured(f"{label}:", colour), 1))
-        for line in more:
-            self.line(self._wrap(line, "  ", "  "))
+        lines = [wrapped.replace(f"{label}:", self.coloured(f"{label}:", colour), 1)]
+        lines += [self._wrap(line, "  ", "  ") for line in more]
+        self.line("\n".join(lines))
+
+    def entry(self, term: str, text: str, width: int) -> None:
+        """Print ``text`` after ``term``, in two columns of which the first has ``width``."""
+        self.line(self._wrap(f"{term:<{width}} {text}", "", " " * (width + 1)))
+
+    def item(self, text: str) -> None:
+        """Print ``text`` as an item of a list."""
+        bullet = "•" if self.is_unicode else "-"
+        self.line(self._wrap(f"{bullet} {text}", "", "  "))
+
+    def show_status(self, text: str) -> None:
+        """Show ``text`` on the last line until something is printed; only on a terminal."""
+        with self._lock:
+            if self.status == text:
+                return
+            self.status = text
+            if self.is_terminal and not self.has_prompt:
+                shown = text[: self.width - 1]
+                self._write(ERASE_LINE + (self.coloured(shown, "dim") if shown else ""))
 
     @contextlib.contextmanager
-    def step(self, name: str) -> Iterator[Callable[[], None]]:
-        """Print ``name … ``, and at the end of the context how many seconds it took.
-
-        Yields a function that shows the elapsed seconds meanwhile.
-        """
-        print(f"{name} … ", end="", file=self._stream, flush=True)
+    def step(self, name: str) -> Iterator[None]:
+        """Show ``name`` as the status, and at the end of the context how many seconds it took."""
+        ellipsis = "…" if self.is_unicode else "..."
+        self.show_status(f"{name} {ellipsis}")
         started = time.monotonic()
-
-        def show_elapsed() -> None:
-            seconds = f"{time.monotonic() - started:.0f} s"
-            # Backspaces cannot go back to the previous line.
-            if len(f"{name} … {seconds}") < self.width:
-                self.prompt(seconds + "\b" * len(seconds))
-
         try:
-            yield show_elapsed
-        except BaseException:
-            self.line("failed")
+            yield
+        except Exception:
+            self.line(f"{name} {ellipsis} failed")
             raise
-        # With its decimal it is longer than the elapsed seconds, and overwrites them.
-        self.line(f"{time.monotonic() - started:.1f} s")
+        self.line(f"{name} {ellipsis} {time.monotonic() - started:.1f} s")
+
+    @contextlib.contextmanager
+    def prompting(self) -> Iterator[None]:
+        """While a prompt, which shows ``status`` itself, is at the bottom of the terminal."""
+        self.show_status("")
+        self.has_prompt = True
+        try:
+            yield
+        finally:
+            self.show_status("")
+            self.has_prompt = False
+
+    def close(self) -> None:
+        """Print nothing from now on."""
+        with self._lock:
+            self.show_status("")
+            self._closed = True
+
+    def _write(self, text: str) -> None:
+        if not self._closed:
+            print(text, end="", file=self._stream, flush=True)
+
+    @property
+    def _stream(self) -> TextIO:
+        """Looked up each time, because a prompt replaces the standard output."""
+        return self._given or sys.stdout
 
     def _wrap(self, text: str, first_indent: str, indent: str) -> str:
         return textwrap.fill(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sandbox.call_recorder import Call
 from sandbox.demo.turn import Turn
@@ -12,6 +14,9 @@ from sandbox.demo.turn import Turn
 # is wide enough.
 NAME_WIDTH, TIME_WIDTH = 22, 9
 MIN_BAR_WIDTH = 12
+TRANSCRIPTION = "Transcription"
+# The parts of a long text follow each other faster.
+NEXT_PART_SECONDS = 0.3
 # Characters that fill a column from empty to full.
 BLOCKS = " ▏▎▍▌▋▊▉█"
 PLAIN_BLOCKS = " #"
@@ -19,59 +24,101 @@ PLAIN_BLOCKS = " #"
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a turn; ``start`` is in seconds after the webhook was posted."""
+    """A part of a turn; ``start`` is in seconds after the webhook was posted.
+
+    ``ended`` is False while it may still go on, in a turn that still runs.
+    """
 
     name: str
     start: float
     seconds: float
+    ended: bool = True
 
 
 def stages_of(turn: Turn) -> list[Stage]:
-    """The stages of a turn, in order of their start."""
-    spans = [("Webhook acknowledged", (turn.sent, turn.acknowledged)), *_call_spans(turn)]
+    """The stages of a turn until now, in order of their start."""
+    spans = [
+        Span("Webhook acknowledged", turn.sent, turn.acknowledged, True),
+        *filter(None, _call_spans(turn)),
+        *filter(None, [_text_span(turn), _speech_span(turn)]),
+    ]
     stages = [
-        Stage(name, span[0] - turn.sent, max(span[1] - span[0], 0.0))
-        for name, span in spans
-        if span
+        Stage(
+            span.name,
+            span.start - turn.sent,
+            max(span.end - span.start, 0.0),
+            span.ended or turn.ended,
+        )
+        for span in spans
     ]
     return sorted(stages, key=lambda stage: stage.start)
 
 
-def _call_spans(turn: Turn) -> list[tuple[str, tuple[float, float] | None]]:
-    """The start and end of each stage; None if it did not happen."""
-    download = _span(turn.calls, "media", "media_cdn")
-    transcription = _span(turn.calls, "transcribe")
-    conversion = (download[1], transcription[0]) if download and transcription else None
-    syntheses = sum(call.name == "speak" for call in turn.calls)
-    speech = "Speech" if syntheses < 2 else f"Speech, {syntheses} calls"
-    fetch = (turn.voice.at, turn.fetched) if turn.voice and turn.fetched else None
+class Span(NamedTuple):
+    """The start and end of a stage, in monotonic seconds, and whether it has ended."""
+
+    name: str
+    start: float
+    end: float
+    ended: bool
+
+
+def _call_spans(turn: Turn) -> list[Span | None]:
+    """The stages that are single calls or between calls; None if one did not happen."""
+    download = _span("Download", turn.calls, "media", "media_cdn", last="media_cdn")
+    transcription = _span(TRANSCRIPTION, turn.calls, "transcribe")
+    conversion = fetch = None
+    agent = _span("Agent", turn.calls, "ask")
+    if agent:
+        # An event stream is recorded as ended when it begins; the text is sent after it.
+        agent = agent._replace(ended=agent.ended and bool(turn.texts))
+    if download and transcription:
+        conversion = Span("Convert", download.end, transcription.start, True)
+    if turn.voice and turn.fetched:
+        fetch = Span("Voice note fetched", turn.voice.at, turn.fetched, True)
     return [
-        ("Typing shown", _span(turn.calls, "typing")),
-        ("Agentforce session", _span(turn.calls, "token", "session")),
-        ("Download", download),
-        ("Convert", conversion),
-        ("Transcription", transcription),
-        ("Agent", _span(turn.calls, "ask")),
-        ("Text sent", _text_span(turn)),
-        (speech, _span(turn.calls, "speak")),
-        ("Voice note fetched", fetch),
+        _span("Typing shown", turn.calls, "typing"),
+        _span("Agentforce session", turn.calls, "token", "session", last="session"),
+        download,
+        conversion,
+        transcription,
+        agent,
+        fetch,
     ]
 
 
-def _span(calls: Iterable[Call], *names: str) -> tuple[float, float] | None:
-    """From the start of the first to the end of the last call with one of these names."""
+def _span(name: str, calls: Iterable[Call], *names: str, last: str = "") -> Span | None:
+    """From the start of the first to the end of the last call with one of ``names``.
+
+    It has ended when none of them runs, and one of them is a call of the name ``last``.
+    """
     matching = [call for call in calls if call.name in names]
     if not matching:
         return None
-    return matching[0].at, max(call.ended or call.at for call in matching)
+    ended = all(call.ended for call in matching) and (
+        not last or any(call.name == last for call in matching)
+    )
+    return Span(name, matching[0].at, max(call.ended or call.at for call in matching), ended)
 
 
-def _text_span(turn: Turn) -> tuple[float, float] | None:
+def _text_span(turn: Turn) -> Span | None:
     """The sends of the text, without that of the voice note, which starts after the text's."""
     if not turn.texts:
         return None
+    parts = len(turn.texts)
+    name = "Text sent" if parts == 1 else f"Text sent, {parts} parts"
     accepted = turn.texts[-1].at
-    return _span([call for call in turn.calls if call.at <= accepted], "send")
+    span = _span(name, [call for call in turn.calls if call.at <= accepted], "send")
+    is_complete = turn.voice is not None or time.monotonic() > accepted + NEXT_PART_SECONDS
+    return span and span._replace(ended=span.ended and is_complete)
+
+
+def _speech_span(turn: Turn) -> Span | None:
+    """The calls that synthesize the answer; the last of them comes before the voice note."""
+    syntheses = sum(call.name == "speak" for call in turn.calls)
+    name = "Speech" if syntheses < 2 else f"Speech, {syntheses} calls"
+    span = _span(name, turn.calls, "speak")
+    return span and span._replace(ended=turn.voice is not None)
 
 
 def draw_timeline(stages: Sequence[Stage], width: int, *, blocks: str = BLOCKS) -> list[str]:

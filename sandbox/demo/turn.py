@@ -1,37 +1,38 @@
-"""Sends a voice note to a running bridge, and waits for the end of its turn."""
+"""Sends a voice note or a text to a running bridge, and follows its turn to the end."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-
-import requests
 
 from sandbox import Sandbox
 from sandbox.call_recorder import Call
+from sandbox.demo.bridge_metrics import UNREACHABLE, MetricsObserver, get_json
 from sandbox.twilio.messages import Outbound
+from sandbox.twilio.webhook import Delivery
 
 # A turn takes seconds, but the bridge waits up to 125 s for a slow agent.
 TIMEOUT_SECONDS = 150.0
-# How often the metrics are read, to see whether the turn has failed.
-POLL_SECONDS = 0.5
-HTTP_TIMEOUT_SECONDS = 5.0
-UNREACHABLE = "The bridge does not answer any more."
+# How often the turn is looked at.
+POLL_SECONDS = 0.1
 
 
 @dataclass
 class Turn:
-    """The turn of a voice note; times are monotonic seconds.
+    """The turn of a message, also while it runs; times are monotonic seconds.
 
     ``texts`` and ``voice`` are the answers, and ``fetched`` is when the voice answer was fetched.
-    ``transcript`` is that of the user's question, with its ``hint``. ``failure`` is a sentence,
-    empty on success.
+    ``spoken`` says whether the message is a voice note, and ``transcript`` is what was understood,
+    with its ``hint``. ``failure`` is a sentence, empty on success. ``asked_in`` is the agent's
+    session in which the question was asked, and ``asked_before_in`` that of the question before;
+    empty if none was.
     """
 
     sent: float
     acknowledged: float
+    spoken: bool = True
     calls: list[Call] = field(default_factory=list)
     texts: list[Outbound] = field(default_factory=list)
     voice: Outbound | None = None
@@ -39,6 +40,9 @@ class Turn:
     transcript: str = ""
     hint: str = ""
     failure: str = ""
+    ended: bool = False
+    asked_in: str = ""
+    asked_before_in: str = ""
 
     @property
     def answer(self) -> str:
@@ -50,108 +54,109 @@ class Turn:
         """The text of the voice answer, which differs from ``answer``: it has no URLs and code.
 
         Its pieces are synthesized in any order; ``previous_text`` says how they follow each other.
+        Empty if a piece came from the bridge's cache, because then it is not known.
         """
-        bodies = [call.detail["body"] for call in self.calls if "body" in call.detail]
-        following = {body.get("previous_text"): body["text"] for body in bodies}
-        piece = following.get(None)
+        found = [call.detail["body"] for call in self.calls if "body" in call.detail]
+        bodies = {body["text"]: body for body in found}
+        following = {body.get("previous_text"): body for body in bodies.values()}
         pieces: list[str] = []
-        while piece is not None and piece not in pieces:
-            pieces.append(piece)
-            piece = following.get(piece)
-        return "\n".join(pieces)
+        body = following.get(None)
+        while body is not None and body["text"] not in pieces:
+            pieces.append(body["text"])
+            body = following.get(pieces[-1])
+        if not pieces:
+            return ""
+        is_complete = len(pieces) == len(bodies) and "next_text" not in bodies[pieces[-1]]
+        return "\n".join(pieces) if is_complete else ""
 
 
 class Exchange:
-    """One turn of ``user`` with the bridge at ``bridge_url``: a voice note and its answers."""
+    """One turn of ``user`` with the bridge at ``bridge_url``: a message and its answers."""
 
     def __init__(self, *, sandbox: Sandbox, bridge_url: str, user: str) -> None:
         self._sandbox = sandbox
-        self._metrics_url = f"{bridge_url}/metrics"
+        self._bridge_url = bridge_url
         self._user = user
-        self._metrics_before = get_json(self._metrics_url)
+        self._metrics_before = get_json(f"{bridge_url}/metrics")
         self._messages = len(sandbox.twilio.messages(user))
         self._transcriptions = len(sandbox.elevenlabs.transcriptions)
+        questions = sandbox.agentforce.questions
+        self._questions = len(questions)
+        self._asked_before_in = questions[-1].session_id if questions else ""
 
-    def send(self, recording: bytes, content_type: str = "audio/ogg") -> Turn:
-        """Post the voice note to the webhook; the turn has a ``failure`` if it is refused."""
-        delivery = self._sandbox.twilio.speak(self._user, recording, content_type=content_type)
-        acknowledged = time.monotonic()
-        turn = Turn(sent=acknowledged - delivery.seconds, acknowledged=acknowledged)
-        if not delivery.status:
-            turn.failure = UNREACHABLE
-        elif delivery.status != 200:
-            turn.failure = f"The webhook refused the voice note (HTTP {delivery.status})."
-        return turn
+    def speak(self, recording: bytes, content_type: str) -> Turn:
+        """Post a voice note to the webhook; the turn has a ``failure`` if it is refused."""
+        twilio = self._sandbox.twilio
+        return _turn(twilio.speak(self._user, recording, content_type=content_type), spoken=True)
+
+    def say(self, text: str) -> Turn:
+        """Post a text to the webhook; the turn has a ``failure`` if it is refused."""
+        return _turn(self._sandbox.twilio.say(self._user, text), spoken=False)
 
     def finish(
         self,
         turn: Turn,
         *,
         timeout: float = TIMEOUT_SECONDS,
-        on_poll: Callable[[], None] = lambda: None,
+        on_poll: Callable[[Turn], None] = lambda turn: None,
     ) -> None:
-        """Wait for the voice answer or a failure, and complete ``turn``.
+        """Wait for the answers or a failure; ``on_poll`` is called regularly with the turn."""
+        observer = MetricsObserver(self._bridge_url, self._metrics_before)
+        self.update(turn)
+        while not (turn.failure or self._has_ended(turn, observer)):
+            if time.monotonic() > turn.sent + timeout:
+                kind = "voice answer" if turn.spoken else "answer"
+                turn.failure = f"No {kind} came within {timeout:.0f} s."
+                break
+            on_poll(turn)
+            self._wait_for_change(turn)
+        self.update(turn)
+        turn.ended = True
+        on_poll(turn)
 
-        ``on_poll`` is called regularly while waiting.
-        """
-        if not turn.failure:
-            self._wait_for_voice(turn, timeout, on_poll)
-        turn.texts = [message for message in self._answers() if not message.media_url]
+    def _has_ended(self, turn: Turn, observer: MetricsObserver) -> bool:
+        """Whether all answers are there; sets ``failure`` if some will not come."""
+        if turn.voice and turn.voice.error_code is not None:
+            code = turn.voice.error_code
+            turn.failure = f"The voice answer was not delivered (Twilio error {code})."
+        if turn.voice:
+            return turn.fetched is not None
+        turn.failure = observer.failure()
+        if turn.spoken and observer.is_idle():
+            turn.failure = "The answer came as text only."
+        return observer.answered and bool(turn.texts) and not turn.spoken
+
+    def _wait_for_change(self, turn: Turn) -> None:
+        """Wait until the voice answer is fetched, to know when, or for ``POLL_SECONDS``."""
+
+        def is_fetched() -> bool:
+            self.update(turn)
+            return turn.fetched is not None
+
+        with contextlib.suppress(TimeoutError):
+            self._sandbox.recorder.wait_for(is_fetched, POLL_SECONDS)
+
+    def update(self, turn: Turn) -> None:
+        """Complete ``turn`` by what has happened until now."""
+        answers = self._sandbox.twilio.messages(self._user)[self._messages :]
+        turn.texts = [message for message in answers if not message.media_url]
+        turn.voice = next((message for message in answers if message.media_url), None)
+        if turn.voice and turn.voice.audio is not None and turn.fetched is None:
+            turn.fetched = time.monotonic()
         new = self._sandbox.elevenlabs.transcriptions[self._transcriptions :]
         if new:
             turn.transcript, turn.hint = new[0].transcript.text, new[0].transcript.hint
         turn.calls = [call for call in self._sandbox.recorder.calls() if call.at >= turn.sent]
-
-    def _wait_for_voice(self, turn: Turn, timeout: float, on_poll: Callable[[], None]) -> None:
-        deadline = turn.sent + timeout
-        while turn.voice is None:
-            on_poll()
-            try:
-                found = self._sandbox.recorder.wait_for(self._final_voice_notes, POLL_SECONDS)
-                turn.voice = found[0]
-            except TimeoutError:
-                turn.failure = _find_failure(self._metrics_before, get_json(self._metrics_url))
-                if not turn.failure and time.monotonic() > deadline:
-                    turn.failure = f"No voice answer came within {timeout:.0f} s."
-                if turn.failure:
-                    return
-        turn.fetched = time.monotonic()
-        if turn.voice.audio is None:
-            error = turn.voice.error_code
-            turn.failure = f"The voice answer was not delivered (Twilio error {error})."
-
-    def _answers(self) -> list[Outbound]:
-        return self._sandbox.twilio.messages(self._user)[self._messages :]
-
-    def _final_voice_notes(self) -> list[Outbound]:
-        """The voice notes that were fetched or have failed."""
-        voices = [each for each in self._answers() if each.media_url]
-        return [each for each in voices if each.audio is not None or each.error_code is not None]
+        questions = self._sandbox.agentforce.questions
+        turn.asked_before_in = self._asked_before_in
+        turn.asked_in = questions[-1].session_id if len(questions) > self._questions else ""
 
 
-def _find_failure(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Why the turn has failed, according to the bridge's metrics; empty if it has not."""
-    if not now:
-        return UNREACHABLE
-    errors = [
-        name for name, count in now["errors"].items() if count > before["errors"].get(name, 0)
-    ]
-    reason = f" ({', '.join(errors)})" if errors else ""
-    for counter, sentence in (
-        ("turns_failed", "The bridge could not answer"),
-        ("voice_notes_failed", "The answer came as text only: it could not be spoken or sent"),
-    ):
-        if now["counters"][counter] > before["counters"][counter]:
-            return f"{sentence}{reason}."
-    return ""
-
-
-def get_json(url: str) -> dict[str, Any]:
-    """The JSON object at ``url``, with any status; empty if the bridge cannot be reached."""
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            body: dict[str, Any] = session.get(url, timeout=HTTP_TIMEOUT_SECONDS).json()
-        except requests.RequestException:
-            return {}
-    return body
+def _turn(delivery: Delivery, *, spoken: bool) -> Turn:
+    acknowledged = time.monotonic()
+    turn = Turn(acknowledged - delivery.seconds, acknowledged, spoken=spoken)
+    if not delivery.status:
+        turn.failure = UNREACHABLE
+    elif delivery.status != 200:
+        turn.failure = f"The webhook refused the message (HTTP {delivery.status})."
+    return turn

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import uuid
 from contextlib import ExitStack
+from typing import Any
 
 from werkzeug.datastructures import Headers
 
@@ -16,14 +17,18 @@ from sandbox.elevenlabs.catalogue import GROUPS, Plan, allows
 from sandbox.slots import NoSlotFree, Slots
 
 TRANSCRIPTION_GROUP = "scribe"
+# What a key may do, as its page in the console names it; each call needs one of them.
+PERMISSIONS = frozenset(
+    {"speech_to_text", "text_to_speech", "models_read", "voices_read", "user_read"}
+)
 
 
 class Account:
     """An account with its limits.
 
-    ``plan``, ``credits`` and ``concurrency`` may be set at any time. With ``credits`` None they are
-    unlimited. Each concurrency group serves ``concurrency`` requests at the same time; another
-    request waits up to ``queue`` seconds and is then refused.
+    ``plan``, ``credits``, ``concurrency`` and ``permissions`` may be set at any time. With
+    ``credits`` None they are unlimited. Each concurrency group serves ``concurrency`` requests at
+    the same time; another request waits up to ``queue`` seconds and is then refused.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class Account:
     ) -> None:
         self.plan: Plan = plan
         self.credits = credits
+        self.permissions = PERMISSIONS
         self._quota = credits or 10_000
         self._api_key = api_key
         self._lock = threading.Lock()
@@ -48,8 +54,8 @@ class Account:
         for slots in self._slots.values():
             slots.limit = requests
 
-    def authenticate(self, headers: Headers) -> None:
-        """Raises ``Refusal`` without a valid API key."""
+    def authenticate(self, headers: Headers, permission: str) -> None:
+        """Raises ``Refusal`` without a valid API key that has the permission."""
         key = headers.get("xi-api-key")
         if key is None and "Authorization" in headers:
             raise errors.invalid_authorization_header()
@@ -57,6 +63,19 @@ class Account:
             raise errors.needs_authorization()
         if key != self._api_key:
             raise errors.invalid_api_key()
+        if permission not in self.permissions:
+            raise errors.missing_permissions(permission)
+
+    def subscription(self) -> dict[str, Any]:
+        """The response to GET /v1/user/subscription."""
+        used = 0 if self.credits is None else self._quota - self.credits
+        return {
+            "tier": self.plan,
+            "character_count": used,
+            "character_limit": self._quota,
+            "can_extend_character_limit": False,
+            "status": "active",
+        }
 
     def check_output_format(self, output_format: str) -> None:
         """Raises ``Refusal`` if the plan does not include the format."""

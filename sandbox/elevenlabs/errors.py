@@ -128,6 +128,12 @@ def voice_not_found(voice_id: str) -> Refusal:
     return _refusal(404, "not_found", "voice_not_found", message, param="voice_id")
 
 
+def voice_does_not_exist(voice_id: str) -> Refusal:
+    """The answer to GET /v1/voices/{id}, which is a 400."""
+    message = f"A voice for the voice_id '{voice_id}' was not found."
+    return Refusal(400, {"status": "voice_does_not_exist", "message": message})
+
+
 def concurrent_limit_exceeded(limit: int) -> Refusal:
     """429 without Retry-After, as in the only recorded response."""
     return _refusal(

@@ -68,8 +68,9 @@ class ElevenLabsStandIn(StandIn):
     """ElevenLabs as in docs/providers/elevenlabs.md, without WebSockets and timestamps.
 
     Tests read ``transcriptions`` and ``syntheses``. They may set at any time: ``account.plan``,
-    ``account.credits``, ``account.concurrency``, the ids of existing ``voices``, and whether
-    ``language_code`` in transcripts has two letters (``two_letter_language``).
+    ``account.credits``, ``account.concurrency``, ``account.permissions``, the ids of existing
+    ``voices``, and whether ``language_code`` in transcripts has two letters
+    (``two_letter_language``).
     """
 
     service = "elevenlabs"
@@ -122,6 +123,8 @@ class ElevenLabsStandIn(StandIn):
         self.call("speak", speech, **post)(self._speak_whole)
         self.call("speak", f"{speech}/stream", **post)(self._speak_streaming)
         self.call("models", "/v1/models")(self._models)
+        self.call("voice", "/v1/voices/<voice_id>")(self._show_voice)
+        self.call("subscription", "/v1/user/subscription")(self._show_subscription)
         self.app.register_error_handler(errors.Refusal, self._refuse)
 
     def _refuse(self, refusal: errors.Refusal) -> Response:
@@ -143,7 +146,7 @@ class ElevenLabsStandIn(StandIn):
         validate(TranscribeQuery, request.args.to_dict(), where="query")
         form = validate(Transcribe, _flat(fields))
         self._record_breaches(form.breaches())
-        self.account.authenticate(request.headers)
+        self.account.authenticate(request.headers, "speech_to_text")
         self.account.check_credits(0)
         if form.model_id not in TRANSCRIPTION_MODELS:
             raise errors.invalid(
@@ -197,7 +200,7 @@ class ElevenLabsStandIn(StandIn):
         arrived = time.monotonic()
         query = validate(SpeakQuery, request.args.to_dict(), where="query")
         body = validate(Speak, self._json())
-        self.account.authenticate(request.headers)
+        self.account.authenticate(request.headers, "text_to_speech")
         model = self._check_synthesis(voice_id, query, body, streamed=streamed)
         with ExitStack() as stack:
             self.account.acquire_slot(stack, model.group)
@@ -278,8 +281,18 @@ class ElevenLabsStandIn(StandIn):
     def _models(self) -> Response:
         if "xi-api-key" not in request.headers:
             raise errors.workspace_not_found()
-        self.account.authenticate(request.headers)
+        self.account.authenticate(request.headers, "models_read")
         return jsonify([model.as_json() for model in VOICE_MODELS.values()])
+
+    def _show_voice(self, voice_id: str) -> Response:
+        self.account.authenticate(request.headers, "voices_read")
+        if voice_id not in self.voices:
+            raise errors.voice_does_not_exist(voice_id)
+        return jsonify(voice_id=voice_id, name="Sandbox", category="premade", labels={})
+
+    def _show_subscription(self) -> Response:
+        self.account.authenticate(request.headers, "user_read")
+        return jsonify(self.account.subscription())
 
 
 def _form() -> dict[str, list[str]]:

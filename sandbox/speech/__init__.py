@@ -43,7 +43,12 @@ class Sound:
 
 
 class Speech(Protocol):
-    """An engine for both; safe to use from many threads."""
+    """An engine for both; safe to use from many threads.
+
+    ``note`` says to people how well it hears and speaks; it is empty if they need not know.
+    """
+
+    note: str
 
     def transcribe(self, pcm: bytes) -> Transcript:
         """Transcribe 16 kHz mono s16le PCM; ``text`` is empty if there are no words."""

@@ -76,6 +76,8 @@ class FixtureSpeech:
     is noticed.
     """
 
+    note = ""
+
     def __init__(self) -> None:
         self.tones = ToneRegistry()
 

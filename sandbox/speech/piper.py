@@ -78,6 +78,8 @@ class PiperProcess:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             bufsize=1,
+            # Ctrl-C in a terminal must not reach this process: ``close`` ends it in order.
+            start_new_session=True,
         )
 
     def _write_wav(self, child: subprocess.Popen[str], text: str) -> Path:

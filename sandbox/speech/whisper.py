@@ -68,7 +68,9 @@ class Whisper:
                 temperature=0.0,
                 max_new_tokens=min(_MOST_TOKENS, tokens),
                 condition_on_previous_text=False,
-                without_timestamps=True,
+                # Without timestamps it cannot go on where it stopped, and loses the rest of a
+                # window of 30 s in which the model ends early.
+                without_timestamps=False,
                 **options,
             )
             segments = list(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,6 +60,8 @@ class DeliverySimulator:
         signer: Signer,
     ) -> None:
         self.read_receipts = False
+        # Where requests go that are meant for another address: from its beginning to the new one.
+        self.reroute = ("", "")
         self._recorder = recorder
         self._faults = faults
         self._messages = messages
@@ -86,6 +89,12 @@ class DeliverySimulator:
         delivery = self._pool.submit(self._deliver, message, is_template, callback_fault)
         if callback_fault == "early":
             delivery.result()
+
+    def read(self, sid: str) -> None:
+        """Report in the background that the user has read a delivered message."""
+        if self._pool is not None:
+            message = self._messages.change(sid, status="read")
+            self._pool.submit(self._post_callback, message, signed=True)
 
     def _deliver(self, message: Outbound, is_template: bool, callback_fault: str) -> None:
         changes = self._status_changes(message, is_template)
@@ -122,13 +131,15 @@ class DeliverySimulator:
 
     def _fetch(self, sid: str, url: str) -> None:
         """Send HEAD, then GET, as Twilio does (docs/providers/twilio.md, "Voice notes")."""
-        head = _request(self._session, "HEAD", url)
-        answer = _request(self._session, "GET", url)
+        head = _request(self._session, "HEAD", self._resolve(url))
+        answer = _request(self._session, "GET", self._resolve(url))
         audio, content_type = answer.content, answer.headers.get("Content-Type", "")
         _check_media(head, answer)
         for rule in _find_violations(url, audio, content_type):
             self._record_violation("fetch", rule)
-        self._messages.change(sid, audio=audio, audio_type=content_type)
+        self._messages.change(
+            sid, audio=audio, audio_type=content_type, fetched_at=time.monotonic()
+        )
 
     def _post_callback(self, message: Outbound, *, signed: bool) -> None:
         """Post the message's status, if its sender asked for callbacks.
@@ -141,7 +152,8 @@ class DeliverySimulator:
         headers = self._signer.headers(message.callback, fields)
         headers |= {} if signed else {SIGNATURE: "forged"}
         try:
-            answer = post(message.callback, fields, signature=headers, session=self._session)
+            address = self._resolve(message.callback)
+            answer = post(address, fields, signature=headers, session=self._session)
         except requests.Timeout:
             self._record_violation(
                 "callback", "11205 the status callback was not answered within 15 s"
@@ -153,6 +165,10 @@ class DeliverySimulator:
                 self._record_violation(
                     "callback", f"11200 the callback answered {answer.status_code}"
                 )
+
+    def _resolve(self, url: str) -> str:
+        public, local = self.reroute
+        return local + url.removeprefix(public) if public and url.startswith(public) else url
 
     def _callback_fields(self, message: Outbound) -> dict[str, str]:
         fields = {

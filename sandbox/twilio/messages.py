@@ -11,6 +11,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from sandbox.call_recorder import CallRecorder
+from sandbox.twilio.content import Content
 
 # Free-form answers are allowed for this time after a user's last message
 # (docs/providers/twilio.md, "The 24-hour window").
@@ -34,7 +35,8 @@ class Outbound:
     """A message that the bot sent, with its current state.
 
     ``at`` is when it was accepted, in monotonic seconds. ``audio`` and ``audio_type`` were fetched
-    from ``media_url``. ``status`` is queued, sent, delivered or read, or undelivered with Twilio's
+    from ``media_url``, at ``fetched_at``. ``content`` has the buttons or the list of a template.
+    ``status`` is queued, sent, delivered or read, or undelivered with Twilio's
     ``error_code``.
     """
 
@@ -45,6 +47,8 @@ class Outbound:
     media_url: str | None = None
     audio: bytes | None = None
     audio_type: str | None = None
+    fetched_at: float | None = None
+    content: Content | None = None
     status: str = "queued"
     error_code: int | None = None
     at: float = field(default_factory=time.monotonic)

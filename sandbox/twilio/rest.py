@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -15,6 +16,8 @@ from sandbox.call_recorder import CallRecorder
 from sandbox.faults import DELIVERY_KINDS, Faults
 from sandbox.latency import LatencyProfile
 from sandbox.standin import StandIn
+from sandbox.twilio.console import Console, SenderSettings
+from sandbox.twilio.content import Content
 from sandbox.twilio.delivery_simulator import DeliverySimulator
 from sandbox.twilio.media import Media, MediaStore, TwilioCdn
 from sandbox.twilio.messages import Inbound, Messages, Outbound, resource
@@ -41,9 +44,13 @@ TYPING_CHANNEL = {"v2": "whatsapp", "v3": "WHATSAPP"}
 class TwilioRest(StandIn):
     """Stands in for api.twilio.com, messaging.twilio.com and the media CDN.
 
-    ``typed`` are the SIDs of messages for which the typing indicator was shown. ``signer`` signs
-    all requests to the bot.
+    ``typed`` are the SIDs of messages for which the typing indicator was shown, and ``typed_at``
+    says when it last was, in monotonic seconds. ``contents`` are the templates that can be sent, by
+    their SID. ``signer`` signs all requests to the bot. ``console`` has the account's set-up.
     """
+
+    webhook_url = ""
+    public_webhook_url: str | None = None
 
     service = "twilio"
     limited = frozenset({"send", "list"})
@@ -64,6 +71,9 @@ class TwilioRest(StandIn):
         self.account_sid = account_sid
         self.sender = sender
         self.typed: list[str] = []
+        self.console = Console()
+        self.typed_at: dict[str, float] = {}
+        self.contents: dict[str, Content] = {}
         self._auth_token = auth_token
         self.signer = Signer(auth_token)
         self._media = MediaStore()
@@ -104,6 +114,9 @@ class TwilioRest(StandIn):
         self._route("media", f"{media}.json", self._list_media, "GET")
         for address in (f"{media}/<sid>", f"{media}/<sid>.json"):
             self._route("delete_media", address, self._delete_media, "DELETE")
+        self._route("account", f"{ACCOUNT}.json", self._show_account, "GET")
+        self._route("numbers", f"{ACCOUNT}/IncomingPhoneNumbers.json", self._list_numbers, "GET")
+        self._route("senders", "/v2/Channels/Senders", self._list_senders, "GET")
         self._route("typing", "/<version>/Indicators/Typing.json", self._type, "POST")
         self.app.register_error_handler(404, self._not_found)
 
@@ -133,12 +146,14 @@ class TwilioRest(StandIn):
         except SendRefused as refusal:
             self.record_violation("send", str(refusal))
             return self._error(400, refusal.code, refusal.message)
+        content = self.contents.get(send.content_sid)
         message = self._accept(
             send.to,
-            send.body,
+            content.body if content else send.body,
+            content=content,
             media_url=send.media_url,
             callback=send.callback,
-            is_template=send.is_template,
+            is_template=bool(send.content_sid),
         )
         g.call.detail.update(sid=message.sid)
         return self._json(resource(message, self.account_sid), 201)
@@ -218,6 +233,22 @@ class TwilioRest(StandIn):
             "uri": f"{self._media_path(media)}.json",
         }
 
+    def _show_account(self) -> Response:
+        return self._json(self.console.account(self.account_sid))
+
+    def _list_numbers(self) -> Response:
+        numbers = self.console.numbers(self.account_sid)
+        return self._json({"incoming_phone_numbers": numbers, "next_page_uri": None})
+
+    def _list_senders(self) -> Response:
+        if request.args.get("Channel") != "whatsapp":
+            return self._error(400, CODES[400], "Channel must be whatsapp or rcs")
+        senders = self.console.senders
+        if senders is None:
+            senders = [SenderSettings(self.sender, self.public_webhook_url or self.webhook_url)]
+        meta = {"key": "senders", "page": 0, "page_size": PAGE_SIZE, "next_page_url": None}
+        return self._json({"senders": [each.resource() for each in senders], "meta": meta})
+
     def _type(self, version: str) -> Response:
         """Show the typing indicator; version v2 takes a form, v3 takes JSON."""
         if version not in TYPING_CHANNEL:
@@ -228,6 +259,7 @@ class TwilioRest(StandIn):
             self.record_violation("typing", problem)
             return self._error(400, CODES[400], problem)
         self.typed.append(body["messageId"])
+        self.typed_at[body["messageId"]] = time.monotonic()
         self.recorder.notify()
         return self._json({"success": True})
 

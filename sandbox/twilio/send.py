@@ -66,13 +66,16 @@ class SendRefused(Exception):
 
 @dataclass(frozen=True)
 class Send:
-    """An accepted request. With media, ``body`` is empty, because only the media is delivered."""
+    """An accepted request. With media, ``body`` is empty, because only the media is delivered.
+
+    ``content_sid`` names a template; without one it is empty.
+    """
 
     to: str
     body: str
     media_url: str | None
     callback: str | None
-    is_template: bool
+    content_sid: str
 
 
 def parse_send(form: MultiDict[str, str], *, sender: str) -> Send:
@@ -89,7 +92,7 @@ def parse_send(form: MultiDict[str, str], *, sender: str) -> Send:
         body="" if media else body,
         media_url=media[0] if media else None,
         callback=callback,
-        is_template="ContentSid" in form,
+        content_sid=form.get("ContentSid", ""),
     )
 
 

@@ -17,9 +17,6 @@ class TwilioStandIn(TwilioRest):
     Messages are posted to ``webhook_url`` and signed for ``public_webhook_url``, if that is set.
     """
 
-    webhook_url = ""
-    public_webhook_url: str | None = None
-
     @functools.cached_property
     def forms(self) -> InboundForms:
         """Builds the forms of all kinds of messages for :meth:`deliver`."""
@@ -83,6 +80,16 @@ class TwilioStandIn(TwilioRest):
     def answer_by_twiml(self, to: str, body: str) -> Outbound:
         """Send a text to ``to`` like a bot that answers a webhook with TwiML."""
         return self._accept(to, body, direction="outbound-reply")
+
+    def send_content(self, to: str, content_sid: str) -> Outbound:
+        """Send a template of ``contents`` to ``to``, with its buttons or its list."""
+        content = self.contents[content_sid]
+        return self._accept(to, content.body, content=content, is_template=True)
+
+    def read(self, sid: str) -> None:
+        """Let the user read a message; its sender gets the status callback ``read``."""
+        if any(each.sid == sid and each.status == "delivered" for each in self.messages()):
+            self.delivery_simulator.read(sid)
 
     def open_window(self, user: str) -> None:
         """Open the 24-hour window of ``user``, as if they had just written."""

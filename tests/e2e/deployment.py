@@ -25,7 +25,15 @@ from sandbox.twilio.standin import TwilioStandIn
 from sandbox.twilio.webhook import sign
 from tests.leaks import known_to
 
-PAGES = ("/metrics", "/metrics?format=prometheus", "/health", "/dashboard", "/nothing")
+PAGES = (
+    "/metrics",
+    "/metrics?format=prometheus",
+    "/health",
+    "/dashboard",
+    "/dashboard/state",
+    "/dashboard/history",
+    "/nothing",
+)
 
 
 class Deployment:

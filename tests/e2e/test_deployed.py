@@ -25,6 +25,9 @@ OPEN = {
     "acme.my.salesforce.com": CONNECTIONS,
     "api.elevenlabs.io": 2 * CONNECTIONS,
 }
+# Connections of the check after the start, one of them to the service itself.
+CHECKED = ("api.twilio.com", "api.elevenlabs.io", "bot.example.com")
+PUBLIC_URL = "https://bot.example.com"
 
 # Settings that a live deployment leaves at their defaults.
 SANDBOX_ONLY = (
@@ -54,9 +57,10 @@ def deployed(
         sandbox.twilio.cdn.public_url = "https://mms.twiliocdn.com"
         # My Domain and API are one host here, named by the token answer.
         sandbox.agentforce.public_url = "https://acme.my.salesforce.com"
+        bridge = Bridge(log_file=folder / "log")
+        hosts["bot.example.com"] = bridge.port
         with TlsProxy(hosts=hosts, folder=folder) as proxy:
-            bridge = Bridge(log_file=folder / "log")
-            settings = sandbox.environment(bridge.url)
+            settings = sandbox.environment(PUBLIC_URL)
             for name in SANDBOX_ONLY:
                 del settings[name]
             bridge.settings = settings | {
@@ -64,7 +68,7 @@ def deployed(
                 str(request.param): str(proxy.ca_file),
                 "LOG_LEVEL": "DEBUG",
             }
-            sandbox.connect(bridge.url)
+            sandbox.connect(bridge.url, public_url=PUBLIC_URL)
             with bridge:
                 deployment = Deployment(sandbox=sandbox, speech=speech, bridge=bridge)
                 deployment.begin()
@@ -75,12 +79,13 @@ def test_a_voice_turn_through_the_real_names(deployed: tuple[Deployment, TlsProx
     """Every client uses the proxy and the authority, on connections opened at the start."""
     deployment, proxy = deployed
     wait_until(lambda: deployment.log().count("Host reached") == len(OPEN), "all connections")
+    wait_until(lambda: "Check: " in deployment.log(), "the check")
     user = deployment.user()
     delivery = deployment.twilio.speak(user, deployment.note(QUESTION))
     deployment.twilio.wait_for_voice(user)
     deployment.sandbox.recorder.wait_for(lambda: delivery.sid in deployment.twilio.typed)
     assert deployment.answers(user, 1)[0].body.startswith("To register")
-    assert Counter(proxy.tunnels) == OPEN
+    assert Counter(proxy.tunnels) == Counter(OPEN) + Counter(CHECKED)
     assert deployment.log().count("Host cannot be reached") == len(proxy.refused) > 0
     deployment.check()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -31,6 +30,7 @@ def test_health_needs_no_token_and_is_not_cached(deployment: Deployment, method:
             "running",
             "oldest_waiting",
             "clouds_down",
+            "check",
         ]
         assert (report["healthy"], report["database"], report["workers"]) == (True, True, 1)
 
@@ -168,8 +168,6 @@ def test_the_dashboard_loads_nothing_from_elsewhere_and_runs_only_its_script(
     again = requests.get(f"{deployment.bridge.url}/dashboard", timeout=10)
     assert nonce not in again.headers["Content-Security-Policy"]
     assert user.removeprefix("whatsapp:+") not in answer.text
-    (advice,) = re.findall(r'id="advice">(.*?)</script>', answer.text)
-    assert {"AgentBusy", "63016"} <= json.loads(advice).keys()
 
 
 def test_credentials_are_sent_to_twilio_only(deployment: Deployment) -> None:

@@ -76,7 +76,7 @@ class History:
         sid = f"SM{number}"
         received = Inbound(sid=sid, sender="abc"[number % 3], kind=Kind.TEXT, text=sid)
         acceptance = self._intake.accept(received)
-        if acceptance is Acceptance.FULL:
+        if acceptance is Acceptance.FAILED:
             # The database has just hung up on us; Twilio's user would write again.
             return
         assert (acceptance is Acceptance.DUPLICATE) == (sid in self.acknowledged)

@@ -51,7 +51,7 @@ def test_a_migration_of_an_older_file_may_be_killed_at_any_statement(
     """The file keeps a turn that ran when the former release was stopped."""
     older = tmp_path / "older"
     shutil.copytree(storage_engine.MIGRATIONS, tmp_path / "migrations")
-    for newer in ("0005_claims.py", "0006_user_ids.py"):
+    for newer in ("0005_claims.py", "0006_user_ids.py", "0007_history.py"):
         (tmp_path / "migrations" / "versions" / newer).unlink()
     with monkeypatch.context() as former:
         former.setattr(storage_engine, "MIGRATIONS", tmp_path / "migrations")

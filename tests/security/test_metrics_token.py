@@ -11,7 +11,13 @@ from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
 
 WARNING = "/metrics and /dashboard are closed; set METRICS_TOKEN to open them"
-PAGES = ("/metrics", "/metrics?format=prometheus", "/dashboard")
+PAGES = (
+    "/metrics",
+    "/metrics?format=prometheus",
+    "/dashboard",
+    "/dashboard/state",
+    "/dashboard/history",
+)
 DEPLOYED = {"PUBLIC_URL": "https://bot.example.com", "UNSIGNED_LOCAL_WEBHOOKS": "false"}
 
 

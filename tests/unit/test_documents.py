@@ -19,7 +19,7 @@ from whatsapp.error_codes import ADVICE, TRANSIENT, UNPLAYABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 # A row of a table in docs/configuration.md: the setting and its default.
-SETTING = re.compile(r"^\| `([A-Z][A-Z_]+)` \| ([^|]+) \|", re.MULTILINE)
+SETTING = re.compile(r"^\| `([A-Z][A-Z0-9_]+)` \| ([^|]+) \|", re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
 # Where a log line in docs/operating.md goes on with what differs from case to case.
 VARYING = re.compile(r"…|reason=|NAME|\(CODE")

@@ -80,6 +80,16 @@ def test_a_recording_is_fetched_over_the_redirect(sandbox: Sandbox, media: Media
     assert not sandbox.recorder.violations
 
 
+def test_a_recording_within_its_address_is_not_fetched(
+    sandbox: Sandbox, media: MediaDownloader
+) -> None:
+    address = f"data:audio/ogg;base64,{base64.b64encode(RECORDING).decode()}"
+    assert media.download(address) == RECORDING
+    assert calls(sandbox) == []
+    with pytest.raises(MediaError, match="not base64"):
+        media.download(f"{address[:-1]}!")
+
+
 def test_connections_are_used_again(sandbox: Sandbox, media: MediaDownloader) -> None:
     """Also after a redirect, and after a recording was not there yet."""
     before = sandbox.twilio.connections, sandbox.twilio.cdn.connections
@@ -310,6 +320,7 @@ def test_any_other_address_is_refused(url: str) -> None:
         "//evil.example.com/x",
         "file:///etc/passwd",
         "/2010-04-01/Accounts.json",
+        "data:audio/ogg;base64,T2dnUw==",
         "http://127.0.0.1:1/x",
         "https://s3-external-1.amazonaws.com/other-bucket/x",
         "https://s3-external-1.amazonaws.com/media.twiliocdn.com.evil/x",

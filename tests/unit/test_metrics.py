@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.errors import AgentBusy, MediaMissing
+from core.errors import (
+    AgentBusy,
+    AgentDown,
+    AgentError,
+    AgentLocked,
+    AgentMisconfigured,
+    MediaMissing,
+)
 from metrics import COUNTERS, STAGES, Metrics, MetricsSnapshot
 from web.prometheus import prometheus
 
@@ -120,6 +128,51 @@ def test_a_snapshot_does_not_change_afterwards() -> None:
     metrics.count_error(AgentBusy())
     assert snapshot.stages["stt_time"].count == 1
     assert (snapshot.counters["texts_sent"], snapshot.errors["AgentBusy"]) == (0, 0)
+
+
+def test_what_was_recorded_is_taken_once() -> None:
+    metrics = Metrics()
+    metrics.record_time("stt_time", 1.0)
+    metrics.count("texts_sent", 2)
+    metrics.count_error(AgentBusy())
+    metrics.observe("waiting", 3)
+    (minute,) = metrics.take().minutes.values()
+    assert (minute.stages["stt_time"].count, minute.counters["texts_sent"]) == (1, 2)
+    assert (minute.errors, minute.gauges) == ({"AgentBusy": 1}, {"waiting": 3})
+    assert not metrics.take().minutes
+    assert metrics.snapshot().counters["texts_sent"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "noted"),
+    [
+        (None, {"ok salesforce answer": ""}),
+        (AgentDown(), {"failed salesforce answer": "AgentDown"}),
+        (AgentMisconfigured(), {"failed salesforce answer": "AgentMisconfigured"}),
+        # The session is at work; nothing is wrong with the provider.
+        (AgentLocked(), {}),
+        (ValueError("a fault of ours"), {}),
+    ],
+)
+def test_calls_to_providers_are_noted(error: Exception | None, noted: dict[str, str]) -> None:
+    metrics = Metrics()
+    with suppress(ValueError, AgentError), metrics.watch("salesforce answer"):
+        if error:
+            raise error
+    moments = metrics.take().moments
+    assert {name: moment.detail for name, moment in moments.items()} == noted
+
+
+def test_a_failure_within_a_call_is_noted_as_that_of_the_inner_call() -> None:
+    metrics = Metrics()
+    with (
+        suppress(AgentError),
+        metrics.watch("salesforce session"),
+        metrics.watch("salesforce token"),
+    ):
+        raise AgentBusy
+    assert metrics.take().moments.keys() == {"failed salesforce token"}
+    assert metrics.snapshot().limits == {"salesforce": 1}
 
 
 def test_an_unknown_stage_or_counter_is_an_error() -> None:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import BOUNDS, COUNTERS, HOUR, HOURS_KEPT, STAGES, Histogram, MetricsSnapshot
+from core.histogram import BOUNDS, Histogram
+from metrics import COUNTERS, HOUR, HOURS_KEPT, STAGES, MetricsSnapshot
 
 # Few stages and counters, so that two processes often share one.
 EVENTS = st.one_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -19,8 +19,8 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 UNPINNED = {"pip", "setuptools"}
 
 
-def read(suffix: str) -> Iterator[Requirement]:
-    for name in NAMES:
+def read(suffix: str, names: Sequence[str] = NAMES) -> Iterator[Requirement]:
+    for name in names:
         lines = (ROOT / (name + suffix)).read_text(encoding="utf-8").splitlines()
         for line in lines:
             if re.match(r"\w", line):
@@ -32,14 +32,14 @@ def applies(requirement: Requirement, python: str, extra: str = "") -> bool:
     return requirement.marker is None or requirement.marker.evaluate(at)
 
 
-def needed(python: str) -> dict[NormalizedName, Distribution | None]:
+def needed(python: str, names: Sequence[str] = NAMES) -> dict[NormalizedName, Distribution | None]:
     """All that these files lead to on ``python``; ``None`` for what this Python has not installed.
 
     What that needs in turn is not known.
     """
     found: dict[NormalizedName, Distribution | None] = {}
     seen: set[tuple[str, str]] = set()
-    left = [each for each in read(".in") if applies(each, python)]
+    left = [each for each in read(".in", names) if applies(each, python)]
     while left:
         one = left.pop()
         name = canonicalize_name(one.name)
@@ -58,6 +58,13 @@ def needed(python: str) -> dict[NormalizedName, Distribution | None]:
 def test_all_that_is_needed_is_pinned(python: str) -> None:
     pinned = {canonicalize_name(each.name) for each in read(".txt") if applies(each, python)}
     assert needed(python).keys() <= pinned
+
+
+def test_a_deployment_lacks_nothing() -> None:
+    """It installs requirements.txt alone."""
+    alone = NAMES[:1]
+    pinned = {canonicalize_name(each.name) for each in read(".txt", alone)}
+    assert {"gunicorn", "packaging"} <= needed("3.13", alone).keys() <= pinned
 
 
 @pytest.mark.parametrize("python", PYTHONS)

@@ -10,6 +10,7 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
 from sandbox.faults import Fault, Faults
+from sandbox.twilio.content import Choice, Content
 from sandbox.twilio.standin import TwilioStandIn
 from tests.sandbox.bot import Bot
 from tests.sandbox.twilio.account import ACCOUNT, SENDER, USER, rules, send, wait_for_status
@@ -27,6 +28,15 @@ def test_a_text_is_accepted_and_delivered(twilio: TwilioStandIn, client: Any) ->
     assert wait_for_status(twilio, created.sid, "delivered").body.startswith("*hello*")
     assert client.messages(created.sid).fetch().status == "delivered"
     assert twilio.recorder.violations == []
+
+
+def test_a_template_is_sent_by_its_sid(twilio: TwilioStandIn) -> None:
+    """Its text and buttons reach the user, also outside the 24-hour window."""
+    content = Content("Cancel it?", buttons=(Choice("y", "Yes"), Choice("n", "No")))
+    twilio.contents["HX1"] = content
+    sid = send(twilio, ContentSid="HX1").json()["sid"]
+    message = wait_for_status(twilio, sid, "delivered")
+    assert (message.body, message.content) == ("Cancel it?", content)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 
 import pytest
 from structlog.testing import capture_logs
 
 from core.errors import SettingsError
-from core.settings import WHERE, Settings, is_public_url, load_settings, warn_of_old_names
+from core.settings import WHERE, Settings, is_public_url, load_settings, odd_names, warn_of_names
 
 Load = Callable[..., Settings]
 
@@ -26,10 +27,10 @@ GIVEN = SECRETS | {
     "TWILIO_WHATSAPP_FROM": "whatsapp:+14155238886",
     "AGENTFORCE_AGENT_ID": "0XxSANDBOX00000AAA",
     "SALESFORCE_INSTANCE_URL": "https://acme.my.salesforce.com",
-    "ELEVENLABS_VOICE_ID": "voice0001",
+    "ELEVENLABS_VOICE_ID": "voice000000000000001",
     "PUBLIC_URL": "https://bot.example.com",
 }
-NEEDED = sorted(GIVEN.keys() - {"METRICS_TOKEN", "TWILIO_SHARED_KEY"})
+NEEDED = sorted(GIVEN.keys() - {"METRICS_TOKEN", "TWILIO_SHARED_KEY", "PUBLIC_URL"})
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def test_the_needed_settings_suffice(load: Load) -> None:
-    settings = load(METRICS_TOKEN=None, TWILIO_SHARED_KEY=None)
+    settings = load(METRICS_TOKEN=None, TWILIO_SHARED_KEY=None, PUBLIC_URL=None)
     for name in NEEDED:
         assert getattr(settings, name) == GIVEN[name]
 
@@ -131,6 +132,7 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("AGENTFORCE_AGENT_ID", "0XySANDBOX00000AAA"),
         ("AGENTFORCE_AGENT_ID", "0XxSANDBOX00000AAA/view"),
         ("AGENTFORCE_AGENT_ID", "0XxSANDBOX0/000AAA"),
+        ("AGENTFORCE_AGENT_ID", "0X9SANDBOX00000AAA"),
         ("SALESFORCE_CONSUMER_KEY", '"very-secret-0"'),
         ("SALESFORCE_CONSUMER_SECRET", "very-secret-0\nvery-secret-1"),
         ("SALESFORCE_INSTANCE_URL", "ftp://acme.my.salesforce.com"),
@@ -143,11 +145,10 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("SALESFORCE_INSTANCE_URL", "https://my.salesforce.com"),
         ("SALESFORCE_INSTANCE_URL", "https://api.salesforce.com"),
         ("SALESFORCE_INSTANCE_URL", "https://na139.salesforce.com"),
-        ("SALESFORCE_INSTANCE_URL", "https://acme.lightning.force.com"),
         ("SALESFORCE_INSTANCE_URL", "https://acme--c.vf.force.com"),
         ("SALESFORCE_INSTANCE_URL", "https://acme.my.site.com"),
         ("SALESFORCE_INSTANCE_URL", "https://acme.my.salesforce-sites.com"),
-        ("SALESFORCE_INSTANCE_URL", "https://acme.my.salesforce-setup.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://lightning.force.com"),
         ("SALESFORCE_INSTANCE_URL", "https://acme.my.salesforce.com/lightning/setup"),
         ("SALESFORCE_INSTANCE_URL", "http://acme.my.salesforce.com"),
         ("SALESFORCE_INSTANCE_URL", '"https://acme.my.salesforce.com"'),
@@ -165,6 +166,18 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("PUBLIC_URL", "https://bot.example.com:very-secret-0"),
         ("PUBLIC_URL", "https://bot.example.com:99999"),
         ("PUBLIC_URL", "https://[very-secret-0"),
+        ("PUBLIC_URL", "http://bot.example.com"),
+        ("PUBLIC_URL", "http://127.0.0.1:8000"),
+        ("PUBLIC_URL", "https://localhost"),
+        ("PUBLIC_URL", "https://192.168.0.7"),
+        ("PUBLIC_URL", "https://[fe80::1]"),
+        ("PUBLIC_URL", "https://bot"),
+        ("PUBLIC_URL", "https://mac.local"),
+        ("FFMPEG_PATH", "/nowhere/ffmpeg"),
+        ("FFMPEG_PATH", "no-such-ffmpeg"),
+        ("FFMPEG_PATH", "/etc/passwd"),
+        ("PORT", "80000"),
+        ("PORT", "http"),
         ("AGENTFORCE_API_URL", "not an address"),
         ("AGENTFORCE_API_URL", "https://acme.my.salesforce.com"),
         ("AGENTFORCE_API_URL", "https://login.salesforce.com"),
@@ -176,6 +189,7 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("ELEVENLABS_API_KEY", "…"),
         ("ELEVENLABS_API_URL", "https://api.elevenlabs.io/v1"),
         ("ELEVENLABS_VOICE_ID", "صوت"),
+        ("ELEVENLABS_VOICE_ID", "Rachel"),
         ("ELEVENLABS_STT_MODEL", '"scribe_v2"'),
         ("ELEVENLABS_TTS_MODEL", "Eleven Flash v2.5"),
         ("HANDOFF_CONTACT", "our help desk"),
@@ -190,7 +204,7 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("HANDOFF_CONTACT", "https://acme.com/contact us"),
         ("HANDOFF_CONTACT", "https://acme.com/" + "a" * 201),
         ("HANDOFF_CONTACT", "javascript:alert(1)"),
-        ("ALLOWED_SENDERS", "+14155550000"),
+        ("ALLOWED_SENDERS", "14155550000"),
         ("ALLOWED_SENDERS", "whatsapp:+14155550000, whatsapp:14155550001"),
         ("ALLOWED_SENDERS", "whatsapp:+14155550000 whatsapp:+14155550001"),
         ("TURN_DEADLINE", "inf"),
@@ -204,6 +218,10 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("STILL_WORKING_AFTER", "soon"),
         ("STILL_WORKING_AFTER", "nan"),
         ("STT_MIN_CONFIDENCE", "1.5"),
+        ("CURRENCY", "dollars"),
+        ("PRICE_PER_1000_CREDITS", "cheap"),
+        ("PRICE_PER_TRANSCRIBED_HOUR", "inf"),
+        ("PRICE_PER_QUESTION", "-1"),
         ("VOICE_REPLIES", "sometimes"),
         ("LOG_FORMAT", "xml"),
         ("LOG_LEVEL", "LOUD"),
@@ -233,8 +251,13 @@ def test_each_wrong_setting_is_named_and_its_value_is_not_repeated(
         ("SALESFORCE_INSTANCE_URL", "https://login.salesforce.com", "must be the My Domain"),
         ("AGENTFORCE_API_URL", "https://acme.my.salesforce.com", "must be a host of the API"),
         ("ELEVENLABS_API_KEY", "'very-secret-0'", "must be pasted alone: without quotes"),
-        ("ALLOWED_SENDERS", "+14155550000", "must name each sender as Twilio does"),
+        ("ALLOWED_SENDERS", "14155550000", "must name each sender as Twilio does"),
         ("TWILIO_MEDIA_HOSTS", "https://mms.twiliocdn.com", "must be names of hosts"),
+        ("AGENTFORCE_AGENT_ID", "0X9SANDBOX00000AAA", "is the id of a version of the agent"),
+        ("ELEVENLABS_VOICE_ID", "Rachel", "must be the voice's id, of 20 letters and digits"),
+        ("FFMPEG_PATH", "/nowhere/ffmpeg", "is no program that can be run here"),
+        ("PUBLIC_URL", "http://bot.example.com", "must be an https:// address that the internet"),
+        ("PORT", "80000", "must be a number up to 65535"),
     ],
 )
 def test_a_wrong_setting_says_what_is_right_and_where_it_is_found(
@@ -262,8 +285,7 @@ def test_a_wrong_setting_says_what_is_right_and_where_it_is_found(
         ("SALESFORCE_INSTANCE_URL", "https://Acme.My.Salesforce.com"),
         ("SALESFORCE_INSTANCE_URL", "http://127.0.0.1:5103"),
         ("SALESFORCE_INSTANCE_URL", "http://agent_force:5103"),
-        ("PUBLIC_URL", "http://127.0.0.1:8000"),
-        ("PUBLIC_URL", "https://203.0.113.7"),
+        ("PUBLIC_URL", "https://8.8.8.8"),
         ("PUBLIC_URL", "https://bot-1a2b.herokuapp.com"),
         ("PUBLIC_URL", "https://bot.example.com/my_app"),
         ("AGENTFORCE_API_URL", "https://api.salesforce.com"),
@@ -324,7 +346,7 @@ def test_values_are_stripped(load: Load, name: str) -> None:
         ("https://bot.example.com/", "https://bot.example.com"),
         ("https://bot.example.com//", "https://bot.example.com"),
         ("bot.example.com", "https://bot.example.com"),
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("https://bot.example.com:443", "https://bot.example.com:443"),
         ("https://bot.example.com:8443/wa/", "https://bot.example.com:8443/wa"),
     ],
 )
@@ -356,8 +378,7 @@ def test_heroku_tells_the_public_address_unless_the_operator_does(
 
 def test_the_bare_name_of_a_heroku_app_tells_no_address(load: Load) -> None:
     """Its domain ends in a random suffix since 2023."""
-    with pytest.raises(SettingsError, match=r"PUBLIC_URL is missing.*runtime-dyno-metadata"):
-        load(PUBLIC_URL=None, HEROKU_APP_NAME="bot")
+    assert load(PUBLIC_URL=None, HEROKU_APP_NAME="bot").PUBLIC_URL == ""
 
 
 LOCAL = ["http://127.0.0.1:8000", "http://127.9.9.9", "http://localhost:8000", "http://[::1]:8000"]
@@ -383,7 +404,11 @@ def test_all_other_addresses_are_public(load: Load, address: str) -> None:
     assert is_public_url(address)
     with pytest.raises(SettingsError, match=r"^Cannot start: UNSIGNED_LOCAL_WEBHOOKS is for "):
         load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true")
-    assert load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="false")
+
+
+def test_a_bridge_without_an_address_takes_no_unsigned_webhooks(load: Load) -> None:
+    with pytest.raises(SettingsError, match="UNSIGNED_LOCAL_WEBHOOKS"):
+        load(PUBLIC_URL=None, UNSIGNED_LOCAL_WEBHOOKS="true")
 
 
 @pytest.mark.parametrize("address", ["https://localhost", "HTTPS://localhost", "localhost"])
@@ -442,10 +467,90 @@ def test_settings_cannot_be_changed_later(load: Load) -> None:
         load().TURN_THREADS = 1
 
 
+@pytest.mark.parametrize("address", [*LOCAL, *PUBLIC])
+def test_a_sandbox_on_this_machine_reaches_any_address(load: Load, address: str) -> None:
+    assert address == load(PUBLIC_URL=address, TWILIO_API_URL="http://127.0.0.1:5101").PUBLIC_URL
+
+
+@pytest.mark.parametrize(
+    ("given", "my_domain"),
+    [
+        ("https://acme.lightning.force.com", "https://acme.my.salesforce.com"),
+        ("acme.lightning.force.com/lightning/setup/SetupOneHome/home",
+         "https://acme.my.salesforce.com"),
+        ("https://acme--dev.sandbox.lightning.force.com",
+         "https://acme--dev.sandbox.my.salesforce.com"),
+        ("https://acme-dev-ed.develop.lightning.force.com",
+         "https://acme-dev-ed.develop.my.salesforce.com"),
+        ("https://acme.my.salesforce-setup.com", "https://acme.my.salesforce.com"),
+        ("http://acme--dev.sandbox.my.salesforce-setup.com/lightning/setup",
+         "https://acme--dev.sandbox.my.salesforce.com"),
+    ],
+)  # fmt: skip
+def test_an_address_of_salesforce_from_the_browser_becomes_the_my_domain(
+    load: Load, given: str, my_domain: str
+) -> None:
+    assert my_domain == load(SALESFORCE_INSTANCE_URL=given).SALESFORCE_INSTANCE_URL
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "taken"),
+    [
+        ("LOG_LEVEL", "info", "INFO"),
+        ("LOG_FORMAT", "JSON", "json"),
+        ("VOICE_REPLIES", "Always", "always"),
+        ("TWILIO_WHATSAPP_FROM", "+1 (415) 523-8886", "whatsapp:+14155238886"),
+        ("ALLOWED_SENDERS", "+1 415 555 0100, whatsapp:+14155550101",
+         ("whatsapp:+14155550100", "whatsapp:+14155550101")),
+        ("FFMPEG_PATH", "sh", shutil.which("sh")),
+        ("PORT", "8000", "8000"),
+    ],
+)  # fmt: skip
+def test_what_can_only_mean_one_thing_is_taken(
+    load: Load, name: str, given: str, taken: object
+) -> None:
+    assert getattr(load(**{name: given}), name) == taken
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("TWILIO_AUTH_TOKN", "TWILIO_AUTH_TOKEN"),
+        ("TWILIO_WHATSAP_FROM", "TWILIO_WHATSAPP_FROM"),
+        ("ELEVEN_LABS_API_KEY", "ELEVENLABS_API_KEY"),
+        ("ELEVENLABS_VOICEID", "ELEVENLABS_VOICE_ID"),
+        ("ALLOWED_SENDER", "ALLOWED_SENDERS"),
+        ("METRIC_TOKEN", "METRICS_TOKEN"),
+        ("LOGLEVEL", "LOG_LEVEL"),
+    ],
+)
+def test_a_misspelt_name_is_told_with_the_right_one(load: Load, given: str, meant: str) -> None:
+    with capture_logs() as lines:
+        load(**{given: "very-secret-0"})
+        warn_of_names()
+    (line,) = lines
+    assert line["event"] == (
+        f"The setting {given} is not known and does nothing; did you mean {meant}?"
+    )
+    if meant in NEEDED:
+        with pytest.raises(SettingsError, match=f"{meant} is missing, but there is {given} "):
+            load(**{meant: None})
+
+
+def test_variables_of_the_platform_are_not_taken_for_misspelt_settings(load: Load) -> None:
+    platform = (
+        "HEROKU_APP_ID HEROKU_RELEASE_CREATED_AT HEROKU_SLUG_COMMIT SSL_CERT_DIR TWILIO_REGION "
+        "TWILIO_EDGE DYNO DYNO_RAM WEB_CONCURRENCY PYTHONPATH LANG HTTP_PROXY HTTPS_PROXY HOME "
+        "DATABASE_CONNECTION_POOL_URL PGHOST LOG_DIR STACK TZ"
+    )
+    load(**dict.fromkeys(platform.split(), "x"))
+    assert odd_names() == {}
+
+
 def test_a_setting_is_still_read_under_its_old_name_with_a_warning(load: Load) -> None:
     assert load(CLOUD_PATIENCE="2").PROVIDER_TIMEOUT_FACTOR == 2
     with capture_logs() as lines:
-        warn_of_old_names()
+        warn_of_names()
     (line,) = lines
     assert "CLOUD_PATIENCE is now called PROVIDER_TIMEOUT_FACTOR" in line["event"]
 

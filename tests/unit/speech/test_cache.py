@@ -149,7 +149,10 @@ def test_another_text_or_language_is_another_segment(account: Account) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"ELEVENLABS_VOICE_ID": "another"}, {"ELEVENLABS_TTS_MODEL": "eleven_turbo_v2_5"}],
+    [
+        {"ELEVENLABS_VOICE_ID": "another0000000000001"},
+        {"ELEVENLABS_TTS_MODEL": "eleven_turbo_v2_5"},
+    ],
     ids=["voice", "model"],
 )
 def test_another_voice_or_model_is_another_segment(

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from core.errors import TurnSuperseded
-from core.models import Answer, Backlog, Inbound, Kind, Turn
+from core.models import Answer, Backlog, Inbound, Kind, Outcome, Turn
 from storage.database import Database
 from storage.engine import FILE_NAME, open_sqlite
 from storage.schema import turns
@@ -92,6 +92,27 @@ def test_a_start_is_counted_and_an_answer_stored(table: TurnTable, database: Dat
     database.close()
     again = begin(database, turn)
     assert again == replace(turn, answer=answer, attempts=2, claim=again.claim)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_the_outcome_of_an_answer_is_not_part_of_it(
+    table: TurnTable, database: Database, outcome: Outcome
+) -> None:
+    """Workers of the former release may take such a turn over, and know no outcomes."""
+    turn = begin(database, insert(table, "SM1"))
+    table.save_answer(turn, Answer("Hallo", "de", outcome=outcome))
+    assert begin(database, turn).answer == Answer("Hallo", "de", outcome=outcome)
+    stored = database.value(select(turns.c.answer))
+    assert stored.keys() == {"text", "language", "aloud", "waited"}
+
+
+def test_an_answer_of_the_former_release_counts_as_one_of_the_agent(
+    table: TurnTable, database: Database
+) -> None:
+    turn = begin(database, insert(table, "SM1"))
+    saved = {"text": "Hallo", "language": "de", "aloud": "", "waited": 1.5}
+    database.change(update(turns).values(answer=saved))
+    assert begin(database, turn).answer == Answer("Hallo", "de", waited=1.5)
 
 
 def test_no_more_unfinished_turns_than_the_limit_are_admitted(

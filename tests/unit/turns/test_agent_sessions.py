@@ -12,7 +12,7 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from agentforce import Agentforce, SessionGone
-from core.errors import AgentMisconfigured, AgentUnavailable
+from core.errors import AgentDown, AgentMisconfigured, AgentUnavailable
 from core.models import AgentSession, SessionPrivacy
 from core.settings import Settings
 from metrics import Metrics
@@ -374,6 +374,18 @@ def test_a_session_start_that_gets_404_or_410_means_a_wrong_configuration(
         sessions.ask(ANA, session, "hello")
     assert ("No valid version available" in str(caught.value)) == (body == INACTIVE)
     assert count_starts(provider) == 2
+
+
+def test_an_unknown_error_is_a_wrong_agent_id_only_at_the_start_of_a_session(
+    provider: Sandbox, sessions: AgentSessions
+) -> None:
+    session = sessions.prewarm(ANA)
+    provider.faults.add(Fault("agentforce", "ask", "status", status=500))
+    with pytest.raises(AgentDown, match="UNKNOWN_EXCEPTION"):
+        sessions.ask(ANA, session, "hello")
+    provider.faults.add(Fault("agentforce", "session", "status", status=500))
+    with pytest.raises(AgentMisconfigured, match="UNKNOWN_EXCEPTION"):
+        sessions.prewarm("whatsapp:+14155550002")
 
 
 def test_a_404_without_a_body_refreshes_the_token(

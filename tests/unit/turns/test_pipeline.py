@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AgentDown, AgentUnavailable, BridgeError, MediaMissing
-from core.models import AgentReply, AgentSession, Answer, Inbound, Kind, Turn
+from core.models import AgentReply, AgentSession, Answer, Inbound, Kind, Outcome, Turn
 from core.settings import Settings
 from metrics import Metrics
 from sandbox import CREDENTIALS
@@ -23,6 +23,7 @@ from storage.engine import open_sqlite
 from storage.preferences import PreferenceTable
 from tests.unit.claiming import Unclaimed
 from tests.unit.conftest import notices_of
+from text.markdown import to_speech
 from text.phrases import Phrases
 from turns.agent_sessions import AgentSessions
 from turns.answers import AnswerWriter
@@ -261,8 +262,9 @@ def test_a_failure_becomes_an_apology_in_the_senders_language(
     else:
         bench.agent.error = error
     phrase = error.phrase if isinstance(error, BridgeError) else BridgeError.phrase
-    assert bench.text() == PHRASES.translate(phrase, "ar")
-    assert bench.count("turns_failed") == 1
+    reply = bench.answer()
+    assert reply
+    assert reply.answer == Answer(PHRASES.translate(phrase, "ar"), "ar", outcome=Outcome.APOLOGY)
     assert bench.metrics.snapshot().errors == {type(error).__name__: 1}
 
 
@@ -334,7 +336,13 @@ def test_the_senders_language_is_stored_when_it_changes(bench: Bench) -> None:
 )
 def test_an_empty_reply_says_what_happened(bench: Bench, reply: AgentReply, key: str) -> None:
     bench.agent.reply = reply
-    assert bench.text() == PHRASES.translate(key, "en")
+    found = bench.answer()
+    assert found
+    # Where the agent had nothing to say at all, nobody was answered.
+    is_apology = key in ("no_answer", "action_failed")
+    outcome = Outcome.APOLOGY if is_apology else Outcome.ANSWER
+    assert (found.answer.text, found.answer.outcome) == (PHRASES.translate(key, "en"), outcome)
+    assert bench.metrics.snapshot().errors == ({"AnswerEmpty": 1} if is_apology else {})
     assert bench.count("escalations") == int(reply.escalated)
 
 
@@ -342,6 +350,20 @@ def test_our_sentence_is_not_part_of_a_program_that_was_cut_off(bench: Bench) ->
     bench.agent.reply = AgentReply("Type this:\n\n```\nreset", ended=True)
     ended = PHRASES.translate("session_ended", "en")
     assert bench.text() == f"Type this:\n\n```\nreset\n```\n\n{ended}"
+
+
+@pytest.mark.parametrize("program", ["```\nreset", "- First:\n  ```\n  reset", "> ~~~\n> reset"])
+def test_our_sentence_is_spoken_after_a_program_that_was_cut_off(
+    bench: Bench, program: str
+) -> None:
+    bench.questions.question = spoken()
+    bench.agent.reply = AgentReply(f"Type this:\n\n{program}", ended=True)
+    bench.answer(Kind.VOICE)
+    ended = PHRASES.translate("session_ended", "en")
+    heard = to_speech(bench.syntheses[0].spoken)
+    assert heard.startswith("Type this:")
+    assert heard.endswith(ended)
+    assert "reset" not in heard
 
 
 def test_a_handover_names_the_contact_of_the_setting(database: Database) -> None:
@@ -353,4 +375,5 @@ def test_a_handover_names_the_contact_of_the_setting(database: Database) -> None
 def test_an_answer_of_the_notices_has_no_voice(bench: Bench) -> None:
     reply = bench.answer(Kind.UNSUPPORTED)
     assert reply
-    assert reply.answer == Answer(PHRASES.translate("unsupported", None), None)
+    notice = PHRASES.translate("unsupported", None)
+    assert reply.answer == Answer(notice, None, outcome=Outcome.NOTICE)

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
-from core.models import Answer, Inbound, Kind, Turn
+from core.models import Answer, Inbound, Kind, Outcome, Turn
 from speech.synthesis import Reply
 from storage.claims import Claims
 from storage.database import Database
@@ -29,7 +28,14 @@ from storage.preferences import PreferenceTable
 from storage.quotas import Quotas
 from storage.schema import turns as rows
 from storage.turn_queue import TurnQueue
-from storage.turns import RUNNING, STALE_SECONDS, UNFINISHED, WAITING, TurnTable
+from storage.turns import (
+    RUNNING,
+    STALE_SECONDS,
+    UNFINISHED,
+    WAITING,
+    TurnTable,
+    answer_columns,
+)
 from storage.user_ids import UserIds
 from tests.sandbox.waiting import wait_until
 from tests.unit.conftest import notices_of
@@ -194,13 +200,17 @@ def states(file: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT message_sid, state FROM turns"))
 
 
+def apology(phrase: str, language: str | None) -> Answer:
+    return Answer(PHRASES.translate(phrase, language), language, outcome=Outcome.APOLOGY)
+
+
 def leave_turn(
     database: Database, received: Inbound, *, attempts: int, answer: Answer | None = None
 ) -> None:
     """TurnTable a turn as a process leaves it that dies in it."""
     turn = TurnTable(database=database).insert(received)
     assert turn
-    values = {"attempts": attempts, "answer": answer and asdict(answer)}
+    values = {"attempts": attempts} | (answer_columns(answer) if answer else {})
     state = RUNNING if attempts else WAITING
     database.change(update(rows).where(rows.c.id == turn.id).values(state=state, **values))
 
@@ -347,7 +357,7 @@ def test_a_full_disk_refuses_the_message(
     limit_file(database, pages=1)
     for sid in ("SM1", "SM2"):
         large = Inbound(sid=sid, sender="ana", kind=Kind.TEXT, text="x" * 100_000)
-        assert process.accept(large) is Acceptance.FULL
+        assert process.accept(large) is Acceptance.FAILED
     assert process.close(0)
     limit_file(database, pages=100_000)
     process = make_process(limit=1)
@@ -501,7 +511,7 @@ def test_a_sender_who_waited_too_long_is_asked_to_write_again(
     make_process()
     wait_until_idle(store)
     answers = {turn.message.sid: turn.answer for turn in turns.turns}
-    assert answers == {"SM1": None, "SM2": Answer(PHRASES.translate("resend", "ar"), "ar")}
+    assert answers == {"SM1": None, "SM2": apology("resend", "ar")}
 
 
 def test_a_turn_that_killed_the_process_too_often_gets_an_apology(
@@ -513,7 +523,7 @@ def test_a_turn_that_killed_the_process_too_often_gets_an_apology(
     make_process()
     wait_until_idle(store)
     answers = {turn.message.sid: turn.answer for turn in turns.turns}
-    assert answers == {"SM1": None, "SM2": Answer(PHRASES.translate("failed", "ar"), "ar")}
+    assert answers == {"SM1": None, "SM2": apology("failed", "ar")}
 
 
 def test_an_answer_that_killed_the_process_too_often_is_sent_without_its_voice(
@@ -540,16 +550,14 @@ def test_an_answer_that_could_not_be_sent_at_all_is_replaced_by_an_apology(
     )
     make_process()
     wait_until_idle(store)
-    assert [turn.answer for turn in turns.turns] == [
-        Answer(PHRASES.translate("failed", None), None)
-    ]
+    assert [turn.answer for turn in turns.turns] == [apology("failed", None)]
 
 
 def test_a_turn_whose_apology_kills_too_is_set_aside(
     make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable, tmp_path: Path
 ) -> None:
     """The next message of its sender is answered."""
-    answer = Answer(PHRASES.translate("failed", None), None)
+    answer = apology("failed", None)
     leave_turn(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS + 1, answer=answer)
     leave_turn(database, message("ana", "SM2"), attempts=0)
     make_process()
@@ -648,7 +656,7 @@ def test_a_question_that_stops_cut_off_is_asked_twice_and_then_gets_an_apology(
     make_process()
     wait_until_idle(store)
     answers = [turn.answer for turn in turns.turns]
-    assert answers == [None, None, Answer(PHRASES.translate("failed", None), None)]
+    assert answers == [None, None, apology("failed", None)]
 
 
 def test_a_turn_that_fails_again_and_again_is_set_aside(

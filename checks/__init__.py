@@ -1,0 +1,1 @@
+"""Tries for real what the service needs, and says what is wrong and where to mend it."""

@@ -1,0 +1,115 @@
+"""Our own public address: a message that is signed as Twilio does must come back answered."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import requests
+from twilio.request_validator import RequestValidator
+from urllib3.exceptions import NameResolutionError
+
+from checks.report import Check
+from core.models import CheckResult
+from core.settings import Settings
+from http_clients.sessions import requests_session
+from whatsapp.signature import SIGNATURE
+
+ADDRESS = Check("public_address", "Public address")
+
+# Twilio's own limits for a webhook, in seconds
+# (docs/providers/twilio.md, "Waiting and retrying").
+LIMITS = (5, 15)
+RETRY_SECONDS = 2.0
+
+_LOGS = "see that the app is up: heroku ps, heroku logs --tail"
+
+
+class PublicAddress:
+    """``attempts`` is how often a service that does not answer is tried: a router may be late."""
+
+    def __init__(self, settings: Settings, *, attempts: int) -> None:
+        self._settings = settings
+        self._attempts = attempts
+        self._http = requests_session(settings, connections=1)
+
+    def check(self) -> Iterator[CheckResult]:
+        if not self._settings.PUBLIC_URL:
+            return
+        result = self._try()
+        for _ in range(self._attempts - 1):
+            if result.hint != _LOGS:
+                break
+            time.sleep(RETRY_SECONDS * self._settings.PROVIDER_TIMEOUT_FACTOR)
+            result = self._try()
+        yield result
+
+    def _try(self) -> CheckResult:
+        url = f"{self._settings.PUBLIC_URL}/"
+        form = self._message_to_itself()
+        validator = RequestValidator(self._settings.TWILIO_AUTH_TOKEN)
+        signature = {SIGNATURE: validator.compute_signature(url, form)}
+        try:
+            answer = self._http.post(
+                url, data=form, headers=signature, timeout=LIMITS, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            return _explain_silence(error)
+        return _explain(answer)
+
+    def _message_to_itself(self) -> dict[str, str]:
+        """A message whose sender we are ourselves, which is acknowledged and not stored.
+
+        A service with another number takes it for a reaction, which is not answered.
+        """
+        sender = self._settings.TWILIO_WHATSAPP_FROM
+        return {
+            "MessageSid": f"SM{uuid.uuid4().hex}",
+            "AccountSid": self._settings.TWILIO_ACCOUNT_SID,
+            "From": sender,
+            "To": sender,
+            "Body": "",
+            "NumMedia": "0",
+            "MessageType": "reaction",
+        }
+
+
+def _explain(answer: requests.Response) -> CheckResult:
+    status = answer.status_code
+    if status == 200 and "<Response" in answer.text:
+        return ADDRESS.ok("a signed message came back acknowledged")
+    if status == 403:
+        return ADDRESS.fail(
+            "refuses a message that is signed for it",
+            "the service there must run with this PUBLIC_URL, TWILIO_ACCOUNT_SID and "
+            "TWILIO_AUTH_TOKEN, and routers in front must not change paths",
+        )
+    if answer.is_redirect:
+        return ADDRESS.fail(
+            f"redirects with HTTP {status}",
+            "let PUBLIC_URL be the address to which it redirects, for Twilio signs that one",
+        )
+    if status >= 500:
+        return ADDRESS.fail(f"answers with HTTP {status}", _LOGS)
+    return ADDRESS.fail(
+        f"something else answers there (HTTP {status})",
+        "let PUBLIC_URL be the address of this service",
+    )
+
+
+def _explain_silence(error: requests.RequestException) -> CheckResult:
+    if isinstance(error, requests.exceptions.SSLError):
+        return ADDRESS.fail(
+            "its certificate is not trusted, so Twilio will not connect",
+            "install one of a public authority, with its intermediates",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return ADDRESS.fail("the proxy does not reach it", "look at HTTPS_PROXY and NO_PROXY")
+    if isinstance(error, requests.Timeout):
+        return ADDRESS.fail(f"does not answer within {LIMITS[1]} s, as Twilio demands", _LOGS)
+    if error.args and isinstance(getattr(error.args[0], "reason", None), NameResolutionError):
+        return ADDRESS.fail(
+            "its host name is not known", "let PUBLIC_URL be the app's address: heroku info -s"
+        )
+    return ADDRESS.fail("accepts no connection", _LOGS)

@@ -1,0 +1,93 @@
+"""The PostgreSQL database of DATABASE_URL, and the workers that share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from checks.report import Check
+from core.models import CheckResult
+from core.redaction import describe_error
+from core.settings import Settings
+from storage.database import Database
+from storage.engine import connect_postgres
+from storage.processes import Processes
+from turns.health import count_workers
+
+DATABASE = Check("database", "Database")
+CONNECTIONS = Check("database_connections", "Database connections")
+WORKERS = Check("workers", "Workers")
+
+TESTED_VERSIONS = range(15, 19)
+# What one web and one worker process open (docs/scaling.md, "Database connections").
+NEEDED_CONNECTIONS = 13
+# A role of Heroku's small plans has a limit of its own.
+_CONNECTIONS = text(
+    "SELECT CAST(current_setting('max_connections') AS int) AS allowed,"
+    " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,"
+    " (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS own_limit"
+)
+_HAS_TABLES = text("SELECT to_regclass('processes')")
+
+
+def check_database(settings: Settings) -> Iterator[CheckResult]:
+    """Whether the database can be used; nothing without DATABASE_URL."""
+    if not settings.DATABASE_URL:
+        return
+    database = connect_postgres(settings.DATABASE_URL, connections=1)
+    try:
+        yield _check_version(database)
+        yield _check_connections(database)
+    except SQLAlchemyError as error:
+        yield DATABASE.fail(
+            f"cannot be used: {describe_error(error)}",
+            "see that DATABASE_URL is right and the server runs; on Heroku: heroku pg:info",
+        )
+    finally:
+        database.close()
+
+
+def check_workers(settings: Settings) -> Iterator[CheckResult]:
+    """Whether a worker lives, without which no message is answered."""
+    if not settings.DATABASE_URL:
+        return
+    database = connect_postgres(settings.DATABASE_URL, connections=1)
+    hint = "start one: heroku ps:scale worker=1, or python worker.py with the same settings"
+    try:
+        # Looked up first, because a query of a missing table ends the process.
+        if database.value(_HAS_TABLES) is None:
+            yield WORKERS.fail("none has ever started", hint)
+        elif alive := count_workers(Processes(database=database)):
+            yield WORKERS.ok(f"{alive} alive")
+        else:
+            yield WORKERS.fail("none is alive", hint)
+    except SQLAlchemyError:
+        yield WORKERS.skip("the database cannot be used")
+    finally:
+        database.close()
+
+
+def _check_version(database: Database) -> CheckResult:
+    version = int(database.value(text("SHOW server_version_num")))
+    major = version // 10_000
+    if major in TESTED_VERSIONS:
+        return DATABASE.ok(f"PostgreSQL {major}")
+    oldest, newest = TESTED_VERSIONS[0], TESTED_VERSIONS[-1]
+    hint = f"take one of the versions {oldest} to {newest}"
+    if major < oldest:
+        return DATABASE.fail(f"PostgreSQL {major} is too old", hint)
+    return DATABASE.warn(f"PostgreSQL {major} is newer than what was tested", hint)
+
+
+def _check_connections(database: Database) -> CheckResult:
+    row = database.row(_CONNECTIONS)
+    assert row is not None  # noqa: S101  # A query without FROM has one row.
+    allowed = min(row.allowed, row.own_limit) if row.own_limit > 0 else row.allowed
+    if allowed >= NEEDED_CONNECTIONS:
+        return CONNECTIONS.ok(f"{row.used} of {allowed} are in use")
+    return CONNECTIONS.warn(
+        f"only {allowed} are allowed",
+        f"one web and one worker process open {NEEDED_CONNECTIONS}; take a larger plan",
+    )

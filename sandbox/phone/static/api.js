@@ -1,0 +1,30 @@
+// The server's API. A tab keeps its number, so that it is the same phone after a reload.
+
+export async function get(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+  return answer.json();
+}
+
+// Posts JSON or, as it is, a Blob. Throws an Error with the server's reason.
+export async function send(method, address, body = {}) {
+  const isFile = body instanceof Blob;
+  const answer = await fetch(address, {
+    method,
+    headers: { "Content-Type": isFile ? body.type || "application/octet-stream" : "application/json" },
+    body: isFile ? body : JSON.stringify(body),
+  });
+  if (answer.ok) return answer.status === 204 ? {} : answer.json();
+  const problem = await answer.json().catch(() => ({}));
+  throw new Error(problem.error || `HTTP ${answer.status}`);
+}
+
+export async function ownNumber() {
+  const known = sessionStorage.getItem("number");
+  if (known) return known;
+  const { number } = await send("POST", "/api/phones");
+  sessionStorage.setItem("number", number);
+  return number;
+}
+
+export const phoneAddress = (number) => `/api/phones/${encodeURIComponent(number)}`;

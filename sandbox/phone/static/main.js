@@ -1,0 +1,75 @@
+// Starts the page: its language, its number, and the events that say what has changed.
+
+import { ownNumber, phoneAddress } from "./api.js";
+import { reportRead, showChat } from "./chat.js";
+import { addComposer, fillMenu, post } from "./composer.js";
+import { $, setText } from "./dom.js";
+import { showTurn } from "./inside.js";
+import { show as showMicrophone } from "./microphone.js";
+import { applyLanguage, language, number as spaced, setLanguage, t } from "./strings.js";
+import { showService, showSwitches } from "./switches.js";
+
+const RETRY_MS = 2000;
+let number = "";
+let phone = "";
+// The newest state of each part, to be shown again in another language.
+const latest = { chat: { messages: [], typing: false }, turn: null, switches: [], service: null };
+const SHOW = {
+  chat: (chat) => { showChat(chat, phone, post); showState(); },
+  turn: showTurn,
+  switches: showSwitches,
+  service: (service) => { showService(service); showState(); },
+};
+
+function showState() {
+  const dead = latest.service && latest.service.state !== "running";
+  setText($("state"), latest.chat.typing ? t("typing") : dead ? t("down") : t("online"));
+}
+
+function showAll() {
+  applyLanguage();
+  setText($("language"), t("other"));
+  $("language").lang = t("otherCode");
+  setText($("about"), t("about", { number: `\u2066${spaced(number)}\u2069` }));
+  document.title = `${spaced(number)} · ${t("agent")}`;
+  showMicrophone();
+  fillMenu();
+  for (const [name, act] of Object.entries(SHOW)) act(latest[name]);
+}
+
+function listen() {
+  const events = new EventSource(`${phone}/events`);
+  for (const name of Object.keys(SHOW)) {
+    events.addEventListener(name, (event) => SHOW[name]((latest[name] = JSON.parse(event.data))));
+  }
+  events.addEventListener("open", () => { $("trouble").hidden = true; });
+  events.addEventListener("error", () => {
+    $("trouble").hidden = false;
+    setText($("trouble"), t("offline"));
+    // The browser itself tries again, unless the server has refused.
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+  });
+}
+
+function look(view) {
+  document.body.dataset.view = view;
+  $("look-inside").setAttribute("aria-expanded", String(view === "inside"));
+  (view === "inside" ? $("look-back") : $("look-inside")).focus();
+  reportRead(latest.chat, phone);
+}
+
+async function begin() {
+  applyLanguage();
+  number = await ownNumber();
+  phone = phoneAddress(number);
+  showAll();
+  $("language").addEventListener("click", () => { setLanguage(language === "ar" ? "en" : "ar"); showAll(); });
+  $("look-inside").addEventListener("click", () => look("inside"));
+  $("look-back").addEventListener("click", () => look("chat"));
+  $("list-close").addEventListener("click", () => $("list").close());
+  document.addEventListener("visibilitychange", () => reportRead(latest.chat, phone));
+  await addComposer(phone);
+  listen();
+}
+
+begin();

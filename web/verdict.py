@@ -1,0 +1,187 @@
+"""What an operator must know first: whether messages are answered, and if not, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from core.models import CheckResult, CheckState
+from turns.health import HealthReport
+from web.advice import error_advice
+from web.handbook import bad_day
+from web.providers import NEEDED, Provider
+
+# An answer that is this late is worth a warning, in seconds.
+LATE_SECONDS = 10.0
+# So many failures, and such a part of all turns, are worth a warning.
+MANY_FAILURES, MANY_PART = 3, 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``level`` is ``good``, ``warn`` or ``bad``; ``detail`` and ``link`` may be empty."""
+
+    level: str
+    title: str
+    detail: str = ""
+    link: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that the verdict depends on; times are epoch seconds, or 0 if it never happened.
+
+    ``failed`` and ``answered`` are turns of the last hour; those that failed because of what the
+    sender sent are not among them.
+    """
+
+    health: HealthReport
+    providers: Sequence[Provider] = ()
+    checks: Sequence[CheckResult] = ()
+    answered: int = 0
+    failed: int = 0
+    last_answer_at: float = 0.0
+    last_failed_turn_at: float = 0.0
+    webhooks_refused: bool = False
+    expected_url: str = ""
+    has_messages: bool = False
+
+
+def verdict(now: Situation) -> Verdict:
+    """The worst that is so; what stops all answers comes first."""
+    found = (
+        _database(now)
+        or _workers(now)
+        or _nobody_answered(now)
+        or _refused(now)
+        or _webhooks(now)
+        or _down(now)
+        or _late(now)
+        or _many_failures(now)
+        or _checks(now)
+    )
+    if found:
+        return found if found.link else replace(found, link=bad_day(found.title))
+    if not now.has_messages:
+        return Verdict("good", "Ready", "No message has come yet. Write one from your phone.")
+    return Verdict("good", "Messages are answered")
+
+
+def _database(now: Situation) -> Verdict | None:
+    if now.health.database:
+        return None
+    return Verdict(
+        "bad",
+        "The database does not answer",
+        "Messages are refused until it does. See DATABASE_URL, or the disk of STATE_DIR, and "
+        "the log.",
+    )
+
+
+def _workers(now: Situation) -> Verdict | None:
+    if now.health.healthy:
+        return None
+    return Verdict(
+        "bad",
+        "Turns wait and no worker runs them",
+        "On Heroku: heroku ps:scale worker=1. If there are workers, their log says why they stand "
+        "still.",
+    )
+
+
+def _nobody_answered(now: Situation) -> Verdict | None:
+    """A turn has failed since the last answer, and no other one could succeed."""
+    if now.last_failed_turn_at <= now.last_answer_at:
+        return None
+    broken = [
+        provider
+        for provider in now.providers
+        if provider.state in ("refused", "down") and _is_needed(provider)
+    ]
+    if broken:
+        names = " and ".join(provider.title for provider in broken)
+        does = "refuses" if len(broken) == 1 else "refuse"
+        if any(provider.state == "down" for provider in broken):
+            does = "does not answer" if len(broken) == 1 else "do not answer"
+        title = f"Nobody is answered: {names} {does} our requests"
+        return Verdict("bad", title.replace("answer our requests", "answer"), *_mend(broken[0]))
+    if now.failed >= MANY_FAILURES and not now.answered:
+        return Verdict(
+            "bad", "Nobody is answered", f"{now.failed} messages failed in the last hour."
+        )
+    return None
+
+
+def _is_needed(provider: Provider) -> bool:
+    """Whether what fails is needed for every answer."""
+    failing = {call.name for call in provider.calls if call.state in ("refused", "failing")}
+    return bool(failing & NEEDED)
+
+
+def _refused(now: Situation) -> Verdict | None:
+    refusing = [provider for provider in now.providers if provider.state == "refused"]
+    if not refusing:
+        return None
+    names = " and ".join(provider.title for provider in refusing)
+    does = "refuses" if len(refusing) == 1 else "refuse"
+    return Verdict("warn", f"{names} {does} our requests", *_mend(refusing[0]))
+
+
+def _mend(provider: Provider) -> tuple[str, str]:
+    """The detail and the link."""
+    if not provider.error:
+        return f"{provider.title} is called again after half a minute.", provider.link
+    return f"{provider.title}: {error_advice(provider.error)['advice']}.", provider.link
+
+
+def _webhooks(now: Situation) -> Verdict | None:
+    if not now.webhooks_refused:
+        return None
+    return Verdict(
+        "warn",
+        "Webhooks are refused",
+        f"They are not signed for {now.expected_url} with TWILIO_AUTH_TOKEN. In Twilio's console, "
+        "the sender's webhook must be exactly that address, by POST.",
+    )
+
+
+def _down(now: Situation) -> Verdict | None:
+    down = [provider for provider in now.providers if provider.state == "down"]
+    if not down:
+        return None
+    names = " and ".join(provider.title for provider in down)
+    return Verdict("warn", f"{names} {'is' if len(down) == 1 else 'are'} down", *_mend(down[0]))
+
+
+def _late(now: Situation) -> Verdict | None:
+    if now.health.oldest_waiting < LATE_SECONDS:
+        return None
+    return Verdict(
+        "warn",
+        "Answers are late",
+        f"The oldest message waits for {now.health.oldest_waiting:.0f} s. See which stage is slow, "
+        "or add workers.",
+    )
+
+
+def _many_failures(now: Situation) -> Verdict | None:
+    all_turns = now.failed + now.answered
+    if now.failed < MANY_FAILURES or now.failed * MANY_PART < all_turns:
+        return None
+    return Verdict(
+        "warn",
+        "Many messages are not answered",
+        f"{now.failed} of {all_turns} failed in the last hour. The errors below say why.",
+    )
+
+
+def _checks(now: Situation) -> Verdict | None:
+    failed = [check for check in now.checks if check.state is CheckState.FAILED]
+    if not failed:
+        return None
+    first = failed[0]
+    title = f"Check failed: {first.title}"
+    return Verdict("warn", title, first.hint or first.finding, bad_day("A check failed"))
