@@ -56,7 +56,7 @@ COUNTERS = {
     "calls_not_made": "Calls that were not made, because a provider was down.",
     "text_turns": "Turns of texts that ended with an answer.",
     "voice_turns": "Turns of voice notes that ended with an answer.",
-    "commands": "Commands of customers, such as “voice off”.",
+    "commands": "Messages that were commands to the service itself.",
     "conversations": "Sessions that were started for a customer.",
     "questions_asked": "Questions to the agent.",
     "messages_sent": "Messages that Twilio accepted.",

@@ -46,7 +46,8 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+# Not for the session: as long as Playwright runs, nothing else in the process can use asyncio.
+@pytest.fixture(scope="module")
 def open_browser(chromium: str) -> Iterator[OpenBrowser]:
     """Starts a browser; with ``microphone``, a WAV file that the microphone hears once."""
     with sync_playwright() as playwright:
@@ -71,9 +72,9 @@ def open_browser(chromium: str) -> Iterator[OpenBrowser]:
             browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(open_browser: OpenBrowser) -> Browser:
-    """The browser that tests share."""
+    """The browser that the tests of a module share."""
     return open_browser()
 
 

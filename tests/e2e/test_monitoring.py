@@ -73,6 +73,7 @@ def selected(expression: str) -> list[tuple[str, dict[str, str]]]:
 def scrape(shared_deployment: Deployment) -> dict[str, Metric]:
     """What a deployment exposes after one answer, by name."""
     shared_deployment.begin()
+    answered = shared_deployment.counter("turns_answered")
     shared_deployment.ask("hello")
     url = shared_deployment.bridge.url
 
@@ -80,7 +81,7 @@ def scrape(shared_deployment: Deployment) -> dict[str, Metric]:
         return requests.get(f"{url}{path}", timeout=10).json()
 
     # The answer is there before its turn has ended.
-    wait_until(lambda: read("/metrics")["counters"]["turns_answered"] == 1, "it is counted")
+    wait_until(lambda: shared_deployment.counter("turns_answered") > answered, "it is counted")
     wait_until(lambda: read("/health")["running"] == 0, "it ends")
     text = requests.get(f"{url}/metrics?format=prometheus", timeout=10).text
     return {family.name: family for family in text_string_to_metric_families(text)}

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
+from tests.sandbox.waiting import wait_until
 from tests.security.planted import planted
 
 # A function that makes the answer, one that sends it, and one that the webhook calls in between.
@@ -68,6 +69,7 @@ def test_the_sender_is_told_and_the_next_message_is_answered(
     assert not (error_folder / place).exists()
     if "Prewarmer" not in place:
         assert answer.body.startswith("Sorry, something went wrong")
-        assert deployment.counter("turns_failed") == failed + 1
+        # It is counted after the apology was sent.
+        wait_until(lambda: deployment.counter("turns_failed") == failed + 1, "it is counted")
         assert "❌ Turn failed" in deployment.log()
     deployment.expect_no_more(user, 1)
