@@ -7,20 +7,16 @@ import uuid
 from collections.abc import Iterator
 
 import requests
-from twilio.request_validator import RequestValidator
 from urllib3.exceptions import NameResolutionError
 
 from checks.report import Check
 from core.models import CheckResult
 from core.settings import Settings
 from http_clients.sessions import requests_session
-from whatsapp.signature import SIGNATURE
+from whatsapp.signed_posts import LIMITS, post_signed
 
 ADDRESS = Check("public_address", "Public address")
 
-# Twilio's own limits for a webhook, in seconds
-# (docs/providers/twilio.md, "Waiting and retrying").
-LIMITS = (5, 15)
 RETRY_SECONDS = 2.0
 
 _LOGS = "see that the app is up: heroku ps, heroku logs --tail"
@@ -46,14 +42,9 @@ class PublicAddress:
         yield result
 
     def _try(self) -> CheckResult:
-        url = f"{self._settings.PUBLIC_URL}/"
-        form = self._message_to_itself()
-        validator = RequestValidator(self._settings.TWILIO_AUTH_TOKEN)
-        signature = {SIGNATURE: validator.compute_signature(url, form)}
+        url, token = f"{self._settings.PUBLIC_URL}/", self._settings.TWILIO_AUTH_TOKEN
         try:
-            answer = self._http.post(
-                url, data=form, headers=signature, timeout=LIMITS, allow_redirects=False
-            )
+            answer = post_signed(self._http, url, self._message_to_itself(), auth_token=token)
         except requests.RequestException as error:
             return _explain_silence(error)
         return _explain(answer)

@@ -66,7 +66,7 @@ def _check_memory(turns: int) -> CheckResult:
     needed = IDLE_BYTES + turns * BYTES_PER_TURN
     available = memory_limit()
     if available >= needed:
-        return MEMORY.ok(f"{available / MEGABYTE:.0f} MB" if math.isfinite(available) else "enough")
+        return MEMORY.ok(f"{available / MEGABYTE:.0f} MB")
     fitting = max(int((available - IDLE_BYTES) / BYTES_PER_TURN), 1)
     return MEMORY.warn(
         f"{available / MEGABYTE:.0f} MB are little for TURN_THREADS {turns}",

@@ -16,7 +16,10 @@ log = structlog.get_logger(__name__)
 
 
 class StartCheck:
-    """``build`` makes the checks; it is called in the thread that runs them."""
+    """``build`` makes the checks; it is called in the thread that runs them.
+
+    They only read, so the thread ends with the process.
+    """
 
     def __init__(self, build: Callable[[], Sequence[Checks]]) -> None:
         self._build = build
@@ -26,9 +29,6 @@ class StartCheck:
 
     def start(self) -> None:
         self._thread.start()
-
-    def stop(self) -> None:
-        """Nothing: the checks only read, and end with the process."""
 
     def results(self) -> tuple[float | None, Sequence[CheckResult]]:
         """When the checks were done (epoch seconds), and their results; ``None`` until then."""

@@ -9,7 +9,6 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import click
 
@@ -90,6 +89,6 @@ def _count(results: list[CheckResult]) -> str:
 
 
 def _to_json(results: list[CheckResult]) -> str:
-    rows = [asdict(result) | {"state": result.state.value} for result in results]
+    rows = [result.to_json() for result in results]
     ok = all(result.state is not CheckState.FAILED for result in results)
     return json.dumps({"ok": ok, "at": time.time(), "results": rows}, ensure_ascii=False, indent=2)

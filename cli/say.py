@@ -106,10 +106,7 @@ def _load_account(url: str | None, source: str | None) -> Account:
     given = _read_settings(source) if source else {}
     if url:
         given["PUBLIC_URL"] = url
-    account = load_account(given, env_file=ENV_FILE)
-    if not account.PUBLIC_URL:
-        raise SettingsError("PUBLIC_URL is missing.")
-    return account
+    return load_account(given, env_file=ENV_FILE)
 
 
 def _read_settings(source: str) -> dict[str, str]:

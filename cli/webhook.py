@@ -8,15 +8,10 @@ import uuid
 from dataclasses import dataclass
 
 import requests
-from twilio.request_validator import RequestValidator
 
 from cli.own_sentences import refusal
 from core.settings import Account
-from whatsapp.signature import SIGNATURE
-
-# Twilio's own limits for a webhook, in seconds
-# (docs/providers/twilio.md, "Waiting and retrying").
-LIMITS = (5, 15)
+from whatsapp.signed_posts import LIMITS, post_signed
 
 # What Twilio would send to the phone at once.
 _ANSWER = re.compile(r"<Message>(?:<Body>)?([^<]*)")
@@ -60,15 +55,9 @@ def post(message: Message, account: Account) -> str:
     """Post the message, signed; returns its SID. Raises ``NotAccepted``."""
     form = message.form(account)
     url = f"{account.PUBLIC_URL}/"
-    signature = RequestValidator(account.TWILIO_AUTH_TOKEN).compute_signature(url, form)
     try:
-        answer = requests.post(
-            url,
-            data=form,
-            headers={SIGNATURE: signature},
-            timeout=LIMITS,
-            allow_redirects=False,
-        )
+        with requests.Session() as session:
+            answer = post_signed(session, url, form, auth_token=account.TWILIO_AUTH_TOKEN)
     except requests.exceptions.SSLError:
         raise NotAccepted("No response: the certificate there is not trusted.") from None
     except requests.Timeout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 
 
@@ -180,3 +180,7 @@ class CheckResult:
     state: CheckState
     finding: str
     hint: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """The fields by their names; the state is its value."""
+        return asdict(self) | {"state": self.state.value}

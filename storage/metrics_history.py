@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, case, delete, select
 
-from metrics import Moment
+from metrics import HOUR, MINUTE, Moment
 from storage.database import Database
 from storage.schema import metrics_history, moments
 
 # The lengths of slots, and how long their rows are kept; both in seconds.
-MINUTE, QUARTER, TWO_HOURS = 60, 900, 7200
-KEPT = {MINUTE: 90 * 60, QUARTER: 26 * 3600, TWO_HOURS: 8 * 86400}
+QUARTER, TWO_HOURS = 15 * MINUTE, 2 * HOUR
+KEPT = {MINUTE: 90 * MINUTE, QUARTER: 26 * HOUR, TWO_HOURS: 8 * 24 * HOUR}
 SLOTS_AT_ONCE = 8
 # Of a name and of a detail.
 MAX_CHARACTERS = 64

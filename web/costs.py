@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.settings import Settings
-
-HOUR = 3600
+from metrics import HOUR
 
 
 def costs(counters: Mapping[str, int], settings: Settings) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from core.histogram import Histogram
 from core.settings import Settings
-from metrics import HOUR, MetricsSnapshot
-from storage.metrics_history import MINUTE, QUARTER, TWO_HOURS, MetricsHistory
+from metrics import GAUGES, HOUR, MINUTE, MetricsSnapshot
+from storage.metrics_history import QUARTER, TWO_HOURS, MetricsHistory
 from web.advice import delivery_advice, error_advice
 from web.costs import costs
 from web.history_recorder import HistoryRecorder
@@ -40,7 +40,6 @@ CACHES = {
     "answer_hits": "answer_cache_hits",
     "answer_misses": "answer_cache_misses",
 }
-GAUGES = ("waiting", "running", "workers")
 LIMITS = {
     "limit_minute": "A sender's messages a minute",
     "limit_day": "A sender's messages a day",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -19,6 +18,7 @@ from core.histogram import BOUNDS, Histogram
 from metrics import COUNTERS, STAGES, MetricsSnapshot
 from turns.health import HealthReport
 from web import prometheus_help
+from web.advice import error_classes
 from web.history import LIMITS
 from whatsapp.error_codes import ADVICE
 
@@ -34,14 +34,12 @@ CALLS = (
 )
 
 
-def _errors_with_advice(tree: type[BridgeError]) -> Iterator[str]:
-    for subclass in tree.__subclasses__():
-        if subclass.advice != BridgeError.advice and subclass.__module__ == BridgeError.__module__:
-            yield subclass.__name__
-        yield from _errors_with_advice(subclass)
-
-
-KNOWN_ERRORS = tuple(_errors_with_advice(BridgeError))
+# Those of core/errors.py that are counted, which are those with advice.
+KNOWN_ERRORS = tuple(
+    name
+    for name, each in error_classes().items()
+    if each.advice != BridgeError.advice and each.__module__ == BridgeError.__module__
+)
 
 
 def prometheus(
@@ -110,21 +108,11 @@ class _SnapshotCollector(Collector):
         return [
             *map(self._histogram, STAGES),
             *map(self._counter, COUNTERS),
+            self._labelled_counter("errors", prometheus_help.ERRORS, "error", KNOWN_ERRORS),
+            self._labelled_counter("languages", prometheus_help.LANGUAGES, "language", ()),
+            self._labelled_counter("limits", prometheus_help.LIMITS, "limit", tuple(LIMITS)),
             self._labelled_counter(
-                "errors", prometheus_help.ERRORS, "error", KNOWN_ERRORS, lambda it: it.errors
-            ),
-            self._labelled_counter(
-                "languages", prometheus_help.LANGUAGES, "language", (), lambda it: it.languages
-            ),
-            self._labelled_counter(
-                "limits", prometheus_help.LIMITS, "limit", tuple(LIMITS), lambda it: it.limits
-            ),
-            self._labelled_counter(
-                "delivery_errors",
-                prometheus_help.DELIVERY_ERRORS,
-                "code",
-                tuple(map(str, ADVICE)),
-                lambda it: it.delivery_errors,
+                "delivery_errors", prometheus_help.DELIVERY_ERRORS, "code", tuple(map(str, ADVICE))
             ),
         ]
 
@@ -150,19 +138,14 @@ class _SnapshotCollector(Collector):
         return family
 
     def _labelled_counter(
-        self,
-        name: str,
-        description: str,
-        label_name: str,
-        known: Sequence[str],
-        select: Callable[[MetricsSnapshot], Counter[str]],
+        self, name: str, description: str, label_name: str, known: Sequence[str]
     ) -> Metric:
         label_names = [*self._label_names, label_name]
         family = CounterMetricFamily(f"bridge_{name}", description, labels=label_names)
         for labels, snapshot in self._labelled_snapshots():
             # Those of which there are none yet come too: Prometheus sees no increase from nothing
             # to one.
-            for value, number in (dict.fromkeys(known, 0) | select(snapshot)).items():
+            for value, number in (dict.fromkeys(known, 0) | snapshot.labelled(name)).items():
                 family.add_metric([*labels, value], number)
         return family
 

@@ -89,7 +89,7 @@ class State:
             "delivery_errors": self._delivery_errors(now),
             "checklist": {
                 "checked_at": checked_at,
-                "results": [_result(check) for check in checks],
+                "results": [check.to_json() for check in checks],
                 "firsts": [
                     {"title": title, "at": self._first(name)} for name, title in FIRSTS.items()
                 ],
@@ -138,10 +138,10 @@ class State:
 
     def _errors(self, known: Sequence[Provider], now: float) -> list[dict[str, Any]]:
         """The errors that are not over, the latest first."""
-        successes = {each.name: each for each in known}
+        by_name = {each.name: each for each in known}
         found = []
         for name, last_at in self._labelled("error", now):
-            provider = successes.get(provider_of(name))
+            provider = by_name.get(provider_of(name))
             ended_at = (provider.last_success_at or 0.0) if provider else 0.0
             is_over = last_at < ended_at and not (provider and provider.error)
             if not is_over:
@@ -192,16 +192,6 @@ def _failed(last_hour: MetricsSnapshot) -> int:
 def _counted(key: str, name: str, count: int, last_at: float) -> dict[str, Any]:
     # It may have happened just before the hour that is counted.
     return {key: name, "count": max(count, 1), "last_at": last_at}
-
-
-def _result(check: CheckResult) -> dict[str, str]:
-    return {
-        "name": check.name,
-        "title": check.title,
-        "state": check.state.value,
-        "finding": check.finding,
-        "hint": check.hint,
-    }
 
 
 def _queue(health: HealthReport) -> Mapping[str, object]:

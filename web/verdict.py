@@ -102,12 +102,11 @@ def _nobody_answered(now: Situation) -> Verdict | None:
         if provider.state in ("refused", "down") and _is_needed(provider)
     ]
     if broken:
-        names = " and ".join(provider.title for provider in broken)
-        does = "refuses" if len(broken) == 1 else "refuse"
         if any(provider.state == "down" for provider in broken):
-            does = "does not answer" if len(broken) == 1 else "do not answer"
-        title = f"Nobody is answered: {names} {does} our requests"
-        return Verdict("bad", title.replace("answer our requests", "answer"), *_mend(broken[0]))
+            problem = _said_of(broken, "does not answer", "do not answer")
+        else:
+            problem = _said_of(broken, "refuses our requests", "refuse our requests")
+        return Verdict("bad", f"Nobody is answered: {problem}", *_mend(broken[0]))
     if now.failed >= MANY_FAILURES and not now.answered:
         return Verdict(
             "bad", "Nobody is answered", f"{now.failed} messages failed in the last hour."
@@ -125,9 +124,14 @@ def _refused(now: Situation) -> Verdict | None:
     refusing = [provider for provider in now.providers if provider.state == "refused"]
     if not refusing:
         return None
-    names = " and ".join(provider.title for provider in refusing)
-    does = "refuses" if len(refusing) == 1 else "refuse"
-    return Verdict("warn", f"{names} {does} our requests", *_mend(refusing[0]))
+    title = _said_of(refusing, "refuses our requests", "refuse our requests")
+    return Verdict("warn", title, *_mend(refusing[0]))
+
+
+def _said_of(providers: Sequence[Provider], one: str, many: str) -> str:
+    """A sentence about the providers; ``one`` is what it says of a single one."""
+    names = " and ".join(provider.title for provider in providers)
+    return f"{names} {one if len(providers) == 1 else many}"
 
 
 def _mend(provider: Provider) -> tuple[str, str]:
@@ -152,8 +156,7 @@ def _down(now: Situation) -> Verdict | None:
     down = [provider for provider in now.providers if provider.state == "down"]
     if not down:
         return None
-    names = " and ".join(provider.title for provider in down)
-    return Verdict("warn", f"{names} {'is' if len(down) == 1 else 'are'} down", *_mend(down[0]))
+    return Verdict("warn", _said_of(down, "is down", "are down"), *_mend(down[0]))
 
 
 def _late(now: Situation) -> Verdict | None:

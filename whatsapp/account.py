@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from core.settings import Settings
 from http_clients.sessions import requests_session
 from whatsapp.client import build_client, call_sdk
 from whatsapp.inbound import CHANNEL
-
-T = TypeVar("T")
 
 TIMEOUT_SECONDS = 10.0
 # The sandbox's number, which all accounts share. There is no API for its settings.
@@ -21,7 +19,7 @@ RECENT_MESSAGES = 20
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountStatus:
     """``status`` is ``active``, ``suspended`` or ``closed``; a trial account is limited."""
 
     status: str
@@ -51,32 +49,29 @@ class TwilioAccount:
         self._sid = settings.TWILIO_ACCOUNT_SID
         self._client = build_client(settings, TIMEOUT_SECONDS, session)
 
-    def fetch(self) -> Account:
+    def fetch(self) -> AccountStatus:
         """The account itself, which tells whether its SID and token are right."""
-        account = self._read(lambda: self._client.api.v2010.accounts(self._sid).fetch())
-        return Account(str(account.status or ""), account.type == "Trial")
+        account = call_sdk(lambda: self._client.api.v2010.accounts(self._sid).fetch())
+        return AccountStatus(str(account.status or ""), account.type == "Trial")
 
     def senders(self) -> list[Sender]:
         """The WhatsApp senders of the account, without the sandbox."""
         resource = self._client.messaging.v2.channels_senders
-        found = self._read(lambda: resource.list(channel="whatsapp", limit=PAGE_LIMIT))
+        found = call_sdk(lambda: resource.list(channel="whatsapp", limit=PAGE_LIMIT))
         return [_sender(each.sender_id, each.status, each.webhook) for each in found]
 
     def numbers_with(self, url: str) -> int:
         """How many phone numbers of the account have this address as the webhook for SMS."""
         resource = self._client.api.v2010.account.incoming_phone_numbers
-        found = self._read(lambda: resource.list(limit=PAGE_LIMIT))
+        found = call_sdk(lambda: resource.list(limit=PAGE_LIMIT))
         return sum((number.sms_url or "").rstrip("/") == url.rstrip("/") for number in found)
 
     def recent_errors(self) -> list[int]:
         """Twilio's codes of the last messages that we sent and that did not arrive."""
-        sent = self._read(
+        sent = call_sdk(
             lambda: self._client.messages.list(from_=self._sender, limit=RECENT_MESSAGES)
         )
         return [message.error_code for message in sent if message.error_code]
-
-    def _read(self, call: Callable[[], T]) -> T:
-        return call_sdk(call)
 
 
 def _sender(sender_id: str, status: object, webhook: object) -> Sender:

@@ -94,15 +94,14 @@ class Turns:
     def _user_of(self, call: Call) -> str:
         """Whom a call of Twilio is about; empty if that cannot be told."""
         if call.name == "send":
-            accepted = (each.to for each in self._all() if each.sid == call.detail.get("sid"))
+            accepted = (
+                each.to for each in self._twilio.messages() if each.sid == call.detail.get("sid")
+            )
             return next(accepted, "")
         if call.name == "typing" and call.sent is not None:
             named = call.sent.content.decode(errors="replace")
             return next((each.user for each in self._conversations.sent() if each.sid in named), "")
         return ""
-
-    def _all(self) -> list[Outbound]:
-        return self._twilio.messages()
 
     def _is_running(self, sent: Sent, turn: Turn, log: Sequence[dict[str, str]]) -> bool:
         if sent.delivery is None or sent.delivery.status != 200:

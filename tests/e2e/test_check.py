@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +26,7 @@ from storage.engine import open_postgres
 from storage.processes import Processes
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
+from tests.sandbox.waiting import wait_until
 
 # Not that of Twilio's sandbox, about which less can be known.
 SENDER = "whatsapp:+15550100100"
@@ -44,6 +44,8 @@ def shared(start_deployment: StartDeployment) -> Iterator[Deployment]:
         deployment.twilio.sender = SENDER
         # Each run of the command fetches a token of its own.
         deployment.sandbox.agentforce.token_clients = 1000
+        # Its calls must not be taken for those of a test.
+        await_start_check(deployment)
         yield deployment
 
 
@@ -413,7 +415,7 @@ def test_it_prints_a_table_beside_a_service_that_runs(deployment: Deployment) ->
 
 
 def test_the_release_phase_refuses_a_broken_configuration(
-    deployment: Deployment, tmp_path: Path
+    deployment: Deployment,
 ) -> None:
     settings = {"PATH": os.environ["PATH"]} | deployment.bridge.settings
     run_release = partial(
@@ -453,8 +455,18 @@ def restart(deployment: Deployment) -> dict[str, Any]:
     """Start the service anew, and return what the check found, when it is done."""
     deployment.bridge.kill()
     deployment.bridge.start()
-    while True:
+    return await_start_check(deployment)
+
+
+def await_start_check(deployment: Deployment) -> dict[str, Any]:
+    """What the check after the start has found, when it is done."""
+    found: dict[str, Any] = {}
+
+    def is_done() -> bool:
         answer = requests.get(f"{deployment.bridge.url}/health", timeout=10)
         assert answer.status_code == 200
-        if found := answer.json()["check"]:
-            return dict(found)
+        found.update(answer.json()["check"] or {})
+        return bool(found)
+
+    wait_until(is_done, "the check after the start", every=0.1)
+    return found

@@ -34,7 +34,8 @@ DAILY = 20
 ENGLISH, ARABIC = "Please tell me about my order", "من فضلك أخبرني عن طلبي"
 SCRIPT = [ENGLISH] * 5 + [
     ARABIC,
-    "voice off",
+    # Not “voice off”, which the pages name and which would be found there as what a user wrote.
+    "turn voice off",
     "This question is broken",
     "Answer this slowly",
     ARABIC,

@@ -9,10 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 import metrics as metrics_module
-from metrics import Metrics, MetricsSnapshot
+from metrics import MINUTE, Metrics, MetricsSnapshot
 from storage import metrics_history
 from storage.database import Database, StorageError
-from storage.metrics_history import KEPT, MINUTE, QUARTER, TWO_HOURS, MetricsHistory
+from storage.metrics_history import KEPT, QUARTER, TWO_HOURS, MetricsHistory
 from tests.unit.conftest import START, Clock
 from web import history_recorder
 from web.history_recorder import HistoryRecorder
