@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import time
 from contextlib import closing, suppress
@@ -32,6 +31,7 @@ from core.errors import (
 from http_clients.bodies import BodyTooLarge, read_chunks
 from http_clients.retries import parse_retry_after, retrying
 from http_clients.routes import Route
+from metrics import Metrics
 
 # Twilio announces a recording before all its servers have it: 404 at first is normal.
 RETRY_DELAYS = (0.5, 1.0, 2.0)
@@ -81,6 +81,7 @@ class MediaDownloader:
         self,
         *,
         session: requests.Session,
+        metrics: Metrics,
         api_url: str,
         account_sid: str,
         auth_token: str,
@@ -88,6 +89,7 @@ class MediaDownloader:
         timeout_factor: float = 1.0,
     ) -> None:
         self._session = session
+        self._metrics = metrics
         self._api = urlsplit(api_url)
         self._credentials = (account_sid, auth_token)
         self._path = re.compile(
@@ -112,7 +114,8 @@ class MediaDownloader:
             return _read_inline(url, listener)
         self._check_origin(url)
         tries = retrying(RETRY_DELAYS, factor=self._timeout_factor)
-        with Deadline(clamp(TOTAL_TIMEOUT * self._timeout_factor)).applied():
+        limit = Deadline(clamp(TOTAL_TIMEOUT * self._timeout_factor))
+        with self._metrics.watch("twilio media"), limit.applied():
             return tries(self._fetch, url, listener)
 
     def _fetch(self, url: str, listener: DownloadListener) -> bytearray:
@@ -179,7 +182,7 @@ def _read_inline(url: str, listener: DownloadListener) -> bytearray:
     """The recording that the address holds, which a signed form limits to some 48 KB."""
     try:
         data = base64.b64decode(url.removeprefix(INLINE), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise MediaError("the recording in the form is not base64") from None
     listener.begin()
     listener.write(data)

@@ -71,6 +71,7 @@ COUNTERS = (
     "answer_cache_misses",
     "typing_failed",
     "signatures_rejected",
+    "webhooks_refused",
     "breakers_opened",
     "calls_not_made",
     "text_turns",

@@ -244,6 +244,7 @@ class Services:
         settings = self.settings
         return MediaDownloader(
             session=requests_session(settings, connections=settings.TURN_THREADS),
+            metrics=self.metrics,
             api_url=settings.TWILIO_API_URL,
             account_sid=settings.TWILIO_ACCOUNT_SID,
             auth_token=settings.TWILIO_AUTH_TOKEN,
@@ -363,6 +364,7 @@ class Services:
             turns=self.storage.turns,
             handler=self.pipeline,
             notices=self.notices,
+            metrics=self.metrics,
             log_key=self.log_key,
             retry_factor=self.settings.PROVIDER_TIMEOUT_FACTOR,
         )

@@ -97,10 +97,10 @@ class Pipeline:
         self._replies.send(turn, reply)
 
     def apologise(self, turn: Turn, error: Exception) -> None:
-        """Log the error, and tell the sender that something failed. Raises ``StorageError``."""
+        """Tell the sender that something failed, and log the error. Raises ``StorageError``."""
+        self._replies.send_notice(turn, "apology", "failed")
         self._log_failure(error)
         count_unanswered(self._metrics, turn)
-        self._replies.send_notice(turn, "apology", "failed")
 
     def was_sent(self, turn: Turn) -> bool:
         """Whether at least the beginning of the answer was sent. Raises ``StorageError``."""

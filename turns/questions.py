@@ -61,8 +61,7 @@ class QuestionReader:
         return Question(message.text, language)
 
     def _transcribe(self, message: Inbound, language: str | None) -> Question:
-        with self._metrics.watch("twilio media"):
-            recording = self._voice_note_loader.load(message.media_url)
+        recording = self._voice_note_loader.load(message.media_url)
         log_stage(self._metrics, "download_time", "Download", recording.download_time)
         self._metrics.record_time("convert_time", recording.convert_time)
         started = time.monotonic()

@@ -72,10 +72,11 @@ class ReplyDelivery:
             if not _is_final(turn, error):
                 self._metrics.count_error(error)
                 raise
+            self.send_notice(turn, "apology", "failed")
+            # If the notice fails because of the database, all this is repeated.
             count_turn_error(self._metrics, error)
             count_unanswered(self._metrics, turn)
             log_failure("❌ Answer not sent", error)
-            self.send_notice(turn, "apology", "failed")
 
     def send_notice(self, turn: Turn, part: str, key: str) -> bool:
         """Send one of our own sentences; ``False`` if Twilio did not accept it.

@@ -14,10 +14,12 @@ from core.errors import SendError, TurnSuperseded
 from core.logs import turn_context
 from core.models import Answer, Outcome, Turn
 from core.redaction import describe_error
+from metrics import Metrics
 from speech.synthesis import Reply
 from storage.database import StorageError
 from storage.turns import ABANDONED, STALE_SECONDS, TurnTable
 from turns.notices import Notices
+from turns.turn_counts import count_unanswered
 
 T = TypeVar("T")
 
@@ -59,12 +61,14 @@ class TurnRunner:
         turns: TurnTable,
         handler: TurnHandler,
         notices: Notices,
+        metrics: Metrics,
         log_key: str,
         retry_factor: float = 1.0,
     ) -> None:
         self._turns = turns
         self._handler = handler
         self._notices = notices
+        self._metrics = metrics
         self._log_key = log_key
         self._retry_factor = retry_factor
         self._stopping = threading.Event()
@@ -130,7 +134,7 @@ class TurnRunner:
             return turn
         if self._turns.has_later(turn):
             # If several messages waited too long, only the last one gets the apology.
-            self._turns.finish(turn, ABANDONED)
+            self._give_up(turn)
             return None
         return self._answer_with_phrase(turn, "resend")
 
@@ -138,12 +142,16 @@ class TurnRunner:
         """Make a last attempt: send a stored or a fixed answer, without agent and speech."""
         log.error("Turn abandoned: its process died again and again", attempts=turn.attempts)
         if turn.attempts > MAX_ATTEMPTS + 1:
-            self._turns.finish(turn, ABANDONED)
+            self._give_up(turn)
             return None
         if turn.answer and self._handler.was_sent(turn):
             # The beginning of the text was sent. Send the rest of it, without the voice note.
             return self._save_answer(turn, replace(turn.answer, aloud=""))
         return self._answer_with_phrase(turn, "failed")
+
+    def _give_up(self, turn: Turn) -> None:
+        self._turns.finish(turn, ABANDONED)
+        count_unanswered(self._metrics, turn)
 
     def _answer_with_phrase(self, turn: Turn, phrase: str) -> Turn:
         answer = self._notices.answer(turn.message.sender, phrase)

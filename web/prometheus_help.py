@@ -52,6 +52,7 @@ COUNTERS = {
     "answer_cache_misses": "Lookups that the answer cache did not answer.",
     "typing_failed": "Typing indicators that failed.",
     "signatures_rejected": "Webhooks that were refused: no valid signature of Twilio.",
+    "webhooks_refused": "Those of them that name this Twilio account: probably Twilio's own.",
     "breakers_opened": "Times that a provider was found down.",
     "calls_not_made": "Calls that were not made, because a provider was down.",
     "text_turns": "Turns of texts that ended with an answer.",

@@ -81,7 +81,7 @@ class State:
             "last_answer_at": self._last("answered"),
             "providers": [provider.to_json() for provider in known],
             "refused_webhooks": {
-                "count": self._last_hour.counters["signatures_rejected"],
+                "count": self._last_hour.counters["webhooks_refused"],
                 "last_at": self._last("webhook refused"),
                 "expected_url": situation.expected_url,
             },

@@ -28,7 +28,8 @@ from whatsapp.status_callbacks import parse_status
 
 log = structlog.get_logger(__name__)
 
-# The fields of a form by name, and a view that answers it.
+# The fields of a form in order, and by name; and a view that answers it.
+Fields = list[tuple[str, str]]
 Form = dict[str, str]
 View = Callable[[Form], Response]
 
@@ -93,21 +94,34 @@ class Webhooks:
         refusals = SummaryLog("Webhook refused")
 
         def answer_signed(view: View) -> Response:
+            fields: Fields = []
             try:
                 fields = parse_form(request.get_data())
                 _check_origin(signature, fields, unsigned=settings.UNSIGNED_LOCAL_WEBHOOKS)
-                self.metrics.note("webhook accepted")
-                return view(dict(fields))
             except InboundError as error:
-                forged = isinstance(error, ForgedRequest)
-                # Anybody can post without a signature; with one, it may be Twilio.
-                if forged and SIGNATURE in request.headers:
-                    self.metrics.note("webhook refused")
-                self.metrics.count("signatures_rejected" if forged else "messages_refused")
+                self._count_refused(fields)
                 refusals.warn(str(error))
-                return Response(status=403 if forged else 400)
+                return Response(status=403 if isinstance(error, ForgedRequest) else 400)
+            form = dict(fields)
+            # The check after the start posts as the service itself, whatever Twilio's console has.
+            if form.get("From") != settings.TWILIO_WHATSAPP_FROM:
+                self.metrics.note("webhook accepted")
+            try:
+                return view(form)
+            except InboundError as error:
+                self.metrics.count("messages_refused")
+                refusals.warn(str(error))
+                return Response(status=400)
 
         return answer_signed
+
+    def _count_refused(self, fields: Fields) -> None:
+        """Count a request that Twilio did not sign for this service."""
+        self.metrics.count("signatures_rejected")
+        # Strangers do not know the account's SID, so this is Twilio with another address or token.
+        if ("AccountSid", self.settings.TWILIO_ACCOUNT_SID) in fields:
+            self.metrics.count("webhooks_refused")
+            self.metrics.note("webhook refused")
 
     def _accept(self, message: Inbound) -> str:
         """Store a message for its turn; returns the TwiML that answers the webhook."""
@@ -176,7 +190,7 @@ class Webhooks:
         return Response(status=204 if recorded else 503)
 
 
-def _check_origin(signature: Signature, fields: list[tuple[str, str]], *, unsigned: bool) -> None:
+def _check_origin(signature: Signature, fields: Fields, *, unsigned: bool) -> None:
     """Raise ``ForgedRequest`` unless Twilio signed the request.
 
     With ``unsigned``, requests from this machine need no signature.

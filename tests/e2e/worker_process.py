@@ -146,7 +146,11 @@ def run_worker(url: str, outside: str) -> None:
         max_seconds=60,
     )
     runner = TurnRunner(
-        turns=store, handler=Echo(outside, claims, delivery), notices=notices, log_key=""
+        turns=store,
+        handler=Echo(outside, claims, delivery),
+        notices=notices,
+        metrics=Metrics(),
+        log_key="",
     )
     worker = TurnWorker(claims=claims, runner=runner, threads=4)
     for part in (worker, Heartbeat([claims.renew]), Listener(database=urgent, wake=worker.wake)):

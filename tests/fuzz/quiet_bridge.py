@@ -44,6 +44,7 @@ class InlineWorker:
             turns=services.storage.turns,
             handler=Silence(),
             notices=services.notices,
+            metrics=services.metrics,
             log_key="key",
         )
 

@@ -17,6 +17,7 @@ import media as media_module
 from core.errors import MediaError, MediaForbidden, MediaMissing, MediaTooLarge
 from http_clients.bodies import read_chunks
 from media import MediaDownloader
+from metrics import Metrics
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.loopback import LoopbackServer
@@ -52,6 +53,7 @@ def session() -> Iterator[requests.Session]:
 def fetcher(sandbox: Sandbox, session: requests.Session, **changes: object) -> MediaDownloader:
     options: dict[str, object] = {
         "session": session,
+        "metrics": Metrics(),
         "api_url": sandbox.twilio.url,
         "account_sid": ACCOUNT,
         "auth_token": TOKEN,
@@ -278,6 +280,7 @@ class Unreachable(requests.Session):
 def test_addresses_that_are_not_ours_are_refused_without_a_request(url: str) -> None:
     media = MediaDownloader(
         session=Unreachable(),
+        metrics=Metrics(),
         api_url="https://api.twilio.com",
         account_sid=ACCOUNT,
         auth_token=TOKEN,
@@ -291,6 +294,7 @@ def test_addresses_that_are_not_ours_are_refused_without_a_request(url: str) -> 
 def test_twilio_and_its_regions_are_asked(host: str) -> None:
     media = MediaDownloader(
         session=Unreachable(),
+        metrics=Metrics(),
         api_url="https://api.twilio.com",
         account_sid=ACCOUNT,
         auth_token=TOKEN,
@@ -304,6 +308,7 @@ def test_twilio_and_its_regions_are_asked(host: str) -> None:
 def test_any_other_address_is_refused(url: str) -> None:
     media = MediaDownloader(
         session=Unreachable(),
+        metrics=Metrics(),
         api_url="https://api.twilio.com",
         account_sid=ACCOUNT,
         auth_token=TOKEN,

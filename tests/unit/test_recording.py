@@ -18,6 +18,7 @@ from audio.trimming import trim
 from core.errors import AudioSilent, AudioTooLong, AudioUnreadable, BridgeError, MediaError
 from media import MediaDownloader, VoiceNoteLoader
 from media import _OpusListener as OpusListener
+from metrics import Metrics
 from sandbox import CREDENTIALS, Sandbox
 from sandbox.faults import Fault
 from sandbox.speech.codec import Codec
@@ -56,6 +57,7 @@ def media(sandbox: Sandbox) -> Iterator[MediaDownloader]:
     with requests.Session() as session:
         yield MediaDownloader(
             session=session,
+            metrics=Metrics(),
             api_url=sandbox.twilio.url,
             account_sid=CREDENTIALS["TWILIO_ACCOUNT_SID"],
             auth_token=CREDENTIALS["TWILIO_AUTH_TOKEN"],

@@ -19,6 +19,7 @@ from sqlalchemy import event as sql_event
 
 from core.errors import SendBusy
 from core.models import Inbound, Kind, Turn
+from metrics import Metrics
 from speech.synthesis import Reply
 from storage.claims import Claims
 from storage.database import Database
@@ -156,7 +157,9 @@ class Process:
         notices = notices_of(self._database, PHRASES)
         self._worker = TurnWorker(
             claims=Claims(queue=self.queue, renewals=self.queue),
-            runner=TurnRunner(turns=self.store, handler=self, notices=notices, log_key=""),
+            runner=TurnRunner(
+                turns=self.store, handler=self, notices=notices, metrics=Metrics(), log_key=""
+            ),
             threads=threads,
         )
         self.accept = Intake(

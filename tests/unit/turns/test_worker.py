@@ -20,6 +20,7 @@ from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
 from core.models import Answer, Inbound, Kind, Outcome, Turn
+from metrics import Metrics
 from speech.synthesis import Reply
 from storage.claims import Claims
 from storage.database import Database
@@ -117,7 +118,9 @@ class Process:
         self.claims = Claims(queue=self._queue, renewals=self._queue)
         self.worker = TurnWorker(
             claims=self.claims,
-            runner=TurnRunner(turns=self.store, handler=talk, notices=notices, log_key=""),
+            runner=TurnRunner(
+                turns=self.store, handler=talk, notices=notices, metrics=Metrics(), log_key=""
+            ),
             threads=threads,
         )
         self.accept = Intake(
