@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import requests
@@ -40,6 +41,15 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 
 class BridgeDied(RuntimeError):
     """A process ended or was not ready in time; the message is the end of its log."""
+
+
+class RunningBridge(Protocol):
+    """A bridge of one or several processes."""
+
+    @property
+    def url(self) -> str: ...
+
+    def log(self) -> str: ...
 
 
 class Process(Service):

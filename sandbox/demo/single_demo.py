@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from sandbox import Sandbox
+from sandbox.bridge import RunningBridge
 from sandbox.call_recorder import Violation
 from sandbox.demo.bridge_notes import notes_on
 from sandbox.demo.progress import Progress
@@ -28,15 +28,6 @@ from sandbox.twilio.messages import Outbound
 LOG_LINES = 20
 # The bridge counts a failure before it logs it.
 LOG_DELAY_SECONDS = 0.3
-
-
-class RunningBridge(Protocol):
-    """A bridge of one or several processes."""
-
-    @property
-    def url(self) -> str: ...
-
-    def log(self) -> str: ...
 
 
 class SingleDemo:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Protocol
 
 import imageio_ffmpeg
 from flask import Flask, Response, send_from_directory
 
 from sandbox import Sandbox
-from sandbox.bridge import Process
+from sandbox.bridge import Process, RunningBridge
 from sandbox.json_api import protect
 from sandbox.loopback import LoopbackServer
 from sandbox.phone.api import PhoneApi
@@ -32,12 +31,6 @@ POLICY = (
 )
 # The largest recording or picture that WhatsApp takes.
 LARGEST_BYTES = 16 * 1024 * 1024
-
-
-class RunningBridge(Protocol):
-    """A bridge of one or several processes."""
-
-    def log(self) -> str: ...
 
 
 class Phone(Service):

@@ -134,10 +134,9 @@ function showFailures({ failures, limits }) {
   show(byId("no-limits"), !limits.length);
 }
 
-function showPastError(item, { name, code, count, advice, link }) {
-  const title = name || `Not delivered: ${code}`;
-  writeFields(item, { name: title, count: `${number(count)} ×`, advice: sentence(advice) });
-  setLink(field(item, "link"), link, title);
+// The history does not say when an error happened last.
+function showPastError(item, error) {
+  showError(item, { ...error, last_at: null });
   show(field(item, "last").parentNode, false);
 }
 
