@@ -86,6 +86,22 @@ def test_a_refused_webhook_is_over_when_the_next_one_is_accepted(deployment: Dep
     wait_for_verdict(deployment, "good", "Messages are answered")
 
 
+def test_what_strangers_post_is_no_refused_webhook(deployment: Deployment) -> None:
+    """They do not know the account's SID."""
+    deployment.ask("hello")
+    wait_for_verdict(deployment, "good", "Messages are answered")
+    refused = state(deployment)["refused_webhooks"]["count"]
+    rejected = deployment.counter("signatures_rejected")
+    form = "application/x-www-form-urlencoded"
+    forged = {"X-Twilio-Signature": "forged", "Content-Type": form}
+    for body in ("a=b", f"AccountSid=AC{'0' * 32}", "&" * 120):
+        answer = requests.post(deployment.bridge.url, data=body, headers=forged, timeout=10)
+        assert answer.status_code in (400, 403)
+    assert deployment.counter("signatures_rejected") == rejected + 3
+    assert state(deployment)["refused_webhooks"]["count"] == refused
+    assert verdict(deployment) == ("good", "Messages are answered")
+
+
 def test_a_refused_key_of_elevenlabs_is_over_when_it_works_again(deployment: Deployment) -> None:
     fault = deployment.add_fault(
         "elevenlabs", "transcribe", status=401, body=REFUSED_KEY, times=None

@@ -98,6 +98,7 @@ class Replies:
 
     def __init__(self) -> None:
         self.notices: list[str] = []
+        self.error: Exception | None = None
         self.noticed = threading.Event()
         self.typing = 0
         self.syntheses: list[Synthesis] = []
@@ -110,6 +111,8 @@ class Replies:
         self.typing += 1
 
     def send_notice(self, turn: Turn, part: str, key: str) -> bool:
+        if self.error:
+            raise self.error
         self.notices.append(key)
         self.noticed.set()
         return True
@@ -377,3 +380,17 @@ def test_an_answer_of_the_notices_has_no_voice(bench: Bench) -> None:
     assert reply
     notice = PHRASES.translate("unsupported", None)
     assert reply.answer == Answer(notice, None, outcome=Outcome.NOTICE)
+
+
+def test_a_failed_turn_is_counted_once_although_its_apology_is_repeated(bench: Bench) -> None:
+    """The caller repeats the apology while the database fails."""
+    turn = Turn(1, Inbound(sid="SM1", sender="ana", kind=Kind.TEXT))
+    bench.replies.error = StorageError("down")
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            bench.pipeline.apologise(turn, RuntimeError("a defect"))
+    bench.replies.error = None
+    bench.pipeline.apologise(turn, RuntimeError("a defect"))
+    found = bench.metrics.snapshot()
+    assert (found.counters["turns_failed"], found.counters["text_turns"]) == (1, 1)
+    assert found.errors == {"RuntimeError": 1}

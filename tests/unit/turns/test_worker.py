@@ -112,6 +112,7 @@ class Process:
     def __init__(
         self, database: Database, talk: TurnHandler, *, threads: int = 4, limit: int = 100
     ) -> None:
+        self.metrics = Metrics()
         self.store = TurnTable(database=database)
         self._queue = TurnQueue(database=database, single_process=True)
         notices = notices_of(database, PHRASES)
@@ -119,7 +120,11 @@ class Process:
         self.worker = TurnWorker(
             claims=self.claims,
             runner=TurnRunner(
-                turns=self.store, handler=talk, notices=notices, metrics=Metrics(), log_key=""
+                turns=self.store,
+                handler=talk,
+                notices=notices,
+                metrics=self.metrics,
+                log_key="",
             ),
             threads=threads,
         )
@@ -563,10 +568,11 @@ def test_a_turn_whose_apology_kills_too_is_set_aside(
     answer = apology("failed", None)
     leave_turn(database, message("ana", "SM1"), attempts=MAX_ATTEMPTS + 1, answer=answer)
     leave_turn(database, message("ana", "SM2"), attempts=0)
-    make_process()
+    process = make_process()
     wait_until_idle(store)
     assert turns.order == ["SM2"]
     assert states(tmp_path / FILE_NAME) == {"SM1": "set aside", "SM2": "done"}
+    assert process.metrics.snapshot().counters["turns_failed"] == 1
 
 
 # Histories
