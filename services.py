@@ -554,9 +554,12 @@ class Services:
             _ = self.intake, self.checks
 
     def _log_ready(self) -> None:
-        address = self.settings.PUBLIC_URL
-        webhook = f"Twilio's webhook is {address}/ (POST)" if address else "PUBLIC_URL is missing"
-        log.info(f"Ready: answers {self.settings.TWILIO_WHATSAPP_FROM}; {webhook}")
+        settings = self.settings
+        if not settings.PUBLIC_URL:
+            log.warning("Not ready: PUBLIC_URL is missing")
+            return
+        webhook = f"Twilio's webhook is {settings.PUBLIC_URL}/ (POST)"
+        log.info(f"Ready: answers {settings.TWILIO_WHATSAPP_FROM}; {webhook}")
 
     def _resume_turns(self) -> None:
         """Put the turns back into the queue that an earlier process was running when it died."""

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from sandbox import PORTS, Sandbox
 from sandbox.agentforce.helpdesk import HelpdeskError
@@ -17,6 +18,8 @@ from sandbox.speech import Speech
 from sandbox.speech.fixture import FixtureSpeech
 from sandbox.speech.local import LocalSpeech, MultilingualSpeech
 from sandbox.speech.models import ModelsMissing
+
+NEXT_STEP = 'env $(cat FILE) .venv/bin/gunicorn "app:create_app()"'
 
 
 def main() -> None:
@@ -40,7 +43,13 @@ def _run(arguments: argparse.Namespace) -> None:
         stopped = _stop_on_signals()
         for name, value in sandbox.environment(arguments.bridge).items():
             print(f"{name}={value}", flush=True)
-        print(f"Control: {sandbox.control.url}. Ctrl-C stops.", file=sys.stderr)
+        # gunicorn, which the Procfile starts, listens where PUBLIC_URL says.
+        print(f"PORT={urlsplit(arguments.bridge).port or 80}", flush=True)
+        print(
+            f"Start the bridge with these settings, here from a file: {NEXT_STEP}\n"
+            f"Control: {sandbox.control.url}. Ctrl-C stops.",
+            file=sys.stderr,
+        )
         stopped.wait()
 
 

@@ -71,7 +71,7 @@ class Provider:
     @property
     def link(self) -> str:
         """What to do about it."""
-        return bad_day(self.title)
+        return bad_day(self.error or self.title)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -53,6 +53,8 @@ class SingleDemo:
         self._user = user
         self._folder = folder
         # The SIDs of the messages that were shown, and how many violations.
+        # The agent's session in which the user asked last.
+        self._asked_in = ""
         self._shown: set[str] = set()
         self._violations = 0
 
@@ -115,11 +117,17 @@ class SingleDemo:
 
     def _start_exchange(self) -> Exchange:
         self.show_new()
-        return Exchange(sandbox=self._sandbox, bridge_url=self._bridge.url, user=self._user)
+        return Exchange(
+            sandbox=self._sandbox,
+            bridge_url=self._bridge.url,
+            user=self._user,
+            asked_before_in=self._asked_in,
+        )
 
     def _show_end(self, turn: Turn, stages: Sequence[Stage]) -> bool:
         """Show the results of a turn that has ended; returns whether all went well."""
         succeeded = not turn.failure
+        self._asked_in = turn.asked_in or self._asked_in
         self._shown.update(text.sid for text in turn.texts)
         if turn.voice:
             self._shown.add(turn.voice.sid)

@@ -71,18 +71,22 @@ class Turn:
 
 
 class Exchange:
-    """One turn of ``user`` with the bridge at ``bridge_url``: a message and its answers."""
+    """One turn of ``user`` with the bridge at ``bridge_url``: a message and its answers.
 
-    def __init__(self, *, sandbox: Sandbox, bridge_url: str, user: str) -> None:
+    ``asked_before_in`` is the agent's session in which this user asked the question before.
+    """
+
+    def __init__(
+        self, *, sandbox: Sandbox, bridge_url: str, user: str, asked_before_in: str = ""
+    ) -> None:
         self._sandbox = sandbox
         self._bridge_url = bridge_url
         self._user = user
         self._metrics_before = get_json(f"{bridge_url}/metrics")
         self._messages = len(sandbox.twilio.messages(user))
         self._transcriptions = len(sandbox.elevenlabs.transcriptions)
-        questions = sandbox.agentforce.questions
-        self._questions = len(questions)
-        self._asked_before_in = questions[-1].session_id if questions else ""
+        self._questions = len(sandbox.agentforce.questions)
+        self._asked_before_in = asked_before_in
 
     def speak(self, recording: bytes, content_type: str) -> Turn:
         """Post a voice note to the webhook; the turn has a ``failure`` if it is refused."""

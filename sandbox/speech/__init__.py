@@ -8,7 +8,7 @@ from typing import Protocol
 
 PACK_MISSING = (
     "This did not sound like English, and the models here hear nothing else. "
-    "`make demo LANG_PACK=1` installs one that hears Arabic (160 MB)."
+    "“make demo LANG_PACK=1” installs one that hears Arabic (160 MB)."
 )
 """For whoever speaks another language, while the language pack is not installed."""
 

@@ -36,7 +36,7 @@ class LocalSpeech:
 
     note = (
         "English is heard and spoken by small local models: 6 % of the words are wrong. "
-        "Arabic is hummed; `make demo LANG_PACK=1` adds it."
+        "Arabic is hummed; “make demo LANG_PACK=1” adds it."
     )
 
     def __init__(self, *, threads: int = 2) -> None:
