@@ -22,7 +22,8 @@ PAGES = (
     "scaling",
     "upgrading",
 )
-HANDBOOK = "/dashboard/docs"
+DASHBOARD = "/dashboard"
+HANDBOOK = f"{DASHBOARD}/docs"
 _OUR_LINK = re.compile(rf"(?:({'|'.join(PAGES)})\.md)?(#[^\s]+)?")
 
 

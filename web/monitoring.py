@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from flask import Flask, Response, abort, redirect, request
+from flask import Blueprint, Flask, Response, abort, redirect, request
 from werkzeug.datastructures import WWWAuthenticate
 
 from core.settings import Settings, is_public_url
 from metrics import Metrics, MetricsSnapshot
 from storage.database import StorageError
 from turns.health import Health
-from web.handbook import HANDBOOK, handbook_page
+from web.handbook import DASHBOARD, handbook_page
 from web.history import WINDOWS, History
 from web.pages import render_page
 from web.prometheus import CONTENT_TYPE, prometheus
@@ -57,42 +57,52 @@ def add_monitoring(
             return Response(text, content_type=CONTENT_TYPE)
         return MetricsSnapshot.merged(by_process.values()).report(metrics.uptime())
 
-    @app.get("/dashboard")
-    def show_dashboard() -> Any:
+    app.register_blueprint(_dashboard(settings, state, history))
+
+    @app.get("/health")
+    def show_health() -> tuple[dict[str, object], int]:
+        report = health.check()
+        return report.to_json() | {"check": checked()}, 200 if report.healthy else 503
+
+
+def _dashboard(settings: Settings, state: State, history: History) -> Blueprint:
+    """The page, what it reads, and the documents that it links to."""
+    pages = Blueprint("dashboard", __name__, url_prefix=DASHBOARD)
+
+    @pages.before_request
+    def protect() -> Any:
         if not settings.PUBLIC_URL:
             return setup_page()
         if _is_unencrypted(settings):
             # Before the browser sends the password.
-            return redirect(f"{settings.PUBLIC_URL}/dashboard", 308)
+            return redirect(f"{settings.PUBLIC_URL}{request.path}", 308)
         _check_token(settings)
+        return None
+
+    @pages.get("")
+    def show_page() -> Response:
         return render_page("dashboard.html", release=settings.RELEASE)
 
-    @app.get(f"{HANDBOOK}/<name>.md")
+    @pages.get("/docs/<name>.md")
     def show_handbook(name: str) -> Response:
-        _check_token(settings)
         return handbook_page(name)
 
-    @app.get("/dashboard/state")
+    @pages.get("/state")
     def show_state() -> dict[str, object]:
-        _check_token(settings)
         return state.report()
 
-    @app.get("/dashboard/history")
+    @pages.get("/history")
     def show_history() -> dict[str, object]:
-        _check_token(settings)
         window = request.args.get("window", "hour")
         if window not in WINDOWS:
             abort(400)
         try:
             return history.report(window)
         except StorageError:
-            # The page shows what it has, and ``/dashboard/state`` says why.
+            # The page shows what it has, and its state says why.
             abort(503)
 
-    @app.get("/health")
-    def show_health() -> tuple[dict[str, object], int]:
-        report = health.check()
-        return report.to_json() | {"check": checked()}, 200 if report.healthy else 503
+    return pages
 
 
 def _is_unencrypted(settings: Settings) -> bool:

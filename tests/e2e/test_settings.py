@@ -200,18 +200,19 @@ def test_a_scraper_needs_the_token_and_health_does_not(deployment_with_token: De
     assert requests.get(f"{deployment_with_token.bridge.url}/health", timeout=10).status_code == 200
 
 
+@pytest.mark.parametrize("page", ["", "/state", "/history", "/docs/first-bad-day.md"])
 def test_https_is_enforced_where_the_password_is_asked_for(
-    deployment_with_token: Deployment,
+    deployment_with_token: Deployment, page: str
 ) -> None:
     """If the service has an https address, browsers are told to remember it."""
     answer = requests.get(
-        f"{deployment_with_token.bridge.url}/dashboard",
+        f"{deployment_with_token.bridge.url}/dashboard{page}",
         headers={"X-Forwarded-Proto": "http"},
         allow_redirects=False,
         timeout=10,
     )
     assert answer.status_code == 308
-    assert answer.headers["Location"] == "https://bot.example.com/dashboard"
+    assert answer.headers["Location"] == f"https://bot.example.com/dashboard{page}"
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
