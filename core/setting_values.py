@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import ssl
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -102,6 +103,19 @@ def program(value: str) -> str:
     if found is None:
         raise ValueError("is no program that can be run here")
     return found
+
+
+def certificates(value: str) -> str:
+    """The path of a file with certificate authorities, in PEM. May be empty."""
+    try:
+        if value:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+    # An ``SSLError`` is an ``OSError``.
+    except OSError as error:
+        was_read = isinstance(error, ssl.SSLError)
+        problem = "has no certificates in PEM" if was_read else "cannot be read"
+        raise ValueError(f"names a file that {problem}") from None
+    return value
 
 
 def host_address(value: str) -> str:

@@ -53,6 +53,8 @@ WHERE = {
         "the https:// address under which Twilio reaches this service; on Heroku, "
         "`heroku labs:enable runtime-dyno-metadata` provides it instead"
     ),
+    "REQUESTS_CA_BUNDLE": "leave it out, for the usual authorities are known; a file in PEM",
+    "SSL_CERT_FILE": "leave it out, for the usual authorities are known; a file in PEM",
     "PORT": "leave it out on Heroku, which sets it; like 8000",
     "FFMPEG_PATH": "leave it out, for requirements.txt brings an ffmpeg; like /usr/bin/ffmpeg",
     "HANDOFF_CONTACT": "like +1 415 555 0100, help@acme.com or https://acme.com/contact",
@@ -308,6 +310,15 @@ class Settings(Account):
         if given and others.data.get("ELEVENLABS_STT_MODEL", "").startswith("scribe_v1"):
             raise ValueError("needs scribe_v2 or a later model in ELEVENLABS_STT_MODEL")
         return given
+
+    @field_validator("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+    @classmethod
+    def _check_certificates(cls, given: str, others: ValidationInfo) -> str:
+        # The second one is not read if the first one is given, even if that is wrong.
+        is_used = others.field_name == "REQUESTS_CA_BUNDLE" or not others.data.get(
+            "REQUESTS_CA_BUNDLE", "wrong"
+        )
+        return setting_values.certificates(given) if is_used else given
 
     @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
     @classmethod

@@ -362,6 +362,23 @@ def test_each_wrong_setting_has_a_line(deployment: Deployment) -> None:
     assert not deployment.calls()
 
 
+@pytest.mark.parametrize("option", ["--json", "--offline"])
+@pytest.mark.parametrize(
+    ("name", "file", "words"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "cannot be read"),
+        ("SSL_CERT_FILE", __file__, "no certificates"),
+    ],
+)
+def test_certificates_that_cannot_be_used_have_a_line(
+    deployment: Deployment, option: str, name: str, file: str, words: str
+) -> None:
+    changes = {"REQUESTS_CA_BUNDLE": "", "SSL_CERT_FILE": ""} | {name: file}
+    results, status = run(deployment, option, **changes)
+    assert words in results[f"setting_{name.lower()}"]["finding"]
+    assert status == 1
+
+
 def test_the_database_and_its_workers_are_looked_at(
     deployment: Deployment, server: Postgres
 ) -> None:
