@@ -33,6 +33,8 @@ _BROWSER_HOSTS = {
     ".lightning.force.com": ".my.salesforce.com",
     ".my.salesforce-setup.com": ".my.salesforce.com",
 }
+# What follows postgres://; a password ends at the first @.
+_DATABASE = re.compile(r"([^:/]*(:[^@]*)?@)?[^@]*")
 QUOTES = "\"'`"
 # With more keyterms, a transcription is billed as at least 20 s of audio
 # (docs/providers/elevenlabs.md, "Speech to text").
@@ -230,6 +232,12 @@ def postgres_address(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if value and (scheme not in ("postgres", "postgresql") or not rest):
         raise ValueError("must begin with postgres://")
+    if not _DATABASE.fullmatch(rest):
+        # The rest of the password would be taken for the host, and shown as such.
+        raise ValueError(
+            "has an @ in its host: the special characters of its password must be percent-encoded, "
+            "@ as %40"
+        )
     return f"postgresql{separator}{rest}" if value else ""
 
 

@@ -404,6 +404,13 @@ def test_a_database_that_cannot_be_used_is_named(deployment: Deployment) -> None
     assert status == 1
 
 
+def test_a_password_that_is_not_encoded_is_told_and_not_shown(deployment: Deployment) -> None:
+    results, status = run(deployment, DATABASE_URL="postgres://user:made-up@word@db.invalid/bridge")
+    assert "@ as %40" in results["setting_database_url"]["finding"]
+    assert "word@" not in json.dumps(results)
+    assert status == 1
+
+
 # As an operator runs it
 
 
