@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import requests
 from twilio.request_validator import RequestValidator
 
+from cli.bounded_requests import request
 from cli.own_sentences import refusal
 from core.settings import Account
 from whatsapp.signature import SIGNATURE
@@ -62,12 +63,13 @@ def post(message: Message, account: Account) -> str:
     url = f"{account.PUBLIC_URL}/"
     signature = RequestValidator(account.TWILIO_AUTH_TOKEN).compute_signature(url, form)
     try:
-        answer = requests.post(
+        answer = request(
+            "POST",
             url,
+            seconds=LIMITS[1],
             data=form,
             headers={SIGNATURE: signature},
             timeout=LIMITS,
-            allow_redirects=False,
         )
     except requests.exceptions.SSLError:
         raise NotAccepted("No response: the certificate there is not trusted.") from None

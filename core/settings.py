@@ -397,12 +397,21 @@ def warn_of_missing_address(settings: Settings) -> None:
         )
 
 
-def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:
+def load_account(given: dict[str, str], *, env_file: str, url: str | None = None) -> Account:
     """The settings in ``given``; missing ones come from the environment, or from ``env_file``.
 
-    Raises ``SettingsError`` like ``load_settings``.
+    A ``url`` replaces PUBLIC_URL; METRICS_TOKEN is left out if that is on another host. Raises
+    ``SettingsError`` like ``load_settings``.
     """
-    return _validate(Account, _env_file=env_file, **given)
+    if not url:
+        return _validate(Account, _env_file=env_file, **given)
+    account = _validate(Account, _env_file=env_file, **given | {"PUBLIC_URL": url})
+    try:
+        own = _validate(Account, _env_file=env_file, **given).PUBLIC_URL
+    except SettingsError:
+        own = ""
+    is_own = urlsplit(own).hostname == urlsplit(account.PUBLIC_URL).hostname
+    return account if is_own else account.model_copy(update={"METRICS_TOKEN": ""})
 
 
 def _validate(kind: type[AnyAccount], **given: Any) -> AnyAccount:
