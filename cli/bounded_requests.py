@@ -25,6 +25,7 @@ def request(method: str, url: str, *, seconds: float, **options: Any) -> request
                 requests.request(
                     method,
                     url,
+                    timeout=seconds,
                     stream=True,
                     allow_redirects=False,
                     hooks={"response": limit_answer_time(seconds)},

@@ -81,7 +81,6 @@ class ServiceMetrics:
                 self._url,
                 seconds=TIMEOUT,
                 auth=("operator", self._token) if self._token else None,
-                timeout=TIMEOUT,
             )
             return _parse(answer.json()) if answer.status_code == 200 else None
         except (requests.RequestException, ValueError, AttributeError, TypeError, KeyError):

@@ -15,9 +15,9 @@ from cli.own_sentences import refusal
 from core.settings import Account
 from whatsapp.signature import SIGNATURE
 
-# Twilio's own limits for a webhook, in seconds
+# Twilio's own limit for a webhook, in seconds
 # (docs/providers/twilio.md, "Waiting and retrying").
-LIMITS = (5, 15)
+LIMIT = 15
 
 # What Twilio would send to the phone at once.
 _ANSWER = re.compile(r"<Message>(?:<Body>)?([^<]*)")
@@ -66,16 +66,14 @@ def post(message: Message, account: Account) -> str:
         answer = request(
             "POST",
             url,
-            seconds=LIMITS[1],
+            seconds=LIMIT,
             data=form,
             headers={SIGNATURE: signature},
-            timeout=LIMITS,
         )
     except requests.exceptions.SSLError:
         raise NotAccepted("No response: the certificate there is not trusted.") from None
     except requests.Timeout:
-        limit = LIMITS[1]
-        raise NotAccepted(f"No response within {limit} s; Twilio would give up too.") from None
+        raise NotAccepted(f"No response within {LIMIT} s; Twilio would give up too.") from None
     except requests.RequestException as error:
         kind = type(error).__name__
         raise NotAccepted(f"No response: {kind}. Is the address right, and the app up?") from None
