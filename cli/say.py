@@ -9,7 +9,6 @@ import click
 from dotenv import dotenv_values
 
 from cli.answer_follower import AnswerFollower
-from cli.phone_numbers import whatsapp_address
 from cli.progress import Progress
 from cli.sent_messages import ListUnavailable, SentMessages
 from cli.service_metrics import ServiceMetrics
@@ -17,6 +16,7 @@ from cli.terminal import printable
 from cli.voice_files import voice_note_address
 from cli.webhook import Message, NotAccepted, post
 from core.errors import SettingsError
+from core.phone_numbers import whatsapp_address
 from core.settings import Account, load_account
 
 ENV_FILE = ".env"

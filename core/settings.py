@@ -381,9 +381,11 @@ def _misspelt() -> dict[str, str]:
 
 
 def _address_fault(settings: Settings) -> str | None:
-    """Why Twilio cannot reach the service. A sandbox on this machine reaches any address."""
-    local = settings.UNSIGNED_LOCAL_WEBHOOKS or not is_public_url(settings.TWILIO_API_URL)
-    if local or not settings.PUBLIC_URL or setting_values.is_reachable(settings.PUBLIC_URL):
+    """Why Twilio cannot reach the service. What stands for Twilio may reach any address."""
+    is_local = settings.UNSIGNED_LOCAL_WEBHOOKS or not setting_values.is_twilio(
+        settings.TWILIO_API_URL
+    )
+    if is_local or not settings.PUBLIC_URL or setting_values.is_reachable(settings.PUBLIC_URL):
         return None
     return "must be an https:// address that the internet can reach"
 
