@@ -13,6 +13,9 @@ from whatsapp.error_codes import TRANSIENT, UNPLAYABLE
 POLL_SECONDS = 0.5
 # So long after the text a voice note is waited for, which may never come: see VOICE_REPLIES.
 VOICE_SECONDS = 60.0
+# So long after a message was listed the next one is waited for: a long text comes in several, which
+# the service sends one after the other.
+QUIET_SECONDS = 3.0
 # So long after an error was counted an apology is waited for.
 APOLOGY_SECONDS = 10.0
 # With several processes, what one has counted is shown up to two seconds later.
@@ -60,7 +63,10 @@ class AnswerFollower:
                 return Outcome(False, sentence)
         if self._expects_voice and not any(each.spoken for each in self._messages):
             return self._judge_missing_voice()
-        return None if any(map(self._is_pending, self._messages)) else self._success()
+        if any(map(self._is_pending, self._messages)):
+            return None
+        is_quiet = self._progress.since_last_message() >= QUIET_SECONDS
+        return self._success() if is_quiet else None
 
     def _judge_silence(self) -> Outcome | None:
         """The same while there is no answer: it may be known that none will come."""
@@ -103,6 +109,8 @@ class AnswerFollower:
             return self._failure(f"No answer within {seconds:g} s; the service's log says why.")
         if self._expects_voice and self._progress.first_seen("voice note") is None:
             return self._failure(f"{self._answered()}, but not spoken within {seconds:g} s.")
+        if not any(map(self._is_pending, self._messages)):
+            return self._success()
         return self._failure(
             f"{self._answered()}, but not delivered within {seconds:g} s. Is the phone on?"
         )

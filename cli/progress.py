@@ -8,6 +8,7 @@ from collections.abc import Callable
 from cli.own_sentences import is_interim
 from cli.sent_messages import ListUnavailable, SentMessage, SentMessages
 from cli.service_metrics import Figures, ServiceMetrics
+from cli.terminal import printable
 from whatsapp.error_codes import advice
 
 SHOWN_CHARACTERS = 160
@@ -37,6 +38,7 @@ class Progress:
         self._before = metrics.read()
         self._started = time.monotonic()
         self._seen: dict[str, float] = {}
+        self._last_new = 0.0
 
     def elapsed(self) -> float:
         """Seconds since the start."""
@@ -46,16 +48,23 @@ class Progress:
         """Say a line with the time, unless one was said about the same."""
         if (about or line) not in self._seen:
             self._seen[about or line] = self.elapsed()
-            self._say(f"{self.elapsed():6.1f} s  {line}")
+            self._say(f"{self.elapsed():6.1f} s  {printable(line)}")
 
     def first_seen(self, about: str) -> float | None:
         """When something was seen first, in seconds after the start."""
         return self._seen.get(about)
 
+    def since_last_message(self) -> float:
+        """Seconds since a message was seen that had not been listed before."""
+        return self.elapsed() - self._last_new
+
     def look(self) -> None:
         """Read what has changed, and tell it."""
         try:
-            self.messages = self._sent.new()
+            messages = self._sent.new()
+            if len(messages) > len(self.messages):
+                self._last_new = self.elapsed()
+            self.messages = messages
         except ListUnavailable as error:
             self.tell(str(error))
         # Read after the messages, so that they hold what led to them.

@@ -9,13 +9,14 @@ import click
 from dotenv import dotenv_values
 
 from cli.answer_follower import AnswerFollower
-from cli.phone_numbers import whatsapp_address
 from cli.progress import Progress
 from cli.sent_messages import ListUnavailable, SentMessages
 from cli.service_metrics import ServiceMetrics
+from cli.terminal import printable
 from cli.voice_files import voice_note_address
 from cli.webhook import Message, NotAccepted, post
 from core.errors import SettingsError
+from core.phone_numbers import whatsapp_address
 from core.settings import Account, load_account
 
 ENV_FILE = ".env"
@@ -79,7 +80,7 @@ def _send(message: Message, account: Account, seconds: float) -> int:
     except ListUnavailable as error:
         raise click.ClickException(f"The answer could not be followed: {error}.") from None
     except NotAccepted as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(printable(str(error))) from None
     progress.tell(f"accepted by the service, whose log calls it turn={sid}")
     follower = AnswerFollower(progress=progress, expects_voice=bool(message.recording))
     outcome = follower.follow(seconds)
@@ -104,9 +105,7 @@ def _read_options(sender: str | None, url: str | None, source: str | None) -> tu
 
 def _load_account(url: str | None, source: str | None) -> Account:
     given = _read_settings(source) if source else {}
-    if url:
-        given["PUBLIC_URL"] = url
-    return load_account(given, env_file=ENV_FILE)
+    return load_account(given, env_file=ENV_FILE, url=url)
 
 
 def _read_settings(source: str) -> dict[str, str]:

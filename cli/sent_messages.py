@@ -11,7 +11,7 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from core.settings import Account
-from http_clients.bodies import UNREADABLE
+from http_clients.bodies import UNREADABLE, limit_answer_time
 
 TIMEOUT = 10.0
 # Of the newest messages to one phone.
@@ -79,7 +79,9 @@ def _client(account: Account) -> Client:
     client = Client(
         account.TWILIO_ACCOUNT_SID,
         account.TWILIO_AUTH_TOKEN,
-        http_client=TwilioHttpClient(timeout=TIMEOUT),
+        http_client=TwilioHttpClient(
+            timeout=TIMEOUT, request_hooks={"response": limit_answer_time(TIMEOUT)}
+        ),
     )
     # Otherwise the SDK changes the host to that of a region named in the environment.
     client.region = client.edge = None

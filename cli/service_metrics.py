@@ -8,6 +8,7 @@ from typing import Any
 
 import requests
 
+from cli.bounded_requests import request
 from core.settings import Account, is_public_url
 from web.advice import error_advice
 
@@ -75,11 +76,11 @@ class ServiceMetrics:
         if not self._may_ask:
             return None
         try:
-            answer = requests.get(
+            answer = request(
+                "GET",
                 self._url,
+                seconds=TIMEOUT,
                 auth=("operator", self._token) if self._token else None,
-                timeout=TIMEOUT,
-                allow_redirects=False,
             )
             return _parse(answer.json()) if answer.status_code == 200 else None
         except (requests.RequestException, ValueError, AttributeError, TypeError, KeyError):

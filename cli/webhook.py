@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import requests
 
+from cli.bounded_requests import request
 from cli.own_sentences import refusal
 from core.settings import Account
-from whatsapp.signed_posts import LIMITS, post_signed
+from whatsapp.signed_posts import LIMITS, signed_headers
 
 # What Twilio would send to the phone at once.
 _ANSWER = re.compile(r"<Message>(?:<Body>)?([^<]*)")
@@ -56,13 +57,17 @@ def post(message: Message, account: Account) -> str:
     form = message.form(account)
     url = f"{account.PUBLIC_URL}/"
     try:
-        with requests.Session() as session:
-            answer = post_signed(session, url, form, auth_token=account.TWILIO_AUTH_TOKEN)
+        answer = request(
+            "POST",
+            url,
+            seconds=LIMITS[1],
+            data=form,
+            headers=signed_headers(url, form, auth_token=account.TWILIO_AUTH_TOKEN),
+        )
     except requests.exceptions.SSLError:
         raise NotAccepted("No response: the certificate there is not trusted.") from None
     except requests.Timeout:
-        limit = LIMITS[1]
-        raise NotAccepted(f"No response within {limit} s; Twilio would give up too.") from None
+        raise NotAccepted(f"No response within {LIMITS[1]} s; Twilio would give up too.") from None
     except requests.RequestException as error:
         kind = type(error).__name__
         raise NotAccepted(f"No response: {kind}. Is the address right, and the app up?") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
@@ -11,6 +12,9 @@ from sqlalchemy.exc import DBAPIError
 
 from core.errors import BridgeError
 
+# In a quoted host, if the password of DATABASE_URL has an @ that is not percent-encoded.
+_REST_OF_PASSWORD = re.compile(r"""(?<=['"]).*@""")
+
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -18,6 +22,11 @@ def describe_error(error: BaseException) -> str:
     """``Class: reason`` on one line; only the class if the reason may quote people or secrets."""
     name, reason = type(error).__name__, _reason(error)
     return f"{name}: {reason}" if reason else name
+
+
+def describe_database_error(error: BaseException) -> str:
+    """What a driver says of a connection or a statement, without a part of the password."""
+    return _REST_OF_PASSWORD.sub("…@", str(error))
 
 
 def render(exc_info: ExcInfo) -> str:
@@ -32,7 +41,7 @@ def _reason(error: BaseException) -> str:
     # The first line names the problem. The other lines quote rows and statements, and a data error
     # quotes values in its first line too.
     if isinstance(error, DBAPIError | psycopg.Error) and not isinstance(cause, psycopg.DataError):
-        return str(cause).partition("\n")[0]
+        return describe_database_error(cause or error).partition("\n")[0]
     # Errors of requests are OSErrors too, and quote URLs.
     if isinstance(error, OSError) and type(error).__module__ == "builtins":
         return error.strerror or ""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import ssl
+from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-# A phone number in E.164, and a user who hides it (docs/providers/twilio.md, "Sender addresses").
-_NUMBER = r"whatsapp:\+[1-9][0-9]{6,14}"
-_SENDER = re.compile(rf"{_NUMBER}|whatsapp:[A-Z]{{2}}\.(ENT\.)?[A-Za-z0-9]{{1,128}}")
+from core.phone_numbers import NUMBER, whatsapp_address
+
 _HOST_AND_PORT = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]+)?")
 _KEY = re.compile(r"[!-~]+")
 _CONTACTS = (
@@ -22,8 +23,6 @@ _CONTACTS = (
     re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,63}"),
     re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?#][!-~]{0,200})?"),
 )
-# How people write a phone number, besides its digits.
-_NUMBER_MARKS = re.compile(r"[ ()./-]")
 # ElevenLabs' ids of voices; their names are of any kind.
 _VOICE_ID = re.compile(r"[A-Za-z0-9]{20}")
 _AGENT_ID = re.compile(r"0Xx[A-Za-z0-9]{12}([A-Za-z0-9]{3})?")
@@ -32,6 +31,8 @@ _BROWSER_HOSTS = {
     ".lightning.force.com": ".my.salesforce.com",
     ".my.salesforce-setup.com": ".my.salesforce.com",
 }
+# What follows postgres://; a password ends at the first @.
+_DATABASE = re.compile(r"([^:/]*(:[^@]*)?@)?[^@]*")
 QUOTES = "\"'`"
 # With more keyterms, a transcription is billed as at least 20 s of audio
 # (docs/providers/elevenlabs.md, "Speech to text").
@@ -89,6 +90,11 @@ def is_reachable(address: str) -> bool:
     return parts.scheme == "https" and known
 
 
+def is_twilio(address: str) -> bool:
+    """Whether this is an address of Twilio, and not of what stands for it in a test."""
+    return f".{_host(address)}".endswith(".twilio.com")
+
+
 def port(value: str) -> str:
     """The number of a port to listen on; 0 is any free one. May be empty."""
     if value and not (value.isascii() and value.isdecimal() and int(value) < 65536):
@@ -102,6 +108,19 @@ def program(value: str) -> str:
     if found is None:
         raise ValueError("is no program that can be run here")
     return found
+
+
+def certificates(value: str) -> str:
+    """The path of a file with certificate authorities, in PEM. May be empty."""
+    try:
+        if value:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+    # An ``SSLError`` is an ``OSError``.
+    except OSError as error:
+        was_read = isinstance(error, ssl.SSLError)
+        problem = "has no certificates in PEM" if was_read else "cannot be read"
+        raise ValueError(f"names a file that {problem}") from None
+    return value
 
 
 def host_address(value: str) -> str:
@@ -126,7 +145,7 @@ def my_domain(value: str) -> str:
     Addresses from the browser, of Lightning or Setup, become that of their org's My Domain.
     docs/providers/agentforce.md, "Addresses".
     """
-    value = host_address(_my_domain_of(web_address(value)))
+    value = host_address(_my_domain_of(value))
     host = _host(value)
     if _is_salesforce_host(host):
         if not host.endswith(".my.salesforce.com"):
@@ -172,10 +191,11 @@ def key(value: str) -> str:
 
 def whatsapp_number(value: str) -> str:
     """The address of our WhatsApp sender, which is a phone number."""
-    address = _prefixed(value)
-    if not re.fullmatch(_NUMBER, address):
-        raise ValueError("must be whatsapp:+ and the number with its country code, digits only")
-    return address
+    with suppress(ValueError):
+        address = whatsapp_address(value)
+        if NUMBER.fullmatch(address):
+            return address
+    raise ValueError("must be whatsapp:+ and the number with its country code")
 
 
 def contact(value: str) -> str:
@@ -186,11 +206,11 @@ def contact(value: str) -> str:
 
 
 def senders(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Addresses of WhatsApp users; phone numbers that begin with + become addresses."""
-    addresses = tuple(_prefixed(value) for value in values)
-    if not all(_SENDER.fullmatch(address) for address in addresses):
-        raise ValueError("must name each sender as Twilio does, with whatsapp: before it")
-    return addresses
+    """Addresses of WhatsApp users; phone numbers as people write them become addresses."""
+    try:
+        return tuple(whatsapp_address(value) for value in values)
+    except ValueError:
+        raise ValueError("must name each sender as Twilio does, with whatsapp: before it") from None
 
 
 def hosts(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -216,21 +236,24 @@ def postgres_address(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if value and (scheme not in ("postgres", "postgresql") or not rest):
         raise ValueError("must begin with postgres://")
+    if not _DATABASE.fullmatch(rest):
+        # The rest of the password would be taken for the host, and shown as such.
+        raise ValueError(
+            "has an @ in its host: the special characters of its password must be percent-encoded, "
+            "@ as %40"
+        )
     return f"postgresql{separator}{rest}" if value else ""
 
 
-def _prefixed(number: str) -> str:
-    """The WhatsApp address of a phone number that begins with +; other values are kept."""
-    return f"whatsapp:{_NUMBER_MARKS.sub('', number)}" if number.startswith("+") else number
-
-
-def _my_domain_of(address: str) -> str:
-    """The My Domain of an org whose address in the browser this is; others are kept."""
-    host = _host(address)
+def _my_domain_of(value: str) -> str:
+    """The My Domain of an org whose address in the browser this is; others are only checked."""
+    # Pages have paths, queries and fragments.
+    bare = web_address(re.split(r"[?#]", value)[0])
+    host = _host(bare)
     for ending, replacement in _BROWSER_HOSTS.items():
         if host.endswith(ending):
             return f"https://{host.removesuffix(ending)}{replacement}"
-    return address
+    return web_address(value)
 
 
 def _host(address: str) -> str:

@@ -53,6 +53,8 @@ WHERE = {
         "the https:// address under which Twilio reaches this service; on Heroku, "
         "`heroku labs:enable runtime-dyno-metadata` provides it instead"
     ),
+    "REQUESTS_CA_BUNDLE": "leave it out, for the usual authorities are known; a file in PEM",
+    "SSL_CERT_FILE": "leave it out, for the usual authorities are known; a file in PEM",
     "PORT": "leave it out on Heroku, which sets it; like 8000",
     "FFMPEG_PATH": "leave it out, for requirements.txt brings an ffmpeg; like /usr/bin/ffmpeg",
     "HANDOFF_CONTACT": "like +1 415 555 0100, help@acme.com or https://acme.com/contact",
@@ -309,6 +311,15 @@ class Settings(Account):
             raise ValueError("needs scribe_v2 or a later model in ELEVENLABS_STT_MODEL")
         return given
 
+    @field_validator("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+    @classmethod
+    def _check_certificates(cls, given: str, others: ValidationInfo) -> str:
+        # The second one is not read if the first one is given, even if that is wrong.
+        is_used = others.field_name == "REQUESTS_CA_BUNDLE" or not others.data.get(
+            "REQUESTS_CA_BUNDLE", "wrong"
+        )
+        return setting_values.certificates(given) if is_used else given
+
     @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
     @classmethod
     def _check_unsigned_is_local(cls, given: bool, others: ValidationInfo) -> bool:
@@ -370,9 +381,11 @@ def _misspelt() -> dict[str, str]:
 
 
 def _address_fault(settings: Settings) -> str | None:
-    """Why Twilio cannot reach the service. A sandbox on this machine reaches any address."""
-    local = settings.UNSIGNED_LOCAL_WEBHOOKS or not is_public_url(settings.TWILIO_API_URL)
-    if local or not settings.PUBLIC_URL or setting_values.is_reachable(settings.PUBLIC_URL):
+    """Why Twilio cannot reach the service. What stands for Twilio may reach any address."""
+    is_local = settings.UNSIGNED_LOCAL_WEBHOOKS or not setting_values.is_twilio(
+        settings.TWILIO_API_URL
+    )
+    if is_local or not settings.PUBLIC_URL or setting_values.is_reachable(settings.PUBLIC_URL):
         return None
     return "must be an https:// address that the internet can reach"
 
@@ -386,12 +399,21 @@ def warn_of_missing_address(settings: Settings) -> None:
         )
 
 
-def load_account(given: Mapping[str, str | None], *, env_file: str) -> Account:
+def load_account(given: dict[str, str], *, env_file: str, url: str | None = None) -> Account:
     """The settings in ``given``; missing ones come from the environment, or from ``env_file``.
 
-    Raises ``SettingsError`` like ``load_settings``.
+    A ``url`` replaces PUBLIC_URL; METRICS_TOKEN is left out if that is on another host. Raises
+    ``SettingsError`` like ``load_settings``.
     """
-    return _validate(Account, _env_file=env_file, **given)
+    if not url:
+        return _validate(Account, _env_file=env_file, **given)
+    account = _validate(Account, _env_file=env_file, **given | {"PUBLIC_URL": url})
+    try:
+        own = _validate(Account, _env_file=env_file, **given).PUBLIC_URL
+    except SettingsError:
+        own = ""
+    is_own = urlsplit(own).hostname == urlsplit(account.PUBLIC_URL).hostname
+    return account if is_own else account.model_copy(update={"METRICS_TOKEN": ""})
 
 
 def _validate(kind: type[AnyAccount], **given: Any) -> AnyAccount:

@@ -13,9 +13,14 @@ class InvalidRequest(ValueError):
     """A wrong request; the message is one sentence that says why."""
 
 
-def protect(app: Flask) -> None:
-    """Refuse requests of other computers and foreign web pages with 403, invalid ones with 400."""
+def protect(app: Flask, *, own_page: bool = False) -> None:
+    """Refuse requests of other computers and foreign web pages with 403, invalid ones with 400.
+
+    With ``own_page`` pages of other servers on this computer are foreign, too.
+    """
     app.before_request(_refuse_foreign_requests)
+    if own_page:
+        app.before_request(_refuse_other_pages)
     app.register_error_handler(InvalidRequest, _bad_request)
 
 
@@ -38,6 +43,12 @@ def _refuse_foreign_requests() -> tuple[Response, int] | None:
     if all(_is_loopback(host) for host in ([*hosts, origin] if origin else hosts)):
         return None
     return jsonify(error="The sandbox is controlled from this computer only."), 403
+
+
+def _refuse_other_pages() -> tuple[Response, int] | None:
+    if request.headers.get("Origin", request.host_url.rstrip("/")) == request.host_url.rstrip("/"):
+        return None
+    return jsonify(error="The sandbox is controlled from its own page only."), 403
 
 
 def _is_loopback(address: str) -> bool:

@@ -25,6 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from core.errors import SettingsError
+from core.redaction import describe_database_error
 from storage.database import Database
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -201,8 +202,10 @@ def _reason(error: Exception) -> str:
     """The error of the system or the database on one line, without SQLAlchemy's explanations."""
     if isinstance(error, CommandError):
         return f"its tables are those of a newer release, deploy that one: {error}"
-    cause = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
-    return f"{type(error).__name__}: {' '.join(str(cause).split())}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    cause = describe_database_error(getattr(error, "orig", None) or error)
+    return f"{type(error).__name__}: {' '.join(cause.split())}"
 
 
 def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -14,11 +14,14 @@ from whatsapp.signature import SIGNATURE
 LIMITS = (5, 15)
 
 
+def signed_headers(url: str, form: Mapping[str, str], *, auth_token: str) -> dict[str, str]:
+    """The header with Twilio's signature of a form that is posted to ``url``."""
+    return {SIGNATURE: RequestValidator(auth_token).compute_signature(url, form)}
+
+
 def post_signed(
     session: requests.Session, url: str, form: Mapping[str, str], *, auth_token: str
 ) -> requests.Response:
     """The response, also if it is a redirect. Raises ``requests.RequestException``."""
-    signature = RequestValidator(auth_token).compute_signature(url, form)
-    return session.post(
-        url, data=form, headers={SIGNATURE: signature}, timeout=LIMITS, allow_redirects=False
-    )
+    headers = signed_headers(url, form, auth_token=auth_token)
+    return session.post(url, data=form, headers=headers, timeout=LIMITS, allow_redirects=False)

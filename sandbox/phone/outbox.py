@@ -59,6 +59,8 @@ class Outbox:
     def text(self, user: str, text: object) -> Delivery:
         if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_TEXT:
             raise InvalidRequest(f"text must have 1 to {LONGEST_TEXT} characters.")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InvalidRequest("text must have no half of a character.")
         return self._post(user, "text", self._twilio.forms.text(user, text), text=text)
 
     def recording(self, user: str, recording: bytes) -> Delivery:
@@ -76,7 +78,8 @@ class Outbox:
 
     def place(self, user: str, number: object) -> Delivery:
         """One of ``PLACES``, by its index."""
-        if not isinstance(number, int) or not 0 <= number < len(PLACES):
+        # Python's ``True`` is an ``int`` too.
+        if type(number) is not int or not 0 <= number < len(PLACES):
             raise InvalidRequest("There is no such place.")
         place = PLACES[number]
         form = self._twilio.forms.location(

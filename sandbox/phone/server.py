@@ -55,7 +55,7 @@ class Phone(Service):
         self._stopped = threading.Event()
         self.app = Flask("sandbox.phone", static_folder=None)
         self.app.config["MAX_CONTENT_LENGTH"] = LARGEST_BYTES
-        protect(self.app)
+        protect(self.app, own_page=True)
         self.app.after_request(_add_headers)
         self.app.add_url_rule("/", "page", lambda: send_from_directory(STATIC, "phone.html"))
         self.app.add_url_rule("/<name>", "file", lambda name: send_from_directory(STATIC, name))

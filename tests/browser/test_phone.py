@@ -414,7 +414,12 @@ def test_the_page_finds_its_server_again(tab: PhonePage, deployment: Deployment)
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "https://evil.example.com"}, {"Host": "evil.example.com"}]
+    "headers",
+    [
+        {"Origin": "https://evil.example.com"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Host": "evil.example.com"},
+    ],
 )
 @pytest.mark.parametrize(
     ("method", "path"),
@@ -441,6 +446,8 @@ def test_foreign_pages_are_refused(
     [
         ("phones/+14155550100/text", {"text": "hi"}, "The number of a phone is like"),
         ("phones/+15550101/text", {"text": " "}, "text must have 1 to 1600 characters"),
+        ("phones/+15550101/text", {"text": "\ud800"}, "text must have no half of a character"),
+        ("phones/+15550101/place", {"place": True}, "There is no such place"),
         ("phones/+15550101/sample", {"name": "../README"}, "There is no such recording"),
         ("phones/+15550101/place", {"place": 99}, "There is no such place"),
         ("phones/+15550101/recording", {}, "The recording cannot be decoded"),

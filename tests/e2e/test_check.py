@@ -364,6 +364,23 @@ def test_each_wrong_setting_has_a_line(deployment: Deployment) -> None:
     assert not deployment.calls()
 
 
+@pytest.mark.parametrize("option", ["--json", "--offline"])
+@pytest.mark.parametrize(
+    ("name", "file", "words"),
+    [
+        ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "cannot be read"),
+        ("SSL_CERT_FILE", __file__, "no certificates"),
+    ],
+)
+def test_certificates_that_cannot_be_used_have_a_line(
+    deployment: Deployment, option: str, name: str, file: str, words: str
+) -> None:
+    changes = {"REQUESTS_CA_BUNDLE": "", "SSL_CERT_FILE": ""} | {name: file}
+    results, status = run(deployment, option, **changes)
+    assert words in results[f"setting_{name.lower()}"]["finding"]
+    assert status == 1
+
+
 def test_the_database_and_its_workers_are_looked_at(
     deployment: Deployment, server: Postgres
 ) -> None:
@@ -386,6 +403,13 @@ def test_a_database_that_cannot_be_used_is_named(deployment: Deployment) -> None
     assert results["database"]["state"] == "failed"
     assert "DATABASE_URL" in results["database"]["hint"]
     assert "made-up-password" not in json.dumps(results)
+    assert status == 1
+
+
+def test_a_password_that_is_not_encoded_is_told_and_not_shown(deployment: Deployment) -> None:
+    results, status = run(deployment, DATABASE_URL="postgres://user:made-up@word@db.invalid/bridge")
+    assert "@ as %40" in results["setting_database_url"]["finding"]
+    assert "word@" not in json.dumps(results)
     assert status == 1
 
 

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from cli.say import say as command
+from cli.service_metrics import ServiceMetrics
 from sandbox.bridge import ROOT, free_port
+from sandbox.loopback import LoopbackServer
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
 
@@ -60,6 +63,7 @@ def user(deployment: Deployment) -> str:
 def say(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Say:
     """Runs the command with the settings of the account alone, and with ``changes`` of them."""
     monkeypatch.setattr("cli.answer_follower.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("cli.answer_follower.QUIET_SECONDS", 0.1)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, **changes: str) -> Result:
@@ -249,6 +253,36 @@ def test_a_message_that_is_not_accepted_is_explained(user: str, say: Say) -> Non
     again = say("--from", user)
     assert again.exit_code == 1
     assert "Not accepted: a limit for senders is used up" in again.output
+
+
+def test_what_controls_a_terminal_is_not_printed(say: Say) -> None:
+    def redirect(_: Any, start_response: Any) -> list[bytes]:
+        headers = [("Location", "https://a.example/\x1b]0;mine\x07"), ("Content-Length", "0")]
+        start_response("301 Moved", headers)
+        return []
+
+    server = LoopbackServer(app=redirect, name="elsewhere")
+    server.start()
+    done = say("--from", "+15550101", "--url", f"http://127.0.0.1:{server.port}")
+    server.stop()
+    assert "redirected to https://a.example/]0;mine; use that" in done.output
+
+
+def test_the_token_goes_to_the_own_host_only(
+    deployment: Deployment, user: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another name of this machine stands for another host."""
+    sent: list[object] = []
+
+    def note(self: ServiceMetrics) -> None:
+        sent.append(self._token)
+
+    monkeypatch.setattr(ServiceMetrics, "read", note)
+    port = deployment.bridge.url.rpartition(":")[2]
+    for address in (f"http://localhost:{port}", deployment.bridge.url):
+        say("--from", user, "--url", address)
+    assert sent[0] == ""
+    assert sent[1] == "operators-only"
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def lost(message: SentMessage, code: int) -> SentMessage:
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.answer_follower.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("cli.answer_follower.QUIET_SECONDS", 0.02)
 
 
 def follow(
@@ -115,6 +116,19 @@ def test_what_is_not_delivered_is_told(messages: list[SentMessage], voice: bool,
     outcome, _ = follow([messages], voice=voice)
     assert not outcome.good
     assert told in outcome.sentence
+
+
+def test_the_next_part_of_a_long_text_is_waited_for() -> None:
+    part = replace(LOST, sid="SM2", text="The rest", code=63016)
+    outcome, _ = follow([[DELIVERED], [DELIVERED], [DELIVERED, part]], seconds=60)
+    assert not outcome.good
+    outcome, _ = follow([[DELIVERED]], seconds=0)
+    assert outcome.good, "it may be whole when the time is over"
+
+
+def test_what_controls_a_terminal_is_not_printed() -> None:
+    _, lines = follow([[replace(DELIVERED, text="\x1b]0;mine\x07 It is\x9b31m on its way.")]])
+    assert "“]0;mine It is31m on its way.”" in lines
 
 
 def test_errors_that_another_process_counts_a_little_later_are_told() -> None:

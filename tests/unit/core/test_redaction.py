@@ -37,6 +37,10 @@ def database_error(database: Database, statement: str) -> SQLAlchemyError:
             psycopg.OperationalError(f"server closed\nLINE 1: {QUOTED}"),
             "OperationalError: server closed",
         ),
+        (
+            psycopg.OperationalError("failed to resolve host 'of-the-pass'word@db.invalid': no"),
+            "OperationalError: failed to resolve host '…@db.invalid': no",
+        ),
         (psycopg.DataError(f"invalid input: {QUOTED}"), "DataError"),
     ],
 )

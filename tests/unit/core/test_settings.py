@@ -114,10 +114,7 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("TWILIO_WHATSAPP_FROM", "whatsapp:14155238886"),
         ("TWILIO_WHATSAPP_FROM", "whatsapp:+04155238886"),
         ("TWILIO_WHATSAPP_FROM", "whatsapp:+1415523888612345"),
-        ("TWILIO_WHATSAPP_FROM", "whatsapp:+1 415 523 8886"),
-        ("TWILIO_WHATSAPP_FROM", "whatsapp: +14155238886"),
         ("TWILIO_WHATSAPP_FROM", "whatsapp:whatsapp:+14155238886"),
-        ("TWILIO_WHATSAPP_FROM", "whatsapp:+١٤١٥٥٢٣٨٨٨٦"),
         ("TWILIO_WHATSAPP_FROM", "whatsapp:US.13491208655302741918"),
         ("TWILIO_WHATSAPP_FROM", "MG" + "5a" * 16),
         ("TWILIO_API_URL", "https://api.twilio.com/2010-04-01"),
@@ -212,6 +209,10 @@ def test_all_missing_settings_are_named_at_once(load: Load) -> None:
         ("ELEVENLABS_VOICE_ID", "a b"),
         ("DATABASE_URL", "mysql://user:very-secret-0@db.example.com/bridge"),
         ("DATABASE_URL", "postgres:very-secret-0"),
+        ("DATABASE_URL", "postgres://user:secret@very-secret-0@db.example.com/bridge"),
+        ("DATABASE_URL", "postgres://user:secret@very-secret-0:1@db.example.com/bridge"),
+        ("DATABASE_URL", "postgres://user:secret@very-secret-0/1@db.example.com/bridge"),
+        ("DATABASE_URL", "postgres://user:secret@very-secret-0?1@db.example.com/bridge"),
         ("INBOX_LIMIT", "many"),
         ("INBOX_LIMIT", "0"),
         ("TURN_THREADS", "-1"),
@@ -285,6 +286,8 @@ def test_a_wrong_setting_says_what_is_right_and_where_it_is_found(
         ("SALESFORCE_INSTANCE_URL", "https://Acme.My.Salesforce.com"),
         ("SALESFORCE_INSTANCE_URL", "http://127.0.0.1:5103"),
         ("SALESFORCE_INSTANCE_URL", "http://agent_force:5103"),
+        ("DATABASE_URL", "postgresql://user@server:a/b:c@db.example.com:5432/bridge?a=b"),
+        ("DATABASE_URL", "postgresql://db.example.com"),
         ("PUBLIC_URL", "https://8.8.8.8"),
         ("PUBLIC_URL", "https://bot-1a2b.herokuapp.com"),
         ("PUBLIC_URL", "https://bot.example.com/my_app"),
@@ -422,6 +425,13 @@ def test_the_sender_gets_its_prefix(load: Load, given: str) -> None:
     assert load(TWILIO_WHATSAPP_FROM=given).TWILIO_WHATSAPP_FROM == "whatsapp:+14155238886"
 
 
+def test_what_stands_for_twilio_may_reach_any_address(load: Load) -> None:
+    settings = load(PUBLIC_URL="http://bridge:8000", TWILIO_API_URL="http://twilio-mock:4010")
+    assert settings.PUBLIC_URL == "http://bridge:8000"
+    with pytest.raises(SettingsError, match="PUBLIC_URL must be an https"):
+        load(PUBLIC_URL="http://bridge:8000", TWILIO_API_URL="https://api.dublin.ie1.twilio.com")
+
+
 def test_typing_indicators_follow_a_changed_api(load: Load) -> None:
     assert load(TWILIO_API_URL="http://127.0.0.1:1").TWILIO_MESSAGING_URL == "http://127.0.0.1:1"
     both = load(TWILIO_API_URL="http://127.0.0.1:1", TWILIO_MESSAGING_URL="http://127.0.0.1:2")
@@ -502,6 +512,13 @@ def test_an_address_of_salesforce_from_the_browser_becomes_the_my_domain(
         ("TWILIO_WHATSAPP_FROM", "+1 (415) 523-8886", "whatsapp:+14155238886"),
         ("ALLOWED_SENDERS", "+1 415 555 0100, whatsapp:+14155550101",
          ("whatsapp:+14155550100", "whatsapp:+14155550101")),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+1 415 523 8886", "whatsapp:+14155238886"),
+        ("TWILIO_WHATSAPP_FROM", "+1\u00a0415–523–8886", "whatsapp:+14155238886"),
+        ("ALLOWED_SENDERS", "whatsapp:+1\u00a0415–555–0100", ("whatsapp:+14155550100",)),
+        ("SALESFORCE_INSTANCE_URL", "https://acme.lightning.force.com/lightning/page/home?a=b#c",
+         "https://acme.my.salesforce.com"),
+        ("SALESFORCE_INSTANCE_URL", "https://acme.my.salesforce-setup.com/lightning/setup/x#y",
+         "https://acme.my.salesforce.com"),
         ("FFMPEG_PATH", "sh", shutil.which("sh")),
         ("PORT", "8000", "8000"),
     ],

@@ -68,6 +68,7 @@ def test_the_migrations_produce_the_schema_in_postgresql(each_server: Postgres) 
     ("address", "reason"),
     [
         ("postgresql://me:very-secret@127.0.0.1:1/bridge", "refused"),
+        ("postgresql://me:made-up@very-secret@nowhere.invalid/bridge", "nowhere.invalid"),
         ("postgresql://me:very-secret@nowhere.invalid/bridge", "nowhere.invalid"),
     ],
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from contextlib import suppress
 
-from core.setting_values import senders
-from whatsapp.inbound import CHANNEL
-
+CHANNEL = "whatsapp:"
+# E.164, and a user who hides the number (docs/providers/twilio.md, "Sender addresses").
+NUMBER = re.compile(rf"{CHANNEL}\+[1-9][0-9]{{6,14}}")
+_USER = re.compile(rf"{CHANNEL}[A-Z]{{2}}\.(ENT\.)?[A-Za-z0-9]{{1,128}}")
 # Quotes, brackets, blanks, all kinds of hyphens, and the direction marks of copied numbers.
 _BETWEEN_DIGITS = re.compile(
     r"""["'“”‘’().\s\u00AD\u2010-\u2015\u2212\u200B-\u200F\u202A-\u202E/-]"""
@@ -21,10 +21,12 @@ def whatsapp_address(number: str) -> str:
     Raises ``ValueError`` with half a sentence if it is neither.
     """
     # Full-width signs become ASCII.
-    plain = re.sub(r"(?i)^\W*whatsapp:", "", unicodedata.normalize("NFKC", number)).strip()
-    for address in (plain, _tidy(plain)):
-        with suppress(ValueError):
-            return senders((f"{CHANNEL}{address}",))[0]
+    plain = re.sub(rf"(?i)^\W*{CHANNEL}", "", unicodedata.normalize("NFKC", number)).strip()
+    if _USER.fullmatch(f"{CHANNEL}{plain}"):
+        return f"{CHANNEL}{plain}"
+    address = f"{CHANNEL}{_tidy(plain)}"
+    if NUMBER.fullmatch(address):
+        return address
     raise ValueError(
         "is not a phone number; it begins with + and the country code, like +1 555 0100, and needs "
         "quotes if it has blanks"

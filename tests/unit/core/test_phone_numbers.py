@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.phone_numbers import whatsapp_address
+from core.phone_numbers import whatsapp_address
 
 
 @pytest.mark.parametrize(
