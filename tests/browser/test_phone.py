@@ -351,7 +351,7 @@ def test_the_keyboard_alone_writes_records_and_attaches(
     expect(speaker.answers).to_have_count(3)
     go_to("Attach")
     keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Question (English)")).to_be_focused()
+    expect(page.get_by_role("button", name="Question (Arabic)")).to_be_focused()
     keyboard.press("Escape")
     expect(page.get_by_role("button", name="Attach")).to_be_focused()
     take_screenshot(page)
