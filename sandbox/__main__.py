@@ -46,8 +46,8 @@ def _run(arguments: argparse.Namespace) -> None:
         # gunicorn, which the Procfile starts, listens where PUBLIC_URL says.
         print(f"PORT={urlsplit(arguments.bridge).port or 80}", flush=True)
         print(
-            f"Start the bridge with these settings, here from a file: {NEXT_STEP}\n"
-            f"Control: {sandbox.control.url}. Ctrl-C stops.",
+            f"Control: {sandbox.control.url}. "
+            f"The bridge, with these settings from a file: {NEXT_STEP}. Ctrl-C stops.",
             file=sys.stderr,
         )
         stopped.wait()

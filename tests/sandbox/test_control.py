@@ -199,7 +199,7 @@ def test_the_command_runs_until_it_is_stopped(kind: signal.Signals) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        lines = [process.stdout.readline().strip() for _ in range(15)]
+        lines = [process.stdout.readline().strip() for _ in range(16)]
         assert process.stderr.readline().startswith(f"Control: http://127.0.0.1:{port}.")
         assert requests.get(f"http://127.0.0.1:{port}", timeout=5).ok
         process.send_signal(kind)
@@ -208,3 +208,4 @@ def test_the_command_runs_until_it_is_stopped(kind: signal.Signals) -> None:
     settings = dict(line.split("=", 1) for line in lines)
     assert settings["TWILIO_API_URL"] == f"http://127.0.0.1:{port + 1}"
     assert settings["UNSIGNED_LOCAL_WEBHOOKS"] == "true"
+    assert settings["PUBLIC_URL"] == f"http://127.0.0.1:{settings['PORT']}"

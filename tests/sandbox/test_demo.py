@@ -184,7 +184,14 @@ def test_make_says_in_one_sentence_that_it_needs_the_package_index(tmp_path: Pat
     (venv / "bin/python").chmod(0o755)
     (venv / ".made").touch()
     done = subprocess.run(
-        ["make", "demo", f"VENV={venv}"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "demo", f"VENV={venv}"],
+        cwd=ROOT,
+        # Not the variables of the make that runs the tests.
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     sentence, *others = done.stderr.splitlines()
