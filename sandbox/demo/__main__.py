@@ -28,7 +28,7 @@ from sandbox.demo.bridges import (
 from sandbox.demo.cluster_demo import ClusterDemo
 from sandbox.demo.commands import Commands
 from sandbox.demo.prompt import Prompt
-from sandbox.demo.runs import run_folder
+from sandbox.demo.runs import one_at_a_time, run_folder
 from sandbox.demo.screen import Screen
 from sandbox.demo.single_demo import SingleDemo
 from sandbox.demo.tour import run_tour
@@ -151,10 +151,15 @@ def _demonstrate(arguments: argparse.Namespace, screen: Screen, stack: contextli
     folder = stack.enter_context(run_folder(arguments.folder))
     speech = stack.enter_context(_loaded_speech(arguments, screen, codec))
     note = _first_voice_note(arguments, speech, codec)
-    with screen.step("Starting the sandbox"):
-        sandbox = stack.enter_context(Sandbox(speech=speech, ports=free_ports(), ffmpeg=ffmpeg))
-    for fault in arguments.fault:
-        _add_fault(fault, sandbox)
+    with one_at_a_time(ROOT / ".state"):
+        with screen.step("Starting the sandbox"):
+            sandbox = stack.enter_context(Sandbox(speech=speech, ports=free_ports(), ffmpeg=ffmpeg))
+        for fault in arguments.fault:
+            _add_fault(fault, sandbox)
+        bridge = stack.enter_context(_running_bridge(arguments, sandbox, screen, folder))
+        phone = _phone(bridge, sandbox=sandbox, speech=speech, ffmpeg=ffmpeg)
+        if not arguments.once:
+            stack.enter_context(phone)
     answers = VoiceAnswers(
         sandbox=sandbox,
         screen=screen,
@@ -164,11 +169,9 @@ def _demonstrate(arguments: argparse.Namespace, screen: Screen, stack: contextli
         # The address ends with the demo.
         link=not arguments.once,
     )
-    bridge = stack.enter_context(_running_bridge(arguments, sandbox, screen, folder))
     demo = _demo(bridge, sandbox=sandbox, screen=screen, folder=folder, voice_answers=answers)
     addresses = _addresses(sandbox, demo, folder)
     if not arguments.once:
-        phone = stack.enter_context(_phone(bridge, sandbox=sandbox, speech=speech, ffmpeg=ffmpeg))
         addresses = {"Phone": phone.url} | addresses
         screen.text(f"A phone in your browser: {phone.url}")
         open_page(phone.url)

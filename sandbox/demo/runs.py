@@ -34,6 +34,15 @@ def run_folder(parent: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait for other demos: what starts together would choose the same ports."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "demo.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _create_folder(parent: Path) -> Path:
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     for number in itertools.count(1):
