@@ -157,8 +157,9 @@ def _demonstrate(arguments: argparse.Namespace, screen: Screen, stack: contextli
         for fault in arguments.fault:
             _add_fault(fault, sandbox)
         bridge = stack.enter_context(_running_bridge(arguments, sandbox, screen, folder))
-        phone = _phone(bridge, sandbox=sandbox, speech=speech, ffmpeg=ffmpeg)
+        phone = None
         if not arguments.once:
+            phone = _phone(bridge, sandbox=sandbox, speech=speech, ffmpeg=ffmpeg)
             stack.enter_context(phone)
     answers = VoiceAnswers(
         sandbox=sandbox,
@@ -171,7 +172,7 @@ def _demonstrate(arguments: argparse.Namespace, screen: Screen, stack: contextli
     )
     demo = _demo(bridge, sandbox=sandbox, screen=screen, folder=folder, voice_answers=answers)
     addresses = _addresses(sandbox, demo, folder)
-    if not arguments.once:
+    if phone:
         addresses = {"Phone": phone.url} | addresses
         screen.text(f"A phone in your browser: {phone.url}")
         open_page(phone.url)

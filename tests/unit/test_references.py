@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from web.handbook import anchor
+
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = {".py", ".toml", ".md", ".html", ".css", ".js", ".json", ".in", ".txt"}
 NAMES = {"Makefile", "Procfile", "run", ".env.example"}
@@ -48,11 +50,6 @@ def name(file: Path) -> str:
 @cache
 def headings(page: Path) -> frozenset[str]:
     return frozenset(HEADING.findall(page.read_text(encoding="utf-8")))
-
-
-def anchor(heading: str) -> str:
-    """What GitHub makes of it."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def faults(text: str) -> list[str]:
