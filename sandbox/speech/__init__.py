@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+PACK_COMMAND = "make demo LANG_PACK=1"
 PACK_MISSING = (
     "This did not sound like English, and the models here hear nothing else. "
-    "“make demo LANG_PACK=1” installs one that hears Arabic (160 MB)."
+    f"“{PACK_COMMAND}” installs one that hears Arabic (160 MB)."
 )
 """For whoever speaks another language, while the language pack is not installed."""
 

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from sandbox.speech import Sound
-from sandbox.speech.models import PACK_COMMAND, ModelsMissing
+from sandbox.speech import PACK_COMMAND, Sound
+from sandbox.speech.models import ModelsMissing
 
 PROGRAM = Path(__file__).with_name("espeak_program.py")
 

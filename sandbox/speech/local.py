@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from sandbox.speech import PACK_MISSING, Sound, Transcript, is_arabic, models
+from sandbox.speech import PACK_COMMAND, PACK_MISSING, Sound, Transcript, is_arabic, models
 from sandbox.speech.espeak import EspeakProcess
 from sandbox.speech.fixture import tone_for_text
 from sandbox.speech.piper import PiperProcess
@@ -36,7 +36,7 @@ class LocalSpeech:
 
     note = (
         "English is heard and spoken by small local models: 6 % of the words are wrong. "
-        "Arabic is hummed; “make demo LANG_PACK=1” adds it."
+        f"Arabic is hummed; “{PACK_COMMAND}” adds it."
     )
 
     def __init__(self, *, threads: int = 2) -> None:

