@@ -13,7 +13,7 @@ from checks.report import Check
 from core.models import CheckResult
 from core.settings import Settings
 from http_clients.sessions import requests_session
-from whatsapp.signed_posts import LIMITS, post_signed
+from whatsapp.signed_posts import RESPONSE_SECONDS, post_signed
 
 ADDRESS = Check("public_address", "Public address")
 
@@ -44,7 +44,9 @@ class PublicAddress:
     def _try(self) -> CheckResult:
         url, token = f"{self._settings.PUBLIC_URL}/", self._settings.TWILIO_AUTH_TOKEN
         try:
-            answer = post_signed(self._http, url, self._message_to_itself(), auth_token=token)
+            answer = post_signed(
+                url, self._message_to_itself(), auth_token=token, session=self._http
+            )
         except requests.RequestException as error:
             return _explain_silence(error)
         return _explain(answer)
@@ -98,7 +100,9 @@ def _explain_silence(error: requests.RequestException) -> CheckResult:
     if isinstance(error, requests.exceptions.ProxyError):
         return ADDRESS.fail("the proxy does not reach it", "look at HTTPS_PROXY and NO_PROXY")
     if isinstance(error, requests.Timeout):
-        return ADDRESS.fail(f"does not answer within {LIMITS[1]} s, as Twilio demands", _LOGS)
+        return ADDRESS.fail(
+            f"does not answer within {RESPONSE_SECONDS} s, as Twilio demands", _LOGS
+        )
     if error.args and isinstance(getattr(error.args[0], "reason", None), NameResolutionError):
         return ADDRESS.fail(
             "its host name is not known", "let PUBLIC_URL be the app's address: heroku info -s"

@@ -8,8 +8,8 @@ from typing import Any
 
 import requests
 
-from cli.bounded_requests import request
 from core.settings import Account, is_public_url
+from http_clients.bounded_requests import request
 from web.advice import error_advice
 
 TIMEOUT = 5.0

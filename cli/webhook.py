@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import requests
 
-from cli.bounded_requests import request
 from cli.own_sentences import refusal
 from core.settings import Account
-from whatsapp.signed_posts import LIMITS, signed_headers
+from whatsapp.signed_posts import RESPONSE_SECONDS, post_signed
 
+LIMIT: float = RESPONSE_SECONDS
 # What Twilio would send to the phone at once.
 _ANSWER = re.compile(r"<Message>(?:<Body>)?([^<]*)")
 
@@ -57,17 +57,11 @@ def post(message: Message, account: Account) -> str:
     form = message.form(account)
     url = f"{account.PUBLIC_URL}/"
     try:
-        answer = request(
-            "POST",
-            url,
-            seconds=LIMITS[1],
-            data=form,
-            headers=signed_headers(url, form, auth_token=account.TWILIO_AUTH_TOKEN),
-        )
+        answer = post_signed(url, form, auth_token=account.TWILIO_AUTH_TOKEN, seconds=LIMIT)
     except requests.exceptions.SSLError:
         raise NotAccepted("No response: the certificate there is not trusted.") from None
     except requests.Timeout:
-        raise NotAccepted(f"No response within {LIMITS[1]} s; Twilio would give up too.") from None
+        raise NotAccepted(f"No response within {LIMIT} s; Twilio would give up too.") from None
     except requests.RequestException as error:
         kind = type(error).__name__
         raise NotAccepted(f"No response: {kind}. Is the address right, and the app up?") from None

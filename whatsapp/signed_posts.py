@@ -7,21 +7,29 @@ from collections.abc import Mapping
 import requests
 from twilio.request_validator import RequestValidator
 
+from http_clients.bounded_requests import request
 from whatsapp.signature import SIGNATURE
 
-# Twilio's own limits for a webhook, in seconds: to connect, and to get the response
+# Twilio's own limits for a webhook, in seconds: to connect, and to get the whole response
 # (docs/providers/twilio.md, "Waiting and retrying").
-LIMITS = (5, 15)
-
-
-def signed_headers(url: str, form: Mapping[str, str], *, auth_token: str) -> dict[str, str]:
-    """The header with Twilio's signature of a form that is posted to ``url``."""
-    return {SIGNATURE: RequestValidator(auth_token).compute_signature(url, form)}
+CONNECT_SECONDS, RESPONSE_SECONDS = 5, 15
 
 
 def post_signed(
-    session: requests.Session, url: str, form: Mapping[str, str], *, auth_token: str
+    url: str,
+    form: Mapping[str, str],
+    *,
+    auth_token: str,
+    seconds: float = RESPONSE_SECONDS,
+    session: requests.Session | None = None,
 ) -> requests.Response:
     """The response, also if it is a redirect. Raises ``requests.RequestException``."""
-    headers = signed_headers(url, form, auth_token=auth_token)
-    return session.post(url, data=form, headers=headers, timeout=LIMITS, allow_redirects=False)
+    return request(
+        "POST",
+        url,
+        seconds=seconds,
+        connect_seconds=min(CONNECT_SECONDS, seconds),
+        session=session,
+        data=form,
+        headers={SIGNATURE: RequestValidator(auth_token).compute_signature(url, form)},
+    )

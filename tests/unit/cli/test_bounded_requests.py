@@ -52,7 +52,7 @@ def account(address: str) -> Account:
 
 
 def test_the_whole_response_is_limited(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "LIMITS", (SECONDS, SECONDS))
+    monkeypatch.setattr(webhook, "LIMIT", SECONDS)
     monkeypatch.setattr(service_metrics, "TIMEOUT", SECONDS)
     with pytest.raises(NotAccepted, match=r"No response within 0\.3 s"):
         post(Message("whatsapp:+15550101", "hello"), account(slow))

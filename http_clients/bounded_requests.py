@@ -11,9 +11,18 @@ import requests
 from http_clients.bodies import limit_answer_time
 
 
-def request(method: str, url: str, *, seconds: float, **options: Any) -> requests.Response:
+def request(
+    method: str,
+    url: str,
+    *,
+    seconds: float,
+    connect_seconds: float | None = None,
+    session: requests.Session | None = None,
+    **options: Any,
+) -> requests.Response:
     """Like ``requests.request``, but without redirects, and with ``seconds`` for all of it.
 
+    ``connect_seconds`` is a shorter limit for the connection, ``session`` the one to use.
     A response that is larger than ``http_clients.bodies`` allows is an error, too. Raises
     ``requests.RequestException``.
     """
@@ -22,10 +31,10 @@ def request(method: str, url: str, *, seconds: float, **options: Any) -> request
     def run() -> None:
         try:
             answer.set_result(
-                requests.request(
+                (session or requests).request(
                     method,
                     url,
-                    timeout=seconds,
+                    timeout=(connect_seconds or seconds, seconds),
                     stream=True,
                     allow_redirects=False,
                     hooks={"response": limit_answer_time(seconds)},
