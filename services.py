@@ -434,6 +434,7 @@ class Services:
             partial(
                 start_checks,
                 self.settings,
+                database=self.storage.database if self.storage.is_shared else None,
                 token=self.agent_token,
                 # A session that this process starts anyway.
                 try_session=partial(self.session_pool.await_first, SESSION_SECONDS),

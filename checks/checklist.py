@@ -21,6 +21,8 @@ from core.settings import Settings
 from http_clients.oauth_token import AccessToken
 from http_clients.sessions import requests_session
 from metrics import Metrics
+from storage.database import Database
+from storage.engine import connect_postgres
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +44,13 @@ def full_checks(settings: Settings) -> list[Checks]:
     session = requests_session(settings, connections=1)
     token = AccessToken(session=session, settings=settings, metrics=Metrics())
     trial = SessionTrial(settings, session=session, token=token)
+    shared: list[Checks] = []
+    if settings.DATABASE_URL:
+        database = connect_postgres(settings.DATABASE_URL, connections=1)
+        shared = [partial(check_database, database), partial(check_workers, database)]
     return [
         *offline_checks(settings),
-        partial(check_database, settings),
-        partial(check_workers, settings),
+        *shared,
         PublicAddress(settings, attempts=1).check,
         Twilio(settings, reads_messages=True).check,
         Salesforce(settings, token=token, try_session=trial).check,
@@ -54,9 +59,15 @@ def full_checks(settings: Settings) -> list[Checks]:
 
 
 def start_checks(
-    settings: Settings, *, token: AccessToken, try_session: Callable[[], bool]
+    settings: Settings,
+    *,
+    database: Database | None,
+    token: AccessToken,
+    try_session: Callable[[], bool],
 ) -> list[Checks]:
     """For a service that has just started; ``token`` and what ``try_session`` tries are its own.
+
+    So are the connections of ``database``, as a small plan has none to spare. ``None`` is SQLite.
 
     Workers may start later, so they are left to ``GET /health``. Without KEEP_WARM no token is
     fetched before a message comes.
@@ -64,7 +75,7 @@ def start_checks(
     salesforce = Salesforce(settings, token=token, try_session=try_session)
     return [
         *offline_checks(settings),
-        partial(check_database, settings),
+        *([partial(check_database, database)] if database else []),
         PublicAddress(settings, attempts=START_ATTEMPTS).check,
         Twilio(settings, reads_messages=False).check,
         *([salesforce.check] if settings.KEEP_WARM else []),

@@ -10,9 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from checks.report import Check
 from core.models import CheckResult
 from core.redaction import describe_error
-from core.settings import Settings
 from storage.database import Database
-from storage.engine import connect_postgres
 from storage.processes import Processes
 from turns.health import count_workers
 
@@ -32,11 +30,8 @@ _CONNECTIONS = text(
 _HAS_TABLES = text("SELECT to_regclass('processes')")
 
 
-def check_database(settings: Settings) -> Iterator[CheckResult]:
-    """Whether the database can be used; nothing without DATABASE_URL."""
-    if not settings.DATABASE_URL:
-        return
-    database = connect_postgres(settings.DATABASE_URL, connections=1)
+def check_database(database: Database) -> Iterator[CheckResult]:
+    """Whether the database of DATABASE_URL can be used."""
     try:
         yield _check_version(database)
         yield _check_connections(database)
@@ -45,15 +40,10 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             f"cannot be used: {describe_error(error)}",
             "see that DATABASE_URL is right and the server runs; on Heroku: heroku pg:info",
         )
-    finally:
-        database.close()
 
 
-def check_workers(settings: Settings) -> Iterator[CheckResult]:
+def check_workers(database: Database) -> Iterator[CheckResult]:
     """Whether a worker lives, without which no message is answered."""
-    if not settings.DATABASE_URL:
-        return
-    database = connect_postgres(settings.DATABASE_URL, connections=1)
     hint = "start one: heroku ps:scale worker=1, or python worker.py with the same settings"
     try:
         # Looked up first, because a query of a missing table ends the process.
@@ -65,8 +55,6 @@ def check_workers(settings: Settings) -> Iterator[CheckResult]:
             yield WORKERS.fail("none is alive", hint)
     except SQLAlchemyError:
         yield WORKERS.skip("the database cannot be used")
-    finally:
-        database.close()
 
 
 def _check_version(database: Database) -> CheckResult:

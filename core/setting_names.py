@@ -9,7 +9,7 @@ from collections.abc import Collection
 # Former names that are still read, with the current ones.
 RENAMED = {"CLOUD_PATIENCE": "PROVIDER_TIMEOUT_FACTOR"}
 # A name is taken for a misspelt one of ours from this similarity on (difflib's ratio).
-SIMILARITY = 0.86
+SIMILARITY = 0.83
 # Variables of the platform, of libraries and of other programs, which resemble ours.
 _NOT_OURS = re.compile(r"HEROKU_.*|.*_CERT_(FILE|DIR)|.*_BUNDLE|TWILIO_API_KEY|.*[^A-Z_].*")
 

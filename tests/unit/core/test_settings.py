@@ -539,6 +539,7 @@ def test_what_can_only_mean_one_thing_is_taken(
         ("ALLOWED_SENDER", "ALLOWED_SENDERS"),
         ("METRIC_TOKEN", "METRICS_TOKEN"),
         ("LOGLEVEL", "LOG_LEVEL"),
+        ("VOICE_REPLY", "VOICE_REPLIES"),
     ],
 )
 def test_a_misspelt_name_is_told_with_the_right_one(load: Load, given: str, meant: str) -> None:
