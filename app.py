@@ -10,16 +10,10 @@ from gunicorn.errors import AppImportError
 
 from cli.check import check
 from cli.say import say
-from core.core_dumps import forbid_dumping
 from core.errors import SettingsError
 from core.logs import configure_logging
-from core.process_limits import check_limits
-from core.settings import (
-    Settings,
-    load_settings,
-    warn_of_missing_address,
-    warn_of_names,
-)
+from core.settings import Settings, load_settings
+from core.startup import prepare_process
 from services import Role, Services, build_web
 from web.monitoring import add_monitoring
 from web.security import add_security
@@ -65,12 +59,7 @@ class StartRefused(SettingsError, AppImportError):  # type: ignore[misc]  # guni
 
 
 def _build_app(settings: Settings) -> Flask:
-    configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
-    warn_of_names()
-    warn_of_missing_address(settings)
-    check_limits(settings.TURN_THREADS)
-    if not settings.DUMPABLE:
-        forbid_dumping()
+    prepare_process(settings)
     services = build_web(settings)
     app = Flask(__name__, static_folder=None, template_folder="web/dashboard")
     add_security(app, public_url=settings.PUBLIC_URL)

@@ -17,11 +17,9 @@ import gevent
 import structlog
 
 from core import watchdog
-from core.core_dumps import forbid_dumping
 from core.errors import SettingsError
-from core.logs import configure_logging
-from core.process_limits import check_limits
-from core.settings import load_settings, warn_of_missing_address, warn_of_names
+from core.settings import load_settings
+from core.startup import prepare_process
 from services import Services, build_worker
 from storage.database import StorageError
 from turns.health import count_workers
@@ -41,13 +39,8 @@ def main() -> None:
                 "Cannot start a worker: DATABASE_URL is missing (a PostgreSQL database, shared "
                 "with the web process); without it the web process runs the turns itself."
             )
-        configure_logging(level=settings.LOG_LEVEL, form=settings.LOG_FORMAT)
-        warn_of_names()
-        warn_of_missing_address(settings)
+        prepare_process(settings)
         watchdog.start()
-        check_limits(settings.TURN_THREADS)
-        if not settings.DUMPABLE:
-            forbid_dumping()
         services = build_worker(settings)
     except SettingsError as error:
         sys.exit(str(error))

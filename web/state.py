@@ -94,7 +94,6 @@ class State:
                     {"title": title, "at": self._first(name)} for name, title in FIRSTS.items()
                 ],
             },
-            "queue": _queue(health),
         }
 
     def _read(self) -> None:
@@ -192,12 +191,3 @@ def _failed(last_hour: MetricsSnapshot) -> int:
 def _counted(key: str, name: str, count: int, last_at: float) -> dict[str, Any]:
     # It may have happened just before the hour that is counted.
     return {key: name, "count": max(count, 1), "last_at": last_at}
-
-
-def _queue(health: HealthReport) -> Mapping[str, object]:
-    return {
-        "waiting": health.waiting,
-        "running": health.running,
-        "oldest_waiting": round(health.oldest_waiting, 3),
-        "workers": health.workers,
-    }

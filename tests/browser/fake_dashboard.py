@@ -121,15 +121,26 @@ def checklist(*, done: bool = True, failed: bool = False) -> Json:
     }
 
 
+def health(**changes: object) -> Json:
+    return {
+        "healthy": True,
+        "database": True,
+        "workers": 2,
+        "waiting": 0,
+        "running": 1,
+        "oldest_waiting": 0.0,
+        "clouds_down": [],
+    } | changes
+
+
 def state(**changes: object) -> Json:
     """A service that does well, but for ``changes``."""
-    health = {"healthy": True, "database": True, "workers": 2, "waiting": 0, "running": 1}
     return {
         "now": NOW,
         "release": "v12",
         "uptime": 90000.0,
         "verdict": verdict("good", "Messages are answered"),
-        "health": health | {"oldest_waiting": 0.0, "clouds_down": []},
+        "health": health(),
         "last_message_at": NOW - 10,
         "last_answer_at": NOW - 4,
         "providers": providers(),
@@ -137,7 +148,6 @@ def state(**changes: object) -> Json:
         "errors": [],
         "delivery_errors": [],
         "checklist": checklist(),
-        "queue": {"waiting": 0, "running": 1, "oldest_waiting": 0.0, "workers": 2},
     } | changes
 
 
@@ -205,7 +215,7 @@ def red() -> Json:
         },
         errors=[error("AgentMisconfigured", 57, 8, "Salesforce refuses key or secret.")],
         checklist=checklist(done=False, failed=True),
-        queue={"waiting": 12, "running": 2, "oldest_waiting": 14.2, "workers": 2},
+        health=health(waiting=12, running=2, oldest_waiting=14.2),
     )
 
 
@@ -217,7 +227,7 @@ def ready() -> Json:
         last_answer_at=None,
         providers=providers(**{name: {"state": "unused"} for name in ("twilio", "elevenlabs")}),
         checklist=checklist(done=False),
-        queue={"waiting": 0, "running": 0, "oldest_waiting": 0.0, "workers": 1},
+        health=health(running=0, workers=1),
         uptime=40.0,
     )
 

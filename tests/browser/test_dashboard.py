@@ -152,7 +152,7 @@ def test_it_follows_the_service_without_reloading(page: Page, fake: FakeDashboar
     link = page.locator("#verdict a")
     link.focus()
     before = page.locator("#messages-plot svg .texts").last.get_attribute("d")
-    fake.show(fake_dashboard.state(queue={**fake_dashboard.state()["queue"], "running": 7}), 80)
+    fake.show(fake_dashboard.state(health=fake_dashboard.health(running=7)), 80)
     page.clock.run_for(1000 * STATE_SECONDS)
     expect(page.locator("#verdict")).to_have_attribute("data-level", "good")
     expect(page.locator("#running")).to_have_text("7")
@@ -173,7 +173,7 @@ def test_a_hidden_page_does_not_ask(page: Page, fake: FakeDashboard) -> None:
     fake.show(fake_dashboard.red(), 40)
     hide(page, False)
     expect(page.locator("#verdict")).to_have_attribute("data-level", "bad")
-    assert len(fake.asked) == asked + 1
+    wait_until(lambda: len(fake.asked) == asked + 1, "that the history is asked for")
 
 
 def hide(page: Page, hidden: bool) -> None:

@@ -1,5 +1,5 @@
 "use strict";
-// What is so now: the verdict, providers, refused webhooks, errors, the checklist, the queue.
+// What is so now: the verdict, providers, refused webhooks, errors, the checklist, the backlog.
 
 // States of providers in words, with the icon of each.
 const PROVIDER_STATES = {
@@ -47,14 +47,14 @@ function showState(state) {
   showRelease(state);
 }
 
-function showNow({ last_message_at: message, last_answer_at: answer, queue, health }) {
+function showNow({ last_message_at: message, last_answer_at: answer, health }) {
   const known = (value) => (health.database ? number(value) : "?");
   setAge(byId("last-message"), message, "none yet");
   setAge(byId("last-answer"), answer, "none yet");
-  write(byId("waiting"), known(queue.waiting));
-  write(byId("oldest"), queue.waiting ? `the oldest for ${seconds(queue.oldest_waiting)}` : "messages");
-  write(byId("running"), known(queue.running));
-  write(byId("workers"), known(queue.workers));
+  write(byId("waiting"), known(health.waiting));
+  write(byId("oldest"), health.waiting ? `the oldest for ${seconds(health.oldest_waiting)}` : "messages");
+  write(byId("running"), known(health.running));
+  write(byId("workers"), known(health.workers));
 }
 
 function showProvider(item, provider) {
