@@ -118,6 +118,8 @@ Limit = Annotated[int, Field(ge=0)]
 Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+CERTIFICATE_FILES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
 
 class Account(BaseSettings):
     """The settings that a program needs to write to the service as Twilio does, and to watch it."""
@@ -138,6 +140,9 @@ class Account(BaseSettings):
     METRICS_TOKEN: Annotated[str, Field(repr=False)] = ""
     HEROKU_APP_DEFAULT_DOMAIN_NAME: str = ""
     HEROKU_APP_NAME: str = ""
+    # Either may name a file of certificate authorities; all clients use it.
+    REQUESTS_CA_BUNDLE: str = ""
+    SSL_CERT_FILE: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -156,6 +161,15 @@ class Account(BaseSettings):
         if "TWILIO_API_URL" in values:
             values.setdefault("TWILIO_MESSAGING_URL", values["TWILIO_API_URL"])
         return values
+
+    @field_validator(*CERTIFICATE_FILES)
+    @classmethod
+    def _check_certificates(cls, given: str, others: ValidationInfo) -> str:
+        # The second one is not read if the first one is given, even if that is wrong.
+        is_used = others.field_name == "REQUESTS_CA_BUNDLE" or not others.data.get(
+            "REQUESTS_CA_BUNDLE", "wrong"
+        )
+        return setting_values.certificates(given) if is_used else given
 
 
 class Settings(Account):
@@ -235,9 +249,6 @@ class Settings(Account):
     ] = ""
     # How long transcripts, answers and phone numbers are stored.
     RETENTION_HOURS: Seconds = 24
-    # Either may name a file of certificate authorities; all clients use it.
-    REQUESTS_CA_BUNDLE: str = ""
-    SSL_CERT_FILE: str = ""
 
     # The conversation
     VOICE_REPLIES: Annotated[Literal["mirror", "always", "never"], BeforeValidator(_lower)] = (
@@ -310,15 +321,6 @@ class Settings(Account):
         if given and others.data.get("ELEVENLABS_STT_MODEL", "").startswith("scribe_v1"):
             raise ValueError("needs scribe_v2 or a later model in ELEVENLABS_STT_MODEL")
         return given
-
-    @field_validator("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-    @classmethod
-    def _check_certificates(cls, given: str, others: ValidationInfo) -> str:
-        # The second one is not read if the first one is given, even if that is wrong.
-        is_used = others.field_name == "REQUESTS_CA_BUNDLE" or not others.data.get(
-            "REQUESTS_CA_BUNDLE", "wrong"
-        )
-        return setting_values.certificates(given) if is_used else given
 
     @field_validator("UNSIGNED_LOCAL_WEBHOOKS")
     @classmethod
@@ -402,9 +404,10 @@ def warn_of_missing_address(settings: Settings) -> None:
 def load_account(given: dict[str, str], *, env_file: str, url: str | None = None) -> Account:
     """The settings in ``given``; missing ones come from the environment, or from ``env_file``.
 
-    A ``url`` replaces PUBLIC_URL; METRICS_TOKEN is left out if that is on another host. Raises
-    ``SettingsError`` like ``load_settings``.
+    A ``url`` replaces PUBLIC_URL; METRICS_TOKEN is left out if that is on another host. Files of
+    certificates are those of this machine. Raises ``SettingsError`` like ``load_settings``.
     """
+    given = {name: value for name, value in given.items() if name not in CERTIFICATE_FILES}
     if not url:
         return _validate(Account, _env_file=env_file, **given)
     account = _validate(Account, _env_file=env_file, **given | {"PUBLIC_URL": url})

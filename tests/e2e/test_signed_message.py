@@ -294,6 +294,7 @@ def test_the_token_goes_to_the_own_host_only(
         (["--url", "bad url"], {}, "PUBLIC_URL is not a web address"),
         ([], {"TWILIO_AUTH_TOKEN": "of-another-account"}, "Twilio refuses TWILIO_ACCOUNT_SID"),
         ([], {"TWILIO_API_URL": f"http://127.0.0.1:{free_port()}"}, "Twilio cannot be reached"),
+        ([], {"REQUESTS_CA_BUNDLE": "no-such-file"}, "REQUESTS_CA_BUNDLE names a file that"),
         (["--settings", "no-such-file"], {}, "No such file"),
         (["--voice", "no-such-file"], {}, "no-such-file cannot be read: No such file"),
         (["hello", "--voice", "note.ogg"], {}, "a text or a voice note"),
