@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
-from urllib3.exceptions import DecodeError, HTTPError
+from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
 from core.deadline import Deadline, clamp
 from core.errors import DeadlineExceeded
@@ -38,14 +38,16 @@ def read_chunks(
     """Yields the chunks of a body as they arrive, decompressed; needs ``stream=True``.
 
     ``timeout`` (seconds) applies to each chunk, the turn's deadline to all of them. Raises
-    ``BodyTooLarge`` beyond ``max_bytes`` bytes, ``DeadlineExceeded`` or another
-    ``requests.RequestException``.
+    ``BodyTooLarge`` beyond ``max_bytes`` bytes, ``DeadlineExceeded``, ``requests.ReadTimeout`` or
+    another ``requests.RequestException``.
     """
     try:
         # ``iter_content`` would wait until a chunk is full.
         yield from read_raw_chunks(response.raw, timeout, max_bytes=max_bytes)
     except BodyTooLarge:
         raise
+    except ReadTimeoutError as error:
+        raise requests.ReadTimeout(error) from error
     except HTTPError as error:
         raise requests.ConnectionError(error) from error
 

@@ -31,6 +31,7 @@ class HttpServer:
         app.add_url_rule("/echo", "echo", _echo, methods=["POST"])
         app.add_url_rule("/truncated", "truncated", _truncated)
         app.add_url_rule("/trickle", "trickle", lambda: Response(_trickle()))
+        app.add_url_rule("/stops", "stops", lambda: Response(self._stop_after_a_byte()))
         app.add_url_rule("/endless", "endless", lambda: Response(itertools.repeat(bytes(2**16))))
         app.add_url_rule("/zeros/<int:size>", "zeros", _compressed_zeros)
         app.add_url_rule("/empty", "empty", _endless_empty_blocks)
@@ -55,6 +56,10 @@ class HttpServer:
     def stop(self) -> None:
         self.released.set()
         self._server.stop()
+
+    def _stop_after_a_byte(self) -> Iterator[bytes]:
+        yield b"x"
+        self.released.wait(60)
 
 
 def _echo() -> bytes:

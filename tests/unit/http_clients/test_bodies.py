@@ -43,11 +43,12 @@ def test_a_compressed_body_is_decompressed(
     assert http_server.connections == 1
 
 
-def test_a_body_that_trickles_is_abandoned(
-    http_server: HttpServer, session: requests.Session
+@pytest.mark.parametrize("path", ["trickle", "stops"])
+def test_a_body_that_takes_too_long_is_abandoned(
+    http_server: HttpServer, session: requests.Session, path: str
 ) -> None:
-    with pytest.raises(requests.RequestException):
-        get_within(session, f"{http_server.url}/trickle", 0.1)
+    with pytest.raises(requests.ReadTimeout):
+        get_within(session, f"{http_server.url}/{path}", 0.1)
 
 
 def test_a_body_in_time_is_read_and_its_connection_used_again(
