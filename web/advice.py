@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
-
 from core.errors import AgentError, BridgeError, MediaError, SendError, SpeechError
 from web.handbook import bad_day
 from whatsapp.error_codes import advice
@@ -21,10 +18,12 @@ BRANCHES: dict[type[BridgeError], str] = {
 TITLES = {"twilio": "Twilio", "salesforce": "Salesforce", "elevenlabs": "ElevenLabs"}
 
 
-@cache
-def error_classes() -> Mapping[str, type[BridgeError]]:
+def error_classes(tree: type[BridgeError] = BridgeError) -> dict[str, type[BridgeError]]:
     """All classes of errors, by their names."""
-    return {each.__name__: each for each in _with_subclasses(BridgeError)}
+    by_name = {tree.__name__: tree}
+    for subclass in tree.__subclasses__():
+        by_name |= error_classes(subclass)
+    return by_name
 
 
 def provider_of(error: str) -> str:
@@ -40,12 +39,6 @@ def error_advice(error: str) -> dict[str, str]:
     if not known:
         return {"advice": UNEXPECTED, "link": ""}
     return {"advice": known.advice, "link": bad_day(error)}
-
-
-def _with_subclasses(error: type[BridgeError]) -> Iterator[type[BridgeError]]:
-    yield error
-    for subclass in error.__subclasses__():
-        yield from _with_subclasses(subclass)
 
 
 def delivery_advice(code: str) -> dict[str, str]:
