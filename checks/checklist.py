@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 
 import structlog
@@ -44,13 +45,9 @@ def full_checks(settings: Settings) -> list[Checks]:
     session = requests_session(settings, connections=1)
     token = AccessToken(session=session, settings=settings, metrics=Metrics())
     trial = SessionTrial(settings, session=session, token=token)
-    shared: list[Checks] = []
-    if settings.DATABASE_URL:
-        database = connect_postgres(settings.DATABASE_URL, connections=1)
-        shared = [partial(check_database, database), partial(check_workers, database)]
     return [
         *offline_checks(settings),
-        *shared,
+        partial(_check_own_connection, settings),
         PublicAddress(settings, attempts=1).check,
         Twilio(settings, reads_messages=True).check,
         Salesforce(settings, token=token, try_session=trial).check,
@@ -91,3 +88,11 @@ def run(groups: Sequence[Checks]) -> Iterator[CheckResult]:
         except Exception as error:
             log.exception("A check has a defect")
             yield INTERNAL.fail(f"has a defect: {describe_error(error)}", "report it")
+
+
+def _check_own_connection(settings: Settings) -> Iterator[CheckResult]:
+    """The database and its workers, over a connection that is closed at the end."""
+    if settings.DATABASE_URL:
+        with closing(connect_postgres(settings.DATABASE_URL, connections=1)) as database:
+            yield from check_database(database)
+            yield from check_workers(database)
