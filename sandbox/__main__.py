@@ -20,6 +20,8 @@ from sandbox.speech.local import LocalSpeech, MultilingualSpeech
 from sandbox.speech.models import ModelsMissing
 
 NEXT_STEP = 'env $(cat FILE) .venv/bin/gunicorn "app:create_app()"'
+# How soon Ctrl-C or SIGTERM is noticed at the latest.
+WAKE_SECONDS = 1.0
 
 
 def main() -> None:
@@ -50,7 +52,10 @@ def _run(arguments: argparse.Namespace) -> None:
             f"The bridge, with these settings from a file: {NEXT_STEP}. Ctrl-C stops.",
             file=sys.stderr,
         )
-        stopped.wait()
+        # Python runs handlers in the main thread. A signal that arrives in another thread does not
+        # wake that one, so it wakes by itself.
+        while not stopped.wait(WAKE_SECONDS):
+            pass
 
 
 def _arguments() -> argparse.Namespace:

@@ -155,7 +155,8 @@ class Worker:
         if self._mended.ident:
             self._mended.join()
         self._signal(kind)
-        self._process.join()
+        self._process.join(PATIENCE)
+        assert self._process.exitcode is not None, f"the worker does not end on {kind.name}"
         self._proxy.stop()
 
     def _later(self, seconds: float, now: Callable[[], None], then: Callable[[], None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 import time
 import uuid
 from typing import cast
@@ -125,9 +124,9 @@ def run_worker(url: str, outside: str) -> None:
     ``outside`` is an address of the same database that no test cuts off, for outbox and notes.
     """
     _shorten_times()
-    stopped = threading.Event()
-    # The handler interrupts the main thread, which may hold the event's lock.
-    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stopped.set).start())
+    # Blocked before any thread starts, and then waited for. A handler would not do: Python runs it
+    # in the main thread, and a signal that arrives in another thread does not wake that one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     database = open_postgres(url, connections=4)
     urgent = connect_postgres(url, connections=2, ping=False)
     store = TurnTable(database=database)
@@ -155,7 +154,7 @@ def run_worker(url: str, outside: str) -> None:
     worker = TurnWorker(claims=claims, runner=runner, threads=4)
     for part in (worker, Heartbeat([claims.renew]), Listener(database=urgent, wake=worker.wake)):
         part.start()
-    stopped.wait()
+    signal.sigwait({signal.SIGTERM})
     worker.close(10)
     # Like worker.py, do not wait for threads that are still busy.
     os._exit(0)
