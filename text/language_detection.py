@@ -51,6 +51,11 @@ _PATTERNS = {
 _LETTERS = regex.compile(
     "|".join(rf"(?P<{script}>{pattern}++)" for script, pattern in _PATTERNS.items())
 )
+# Chinese and Japanese have no spaces between words, and none before a number or a code.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}"
+_TOKEN = regex.compile(rf"[{_UNSPACED}]++|[^\s{_UNSPACED}]++")
+# What a number, a code or an address has, and a word has not.
+_NOT_IN_WORDS = regex.compile(r"[\p{Nd}\p{No}@/\\_]")
 
 
 def detect_language(
@@ -62,12 +67,15 @@ def detect_language(
     has only codes, numbers or addresses. Guesses less probable than ``min_probability`` are
     ignored.
     """
-    words = [word for word in text[:MAX_SAMPLE_CHARACTERS].split() if _is_word(word)]
-    script = _main_script(words)
-    if script is None:
+    words = _words(text)
+    letters = _count_letters(" ".join(words))
+    if not letters:
         return fallback
+    script = letters.most_common(1)[0][0]
     if script == _OTHER_SCRIPT:
         return None if fallback in _LANGUAGES else fallback
+    if len(letters) > 1:
+        words = [word for word in words if script in _count_letters(word)]
     language = _LANGUAGE_OF_SCRIPT.get(script) or _guess_language(words, script, min_probability)
     if language:
         return fallback if _MISTAKEN_FOR.get(fallback or "") == language else language
@@ -78,40 +86,32 @@ def detect_language(
 
 def has_words(text: str) -> bool:
     """Whether a text has more than numbers, addresses and codes in capital letters."""
-    return any(
-        _is_word(token) and _LETTERS.search(token) and not token.isupper()
-        for token in text[:MAX_SAMPLE_CHARACTERS].split()
-    )
+    return any(_LETTERS.search(word) and not word.isupper() for word in _words(text))
 
 
-def _is_word(token: str) -> bool:
-    """Whether a token is a word rather than a code, a number or an address."""
-    return not any(character.isdigit() or character in "@/\\_" for character in token)
+def _words(text: str) -> list[str]:
+    """The words of the beginning of a text, without codes, numbers and addresses."""
+    tokens = _TOKEN.findall(text[:MAX_SAMPLE_CHARACTERS])
+    return [token for token in tokens if not _NOT_IN_WORDS.search(token)]
 
 
-def _main_script(words: list[str]) -> str | None:
-    """The script of most letters; ``None`` if there are no letters."""
+def _count_letters(text: str) -> Counter[str]:
+    """The number of letters of each script."""
     letters: Counter[str] = Counter()
-    for word in words:
-        for match in _LETTERS.finditer(word):
-            letters[match.lastgroup or ""] += len(match[0])
+    for match in _LETTERS.finditer(text):
+        letters[match.lastgroup or ""] += len(match[0])
     if letters["Kana"]:
         # Japanese is written in both scripts.
         letters["Kana"] += letters.pop("Han", 0)
-    return letters.most_common(1)[0][0] if letters else None
+    return letters
 
 
 def _guess_language(words: list[str], script: str, min_probability: float) -> str | None:
-    """The model's guess from the words in ``script``, if it is probable enough."""
-    of_script = [word for word in words if _has_letters_of(script, word)]
-    name, probability = _IDENTIFIER.classify(" ".join(of_script))
+    """The model's guess from words in ``script``, if it is probable enough."""
+    name, probability = _IDENTIFIER.classify(" ".join(words))
     language = _OUR_NAMES.get(name, name)
     of_this_script = language in _LANGUAGES_OF_SCRIPT[script]
     return language if of_this_script and probability >= min_probability else None
-
-
-def _has_letters_of(script: str, word: str) -> bool:
-    return any(match.lastgroup == script for match in _LETTERS.finditer(word))
 
 
 def _load_identifier() -> LanguageIdentifier:

@@ -83,6 +83,8 @@ def test_what_is_no_sentence_is_in_the_language_used_before(
         ("मेरा ऑर्डर कहाँ है?", "mr", "mr"),
         ("مرحبا, I need help with my invoice", None, "en"),
         ("Please ask for الفاتورة الإلكترونية الجديدة من فضلك", None, "ar"),
+        ("您的订单4711已发货。", None, "zh"),
+        ("注文番号4711は5月3日に発送されました。", "en", "ja"),
     ],
 )
 def test_the_script_decides_where_words_do_not(
@@ -104,6 +106,7 @@ def test_a_guess_can_be_wanted_more_certain() -> None:
         ("Where is it?", True),
         ("yes", True),
         ("أين", True),
+        ("订单4711在哪里", True),
         ("INV-2024-00123", False),
         ("INV 2024.", False),
         ("12 34", False),
