@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 
 import requests
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 from urllib3.exceptions import NameResolutionError
 
 from checks.report import Check
@@ -19,27 +19,31 @@ ADDRESS = Check("public_address", "Public address")
 
 RETRY_SECONDS = 2.0
 
-_LOGS = "see that the app is up: heroku ps, heroku logs --tail"
+
+class _Unavailable(Exception):
+    """The service does not answer, perhaps because it or its router has just been started."""
 
 
 class PublicAddress:
-    """``attempts`` is how often a service that does not answer is tried: a router may be late."""
+    """``attempts`` is how often a service that does not answer is tried."""
 
     def __init__(self, settings: Settings, *, attempts: int) -> None:
         self._settings = settings
-        self._attempts = attempts
         self._http = requests_session(settings, connections=1)
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(_Unavailable),
+            stop=stop_after_attempt(attempts),
+            wait=wait_fixed(RETRY_SECONDS * settings.PROVIDER_TIMEOUT_FACTOR),
+            reraise=True,
+        )
 
     def check(self) -> Iterator[CheckResult]:
         if not self._settings.PUBLIC_URL:
             return
-        result = self._try()
-        for _ in range(self._attempts - 1):
-            if result.hint != _LOGS:
-                break
-            time.sleep(RETRY_SECONDS * self._settings.PROVIDER_TIMEOUT_FACTOR)
-            result = self._try()
-        yield result
+        try:
+            yield self._retrying(self._try)
+        except _Unavailable as error:
+            yield ADDRESS.fail(str(error), "see that the app is up: heroku ps, heroku logs --tail")
 
     def _try(self) -> CheckResult:
         url, token = f"{self._settings.PUBLIC_URL}/", self._settings.TWILIO_AUTH_TOKEN
@@ -69,6 +73,7 @@ class PublicAddress:
 
 
 def _explain(answer: requests.Response) -> CheckResult:
+    """Raises ``_Unavailable``."""
     status = answer.status_code
     if status == 200 and "<Response" in answer.text:
         return ADDRESS.ok("a signed message came back acknowledged")
@@ -84,7 +89,7 @@ def _explain(answer: requests.Response) -> CheckResult:
             "let PUBLIC_URL be the address to which it redirects, for Twilio signs that one",
         )
     if status >= 500:
-        return ADDRESS.fail(f"answers with HTTP {status}", _LOGS)
+        raise _Unavailable(f"answers with HTTP {status}")
     return ADDRESS.fail(
         f"something else answers there (HTTP {status})",
         "let PUBLIC_URL be the address of this service",
@@ -92,6 +97,7 @@ def _explain(answer: requests.Response) -> CheckResult:
 
 
 def _explain_silence(error: requests.RequestException) -> CheckResult:
+    """Raises ``_Unavailable``."""
     if isinstance(error, requests.exceptions.SSLError):
         return ADDRESS.fail(
             "its certificate is not trusted, so Twilio will not connect",
@@ -100,11 +106,9 @@ def _explain_silence(error: requests.RequestException) -> CheckResult:
     if isinstance(error, requests.exceptions.ProxyError):
         return ADDRESS.fail("the proxy does not reach it", "look at HTTPS_PROXY and NO_PROXY")
     if isinstance(error, requests.Timeout):
-        return ADDRESS.fail(
-            f"does not answer within {RESPONSE_SECONDS} s, as Twilio demands", _LOGS
-        )
+        raise _Unavailable(f"does not answer within {RESPONSE_SECONDS} s, as Twilio demands")
     if error.args and isinstance(getattr(error.args[0], "reason", None), NameResolutionError):
         return ADDRESS.fail(
             "its host name is not known", "let PUBLIC_URL be the app's address: heroku info -s"
         )
-    return ADDRESS.fail("accepts no connection", _LOGS)
+    raise _Unavailable("accepts no connection")
