@@ -17,11 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from bench.acknowledgement import P99_SECONDS
 from bench.burst import Burst, BurstRunner
 from bench.critical_path import CriticalPath
 from bench.load_generator import LoadGenerator, ResponseTimes
+from bench.machine_speed import loops_per_second
 from bench.providers import configurable_providers, last_sentence_length, set_latency
 from bench.report import as_text
 from bench.results import BotResults, Results
@@ -29,10 +31,14 @@ from bench.sequential import COMMAND
 from bench.target import single_process
 from sandbox.latency import REALISTIC, LatencyProfile
 
+T = TypeVar("T")
+
 # The agent's latency while acknowledgements are measured: so slow that turns pile up.
 SLOW_ASK_SECONDS = 5.0
 # A higher load average means that other programs use the machine.
 MAX_LOAD_AVERAGE = 0.5
+# Times and marks of runs in which the machine's speed varied more are not comparable.
+MAX_SPEED_RATIO = 1.25
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,8 @@ class Benchmark:
         self._folder = folder
         self._load_generator = load_generator
         self._began = time.monotonic()
+        # The speed of the machine after each measurement.
+        self._speeds = [loops_per_second()]
 
     def run(self) -> Results:
         plan, load_average = self._plan, os.getloadavg()[0]
@@ -107,7 +115,15 @@ class Benchmark:
         with self._start_bot("providers one after the other", COMMAND) as runner:
             sequential = self._measure_bot(runner, plan.sequential_turns, plan.sequential_bursts)
         acknowledgements = dict(self._measure_acknowledgements())
-        return Results(critical_path, bridge, sequential, acknowledgements, load_average)
+        speed_ratio = max(self._speeds) / min(self._speeds)
+        if speed_ratio > MAX_SPEED_RATIO:
+            self._log(
+                f"the fastest moment of this machine was {speed_ratio:.1f} times as fast as its "
+                "slowest: measure again"
+            )
+        return Results(
+            critical_path, bridge, sequential, acknowledgements, load_average, speed_ratio
+        )
 
     @contextmanager
     def _start_bot(
@@ -141,7 +157,12 @@ class Benchmark:
 
     def _repeat(self, name: str, measure: Callable[[], Burst], times: int) -> list[Burst]:
         self._log(f"  {name}, {times} times" if times > 1 else f"  {name}")
-        return [measure() for _ in range(times)]
+        return [self._measure(measure) for _ in range(times)]
+
+    def _measure(self, measure: Callable[[], T]) -> T:
+        result = measure()
+        self._speeds.append(loops_per_second())
+        return result
 
     def _measure_acknowledgements(self) -> Iterator[tuple[int, ResponseTimes]]:
         sustained = True
@@ -154,7 +175,7 @@ class Benchmark:
     def _measure_rate(self, rate: int, seconds: float) -> ResponseTimes:
         """Measure with a new bridge, so that no turns of an earlier rate are left."""
         with self._start_bot(f"{rate} webhooks a second", ask=SLOW_ASK_SECONDS) as runner:
-            return runner.texts_at(rate, seconds)
+            return self._measure(partial(runner.texts_at, rate, seconds))
 
     def _log(self, step: str) -> None:
         print(f"{time.monotonic() - self._began:4.0f} s  {step}", file=sys.stderr, flush=True)

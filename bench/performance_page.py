@@ -24,16 +24,17 @@ def write_page(results: Results, folder: Path) -> None:
     write_charts(results, folder / NAME)
     page = folder / f"{NAME}.md"
     old = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
-    machine = _describe_machine(results.load_average)
+    machine = _describe_machine(results)
     measured = f"{BEGIN}\n\n{machine}\n\n{as_markdown(results)}\n\n{END}"
     between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     page.write_text(between.sub(lambda _: measured, old), encoding="utf-8")
 
 
-def _describe_machine(load_average: float) -> str:
+def _describe_machine(results: Results) -> str:
     system = f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     return (
         f"Measured by `make bench WRITE=1` on {datetime.now(UTC):%Y-%m-%d}, on {os.cpu_count()} "
         f"cores ({system}) that bots, providers and writers shared; "
-        f"load average before: {load_average:.1f}."
+        f"load average before: {results.load_average:.1f}. At its fastest moment the machine was "
+        f"{results.speed_ratio:.1f} times as fast as at its slowest."
     )

@@ -75,7 +75,8 @@ class BotResults:
 class Results:
     """All results; ``acknowledgements`` are those of the bridge, by webhooks per second.
 
-    ``load_average`` is the machine's in the minute before the benchmark.
+    ``load_average`` is the machine's in the minute before the benchmark. ``speed_ratio`` is how
+    many times faster the machine was at its fastest moment than at its slowest.
     """
 
     critical_path: CriticalPath
@@ -83,6 +84,7 @@ class Results:
     sequential: BotResults
     acknowledgements: Mapping[int, ResponseTimes]
     load_average: float = 0.0
+    speed_ratio: float = 1.0
 
     @property
     def highest_rate(self) -> int:

@@ -40,7 +40,7 @@ BOT = BotResults(
     bursts={50: [burst(7.3, 8.0), burst(7.3, 9.0), burst(7.3, 30.0)], 200: [burst(8.0, 14.6)]},
 )
 ACKNOWLEDGED = ResponseTimes(0.0, [0.001] * 4752 + [0.15] * 10 + [0.2] * 38)
-RESULTS = Results(CRITICAL_PATH, BOT, BOT, {80: ACKNOWLEDGED})
+RESULTS = Results(CRITICAL_PATH, BOT, BOT, {80: ACKNOWLEDGED}, load_average=0.4, speed_ratio=1.1)
 
 
 def rows(results: Results) -> dict[str, Row]:
@@ -143,6 +143,8 @@ def test_writing_the_page_replaces_only_the_part_between_the_markers(tmp_path: P
     assert text.startswith(f"Before.\n\n{BEGIN}")
     assert text.endswith(f"{END}\n\nAfter.\n")
     assert as_markdown(RESULTS) in text
+    assert "load average before: 0.4" in text
+    assert "1.1 times as fast as at its slowest" in text
     assert "Old." not in text
     for name in ("turn.svg", "load.svg"):
         assert "</svg>" in (tmp_path / "performance" / name).read_text(encoding="utf-8")
