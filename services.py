@@ -436,8 +436,8 @@ class Services:
                 self.settings,
                 database=self.storage.database if self.storage.is_shared else None,
                 token=self.agent_token,
-                # A session that this process starts anyway.
-                try_session=partial(self.session_pool.await_first, SESSION_SECONDS),
+                # The sessions that this process starts anyway.
+                try_session=partial(self.session_pool.last_start, SESSION_SECONDS),
             )
         )
 

@@ -60,7 +60,7 @@ def start_checks(
     *,
     database: Database | None,
     token: AccessToken,
-    try_session: Callable[[], bool],
+    try_session: Callable[[], float | None],
 ) -> list[Checks]:
     """For a service that has just started; ``token`` and what ``try_session`` tries are its own.
 

@@ -21,6 +21,8 @@ WORKERS = Check("workers", "Workers")
 TESTED_VERSIONS = range(15, 19)
 # What one web and one worker process open (docs/scaling.md, "Database connections").
 NEEDED_CONNECTIONS = 13
+# If a larger part of them is in use, another process may find none.
+MAX_USED = 0.9
 # A role of Heroku's small plans has a limit of its own.
 _CONNECTIONS = text(
     "SELECT CAST(current_setting('max_connections') AS int) AS allowed,"
@@ -73,9 +75,12 @@ def _check_connections(database: Database) -> CheckResult:
     row = database.row(_CONNECTIONS)
     assert row is not None  # noqa: S101  # A query without FROM has one row.
     allowed = min(row.allowed, row.own_limit) if row.own_limit > 0 else row.allowed
-    if allowed >= NEEDED_CONNECTIONS:
-        return CONNECTIONS.ok(f"{row.used} of {allowed} are in use")
-    return CONNECTIONS.warn(
-        f"only {allowed} are allowed",
-        f"one web and one worker process open {NEEDED_CONNECTIONS}; take a larger plan",
-    )
+    if allowed < NEEDED_CONNECTIONS:
+        return CONNECTIONS.warn(
+            f"only {allowed} are allowed",
+            f"one web and one worker process open {NEEDED_CONNECTIONS}; take a larger plan",
+        )
+    finding = f"{row.used} of {allowed} are in use"
+    if row.used > allowed * MAX_USED:
+        return CONNECTIONS.warn(finding, "take a larger plan, or run fewer processes")
+    return CONNECTIONS.ok(finding)

@@ -25,6 +25,7 @@ OPUS = Check("elevenlabs_opus", "Ogg/Opus")
 CONCURRENCY = Check("elevenlabs_concurrency", "Requests at once")
 HEARING = Check("elevenlabs_transcription", "Transcribing")
 
+STATUS_PAGE = "status.elevenlabs.io"
 _KEYS = WHERE["ELEVENLABS_API_KEY"]
 # By the codes of docs/providers/elevenlabs.md, "Errors and what they mean".
 HINTS = {
@@ -66,7 +67,7 @@ class ElevenLabs:
             models = self._account.models()
         except SpeechError as error:
             if not _may_not_read(error):
-                yield KEY.fail(error.reason, hint_for(error, HINTS))
+                yield KEY.fail(error.reason, hint_for(error, HINTS, STATUS_PAGE))
                 return
             models = []
         yield KEY.ok("known")
@@ -86,7 +87,9 @@ class ElevenLabs:
         if model is None or model.get("can_do_text_to_speech") is False:
             return MODEL.fail(f"there is no {name}", MODEL_HINT.format("ELEVENLABS_TTS_MODEL"))
         languages = [str(each.get("language_id")) for each in model.get("languages") or []]
-        if languages and language not in languages:
+        if not languages:
+            return MODEL.ok(f"there is {name}")
+        if language not in languages:
             return MODEL.warn(
                 f"{name} does not speak {language}, your DEFAULT_LANGUAGE",
                 MODEL_HINT.format("ELEVENLABS_TTS_MODEL"),
@@ -113,7 +116,7 @@ class ElevenLabs:
         except SpeechError as error:
             if _may_not_read(error):
                 return check.skip("the key may not read it, which the service does not need")
-            return check.fail(error.reason, hint_for(error, HINTS))
+            return check.fail(error.reason, hint_for(error, HINTS, STATUS_PAGE))
 
     def _speak_and_hear(self) -> Iterator[CheckResult]:
         """Speak a word and transcribe that, as the service does."""
@@ -137,13 +140,19 @@ class ElevenLabs:
             yield SPEAKING.ok("spoke a word")
             yield _check_opus(speech)
             yield _check_concurrency(speech)
-        yield self._hear(speech, sound or SILENCE)
+        yield self._hear(speech, sound)
 
-    def _hear(self, speech: Speech, pcm: bytes) -> CheckResult:
+    def _hear(self, speech: Speech, sound: bytes) -> CheckResult:
+        """Transcribe the spoken word, or silence if there is none."""
         try:
             with Deadline(self._seconds).applied():
-                speech.transcribe(pcm)
+                speech.transcribe(sound or SILENCE)
         except NothingHeard:
+            if sound:
+                return HEARING.warn(
+                    f"heard nothing in the spoken word “{WORD}”",
+                    "see that ELEVENLABS_VOICE_ID speaks: elevenlabs.io > Voices",
+                )
             return HEARING.ok("transcribed silence as silence")
         except BridgeError as error:
             return HEARING.fail(str(error), self._hint(error, "ELEVENLABS_STT_MODEL"))
@@ -151,7 +160,7 @@ class ElevenLabs:
 
     def _hint(self, error: BridgeError, model: str) -> str:
         about_model = dict.fromkeys(MODEL_ERRORS, MODEL_HINT.format(model))
-        return hint_for(error, HINTS | about_model)
+        return hint_for(error, HINTS | about_model, STATUS_PAGE)
 
 
 TRIES = (SPEAKING, OPUS, CONCURRENCY, HEARING)

@@ -33,7 +33,8 @@ class Check:
         return CheckResult(self.name, self.title, CheckState.SKIPPED, finding)
 
 
-def hint_for(error: BridgeError, hints: dict[str, str]) -> str:
+def hint_for(error: BridgeError, hints: dict[str, str], status_page: str) -> str:
     """What to do about a provider's error, by the words of it that are keys of ``hints``."""
     known = (hint for words, hint in hints.items() if words in str(error))
-    return next(known, error.hint or error.advice)
+    otherwise = f"if {status_page} shows no trouble: docs/going-live.md, “Errors on the way”"
+    return next(known, error.hint or otherwise)

@@ -12,7 +12,7 @@ import requests
 from agentforce import Agentforce
 from checks.report import Check, hint_for
 from core.deadline import Deadline
-from core.errors import AgentError, DeadlineExceeded
+from core.errors import AgentError, AgentUnavailable, DeadlineExceeded
 from core.models import CheckResult
 from core.settings import WHERE, Settings
 from http_clients.circuit_breakers import CircuitBreakers
@@ -25,6 +25,7 @@ SCOPES = Check("salesforce_scopes", "Scopes of the app")
 DOMAIN = Check("salesforce_domain", "My Domain")
 SESSION = Check("agentforce_session", "Session with the agent")
 
+STATUS_PAGE = "status.salesforce.com"
 _APP = "Setup > External Client App Manager > your app"
 _ACTIVATE = "activate the agent: Setup > Agentforce Agents > the agent > Activate"
 # What the scopes are called in Setup.
@@ -32,14 +33,6 @@ SCOPE_NAMES = {
     "api": "Manage user data via APIs (api)",
     "chatbot_api": "Access chatbot services (chatbot_api)",
     "sfap_api": "Access the Salesforce API Platform (sfap_api)",
-}
-TOKEN_HINTS = {
-    "no token: ConnectionError": (
-        f"is SALESFORCE_INSTANCE_URL your My Domain ({WHERE['SALESFORCE_INSTANCE_URL']})?"
-    ),
-    "something else than a token": (
-        f"is SALESFORCE_INSTANCE_URL your My Domain ({WHERE['SALESFORCE_INSTANCE_URL']})?"
-    ),
 }
 # By words of the errors in docs/providers/agentforce.md, "Errors and what they mean".
 SESSION_HINTS = {
@@ -82,19 +75,24 @@ class SessionTrial:
             background=ThreadPoolExecutor(1),
         )
 
-    def __call__(self) -> bool:
-        """Always ``True``. Raises ``AgentError`` or ``DeadlineExceeded``."""
+    def __call__(self) -> float:
+        """The seconds that the start took. Raises ``AgentError`` or ``DeadlineExceeded``."""
+        begin = time.monotonic()
         with Deadline(self._seconds).applied():
             session = self._agent.start(retry=False)
+        seconds = time.monotonic() - begin
         self._agent.end(session, "Other")
-        return True
+        return seconds
 
 
 class Salesforce:
-    """``try_session`` says whether a session was started, and raises if it was refused."""
+    """``try_session`` returns the seconds that the start of a session took.
+
+    It returns ``None`` if none is started, and raises if the start failed.
+    """
 
     def __init__(
-        self, settings: Settings, *, token: AccessToken, try_session: Callable[[], bool]
+        self, settings: Settings, *, token: AccessToken, try_session: Callable[[], float | None]
     ) -> None:
         self._domain = settings.SALESFORCE_INSTANCE_URL
         self._token = token
@@ -104,7 +102,7 @@ class Salesforce:
         try:
             token = self._token.get()
         except AgentError as error:
-            yield TOKEN.fail(error.reason, hint_for(error, TOKEN_HINTS))
+            yield TOKEN.fail(error.reason, _token_hint(error))
             yield from (each.skip("there is no token") for each in (JWT, SCOPES, DOMAIN, SESSION))
             return
         yield TOKEN.ok("the app gives one")
@@ -140,11 +138,17 @@ class Salesforce:
     def _check_session(self, token: Token) -> CheckResult:
         if not token.is_jwt:
             return SESSION.skip("the Agent API does not take the token")
-        started = time.monotonic()
         try:
-            tried = self._try_session()
+            seconds = self._try_session()
         except (AgentError, DeadlineExceeded) as error:
-            return SESSION.fail(error.reason, hint_for(error, SESSION_HINTS))
-        if not tried:
+            return SESSION.fail(error.reason, hint_for(error, SESSION_HINTS, STATUS_PAGE))
+        if seconds is None:
             return SESSION.skip("not started here, for it may be counted")
-        return SESSION.ok(f"started in {time.monotonic() - started:.1f} s")
+        return SESSION.ok(f"started in {seconds:.1f} s")
+
+
+def _token_hint(error: AgentError) -> str:
+    if isinstance(error, AgentUnavailable):
+        where = WHERE["SALESFORCE_INSTANCE_URL"]
+        return f"is SALESFORCE_INSTANCE_URL your My Domain ({where})? If so, see {STATUS_PAGE}"
+    return hint_for(error, {}, STATUS_PAGE)

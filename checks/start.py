@@ -1,4 +1,4 @@
-"""Runs the checks once after each start, beside the path of all messages."""
+"""Runs the checks after each start, beside the path of all messages."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from core.models import CheckResult, CheckState
 
 log = structlog.get_logger(__name__)
 
+# How soon checks that failed are run again, so that what was mended is not reported any longer.
+REPEAT_SECONDS = 300.0
+
 
 class StartCheck:
     """``build`` makes the checks; it is called in the thread that runs them.
 
-    They only read, so the thread ends with the process.
+    As long as one fails, all are run again every ``REPEAT_SECONDS``. They only read, so the thread
+    ends with the process.
     """
 
     def __init__(self, build: Callable[[], Sequence[Checks]]) -> None:
@@ -31,7 +35,7 @@ class StartCheck:
         self._thread.start()
 
     def results(self) -> tuple[float | None, Sequence[CheckResult]]:
-        """When the checks were done (epoch seconds), and their results; ``None`` until then."""
+        """When the checks were done last (epoch seconds), and the results; ``None`` until then."""
         return self._checked_at, self._results
 
     def to_json(self) -> dict[str, object] | None:
@@ -47,12 +51,19 @@ class StartCheck:
 
     def _run(self) -> None:
         try:
-            results = tuple(run(self._build()))
+            while self._has_failed():
+                time.sleep(REPEAT_SECONDS)
         except Exception:
             log.exception("Check not run")
-            return
+
+    def _has_failed(self) -> bool:
+        """Run all checks; returns whether one failed."""
+        before, results = self._results, tuple(run(self._build()))
         self._results, self._checked_at = results, time.time()
-        _log(results)
+        failed = _names(results, CheckState.FAILED)
+        if not before or failed != _names(before, CheckState.FAILED):
+            _log(results)
+        return bool(failed)
 
 
 def _log(results: Sequence[CheckResult]) -> None:

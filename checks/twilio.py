@@ -10,7 +10,7 @@ from checks.report import Check, hint_for
 from core.errors import SendError
 from core.models import CheckResult
 from core.settings import WHERE, Settings
-from whatsapp.account import RECENT_MESSAGES, SANDBOX, Sender, TwilioAccount
+from whatsapp.account import SANDBOX, Sender, TwilioAccount
 from whatsapp.error_codes import advice
 
 ACCOUNT = Check("twilio_account", "Twilio account")
@@ -27,6 +27,7 @@ HINTS = {
     "error 20404": f"look at TWILIO_ACCOUNT_SID ({WHERE['TWILIO_ACCOUNT_SID']})",
     "error 20429": "try again in a minute: too many requests at once",
 }
+STATUS_PAGE = "status.twilio.com"
 SANDBOX_PAGE = "Twilio Console > Messaging > Try it out > Send a WhatsApp message"
 SENDERS_PAGE = "Twilio Console > Messaging > Senders > WhatsApp senders"
 
@@ -44,8 +45,9 @@ class Twilio:
         try:
             account = self._account.fetch()
         except SendError as error:
-            yield ACCOUNT.fail(f"cannot be used: {error.reason}", hint_for(error, HINTS))
-            yield from (each.skip("the account cannot be used") for each in (SENDER, WEBHOOK))
+            yield ACCOUNT.fail(f"cannot be used: {error.reason}", _hint(error))
+            others = (SENDER, WEBHOOK, MESSAGES) if self._reads_messages else (SENDER, WEBHOOK)
+            yield from (each.skip("the account cannot be used") for each in others)
             return
         if account.status != "active":
             yield ACCOUNT.fail(f"is {account.status}", "ask Twilio's support")
@@ -65,19 +67,26 @@ class Twilio:
             return
         try:
             senders = self._account.senders()
-            ours = next((each for each in senders if each.address == self._address), None)
-            if ours is None:
-                yield SENDER.fail(
-                    "TWILIO_WHATSAPP_FROM is no WhatsApp sender of this account",
-                    f"copy the number from {SENDERS_PAGE}",
-                )
-            elif not ours.is_online:
-                yield SENDER.fail(f"its status is {ours.status}", f"see why in {SENDERS_PAGE}")
-            else:
-                yield SENDER.ok("online")
-            yield from self._check_webhook(ours, senders)
         except SendError as error:
-            yield SENDER.fail(f"cannot be read: {error.reason}", hint_for(error, HINTS))
+            yield SENDER.fail(f"cannot be read: {error.reason}", _hint(error))
+            yield WEBHOOK.skip("the senders cannot be read")
+            return
+        ours = next((each for each in senders if each.address == self._address), None)
+        if ours is None:
+            yield SENDER.fail(
+                "TWILIO_WHATSAPP_FROM is no WhatsApp sender of this account",
+                f"copy the number from {SENDERS_PAGE}",
+            )
+        elif not ours.is_online:
+            yield SENDER.fail(f"its status is {ours.status}", f"see why in {SENDERS_PAGE}")
+        else:
+            yield SENDER.ok("online")
+        try:
+            yield self._check_webhook(ours, senders)
+        except SendError as error:
+            yield WEBHOOK.fail(
+                f"cannot be read from the phone numbers: {error.reason}", _hint(error)
+            )
 
     def _describe_sandbox(self) -> Iterator[CheckResult]:
         yield SENDER.warn(
@@ -91,28 +100,25 @@ class Twilio:
             f"{SANDBOX_PAGE} > Sandbox settings",
         )
 
-    def _check_webhook(self, ours: Sender | None, senders: list[Sender]) -> Iterator[CheckResult]:
+    def _check_webhook(self, ours: Sender | None, senders: list[Sender]) -> CheckResult:
+        """Raises ``SendError``."""
         if not self._webhook:
-            yield WEBHOOK.skip("without PUBLIC_URL there is nothing to compare it with")
-            return
+            return WEBHOOK.skip("without PUBLIC_URL there is nothing to compare it with")
         hint = (
             f"set “When a message comes in” to {self._webhook}, method POST: {SENDERS_PAGE} > the "
             "sender"
         )
         if ours and _is(ours.url, self._webhook):
             if ours.method == "POST":
-                yield WEBHOOK.ok("is our address, with POST")
-            else:
-                yield WEBHOOK.fail(f"has the method {ours.method}", hint)
-            return
+                return WEBHOOK.ok("is our address, with POST")
+            return WEBHOOK.fail(f"has the method {ours.method}", hint)
         if wrong := self._find_elsewhere(senders):
-            yield WEBHOOK.fail(f"is set on {wrong} instead of the sender", hint)
-        elif ours and ours.url:
-            yield WEBHOOK.fail(f"is another address, at {urlsplit(ours.url).hostname}", hint)
-        elif ours:
-            yield WEBHOOK.fail("is not set", hint)
-        else:
-            yield WEBHOOK.skip("there is no such sender")
+            return WEBHOOK.fail(f"is set on {wrong} instead of the sender", hint)
+        if ours and ours.url:
+            return WEBHOOK.fail(f"is another address, at {urlsplit(ours.url).hostname}", hint)
+        if ours:
+            return WEBHOOK.fail("is not set", hint)
+        return WEBHOOK.skip("there is no such sender")
 
     def _find_elsewhere(self, senders: list[Sender]) -> str:
         """Where else the webhook is set; empty if nowhere. Raises ``SendError``."""
@@ -123,14 +129,15 @@ class Twilio:
 
     def _check_messages(self) -> CheckResult:
         try:
-            errors = Counter(self._account.recent_errors())
+            results = self._account.recent_results()
         except SendError as error:
-            return MESSAGES.fail(f"cannot be read: {error.reason}", hint_for(error, HINTS))
+            return MESSAGES.fail(f"cannot be read: {error.reason}", _hint(error))
+        errors = Counter(code for code in results if code)
         if not errors:
-            return MESSAGES.ok(f"none of the last {RECENT_MESSAGES} failed")
+            return MESSAGES.ok(f"none of the last {len(results)} failed" if results else "none yet")
         code, _ = errors.most_common(1)[0]
         return MESSAGES.warn(
-            f"{errors.total()} of the last {RECENT_MESSAGES} failed, most with error {code}",
+            f"{errors.total()} of the last {len(results)} failed, most with error {code}",
             advice(code),
         )
 
@@ -138,3 +145,7 @@ class Twilio:
 def _is(url: str, webhook: str) -> bool:
     """Whether Twilio posts to our webhook; options behind # are Twilio's own."""
     return url.partition("#")[0].rstrip("/") == webhook.rstrip("/")
+
+
+def _hint(error: SendError) -> str:
+    return hint_for(error, HINTS, STATUS_PAGE)

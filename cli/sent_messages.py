@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import requests
-from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
-from twilio.http.response import Response
 from twilio.rest import Client
 
+from core.errors import SendError, SendUnauthorized, SendUnreachable
 from core.settings import Account
-from http_clients.bodies import UNREADABLE, limit_answer_time
+from http_clients.bodies import limit_answer_time
+from whatsapp.client import call_sdk
 
 TIMEOUT = 10.0
 # Of the newest messages to one phone.
@@ -58,11 +57,9 @@ class SentMessages:
 
     def _list(self) -> list[SentMessage]:
         try:
-            listed = self._messages.list(to=self._to, limit=LISTED)
-        except TwilioException as error:
+            listed = call_sdk(lambda: self._messages.list(to=self._to, limit=LISTED))
+        except SendError as error:
             raise ListUnavailable(_explain(error)) from None
-        except (requests.RequestException, *UNREADABLE) as error:
-            raise ListUnavailable(f"Twilio cannot be reached: {type(error).__name__}") from None
         return [
             SentMessage(
                 sid=str(each.sid),
@@ -89,9 +86,9 @@ def _client(account: Account) -> Client:
     return client
 
 
-def _explain(error: TwilioException) -> str:
-    # For a list, the SDK raises an error that has only the response.
-    status = next((each.status_code for each in error.args if isinstance(each, Response)), 0)
-    if status == 401:
+def _explain(error: SendError) -> str:
+    if isinstance(error, SendUnauthorized):
         return "Twilio refuses TWILIO_ACCOUNT_SID with TWILIO_AUTH_TOKEN"
-    return f"Twilio answers its list of messages with status {status}"
+    if isinstance(error, SendUnreachable):
+        return f"Twilio cannot be reached: {error.reason}"
+    return f"Twilio does not give its list of messages: {error.reason}"

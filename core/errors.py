@@ -108,7 +108,7 @@ class DeadlineExceeded(BridgeError):
     """The turn has taken as long as TURN_DEADLINE allows."""
 
     phrase = "agent_failed"
-    advice = "a provider hangs; the stages above show which"
+    advice = "a provider hangs; the times of the stages show which"
 
 
 class InboundError(BridgeError):

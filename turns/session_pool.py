@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future
 
 import structlog
 
 from agentforce import Agentforce, EndReason
-from core.errors import AgentError
+from core.errors import AgentError, DeadlineExceeded
 from core.models import AgentSession
 from metrics import Metrics
 
@@ -34,8 +33,9 @@ class SessionPool:
         self._lifetime = lifetime
         self._lock = threading.Lock()
         self._sessions: list[AgentSession] = []
-        # Done when a session was started or refused for the first time.
-        self._first: Future[None] = Future()
+        # The outcome of the last start: the seconds that it took, or why it failed.
+        self._last_start: float | Exception = 0.0
+        self._has_tried = threading.Event()
         self._stopped = threading.Event()
         # Set when a session is taken, so that it is replaced at once.
         self._taken = threading.Event()
@@ -56,18 +56,20 @@ class SessionPool:
         self._metrics.count("sessions_spare_used")
         return young[0]
 
-    def await_first(self, timeout: float) -> bool:
-        """Wait for the first session; ``False`` if there is none in time, or the pool is off.
+    def last_start(self, timeout: float) -> float | None:
+        """The seconds that the last start of a session took; ``None`` if the pool is off.
 
-        Raises ``AgentError`` if it was refused.
+        Waits for the first one. Raises what the last start raised, such as ``AgentError``, and
+        ``DeadlineExceeded`` if the first one takes longer than ``timeout`` seconds.
         """
         if not self._thread.is_alive():
-            return False
-        try:
-            self._first.result(timeout)
-        except TimeoutError:
-            return False
-        return True
+            return None
+        if not self._has_tried.wait(timeout):
+            raise DeadlineExceeded(f"no session within {timeout:g} s")
+        outcome = self._last_start
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def stop(self) -> None:
         """Give out no more sessions, and end the rest on the thread of the pool."""
@@ -93,27 +95,22 @@ class SessionPool:
         """Start the missing sessions; ``False`` if that fails."""
         try:
             while len(self._sessions) < self._number and not self._stopped.is_set():
+                begin = time.monotonic()
                 session = self._agent.start(retry=False)
+                self._last_start = time.monotonic() - begin
+                self._has_tried.set()
                 with self._lock:
                     self._sessions.append(session)
                 self._metrics.count("sessions_spare_kept")
-                self._settle_first(None)
-        except AgentError as error:
-            self._settle_first(error)
-            log.warning("No spare Agentforce session", error=str(error))
-            return False
-        except Exception:
-            log.exception("No spare Agentforce session")
+        except Exception as error:
+            self._last_start = error
+            self._has_tried.set()
+            if isinstance(error, AgentError):
+                log.warning("No spare Agentforce session", error=str(error))
+            else:
+                log.exception("No spare Agentforce session")
             return False
         return True
-
-    def _settle_first(self, error: AgentError | None) -> None:
-        if self._first.done():
-            return
-        if error is None:
-            self._first.set_result(None)
-        else:
-            self._first.set_exception(error)
 
     def _remove(self, *, only_old: bool) -> list[AgentSession]:
         """Remove the sessions that are too old, or all of them, and return them."""

@@ -27,9 +27,9 @@ def count_text_sent(metrics: Metrics, turn: Turn, answer: Answer, *, sending: fl
         return
     _count_kind(metrics, turn, answer.outcome)
     metrics.count("turns_answered")
-    metrics.note("answered")
     if answer.outcome is not Outcome.ANSWER:
         return
+    metrics.note("answered")
     metrics.record_time("total_time", total)
     metrics.record_time("overhead_time", total - answer.waited - sending)
     metrics.count_label("languages", answer.language or UNKNOWN_LANGUAGE)

@@ -19,7 +19,8 @@ CALLS = {
 }
 # Without these no message is answered.
 NEEDED = frozenset({"twilio send", "salesforce token", "salesforce session", "salesforce answer"})
-# What was not tried again for this long is no longer shown as failing.
+# What was not tried again for this long is no longer shown as failing; but what was refused stays
+# so until a call succeeds, because only the operator can mend it.
 FORGOTTEN_SECONDS = 3600.0
 # The worst comes last.
 STATES = ("unused", "working", "failing", "refused", "down")
@@ -107,10 +108,12 @@ def _call(name: str, moments: Mapping[str, Moment], now: float) -> Call:
     success_at = succeeded.last if succeeded else None
     if failed is None:
         return Call(name, "working" if succeeded else "unused", success_at, None)
-    is_over = failed.last < (success_at or 0.0) or failed.last < now - FORGOTTEN_SECONDS
-    if is_over:
-        return Call(name, "working" if succeeded else "unused", success_at, failed.last)
-    return Call(name, _state_of(failed.detail), success_at, failed.last, failed.detail)
+    state = _state_of(failed.detail)
+    if failed.last < (success_at or 0.0):
+        return Call(name, "working", success_at, failed.last)
+    if state == "failing" and failed.last < now - FORGOTTEN_SECONDS:
+        return Call(name, "unused", success_at, failed.last)
+    return Call(name, state, success_at, failed.last, failed.detail)
 
 
 def _state_of(error: str) -> str:

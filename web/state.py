@@ -36,8 +36,8 @@ FIRSTS = {
 class State:
     """Thread-safe.
 
-    ``checks`` returns what ``flask check`` found last in this deployment, and when (epoch seconds),
-    or ``None`` and nothing.
+    ``checks`` returns when this process ran its checks last (epoch seconds), and their results; or
+    ``None`` and nothing.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class State:
             "refused_webhooks": {
                 "count": self._last_hour.counters["webhooks_refused"],
                 "last_at": self._last("webhook refused"),
+                "is_over": not situation.webhooks_refused,
                 "expected_url": situation.expected_url,
             },
             "errors": self._errors(known, now),
@@ -121,10 +122,11 @@ class State:
             health=health,
             providers=known,
             checks=checks,
-            answered=self._last_hour.counters["turns_answered"],
+            # Only answers of the agent have this time.
+            answered=self._last_hour.stages["total_time"].count,
             failed=_failed(self._last_hour),
             last_answer_at=self._last("answered") or 0.0,
-            last_failed_turn_at=self._recent("turn failed", now),
+            last_failed_turn_at=self._last("turn failed") or 0.0,
             webhooks_refused=self._webhooks_refused(now),
             expected_url=f"{self._settings.PUBLIC_URL}/",
             has_messages=self._last("message received") is not None,

@@ -34,8 +34,8 @@ class Verdict:
 class Situation:
     """All that the verdict depends on; times are epoch seconds, or 0 if it never happened.
 
-    ``failed`` and ``answered`` are turns of the last hour; those that failed because of what the
-    sender sent are not among them.
+    ``failed`` and ``answered`` are turns of the last hour. Those that failed because of what the
+    sender sent are not among them, and only answers of the agent count as answered.
     """
 
     health: HealthReport
@@ -61,6 +61,7 @@ def verdict(now: Situation) -> Verdict:
         or _down(now)
         or _late(now)
         or _many_failures(now)
+        or _last_failed(now)
         or _checks(now)
     )
     if found:
@@ -137,7 +138,7 @@ def _said_of(providers: Sequence[Provider], one: str, many: str) -> str:
 def _mend(provider: Provider) -> tuple[str, str]:
     """The detail and the link."""
     if not provider.error:
-        return f"{provider.title} is called again after half a minute.", provider.link
+        return f"The next message for {provider.title} shows whether it is back.", provider.link
     return f"{provider.title}: {error_advice(provider.error)['advice']}.", provider.link
 
 
@@ -178,6 +179,16 @@ def _many_failures(now: Situation) -> Verdict | None:
         "warn",
         "Many messages are not answered",
         f"{now.failed} of {all_turns} failed in the last hour. The errors below say why.",
+    )
+
+
+def _last_failed(now: Situation) -> Verdict | None:
+    if now.last_failed_turn_at <= now.last_answer_at:
+        return None
+    return Verdict(
+        "warn",
+        "The last message was not answered",
+        "Write one from your phone: it shows whether the reason is gone.",
     )
 
 

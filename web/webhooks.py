@@ -146,8 +146,8 @@ class Webhooks:
         else:
             if acceptance is Acceptance.FULL:
                 self.metrics.count_label("limits", "inbox")
+                log.error("Inbox full; sender asked to send the message again later")
             self.metrics.count("messages_refused")
-            log.error("Inbox full; sender asked to send the message again later")
             return self._twiml(self.notices.refusal(message, "busy"))
         return EMPTY_TWIML
 

@@ -66,12 +66,12 @@ class TwilioAccount:
         found = call_sdk(lambda: resource.list(limit=PAGE_LIMIT))
         return sum((number.sms_url or "").rstrip("/") == url.rstrip("/") for number in found)
 
-    def recent_errors(self) -> list[int]:
-        """Twilio's codes of the last messages that we sent and that did not arrive."""
+    def recent_results(self) -> list[int | None]:
+        """Of the last messages that we sent, Twilio's codes of the errors; ``None`` is no error."""
         sent = call_sdk(
             lambda: self._client.messages.list(from_=self._sender, limit=RECENT_MESSAGES)
         )
-        return [message.error_code for message in sent if message.error_code]
+        return [message.error_code or None for message in sent]
 
 
 def _sender(sender_id: str, status: object, webhook: object) -> Sender:

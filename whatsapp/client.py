@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import requests
 import structlog
 from twilio.base.exceptions import TwilioException
 from twilio.http.http_client import TwilioHttpClient
+from twilio.http.response import Response
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
@@ -122,16 +125,23 @@ class WhatsApp:
         if self._public_url:
             message["status_callback"] = f"{self._public_url}/status?sending={callback}"
         with self._metrics.timer("send_time"):
-            sent = self._call_with_retries(lambda: self._messages.create(**message))
+            sent = self._call_with_retries(partial(self._create_once, message))
         self._metrics.count("messages_sent")
         return str(sent.sid)
+
+    def _create_once(self, message: dict[str, Any]) -> MessageInstance:
+        with self._metrics.watch("twilio send"):
+            return call_sdk(lambda: self._messages.create(**message))
 
     def _list_sent(self, to: str, since: float) -> list[MessageInstance]:
         """The messages that we sent ``to`` a user since then (epoch seconds), the newest first."""
         time.sleep(LISTING_DELAY * self._timeout_factor)
-        recent = self._call_with_retries(
-            lambda: self._messages.list(to=to, from_=self._sender, limit=LISTING_LIMIT)
-        )
+        sent = partial(self._messages.list, to=to, from_=self._sender, limit=LISTING_LIMIT)
+        try:
+            recent = self._call_with_retries(partial(call_sdk, sent))
+        except SendRefused as error:
+            # This says nothing about the message that is looked for.
+            raise SendUncertain(error.reason) from None
         oldest = datetime.fromtimestamp(since, UTC) - CLOCK_SKEW
         ours = (message for message in recent if self._is_ours(message))
         return [message for message in ours if (message.date_created or oldest) >= oldest]
@@ -149,8 +159,8 @@ class WhatsApp:
         return cast(T, retry(self._call_in_slot, call))
 
     def _call_in_slot(self, call: Callable[[], T]) -> T:
-        with self._limiter.slot(), self._metrics.watch("twilio send"):
-            return call_sdk(call)
+        with self._limiter.slot():
+            return call()
 
 
 def build_client(settings: Settings, timeout: float, session: requests.Session) -> Client:
@@ -174,7 +184,7 @@ def call_sdk(call: Callable[[], T]) -> T:
     try:
         return call()
     except TwilioException as error:
-        status = getattr(error, "status", 500)
+        status = _status(error)
         if status == 429:
             raise SendBusy(_reason(error)) from None
         if status >= 500:
@@ -189,7 +199,28 @@ def call_sdk(call: Callable[[], T]) -> T:
         raise SendUncertain("Twilio's answer is not JSON") from error
 
 
+def _status(error: TwilioException) -> int:
+    response = _response(error)
+    return int(response.status_code if response else getattr(error, "status", 500))
+
+
 def _reason(error: BaseException) -> str:
     """Twilio's code, for the log. Twilio's text is left out, because it can quote the message."""
-    code = getattr(error, "code", None)
-    return f"Twilio error {code}" if code else type(error).__name__
+    response = _response(error)
+    code = _code(response) if response else getattr(error, "code", None)
+    if code:
+        return f"Twilio error {code}"
+    return f"HTTP {response.status_code}" if response else type(error).__name__
+
+
+def _response(error: BaseException) -> Response | None:
+    """What Twilio answered, if a list was asked for: the SDK's error then has nothing else."""
+    return next((each for each in error.args if isinstance(each, Response)), None)
+
+
+def _code(response: Response) -> object:
+    try:
+        answer = json.loads(response.text)
+    except ValueError:
+        return None
+    return answer.get("code") if isinstance(answer, dict) else None

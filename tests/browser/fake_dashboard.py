@@ -49,7 +49,7 @@ class FakeDashboard:
 
     def answer_history(self) -> tuple[Json, int]:
         self.asked.append(request.args["window"])
-        return self.histories[request.args["window"]], self.status
+        return self.histories.get(request.args["window"], {}), self.status
 
 
 @contextmanager
@@ -144,7 +144,12 @@ def state(**changes: object) -> Json:
         "last_message_at": NOW - 10,
         "last_answer_at": NOW - 4,
         "providers": providers(),
-        "refused_webhooks": {"count": 0, "last_at": None, "expected_url": "https://bot.example/"},
+        "refused_webhooks": {
+            "count": 0,
+            "last_at": None,
+            "is_over": True,
+            "expected_url": "https://bot.example/",
+        },
         "errors": [],
         "delivery_errors": [],
         "checklist": checklist(),
@@ -211,6 +216,7 @@ def red() -> Json:
         refused_webhooks={
             "count": 3,
             "last_at": NOW - 61,
+            "is_over": False,
             "expected_url": "https://my-very-long-application-name-0123456789.herokuapp.com/",
         },
         errors=[error("AgentMisconfigured", 57, 8, "Salesforce refuses key or secret.")],

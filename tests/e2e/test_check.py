@@ -81,7 +81,9 @@ def run(deployment: Deployment, *options: str, **changes: str) -> tuple[Results,
     deployment.check_leaks(outcome.stdout)
     report = json.loads(outcome.stdout)
     assert report["ok"] == (outcome.exit_code == 0)
-    return {result["name"]: result for result in report["results"]}, outcome.exit_code
+    results = {result["name"]: result for result in report["results"]}
+    assert len(results) == len(report["results"])
+    return results, outcome.exit_code
 
 
 def setting(**changes: str) -> Arrange:
@@ -149,6 +151,12 @@ def webhook_by_get(deployment: Deployment, patch: pytest.MonkeyPatch) -> dict[st
     return {}
 
 
+def unread_numbers(deployment: Deployment, patch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The webhook is not that of the sender, and the phone numbers cannot be read."""
+    patch.setattr(deployment.twilio.console, "senders", [ours()])
+    return refusal("twilio", "numbers", 503, "")(deployment, patch)
+
+
 def undelivered(code: int) -> Arrange:
     def arrange(deployment: Deployment, _: pytest.MonkeyPatch) -> dict[str, str]:
         deployment.add_fault("twilio", "text", "undelivered", code=code)
@@ -170,6 +178,8 @@ def only(*permissions: str) -> Arrange:
     return attribute("elevenlabs", "account.permissions", frozenset(permissions))
 
 
+NOTHING = {"language_code": "eng", "language_probability": 1.0, "text": "", "words": []}
+
 # What is wrong, the check that must say so, its state, and what finding or hint must name.
 MISTAKES: list[tuple[str, Arrange, str, str, str]] = [
     ("token", setting(TWILIO_AUTH_TOKEN="wrong-token"), "twilio_account", "failed", "primary"),
@@ -179,6 +189,12 @@ MISTAKES: list[tuple[str, Arrange, str, str, str]] = [
     ("trial", attribute("twilio", "console.account_type", "Trial"),
      "twilio_account", "warning", "trial"),
     ("busy", refusal("twilio", "account", 429), "twilio_account", "failed", "in a minute"),
+    ("down", refusal("twilio", "account", 503), "twilio_account", "failed", "status.twilio.com"),
+    ("senders", refusal("twilio", "senders", 429), "twilio_sender", "failed", "in a minute"),
+    ("senders, webhook", refusal("twilio", "senders", 503),
+     "twilio_webhook", "skipped", "the senders cannot be read"),
+    ("numbers", unread_numbers, "twilio_webhook", "failed", "HTTP 503"),
+    ("messages", refusal("twilio", "list", 401), "twilio_messages", "failed", "primary"),
     ("sandbox", setting(TWILIO_WHATSAPP_FROM="whatsapp:+14155238886"),
      "twilio_sender", "warning", "join code"),
     ("sandbox webhook", setting(TWILIO_WHATSAPP_FROM="whatsapp:+14155238886"),
@@ -256,6 +272,10 @@ MISTAKES: list[tuple[str, Arrange, str, str, str]] = [
      "elevenlabs_transcription", "failed", "ELEVENLABS_STT_MODEL"),
     ("no hearing", only("text_to_speech"),
      "elevenlabs_transcription", "failed", "Speech to Text"),
+    ("nothing heard", refusal("elevenlabs", "transcribe", 200, NOTHING),
+     "elevenlabs_transcription", "warning", "heard nothing"),
+    ("unknown refusal", eleven("speak", 418, code="brand_new_code"),
+     "elevenlabs_speech", "failed", "status.elevenlabs.io"),
     ("no speaking", only("speech_to_text"), "elevenlabs_speech", "failed", "Text to Speech"),
     ("credits", attribute("elevenlabs", "account.credits", 0),
      "elevenlabs_speech", "failed", "credits are used up"),
@@ -308,7 +328,7 @@ def test_each_mistake_is_named_rightly(
     result = results[name]
     assert result["state"] == state, result
     assert words in f"{result['finding']}; {result['hint']}"
-    assert result["hint"]
+    assert result["hint"] or state == "skipped"
     failed = [each for each in results.values() if each["state"] == "failed"]
     assert status == (1 if failed else 0)
     deployment.twilio.forget_messages()

@@ -86,6 +86,23 @@ def test_a_refused_webhook_is_over_when_the_next_one_is_accepted(deployment: Dep
     wait_for_verdict(deployment, "good", "Messages are answered")
 
 
+def test_a_command_is_no_answer_of_the_agent(deployment: Deployment) -> None:
+    """While nobody is answered, the service's own sentences do not hide it."""
+    deployment.ask("hello")
+    user = deployment.user()
+    deployment.add_fault("agentforce", "ask", "status", status=401, times=None)
+    deployment.ask("Where is my order?", user)
+    red = ("bad", "Nobody is answered: Salesforce refuses our requests")
+    wait_for_verdict(deployment, *red)
+    answered_at = state(deployment)["last_answer_at"]
+    deployment.ask("voice on", user)
+    wait_until(lambda: deployment.counter("commands") == 1, "the command is counted")
+    assert (verdict(deployment), state(deployment)["last_answer_at"]) == (red, answered_at)
+    deployment.sandbox.faults.clear()
+    deployment.ask("hello")
+    wait_for_verdict(deployment, "good", "Messages are answered")
+
+
 def test_what_strangers_post_is_no_refused_webhook(deployment: Deployment) -> None:
     """They do not know the account's SID."""
     deployment.ask("hello")
@@ -150,7 +167,7 @@ def test_a_line_about_a_silent_recording_is_no_failure_of_the_service(
         user = deployment.user()
         deployment.twilio.speak(user, deployment.note(""))
         deployment.answers(user, 1)
-    assert verdict(deployment)[0] == "good"
+    assert verdict(deployment)[0] == "good", state(deployment)
 
 
 def test_what_worked_once_stays_known_after_a_kill(deployment: Deployment) -> None:

@@ -3,7 +3,7 @@
 
 // States of providers in words, with the icon of each.
 const PROVIDER_STATES = {
-  unused: ["off", "Not used yet"],
+  unused: ["off", "Not used lately"],
   working: ["good", "Working"],
   failing: ["warn", "Some calls fail"],
   refused: ["bad", "Refuses our credentials"],
@@ -41,7 +41,7 @@ function showState(state) {
   showVerdict(state.verdict);
   showNow(state);
   fill(byId("providers"), "provider", state.providers, ({ name }) => name, showProvider);
-  showRefusedWebhooks(state.refused_webhooks, state.last_message_at);
+  showRefusedWebhooks(state.refused_webhooks);
   showErrors(state);
   showChecklist(state.checklist);
   showRelease(state);
@@ -70,10 +70,9 @@ function showProvider(item, provider) {
   show(field(item, "failure").parentNode, provider.last_failure_at !== null);
 }
 
-// It is over as soon as a message comes through.
-function showRefusedWebhooks({ count, last_at: last, expected_url: expected }, message) {
+function showRefusedWebhooks({ count, last_at: last, is_over: isOver, expected_url: expected }) {
   const section = byId("refused");
-  show(section, count > 0 && (message === null || message < last));
+  show(section, count > 0 && !isOver);
   write(field(section, "count"), plural(count, "webhook was refused", "webhooks were refused"));
   setAge(field(section, "last"), last);
   write(field(section, "expected"), expected);
@@ -102,7 +101,7 @@ function showChecklist({ checked_at: checked, results, firsts }) {
   const left = firsts.filter(({ at }) => at === null).length;
   const wrong = results.filter(({ state }) => state === "failed" || state === "warning");
   showSummary(checked, results, left, wrong);
-  fill(byId("results"), "result", sorted(results), ({ name }) => name, showResult);
+  fill(byId("results"), "result", sorted(results), ({ name, finding }) => `${name}: ${finding}`, showResult);
   fill(byId("firsts"), "first", firsts, ({ title }) => title, showFirst);
   show(byId("results").parentNode, results.length);
   unfold(left > 0 || wrong.some(({ state }) => state === "failed"));

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agentforce import Agentforce, EndReason
-from core.errors import AgentUnavailable
+from core.errors import AgentUnavailable, DeadlineExceeded
 from core.models import AgentSession
 from metrics import Metrics
 from tests.unit.conftest import Clock
@@ -204,3 +204,22 @@ def test_a_pool_of_size_zero_starts_nothing(make_pool: MakePool, agent: Agent) -
     session_pool.stop()
     session_pool.join(PATIENCE)
     assert agent.begun == 0
+
+
+def test_the_last_start_tells_whether_sessions_can_be_started(
+    make_pool: MakePool, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_session_pool, "LOOK_SECONDS", 0.001)
+    session_pool = make_pool(1)
+    assert session_pool.last_start(PATIENCE) is None
+    agent.may_start.clear()
+    session_pool.start()
+    with pytest.raises(DeadlineExceeded):
+        session_pool.last_start(0.01)
+    agent.failures = 1
+    agent.may_start.set()
+    with pytest.raises(AgentUnavailable), capture_logs():
+        while session_pool.last_start(PATIENCE) == 0.0:
+            pass
+    take_next(session_pool, agent)
+    assert session_pool.last_start(PATIENCE) is not None

@@ -92,11 +92,25 @@ def test_a_provider_that_is_not_called_any_more_is_down() -> None:
     assert found["salesforce"].error == "AgentDown"
 
 
-def test_a_failure_that_was_not_tried_again_is_forgotten_after_an_hour() -> None:
-    moments = {"failed twilio send": Moment(NOW, NOW, "SendUnauthorized")}
-    for later, state in ((FORGOTTEN_SECONDS, "refused"), (FORGOTTEN_SECONDS + 1, "unused")):
-        twilio = by_name(moments, now=NOW + later)["twilio"]
-        assert (twilio.state, twilio.last_failure_at) == (state, NOW)
+@pytest.mark.parametrize(
+    ("error", "later", "state"),
+    [
+        ("SendUncertain", FORGOTTEN_SECONDS, "failing"),
+        ("SendUncertain", FORGOTTEN_SECONDS + 1, "unused"),
+        # Only the operator can mend it, so time alone does not.
+        ("SendUnauthorized", 100 * FORGOTTEN_SECONDS, "refused"),
+    ],
+)
+def test_what_fails_by_chance_is_forgotten_after_an_hour(
+    error: str, later: float, state: str
+) -> None:
+    earlier = NOW - 60
+    moments = {
+        "ok twilio send": Moment(earlier, earlier),
+        "failed twilio send": Moment(NOW, NOW, error),
+    }
+    twilio = by_name(moments, now=NOW + later)["twilio"]
+    assert (twilio.state, twilio.last_failure_at) == (state, NOW)
 
 
 def test_all_is_well() -> None:
@@ -133,7 +147,8 @@ def test_all_is_well() -> None:
         ),
         ({"twilio media": "MediaRefused"}, True, "warn", "Twilio refuses our requests"),
         # It passes by itself.
-        ({"salesforce answer": "AgentDown"}, True, "good", "Messages are answered"),
+        ({"salesforce answer": "AgentDown"}, True, "warn", "The last message was not answered"),
+        ({"salesforce answer": "AgentDown"}, False, "good", "Messages are answered"),
     ],
 )
 def test_refused_credentials(
@@ -182,7 +197,8 @@ def test_problems_of_health(health: HealthReport, level: str, title: str) -> Non
     [
         (12, 3, False, "Many messages are not answered"),
         (13, 3, False, "Messages are answered"),
-        (0, 2, True, "Messages are answered"),
+        (0, 2, True, "The last message was not answered"),
+        (0, 2, False, "Messages are answered"),
         (0, 3, True, "Nobody is answered"),
     ],
 )
