@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, Literal, Protocol, get_args
 
@@ -9,10 +10,12 @@ from sandbox.faults import Fault, Faults
 from tests.e2e.failures import ANY, Cell
 from tests.e2e.fault_proxy import FaultProxy, Way
 
-# Longer than any test waits. TRICKLE is the pause between bytes, longer than a client allows.
+# Longer than any test waits.
 FOR_EVER = 300.0
-TRICKLE = 0.05
-RETRY_AFTER = 1
+# At ``PROVIDER_TIMEOUT_FACTOR`` 1: the pause between bytes, with which an answer takes longer than
+# a client allows, and the longest wait that a client accepts.
+TRICKLE = 1.0
+RETRY_AFTER = 20.0
 
 Host = Literal["login", "agent", "cdn", "elevenlabs", "twilio"]
 CALLS = {
@@ -41,8 +44,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "timeout": {"kind": "hang", "seconds": FOR_EVER},
     "reset": {"kind": "cut"},
     "junk": {"kind": "junk"},
-    "trickle": {"kind": "trickle", "seconds": TRICKLE},
-    "429 wait": {"status": 429, "headers": {"Retry-After": str(RETRY_AFTER)}},
     ANY: {"kind": "undelivered", "code": 63019},
 }
 # With their usual bodies these statuses would mean another failure.
@@ -88,16 +89,28 @@ class Shut:
         return None if self._way == "refused" else self._fault_proxy.turned_away[self._before :]
 
 
-def fault_of(cell: Cell, about: str, *, times: int | None) -> Fault:
-    """The fault of a cell, limited to calls that contain ``about``."""
+def fault_of(cell: Cell, about: str, *, times: int | None, patience: float) -> Fault:
+    """The fault of a cell, limited to calls that contain ``about``.
+
+    ``patience`` is the service's ``PROVIDER_TIMEOUT_FACTOR``.
+    """
     service, call = CALLS.get(cell.step.name) or _media(cell.fault)
-    status = {"status": int(cell.fault)} if cell.fault.isdecimal() else {}
-    fault = Fault(service, call, times=times, about=about, **(KINDS.get(cell.fault) or status))
+    fault = Fault(service, call, times=times, about=about, **_kind(cell.fault, patience))
     fault = replace(fault, body=BODIES.get((cell.step.name, cell.fault)))
     if cell.step.name in ("text", "voice") and cell.fault == "timeout":
         # Not answered in time, but done.
         fault = replace(fault, kind="vanish")
     return replace(fault, after=1) if cell.step.name == "voice" else fault
+
+
+def _kind(fault: str, patience: float) -> dict[str, Any]:
+    if fault == "trickle":
+        return {"kind": "trickle", "seconds": TRICKLE * patience}
+    if fault == "429 wait":
+        # Whole seconds, as a provider writes them.
+        retry_after_seconds = math.ceil(RETRY_AFTER * patience)
+        return {"status": 429, "headers": {"Retry-After": str(retry_after_seconds)}}
+    return KINDS.get(fault) or {"status": int(fault)}
 
 
 def _media(fault: str) -> tuple[str, str]:

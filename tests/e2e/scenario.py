@@ -76,12 +76,18 @@ class _Message:
 
 
 class Scenarios:
-    """Tries cells out in one deployment whose providers are behind these ``proxies``."""
+    """Tries cells out in one deployment whose providers are behind these ``proxies``.
+
+    ``patience`` is its ``PROVIDER_TIMEOUT_FACTOR``.
+    """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, *, deployment: Deployment, proxies: Mapping[Host, FaultProxy]) -> None:
+    def __init__(
+        self, *, deployment: Deployment, proxies: Mapping[Host, FaultProxy], patience: float
+    ) -> None:
         self._deployment = deployment
+        self._patience = patience
         self._sandbox = deployment.sandbox
         self._proxies = proxies
 
@@ -148,7 +154,8 @@ class Scenarios:
     def _broken(self, cell: Cell, message: _Message, *, times: int | None) -> FaultInjection:
         if cell.fault in UNREACHABLE:
             return Shut(self._proxies[HOSTS[cell.step.name]], cell.fault)
-        return Broken(self._sandbox.faults, fault_of(cell, message.about, times=times))
+        fault = fault_of(cell, message.about, times=times, patience=self._patience)
+        return Broken(self._sandbox.faults, fault)
 
     def _shut_behind_the_text(self, cell: Cell, message: _Message) -> FaultInjection:
         hang = Fault("elevenlabs", "speak", "hang", seconds=FOR_EVER, about=message.said)
