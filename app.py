@@ -32,7 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         return _build_app(settings or load_settings())
     except SettingsError as error:
         # For this error gunicorn prints the message without a traceback, and does not try again.
-        raise StartRefused(str(error)) from error
+        raise StartRefused(f"Cannot start: {error}.") from error
 
 
 def _is_looked_up() -> bool:

@@ -36,14 +36,15 @@ def main() -> None:
         settings = load_settings()
         if not settings.DATABASE_URL:
             raise SettingsError(
-                "Cannot start a worker: DATABASE_URL is missing (a PostgreSQL database, shared "
-                "with the web process); without it the web process runs the turns itself."
+                "DATABASE_URL is missing, which a worker needs (a PostgreSQL database, shared with "
+                "the web process)",
+                hint="without it the web process runs the turns itself",
             )
         prepare_process(settings)
         watchdog.start()
         services = build_worker(settings)
     except SettingsError as error:
-        sys.exit(str(error))
+        sys.exit(f"Cannot start: {error}.")
     _work(services)
 
 

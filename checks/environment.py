@@ -56,11 +56,10 @@ def _faults(error: SettingsError) -> Iterator[CheckResult]:
         hint = WHERE.get(name, "docs/configuration.md says what it means")
         yield Check(f"setting_{name.lower()}", name).fail(problem, hint)
     if not error.faults:
-        finding = str(error).removeprefix("Cannot start: ")
-        yield SETTINGS.fail(finding, "docs/configuration.md says what each setting means")
+        hint = error.hint or "docs/configuration.md says what each setting means"
+        yield SETTINGS.fail(error.reason, hint)
 
 
 def _check_names() -> Iterator[CheckResult]:
-    for name, advice in odd_names().items():
-        problem, _, hint = advice.partition("; ")
+    for name, (problem, hint) in odd_names().items():
         yield NAMES.warn(f"{name} {problem}", hint)

@@ -38,8 +38,7 @@ def check_machine(settings: Settings) -> Iterator[CheckResult]:
     try:
         check_limits(turns)
     except SettingsError as error:
-        finding, _, hint = str(error).removeprefix("Cannot start: ").rstrip(".").partition("; ")
-        yield LIMITS.fail(finding, hint)
+        yield LIMITS.fail(error.reason, error.hint)
     else:
         yield LIMITS.ok(f"allow {turns} turns at once (TURN_THREADS)")
     yield _check_memory(turns)

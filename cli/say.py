@@ -95,7 +95,7 @@ def _read_options(sender: str | None, url: str | None, source: str | None) -> tu
         account = _load_account(url, source)
         address = whatsapp_address(sender or "")
     except SettingsError as error:
-        problems += _explain_settings(str(error))
+        problems += _explain_settings(error)
     except ValueError as error:
         problems += [f"{sender} {error}."] if sender else []
     if problems:
@@ -124,12 +124,11 @@ def _read_settings(source: str) -> dict[str, str]:
     return {"METRICS_TOKEN": ""} | given
 
 
-def _explain_settings(problem: str) -> list[str]:
-    problem = problem.removeprefix("Cannot start: ")
-    lines = [problem]
-    if "PUBLIC_URL is missing" in problem:
+def _explain_settings(error: SettingsError) -> list[str]:
+    lines = [f"{error}."]
+    if error.faults.get("PUBLIC_URL", "").startswith("is missing"):
         lines.append(NO_ADDRESS)
-    if "TWILIO" in problem:
+    if any(name.startswith("TWILIO") for name in error.faults):
         absent = "" if Path(ENV_FILE).exists() else ", which is not there"
         lines.append(NO_SETTINGS.format(absent=absent))
     return lines

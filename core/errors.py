@@ -91,12 +91,14 @@ class BridgeError(Exception):
 class SettingsError(BridgeError):
     """A setting is missing or wrong.
 
-    ``faults`` says what is wrong with each wrong setting; it is empty if the message is about
-    something else.
+    The message has no full stop, because whoever shows it puts it into a sentence. ``faults`` says
+    what is wrong with each wrong setting; it is empty if the message is about something else.
     """
 
-    def __init__(self, message: str = "", *, faults: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "", *, hint: str = "", faults: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
         self.faults = dict(faults or {})
 
 

@@ -28,16 +28,18 @@ def check_limits(turns: int) -> None:
     threads = _max_threads()
     if threads < MIN_THREADS:
         raise SettingsError(
-            f"Cannot start: only {threads:.0f} processes and threads are allowed here (ulimit -u, "
-            f"or pids.max of the control group); at least {MIN_THREADS} are needed."
+            f"only {threads:.0f} processes and threads are allowed here (ulimit -u, or pids.max "
+            "of the control group)",
+            hint=f"at least {MIN_THREADS} are needed",
         )
     needed = turns * DESCRIPTORS_PER_TURN + OTHER_DESCRIPTORS
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard_limit != resource.RLIM_INFINITY and hard_limit < needed:
         fitting = max(hard_limit - OTHER_DESCRIPTORS, 0) // DESCRIPTORS_PER_TURN
         raise SettingsError(
-            f"Cannot start: TURN_THREADS {turns} may need {needed} open files, and only "
-            f"{hard_limit} are allowed here (ulimit -Hn); set it to {fitting} at most."
+            f"TURN_THREADS {turns} may need {needed} open files, and only {hard_limit} are allowed "
+            "here (ulimit -Hn)",
+            hint=f"set it to {fitting} at most",
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 

@@ -362,19 +362,19 @@ def load_settings() -> Settings:
 
 def warn_of_names() -> None:
     """Log a line for each setting that the environment has under an old or a misspelt name."""
-    for name, advice in odd_names().items():
-        log.warning(f"The setting {name} {advice}")
+    for name, (problem, hint) in odd_names().items():
+        log.warning(f"The setting {name} {problem}; {hint}")
 
 
-def odd_names() -> dict[str, str]:
-    """The old and the misspelt names of settings in the environment, with advice on each."""
+def odd_names() -> dict[str, tuple[str, str]]:
+    """The old and the misspelt names of settings in the environment, each with problem and hint."""
     found = {
-        old: f"is now called {new}; the old name still works"
+        old: (f"is now called {new}", "the old name still works")
         for old, new in RENAMED.items()
         if old in os.environ
     }
     for given, meant in _misspelt().items():
-        found[given] = f"is not known and does nothing; did you mean {meant}?"
+        found[given] = ("is not known and does nothing", f"did you mean {meant}?")
     return found
 
 
@@ -432,7 +432,7 @@ def _refusal(faults: Mapping[str, str]) -> SettingsError:
     """The error for wrong settings, by name with what is wrong with each."""
     places = {name: f" ({WHERE[name]})" if name in WHERE else "" for name in faults}
     sentence = "; ".join(f"{name} {fault}{places[name]}" for name, fault in faults.items())
-    return SettingsError(f"Cannot start: {sentence}.", faults=faults)
+    return SettingsError(sentence, faults=faults)
 
 
 def _full_domain(given: dict[str, object]) -> object:

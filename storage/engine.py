@@ -91,7 +91,7 @@ def open_postgres(url: str, *, connections: int, wait_seconds: float = CONNECT_S
         retrying(_migrate_postgres, unlimited)
     except (SQLAlchemyError, CommandError) as error:
         raise SettingsError(
-            f"Cannot start: the database of DATABASE_URL cannot be used ({_reason(error)})."
+            f"the database of DATABASE_URL cannot be used ({_reason(error)})"
         ) from error
     finally:
         unlimited.dispose()
@@ -164,9 +164,7 @@ def lock_state_dir(state_dir: str, *, wait_seconds: float = LOCK_SECONDS) -> IO[
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise SettingsError(
-                    f"Cannot start: another process uses STATE_DIR {state_dir!r}."
-                ) from None
+                raise SettingsError(f"another process uses STATE_DIR {state_dir!r}") from None
             time.sleep(POLL_SECONDS)
         else:
             return file
@@ -180,14 +178,14 @@ def _open_folder(state_dir: str) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         if folder.stat().st_mode & stat.S_ISVTX:
             raise SettingsError(
-                f"Cannot start: STATE_DIR {state_dir!r} is a folder that everybody shares; "
-                "name one that is for this service alone."
+                f"STATE_DIR {state_dir!r} is a folder that everybody shares",
+                hint="name one that is for this service alone",
             )
         folder.chmod(FOLDER_MODE)
         yield folder
     except (OSError, SQLAlchemyError, CommandError) as error:
         raise SettingsError(
-            f"Cannot start: STATE_DIR {state_dir!r} cannot hold the database ({_reason(error)})."
+            f"STATE_DIR {state_dir!r} cannot hold the database ({_reason(error)})"
         ) from error
 
 

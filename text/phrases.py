@@ -44,12 +44,12 @@ class Phrases:
     def __init__(self, *, default: str = "en", catalogue: Path = CATALOGUE) -> None:
         self._languages = _read(catalogue)
         if default not in self._languages:
-            raise SettingsError(f"DEFAULT_LANGUAGE {default!r} is not in {catalogue.name}.")
+            raise SettingsError(f"DEFAULT_LANGUAGE {default!r} is not in {catalogue.name}")
         self._default = self._languages[default]
         for language in self._languages.values():
             missing = self._default.phrases.keys() - language.phrases.keys()
             if missing:
-                raise SettingsError(f"{catalogue.name}: [{language.code}] lacks {min(missing)!r}.")
+                raise SettingsError(f"{catalogue.name}: [{language.code}] lacks {min(missing)!r}")
 
     def translate(self, key: str, language: str | None, **values: str) -> str:
         """The phrase ``key`` in ``language``, or in the default one if that is not listed."""
@@ -104,7 +104,7 @@ def _read(catalogue: Path) -> dict[str, Language]:
             for code, table in tables.items()
         }
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(f"{catalogue.name} cannot be read: {error}.") from error
+        raise SettingsError(f"{catalogue.name} cannot be read: {error}") from error
 
 
 def _normalize(text: str) -> str:

@@ -94,7 +94,7 @@ def _compile(pattern: str, where: str) -> regex.Pattern[str]:
 
 
 def _invalid(what: str) -> SettingsError:
-    return SettingsError(f"Cannot start: ANSWER_CACHE_PATTERNS: {what}.")
+    return SettingsError(f"ANSWER_CACHE_PATTERNS: {what}")
 
 
 def _matches(pattern: regex.Pattern[str], words: str) -> bool:

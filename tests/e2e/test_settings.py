@@ -306,5 +306,5 @@ def test_a_worker_without_a_shared_database_says_what_to_do(deployment: Deployme
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("Cannot start a worker: DATABASE_URL is missing")
+    assert done.stderr.startswith("Cannot start: DATABASE_URL is missing, which a worker needs (")
     assert "Traceback" not in done.stderr

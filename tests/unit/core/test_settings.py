@@ -237,8 +237,6 @@ def test_each_wrong_setting_is_named_and_its_value_is_not_repeated(
         load(**{name: value})
     message = str(caught.value)
     assert f"{name} " in message
-    assert message.startswith("Cannot start: ")
-    assert message.endswith(".")
     assert "very-secret" not in message
     assert caught.value.__suppress_context__
 
@@ -267,8 +265,8 @@ def test_a_wrong_setting_says_what_is_right_and_where_it_is_found(
     with pytest.raises(SettingsError) as caught:
         load(**{name: value})
     message = str(caught.value)
-    assert message.startswith(f"Cannot start: {name} {told}")
-    assert message.endswith(f" ({WHERE[name]}).")
+    assert message.startswith(f"{name} {told}")
+    assert message.endswith(f" ({WHERE[name]})")
 
 
 @pytest.mark.parametrize(
@@ -405,7 +403,7 @@ def test_an_address_of_this_machine_is_not_public(load: Load, address: str) -> N
 @pytest.mark.parametrize("address", PUBLIC)
 def test_all_other_addresses_are_public(load: Load, address: str) -> None:
     assert is_public_url(address)
-    with pytest.raises(SettingsError, match=r"^Cannot start: UNSIGNED_LOCAL_WEBHOOKS is for "):
+    with pytest.raises(SettingsError, match=r"^UNSIGNED_LOCAL_WEBHOOKS is for "):
         load(PUBLIC_URL=address, UNSIGNED_LOCAL_WEBHOOKS="true")
 
 

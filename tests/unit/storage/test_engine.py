@@ -78,7 +78,7 @@ def test_a_database_that_cannot_be_reached_stops_the_start_with_one_sentence(
     with pytest.raises(SettingsError) as raised:
         open_postgres(address, connections=1, wait_seconds=0)
     error = str(raised.value)
-    assert re.fullmatch(r"Cannot start: the database of DATABASE_URL [^\n]{1,400}\.", error)
+    assert re.fullmatch(r"the database of DATABASE_URL [^\n]{1,400}", error)
     assert reason in error
     assert "very-secret" not in error
 
@@ -241,8 +241,8 @@ def test_an_unusable_folder_stops_the_start_with_one_sentence(
     with pytest.raises(SettingsError) as raised:
         open_sqlite(folder)
     error = str(raised.value)
-    assert error.startswith(f"Cannot start: STATE_DIR {folder!r} cannot hold the database (")
-    assert re.fullmatch(r"[^\n]{1,300}\.", error)
+    assert error.startswith(f"STATE_DIR {folder!r} cannot hold the database (")
+    assert re.fullmatch(r"[^\n]{1,300}", error)
     assert reason in error
 
 
