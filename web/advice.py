@@ -26,6 +26,15 @@ def error_classes(tree: type[BridgeError] = BridgeError) -> dict[str, type[Bridg
     return by_name
 
 
+def is_explained(kind: type) -> bool:
+    """Whether docs/first-bad-day.md has an entry for this class: those of core/errors.py do."""
+    return (
+        issubclass(kind, BridgeError)
+        and kind.__module__ == BridgeError.__module__
+        and kind.advice != BridgeError.advice
+    )
+
+
 def provider_of(error: str) -> str:
     """The provider that an error of this class is about; empty if it is about none."""
     known = error_classes().get(error)
@@ -38,7 +47,9 @@ def error_advice(error: str) -> dict[str, str]:
     known = error_classes().get(error)
     if not known:
         return {"advice": UNEXPECTED, "link": ""}
-    return {"advice": known.advice, "link": bad_day(error)}
+    # A leaf of another module is explained by its nearest ancestor.
+    heading = next((each.__name__ for each in known.__mro__ if is_explained(each)), "Errors")
+    return {"advice": known.advice, "link": bad_day(heading)}
 
 
 def delivery_advice(code: str) -> dict[str, str]:

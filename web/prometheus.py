@@ -13,12 +13,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from core.errors import BridgeError
 from core.histogram import BOUNDS, Histogram
 from metrics import COUNTERS, STAGES, MetricsSnapshot
 from turns.health import HealthReport
 from web import prometheus_help
-from web.advice import error_classes
+from web.advice import error_classes, is_explained
 from web.history import LIMITS
 from whatsapp.error_codes import ADVICE
 
@@ -32,14 +31,7 @@ CALLS = (
     "ElevenLabs transcription",
     "ElevenLabs synthesis",
 )
-
-
-# Those of core/errors.py that are counted, which are those with advice.
-KNOWN_ERRORS = tuple(
-    name
-    for name, each in error_classes().items()
-    if each.advice != BridgeError.advice and each.__module__ == BridgeError.__module__
-)
+KNOWN_ERRORS = tuple(name for name, each in error_classes().items() if is_explained(each))
 
 
 def prometheus(

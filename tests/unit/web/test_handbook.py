@@ -8,10 +8,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from agentforce import SessionGone
+from speech.refusals import FormatRefused
 from turns.health import HealthReport
-from web.advice import TITLES, error_advice
+from web.advice import TITLES, error_advice, error_classes
 from web.handbook import DOCS, HANDBOOK, PAGES, bad_day, handbook_page
-from web.prometheus import KNOWN_ERRORS
 from web.verdict import Situation, verdict
 
 ROOT = DOCS.parent
@@ -31,11 +32,16 @@ def leads_somewhere(client: FlaskClient, link: str) -> bool:
 
 
 def test_what_the_dashboard_says_links_to_what_to_do(client: FlaskClient) -> None:
-    links = [error_advice(name)["link"] for name in KNOWN_ERRORS]
+    links = [error_advice(name)["link"] for name in error_classes()]
     links += [bad_day(title) for title in TITLES.values()]
     links.append(verdict(Situation(health=HealthReport(database=False))).link)
     links.append(verdict(Situation(health=HealthReport(True), webhooks_refused=True)).link)
     assert [link for link in links if not leads_somewhere(client, link)] == []
+
+
+def test_an_error_of_another_module_links_to_that_of_its_kind() -> None:
+    assert error_advice(FormatRefused.__name__)["link"] == bad_day("SpeechRefused")
+    assert error_advice(SessionGone.__name__)["link"] == bad_day("Errors")
 
 
 @pytest.mark.parametrize("name", PAGES)
