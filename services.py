@@ -397,14 +397,17 @@ class Services:
         return Cleanup(
             database=self.storage.database,
             turns=self.storage.turns,
-            outbound_messages=self.storage.outbound_messages,
             leases=self.storage.leases,
             session_table=self.storage.sessions,
-            purgeable=(
+            retained=(
                 self.storage.preferences,
                 self.storage.processes,
                 self.storage.speech,
                 self.storage.answers,
+            ),
+            expiring=(
+                self.storage.leases,
+                self.storage.outbound_messages,
                 self.storage.metrics_history,
             ),
             sessions=self.sessions,

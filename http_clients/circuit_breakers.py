@@ -6,12 +6,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import structlog
 
 from core.errors import BridgeError, DeadlineExceeded
 from metrics import Metrics
+
+# The kinds of calls that have a breaker, as ``/health`` names them.
+CallKind = Literal[
+    "Agentforce sessions",
+    "Agentforce answers",
+    "ElevenLabs transcription",
+    "ElevenLabs synthesis",
+]
 
 T = TypeVar("T")
 
@@ -32,7 +40,7 @@ class Breaker:
 
     def __init__(
         self,
-        provider: str,
+        provider: CallKind,
         unavailable: type[BridgeError],
         *,
         failure_threshold: int,
@@ -53,7 +61,7 @@ class Breaker:
         self._probing = False
 
     @property
-    def provider(self) -> str:
+    def provider(self) -> CallKind:
         return self._provider
 
     @property
@@ -135,7 +143,7 @@ class CircuitBreakers:
         self._clock = clock
         self._breakers: list[Breaker] = []
 
-    def create(self, provider: str, unavailable: type[BridgeError]) -> Breaker:
+    def create(self, provider: CallKind, unavailable: type[BridgeError]) -> Breaker:
         """A new breaker for ``provider``, which raises ``unavailable`` while it is open."""
         breaker = Breaker(
             provider,

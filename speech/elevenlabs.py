@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import httpx
@@ -51,15 +52,19 @@ class Speech:
         client = _build_client(settings, http)
         self._routes = [Route(http, settings.ELEVENLABS_API_URL, number=CONNECTIONS)]
         # The plan has a separate limit for each kind of request.
-        self._transcription, self._synthesis = (
-            Endpoint(
-                kind=kind,
-                metrics=metrics,
-                concurrency=settings.ELEVENLABS_CONCURRENCY,
-                breaker=breakers.create(f"ElevenLabs {kind}", SpeechUnavailable),
-                timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
-            )
-            for kind in ("transcription", "synthesis")
+        create_endpoint = partial(
+            Endpoint,
+            metrics=metrics,
+            concurrency=settings.ELEVENLABS_CONCURRENCY,
+            timeout_factor=settings.PROVIDER_TIMEOUT_FACTOR,
+        )
+        self._transcription = create_endpoint(
+            kind="transcription",
+            breaker=breakers.create("ElevenLabs transcription", SpeechUnavailable),
+        )
+        self._synthesis = create_endpoint(
+            kind="synthesis",
+            breaker=breakers.create("ElevenLabs synthesis", SpeechUnavailable),
         )
         self._transcriber = Transcriber(
             client=client,

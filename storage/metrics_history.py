@@ -93,8 +93,8 @@ class MetricsHistory:
         rows = self._database.rows(select(moments))
         return {row.name: Moment(row.first_at, row.last_at, row.detail) for row in rows}
 
-    def purge(self, *, before: float) -> None:
-        """Delete slots when they are no longer shown. That has nothing to do with ``before``."""
+    def purge(self) -> None:
+        """Delete slots that are no longer shown."""
         now = time.time()
         for length, kept in KEPT.items():
             old = (metrics_history.c.step == length) & (metrics_history.c.slot < now - kept)

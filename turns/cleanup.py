@@ -12,7 +12,6 @@ import structlog
 from storage.agent_sessions import AgentSessionTable
 from storage.database import Database
 from storage.leases import Leases
-from storage.outbound_messages import OutboundMessages
 from storage.turns import TurnTable
 from turns.agent_sessions import AgentSessions
 from turns.health import Health
@@ -29,10 +28,16 @@ STOP_SECONDS = 1.0
 ENDED_AT_ONCE = 10
 
 
-class Purgeable(Protocol):
+class Retained(Protocol):
     """A table whose rows are deleted when they are older than the retention time."""
 
     def purge(self, *, before: float) -> object: ...
+
+
+class Expiring(Protocol):
+    """A table that knows itself until when its rows are needed."""
+
+    def purge(self) -> object: ...
 
 
 class Cleanup:
@@ -46,10 +51,10 @@ class Cleanup:
         *,
         database: Database,
         turns: TurnTable,
-        outbound_messages: OutboundMessages,
         leases: Leases,
         session_table: AgentSessionTable,
-        purgeable: Sequence[Purgeable],
+        retained: Sequence[Retained],
+        expiring: Sequence[Expiring],
         sessions: AgentSessions,
         health: Health,
         retention: float,
@@ -57,10 +62,10 @@ class Cleanup:
     ) -> None:
         self._database = database
         self._turns = turns
-        self._outbound_messages = outbound_messages
         self._leases = leases
         self._session_table = session_table
-        self._purgeable = purgeable
+        self._retained = retained
+        self._expiring = expiring
         self._sessions = sessions
         self._health = health
         self._retention = retention
@@ -86,10 +91,10 @@ class Cleanup:
     def _clean_up(self) -> None:
         self._warn_if_unhealthy()
         oldest = time.time() - self._retention
-        self._leases.purge()
-        self._outbound_messages.purge()
-        for table in self._purgeable:
-            table.purge(before=oldest)
+        for expiring in self._expiring:
+            expiring.purge()
+        for retained in self._retained:
+            retained.purge(before=oldest)
         purged = self._turns.purge(before=oldest)
         if purged:
             log.info("Old turns purged", turns=purged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -14,6 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from core.histogram import BOUNDS, Histogram
+from http_clients.circuit_breakers import CallKind
 from metrics import COUNTERS, STAGES, MetricsSnapshot
 from turns.health import HealthReport
 from web import prometheus_help
@@ -24,13 +26,6 @@ from whatsapp.error_codes import ADVICE
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Indices of the bounds that Prometheus gets: every 14th, each about twice the one before.
 EXPOSED_BOUNDS = range(0, len(BOUNDS), 14)
-# The kinds of calls that have a circuit breaker.
-CALLS = (
-    "Agentforce sessions",
-    "Agentforce answers",
-    "ElevenLabs transcription",
-    "ElevenLabs synthesis",
-)
 KNOWN_ERRORS = tuple(name for name, each in error_classes().items() if is_explained(each))
 
 
@@ -82,7 +77,7 @@ class _HealthCollector(Collector):
         up = GaugeMetricFamily(
             "bridge_provider_up", "Whether such calls are made.", labels=["provider"]
         )
-        for name in CALLS:
+        for name in get_args(CallKind):
             up.add_metric([name], name not in health.providers_down)
         yield up
 

@@ -93,14 +93,14 @@ def providers(moments: Mapping[str, Moment], down: Collection[str], now: float) 
         Provider(
             name,
             tuple(_call(f"{name} {kind}", moments, now) for kind in kinds),
-            any(each.startswith(_DOWN[name]) for each in down),
+            name in _BREAKERS and any(each.startswith(_BREAKERS[name]) for each in down),
         )
         for name, kinds in CALLS.items()
     ]
 
 
-# How ``/health`` calls them.
-_DOWN = {"twilio": "Twilio", "salesforce": "Agentforce", "elevenlabs": "ElevenLabs"}
+# How the names of their circuit breakers begin; Twilio has none.
+_BREAKERS = {"salesforce": "Agentforce", "elevenlabs": "ElevenLabs"}
 
 
 def _call(name: str, moments: Mapping[str, Moment], now: float) -> Call:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from core.settings import Settings
@@ -16,6 +18,7 @@ TIMEOUT_SECONDS = 10.0
 SANDBOX = "whatsapp:+14155238886"
 PAGE_LIMIT = 200
 RECENT_MESSAGES = 20
+RECENT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,18 @@ class TwilioAccount:
         return sum((number.sms_url or "").rstrip("/") == url.rstrip("/") for number in found)
 
     def recent_results(self) -> list[int | None]:
-        """Of the last messages that we sent, Twilio's codes of the errors; ``None`` is no error."""
-        sent = call_sdk(
-            lambda: self._client.messages.list(from_=self._sender, limit=RECENT_MESSAGES)
+        """Of the last messages that we sent, Twilio's codes of the errors; ``None`` is no error.
+
+        Older ones than ``RECENT`` say nothing about what works now.
+        """
+        since = datetime.now(UTC) - RECENT
+        recent = partial(
+            self._client.messages.list,
+            from_=self._sender,
+            date_sent_after=since,
+            limit=RECENT_MESSAGES,
         )
+        sent = call_sdk(recent)
         return [message.error_code or None for message in sent]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from http_clients.circuit_breakers import CallKind
 from metrics import COUNTERS, STAGES
-from web.prometheus import CALLS, KNOWN_ERRORS
+from web.prometheus import KNOWN_ERRORS
 from web.prometheus_help import COUNTERS as EXPLAINED_COUNTERS
 from web.prometheus_help import STAGES as EXPLAINED_STAGES
 
@@ -66,4 +68,4 @@ def test_each_figure_of_prometheus_is_explained() -> None:
 def test_the_calls_with_a_breaker_are_those_of_the_documents() -> None:
     operating = (DOCS / "operating.md").read_text(encoding="utf-8")
     (named,) = re.findall(r"`clouds_down` names what.+?(?=\n\n)", operating, re.DOTALL)
-    assert set(re.findall(r"`((?:Agentforce|ElevenLabs) \w+)`", named)) == set(CALLS)
+    assert set(re.findall(r"`((?:Agentforce|ElevenLabs) \w+)`", named)) == set(get_args(CallKind))

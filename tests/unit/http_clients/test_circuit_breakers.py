@@ -48,7 +48,7 @@ def breakers(clock: Clock, metrics: Metrics) -> CircuitBreakers:
 
 @pytest.fixture
 def breaker(breakers: CircuitBreakers) -> Breaker:
-    return breakers.create("a provider", AgentUnavailable)
+    return breakers.create("Agentforce answers", AgentUnavailable)
 
 
 def raiser(error: Exception) -> Callable[[], str]:
@@ -104,8 +104,8 @@ def test_outages_in_a_row_open_the_breaker(
     call_and_fail(breaker, *outages(FAILURES - 1))
     assert breakers.providers_down() == []
     call_and_fail(breaker, AgentUnavailable())
-    assert breakers.providers_down() == ["a provider"]
-    with pytest.raises(AgentUnavailable, match="a provider failed again and again"):
+    assert breakers.providers_down() == ["Agentforce answers"]
+    with pytest.raises(AgentUnavailable, match="Agentforce answers failed again and again"):
         breaker.call(never_called)
     counters = metrics.snapshot().counters
     assert (counters["breakers_opened"], counters["calls_not_made"]) == (1, 1)
@@ -223,15 +223,15 @@ def test_opening_and_closing_are_logged_once_each(breaker: Breaker, clock: Clock
 
 
 def test_each_breaker_opens_by_itself(breaker: Breaker, breakers: CircuitBreakers) -> None:
-    other = breakers.create("another provider", SpeechUnavailable)
+    other = breakers.create("ElevenLabs synthesis", SpeechUnavailable)
     trip(breaker)
     assert other.call(lambda: "answer") == "answer"
-    assert breakers.providers_down() == ["a provider"]
+    assert breakers.providers_down() == ["Agentforce answers"]
 
 
 def test_zero_failures_never_open_a_breaker(metrics: Metrics) -> None:
     breaker = CircuitBreakers(failures=0, seconds=SECONDS, metrics=metrics).create(
-        "c", AgentUnavailable
+        "Agentforce sessions", AgentUnavailable
     )
     call_and_fail(breaker, *outages(99))
     assert breaker.call(lambda: "answer") == "answer"

@@ -101,10 +101,10 @@ def cleanup(
     return Cleanup(
         database=database,
         turns=store,
-        outbound_messages=outbound_messages,
         leases=leases,
         session_table=session_table,
-        purgeable=(*caches, Processes(database=database), PreferenceTable(database=database)),
+        retained=(*caches, Processes(database=database), PreferenceTable(database=database)),
+        expiring=(leases, outbound_messages),
         sessions=sessions,
         health=health,
         retention=DAY,

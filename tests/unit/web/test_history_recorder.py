@@ -182,10 +182,10 @@ def test_old_slots_are_deleted(history: MetricsHistory, clock: Clock) -> None:
     recorder.flush()
     for length, kept in sorted(KEPT.items()):
         clock.now = slot(TWO_HOURS, START) + kept
-        history.purge(before=0.0)
+        history.purge()
         assert counted(history, length)
         clock.now += 1
-        history.purge(before=0.0)
+        history.purge()
         assert not counted(history, length)
     # Whether something has ever worked is known for ever.
     assert history.moments().keys() == {"answered"}
