@@ -67,7 +67,8 @@ def test_a_voice_note_gets_a_voice_answer_that_can_be_understood(tmp_path: Path)
         r"Voice answer:\s+\S+/answer-1\.ogg\s+\(2\d\.\d\s+s,\s+\d+\s+KB\)", done.stdout
     )
     assert next(tmp_path.glob("*/answer-1.ogg")).read_bytes().startswith(b"OggS")
-    assert "Transcript: To register an electronic invoice" in done.stdout
+    # Its words differ a little each time; whether they match decides the exit status.
+    assert re.search(r"\nTranscript: [^(]+ \(\d+% match\)\n", done.stdout)
     lines = [line for line in done.stdout.splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 60
     assert "\x1b" not in done.stdout
