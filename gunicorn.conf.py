@@ -73,6 +73,17 @@ def on_starting(server):  # type: ignore[no-untyped-def]
         forbid_dumping()
 
 
+def post_fork(server, worker):  # type: ignore[no-untyped-def]
+    """Let SIGTERM end the new process until it has handlers of its own.
+
+    Those of gunicorn's first process, which it inherits, do nothing here; the first process would
+    wait for the end until its ``graceful_timeout``.
+    """
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     """Start the service; on SIGTERM finish the turns, while voice notes can still be fetched."""
     import signal
@@ -81,6 +92,9 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
 
     from core import watchdog
 
+    if not worker.alive:
+        # SIGTERM came meanwhile: no turn is begun that would be cut off at once.
+        sys.exit(0)
     watchdog.start()
     # gunicorn would wait for idle connections too, and a router always keeps some.
     worker.cfg.set("graceful_timeout", CONNECTION_SECONDS)

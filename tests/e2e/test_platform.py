@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,9 +21,22 @@ from tests.e2e.conftest import PATIENT, StartDeployment
 from tests.e2e.deployment import Deployment
 from tests.e2e.dyno import BUILDPACK
 from tests.sandbox.waiting import wait_until
+from tests.security.planted import planted
 
 # Heroku kills 30 s after its SIGTERM.
 STOP_SECONDS = 29.0
+# Sent to both processes of gunicorn, as Heroku does.
+SIGTERM_DURING_START = """
+import os, signal
+from core import startup
+
+def prepare_and_end(settings, prepare=startup.prepare_process):
+    prepare(settings)
+    for pid in (os.getppid(), os.getpid()):
+        os.kill(pid, signal.SIGTERM)
+
+startup.prepare_process = prepare_and_end
+"""
 
 
 def turns(deployment: Deployment) -> list[tuple[str, int]]:
@@ -74,6 +89,48 @@ def test_a_second_sigterm_to_everybody_changes_nothing(start_deployment: StartDe
         wait_until(deployment.bridge.has_ended, "the end", timeout=STOP_SECONDS)
         assert deployment.answers(user, 1)[0].body.startswith("You're welcome")
         assert turns(deployment) == [("done", 1)]
+
+
+def test_a_sigterm_directly_after_the_fork_is_not_lost(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """If it were, the end would come after gunicorn's ``graceful_timeout``."""
+    with starting(deployment, tmp_path) as process:
+        log = tmp_path / "log"
+        wait_until(lambda: "Booting worker" in log.read_text("utf-8"), "the fork")
+        began = time.monotonic()
+        process.terminate()
+        assert process.wait(60) == 0
+        assert time.monotonic() - began < 25
+
+
+def test_after_a_sigterm_during_the_start_no_turn_is_begun(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    with starting(deployment, tmp_path, planted(SIGTERM_DURING_START)) as process:
+        assert process.wait(60) == 0
+    log = (tmp_path / "log").read_text("utf-8")
+    assert "Handling signal: term" in log
+    assert "Ready: " not in log
+
+
+@contextmanager
+def starting(
+    deployment: Deployment, folder: Path, command: Sequence[str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A web process that may not be ready yet; ``log`` in the folder is its log."""
+    settings = deployment.bridge.settings | {"STATE_DIR": str(folder / "state")}
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(
+            command or procfile_command("web"),
+            cwd=ROOT,
+            env=os.environ | settings,
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        yield process
 
 
 @pytest.mark.slow
