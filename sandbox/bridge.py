@@ -12,8 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,8 @@ EXEC_SECONDS = 1.0
 # A worker logs this when it is ready to run turns.
 WORKER_READY = "Worker ready"
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 # A variable assignment before the program, as in a shell.
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
@@ -41,6 +44,30 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 
 class BridgeDied(RuntimeError):
     """A process ended or was not ready in time; the message is the end of its log."""
+
+
+@contextlib.contextmanager
+def _signals_postponed() -> Iterator[None]:
+    """Handle the signals that stop a program after the block, in which a process is started.
+
+    A handler that raises in the block would leave a process that nobody knows. Only the main thread
+    handles signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda signalled, _: came.append(signalled))
+        for number in STOP_SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for signalled in came:
+        signal.raise_signal(signalled)
 
 
 class RunningBridge(Protocol):
@@ -90,7 +117,7 @@ class Process(Service):
             # Without root, memory and sockets can be read of dumpable processes only.
             defaults["DUMPABLE"] = "true"
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_file.open("ab") as log:
+        with self._log_file.open("ab") as log, _signals_postponed():
             logged_before = log.tell()
             self._process = subprocess.Popen(
                 self._command,

@@ -16,7 +16,7 @@ import imageio_ffmpeg
 import requests
 
 from sandbox import Sandbox
-from sandbox.bridge import ROOT, Bridge
+from sandbox.bridge import ROOT, STOP_SIGNALS, Bridge
 from sandbox.cluster import Cluster
 from sandbox.demo.bridges import (
     DemoError,
@@ -51,7 +51,6 @@ USER = "whatsapp:+15550100"
 RECORDING = Path(__file__).with_name("recordings") / "question-en.ogg"
 QUESTION = "How do I register an electronic invoice?"
 FOLDER = ROOT / ".state/demo"
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):

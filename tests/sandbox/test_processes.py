@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -74,6 +76,28 @@ def test_start_waits_for_the_ready_line_of_each_start(tmp_path: Path) -> None:
         assert process.stop() == 0
     with pytest.raises(RuntimeError, match="not running"):
         _ = process.pid
+
+
+def test_ctrl_c_during_the_start_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has begun, and is not kept yet, could not be stopped."""
+    begun: list[psutil.Process] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            begun.append(psutil.Process(self.pid))
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    process = worker(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        process.start()
+    process.kill()
+    assert len(begun) == 1
+    wait_until_ended(begun)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_failed_start_raises_the_end_of_the_log(tmp_path: Path) -> None:
