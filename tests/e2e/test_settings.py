@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from core.errors import SettingsError
+from core.settings import WHERE
 from sandbox.agentforce.events import StreamStyle
 from sandbox.bridge import ROOT, procfile_command
 from storage.engine import FILE_NAME, lock_state_dir
@@ -256,24 +257,22 @@ def test_a_missing_setting_stops_the_start_with_one_sentence(kind: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "where"),
-    [
-        ("TWILIO_ACCOUNT_SID", "AC123", "Twilio Console, Account Info"),
-        ("TWILIO_WHATSAPP_FROM", "whatsapp:hello", "Twilio Console, Messaging > Senders"),
-        ("PUBLIC_URL", "https://my_bot.example.com", "the https:// address"),
-        ("SALESFORCE_INSTANCE_URL", "https://login.salesforce.com", "Salesforce Setup > My Domain"),
-    ],
-)
 @pytest.mark.parametrize("kind", ["web", "worker"])
-def test_a_setting_that_providers_would_reject_stops_the_start_with_one_sentence(
-    deployment: Deployment, kind: str, name: str, value: str, where: str
+def test_settings_that_providers_would_reject_stop_the_start_with_one_sentence(
+    deployment: Deployment, kind: str
 ) -> None:
-    own = {"PORT": "0", "UNSIGNED_LOCAL_WEBHOOKS": "false", name: value}
+    wrong = {
+        "TWILIO_ACCOUNT_SID": "AC123",
+        "TWILIO_WHATSAPP_FROM": "whatsapp:hello",
+        "PUBLIC_URL": "https://my_bot.example.com",
+        "SALESFORCE_INSTANCE_URL": "https://login.salesforce.com",
+    }
+    own = {"PORT": "0", "UNSIGNED_LOCAL_WEBHOOKS": "false", **wrong}
     error = start_in_vain(deployment, kind, own)
     (told,) = [line for line in error.splitlines() if "Cannot start" in line]
-    assert f"{name} must " in told
-    assert where in told
+    for name in wrong:
+        assert f"{name} must " in told
+        assert f"({WHERE[name]})" in told
     assert "Traceback" not in error
 
 
