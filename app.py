@@ -62,7 +62,7 @@ def _build_app(settings: Settings) -> Flask:
     prepare_process(settings)
     services = build_web(settings)
     app = Flask(__name__, static_folder=None, template_folder="web/dashboard")
-    add_security(app, public_url=settings.PUBLIC_URL)
+    add_security(app, public_url=settings.PUBLIC_URL, only_local=settings.UNSIGNED_LOCAL_WEBHOOKS)
     app.json = _ReadableJson(app)
     app.extensions["bridge"] = services
     # gunicorn.conf.py does this before the first request; other servers do it here.

@@ -10,6 +10,7 @@ from web.request_limits import BODY_LIMIT, RequestLimits
 
 log = structlog.get_logger(__name__)
 
+LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 FORM = "application/x-www-form-urlencoded"
 # For responses that do not set them.
 HEADERS = {
@@ -22,8 +23,14 @@ HEADERS = {
 STRICT_TRANSPORT = "max-age=31536000"
 
 
-def add_security(app: Flask, *, public_url: str) -> None:
-    """Accept only forms of a limited size; add security headers, and hide details of errors."""
+def add_security(app: Flask, *, public_url: str, only_local: bool) -> None:
+    """Accept only forms of a limited size; add security headers, and hide details of errors.
+
+    With ``only_local``, requests must name this machine as the host: a web page whose name is made
+    to lead here (DNS rebinding) must not read ours.
+    """
+    if only_local:
+        app.config["TRUSTED_HOSTS"] = LOCAL_HOSTS
     app.wsgi_app = RequestLimits(app.wsgi_app)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

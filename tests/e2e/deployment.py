@@ -35,8 +35,9 @@ PAGES = (
     "/nothing",
 )
 
-# What the check after a start reads of the providers.
-CHECKED = frozenset({"account", "senders", "numbers", "models", "voice", "subscription"})
+# What is called soon after a start, whatever the test does: the token is fetched, and the check
+# reads the accounts.
+AT_START = frozenset({"token", "account", "senders", "numbers", "models", "voice", "subscription"})
 
 
 class Deployment:
@@ -115,10 +116,10 @@ class Deployment:
     def calls(self, service: str | None = None, call: str | None = None) -> list[Call]:
         """The calls that a provider got since the test began.
 
-        Without ``call``, those are left out that the check after a start makes at any time.
+        Without ``call``, those are left out that follow a start at any time.
         """
         found = self.sandbox.recorder.calls(service, call)
-        return [each for each in found if call or each.name not in CHECKED]
+        return [each for each in found if call or each.name not in AT_START]
 
     def wait_for_call(self, service: str, call: str) -> Call:
         """Wait until a provider has got such a call, and return the newest one."""

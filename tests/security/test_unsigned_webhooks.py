@@ -1,11 +1,15 @@
-"""A deployment that would accept unsigned webhooks does not start."""
+"""Unsigned webhooks are for programs on this machine: a public deployment that would accept them
+does not start, and no web page that its user visits can send them.
+"""
 
 from __future__ import annotations
 
 import pytest
+import requests
 
 from sandbox.bridge import BridgeDied
 from tests.e2e.conftest import StartDeployment
+from tests.e2e.deployment import Deployment
 
 
 @pytest.mark.parametrize(
@@ -35,3 +39,29 @@ def test_an_address_from_heroku_stops_the_start_too(start_deployment: StartDeplo
         ),
     ):
         pass
+
+
+def test_a_web_page_sends_no_message(deployment: Deployment) -> None:
+    """A browser names the page's origin, also after DNS rebinding."""
+    user = deployment.user()
+    form = deployment.twilio.forms.text(user, "hello")
+    for origin in ("https://evil.example", "null", deployment.bridge.url):
+        answer = requests.post(
+            deployment.bridge.url, data=form, headers={"Origin": origin}, timeout=10
+        )
+        assert answer.status_code == 403
+    assert not deployment.calls()
+    deployment.twilio.deliver(form)
+    assert len(deployment.answers(user, 1)) == 1
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/dashboard", "/health"])
+def test_a_page_whose_name_leads_to_this_machine_reads_nothing(
+    deployment: Deployment, path: str
+) -> None:
+    """That is DNS rebinding."""
+    url = f"{deployment.bridge.url}{path}"
+    port = deployment.bridge.port
+    for host, status in (("evil.example", 400), ("localhost", 200), ("127.0.0.1", 200)):
+        answer = requests.get(url, headers={"Host": f"{host}:{port}"}, timeout=10)
+        assert answer.status_code == status
