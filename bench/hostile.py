@@ -27,7 +27,7 @@ _NAMES = [
 
 def post(*lines: str, body: bytes = b"") -> bytes:
     """A form posted to the webhook with the usual header lines and these."""
-    head = ["POST / HTTP/1.1", "Host: bot.example.com", FORM, *lines, "", ""]
+    head = ["POST / HTTP/1.1", "Host: localhost", FORM, *lines, "", ""]
     return "\r\n".join(head).encode("latin-1") + body
 
 

@@ -13,7 +13,7 @@ from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
 
 HEAD = (
-    b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 )
 BEGINNINGS = {
     "nothing": b"",
@@ -22,8 +22,8 @@ BEGINNINGS = {
     "half a body": HEAD + b"Content-Length: 100\r\n\r\nBody=h",
     "a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nBo",
     "more than is taken": HEAD + b"Content-Length: 1000000\r\n\r\nBody=h",
-    "a request and a byte": b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\nG",
-    "no hanging up": b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+    "a request and a byte": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nG",
+    "no hanging up": b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
 }
 # Several times as many as there are threads.
 MANY = 200
@@ -116,7 +116,7 @@ def test_a_trickle_does_not_extend_the_time_limit(
 
 def test_pipelined_requests_are_answered_in_order(deployment: Deployment) -> None:
     """Even if the first packet holds a part of the second request."""
-    request = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answer = b""
     with clients(deployment, request + request[:5], 1) as (client,):
         client.settimeout(PATIENCE)

@@ -22,7 +22,7 @@ ROUTED_CLIENT = "203.0.113.77"
 QUERY = "tenant=nobody-is-to-read-this"
 GONE = "0" * 32
 HEADERS = [
-    ("Host", "bot.example.com"),
+    ("Host", "localhost"),
     ("X-Forwarded-For", ROUTED_CLIENT),
     ("User-Agent", "Visitor"),
 ]
