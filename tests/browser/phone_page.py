@@ -31,6 +31,16 @@ class PhonePage:
         number = self.page.evaluate("sessionStorage.getItem('number')")
         return f"whatsapp:{number}"
 
+    def become(self, visibility: str) -> None:
+        """Be visible or hidden: each page of a headless browser thinks that it is visible."""
+        script = """(visibility) => {
+            const state = { visibilityState: visibility, hidden: visibility === "hidden" };
+            for (const [name, value] of Object.entries(state))
+                Object.defineProperty(document, name, { value, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+        self.page.evaluate(script, visibility)
+
     def write(self, text: str) -> None:
         self.composer.fill(text)
         self.page.get_by_role("button", name="Send", exact=True).click()

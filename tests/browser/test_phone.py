@@ -322,6 +322,38 @@ def test_two_tabs_are_two_people(
     assert [answer.status_code for answer in answers] == [200, 404]
 
 
+def test_many_tabs_work_and_a_hidden_one_catches_up(
+    tab: PhonePage, context: BrowserContext, deployment: Deployment
+) -> None:
+    tabs = [tab]
+    for _ in range(7):
+        tabs[-1].become("hidden")
+        tabs.append(PhonePage(context.new_page()).open(deployment.phone.url))
+    tabs[-1].write("thanks")
+    expect(tabs[-1].answers).to_have_count(1)
+    deployment.twilio.open_window(tab.number)
+    deployment.twilio.answer_by_twiml(tab.number, "Are you there?")
+    tabs[-1].become("hidden")
+    tab.become("visible")
+    expect(tab.answers).to_contain_text("Are you there?")
+    tab.write("thanks")
+    expect(tab.answers).to_have_count(2)
+
+
+def test_too_many_visible_windows_are_explained(
+    tab: PhonePage, context: BrowserContext, deployment: Deployment
+) -> None:
+    for _ in range(6):
+        last = PhonePage(context.new_page()).open(deployment.phone.url)
+    expect(last.page.get_by_role("alert")).to_contain_text("Too many windows")
+    last.write("thanks")
+    expect(last.composer).to_have_value("")
+    for page in context.pages[:3]:
+        page.close()
+    expect(last.page.get_by_role("alert")).to_be_hidden()
+    expect(last.answers).to_have_count(1)
+
+
 def test_the_keyboard_alone_writes_records_and_attaches(
     speaker: PhonePage, take_screenshot: TakeScreenshot
 ) -> None:

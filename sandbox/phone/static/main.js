@@ -8,6 +8,7 @@ import { showTurn } from "./inside.js";
 import { show as showMicrophone } from "./microphone.js";
 import { applyLanguage, language, number as spaced, setLanguage, t } from "./strings.js";
 import { showService, showSwitches } from "./switches.js";
+import { withStream } from "./tabs.js";
 
 const RETRY_MS = 2000;
 let number = "";
@@ -37,18 +38,51 @@ function showAll() {
   for (const [name, act] of Object.entries(SHOW)) act(latest[name]);
 }
 
-function listen() {
-  const events = new EventSource(`${phone}/events`);
-  for (const name of Object.keys(SHOW)) {
-    events.addEventListener(name, (event) => SHOW[name]((latest[name] = JSON.parse(event.data))));
+// Only a tab that is visible listens: the browser has few connections, and a new stream begins with
+// the state of everything.
+async function keepListening() {
+  for (;;) {
+    await untilVisible();
+    if (await withStream(listen)) continue;
+    showTrouble("tooMany");
+    await pause(RETRY_MS);
   }
-  events.addEventListener("open", () => { $("trouble").hidden = true; });
-  events.addEventListener("error", () => {
-    $("trouble").hidden = false;
-    setText($("trouble"), t("offline"));
-    // The browser itself tries again, unless the server has refused.
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+}
+
+const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+async function untilVisible() {
+  while (document.hidden) {
+    await new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
+  }
+}
+
+// Ends when the tab is hidden, or when the server has refused.
+function listen() {
+  return new Promise((done) => {
+    const events = new EventSource(`${phone}/events`);
+    const end = () => {
+      document.removeEventListener("visibilitychange", end);
+      events.close();
+      done();
+    };
+    document.addEventListener("visibilitychange", end);
+    for (const name of Object.keys(SHOW)) {
+      events.addEventListener(name, (event) => SHOW[name]((latest[name] = JSON.parse(event.data))));
+    }
+    events.addEventListener("open", () => { $("trouble").hidden = true; });
+    events.addEventListener("error", () => {
+      showTrouble("offline");
+      // The browser itself tries again, unless the server has refused.
+      if (events.readyState === EventSource.CLOSED) setTimeout(end, RETRY_MS);
+    });
+    if (document.hidden) end();
   });
+}
+
+function showTrouble(sentence) {
+  $("trouble").hidden = false;
+  setText($("trouble"), t(sentence));
 }
 
 function look(view) {
@@ -69,7 +103,7 @@ async function begin() {
   $("list-close").addEventListener("click", () => $("list").close());
   document.addEventListener("visibilitychange", () => reportRead(latest.chat, phone));
   await addComposer(phone);
-  listen();
+  keepListening();
 }
 
 begin();

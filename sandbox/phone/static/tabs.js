@@ -1,0 +1,20 @@
+// What the tabs of one browser share. The browser gives a lock back when its tab is closed.
+
+// Chromium opens six connections to a server. These are for events, the others for all the rest.
+const STREAMS = 4;
+
+// Does `act` while no other tab holds the lock. False if another tab holds it.
+function withLock(name, act) {
+  return navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
+    if (lock) await act();
+    return Boolean(lock);
+  });
+}
+
+// Does `act`, which listens to events. False if as many tabs as possible listen already.
+export async function withStream(act) {
+  for (let stream = 1; stream <= STREAMS; stream += 1) {
+    if (await withLock(`stream ${stream}`, act)) return true;
+  }
+  return false;
+}
