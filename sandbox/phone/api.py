@@ -21,7 +21,7 @@ from sandbox.twilio.standin import TwilioStandIn
 from sandbox.twilio.webhook import Delivery
 
 # The numbers of phones are reserved for fiction. The first is that of the demo in the terminal.
-NUMBER = re.compile(r"\+155501\d\d")
+NUMBER = re.compile(r"\+155501[0-9]{2}")
 NUMBERS = [f"+155501{number:02}" for number in range(1, 100)]
 MESSAGE = "/api/phones/<number>/messages/<sid>"
 
