@@ -19,6 +19,7 @@ class PhonePage:
         self.mine = self.log.locator("article.mine")
         self.answers = self.log.locator("article.theirs")
         self.composer = page.get_by_role("textbox", name="Message")
+        self.hint = page.locator("#hint")
 
     def open(self, url: str) -> PhonePage:
         self.page.goto(url)
@@ -44,6 +45,10 @@ class PhonePage:
     def write(self, text: str) -> None:
         self.composer.fill(text)
         self.page.get_by_role("button", name="Send", exact=True).click()
+
+    def attach_picture(self, file: Path) -> None:
+        self.page.get_by_role("button", name="Attach").click()
+        self.page.get_by_label("Picture").set_input_files(file)
 
     def speak(self, seconds: float) -> None:
         """Hold the microphone for so long."""

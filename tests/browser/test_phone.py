@@ -10,7 +10,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from sandbox import Sandbox
 from sandbox.bridge import Bridge
@@ -29,6 +29,7 @@ from tests.browser.phone_page import PhonePage, write_pcm, write_tone
 PITCH = 300
 QUESTION = "How do I cancel an invoice?"
 ANSWER = "I can ask for the cancellation of your last invoice"
+PICTURE = ROOT / "docs" / "dashboard.png"
 RECORDING = ROOT / "sandbox" / "demo" / "recordings" / "question-en.ogg"
 # The service waits before it repeats a download, and a browser is slow to start.
 SECONDS = 60_000
@@ -185,8 +186,7 @@ def test_without_a_microphone_a_sample_can_be_sent(
 def test_pictures_and_locations_are_sent_from_the_menu(
     tab: PhonePage, take_screenshot: TakeScreenshot
 ) -> None:
-    tab.page.get_by_role("button", name="Attach").click()
-    tab.page.get_by_label("Picture").set_input_files(ROOT / "docs" / "dashboard.png")
+    tab.attach_picture(PICTURE)
     expect(tab.answers).to_contain_text("I can only read text and listen to voice notes")
     shown = tab.mine.get_by_role("img")
     tab.page.wait_for_function("image => image.naturalWidth > 100", arg=shown.element_handle())
@@ -195,6 +195,71 @@ def test_pictures_and_locations_are_sent_from_the_menu(
     expect(tab.mine.last).to_contain_text("King Fahd Road")
     expect(tab.answers).to_have_count(2)
     take_screenshot(tab.page)
+
+
+def test_what_cannot_be_sent_is_kept_and_sent_again(
+    speaker: PhonePage,
+    check_accessibility: CheckAccessibility,
+    take_screenshot: TakeScreenshot,
+) -> None:
+    page = speaker.page
+    page.context.set_offline(True)
+    speaker.write("Look at this")
+    expect(speaker.hint).to_have_text("Not sent: The sandbox does not answer.")
+    expect(speaker.composer).to_have_value("Look at this")
+    speaker.attach_picture(PICTURE)
+    expect(page.get_by_role("button", name="Send again what was not sent (1)")).to_be_visible()
+    speaker.speak(1.5)
+    again = page.get_by_role("button", name="Send again what was not sent (2)")
+    expect(again).to_be_visible()
+    speaker.write("thanks")
+    expect(speaker.composer).to_have_value("thanks")
+    check_accessibility(page)
+    take_screenshot(page)
+    page.context.set_offline(False)
+    again.click()
+    expect(speaker.mine).to_have_count(2)
+    picture, note = speaker.mine.all()
+    expect(picture.get_by_role("img")).to_be_visible()
+    expect(picture).to_contain_text("Look at this")
+    expect(note).to_have_attribute("data-kind", "voice")
+    expect(speaker.hint).to_be_empty()
+    expect(page.get_by_role("button", name="Send again")).to_be_hidden()
+    expect(speaker.composer).to_have_value("thanks")
+
+
+def test_a_text_is_kept_while_the_next_one_is_written(tab: PhonePage) -> None:
+    def write_and_fail(route: Route) -> None:
+        tab.composer.fill("Next")
+        route.abort()
+
+    tab.page.route("**/text", write_and_fail, times=1)
+    tab.write("thanks")
+    tab.page.get_by_role("button", name="Send again what was not sent (1)").click()
+    expect(tab.mine).to_contain_text("thanks")
+    expect(tab.composer).to_have_value("Next")
+
+
+def test_a_recording_that_whatsapp_does_not_take_is_named(speaker: PhonePage) -> None:
+    speaker.page.evaluate(
+        """() => { window.Blob = class extends Blob {
+            constructor(parts, options) { super([...parts, new Uint8Array(2 ** 24)], options); }
+        }; }"""
+    )
+    speaker.speak(1.0)
+    expect(speaker.hint).to_have_text("Not sent: WhatsApp takes at most 16 MB.")
+    expect(speaker.page.get_by_role("button", name="Send again")).to_be_hidden()
+
+
+def test_a_text_is_never_cut(tab: PhonePage) -> None:
+    longest = "😀" * 1600
+    tab.composer.focus()
+    tab.page.keyboard.insert_text(longest)
+    tab.page.keyboard.press("Enter")
+    expect(tab.mine.locator(".text")).to_have_text(longest)
+    tab.write(longest + "!")
+    expect(tab.hint).to_have_text("Not sent: text must have 1 to 1600 characters.")
+    expect(tab.composer).to_have_value(longest + "!")
 
 
 def test_buttons_and_rows_of_a_list_are_answered_with_one_click(
@@ -477,6 +542,7 @@ def test_foreign_pages_are_refused(
     ("path", "body", "reason"),
     [
         ("phones/+14155550100/text", {"text": "hi"}, "The number of a phone is like"),
+        ("phones/+155501٠١/text", {"text": "hi"}, "The number of a phone is like"),
         ("phones/+15550101/text", {"text": " "}, "text must have 1 to 1600 characters"),
         ("phones/+15550101/text", {"text": "\ud800"}, "text must have no half of a character"),
         ("phones/+15550101/place", {"place": True}, "There is no such place"),

@@ -1,4 +1,5 @@
-// Writing, the attach menu, and everything that is sent: one after the other, in order.
+// Writing, the attach menu, and everything that is sent: one after the other, in order. What could
+// not be sent is kept.
 
 import { get, send } from "./api.js";
 import { $, el, icon } from "./dom.js";
@@ -7,14 +8,55 @@ import { sampleName, t } from "./strings.js";
 
 // The longer side of a picture that WhatsApp sends, in pixels.
 const PICTURE_SIZE = 1600;
+// The largest recording or picture that WhatsApp takes.
+const LARGEST_BYTES = 16 * 1024 * 1024;
+// What can be sent again with one click: functions, each of which sends one message.
+let unsent = [];
 let phone = "";
 let offers = { samples: [], places: [] };
 let last = Promise.resolve();
 
-export function post(kind, body) {
+// If it is not sent, the user is told why, and `onFailure` gets the error.
+export function post(kind, body, onFailure = () => {}) {
   tell("");
-  last = last.then(() => send("POST", `${phone}/${kind}`, body)).catch((error) => tell(t("refused", { reason: error.message })));
+  last = last.then(() => send("POST", `${phone}/${kind}`, body)).then(
+    () => tell(""),
+    (error) => { tell(t("refused", { reason: error.message })); onFailure(error); },
+  );
   return last;
+}
+
+function postText(text) {
+  return post("text", { text }, () => giveBack(text));
+}
+
+function postFile(kind, file) {
+  if (file.size > LARGEST_BYTES) return tell(t("refused", { reason: t("tooLarge") }));
+  return post(kind, file, (error) => error.canRetry && keep(() => postFile(kind, file)));
+}
+
+// The box may have the beginning of the next message by now.
+function giveBack(text) {
+  if ($("text").value) keep(() => postText(text));
+  else write(text);
+}
+
+function keep(sendIt) {
+  unsent.push(sendIt);
+  showUnsent();
+}
+
+function sendAgain() {
+  const kept = unsent;
+  unsent = [];
+  showUnsent();
+  $("text").focus();
+  for (const sendIt of kept) sendIt();
+}
+
+export function showUnsent() {
+  $("send-again").hidden = !unsent.length;
+  $("send-again").textContent = t("sendAgain", { n: unsent.length });
 }
 
 export function tell(sentence) {
@@ -34,7 +76,8 @@ export async function addComposer(address) {
   $("attach-button").addEventListener("click", () => openMenu($("attach").hidden));
   $("picture").addEventListener("change", sendPicture);
   document.addEventListener("keydown", (event) => event.key === "Escape" && !$("attach").hidden && openMenu(false));
-  addMicrophone((recording) => post("recording", recording), tell);
+  $("send-again").addEventListener("click", sendAgain);
+  addMicrophone((recording) => postFile("recording", recording), tell);
   offers = await get("/api/offers");
   $("speech-note").hidden = !offers.note;
   $("speech-note").textContent = offers.note;
@@ -44,8 +87,12 @@ export async function addComposer(address) {
 function sendText() {
   const text = $("text").value;
   if (!text.trim()) return;
-  post("text", { text });
-  $("text").value = "";
+  postText(text);
+  write("");
+}
+
+function write(text) {
+  $("text").value = text;
   fit();
 }
 
@@ -84,9 +131,8 @@ async function sendPicture() {
   try {
     const caption = $("text").value.trim();
     const picture = await jpeg(file);
-    $("text").value = "";
-    fit();
-    await post(`picture?caption=${encodeURIComponent(caption)}`, picture);
+    write("");
+    await postFile(`picture?caption=${encodeURIComponent(caption)}`, picture);
   } catch (error) {
     tell(t("refused", { reason: error.message }));
   }

@@ -2,7 +2,7 @@
 
 import { ownNumber, phoneAddress } from "./api.js";
 import { reportRead, showChat } from "./chat.js";
-import { addComposer, fillMenu, post } from "./composer.js";
+import { addComposer, fillMenu, post, showUnsent } from "./composer.js";
 import { $, setText } from "./dom.js";
 import { showTurn } from "./inside.js";
 import { show as showMicrophone } from "./microphone.js";
@@ -35,6 +35,7 @@ function showAll() {
   document.title = `${spaced(number)} · ${t("agent")}`;
   showMicrophone();
   fillMenu();
+  showUnsent();
   for (const [name, act] of Object.entries(SHOW)) act(latest[name]);
 }
 
