@@ -166,6 +166,26 @@ def test_a_recording_can_be_discarded(speaker: PhonePage, take_screenshot: TakeS
     expect(speaker.mine).to_have_count(1)
 
 
+def test_nothing_is_sent_when_the_microphone_is_unplugged(
+    speaker: PhonePage, take_screenshot: TakeScreenshot
+) -> None:
+    page = speaker.page
+    page.evaluate(
+        """() => {
+            const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+            devices.getUserMedia = async (wishes) => (window.microphone = await open(wishes));
+        }"""
+    )
+    page.get_by_role("button", name="Record a voice note").click()
+    expect(page.get_by_role("timer")).to_have_text("0:01")
+    page.evaluate("() => window.microphone.getTracks().forEach((track) => track.stop())")
+    expect(speaker.hint).to_have_text("The microphone stopped, so nothing was sent.")
+    take_screenshot(page)
+    speaker.speak(1.0)
+    expect(speaker.answers).to_have_count(2)
+    expect(speaker.mine).to_have_count(1)
+
+
 def test_without_a_microphone_a_sample_can_be_sent(
     tab: PhonePage, deployment: Deployment, take_screenshot: TakeScreenshot
 ) -> None:

@@ -10,7 +10,8 @@ const SOUND = { channelCount: 1, echoCancellation: false, noiseSuppression: fals
 const HOLD_MS = 350;
 
 let recorder = null;
-let pieces = [];
+// The recorders whose recordings are not to be sent.
+const discarded = new WeakSet();
 let clockTimer = 0;
 // A press that has begun; null while no finger and no mouse button is down.
 let pressed = null;
@@ -31,7 +32,7 @@ export function addMicrophone(post, tell) {
     pressed = null;
     const held = performance.now() - at >= HOLD_MS;
     if (!began || (held && recorder)) finish();
-    else if (held) tell(t("hold"));
+    else if (held && starting) tell(t("hold"));
     show();
   });
   button.addEventListener("pointercancel", () => { pressed = null; cancel(); });
@@ -53,14 +54,7 @@ async function start(post, tell) {
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ audio: SOUND });
     const mimeType = FORMATS.find((format) => MediaRecorder.isTypeSupported(format));
-    pieces = [];
-    recorder = new MediaRecorder(stream, { mimeType });
-    recorder.addEventListener("dataavailable", (event) => pieces.push(event.data));
-    recorder.addEventListener("stop", () => {
-      stream.getTracks().forEach((track) => track.stop());
-      if (pieces.length) post(new Blob(pieces, { type: mimeType }));
-    });
-    recorder.start();
+    recorder = record(stream, mimeType, post, tell);
     runClock();
   } catch {
     tell(t("noMicrophone"));
@@ -68,6 +62,25 @@ async function start(post, tell) {
     starting = false;
     show();
   }
+}
+
+// The recorder ends by itself when the microphone is unplugged. Then nobody has asked to send.
+function record(stream, mimeType, post, tell) {
+  const pieces = [];
+  const own = new MediaRecorder(stream, { mimeType });
+  own.addEventListener("dataavailable", (event) => pieces.push(event.data));
+  own.addEventListener("stop", () => {
+    stream.getTracks().forEach((track) => track.stop());
+    if (own === recorder) {
+      recorder = null;
+      show();
+      tell(t("microphoneLost"));
+    } else if (!discarded.has(own)) {
+      post(new Blob(pieces, { type: mimeType }));
+    }
+  });
+  own.start();
+  return own;
 }
 
 function finish() {
@@ -79,11 +92,8 @@ function finish() {
 
 function cancel() {
   if (!recorder) return;
-  const ended = recorder;
-  recorder = null;
-  ended.addEventListener("dataavailable", () => { pieces = []; });
-  ended.stop();
-  show();
+  discarded.add(recorder);
+  finish();
 }
 
 function runClock() {
