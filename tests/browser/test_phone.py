@@ -186,6 +186,19 @@ def test_nothing_is_sent_when_the_microphone_is_unplugged(
     expect(speaker.mine).to_have_count(1)
 
 
+def test_a_transcript_that_failed_is_asked_for_again(tab: PhonePage) -> None:
+    tab.page.get_by_role("button", name="Attach").click()
+    tab.page.get_by_role("button", name="Question (English)").click()
+    tab.page.route("**/transcript", lambda route: route.abort(), times=1)
+    tab.mine.get_by_role("button", name="Transcript").click()
+    words = tab.mine.locator(".words")
+    expect(words).to_have_text("The transcript could not be made. Press again to try again.")
+    tab.mine.get_by_role("button", name="Transcript", exact=True).click()
+    expect(words).to_have_text("No words were understood.")
+    tab.mine.get_by_role("button", name="Hide the transcript").click()
+    expect(words).to_be_hidden()
+
+
 def test_without_a_microphone_a_sample_can_be_sent(
     tab: PhonePage, deployment: Deployment, take_screenshot: TakeScreenshot
 ) -> None:

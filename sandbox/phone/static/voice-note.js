@@ -18,8 +18,10 @@ export function voiceNote(message) {
   const position = el("input", { type: "range", min: 0, max: message.seconds, step: 0.1, value: 0, on: { input: seek } });
   const length = el("span", { class: "length" });
   const speed = el("button", { type: "button", class: "speed", on: { click: changeSpeed } });
-  const transcript = el("button", { type: "button", class: "link", "aria-expanded": "false", on: { click: showWords } });
+  const transcript = el("button", { type: "button", class: "link", on: { click: showWords } });
   const words = el("p", { class: "words", dir: "auto", hidden: true, role: "status" });
+  let open = false;
+  let known = false;
 
   function toggle() {
     if (!audio.paused) return audio.pause();
@@ -37,13 +39,20 @@ export function voiceNote(message) {
     relabel();
   }
   async function showWords() {
-    words.hidden = !words.hidden;
-    transcript.setAttribute("aria-expanded", String(!words.hidden));
+    open = !open;
+    words.hidden = !open;
     relabel();
-    if (words.hidden || words.textContent) return;
+    if (!open || known) return;
     words.textContent = "…";
-    const { text } = await get(`${message.address}/transcript`);
-    words.textContent = text || t("noWords");
+    try {
+      const { text } = await get(`${message.address}/transcript`);
+      words.textContent = text || t("noWords");
+      known = true;
+    } catch {
+      words.textContent = t("noTranscript");
+      open = false;
+      relabel();
+    }
   }
   function show() {
     const at = audio.ended ? 0 : audio.currentTime;
@@ -60,7 +69,8 @@ export function voiceNote(message) {
     setText(speed, `${audio.playbackRate}×`);
     speed.setAttribute("aria-label", t("speed", { speed: `${audio.playbackRate}×` }));
     position.setAttribute("aria-label", t("position"));
-    setText(transcript, words.hidden ? t("transcript") : t("hideTranscript"));
+    transcript.setAttribute("aria-expanded", String(open));
+    setText(transcript, open ? t("hideTranscript") : t("transcript"));
     show();
   }
   for (const event of ["play", "pause", "ended", "timeupdate"]) audio.addEventListener(event, show);
