@@ -52,6 +52,8 @@ class PhoneApi:
         )
         self._lock = threading.Lock()
         self._numbers = itertools.cycle(NUMBERS)
+        # The numbers of pages that were here. A page of the last run brings its number along.
+        self._seen: set[str] = set()
 
     def add_to(self, app: Flask) -> None:
         for method, rule, view in (
@@ -69,9 +71,17 @@ class PhoneApi:
             app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
 
     def _assign_number(self) -> Response:
-        """The number of another phone; the first ones come again after the last."""
+        """A number that nobody uses; if there is none, one that was not given for long."""
         with self._lock:
-            return jsonify(number=next(self._numbers))
+            candidates = itertools.islice(self._numbers, len(NUMBERS))
+            free = (number for number in candidates if not self._is_used(number))
+            return jsonify(number=next(free, None) or next(self._numbers))
+
+    def _is_used(self, number: str) -> bool:
+        user = _address(number)
+        return bool(
+            number in self._seen or self._conversations.sent(user) or self._twilio.messages(user)
+        )
 
     def _list_offers(self) -> Response:
         """What can be sent from a menu."""
@@ -82,6 +92,7 @@ class PhoneApi:
 
     def _stream(self, number: str) -> Response:
         user = _address(number)
+        self._seen.add(number)
 
         def parts() -> dict[str, Any]:
             return {

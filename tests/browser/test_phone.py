@@ -420,6 +420,34 @@ def test_two_tabs_are_two_people(
     assert [answer.status_code for answer in answers] == [200, 404]
 
 
+def test_a_copy_of_a_tab_is_another_person_and_a_reloaded_tab_is_the_same(
+    tab: PhonePage, context: BrowserContext, deployment: Deployment
+) -> None:
+    copy = PhonePage(context.new_page())
+    # What a browser does when it duplicates a tab.
+    copy.page.add_init_script(f"sessionStorage.number ??= '{tab.number[9:]}'")
+    copy.open(deployment.phone.url)
+    numbers = [tab.number, copy.number]
+    assert numbers[0] != numbers[1]
+    for each in (tab, copy):
+        each.page.reload()
+        expect(each.page.get_by_text("You write as")).to_be_visible()
+    assert [tab.number, copy.number] == numbers
+
+
+def test_a_number_that_is_used_is_not_given_to_a_new_tab(deployment: Deployment) -> None:
+    api = f"{deployment.phone.url}api/phones"
+
+    def assign() -> int:
+        return int(requests.post(api, json={}, timeout=10).json()["number"])
+
+    listening = assign() + 1
+    writing = listening + 1
+    requests.get(f"{api}/+{listening}/events", stream=True, timeout=10).close()
+    requests.post(f"{api}/+{writing}/text", json={"text": "thanks"}, timeout=10)
+    assert assign() == writing + 1
+
+
 def test_many_tabs_work_and_a_hidden_one_catches_up(
     tab: PhonePage, context: BrowserContext, deployment: Deployment
 ) -> None:

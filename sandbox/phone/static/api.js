@@ -1,6 +1,7 @@
 // The server's API. A tab keeps its number, so that it is the same phone after a reload.
 
 import { t } from "./strings.js";
+import { claim } from "./tabs.js";
 
 export async function get(address) {
   const answer = await fetch(address);
@@ -23,9 +24,8 @@ export async function send(method, address, body = {}) {
 }
 
 export async function ownNumber() {
-  const known = sessionStorage.getItem("number");
-  if (known) return known;
-  const { number } = await send("POST", "/api/phones");
+  let number = sessionStorage.getItem("number");
+  while (!number || !(await claim(number))) ({ number } = await send("POST", "/api/phones"));
   sessionStorage.setItem("number", number);
   return number;
 }

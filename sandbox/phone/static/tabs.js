@@ -2,6 +2,8 @@
 
 // Chromium opens six connections to a server. These are for events, the others for all the rest.
 const STREAMS = 4;
+// A page that is loaded again waits so long for the end of the old one.
+const RELOAD_MS = 1000;
 
 // Does `act` while no other tab holds the lock. False if another tab holds it.
 function withLock(name, act) {
@@ -17,4 +19,13 @@ export async function withStream(act) {
     if (await withLock(`stream ${stream}`, act)) return true;
   }
   return false;
+}
+
+// Whether this tab now has the number, until it is closed. A copy of a tab brings along a number that
+// the original still has.
+export function claim(number) {
+  return new Promise((done) => {
+    const untilClosed = () => { done(true); return new Promise(() => {}); };
+    navigator.locks.request(number, { signal: AbortSignal.timeout(RELOAD_MS) }, untilClosed).catch(() => done(false));
+  });
 }
