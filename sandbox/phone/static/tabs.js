@@ -5,12 +5,13 @@ const STREAMS = 4;
 // A page that is loaded again waits so long for the end of the old one.
 const RELOAD_MS = 1000;
 
-// Does `act` while no other tab holds the lock. False if another tab holds it.
+// Does `act` while no other tab holds the lock. False if another tab holds it, or if the browser gives
+// none, as Chromium at the moment when a page opens a window.
 function withLock(name, act) {
   return navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
     if (lock) await act();
     return Boolean(lock);
-  });
+  }).catch(() => false);
 }
 
 // Does `act`, which listens to events. False if as many tabs as possible listen already.
