@@ -84,7 +84,15 @@ class Codec:
 
     def _run(self, *arguments: str, stdin: bytes = b"") -> bytes:
         command = [self._ffmpeg, "-v", "error", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            # Ctrl-C in a terminal must not reach ffmpeg: a conversion would fail.
+            start_new_session=True,
+        )
         if done.returncode != 0:
             raise Undecodable(done.stderr.decode(errors="replace").strip())
         return done.stdout

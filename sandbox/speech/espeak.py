@@ -58,7 +58,14 @@ class EspeakProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
-        return subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe)
+        return subprocess.Popen(
+            self._command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            # Ctrl-C in a terminal must not reach this process: ``close`` ends it in order.
+            start_new_session=True,
+        )
 
     def _end(self) -> str:
         """End the child; returns the last line that it wrote to standard error."""

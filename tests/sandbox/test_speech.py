@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -256,6 +257,14 @@ for line in sys.stdin.buffer:
     sys.stdout.buffer.flush()
 """
 
+# Answers with the number of its session.
+SESSION = """
+import os
+input()
+session = str(os.getsid(0))
+print(f"16000 {len(session)}\\n{session}", end="", flush=True)
+"""
+
 
 @pytest.fixture
 def echo() -> Iterator[EspeakProcess]:
@@ -280,6 +289,18 @@ def test_an_espeak_that_fails_says_why_and_is_started_again(
     with pytest.raises(EspeakFailed, match=says):
         echo.synthesize(text)
     assert echo.synthesize("well") == Sound(b"well", 16_000)
+
+
+def test_ctrl_c_reaches_neither_ffmpeg_nor_espeak(tmp_path: Path) -> None:
+    """It is sent to the terminal's session, so they must have others."""
+    ffmpeg = tmp_path / "ffmpeg"
+    ffmpeg.write_text(f"#!{sys.executable}\nimport os\nprint(os.getsid(0))")
+    ffmpeg.chmod(0o755)
+    of_ffmpeg = Codec(ffmpeg=str(ffmpeg)).decode(b"").decode().strip()
+    espeak = EspeakProcess(command=[sys.executable, "-c", SESSION])
+    of_espeak = espeak.synthesize("hello").pcm.decode()
+    espeak.close()
+    assert len({of_ffmpeg, of_espeak, str(os.getsid(0))}) == 3
 
 
 def test_a_piper_that_cannot_start_says_why(tmp_path: Path) -> None:
