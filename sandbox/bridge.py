@@ -123,6 +123,8 @@ class Process(Service):
                 self._command,
                 cwd=ROOT,
                 env=inherited | defaults | self.settings,
+                # Ours may be closed, and gunicorn fails without one.
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 # Ctrl-C in a terminal must not reach this process: ``stop`` ends it in order.

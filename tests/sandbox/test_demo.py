@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -150,6 +151,26 @@ def test_without_any_input_it_runs_until_it_is_stopped(tmp_path: Path) -> None:
     finally:
         for demo in demos:
             demo.kill()
+
+
+def test_it_runs_without_a_standard_input(tmp_path: Path) -> None:
+    """Such as a job of a scheduler: nobody can type, and the bridge starts nevertheless."""
+    done = _demo_in_shell(tmp_path, "<&-")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Agent: To register" in done.stdout
+
+
+def _demo_in_shell(folder: Path, redirection: str) -> subprocess.CompletedProcess[str]:
+    """One turn, with a shell's redirection such as ``> file``."""
+    command = [sys.executable, "-m", "sandbox.demo", *FIXTURES, "--once", "--folder", str(folder)]
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shlex.join(command)} {redirection}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 @pytest.mark.slow
