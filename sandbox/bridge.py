@@ -101,6 +101,7 @@ class Process(Service):
         self._command = list(command or procfile_command(self.kind))
         self._log_file = log_file
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -110,7 +111,18 @@ class Process(Service):
         return self._process.pid
 
     def start(self) -> None:
-        """Return when it is ready. Raises ``BridgeDied``."""
+        """Return when it is ready; does nothing if it runs. Raises ``BridgeDied``.
+
+        Two threads may call it at once: the second waits for what the first has started.
+        """
+        with self._starting:
+            if self.is_running():
+                return
+            # If it was killed by somebody else, its children may still run.
+            self.kill()
+            self._start()
+
+    def _start(self) -> None:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         defaults = {"PYTHONUNBUFFERED": "1", "STATE_DIR": str(self.state_dir)}
         if os.geteuid() != 0:
@@ -156,6 +168,15 @@ class Process(Service):
     def has_ended(self) -> bool:
         """Whether its first process has ended by itself since the start."""
         return self._process is not None and self._process.poll() is not None
+
+    def is_running(self) -> bool:
+        """Whether its first process was started and has not ended; it may not be ready yet."""
+        process = self._process
+        return process is not None and process.poll() is None
+
+    def is_starting(self) -> bool:
+        """Whether somebody waits in ``start`` until it is ready."""
+        return self._starting.locked()
 
     def pause(self) -> None:
         """Stop it and its children from running, as if the machine were swapping."""

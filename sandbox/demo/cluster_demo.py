@@ -79,7 +79,8 @@ class ClusterDemo(SingleDemo):
         self._screen.line()
         self._screen.text("These processes run. Kill one, and write to the agent meanwhile:")
         self._list_processes()
-        self._screen.line(f"  kill -9 {self._cluster.workers[0].pid}")
+        for worker in filter(Process.is_running, self._cluster.workers[:1]):
+            self._screen.line(f"  kill -9 {worker.pid}")
         self._screen.text(
             f"{self._cluster.url}/health says whether messages get answered, and by how many"
             " workers."
@@ -87,7 +88,9 @@ class ClusterDemo(SingleDemo):
 
     def _list_processes(self) -> None:
         for process in self._cluster.processes:
-            self._screen.line(f"  {self._name(process):<8}  PID {process.pid}")
+            # It may have been killed on the page or from a terminal.
+            state = f"PID {process.pid}" if process.is_running() else "dead"
+            self._screen.line(f"  {self._name(process):<8}  {state}")
 
     def _kill(self, worker: Process) -> KilledWorker:
         name = self._name(worker)
@@ -140,7 +143,7 @@ class ClusterDemo(SingleDemo):
         except TimeoutError:
             return None
         port = calls[-1].port
-        workers = self._cluster.workers
+        workers = filter(Process.is_running, self._cluster.workers)
         return next((worker for worker in workers if worker.has_connection_from(port)), None)
 
     def _check_metrics(self) -> list[Check]:

@@ -103,41 +103,46 @@ class Switches:
 
 
 class KillSwitch:
-    """Kills a process of the service, and starts it again. Thread-safe."""
+    """Kills a process of the service, and starts it again. Thread-safe.
+
+    Others may do so, too, so the process is asked for its state. ``log`` is that of the process.
+    """
 
     def __init__(self, *, process: Process, log: ServiceLog) -> None:
         self._process = process
         self._log = log
         self._lock = threading.Lock()
-        self._killed_at: int | None = None
-        self._state = "running"
+        self._changed_at: int | None = None
         self._problem = ""
 
     def kill(self) -> None:
         """Does nothing if it is not running."""
         with self._lock:
-            if self._state == "running":
-                self._killed_at = self._log.length()
+            if self._state() == "running":
+                self._changed_at = self._log.length()
                 self._process.kill()
-                self._state = "killed"
 
     def start(self) -> None:
-        """Return when it is ready, or has failed; does nothing if it was not killed."""
+        """Return when it is ready, or has failed; does nothing if it is not dead."""
         with self._lock:
-            if self._state != "killed":
+            if self._state() != "killed":
                 return
-            self._state, self._problem = "starting", ""
+            self._changed_at, self._problem = self._log.length(), ""
         try:
             self._process.start()
-            self._state = "running"
         except BridgeDied as error:
-            self._state, self._problem = "killed", str(error)
+            self._problem = str(error)
 
     def view(self) -> dict[str, Any]:
-        lines = [] if self._killed_at is None else self._log.since(self._killed_at)
+        lines = [] if self._changed_at is None else self._log.since(self._changed_at)
         return {
             "kind": self._process.kind,
-            "state": self._state,
+            "state": self._state(),
             "problem": self._problem,
             "lines": lines[:LINES],
         }
+
+    def _state(self) -> str:
+        if self._process.is_starting():
+            return "starting"
+        return "running" if self._process.is_running() else "killed"

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,31 @@ def test_start_waits_for_the_ready_line_of_each_start(tmp_path: Path) -> None:
         assert process.stop() == 0
     with pytest.raises(RuntimeError, match="not running"):
         _ = process.pid
+
+
+def test_a_process_that_runs_is_not_started_a_second_time(tmp_path: Path) -> None:
+    """Neither when several threads start it at once, as the demo and its page may do."""
+    process = worker(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: process.start(), range(4)))
+    assert process.log().count("Worker ready") == 1
+    assert process.is_running()
+    assert process.stop() == 0
+    assert not process.is_running()
+
+
+def test_a_process_that_somebody_killed_is_started_again_without_its_old_children(
+    tmp_path: Path,
+) -> None:
+    process = worker(tmp_path, "child")
+    process.start()
+    members = family(process)
+    members[0].kill()
+    wait_until(lambda: not process.is_running(), "the end of the first process")
+    process.start()
+    wait_until_ended(members)
+    assert process.is_running()
+    process.kill()
 
 
 def test_ctrl_c_during_the_start_leaves_no_process(
