@@ -26,13 +26,15 @@ PLAIN_BLOCKS = " #"
 class Stage:
     """A part of a turn; ``start`` is in seconds after the webhook was posted.
 
-    ``ended`` is False while it may still go on, in a turn that still runs.
+    ``ended`` is False while it may still go on, in a turn that still runs. ``calls`` are the starts
+    and the ends of its calls; there may be pauses between them, such as before a repeated call.
     """
 
     name: str
     start: float
     seconds: float
     ended: bool = True
+    calls: tuple[tuple[float, float], ...] = ()
 
 
 def stages_of(turn: Turn) -> list[Stage]:
@@ -48,6 +50,7 @@ def stages_of(turn: Turn) -> list[Stage]:
             span.start - turn.sent,
             max(span.end - span.start, 0.0),
             span.ended or turn.ended,
+            tuple((start - turn.sent, end - turn.sent) for start, end in span.calls),
         )
         for span in spans
     ]
@@ -55,12 +58,13 @@ def stages_of(turn: Turn) -> list[Stage]:
 
 
 class Span(NamedTuple):
-    """The start and end of a stage, in monotonic seconds, and whether it has ended."""
+    """The start and end of a stage and of its calls, in monotonic seconds."""
 
     name: str
     start: float
     end: float
     ended: bool
+    calls: tuple[tuple[float, float], ...] = ()
 
 
 def _call_spans(turn: Turn) -> list[Span | None]:
@@ -98,7 +102,8 @@ def _span(name: str, calls: Iterable[Call], *names: str, last: str = "") -> Span
     ended = all(call.ended for call in matching) and (
         not last or any(call.name == last for call in matching)
     )
-    return Span(name, matching[0].at, max(call.ended or call.at for call in matching), ended)
+    times = tuple((call.at, call.ended or call.at) for call in matching)
+    return Span(name, matching[0].at, max(end for _, end in times), ended, times)
 
 
 def _text_span(turn: Turn) -> Span | None:

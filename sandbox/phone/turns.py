@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -152,7 +152,7 @@ def _times(turn: Turn, stages: Sequence[Stage]) -> dict[str, float | None]:
     text_after = turn.texts[-1].at - turn.sent if turn.texts else None
     ends = [stage.start + stage.seconds for stage in stages if stage.name.startswith("Text sent")]
     until = max(ends, default=None)
-    providers = [stage for stage in stages if _kind(stage) == "provider"]
+    providers = [call for stage in stages if _kind(stage) == "provider" for call in stage.calls]
     return {
         "textAfter": text_after if until is None else until,
         "voiceAfter": turn.fetched - turn.sent if turn.fetched else None,
@@ -160,12 +160,12 @@ def _times(turn: Turn, stages: Sequence[Stage]) -> dict[str, float | None]:
     }
 
 
-def _covered(stages: Sequence[Stage], until: float) -> float:
-    """Seconds before ``until`` in which at least one of the stages, in order of start, ran."""
+def _covered(calls: Iterable[tuple[float, float]], until: float) -> float:
+    """Seconds before ``until`` in which at least one of the calls, with start and end, ran."""
     total = reached = 0.0
-    for stage in stages:
-        end = min(stage.start + stage.seconds, until)
-        total += max(end - max(stage.start, reached), 0.0)
+    for start, last in sorted(calls):
+        end = min(last, until)
+        total += max(end - max(start, reached), 0.0)
         reached = max(reached, end)
     return total
 
@@ -182,6 +182,7 @@ def _stage_json(stage: Stage) -> dict[str, Any]:
         "start": round(stage.start, 3),
         "seconds": round(stage.seconds, 3),
         "kind": _kind(stage),
+        "calls": [[round(start, 3), round(end, 3)] for start, end in stage.calls],
     }
 
 

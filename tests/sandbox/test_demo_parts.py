@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_stages_are_derived_from_the_recorded_calls() -> None:
         "Speech, 2 calls": pytest.approx((2.1, 1.9)),
         "Voice note fetched": pytest.approx((4.2, 0.3)),
     }
+
+
+def test_a_repeated_call_is_a_stage_with_a_pause() -> None:
+    calls = [_call("ask", 100.1, 100.2), _call("ask", 103.0, 103.5)]
+    *_, agent = stages_of(Turn(sent=100.0, acknowledged=100.01, calls=calls))
+    assert (agent.name, agent.start, agent.seconds) == ("Agent", *map(pytest.approx, (0.1, 3.4)))
+    assert [*itertools.chain(*agent.calls)] == pytest.approx([0.1, 0.2, 3.0, 3.5])
 
 
 def test_the_timeline_of_a_killed_worker_shows_both_attempts() -> None:
