@@ -97,13 +97,14 @@ class Phone(Service):
             recordings=recordings,
             turns=turns,
             switches=Switches(sandbox=sandbox, turns=turns, log=log),
-            kill_switch=_kill_switch(process) if process else None,
+            kill_switch=_kill_switch(process, sandbox) if process else None,
             stopped=self._stopped,
         )
 
 
-def _kill_switch(process: Process) -> KillSwitch:
-    return KillSwitch(process=process, log=ServiceLog(process.log))
+def _kill_switch(process: Process, sandbox: Sandbox) -> KillSwitch:
+    log = ServiceLog(process.log)
+    return KillSwitch(process=process, log=log, agentforce=sandbox.agentforce)
 
 
 def _add_headers(answer: Response) -> Response:

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from sandbox import Sandbox
+from sandbox.agentforce.standin import AgentforceStandIn
 from sandbox.bridge import BridgeDied, Process
 from sandbox.faults import Fault
 from sandbox.json_api import InvalidRequest
@@ -105,11 +106,13 @@ class Switches:
 class KillSwitch:
     """Kills a process of the service, and starts it again. Thread-safe.
 
-    Others may do so, too, so the process is asked for its state. ``log`` is that of the process.
+    Others may do so, too, so the process is asked for its state. ``log`` is that of the process,
+    which calls ``agentforce``.
     """
 
-    def __init__(self, *, process: Process, log: ServiceLog) -> None:
+    def __init__(self, *, process: Process, log: ServiceLog, agentforce: AgentforceStandIn) -> None:
         self._process = process
+        self._agentforce = agentforce
         self._log = log
         self._lock = threading.Lock()
         self._changed_at: int | None = None
@@ -128,6 +131,8 @@ class KillSwitch:
             if self._state() != "killed":
                 return
             self._changed_at, self._problem = self._log.length(), ""
+            # The new process does not know the token of the old one.
+            self._agentforce.token_clients += 1
         try:
             self._process.start()
         except BridgeDied as error:
