@@ -39,6 +39,7 @@ from sandbox.demo.voice_notes import (
     display_path,
     load_voice_note,
     speak_voice_note,
+    user_path,
 )
 from sandbox.phone import PHONE_PORT, Phone, open_page
 from sandbox.speech import Speech
@@ -95,10 +96,10 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="run two webs and two workers, and kill a worker in the middle of the turn",
     )
-    parser.add_argument("--file", type=Path, metavar="PATH", help="send this recording")
+    parser.add_argument("--file", type=user_path, metavar="PATH", help="send this recording")
     parser.add_argument(
         "--folder",
-        type=Path,
+        type=user_path,
         metavar="PATH",
         default=FOLDER,
         help="where each run gets a folder of its own for voice answers and logs",

@@ -15,6 +15,7 @@ from sandbox.demo.voice_notes import (
     VoiceNote,
     load_voice_note,
     speak_voice_note,
+    user_path,
 )
 from sandbox.speech import Speech
 from sandbox.speech.codec import Codec
@@ -102,5 +103,5 @@ def parse_file(line: str) -> Path | None:
     name = " ".join(parts)
     if name.startswith("file://"):
         name = unquote(urlsplit(name).path)
-    path = Path(name).expanduser()
+    path = user_path(name)
     return path if name and (is_command or path.is_file()) else None

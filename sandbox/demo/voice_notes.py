@@ -48,8 +48,17 @@ def speak_voice_note(text: str, speech: Speech, codec: Codec) -> VoiceNote:
     return VoiceNote(audio, NOTES["ogg"][0], f"“{text}”, spoken")
 
 
+def user_path(text: str) -> Path:
+    """A path that the user typed; ``~`` is the home folder, also where no shell has expanded it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        # There is no such user.
+        return Path(text)
+
+
 def display_path(path: Path) -> str:
     """The path for a shell, relative to the project's folder if it is inside."""
-    absolute = path.expanduser().resolve()
+    absolute = path.resolve()
     short = absolute.relative_to(ROOT) if absolute.is_relative_to(ROOT) else absolute
     return shlex.quote(str(short))

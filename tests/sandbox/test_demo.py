@@ -101,6 +101,16 @@ def test_a_recording_that_cannot_be_read_is_a_failure(tmp_path: Path) -> None:
     assert not done.stderr
 
 
+def test_a_tilde_that_no_shell_expanded_is_the_home_folder(tmp_path: Path) -> None:
+    note = ROOT / "sandbox/demo/recordings/question-en.ogg"
+    (tmp_path / "note.ogg").write_bytes(note.read_bytes())
+    options = ("--once", "--file", "~/note.ogg", "--fault", "no JSON")
+    done = _demo(Path("~/runs"), *FIXTURES, *options, HOME=str(tmp_path))
+    assert "--fault no JSON:" in done.stdout
+    assert "note.ogg cannot be sent" not in done.stdout
+    assert (tmp_path / "runs").is_dir()
+
+
 def test_a_missing_voice_answer_is_a_failure(tmp_path: Path) -> None:
     """The exit status is 1, and the reason and the end of the bridge's log are on the screen."""
     fault = json.dumps({"service": "elevenlabs", "call": "speak", "status": 401, "times": None})

@@ -282,6 +282,7 @@ def test_a_file_is_distinguished_from_a_text(tmp_path: Path) -> None:
         f"file://{tmp_path}/my%20note.ogg",
     ):
         assert parse_file(line) == note
+    assert parse_file("file ~no-user/note.ogg") == Path("~no-user/note.ogg")
     assert parse_file("file it's missing.ogg") == Path("it's missing.ogg")
     for line in ("", "What's new?", "How do I file an invoice?", str(tmp_path), "file"):
         assert parse_file(line) is None
