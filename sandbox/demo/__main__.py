@@ -28,8 +28,8 @@ from sandbox.demo.bridges import (
 from sandbox.demo.cluster_demo import ClusterDemo
 from sandbox.demo.commands import Commands
 from sandbox.demo.prompt import Prompt
-from sandbox.demo.runs import one_at_a_time, run_folder
-from sandbox.demo.screen import Screen
+from sandbox.demo.runs import UnusableFolder, one_at_a_time, run_folder
+from sandbox.demo.screen import OutputFailed, Screen
 from sandbox.demo.single_demo import SingleDemo
 from sandbox.demo.tour import run_tour
 from sandbox.demo.voice_answers import VoiceAnswers
@@ -71,7 +71,24 @@ def main() -> None:
     for stream in (sys.stdin, sys.stdout):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    sys.exit(_run(arguments, Screen()))
+    if sys.stdout is None:
+        sys.exit("The standard output is closed, so nothing can be shown.")
+    screen = Screen()
+    try:
+        status = _run(arguments, screen)
+    except OutputFailed:
+        status = 1
+    if screen.failure:
+        _report_output(screen.failure)
+    sys.exit(status)
+
+
+def _report_output(failure: OSError) -> None:
+    """Say that the output cannot be written, unless its reader has just gone, as ``head`` does."""
+    # What is left in the buffer cannot be written either when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(failure, BrokenPipeError):
+        print(f"The output cannot be written: {failure.strerror}.", file=sys.stderr)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -136,6 +153,9 @@ def _run(arguments: argparse.Namespace, screen: Screen) -> int:
         except Stopped as stopped:
             screen.line("Stopping.")
             return stopped.status
+        except UnusableFolder as error:
+            print(error, file=sys.stderr)
+            return 1
         except (ModelsMissing, DemoError, UnusableRecording) as error:
             screen.text(str(error))
             return 1

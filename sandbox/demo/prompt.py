@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
 
-from sandbox.demo.screen import Screen
+from sandbox.demo.screen import OutputFailed, Screen
 
 PROMPT = "> "
 # How often new messages are looked for, and how often the status beside the prompt is drawn.
@@ -101,6 +102,10 @@ class Prompt:
             if line:
                 return self._handle(line)
             self._show_new()
+        except OutputFailed:
+            # Nobody would see anything that follows: end the main thread, which may wait for input.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            return False
         except Exception as error:
             self._screen.text(f"{type(error).__name__}: {error}", "red")
             return False

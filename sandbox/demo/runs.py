@@ -16,14 +16,22 @@ KEPT_RUNS = 10
 RUN_NAME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(?:\.\d+)?")
 
 
+class UnusableFolder(Exception):
+    """The folder of a run cannot be made; the message is a sentence that says why."""
+
+
 @contextlib.contextmanager
 def run_folder(parent: Path) -> Iterator[Path]:
     """A new folder in ``parent``, named by date and time, that no other run uses or removes.
 
     The oldest folders are removed, so that ``KEPT_RUNS`` are left; those of running demos stay.
+    Raises ``UnusableFolder``.
     """
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = _create_folder(parent)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = _create_folder(parent)
+    except OSError as error:
+        raise UnusableFolder(f"No folder can be made in {parent}: {error.strerror}.") from None
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_SH)

@@ -23,18 +23,26 @@ ERASE_LINE = "\r\x1b[K"
 Colour = Literal["bold", "dim", "red", "green", "cyan"]
 
 
+class OutputFailed(Exception):
+    """Nothing can be shown any more."""
+
+
 class Screen:
     """Plain text on ``stream`` (by default the standard output), at most 72 columns wide.
 
     Below the text, a terminal shows the ``status``: what is being waited for. It disappears when
     something is printed. ``has_prompt`` says whether a prompt is there instead, which shows the
-    status itself. Safe to use from several threads.
+    status itself. ``failure`` is why nothing can be written any more, or None. Safe to use from
+    several threads.
+
+    What prints raises ``OutputFailed`` when that fails; from then on nothing is printed.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._given = stream
         self._lock = threading.RLock()
         self._closed = False
+        self.failure: OSError | None = None
         self.has_prompt = False
         self.status = ""
         self.is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -118,8 +126,13 @@ class Screen:
             self._closed = True
 
     def _write(self, text: str) -> None:
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             print(text, end="", file=self._stream, flush=True)
+        except OSError as error:
+            self._closed, self.failure = True, error
+            raise OutputFailed from error
 
     @property
     def _stream(self) -> TextIO:

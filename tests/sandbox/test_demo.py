@@ -170,6 +170,50 @@ def test_it_runs_without_a_standard_input(tmp_path: Path) -> None:
     assert "Agent: To register" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("redirection", "sentence"),
+    [
+        ("| head -1", ""),
+        ("> /dev/full", "The output cannot be written: No space left on device.\n"),
+        (">&-", "The standard output is closed, so nothing can be shown.\n"),
+        (
+            "--folder /dev/null/runs",
+            "No folder can be made in /dev/null/runs: Not a directory.\n",
+        ),
+    ],
+    ids=["reader gone", "disk full", "closed", "no folder"],
+)
+def test_without_a_place_to_write_it_ends_with_a_sentence(
+    tmp_path: Path, redirection: str, sentence: str
+) -> None:
+    """As other programs do, it says nothing if its reader has gone."""
+    done = _demo_in_shell(tmp_path, redirection)
+    assert done.returncode == 1
+    assert done.stderr == sentence
+
+
+def test_at_the_prompt_it_ends_when_its_reader_has_gone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sandbox.demo", *FIXTURES, "--folder", str(tmp_path)]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as demo:
+        assert demo.stdin and demo.stdout and demo.stderr
+        try:
+            assert any(line.startswith("  quit") for line in demo.stdout)
+            demo.stdout.close()
+            demo.stdin.write("hello\n")
+            assert demo.wait(60) > 0
+            assert demo.stderr.read() == ""
+        finally:
+            demo.kill()
+
+
 def _demo_in_shell(folder: Path, redirection: str) -> subprocess.CompletedProcess[str]:
     """One turn, with a shell's redirection such as ``> file``."""
     command = [sys.executable, "-m", "sandbox.demo", *FIXTURES, "--once", "--folder", str(folder)]
