@@ -52,6 +52,7 @@ USER = "whatsapp:+15550100"
 RECORDING = Path(__file__).with_name("recordings") / "question-en.ogg"
 QUESTION = "How do I register an electronic invoice?"
 FOLDER = ROOT / ".state/demo"
+CTRL_C_STATUS = 128 + signal.SIGINT
 
 
 class Stopped(KeyboardInterrupt):
@@ -268,7 +269,10 @@ def _phone(bridge: Bridge | Cluster, *, sandbox: Sandbox, speech: Speech, ffmpeg
 def _run_prompt(
     demo: SingleDemo, screen: Screen, commands: Commands, addresses: Mapping[str, str]
 ) -> int:
-    """Let the user write and speak until the input ends or the process is stopped."""
+    """Let the user write and speak until the input ends; returns the exit status.
+
+    Raises ``Stopped``, but not for Ctrl-C at a terminal's prompt.
+    """
     screen.line(screen.coloured("The bridge keeps running; answers appear here.", "bold"))
     screen.line()
     for name, address in addresses.items():
@@ -280,7 +284,11 @@ def _run_prompt(
     prompt = Prompt(screen=screen, handle=commands.handle, show_new=demo.show_new)
     try:
         succeeded = prompt.run()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        by_ctrl_c = not isinstance(interrupt, Stopped) or interrupt.status == CTRL_C_STATUS
+        if not (prompt.is_interactive and by_ctrl_c):
+            raise
+        # That is how people leave a prompt.
         succeeded = True
     screen.line("Stopping.")
     return 0 if succeeded else 1

@@ -42,10 +42,15 @@ class Prompt:
         self._succeeded = True
         self._thread = threading.Thread(target=self._work, name="demo", daemon=True)
 
+    @property
+    def is_interactive(self) -> bool:
+        """Whether there is a prompt in a terminal, and not lines from a pipe."""
+        return sys.stdin is not None and sys.stdin.isatty() and self._screen.is_terminal
+
     def run(self) -> bool:
         """Returns whether all lines of a pipe went well; True for a terminal."""
         self._thread.start()
-        if sys.stdin is not None and sys.stdin.isatty() and self._screen.is_terminal:
+        if self.is_interactive:
             self._read_terminal()
             return True
         if not self._read_pipe():

@@ -157,7 +157,7 @@ def test_without_any_input_it_runs_until_it_is_stopped(tmp_path: Path) -> None:
         assert len(list(tmp_path.glob("*/answer-1.ogg"))) == 2
         for demo in demos:
             demo.send_signal(signal.SIGTERM)
-        assert [demo.wait(60) for demo in demos] == [0, 0]
+        assert [demo.wait(60) for demo in demos] == [128 + signal.SIGTERM] * 2
     finally:
         for demo in demos:
             demo.kill()
@@ -190,6 +190,26 @@ def test_without_a_place_to_write_it_ends_with_a_sentence(
     done = _demo_in_shell(tmp_path, redirection)
     assert done.returncode == 1
     assert done.stderr == sentence
+
+
+def test_ctrl_c_while_lines_of_a_pipe_are_answered_is_no_success(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox.demo", *FIXTURES, "--folder", str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as demo:
+        assert demo.stdin and demo.stdout
+        try:
+            demo.stdin.write("file /nowhere.ogg\n")
+            assert any(line.startswith("/nowhere.ogg") for line in demo.stdout)
+            demo.send_signal(signal.SIGINT)
+            assert demo.stdout.read().endswith("Stopping.\n")
+            assert demo.wait(60) == 128 + signal.SIGINT
+        finally:
+            demo.kill()
 
 
 def test_at_the_prompt_it_ends_when_its_reader_has_gone(tmp_path: Path) -> None:

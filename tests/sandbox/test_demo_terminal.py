@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,3 +102,15 @@ def test_ctrl_c_ends_it_quietly_with_all_its_processes(
     assert terminal.output.endswith("Stopping.\n")
     assert "Traceback" not in terminal.output
     wait_until_ended(children)
+
+
+def test_kill_at_the_prompt_is_told_by_the_status(start: Start) -> None:
+    terminal = start()
+    shown = terminal.wait_for(PROMPT_SHOWN)
+    # The prompt reads keys soon after it is shown.
+    terminal.type("half a line")
+    terminal.wait_for("half a line", after=shown)
+    terminal.process.terminate()
+    assert terminal.wait() == 128 + signal.SIGTERM
+    assert terminal.output.endswith("Stopping.\n")
+    assert "Traceback" not in terminal.output
