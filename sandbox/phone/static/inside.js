@@ -37,9 +37,10 @@ function showPath(turn, end) {
   const until = turn.textAfter ?? end;
   const spans = [];
   let reached = 0;
-  for (const { kind, start, seconds: took } of turn.stages) {
-    const stop = Math.min(start + took, until);
-    if (kind !== "provider" || stop <= reached) continue;
+  const calls = turn.stages.filter((stage) => stage.kind === "provider").flatMap((stage) => stage.calls);
+  for (const [start, ended] of calls.sort(([one], [other]) => one - other)) {
+    const stop = Math.min(ended, until);
+    if (stop <= reached) continue;
     spans.push([Math.max(start, reached), stop]);
     reached = stop;
   }
@@ -65,7 +66,8 @@ function showStages(stages, end) {
       setText(name, stageName(stage.name));
       setText(took, seconds(stage.seconds));
       setText(lane.firstChild, t("from", { start: seconds(stage.start) }));
-      lane.lastChild.replaceChildren(bar(stage.kind, stage.start, stage.seconds, end));
+      const spans = stage.calls.length ? stage.calls : [[stage.start, stage.start + stage.seconds]];
+      lane.lastChild.replaceChildren(...spans.map(([from, to]) => bar(stage.kind, from, to - from, end)));
     },
   });
 }
