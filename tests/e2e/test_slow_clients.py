@@ -12,9 +12,7 @@ import requests
 from tests.e2e.conftest import StartDeployment
 from tests.e2e.deployment import Deployment
 
-HEAD = (
-    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-)
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 BEGINNINGS = {
     "nothing": b"",
     "a byte": b"P",
