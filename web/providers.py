@@ -72,7 +72,7 @@ class Provider:
     @property
     def link(self) -> str:
         """What to do about it."""
-        return bad_day(self.error or self.title)
+        return error_advice(self.error)["link"] or bad_day(self.title)
 
     def to_json(self) -> dict[str, Any]:
         return {

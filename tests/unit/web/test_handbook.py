@@ -13,6 +13,7 @@ from speech.refusals import FormatRefused
 from turns.health import HealthReport
 from web.advice import TITLES, error_advice, error_classes
 from web.handbook import DOCS, HANDBOOK, PAGES, bad_day, handbook_page
+from web.providers import Call, Provider
 from web.verdict import Situation, verdict
 
 ROOT = DOCS.parent
@@ -42,6 +43,8 @@ def test_what_the_dashboard_says_links_to_what_to_do(client: FlaskClient) -> Non
 def test_an_error_of_another_module_links_to_that_of_its_kind() -> None:
     assert error_advice(FormatRefused.__name__)["link"] == bad_day("SpeechRefused")
     assert error_advice(SessionGone.__name__)["link"] == bad_day("Errors")
+    call = Call("salesforce session", "failing", None, 1.0, SessionGone.__name__)
+    assert Provider("salesforce", (call,), down=False).link == bad_day("Errors")
 
 
 @pytest.mark.parametrize("name", PAGES)
