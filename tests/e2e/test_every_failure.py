@@ -45,9 +45,7 @@ FAST: dict[Scope, Pace] = {
 # Timeouts of a second may be too short on a busy machine even for calls that work. A cell that
 # failed with them is tried again with these: a defect fails both times.
 PATIENT: dict[Scope, Pace] = {
-    "user": Pace(0.2, 4),
-    "newcomers": Pace(0.1, 1),
-    "everybody": Pace(0.1, 1),
+    scope: Pace(pace.patience * 4, max(pace.at_once // 4, 1)) for scope, pace in FAST.items()
 }
 # A turn may take that much longer than the table says.
 SLACK = 15.0

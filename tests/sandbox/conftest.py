@@ -1,4 +1,4 @@
-"""Fixtures of a running stand-in; a test module or folder names its class."""
+"""Fixtures of a running sandbox, and of one stand-in, whose class a test module or folder names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+
+from sandbox import Sandbox
+from sandbox.speech.fixture import FixtureSpeech
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(speech=FixtureSpeech()) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

@@ -16,16 +16,9 @@ from core.settings import load_settings
 from sandbox import Sandbox
 from sandbox.call_recorder import CallRecorder
 from sandbox.faults import Fault
-from sandbox.speech.fixture import FixtureSpeech
 from tests.sandbox.bot import Bot
 
 USER = "whatsapp:+14155550100"
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(speech=FixtureSpeech()) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -16,16 +14,11 @@ from sandbox import Sandbox
 from sandbox.bridge import Bridge
 from sandbox.phone import Phone
 from sandbox.speech.fixture import FixtureSpeech
+from tests.sandbox.phone_events import read_parts
 from tests.sandbox.stub import COMMAND
 
 # The page hears of a change much sooner, and of nothing else for longer.
 SECONDS = 8
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(speech=FixtureSpeech()) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture
@@ -73,13 +66,7 @@ def test_a_service_that_others_killed_can_be_started_on_the_page(
 
 def _states(page: requests.Response) -> Iterator[str]:
     """The states of the service in the page's events."""
-    kind = ""
-    for line in page.iter_lines(chunk_size=1, decode_unicode=True):
-        name, _, value = line.partition(": ")
-        kind = value if name == "event" else kind
-        if name == "data" and kind == "service":
-            service: dict[str, Any] = json.loads(value)
-            yield service["state"]
+    return (service["state"] for service in read_parts(page, "service"))
 
 
 def _url(phone: Phone, path: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,18 @@ from sandbox.bridge import Bridge
 from sandbox.faults import Fault
 from sandbox.phone import Phone
 from sandbox.speech.fixture import FixtureSpeech
+from tests.sandbox.phone_events import read_parts
 
 # The service waits a little longer before it repeats a call.
 PAUSE_SECONDS = 0.4
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(speech=FixtureSpeech()) as sandbox:
-        yield sandbox
+# Otherwise the start, too, meets the faults that are for the turn.
+ONLY_TURNS = {"KEEP_WARM": "false", "AGENTFORCE_SPARE_SESSIONS": "0"}
 
 
 @pytest.fixture
 def phone(sandbox: Sandbox, tmp_path: Path) -> Iterator[Phone]:
     bridge = Bridge(log_file=tmp_path / "log")
-    bridge.settings = sandbox.environment(bridge.url)
+    bridge.settings = sandbox.environment(bridge.url) | ONLY_TURNS
     sandbox.connect(bridge.url)
     try:
         bridge.start()
@@ -67,12 +63,8 @@ def _answered_turn(phone: Phone, text: str) -> dict[str, Any]:
     user = f"{phone.url}api/phones/+15550101"
     assert requests.post(f"{user}/text", json={"text": text}, timeout=10).ok
     with requests.get(f"{user}/events", stream=True, timeout=60) as page:
-        kind = ""
-        for line in page.iter_lines(chunk_size=1, decode_unicode=True):
-            name, _, value = line.partition(": ")
-            kind = value if name == "event" else kind
-            if name == "data" and kind == "turn":
-                turn: dict[str, Any] | None = json.loads(value)
-                if turn and turn["textAfter"] is not None and not turn["running"]:
-                    return turn
+        turn: dict[str, Any] | None
+        for turn in read_parts(page, "turn"):
+            if turn and turn["textAfter"] is not None and not turn["running"]:
+                return turn
     pytest.fail("the page was closed without an answer")
