@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import queue
+import select
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
@@ -17,6 +22,9 @@ PROMPT = "> "
 # How often new messages are looked for, and how often the status beside the prompt is drawn.
 POLL_SECONDS = 0.1
 REFRESH_SECONDS = 0.5
+# How soon a signal is noticed at the latest while a pipe is read.
+WAKE_SECONDS = 1.0
+CHUNK_BYTES = 65_536
 QUIT = ("quit", "exit")
 
 
@@ -56,7 +64,8 @@ class Prompt:
         if not self._read_pipe():
             # Such as a service in the background.
             self._screen.text("There is no input. The bridge runs until it is stopped.")
-            threading.Event().wait()
+            while True:
+                time.sleep(WAKE_SECONDS)
         self._lines.join()
         return self._succeeded
 
@@ -80,7 +89,7 @@ class Prompt:
         if sys.stdin is None:
             return False
         had_line = False
-        for line in sys.stdin:
+        for line in _piped_lines(sys.stdin):
             had_line = True
             if line.strip() in QUIT:
                 break
@@ -115,3 +124,23 @@ class Prompt:
             self._screen.text(f"{type(error).__name__}: {error}", "red")
             return False
         return True
+
+
+def _piped_lines(stream: TextIO) -> Iterator[str]:
+    """The lines of ``stream``, read so that the main thread wakes to handle signals.
+
+    Python runs handlers in the main thread between two instructions. A signal that arrives in
+    another thread, or just before the main thread blocks, would not end a read that blocks.
+    """
+    decoder = codecs.getincrementaldecoder(stream.encoding)("replace")
+    rest = ""
+    while True:
+        while not select.select([stream], [], [], WAKE_SECONDS)[0]:
+            pass
+        data = os.read(stream.fileno(), CHUNK_BYTES)
+        *lines, rest = (rest + decoder.decode(data, final=not data)).split("\n")
+        yield from lines
+        if not data:
+            break
+    if rest:
+        yield rest
