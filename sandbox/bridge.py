@@ -38,6 +38,15 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A variable assignment before the program, as in a shell.
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
+# $@ is the command, which replaces this shell. A subshell in the same process group waits in the
+# background for the end of the standard input: it comes when our process has ended, even by
+# SIGKILL. A bridge that outlived its demo would call the stand-ins of the next one.
+_START_SCRIPT = """
+exec 3<&0
+( (read -r _ <&3; kill -s KILL -- -$$) & )
+exec "$@" 3<&- </dev/null
+"""
+
 # Other variables of this shell must not reach the bridge, which gets its settings explicitly.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 
@@ -81,6 +90,8 @@ class RunningBridge(Protocol):
 
 class Process(Service):
     """A process of the Procfile and its children, in one process group.
+
+    They are killed when the process that has started them ends.
 
     ``settings`` are environment variables and may be changed until the process starts. ``command``
     is by default the Procfile's line for ``kind``. Use it as a context manager, or call ``start``
@@ -132,11 +143,10 @@ class Process(Service):
         with self._log_file.open("ab") as log, _signals_postponed():
             logged_before = log.tell()
             self._process = subprocess.Popen(
-                self._command,
+                ["/bin/sh", "-c", _START_SCRIPT, "sh", *self._command],
                 cwd=ROOT,
                 env=inherited | defaults | self.settings,
-                # Ours may be closed, and gunicorn fails without one.
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 # Ctrl-C in a terminal must not reach this process: ``stop`` ends it in order.
@@ -150,20 +160,14 @@ class Process(Service):
             return 0
         self.resume()
         self._process.terminate()
-        try:
-            return self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            return self._process.wait()
-        finally:
-            self._process = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        return self._end(self._process)
 
     def kill(self) -> None:
         """Kill it and its children at once, as the kernel does when memory runs out."""
         if self._process is not None:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+            self._end(self._process)
 
     def has_ended(self) -> bool:
         """Whether its first process has ended by itself since the start."""
@@ -228,6 +232,15 @@ class Process(Service):
             time.sleep(POLL_SECONDS)
         self.stop()
         raise BridgeDied(f"The {self.kind} process was not ready within {START_SECONDS:.0f} s")
+
+    def _end(self, process: subprocess.Popen[bytes]) -> int:
+        """Kill what is left of the group; returns the exit status of its first process."""
+        self._signal(signal.SIGKILL)
+        status = process.wait()
+        if process.stdin:
+            process.stdin.close()
+        self._process = None
+        return status
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):

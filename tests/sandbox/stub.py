@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMAND = [sys.executable, __file__]
@@ -37,7 +38,9 @@ def main() -> None:
         sys.exit("it has no settings")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     print("Worker ready on", os.environ.get("DATABASE_URL"))
-    signal.pause()
+    # Python would not notice a signal that arrives just before it pauses without an end.
+    while True:
+        time.sleep(1)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import requests
 
-from sandbox.bridge import Bridge, BridgeDied, Process, Worker, procfile_command
+from sandbox.bridge import ROOT, Bridge, BridgeDied, Process, Worker, procfile_command
 from sandbox.cluster import Cluster
 from tests.sandbox.stub import COMMAND
 from tests.sandbox.waiting import wait_until, wait_until_ended
@@ -103,6 +103,34 @@ def test_a_process_that_somebody_killed_is_started_again_without_its_old_childre
     wait_until_ended(members)
     assert process.is_running()
     process.kill()
+
+
+STARTED = """
+import sys
+from pathlib import Path
+from sandbox.bridge import Worker
+worker = Worker(log_file=Path(sys.argv[1]) / "worker.log", command=sys.argv[2:])
+worker.start()
+print(worker.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_and_its_children_do_not_outlive_who_started_them(tmp_path: Path) -> None:
+    """Otherwise a bridge would call the stand-ins of the demo that is started next."""
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTED, str(tmp_path), *COMMAND, "child"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with starter:
+        assert starter.stdout
+        first = psutil.Process(int(starter.stdout.readline()))
+        members = [first, *first.children(recursive=True)]
+        starter.kill()
+    assert len(members) == 2
+    wait_until_ended(members)
 
 
 @pytest.fixture
