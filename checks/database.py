@@ -23,11 +23,12 @@ TESTED_VERSIONS = range(15, 19)
 NEEDED_CONNECTIONS = 13
 # If a larger part of them is in use, another process may find none.
 MAX_USED = 0.9
-# A role of Heroku's small plans has a limit of its own.
+# A role of Heroku's small plans has a limit of its own, which only its connections use up.
 _CONNECTIONS = text(
-    "SELECT CAST(current_setting('max_connections') AS int) AS allowed,"
-    " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,"
-    " (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS own_limit"
+    "SELECT CAST(current_setting('max_connections') AS int) AS allowed, rolconnlimit AS own_limit,"
+    " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    " AND (rolconnlimit <= 0 OR usename = current_user)) AS used"
+    " FROM pg_roles WHERE rolname = current_user"
 )
 _HAS_TABLES = text("SELECT to_regclass('processes')")
 
@@ -73,7 +74,7 @@ def _check_version(database: Database) -> CheckResult:
 
 def _check_connections(database: Database) -> CheckResult:
     row = database.row(_CONNECTIONS)
-    assert row is not None  # noqa: S101  # A query without FROM has one row.
+    assert row is not None  # noqa: S101  # Everybody has a role.
     allowed = min(row.allowed, row.own_limit) if row.own_limit > 0 else row.allowed
     if allowed < NEEDED_CONNECTIONS:
         return CONNECTIONS.warn(
