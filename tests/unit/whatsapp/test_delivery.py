@@ -157,6 +157,19 @@ def test_a_text_that_twilio_never_confirms_is_an_error_and_sent_by_the_next_atte
     assert process.sent_texts() == ["Hello"]
 
 
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_list_that_twilio_refuses_does_not_let_the_text_be_repeated(
+    process: DeliveryProcess, status: int
+) -> None:
+    """The refusal is about the list: the text may have been sent before."""
+    process.faults.add(Fault("twilio", "send", "vanish"))
+    process.faults.add(Fault("twilio", "list", status=status))
+    with pytest.raises(SendUncertain):
+        process.delivery.send_text(process.turn, "Hello")
+    process.delivery.send_text(process.turn, "Hello")
+    assert process.sent_texts() == ["Hello"]
+
+
 def test_a_text_is_not_repeated_where_its_sid_could_not_be_stored(
     process: DeliveryProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
