@@ -95,7 +95,7 @@ class CallRecorder:
         with self._changed:
             return list(self._violations)
 
-    def wait_for(self, find: Callable[[], T], timeout: float = 20.0) -> T:
+    def wait_for(self, find: Callable[[], T], timeout: float = 120.0) -> T:
         """Return the first truthy value of ``find()``, called again after each call or change.
 
         Raises ``TimeoutError`` after ``timeout`` seconds.

@@ -81,7 +81,7 @@ class Deployment:
         self.twilio.say(user, text)
         return self.answers(user, known + 1)[known]
 
-    def answers(self, user: str, count: int, timeout: float = 30.0) -> list[Outbound]:
+    def answers(self, user: str, count: int, timeout: float = 120.0) -> list[Outbound]:
         """Wait for ``count`` messages to ``user`` and return these."""
         return self.twilio.wait_for_messages(user, count, timeout)[:count]
 

@@ -191,7 +191,7 @@ def test_another_worker_answers_once_what_a_killed_worker_ran(start_cluster: Sta
         asking = worker_that_calls(deployment, cluster, "agentforce", "ask")
         asking.kill()
         deployment.sandbox.agentforce.forget_sessions()
-        first, *_ = deployment.answers(user, 3, timeout=60)
+        first, *_ = deployment.answers(user, 3)
         assert first.body.startswith(ANSWER)
         assert [message.body[:6] for message in texts(deployment, user)] == ["To reg", "You're"]
 
@@ -205,7 +205,7 @@ def test_a_paused_worker_does_not_answer_as_well(start_cluster: StartCluster) ->
         asking = worker_that_calls(deployment, cluster, "agentforce", "ask")
         asking.pause()
         deployment.sandbox.agentforce.forget_sessions()
-        deployment.answers(user, 1, timeout=60)
+        deployment.answers(user, 1)
         asking.resume()
         wait_until(lambda: "taken over by another" in asking.log(), "that it learns of it")
         deployment.expect_no_more(user, 1)
@@ -263,7 +263,7 @@ def test_a_database_that_restarts_loses_nothing(
         server.restart()
         deployment.sandbox.faults.clear()
         for user in users:
-            deployment.answers(user, 1, timeout=60)
+            deployment.answers(user, 1)
             deployment.expect_no_more(user, 1)
 
 

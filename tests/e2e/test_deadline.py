@@ -111,4 +111,4 @@ def test_a_voice_note_has_a_deadline_of_its_own(
         deployment.add_fault("agentforce", "ask", "hang", seconds=6.0)
         deployment.add_fault("elevenlabs", "speak", "hang", seconds=6.0, times=None)
         deployment.twilio.say(user, "hello")
-        deployment.twilio.wait_for_voice(user, timeout=30.0)
+        deployment.twilio.wait_for_voice(user)

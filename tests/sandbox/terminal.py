@@ -56,7 +56,7 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
 
-    def wait_for(self, text: str, *, after: int = 0, timeout: float = 60.0) -> int:
+    def wait_for(self, text: str, *, after: int = 0, timeout: float = 180.0) -> int:
         """Wait until ``text`` was written; returns its end, for ``after`` of the next call."""
         deadline = time.monotonic() + timeout
         while (found := self.output.find(text, after)) < 0:
@@ -64,7 +64,7 @@ class Terminal:
             assert self._read(), f"ended without {text!r}:\n{self.output}"
         return found + len(text)
 
-    def wait(self, timeout: float = 60.0) -> int:
+    def wait(self, timeout: float = 180.0) -> int:
         """Read until the program ends; returns its exit status."""
         deadline = time.monotonic() + timeout
         while self._read():

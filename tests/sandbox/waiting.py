@@ -10,7 +10,7 @@ import psutil
 
 
 def wait_until(
-    condition: Callable[[], bool], what: str, timeout: float = 60.0, *, every: float = 0.01
+    condition: Callable[[], bool], what: str, timeout: float = 180.0, *, every: float = 0.01
 ) -> None:
     """Raises ``AssertionError`` with ``what`` in its message."""
     deadline = time.monotonic() + timeout

@@ -8,7 +8,7 @@ from contextlib import suppress
 from urllib.parse import urlencode
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 30.0
 
 
 def request(
