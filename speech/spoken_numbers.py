@@ -155,14 +155,15 @@ def say_quantity(value: Decimal, unit: str, language: str) -> str | None:
 def say_money(value: Decimal, currency: str, language: str) -> str | None:
     """``12 euros 50``: cents follow the name of the currency, as in most languages."""
     whole, cents = value.to_integral_value(rounding="ROUND_DOWN"), f"{value:f}".partition(".")[2]
-    if set(cents) <= {"0"}:
-        value, cents = whole, ""
-    name = _name_currency(value, currency, language)
+    is_whole = set(cents) <= {"0"}
+    cents_follow = whole != 0 and len(cents) == 2 and not is_whole
+    # The name takes its form from the number before it: 1 dollar 50.
+    number = whole if is_whole or cents_follow else value
+    name = _name_currency(number, currency, language)
     if not name:
         return None
-    if len(cents) != 2 or not whole:
-        return f"{say_number(value, language)} {name}"
-    return f"{say_number(whole, language)} {name} {cents}"
+    words = f"{say_number(number, language)} {name}"
+    return f"{words} {cents}" if cents_follow else words
 
 
 def _name_currency(value: Decimal, currency: str, language: str) -> str | None:

@@ -58,6 +58,7 @@ WORDS = {
             "hundred and sixty-seven",
         ),
         ("$1 $5 $1,234.50 $0.99", "1 dollar 5 dollars 1234 dollars 50 0.99 dollars"),
+        ("$1.50, €1.49, €2.49", "1 dollar 50, 1 euro 49, 2 euros 49"),
         ("€20 or 100 SAR", "20 euros or 100 Saudi riyals"),
         ("15% or 15 %", "15 percent or 15 percent"),
         ("1 km/h, 5 km/h", "1 kilometer per hour, 5 kilometers per hour"),
@@ -99,7 +100,11 @@ WORDS = {
         ("2e étage, 1er mars, 15 %", "deuxième étage, premier mars, 15 pour cent"),
         ("n° 5", "numéro 5"),
     ],
-    "es": [("a las 14:05, n.º 5", "a las 14 05, número 5"), ("5 km/h", "5 kilómetros por hora")],
+    "es": [
+        ("a las 14:05, n.º 5", "a las 14 05, número 5"),
+        ("5 km/h", "5 kilómetros por hora"),
+        ("1,99 €", "1 euro 99"),
+    ],
     "pt": [("às 14:30, R$ 20,50", "às 14 e 30, 20 Reais brasileiros 50"), ("1º", "primeiro")],
     "it": [("alle 14:30", "alle 14 e 30"), ("16 GB", "16 gigabyte")],
     "tr": [("%15 ve 15 %", "yüzde 15 ve yüzde 15")],
@@ -114,6 +119,7 @@ WORDS = {
     "ur": [("15% اور 5 kg", "15 فیصد اور 5 کلو گرام")],
     # Without words for signs, but with units and months.
     "nl": [("5 km/h op 01.03.2024, x < 5", "5 kilometer per uur op 1 maart 2024, x < 5")],
+    "pl": [("5,50 PLN i 5,5 PLN", "5 złotych polskich 50 i 5,5 złotego polskiego")],
 }
 
 
