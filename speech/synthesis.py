@@ -36,11 +36,12 @@ MAX_SENTENCE_CHARACTERS = 80
 # the answer, and the first segment is spoken without waiting for more of the answer.
 CERTAIN_PROBABILITY = 0.9
 
-# Matches from the end of a sentence to the first letter of the next one. The time is linear,
-# because no match begins within a run of characters that are not letters: each run is read once.
+# Matches from the end of a sentence or line to the first letter of the next one. The time is
+# linear, because no match begins within a run of characters that are not letters: each run is read
+# once.
 _SENTENCE_START = regex.compile(
     rf"(?:\G|(?<!\W))[^\w{SENTENCE_STOPS}{UNSPACED_SENTENCE_STOPS}\n]*+"
-    rf"(?:[{SENTENCE_STOPS}\n][^\w\s]*+\s|[{UNSPACED_SENTENCE_STOPS}])\W*+\w"
+    rf"(?:[{SENTENCE_STOPS}][^\w\s]*+\s|[{UNSPACED_SENTENCE_STOPS}\n])\W*+\w"
 )
 
 

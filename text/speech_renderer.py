@@ -13,13 +13,21 @@ from text.tree_renderer import TreeRenderer, source_text, starts_with_amount
 # Without a blank behind it, a minus is worded as one; a hyphen could be a bullet.
 MINUS = "\N{MINUS SIGN}"
 _NUMBER = regex.compile(r"\p{Nd}")
+# Stands for a line break within a paragraph until its lines are compared. ``clean`` removes this
+# character from the agent's text.
+_LINE_BREAK = "\v"
+# A line that continues the one before it: a word in lower case that is no label or mail address,
+# maybe behind a bracket or quotation mark; or the rest of an equation.
+_CONTINUATION = regex.compile(
+    r"\s*+(?:[\p{Ps}\p{Pi}\"']*+\p{Ll}[\p{L}\p{M}\p{Nd}'’._-]*+(?!\s?[:：@])|=)"
+)
 _ENDS_WITH_AMOUNT = regex.compile(r"\p{Nd}\s?(?:\p{Sc}|[A-Z]{3}|%)?[*_~\s]{0,8}\Z")
 
 
 class SpeechRenderer(TreeRenderer):
     """Leaves out addresses, images, code blocks and tables, which the text message shows."""
 
-    line_break = " "
+    line_break = _LINE_BREAK
 
     def render_unparsed(self, text: str) -> str:
         return _sentences(remove_unspeakable(remove_markdown_marks(text)))
@@ -76,7 +84,25 @@ def _is_beside_plus(item: SyntaxTreeNode) -> bool:
 
 
 def _sentences(text: str) -> str:
-    return "\n".join(filter(None, map(to_sentence, text.split("\n"))))
+    lines = (line for part in text.split("\n") for line in _join_continuations(part))
+    return "\n".join(filter(None, map(to_sentence, lines)))
+
+
+def _join_continuations(text: str) -> list[str]:
+    """The lines of a text with ``_LINE_BREAK``, each joined with those that continue it.
+
+    Two lines read as one may merge their numbers. A line without words is no sentence, so it
+    belongs to the line before it or, at the beginning, to the next one.
+    """
+    groups: list[list[str]] = [[]]
+    is_continued = True
+    for line in text.split(_LINE_BREAK):
+        has_words = any(character.isalnum() for character in line)
+        if has_words and not is_continued and not _CONTINUATION.match(line):
+            groups.append([])
+        groups[-1].append(line)
+        is_continued = line.rstrip().endswith("=") or (is_continued and not has_words)
+    return [" ".join(group) for group in groups]
 
 
 def _is_web_link(node: SyntaxTreeNode) -> bool:

@@ -169,6 +169,21 @@ def test_finished_sentences_are_spoken_while_the_agent_writes(
     assert spoken.replace(" ", "") == (sentence * 8).replace(" ", "")
 
 
+def test_lines_are_spoken_while_the_agent_writes_and_only_once(speaker: Speaker) -> None:
+    """Whether a line continues the one before it is known before either is spoken."""
+    line = "The tickets for adults, which are valid on every day of the week, are: 2\n"
+    answer = f"{line}450 euros are to be paid for them\nwhen you arrive at the castle\n" * 6
+    sentences = (
+        f"{line.strip()}. 450 euros are to be paid for them when you arrive at the castle. " * 6
+    )
+    synthesis = synthesis_of(speaker, ImmediateExecutor())
+    for character in answer:
+        synthesis.write(character)
+    assert len(speaker.spoken) > 1
+    synthesis.finish(answer)
+    assert " ".join(text for _, text in speaker.spoken) == sentences.strip()
+
+
 def test_an_answer_that_tells_no_language_is_spoken_in_the_senders(
     speaker: Speaker, synthesis: StreamingSynthesis
 ) -> None:

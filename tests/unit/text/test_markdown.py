@@ -354,6 +354,46 @@ def test_speech_is_sentences_without_signs_addresses_and_tables(markdown: str, s
 
 
 @pytest.mark.parametrize(
+    ("markdown", "spoken"),
+    [
+        ("**Adultes :** 2\n450 € au total", "Adultes : 2.\n450 € au total."),
+        ("Sztuk: 1  \n250 PLN", "Sztuk: 1.\n250 PLN."),
+        ("Tel. 030 1234567\\\n10115 Berlin", "Tel. 030 1234567.\n10115 Berlin."),
+        ("Sat: 10 AM - 2 PM\nSun: closed", "Sat: 10 AM - 2 PM.\nSun: closed."),
+        ("السعر: ٢\n٤٥٠ ريال", "السعر: ٢.\n٤٥٠ ريال."),
+        ("数量：2\n450 元", "数量：2.\n450 元."),
+        ("*Adults: 2\nKids: 3*", "Adults: 2.\nKids: 3."),
+        ("- Adults: 2\n  450 €\n- Kids: 3", "Adults: 2.\n450 €.\nKids: 3."),
+        ("Hello,\nMs Diaz", "Hello,\nMs Diaz."),
+        ("Colours:\n• red\n• blue", "Colours:\n• red.\n• blue."),
+        ("Adults: 2\nkids: 3\na.b@c.com", "Adults: 2.\nkids: 3.\na.b@c.com."),
+    ],
+)
+def test_the_end_of_a_line_ends_a_spoken_sentence(markdown: str, spoken: str) -> None:
+    assert to_speech(markdown) == spoken
+
+
+@pytest.mark.parametrize(
+    ("markdown", "spoken"),
+    [
+        ("It comes\non **Monday**\nor later", "It comes on Monday or later."),
+        ("It comes\n**on Monday**", "It comes on Monday."),
+        ("2 rooms\n(“quiet”)\n3 beds", "2 rooms (“quiet”).\n3 beds."),
+        ("100 €\n= 119 $", "100 € = 119 $."),
+        ("100 € =\n119 $", "100 € = 119 $."),
+        ("WiFi\n✅\nParking\n❌", "WiFi ✅.\nParking ❌."),
+        ("✅\nWiFi", "✅ WiFi."),
+        ("See\nhttps://a.b\nnow", "See now."),
+        ("one<br>two", "one.\ntwo."),
+    ],
+)
+def test_a_line_that_continues_a_spoken_sentence_is_joined_to_it(
+    markdown: str, spoken: str
+) -> None:
+    assert to_speech(markdown) == spoken
+
+
+@pytest.mark.parametrize(
     "unit", ["*a ", "**a ", "[a](", "![", "[", "<a ", "<!--", "`", "_a", "> ", "- ", "a-", "&#"]
 )
 def test_long_hostile_text_is_rendered(unit: str) -> None:
