@@ -43,12 +43,23 @@ _WORDS = regex.compile(r"(?P<gap>\s+)")
 _BORDERS = (_PARAGRAPHS, _LINES, _SENTENCES, _CLAUSES, _WORDS)
 _GRAPHEMES = regex.compile(r"\X")
 # Scripts without blanks between words may be cut between any two characters, but not before a
-# closing bracket or a stop, nor after an opening bracket.
+# closing bracket or a stop, nor after an opening bracket or a digit, which what it counts follows.
 _UNSPACED = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー々〆。、，]"
 )
 _NEVER_FIRST = frozenset("。、，；：！？」』）】》〉］ー")
 _NEVER_LAST = frozenset("「『（【《〈［")
+
+# Blanks between groups of digits, between a number and what it counts, between a currency and a
+# number, and between groups of an IBAN. The next word is often a unit or a currency; any word
+# counts, because it may be incomplete while the agent is writing. The time is linear, because only
+# the few characters beside the blanks are compared.
+_BLANKS = r"[ \u00a0\u2009\u202f]++"
+_WITHIN_NUMBER = regex.compile(
+    rf"(?<=\p{{Nd}}\)?){_BLANKS}(?=\(?\p{{Nd}}|[\p{{L}}\p{{Sc}}%])"
+    rf"|(?<=\p{{Sc}}|\b[A-Z]{{3}}|\bR[ps]|\bkr){_BLANKS}(?=\p{{Nd}})"
+    rf"|(?<=\b[A-Z\d]{{4}}){_BLANKS}(?=[A-Z\d]{{0,3}}\d)"
+)
 
 _MARKED_TEXT = regex.compile(
     r"```.*?```|`[^`\n]+`"
@@ -63,9 +74,9 @@ def split_message(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
     """Split into parts of up to ``limit`` UTF-16 units.
 
     Cuts are between paragraphs or, failing that, between lines, sentences, clauses or words. They
-    are never inside a link or a grapheme, and inside marked text only if there is no other place. A
-    code fence that is cut is closed, and opened again in the next part. Parts are stripped; blank
-    text has none.
+    are never inside a link or a grapheme, and inside marked text or a number, or between a number
+    and the next word, only if there is no other place. A code fence that is cut is closed, and
+    opened again in the next part. Parts are stripped; blank text has none.
     """
     return _split(text, limit, keep_fences=limit >= _MIN_FENCED_PART_CHARACTERS)
 
@@ -170,9 +181,12 @@ def _find_cut(text: str, max_characters: int) -> int:
     # Only links and marked texts that begin before the limit matter.
     reach = max_characters + _LOOK_AHEAD
     links = _mark_inside(find_addresses(text[:reach]), bytearray(reach))
+    links_and_numbers = bytearray(links)
+    for blanks in _WITHIN_NUMBER.finditer(text, 0, reach):
+        links_and_numbers[blanks.start()] = 1
     marked = (match.span() for match in _MARKED_TEXT.finditer(text, 0, reach))
-    links_and_marks = _mark_inside(marked, bytearray(links))
-    for protected in (links_and_marks, links):
+    everything = _mark_inside(marked, bytearray(links_and_numbers))
+    for protected in (everything, links_and_numbers, links):
         for border in _BORDERS:
             borders = _find_borders(border, text, max_characters + 1)
             gaps = (found.start("gap") for found in borders)
@@ -198,7 +212,8 @@ def _find_unspaced_borders(text: str, limit: int) -> Iterator[int]:
     for grapheme in _GRAPHEMES.finditer(text, 0, limit):
         first, following = grapheme[0][0], text[grapheme.end() : grapheme.end() + 1]
         unspaced = _UNSPACED.match(first) or _UNSPACED.match(following)
-        if unspaced and first not in _NEVER_LAST and following not in _NEVER_FIRST:
+        is_inside = first in _NEVER_LAST or first.isdecimal() or following in _NEVER_FIRST
+        if unspaced and not is_inside:
             yield grapheme.end()
 
 

@@ -214,6 +214,49 @@ def test_a_long_sentence_is_cut_at_its_clauses() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "number",
+    [
+        "+44 20 7946 0018",
+        "+1 (202) 555 0123",
+        "(030) 123 45 67",
+        "+٩٦٦ ٥٠ ١٢٣ ٤٥٦٧",
+        "DE89 3704 0044 0532 0130 00",
+        "GB29 NWBK 6016 1331 9268 19",
+        "MT84 MALT 0110 0001 2345 MTLC AST0 01S",
+        "1 249,00 €",
+        "1\u00a0249,00\u00a0€",
+        "1\u202f249 PLN",
+        "EUR 1 249",
+        "Rp 20.000",
+        "$ 20",
+        "25 %",
+        "8 AM",
+        "20 euros",
+    ],
+)
+def test_no_sentence_is_cut_inside_a_number(number: str) -> None:
+    """Wherever in the sentence it stands."""
+    for before in range(40, 80):
+        sentence = f"{'so ' * (before // 3)}{'a' * (before % 3)} {number} {'or so ' * 10}"
+        parts = split_sentences(sentence, 80)
+        assert len(parts) > 1
+        assert any(number in part for part in parts), parts
+        assert all(len(part) <= 80 for part in parts)
+
+
+def test_a_number_and_what_it_counts_stay_together_without_blanks() -> None:
+    for before in range(15, 20):
+        assert any(
+            "100元" in part for part in split_sentences(f"{'很' * before}100元{'吗' * 9}", 20)
+        )
+
+
+def test_numbers_longer_than_a_part_are_cut_at_a_blank() -> None:
+    numbers = "1234 " * 40
+    assert all(set(part.split()) == {"1234"} for part in split_sentences(numbers, 80))
+
+
 @given(TEXTS, st.integers(2, 80))
 def test_sentences_say_everything(text: str, longest: int) -> None:
     sentences = split_sentences(text, longest)
