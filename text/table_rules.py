@@ -1,4 +1,4 @@
-"""A rule of the Markdown parser for tables, which keeps the cells that have no title."""
+"""A rule of the Markdown parser for tables: rows have a ``|``, and keep cells without a title."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from markdown_it.token import Token
 
 
 def read_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Read a table. The parser's own rule drops the cells of a row that exceed the titles."""
-    first = len(state.tokens)
-    if not table(state, start, end, silent):
+    """Read a table up to the first line without ``|``, which the parser's own rule takes for a row.
+
+    That rule also drops the cells of a row that exceed the titles.
+    """
+    # The end of the rows is looked for only where a table begins, not at each line of a text.
+    if not table(state, start, end, silent=True):
         return False
+    if silent:
+        return True
+    first = len(state.tokens)
+    table(state, start, _end_of_rows(state, start, end), silent=False)
     tokens = state.tokens[first:]
     columns = sum(token.type == "th_open" for token in tokens)
     del state.tokens[first:]
@@ -22,6 +29,12 @@ def read_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
             state.tokens += _cells(_split_row(state, row)[columns:], row, token.level)
         state.tokens.append(token)
     return True
+
+
+def _end_of_rows(state: StateBlock, start: int, end: int) -> int:
+    """The first line below the titles and their underline that has no ``|``."""
+    rows = range(start + 2, end)
+    return next((row for row in rows if "|" not in state.getLines(row, row + 1, 0, False)), end)
 
 
 def _split_row(state: StateBlock, line: int) -> list[str]:

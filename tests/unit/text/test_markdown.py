@@ -225,6 +225,10 @@ def test_programs_stay_as_they_are_without_a_language(markdown: str, shown: str)
         ("| A |\n|---|\n| x | too | many |", "- *A:* x, too, many"),
         ("| السعر |\n|---|\n| ٥ |", "- *السعر:* ٥"),
         ("no | table", "no | table"),
+        ("| A |\n|---|\n| x |\nWhich one?", "- *A:* x\n\nWhich one?"),
+        ("A | B\n---|---\nx | y\nmore\nu | v", "- *A:* x, *B:* y\n\nmore\nu | v"),
+        ("> | A |\n> |---|\n> | x |\n> more", "> - *A:* x\n>\n> more"),
+        ("- a\n\n  | A |\n  |---|\n  | x |\n  more", "- a\n- *A:* x\nmore"),
     ],
 )
 def test_table_rows_become_bullets_that_name_each_column(markdown: str, shown: str) -> None:
@@ -334,6 +338,7 @@ def test_no_letter_or_digit_is_lost(word: str) -> None:
         ("![plan](https://a.b/p.png)", ""),
         ("Look:\n\n```\nx = 1\n```", "Look:"),
         ("Prices:\n\n| A |\n|---|\n| 1 |", "Prices:"),
+        ("| A |\n|---|\n| 1 |\nWhich one?", "Which one?"),
         ("<div>\nblock\n</div>", "block."),
         ("<p>One</p><p>Two!</p>", "One.\nTwo!"),
         ("<a href='https://a.b'>shop</a>", "shop."),
