@@ -19,10 +19,31 @@ _HIDDEN_START = re.compile(rf"<(?:!--|(?P<name>{'|'.join(HIDDEN)}|pre)\b[^<>]*>)
 
 
 def read_quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Read a quote, unless it is a comparison with a number."""
+    """Read a quote, unless it is a comparison with a number.
+
+    It ends at the first line without ``>``, as in WhatsApp. In CommonMark, its paragraph goes on.
+    """
     if _COMPARISON.match(state.src, _position(state, start)):
         return False
-    return blockquote(state, start, end, silent)
+    if not blockquote(state, start, end, silent=True):
+        return False
+    if silent:
+        return True
+    last_line, state.lineMax = state.lineMax, _end_of_quote(state, start, end)
+    blockquote(state, start, state.lineMax, silent=False)
+    state.lineMax = last_line
+    return True
+
+
+def _end_of_quote(state: StateBlock, start: int, end: int) -> int:
+    lines = range(start + 1, end)
+    return next((line for line in lines if not _has_quote_mark(state, line)), end)
+
+
+def _has_quote_mark(state: StateBlock, line: int) -> bool:
+    """Whether a ``>`` begins the line, within the item of a list that the quote is in."""
+    is_within = state.sCount[line] >= state.blkIndent
+    return is_within and state.src.startswith(">", _position(state, line), state.eMarks[line])
 
 
 def read_underlined_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
