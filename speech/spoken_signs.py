@@ -46,3 +46,6 @@ SIGNS = {language: _read(table) for language, table in _TABLES.items()}
 ABBREVIATIONS = _match_any(
     {short for table in _TABLES.values() for short in table.get("abbreviations", {})}
 )
+LIST_ENDS = _match_any(
+    {short for table in _TABLES.values() for short in table.get("list_ends", [])}
+)

@@ -10,7 +10,7 @@ import regex
 
 from speech import spoken_codes as codes
 from speech import spoken_numbers as numbers
-from speech.spoken_signs import ABBREVIATIONS, NO_SIGNS, SIGNS, Signs, compact
+from speech.spoken_signs import ABBREVIATIONS, LIST_ENDS, NO_SIGNS, SIGNS, Signs, compact
 
 # Every repetition below has a limit, so that reading takes linear time.
 # A leading zero makes it a code or a part of a date, and never an amount.
@@ -114,6 +114,9 @@ _PATTERNS = {
     # A pair of coordinates: 48.137, 11.575.
     "coordinates": rf"{_NUMBER_START}\d{{1,3}}\.\d{{3,15}},{_BLANK}?[-−]?\d{{1,3}}\.\d{{3,15}}",
     "number": rf"{_NUMBER_START}(?=\d{{1,15}}[.,'’]\d){_NUMBER}{_NUMBER_END}(?!\s?°)",
+    # Its full stop also ends the sentence. Some scripts have no capital letters.
+    "last_abbreviation": rf"(?<![\w.])(?:(?i:{ABBREVIATIONS})(?<=\.)(?=\s{{0,9}}(?:\n|\Z))"
+    rf"|(?i:{LIST_ENDS})(?=\s[\"'“„«¿¡]?[\p{{Lu}}\p{{Lo}}]))",
     "abbreviation": rf"(?<![\w.])(?i:{ABBREVIATIONS})(?!\w)",
     # The rest of what is connected with a digit: no part of it may be read on its own.
     "unclear": rf"\p{{N}}{{1,3}}(?:{_BLANK}\p{{N}}{{3}}){{1,5}}(?!\p{{N}})"
@@ -230,6 +233,10 @@ class _Verbalizer:
     def abbreviation(self, token: str) -> str | None:
         return self.signs.abbreviations.get(compact(token))
 
+    def last_abbreviation(self, token: str) -> str | None:
+        words = self.abbreviation(token)
+        return words and f"{words}."
+
 
 def _is_extension(start: int, end: int) -> bool:
     """Whether two numbers look like parts of one: 555-1234."""
@@ -258,4 +265,5 @@ _VERBALIZERS: dict[str, Callable[[_Verbalizer, str], str | None]] = {
     "ordinal": _Verbalizer.ordinal,
     "number": _Verbalizer.number,
     "abbreviation": _Verbalizer.abbreviation,
+    "last_abbreviation": _Verbalizer.last_abbreviation,
 }

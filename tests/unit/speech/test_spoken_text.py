@@ -72,6 +72,12 @@ WORDS = {
         ("5 %–10 %", "5 percent to 10 percent"),
         ("the 1st and 22nd", "the first and twenty-second"),
         ("e.g. or e. g. approx. 5", "for example or for example approximately 5"),
+        ("red, etc. Please choose.", "red, et cetera. Please choose."),
+        ('red, etc. "Yes" is one.', 'red, et cetera. "Yes" is one.'),
+        ("red, etc. are out, approx. Monday", "red, et cetera are out, approximately Monday"),
+        ("(red, etc.) or red, etc., too", "(red, et cetera) or red, et cetera, too"),
+        ("red, etc.", "red, et cetera."),
+        ("Ask our dept.\n5 are open", "Ask our department. 5 are open"),
         ("20,000", "twenty thousand"),
         ("9:00–17:00, 9:00-17:00", "9:00 to 17:00, 9:00 to 17:00"),
         ("Order 1001 - 250 EUR", "Order 1001 - 250 euros"),
@@ -88,6 +94,7 @@ WORDS = {
         ("z. B. ca. 3,5 kg", "zum Beispiel circa 3,5 Kilogramm"),
         ("9:00–17:30 Uhr", "9 Uhr bis 17 Uhr 30"),
         ("um 14:05 Uhr", "um 14 Uhr 5"),
+        ("Rot usw. Bitte ca. Mai", "Rot und so weiter. Bitte circa Mai"),
         ("1 Std., 12.500", "1 Std., zwölftausendfünfhundert"),
         ("10 - 20 %", "10 - 20 Prozent"),
         ("1.2.2024 - 5.2.2024", "1. Februar 2024 - 5. Februar 2024"),
@@ -104,15 +111,18 @@ WORDS = {
         ("a las 14:05, n.º 5", "a las 14 05, número 5"),
         ("5 km/h", "5 kilómetros por hora"),
         ("1,99 €", "1 euro 99"),
+        ("rojo, etc. ¿Cuál?", "rojo, etcétera. ¿Cuál?"),
+        ("es el n.º", "es el número"),
     ],
     "pt": [("às 14:30, R$ 20,50", "às 14 e 30, 20 Reais brasileiros 50"), ("1º", "primeiro")],
     "it": [("alle 14:30", "alle 14 e 30"), ("16 GB", "16 gigabyte")],
     "tr": [("%15 ve 15 %", "yüzde 15 ve yüzde 15")],
-    "id": [("Rp 20.000", "dua puluh ribu Rupiah Indonesia"), ("dll.", "dan lain-lain")],
+    "id": [("Rp 20.000", "dua puluh ribu Rupiah Indonesia"), ("dll.", "dan lain-lain.")],
     "ar": [
         ("خصم 15%", "خصم 15 بالمئة"),
         ("و15% و 5 km/h", "و15 بالمئة و 5 كيلومتر في الساعة"),
         ("100 SAR", "100 ريال سعودي"),
+        ("أحمر، إلخ. اختر", "أحمر، إلى آخره. اختر"),
     ],
     "he": [("15% או 5 km/h", "15 אחוז או 5 קילומטר לשעה")],
     "hi": [("₹1,23,456 और 15%", "123456 भारतीय रुपए और 15 प्रतिशत")],
@@ -205,6 +215,12 @@ def test_a_code_without_a_known_language_is_spelt_and_its_address_is_not() -> No
 def test_every_language_of_ours_has_words_for_addresses_and_signs(language: str) -> None:
     needed = {"plus", "minus", "to", "at", "dot", "hyphen", "underscore", "slash", "times", "power"}
     assert needed <= TABLES[language].keys()
+
+
+@pytest.mark.parametrize("language", TABLES)
+def test_what_ends_a_list_is_an_abbreviation(language: str) -> None:
+    table = TABLES[language]
+    assert set(table.get("list_ends", [])) <= table.get("abbreviations", {}).keys()
 
 
 @pytest.mark.parametrize("language", TABLES)
