@@ -92,6 +92,8 @@ _PATTERNS = {
     rf"|{_NUMBER_START}{_AMOUNT}\s?%(?!\w|/\w)"
     rf"|{_NUMBER_START}(?!0\d)\d{{1,15}}[.,]\d{{1,15}}{_BLANK}(?:{_LETTER_UNIT}){_UNIT_END}"
     rf"|(?<![\w%])%{_NUMBER}{_NUMBER_END}",
+    # Only the hour: no language says "3 hours p.m.".
+    "half_day_hour": rf"(?<=\b{_BEFORE_TIME}\s)(?:[01]?\d|2[0-3]):00(?=\s(?i:[ap]\.?\s?m)\b)",
     "time": rf"{_NUMBER_START}{_CLOCK}\s?Uhr\b"
     rf"|(?<=\b{_BEFORE_TIME}\s){_CLOCK}{_NUMBER_END}(?!\s?(?i:h|std|min))"
     rf"|{_NUMBER_START}(?:[01]\d|2[0-3])\s?h\s?[0-5]\d{_NUMBER_END}",
@@ -219,6 +221,9 @@ class _Verbalizer:
         pattern = self.signs.words.get("time" if minute else "full_hour")
         return pattern.format(hour=hour, minute=minute) if pattern else None
 
+    def half_day_hour(self, token: str) -> str | None:
+        return str(int(token.partition(":")[0])) if "full_hour" in self.signs.words else None
+
     def ordinal(self, token: str) -> str | None:
         if not token.endswith(_ORDINAL_ENDINGS.get(self.language, ("none",))):
             return None
@@ -261,6 +266,7 @@ _VERBALIZERS: dict[str, Callable[[_Verbalizer, str], str | None]] = {
     "money": _Verbalizer.money,
     "range": _Verbalizer.range,
     "quantity": _Verbalizer.quantity,
+    "half_day_hour": _Verbalizer.half_day_hour,
     "time": _Verbalizer.time,
     "ordinal": _Verbalizer.ordinal,
     "number": _Verbalizer.number,
