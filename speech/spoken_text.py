@@ -81,13 +81,16 @@ _PATTERNS = {
     rf"|{_NUMBER_START}(?:1-)?(?:\(\d{{3}}\) ?|\d{{3}}-)\d{{3}}-\d{{4}}(?!\w|[-/:.,]\d)"
     rf"|{_NUMBER_START}\(\d\d\) ?\d{{4,5}}-\d{{4}}(?!\w|[-/:.,]\d)",
     "multiple": rf"(?<!\w)(?:{_CURRENCY})\s?\d{{1,15}}(?:[.,]\d{{1,15}}){{0,4}}{_MULTIPLE}",
+    "price_range": rf"(?<!\w)(?:{_CURRENCY})\s?{_AMOUNT}[–-]"
+    rf"(?:{_CURRENCY})\s?{_AMOUNT}{_NUMBER_END}(?!{_MULTIPLE})"
+    rf"|{_NUMBER_START}{_AMOUNT}\s?(?:{_CURRENCY})[–-]{_AMOUNT}\s?(?:{_CURRENCY})(?!\w|[/‑-]\w)",
     "money": rf"(?<!\w)(?:{_CURRENCY})\s?{_AMOUNT}{_NUMBER_END}(?!{_MULTIPLE})"
     rf"|{_NUMBER_START}{_AMOUNT}\s?(?:{_CURRENCY})(?!\w|[/‑-]\w)",
     "range": rf"{_NUMBER_START}{_CLOCK}[–-]{_CLOCK}(?:\s?Uhr\b|{_NUMBER_END})"
-    rf"|{_NUMBER_START}{_PLAIN}–{_PLAIN}(?:\s?(?:{_UNIT}){_UNIT_END}|{_NUMBER_END})"
     rf"|{_NUMBER_START}{_PLAIN}\s?%[–-]{_PLAIN}\s?%(?!\w)"
-    rf"|{_NUMBER_START}{_PLAIN}-{_PLAIN}"
-    rf"(?:\s?(?:{_UNIT}|%){_UNIT_END}|\s?(?:Uhr|{_CURRENCY})(?!\w))",
+    rf"|{_NUMBER_START}{_PLAIN}[–-]{_PLAIN}"
+    rf"(?:\s?(?:{_UNIT}|%){_UNIT_END}|\s?(?:Uhr|{_CURRENCY})(?!\w))"
+    rf"|{_NUMBER_START}{_PLAIN}–{_PLAIN}{_NUMBER_END}",
     "quantity": rf"{_NUMBER_START}{_AMOUNT}\s?(?:{_UNIT}|[°º]\s?[CF]){_UNIT_END}"
     rf"|{_NUMBER_START}{_AMOUNT}\s?%(?!\w|/\w)"
     rf"|{_NUMBER_START}(?!0\d)\d{{1,15}}[.,]\d{{1,15}}{_BLANK}(?:{_LETTER_UNIT}){_UNIT_END}"
@@ -193,6 +196,16 @@ class _Verbalizer:
         value = self._parse_amount(amount)
         return None if value is None else numbers.say_money(value, currency, self.language)
 
+    def price_range(self, token: str) -> str | None:
+        """``$25–$30``; if it does not rise, its dash stays."""
+        first, last = regex.split("[–-]", token)
+        start, end = (self._parse_amount(_split_number(part)[0]) for part in (first, last))
+        if start is None or end is None:
+            return None
+        to = self.signs.words.get("to") if start < end else None
+        dash = f" {to} " if to else token[len(first)]
+        return f"{self.money(first) or first}{dash}{self.money(last) or last}"
+
     def quantity(self, token: str) -> str | None:
         amount, unit = _split_number(token)
         value = self._parse_amount(amount)
@@ -263,6 +276,7 @@ _SPELLERS: dict[str, Callable[[str, Signs], str]] = {
 }
 _VERBALIZERS: dict[str, Callable[[_Verbalizer, str], str | None]] = {
     "date": _Verbalizer.date,
+    "price_range": _Verbalizer.price_range,
     "money": _Verbalizer.money,
     "range": _Verbalizer.range,
     "quantity": _Verbalizer.quantity,
