@@ -142,6 +142,8 @@ _ORDINAL_ENDINGS = {
     "pt": ("º",),
     "it": ("º",),
 }
+# Languages in which 3º C is a floor and a door, while 36,5 ºC can only be a temperature.
+_FLOOR_SIGN = frozenset({"es", "pt", "it"})
 # Languages in which 1/3/2024 is the first of March wherever they are spoken.
 _DAY_FIRST = frozenset("fr es pt it tr id ar he hi ur de nl pl ru uk".split())
 # Languages that write 10 000; in others it may be two numbers.
@@ -208,6 +210,8 @@ class _Verbalizer:
 
     def quantity(self, token: str) -> str | None:
         amount, unit = _split_number(token)
+        if "º" in unit and amount.isdigit() and self.language in _FLOOR_SIGN:
+            return None
         value = self._parse_amount(amount)
         unit = regex.sub(r"[°º]\s?", "°", unit)
         return None if value is None else numbers.say_quantity(value, unit, self.language)

@@ -123,6 +123,7 @@ WORDS = {
         ("a las 11:00 AM, a las 3:30 p.m.", "a las 11 AM, a las 3 30 p.m."),
         ("a las 15:00 a mano", "a las 15 horas a mano"),
         ("rojo, etc. ¿Cuál?", "rojo, etcétera. ¿Cuál?"),
+        ("20 °C, 68 °F, 36,5 ºC", "20 grados Celsius, 68 grados Fahrenheit, 36,5 grados Celsius"),
         ("es el n.º", "es el número"),
     ],
     "pt": [
@@ -182,6 +183,9 @@ UNCLEAR = {
         "22:00–06:00",
     ],
     "fr": ["iPhone 15 128 GB"],
+    "es": ["C/ Mayor 12, 3º C, 1ºF"],
+    "pt": ["Rua Augusta 12, 3º C"],
+    "it": ["Via Roma 12, 3º F"],
 }
 
 
