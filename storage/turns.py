@@ -126,11 +126,12 @@ class TurnTable:
         """Set the final state of a turn."""
         self._change(turn, _FINISH, new_state=state)
 
-    def has_later(self, turn: Turn) -> bool:
-        """Whether the sender has a later turn that is unfinished."""
+    def has_later(self, turn: Turn, *, before: float) -> bool:
+        """Whether the sender has a later unfinished turn, received before that time."""
         later = select(turns.c.id).where(
             turn_sender == turn.message.sender,
             turns.c.id > turn.id,
+            turns.c.received_at < before,
             turns.c.state.in_(UNFINISHED),
         )
         return self._database.row(later.limit(1)) is not None

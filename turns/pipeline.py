@@ -74,6 +74,7 @@ class Pipeline:
         """
         self._metrics.record_time("queue_time", time.time() - turn.message.received_at)
         if turn.message.kind is Kind.SILENT:
+            # Stored by a web process of an earlier release.
             log.info("Nothing to answer")
             return None
         self._replies.show_typing(turn)

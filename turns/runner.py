@@ -129,11 +129,11 @@ class TurnRunner:
         """The turn to process, perhaps with a fixed answer; ``None`` if it is finished already."""
         if turn.attempts > MAX_ATTEMPTS:
             return self._abandon(turn)
-        is_recent = time.time() - turn.message.received_at < STALE_SECONDS
-        if is_recent or turn.answer:
+        stale_before = time.time() - STALE_SECONDS
+        if turn.answer or turn.message.received_at >= stale_before:
             return turn
-        if self._turns.has_later(turn):
-            # If several messages waited too long, only the last one gets the apology.
+        if self._turns.has_later(turn, before=stale_before):
+            # If several messages waited too long, only the last of them gets the apology.
             self._give_up(turn)
             return None
         return self._answer_with_phrase(turn, "resend")

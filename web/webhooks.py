@@ -133,6 +133,9 @@ class Webhooks:
             self.metrics.count("messages_refused")
             OTHER_CHANNELS.warn("remove it there; it is for the WhatsApp sender only")
             return EMPTY_TWIML
+        if message.kind is Kind.SILENT:
+            log.info("Nothing to answer")
+            return EMPTY_TWIML
         if not self._is_allowed(message):
             return self._refuse(message, "not_allowed", DAY)
         acceptance = self.intake.accept(message)
@@ -150,7 +153,8 @@ class Webhooks:
                 self.metrics.count_label("limits", "inbox")
                 log.error("Inbox full; sender asked to send the message again later")
             self.metrics.count("messages_refused")
-            return self._twiml(self.notices.refusal(message, "busy"))
+            phrase = "busy" if acceptance is Acceptance.FULL else "failed"
+            return self._twiml(self.notices.refusal(message, phrase))
         return EMPTY_TWIML
 
     def _is_allowed(self, message: Inbound) -> bool:
@@ -176,7 +180,7 @@ class Webhooks:
 
     def _prewarm(self, message: Inbound) -> None:
         """Start the session while the message waits for its turn."""
-        if self.prewarmer is None or message.kind in (Kind.UNSUPPORTED, Kind.SILENT):
+        if self.prewarmer is None or message.kind is Kind.UNSUPPORTED:
             return
         with turn_context(message.sid, message.sender, key=self.settings.TWILIO_AUTH_TOKEN):
             try:

@@ -46,6 +46,18 @@ def test_a_sender_over_the_limit_is_told_once(deployment: Deployment) -> None:
     assert len(deployment.twilio.messages(user)) == PER_MINUTE + 1
 
 
+def test_a_reaction_neither_counts_nor_is_refused(deployment: Deployment) -> None:
+    """It gets no answer, so it costs nothing, and a refusal would be noise."""
+    user = deployment.user()
+    reaction = deployment.twilio.forms.reaction
+    for _ in range(PER_MINUTE):
+        assert deployment.twilio.deliver(reaction(user)).body == EMPTY
+    for _ in range(PER_MINUTE):
+        assert deployment.twilio.say(user, "hello").body == EMPTY
+    bodies(deployment, user, PER_MINUTE)
+    assert deployment.twilio.deliver(reaction(user)).body == EMPTY
+
+
 def test_the_limit_holds_for_simultaneous_messages(deployment: Deployment) -> None:
     user = deployment.user()
     with ThreadPoolExecutor(16) as pool:

@@ -168,7 +168,7 @@ def test_a_database_that_fails_is_unhealthy_and_refuses_the_sender_politely(
             )
         user = deployment.user()
         assert deployment.twilio.say(user, QUESTION).status == 200
-        assert deployment.answers(user, 1)[0].body.startswith("Sorry, too many people")
+        assert deployment.answers(user, 1)[0].body.startswith("Sorry, something went wrong")
         answer = requests.get(f"{deployment.bridge.url}/health", timeout=10)
         assert answer.status_code == 503
         assert (answer.json()["healthy"], answer.json()["database"]) == (False, False)

@@ -208,7 +208,7 @@ def states(file: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT message_sid, state FROM turns"))
 
 
-def apology(phrase: str, language: str | None) -> Answer:
+def apology(phrase: str, language: str | None = None) -> Answer:
     return Answer(PHRASES.translate(phrase, language), language, outcome=Outcome.APOLOGY)
 
 
@@ -635,6 +635,17 @@ def test_only_the_last_of_several_stale_messages_is_asked_for_again(
     make_process()
     wait_until_idle(store)
     assert turns.done == {"ana": ["SM2"]}
+
+
+def test_a_stale_message_is_asked_for_again_although_a_recent_one_is_answered(
+    make_process: MakeProcess, turns: Turns, database: Database, store: TurnTable
+) -> None:
+    leave_turn(database, message("ana", "SM1", age=STALE_SECONDS + 1), attempts=0)
+    leave_turn(database, message("ana", "SM2", age=STALE_SECONDS - 60), attempts=0)
+    make_process()
+    wait_until_idle(store)
+    answers = {turn.message.sid: turn.answer for turn in turns.turns}
+    assert answers == {"SM1": apology("resend"), "SM2": None}
 
 
 def test_a_turn_that_a_stop_cuts_off_counts_no_attempt(
