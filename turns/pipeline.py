@@ -103,9 +103,9 @@ class Pipeline:
         self._log_failure(error)
         count_unanswered(self._metrics, turn)
 
-    def was_sent(self, turn: Turn) -> bool:
-        """Whether at least the beginning of the answer was sent. Raises ``StorageError``."""
-        return self._replies.was_sent(turn)
+    def may_have_sent(self, turn: Turn) -> bool:
+        """Whether an attempt began to send the answer. Raises ``StorageError``."""
+        return self._replies.may_have_sent(turn)
 
     def _log_failure(self, error: Exception) -> None:
         count_turn_error(self._metrics, error)

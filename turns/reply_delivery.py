@@ -91,9 +91,9 @@ class ReplyDelivery:
             return False
         return True
 
-    def was_sent(self, turn: Turn) -> bool:
-        """Whether at least the beginning of the answer was sent. Raises ``StorageError``."""
-        return self._delivery.text_sent(turn)
+    def may_have_sent(self, turn: Turn) -> bool:
+        """Whether an attempt began to send the answer. Raises ``StorageError``."""
+        return self._delivery.may_have_sent_text(turn)
 
     def _send(self, turn: Turn, reply: Reply) -> None:
         started = time.time()

@@ -43,7 +43,7 @@ class TurnHandler(Protocol):
 
     def deliver(self, turn: Turn, reply: Reply) -> None: ...
 
-    def was_sent(self, turn: Turn) -> bool: ...
+    def may_have_sent(self, turn: Turn) -> bool: ...
 
     def apologise(self, turn: Turn, error: Exception) -> None: ...
 
@@ -144,8 +144,8 @@ class TurnRunner:
         if turn.attempts > MAX_ATTEMPTS + 1:
             self._give_up(turn)
             return None
-        if turn.answer and self._handler.was_sent(turn):
-            # The beginning of the text was sent. Send the rest of it, without the voice note.
+        if turn.answer and self._handler.may_have_sent(turn):
+            # An apology would contradict what may have arrived. Send what is missing of the text.
             return self._save_answer(turn, replace(turn.answer, aloud=""))
         return self._answer_with_phrase(turn, "failed")
 

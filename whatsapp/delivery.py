@@ -50,10 +50,9 @@ class Delivery:
                 has_sent = True
         return has_sent
 
-    def text_sent(self, turn: Turn) -> bool:
-        """Whether the first message of the text is known to be sent."""
-        first = self._outbound_messages.find(turn, f"{TEXT} 1")
-        return first is not None and first.sid is not None
+    def may_have_sent_text(self, turn: Turn) -> bool:
+        """Whether an earlier attempt began to send the text. Raises ``StorageError``."""
+        return self._outbound_messages.find(turn, f"{TEXT} 1") is not None
 
     def send_line(self, turn: Turn, part: str, text: str) -> None:
         """Send a line in addition to the answer, stored as ``part``. Raises ``SendError``."""

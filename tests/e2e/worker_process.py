@@ -100,8 +100,8 @@ class Echo:
     def apologise(self, turn: Turn, error: Exception) -> None:
         raise error
 
-    def was_sent(self, turn: Turn) -> bool:
-        return self._delivery.text_sent(turn)
+    def may_have_sent(self, turn: Turn) -> bool:
+        return self._delivery.may_have_sent_text(turn)
 
     def _note(self, turn: Turn, what: str) -> None:
         """Insert a note exactly once, even if the server closes the connection meanwhile."""

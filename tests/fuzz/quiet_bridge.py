@@ -27,7 +27,7 @@ class Silence:
     def apologise(self, turn: Turn, error: Exception) -> None:
         """No apology."""
 
-    def was_sent(self, turn: Turn) -> bool:
+    def may_have_sent(self, turn: Turn) -> bool:
         """Never."""
         return False
 

@@ -224,7 +224,7 @@ class Process:
         """The process died, so it cannot apologise either."""
         raise error
 
-    def was_sent(self, turn: Turn) -> bool:
+    def may_have_sent(self, turn: Turn) -> bool:
         """Return ``False``: no answer is stored here before its turn is given up."""
         return False
 

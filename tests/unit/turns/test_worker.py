@@ -102,7 +102,7 @@ class Turns:
         assert str(error) == "on purpose"
         self.apologies.append(turn.message.sid)
 
-    def was_sent(self, turn: Turn) -> bool:
+    def may_have_sent(self, turn: Turn) -> bool:
         return turn.message.sid in self.sent
 
 

@@ -185,6 +185,14 @@ def test_a_text_is_not_repeated_where_its_sid_could_not_be_stored(
     assert process.sent_texts() == ["Hello"]
 
 
+def test_a_text_that_an_attempt_began_to_send_may_have_been_sent(process: DeliveryProcess) -> None:
+    """Its process may have died before Twilio's answer came, so no apology may follow."""
+    assert not process.delivery.may_have_sent_text(process.turn)
+    process.outbound_messages.begin(process.turn, "text 1")
+    process.restart()
+    assert process.delivery.may_have_sent_text(process.turn)
+
+
 def test_a_restarted_process_knows_that_the_voice_note_was_sent(process: DeliveryProcess) -> None:
     process.restart()
     assert not process.delivery.voice_sent(process.turn)
