@@ -22,7 +22,7 @@ from turns.prewarming import Prewarmer
 from web.forms import parse_form
 from web.setup_page import setup_page
 from whatsapp.delivery_status import DeliveryStatuses
-from whatsapp.inbound import CHANNEL, parse_message
+from whatsapp.inbound import CHANNEL, parse_message, read_recipient
 from whatsapp.signature import SIGNATURE, Signature
 from whatsapp.status_callbacks import parse_status
 
@@ -38,8 +38,11 @@ LOOPBACK = ("127.0.0.1", "::1")
 # What a router adds, and what a browser adds to the POST of a web page.
 FOREIGN = {"X-Forwarded-For", "Origin"}
 
-# Anybody may write to that number as often as they like, so only one line a minute is logged.
+# Anybody may write to these numbers as often as they like, so only one line a minute is logged.
 OTHER_CHANNELS = SummaryLog("The webhook is set on a number that is no WhatsApp sender")
+OTHER_SENDERS = SummaryLog(
+    "The webhook is set on a WhatsApp sender other than TWILIO_WHATSAPP_FROM"
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Webhooks:
 
             def answer(form: Form) -> Response:
                 message = parse_message(form, by_curl=self.settings.UNSIGNED_LOCAL_WEBHOOKS)
-                twiml = self._accept(message)
+                twiml = self._accept(message, recipient=read_recipient(form))
                 self.metrics.record_time("ack_time", time.monotonic() - started)
                 return Response(twiml, mimetype="text/xml")
 
@@ -125,13 +128,18 @@ class Webhooks:
             self.metrics.count("webhooks_refused")
             self.metrics.note("webhook refused")
 
-    def _accept(self, message: Inbound) -> str:
+    def _accept(self, message: Inbound, *, recipient: str) -> str:
         """Store a message for its turn; returns the TwiML that answers the webhook."""
         if message.reply_address == self.settings.TWILIO_WHATSAPP_FROM:
             return EMPTY_TWIML
         if not message.reply_address.startswith(CHANNEL):
             self.metrics.count("messages_refused")
             OTHER_CHANNELS.warn("remove it there; it is for the WhatsApp sender only")
+            return EMPTY_TWIML
+        if recipient not in ("", self.settings.TWILIO_WHATSAPP_FROM):
+            # Its user has not written to TWILIO_WHATSAPP_FROM, which therefore may not answer.
+            self.metrics.count("messages_refused")
+            OTHER_SENDERS.warn("remove it there, or set TWILIO_WHATSAPP_FROM to that sender")
             return EMPTY_TWIML
         if message.kind is Kind.SILENT:
             log.info("Nothing to answer")

@@ -58,6 +58,11 @@ def parse_message(form: Mapping[str, str], *, by_curl: bool = False) -> Inbound:
     )
 
 
+def read_recipient(form: Mapping[str, str]) -> str:
+    """Our address to which the message was sent; people with curl may leave it out."""
+    return _add_plus(form.get("To", ""))
+
+
 def _add_plus(address: str) -> str:
     """The address, with its plus. If curl does not encode the plus, the form has a blank there."""
     return re.sub(r"^whatsapp: (?=[0-9]+$)", "whatsapp:+", address)

@@ -138,6 +138,21 @@ def test_a_message_of_another_channel_is_answered_with_nothing_and_not_asked(
     assert not deployment.twilio.messages(sender)
 
 
+def test_a_message_to_another_sender_of_ours_is_not_asked_and_the_log_says_why(
+    deployment: Deployment,
+) -> None:
+    """Twilio would not deliver the answer: the user has not written to TWILIO_WHATSAPP_FROM."""
+    user = deployment.user()
+    form = deployment.twilio.forms.text(user, "hello")
+    delivery = deployment.twilio.deliver(form | {"To": "whatsapp:+14155550199"})
+    assert (delivery.status, EMPTY_TWIML in delivery.body) == (200, True)
+    assert "a WhatsApp sender other than TWILIO_WHATSAPP_FROM" in deployment.log()
+    # The next one is asked alone.
+    deployment.twilio.say(user, "hello")
+    deployment.answers(user, 1)
+    assert len(deployment.asked(user)) == 1
+
+
 def test_messages_of_another_channel_are_one_log_line(start_deployment: StartDeployment) -> None:
     with start_deployment() as deployment:
         for _ in range(5):
