@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from text.cleaning import clean, paragraphs
+from text.direction import keep_numbers_in_order
 from text.markdown_parser import MarkdownParser, ParseTimeout
 from text.markdown_splitting import split_markdown
 from text.speech_renderer import SpeechRenderer
@@ -26,9 +27,9 @@ def to_whatsapp(markdown: str) -> str:
     """Markdown in WhatsApp's own marks (docs/providers/twilio.md, "Text formatting").
 
     Headings become bold lines, links ``label (address)``, table rows bullets, images addresses.
-    Words, numbers, signs and addresses stay as they were written.
+    Words, numbers, signs and addresses stay as they were written, and in the order of the writing.
     """
-    return _tidy("\n\n".join(_render(markdown, WhatsAppRenderer)))
+    return keep_numbers_in_order(_tidy("\n\n".join(_render(markdown, WhatsAppRenderer))))
 
 
 def to_speech(markdown: str) -> str:
