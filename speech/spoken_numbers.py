@@ -81,8 +81,10 @@ CURRENCY_CODES = frozenset(
     """EUR USD GBP CHF SAR AED EGP QAR KWD BHD OMR JOD INR PKR IDR TRY ILS BRL MXN ARS JPY CNY CAD
     AUD SEK NOK DKK PLN""".split()
 )
-# Dollars of many countries.
+# Dollars and pesos of many countries.
 DOLLAR = "$"
+# What may stand beside that sign. Alone, some of these are also other words, such as COP 30.
+DOLLAR_CODES = CURRENCY_CODES | {"CLP", "COP", "HKD", "NZD", "SGD", "UYU"}
 
 
 @cache

@@ -39,6 +39,7 @@ _CURRENCY = "|".join(
         sorted({*numbers.CURRENCY_SIGNS, *numbers.CURRENCY_CODES, numbers.DOLLAR}, key=len)[::-1],
     )
 )
+_DOLLAR_CODE = "|".join(sorted(numbers.DOLLAR_CODES))
 # "$5 million" is not "5 dollars million".
 _MULTIPLE = (
     r"\s?(?i:[kmb]\b|bn\b|mn\b|mio|mrd|mil|bil|tri|thou|taus|tsd|ribu|juta|bin\b|lakh|crore"
@@ -84,6 +85,8 @@ _PATTERNS = {
     "price_range": rf"(?<!\w)(?:{_CURRENCY})\s?{_AMOUNT}[–-]"
     rf"(?:{_CURRENCY})\s?{_AMOUNT}{_NUMBER_END}(?!{_MULTIPLE})"
     rf"|{_NUMBER_START}{_AMOUNT}\s?(?:{_CURRENCY})[–-]{_AMOUNT}\s?(?:{_CURRENCY})(?!\w|[/‑-]\w)",
+    "coded_dollars": rf"(?<!\w)\$\s?{_AMOUNT}\s?(?:{_DOLLAR_CODE})(?!\w|[/‑-]\w)"
+    rf"|(?<!\w)(?:{_DOLLAR_CODE})\s?\$\s?{_AMOUNT}{_NUMBER_END}(?!{_MULTIPLE})",
     "money": rf"(?<!\w)(?:{_CURRENCY})\s?{_AMOUNT}{_NUMBER_END}(?!{_MULTIPLE})"
     rf"|{_NUMBER_START}{_AMOUNT}\s?(?:{_CURRENCY})(?!\w|[/‑-]\w)",
     "range": rf"{_NUMBER_START}{_CLOCK}[–-]{_CLOCK}(?:\s?Uhr\b|{_NUMBER_END})"
@@ -198,6 +201,10 @@ class _Verbalizer:
         value = self._parse_amount(amount)
         return None if value is None else numbers.say_money(value, currency, self.language)
 
+    def coded_dollars(self, token: str) -> str | None:
+        """``$50 AUD``: the code tells whose dollars or pesos they are."""
+        return self.money(token.replace(numbers.DOLLAR, ""))
+
     def price_range(self, token: str) -> str | None:
         """``$25–$30``; if it does not rise, its dash stays."""
         first, last = regex.split("[–-]", token)
@@ -281,6 +288,7 @@ _SPELLERS: dict[str, Callable[[str, Signs], str]] = {
 _VERBALIZERS: dict[str, Callable[[_Verbalizer, str], str | None]] = {
     "date": _Verbalizer.date,
     "price_range": _Verbalizer.price_range,
+    "coded_dollars": _Verbalizer.coded_dollars,
     "money": _Verbalizer.money,
     "range": _Verbalizer.range,
     "quantity": _Verbalizer.quantity,

@@ -50,6 +50,7 @@ KEPT = """COVID-19 | A4 paper | 24/7 | B2B | 4G and MP3 | in 2024 | v1.2.3 | 192
     | 1 or 2 | 11/9/2024 | e.g.this""".split("|")
 WORDS = {
     "en": [
+        ("$50 AUD, $1.50 CAD", "50 Australian dollars, 1 Canadian dollar 50"),
         ("due 2024-03-01", "due March 1, 2024"),
         ("at 2024-03-01T14:30", "at March 1, 2024, 14:30"),
         (
@@ -119,6 +120,7 @@ WORDS = {
         ("a las 14:05, n.º 5", "a las 14 05, número 5"),
         ("5 km/h", "5 kilómetros por hora"),
         ("1,99 €", "1 euro 99"),
+        ("$1,250.00 MXN, CLP $990", "1250 pesos mexicanos, 990 pesos chilenos"),
         ("a las 3:00 p.m., a la 01:00 p. m.", "a las 3 p.m., a la 1 p. m."),
         ("a las 11:00 AM, a las 3:30 p.m.", "a las 11 AM, a las 3 30 p.m."),
         ("a las 15:00 a mano", "a las 15 horas a mano"),
