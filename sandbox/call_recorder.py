@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# How long callers wait by default, also on a machine that is busy with other things.
+WAIT_SECONDS = 120.0
+
 
 @dataclass(frozen=True)
 class Body:
@@ -95,7 +98,7 @@ class CallRecorder:
         with self._changed:
             return list(self._violations)
 
-    def wait_for(self, find: Callable[[], T], timeout: float = 120.0) -> T:
+    def wait_for(self, find: Callable[[], T], timeout: float = WAIT_SECONDS) -> T:
         """Return the first truthy value of ``find()``, called again after each call or change.
 
         Raises ``TimeoutError`` after ``timeout`` seconds.

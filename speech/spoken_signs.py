@@ -35,17 +35,14 @@ def _read(table: dict[str, Any]) -> Signs:
     )
 
 
-def _match_any(abbreviations: set[str]) -> str:
-    """A pattern of all abbreviations, with or without the spaces in them."""
-    longest_first = sorted(abbreviations, key=lambda short: (-len(short), short))
+def _match_listed(key: str) -> str:
+    """A pattern of what all languages list under ``key``, with or without the spaces in it."""
+    listed = {short for table in _TABLES.values() for short in table.get(key, ())}
+    longest_first = sorted(listed, key=lambda short: (-len(short), short))
     return "|".join(re.escape(short).replace(r"\ ", r"\s?") for short in longest_first)
 
 
 _TABLES = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
 SIGNS = {language: _read(table) for language, table in _TABLES.items()}
-ABBREVIATIONS = _match_any(
-    {short for table in _TABLES.values() for short in table.get("abbreviations", {})}
-)
-LIST_ENDS = _match_any(
-    {short for table in _TABLES.values() for short in table.get("list_ends", [])}
-)
+ABBREVIATIONS = _match_listed("abbreviations")
+LIST_ENDS = _match_listed("list_ends")

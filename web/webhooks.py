@@ -130,19 +130,7 @@ class Webhooks:
 
     def _accept(self, message: Inbound, *, recipient: str) -> str:
         """Store a message for its turn; returns the TwiML that answers the webhook."""
-        if message.reply_address == self.settings.TWILIO_WHATSAPP_FROM:
-            return EMPTY_TWIML
-        if not message.reply_address.startswith(CHANNEL):
-            self.metrics.count("messages_refused")
-            OTHER_CHANNELS.warn("remove it there; it is for the WhatsApp sender only")
-            return EMPTY_TWIML
-        if recipient not in ("", self.settings.TWILIO_WHATSAPP_FROM):
-            # Its user has not written to TWILIO_WHATSAPP_FROM, which therefore may not answer.
-            self.metrics.count("messages_refused")
-            OTHER_SENDERS.warn("remove it there, or set TWILIO_WHATSAPP_FROM to that sender")
-            return EMPTY_TWIML
-        if message.kind is Kind.SILENT:
-            log.info("Nothing to answer")
+        if self._is_ignored(message, recipient):
             return EMPTY_TWIML
         if not self._is_allowed(message):
             return self._refuse(message, "not_allowed", DAY)
@@ -157,13 +145,33 @@ class Webhooks:
             self.metrics.count_label("limits", quota.phrase)
             return self._refuse(message, quota.phrase, quota.seconds)
         else:
+            phrase = "failed"
             if acceptance is Acceptance.FULL:
+                phrase = "busy"
                 self.metrics.count_label("limits", "inbox")
                 log.error("Inbox full; sender asked to send the message again later")
             self.metrics.count("messages_refused")
-            phrase = "busy" if acceptance is Acceptance.FULL else "failed"
             return self._twiml(self.notices.refusal(message, phrase))
         return EMPTY_TWIML
+
+    def _is_ignored(self, message: Inbound, recipient: str) -> bool:
+        """Whether a message gets no answer: none is expected, or none could be delivered."""
+        ours = self.settings.TWILIO_WHATSAPP_FROM
+        if message.reply_address == ours:
+            return True
+        if not message.reply_address.startswith(CHANNEL):
+            self.metrics.count("messages_refused")
+            OTHER_CHANNELS.warn("remove it there; it is for the WhatsApp sender only")
+            return True
+        if recipient not in ("", ours):
+            # Its user has not written to TWILIO_WHATSAPP_FROM, which therefore may not answer.
+            self.metrics.count("messages_refused")
+            OTHER_SENDERS.warn("remove it there, or set TWILIO_WHATSAPP_FROM to that sender")
+            return True
+        if message.kind is Kind.SILENT:
+            log.info("Nothing to answer")
+            return True
+        return False
 
     def _is_allowed(self, message: Inbound) -> bool:
         """Whether ALLOWED_SENDERS has the sender's phone number or Twilio's id of the user."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from sandbox.call_recorder import WAIT_SECONDS
 from sandbox.twilio.forms import InboundForms
 from sandbox.twilio.media import READY, Ready
 from sandbox.twilio.messages import Outbound
@@ -107,7 +108,9 @@ class TwilioStandIn(TwilioRest):
         """Remove all messages that the bot sent; their delivery must have ended."""
         self._messages.forget_outbound()
 
-    def wait_for_messages(self, to: str, count: int, timeout: float = 120.0) -> list[Outbound]:
+    def wait_for_messages(
+        self, to: str, count: int, timeout: float = WAIT_SECONDS
+    ) -> list[Outbound]:
         """Wait for at least ``count`` messages to a user; raises ``TimeoutError``."""
 
         def enough() -> list[Outbound]:
@@ -116,7 +119,7 @@ class TwilioStandIn(TwilioRest):
 
         return self.recorder.wait_for(enough, timeout)
 
-    def wait_for_voice(self, to: str, timeout: float = 120.0, *, count: int = 1) -> Outbound:
+    def wait_for_voice(self, to: str, timeout: float = WAIT_SECONDS, *, count: int = 1) -> Outbound:
         """Wait for a user's ``count``-th delivered recording; raises ``TimeoutError``."""
 
         def voices() -> list[Outbound]:

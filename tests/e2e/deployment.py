@@ -13,7 +13,7 @@ import requests
 from sandbox import Sandbox
 from sandbox.agentforce.turn import Question
 from sandbox.bridge import Bridge
-from sandbox.call_recorder import Call
+from sandbox.call_recorder import WAIT_SECONDS, Call
 from sandbox.elevenlabs.standin import Synthesis
 from sandbox.faults import Fault, Kind
 from sandbox.speech import Transcript
@@ -81,7 +81,7 @@ class Deployment:
         self.twilio.say(user, text)
         return self.answers(user, known + 1)[known]
 
-    def answers(self, user: str, count: int, timeout: float = 120.0) -> list[Outbound]:
+    def answers(self, user: str, count: int, timeout: float = WAIT_SECONDS) -> list[Outbound]:
         """Wait for ``count`` messages to ``user`` and return these."""
         return self.twilio.wait_for_messages(user, count, timeout)[:count]
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 
 from sandbox.bridge import ROOT
+from tests.sandbox.waiting import PATIENCE_SECONDS
 
 # Colours, movements of the cursor, modes and titles.
 ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>78])")
@@ -56,7 +57,7 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._descriptor, keys.encode())
 
-    def wait_for(self, text: str, *, after: int = 0, timeout: float = 180.0) -> int:
+    def wait_for(self, text: str, *, after: int = 0, timeout: float = PATIENCE_SECONDS) -> int:
         """Wait until ``text`` was written; returns its end, for ``after`` of the next call."""
         deadline = time.monotonic() + timeout
         while (found := self.output.find(text, after)) < 0:
@@ -64,7 +65,7 @@ class Terminal:
             assert self._read(), f"ended without {text!r}:\n{self.output}"
         return found + len(text)
 
-    def wait(self, timeout: float = 180.0) -> int:
+    def wait(self, timeout: float = PATIENCE_SECONDS) -> int:
         """Read until the program ends; returns its exit status."""
         deadline = time.monotonic() + timeout
         while self._read():

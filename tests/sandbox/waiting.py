@@ -8,9 +8,16 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
+# Long enough for a machine that is busy with other things.
+PATIENCE_SECONDS = 180.0
+
 
 def wait_until(
-    condition: Callable[[], bool], what: str, timeout: float = 180.0, *, every: float = 0.01
+    condition: Callable[[], bool],
+    what: str,
+    timeout: float = PATIENCE_SECONDS,
+    *,
+    every: float = 0.01,
 ) -> None:
     """Raises ``AssertionError`` with ``what`` in its message."""
     deadline = time.monotonic() + timeout
